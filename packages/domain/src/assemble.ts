@@ -1,0 +1,177 @@
+import type { BundleModel } from './bundle-model.js';
+import { integerType } from './encode.js';
+import { CkvError } from './errors.js';
+import { type PlacedField, readField } from './layout.js';
+import type { GraphInput, KvGroup } from './manifest.js';
+import { float32, integers, type Tensor, type Tensors } from './tensor.js';
+
+/** What is scored: one column a feature, one index a candidate. */
+export interface Candidates {
+  readonly itemIndices: Int32Array; // [candidates]
+  /** Candidate features by name. */
+  readonly columns: Readonly<Record<string, Float32Array>>; // each [candidates]
+  /** Context features by name. */
+  readonly context: Readonly<Record<string, number>>;
+}
+
+/** The slots a history visits. */
+export interface SlotHistogram {
+  /** Ascending. */
+  readonly slots: Int32Array; // [distinct]
+  /** Positions a slot. */
+  readonly counts: Float32Array; // [distinct]
+}
+
+/** Rows gathered from the pool for one KV group, one a slot of the histograms they were asked with. */
+export interface GatheredRows {
+  readonly keySlots: Int32Array; // [keys]
+  readonly keyRows: Float32Array; // [keys * keyWidth]
+  readonly valueSlots: Int32Array; // [values]
+  readonly valueRows: Float32Array; // [values * valueWidth]
+}
+
+/**
+ * Fills the rank graph's inputs by role. The pool is inside the graph, so slots and counts are enough where the graph
+ * attends over distinct slots: exact, since equal keys share one softmax term times their count.
+ * @param rows the history, oldest first, strideBytes a row; empty for a cold user
+ */
+export function assembleRank(model: BundleModel, rows: Uint8Array, candidates: Candidates): Tensors {
+  const positions = rows.length / model.layout.strideBytes;
+  const histograms = new Map<string, SlotHistogram>();
+  const histogram = (field: string) => {
+    const known = histograms.get(field);
+    if (known) return known;
+    const made = slotHistogram(model, rows, field);
+    histograms.set(field, made);
+    return made;
+  };
+  return fill(model.manifest.graphs.rank.inputs, (input) => {
+    switch (input.role) {
+      case 'distinct_slots': {
+        const { slots } = histogram(input.field);
+        return integers(integerType(input.type), slots, [slots.length]);
+      }
+      case 'slot_counts': {
+        const { counts } = histogram(input.field);
+        return float32(counts.slice(), [counts.length]);
+      }
+      case 'routes':
+        return integers(integerType(input.type), routesOf(model, rows, input.field), [positions]);
+      case 'user':
+      case 'raw':
+        return fieldTensor(model, rows, model.layout.field(input.field));
+      default:
+        return candidateTensor(input, candidates);
+    }
+  });
+}
+
+/**
+ * Assembles the final K and V, [pool row, user dims] a position, and fills the rank_kv graph's inputs with them.
+ * @param gathered pool rows by group name; every slot of the history must be among them
+ */
+export function assembleRankKv(
+  model: BundleModel,
+  rows: Uint8Array,
+  gathered: ReadonlyMap<string, GatheredRows>,
+  candidates: Candidates,
+): Tensors {
+  return fill(model.manifest.graphs.rankKv.inputs, (input) => {
+    if (input.role === 'raw') return fieldTensor(model, rows, model.layout.field(input.field));
+    if (input.role !== 'key' && input.role !== 'value') return candidateTensor(input, candidates);
+    const group = model.manifest.groups.find((candidate) => candidate.name === input.group);
+    const pool = gathered.get(input.group);
+    if (!group || !pool) throw new CkvError('bug', `no rows gathered for group ${input.group}`);
+    return assemblePart(model, rows, group, input.role, pool);
+  });
+}
+
+/** Distinct slots of a route field and how many positions take each: one pass over the rows. */
+export function slotHistogram(model: BundleModel, rows: Uint8Array, fieldName: string): SlotHistogram {
+  const field = model.layout.field(fieldName);
+  if (field.kind !== 'route') throw new CkvError('bug', `${fieldName} is no route field`);
+  const perSlot = new Uint32Array(field.slots);
+  let distinct = 0;
+  for (const slot of routesOf(model, rows, fieldName)) {
+    if (slot >= field.slots)
+      throw new CkvError('record_corrupt', `a row's ${fieldName} is ${slot}, of ${field.slots} slots`);
+    if (perSlot[slot] === 0) distinct++;
+    perSlot[slot] = (perSlot[slot] ?? 0) + 1;
+  }
+  const slots = new Int32Array(distinct);
+  const counts = new Float32Array(distinct);
+  for (let slot = 0, to = 0; slot < perSlot.length; slot++) {
+    const count = perSlot[slot] ?? 0;
+    if (count === 0) continue;
+    slots[to] = slot;
+    counts[to++] = count;
+  }
+  return { slots, counts };
+}
+
+function assemblePart(
+  model: BundleModel,
+  rows: Uint8Array,
+  group: KvGroup,
+  part: 'key' | 'value',
+  pool: GatheredRows,
+): Tensor {
+  const { route, user } = group[part];
+  const positions = rows.length / model.layout.strideBytes;
+  const poolWidth = route === undefined ? 0 : part === 'key' ? group.pool.keyWidth : group.pool.valueWidth;
+  const userField = user === undefined ? undefined : model.layout.field(user);
+  const userWidth = userField?.width ?? 0;
+  const width = poolWidth + userWidth;
+  const assembled = new Float32Array(positions * width); // [positions * (poolWidth + userWidth)]
+  if (route !== undefined) {
+    const poolRows = part === 'key' ? pool.keyRows : pool.valueRows;
+    const rowOfSlot = new Map(Array.from(part === 'key' ? pool.keySlots : pool.valueSlots, (slot, row) => [slot, row]));
+    const routes = routesOf(model, rows, route);
+    for (let i = 0; i < positions; i++) {
+      const row = rowOfSlot.get(routes[i] ?? -1);
+      if (row === undefined) throw new CkvError('bug', `slot ${routes[i]} was not gathered`);
+      assembled.set(poolRows.subarray(row * poolWidth, (row + 1) * poolWidth), i * width);
+    }
+  }
+  if (userField) {
+    const userDims = fieldTensor(model, rows, userField).data;
+    for (let i = 0; i < positions; i++) {
+      for (let j = 0; j < userWidth; j++) assembled[i * width + poolWidth + j] = Number(userDims[i * userWidth + j]);
+    }
+  }
+  return float32(assembled, [positions, width]);
+}
+
+function routesOf(model: BundleModel, rows: Uint8Array, fieldName: string): Int32Array {
+  const { strideBytes } = model.layout;
+  const routes = new Int32Array(rows.length / strideBytes);
+  readField(rows, strideBytes, model.layout.field(fieldName), routes);
+  return routes;
+}
+
+function fieldTensor(model: BundleModel, rows: Uint8Array, field: PlacedField): Tensor {
+  const positions = rows.length / model.layout.strideBytes;
+  const values = new Float32Array(positions * field.width);
+  readField(rows, model.layout.strideBytes, field, values);
+  return float32(values, [positions, field.width]);
+}
+
+function candidateTensor(input: GraphInput, candidates: Candidates): Tensor {
+  const count = candidates.itemIndices.length;
+  if (input.role === 'candidate_item') return integers(integerType(input.type), candidates.itemIndices, [count]);
+  if (input.role === 'candidate_feature') {
+    const column = candidates.columns[input.feature];
+    if (column?.length !== count) throw new CkvError('bug', `no column ${input.feature} of ${count} candidates`);
+    return float32(column.slice(), [count]);
+  }
+  if (input.role === 'context_feature') {
+    const value = candidates.context[input.feature];
+    if (value === undefined) throw new CkvError('bug', `no context feature ${input.feature}`);
+    return float32(Float32Array.of(value), [1]);
+  }
+  throw new CkvError('bug', `input ${input.name} has role ${input.role}, which is not a candidate's`);
+}
+
+function fill(inputs: readonly GraphInput[], tensorFor: (input: GraphInput) => Tensor): Tensors {
+  return Object.fromEntries(inputs.map((input) => [input.name, tensorFor(input)]));
+}

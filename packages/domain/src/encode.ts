@@ -1,0 +1,109 @@
+import type { BundleModel } from './bundle-model.js';
+import { CkvError } from './errors.js';
+import type { Interaction } from './interaction.js';
+import { writeElement } from './layout.js';
+import type { Feature } from './manifest.js';
+import { elementAt, float32, integers, type Tensor, type Tensors } from './tensor.js';
+
+/** The encode graph's inputs for a batch, and what the bundle did not know. */
+export interface EncodeBatch {
+  readonly feeds: Tensors;
+  readonly unknownItemCount: number;
+  readonly unknownActionCount: number;
+}
+
+/** Fills the encode graph's inputs by role, one row an interaction, of any mix of users. */
+export function encodeFeeds(model: BundleModel, interactions: readonly Interaction[]): EncodeBatch {
+  const batch = interactions.length;
+  const items = Int32Array.from(interactions, (interaction) => model.items.indexOf(interaction.itemId));
+  const actions = Int32Array.from(interactions, (interaction) => model.actionIndex(interaction.action));
+  const feeds: Tensors = {};
+  for (const input of model.manifest.graphs.encode.inputs) {
+    switch (input.role) {
+      case 'interaction_item':
+        feeds[input.name] = integers(integerType(input.type), items, [batch]);
+        break;
+      case 'interaction_action':
+        feeds[input.name] = integers(integerType(input.type), actions, [batch]);
+        break;
+      case 'interaction_feature': {
+        const feature = featureNamed(model.manifest.features.interaction, input.feature);
+        feeds[input.name] = float32(
+          Float32Array.from(interactions, ({ features }) => clamp(features[feature.name], feature)),
+          [batch],
+        );
+        break;
+      }
+      default:
+        throw new CkvError('bug', `the encode graph has no role ${input.role}`);
+    }
+  }
+  return { feeds, unknownItemCount: countZeros(items), unknownActionCount: countZeros(actions) };
+}
+
+/**
+ * Packs the encode graph's outputs into record rows.
+ * @returns strideBytes a row, in the interactions' order
+ */
+export function packRows(model: BundleModel, outputs: Tensors, interactions: readonly Interaction[]): Uint8Array {
+  const { strideBytes, fields } = model.layout;
+  const rows = new Uint8Array(interactions.length * strideBytes); // [batch * stride]
+  const view = new DataView(rows.buffer);
+  const outputOf = new Map(
+    model.manifest.graphs.encode.outputs.map((output) => [output.role === 'field' ? output.field : '', output.name]),
+  );
+  for (const field of fields) {
+    if (field.kind === 'raw') {
+      interactions.forEach((interaction, row) => {
+        writeElement(view, row * strideBytes, field, 0, rawValue(model, field.source, interaction));
+      });
+      continue;
+    }
+    const tensor = requireOutput(outputs, outputOf.get(field.name) ?? '', interactions.length * field.width);
+    for (let row = 0, from = 0; row < interactions.length; row++) {
+      for (let i = 0; i < field.width; i++) {
+        writeElement(view, row * strideBytes, field, i, elementAt(tensor, from++));
+      }
+    }
+  }
+  return rows;
+}
+
+function rawValue(model: BundleModel, source: string, interaction: Interaction): number {
+  if (source === 'timestamp_s') return Math.floor(interaction.timestampMs / 1000);
+  return clamp(interaction.features[source], featureNamed(model.manifest.features.interaction, source));
+}
+
+function requireOutput(outputs: Tensors, name: string, length: number): Tensor {
+  const tensor = outputs[name];
+  if (tensor?.data.length !== length) {
+    throw new CkvError(
+      'bundle_invalid',
+      `encode output ${name} has ${tensor?.data.length ?? 0} elements, not ${length}`,
+    );
+  }
+  return tensor;
+}
+
+/** The manifest's feature of that name; names were checked with the manifest. */
+export function featureNamed(features: readonly Feature[], name: string): Feature {
+  const feature = features.find((candidate) => candidate.name === name);
+  if (!feature) throw new CkvError('bug', `no feature ${name}`);
+  return feature;
+}
+
+/** An integer tensor type, or a `bundle_invalid`. */
+export function integerType(type: string): 'int64' | 'int32' {
+  if (type === 'int64' || type === 'int32') return type;
+  throw new CkvError('bundle_invalid', `an index input has type ${type}, int64 or int32 is required`);
+}
+
+function clamp(value: number | undefined, { min, max, default: fallback }: Feature): number {
+  return value === undefined ? fallback : Math.min(max, Math.max(min, value));
+}
+
+function countZeros(values: Int32Array): number {
+  let zeros = 0;
+  for (const value of values) if (value === 0) zeros++;
+  return zeros;
+}

@@ -1,0 +1,120 @@
+import { invalidRequest } from './errors.js';
+
+/** Bounds on what callers send. */
+export const LIMITS = {
+  eventIdBytes: 128,
+  idBytes: 256,
+  actionBytes: 64,
+  featureCount: 64,
+  featureNameBytes: 64,
+  timestampMs: 8_640_000_000_000_000,
+  recordInteractions: 1_000,
+  candidates: 10_000,
+  recentInteractions: 100,
+  maxStalenessMs: 3_600_000,
+  rankManyRequests: 64,
+} as const;
+
+/** One event: a user met an item. */
+export interface Interaction {
+  readonly eventId: string;
+  readonly userId: string;
+  readonly itemId: string;
+  /** Unix milliseconds. */
+  readonly timestampMs: number;
+  readonly action: string;
+  readonly features: Readonly<Record<string, number>>;
+}
+
+/** Reads an id: a string of 1 to `maxBytes` bytes of UTF-8. */
+export function parseId(value: unknown, field: string, maxBytes: number): string {
+  if (typeof value !== 'string') throw invalidRequest(field, `is ${typeName(value)}, not a string`, 'send a string');
+  const bytes = Buffer.byteLength(value);
+  if (bytes === 0) throw invalidRequest(field, `is missing or empty, 1 to ${maxBytes} bytes are required`, 'set it');
+  if (bytes > maxBytes) {
+    throw invalidRequest(field, `has ${bytes} bytes, at most ${maxBytes} are allowed`, 'send a shorter one');
+  }
+  return value;
+}
+
+/**
+ * Reads an interaction from JSON or from a decoded message.
+ * @param path where it stands, for errors: `interactions[3]`
+ * @throws invalid_request naming the field, the limit and the remedy
+ */
+export function parseInteraction(value: unknown, path: string): Interaction {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidRequest(path, `is ${typeName(value)}, not an interaction`, 'send an object');
+  }
+  const raw = value as Record<string, unknown>;
+  const timestampMs = raw.timestampMs;
+  if (!Number.isInteger(timestampMs) || Number(timestampMs) < 1 || Number(timestampMs) > LIMITS.timestampMs) {
+    throw invalidRequest(
+      `${path}.timestampMs`,
+      `is ${describe(timestampMs)}, an integer from 1 to ${LIMITS.timestampMs} is required`,
+      'send Unix milliseconds',
+    );
+  }
+  return {
+    eventId: parseId(raw.eventId, `${path}.eventId`, LIMITS.eventIdBytes),
+    userId: parseId(raw.userId, `${path}.userId`, LIMITS.idBytes),
+    itemId: parseId(raw.itemId, `${path}.itemId`, LIMITS.idBytes),
+    timestampMs: Number(timestampMs),
+    action: parseAction(raw.action, `${path}.action`),
+    features: parseFeatures(raw.features, `${path}.features`),
+  };
+}
+
+function parseAction(value: unknown, field: string): string {
+  if (value === undefined || value === '') return '';
+  return parseId(value, field, LIMITS.actionBytes);
+}
+
+function parseFeatures(value: unknown, field: string): Record<string, number> {
+  if (value === undefined || value === null) return {};
+  if (typeof value !== 'object' || Array.isArray(value)) {
+    throw invalidRequest(field, `is ${typeName(value)}, not an object of numbers`, 'send {"name": number}');
+  }
+  const entries = Object.entries(value);
+  if (entries.length > LIMITS.featureCount) {
+    throw invalidRequest(
+      field,
+      `has ${entries.length} entries, at most ${LIMITS.featureCount} are allowed`,
+      'send fewer',
+    );
+  }
+  for (const [name, number] of entries) {
+    parseId(name, `${field} (a name)`, LIMITS.featureNameBytes);
+    if (typeof number !== 'number' || !Number.isFinite(number)) {
+      throw invalidRequest(
+        `${field}.${name}`,
+        `is ${describe(number)}, a finite number is required`,
+        'send a number or leave it out',
+      );
+    }
+  }
+  return Object.fromEntries(entries);
+}
+
+function typeName(value: unknown): string {
+  if (value === undefined) return 'missing';
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
+}
+
+function describe(value: unknown): string {
+  return typeof value === 'number' ? String(value) : typeName(value);
+}
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  return crc >>> 0;
+});
+
+/** The queue partition of a user: CRC-32 (IEEE) of the id's UTF-8 bytes, modulo `partitionCount`. */
+export function partitionOf(userId: string, partitionCount: number): number {
+  let crc = 0xffffffff;
+  for (const byte of Buffer.from(userId)) crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ byte) & 0xff] ?? 0);
+  return ((crc ^ 0xffffffff) >>> 0) % partitionCount;
+}

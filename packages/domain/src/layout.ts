@@ -1,0 +1,92 @@
+import { CkvError } from './errors.js';
+import type { Manifest, RecordField } from './manifest.js';
+import { float16ToNumber, numberToFloat16 } from './tensor.js';
+
+const ELEMENT_BYTES = { uint8: 1, int8: 1, uint16: 2, float16: 2, uint32: 4, float32: 4 } as const;
+
+/** A field of a row with the place where it stands. */
+export type PlacedField = RecordField & { readonly offsetBytes: number };
+
+/** How a record's row is laid out: fields in manifest order, little-endian, without padding. */
+export interface RowLayout {
+  readonly strideBytes: number;
+  readonly fields: readonly PlacedField[];
+  /** The field, or a `bug`: names were checked with the manifest. */
+  field(name: string): PlacedField;
+}
+
+/**
+ * Lays out a bundle's rows.
+ * @throws bundle_invalid where a row takes more than 255 bytes
+ */
+export function createRowLayout(manifest: Manifest): RowLayout {
+  let offsetBytes = 0;
+  const fields = manifest.record.fields.map((field) => {
+    const placed = { ...field, offsetBytes };
+    offsetBytes += ELEMENT_BYTES[field.type] * field.width;
+    return placed;
+  });
+  if (offsetBytes > 255) {
+    throw new CkvError('bundle_invalid', `record.fields: a row takes ${offsetBytes} bytes, at most 255 are allowed`);
+  }
+  const byName = new Map(fields.map((field) => [field.name, field]));
+  return {
+    strideBytes: offsetBytes,
+    fields,
+    field(name) {
+      const field = byName.get(name);
+      if (!field) throw new CkvError('bug', `no record field ${name}`);
+      return field;
+    },
+  };
+}
+
+/** Writes one element of a field into a row; user dims are quantised: int8 = round(value / scale) within ±127. */
+export function writeElement(
+  view: DataView,
+  rowOffset: number,
+  field: PlacedField,
+  index: number,
+  value: number,
+): void {
+  const at = rowOffset + field.offsetBytes + ELEMENT_BYTES[field.type] * index;
+  const quantised = field.type === 'int8' ? quantise(value, field.scale?.[index] ?? 1) : value;
+  writers[field.type](view, at, quantised);
+}
+
+function quantise(value: number, scale: number): number {
+  return Math.max(-127, Math.min(127, Math.round(value / scale)));
+}
+
+/** Reads a field of every row, row after row, into `into` (length: rows x width), dequantised. */
+export function readField(rows: Uint8Array, strideBytes: number, field: PlacedField, into: Float32Array | Int32Array) {
+  const { offsetBytes, width } = field;
+  const rowCount = rows.length / strideBytes;
+  const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+  const elementBytes = ELEMENT_BYTES[field.type];
+  const scales = field.kind === 'user' ? field.scale : undefined;
+  const read = readers[field.type];
+  let to = 0;
+  for (let row = 0; row < rowCount; row++) {
+    let at = row * strideBytes + offsetBytes;
+    for (let i = 0; i < width; i++, at += elementBytes) into[to++] = read(view, at) * (scales?.[i] ?? 1);
+  }
+}
+
+const readers: Record<RecordField['type'], (view: DataView, at: number) => number> = {
+  uint8: (view, at) => view.getUint8(at),
+  int8: (view, at) => view.getInt8(at),
+  uint16: (view, at) => view.getUint16(at, true),
+  uint32: (view, at) => view.getUint32(at, true),
+  float16: (view, at) => float16ToNumber(view.getUint16(at, true)),
+  float32: (view, at) => view.getFloat32(at, true),
+};
+
+const writers: Record<RecordField['type'], (view: DataView, at: number, value: number) => void> = {
+  uint8: (view, at, value) => view.setUint8(at, value),
+  int8: (view, at, value) => view.setInt8(at, value),
+  uint16: (view, at, value) => view.setUint16(at, value, true),
+  uint32: (view, at, value) => view.setUint32(at, value, true),
+  float16: (view, at, value) => view.setUint16(at, numberToFloat16(value), true),
+  float32: (view, at, value) => view.setFloat32(at, value, true),
+};

@@ -1,0 +1,153 @@
+import type { GraphInput, GraphName, Manifest } from './manifest.js';
+
+const GRAPH_ROLES: Record<GraphName, { inputs: ReadonlySet<string>; output: string }> = {
+  encode: { inputs: new Set(['interaction_item', 'interaction_action', 'interaction_feature']), output: 'field' },
+  rank: {
+    inputs: new Set([
+      'candidate_item',
+      'candidate_feature',
+      'context_feature',
+      'routes',
+      'distinct_slots',
+      'slot_counts',
+      'user',
+      'raw',
+    ]),
+    output: 'scores',
+  },
+  rankKv: {
+    inputs: new Set(['candidate_item', 'candidate_feature', 'context_feature', 'key', 'value', 'raw']),
+    output: 'scores',
+  },
+  gather: { inputs: new Set(['slots']), output: 'rows' },
+};
+
+/** What the schema alone cannot say: names that refer to each other, widths that must agree. One line a problem. */
+export function manifestRuleProblems(manifest: Manifest): string[] {
+  return [
+    ...duplicateProblems(manifest),
+    ...fieldProblems(manifest),
+    ...groupProblems(manifest),
+    ...graphProblems(manifest),
+    ...fileProblems(manifest),
+  ];
+}
+
+function duplicateProblems({ record, groups, files, actions, features }: Manifest): string[] {
+  const lists: [string, string[]][] = [
+    ['record.fields', record.fields.map((field) => field.name)],
+    ['groups', groups.map((group) => group.name)],
+    ['files', files.map((file) => file.path)],
+    ['actions', actions],
+    ['features.interaction', features.interaction.map((feature) => feature.name)],
+    ['features.candidate', features.candidate.map((feature) => feature.name)],
+    ['features.context', features.context.map((feature) => feature.name)],
+  ];
+  return lists.flatMap(([path, names]) =>
+    names.filter((name, i) => names.indexOf(name) !== i).map((name) => `${path}: ${name} stands twice`),
+  );
+}
+
+function fieldProblems({ record, features }: Manifest): string[] {
+  const interaction = new Set(features.interaction.map((feature) => feature.name));
+  return record.fields.flatMap((field) => {
+    const at = `record.fields.${field.name}`;
+    if (field.kind === 'route' && field.type === 'uint8' && field.slots > 256) {
+      return [`${at}: ${field.slots} slots do not fit uint8, use uint16`];
+    }
+    if (field.kind === 'user' && field.type === 'int8' && field.scale?.length !== field.width) {
+      return [`${at}.scale: ${field.scale?.length ?? 0} scales for ${field.width} dimensions`];
+    }
+    if (field.kind === 'user' && field.type === 'float16' && field.scale) return [`${at}.scale: float16 takes none`];
+    if (field.kind === 'raw' && field.source !== 'timestamp_s' && !interaction.has(field.source)) {
+      return [`${at}.source: no interaction feature ${field.source}`];
+    }
+    return [];
+  });
+}
+
+function groupProblems({ groups, record }: Manifest): string[] {
+  const fields = new Map(record.fields.map((field) => [field.name, field]));
+  return groups.flatMap((group) =>
+    (['key', 'value'] as const).flatMap((part) => {
+      const at = `groups.${group.name}.${part}`;
+      const { route, user } = group[part];
+      const problems: string[] = [];
+      if (!route && !user) problems.push(`${at}: needs a route, a user field or both`);
+      const routeField = route === undefined ? undefined : fields.get(route);
+      if (route !== undefined && routeField?.kind !== 'route') problems.push(`${at}.route: no route field ${route}`);
+      if (routeField?.kind === 'route' && routeField.slots !== group.pool.slots) {
+        problems.push(`${at}.route: ${routeField.slots} slots, the pool has ${group.pool.slots}`);
+      }
+      if (user !== undefined && fields.get(user)?.kind !== 'user') problems.push(`${at}.user: no user field ${user}`);
+      return problems;
+    }),
+  );
+}
+
+function graphProblems(manifest: Manifest): string[] {
+  return (Object.keys(GRAPH_ROLES) as GraphName[]).flatMap((graphName) => {
+    const graph = manifest.graphs[graphName];
+    const roles = GRAPH_ROLES[graphName];
+    const problems = graph.inputs.flatMap((input) => {
+      const at = `graphs.${graphName}.inputs.${input.name}`;
+      if (!roles.inputs.has(input.role)) return [`${at}.role: ${input.role} has no meaning in ${graphName}`];
+      return referenceProblems(manifest, input, at);
+    });
+    for (const output of graph.outputs) {
+      if (output.role !== roles.output)
+        problems.push(`graphs.${graphName}.outputs.${output.name}: not ${roles.output}`);
+    }
+    if (graphName === 'encode') problems.push(...encodeOutputProblems(manifest));
+    if (roles.output === 'scores' && graph.outputs.length !== 1) {
+      problems.push(`graphs.${graphName}.outputs: exactly one scores output is required`);
+    }
+    if (!manifest.files.some((file) => file.path === graph.file)) {
+      problems.push(`graphs.${graphName}.file: ${graph.file} is not in files`);
+    }
+    return problems;
+  });
+}
+
+const FEATURE_KIND = {
+  interaction_feature: 'interaction',
+  candidate_feature: 'candidate',
+  context_feature: 'context',
+} as const;
+const FIELD_KIND = {
+  routes: 'route',
+  distinct_slots: 'route',
+  slot_counts: 'route',
+  user: 'user',
+  raw: 'raw',
+} as const;
+
+function referenceProblems({ features, record, groups }: Manifest, input: GraphInput, at: string): string[] {
+  if ('feature' in input) {
+    const known = features[FEATURE_KIND[input.role]].some((feature) => feature.name === input.feature);
+    return known ? [] : [`${at}.feature: no ${FEATURE_KIND[input.role]} feature ${input.feature}`];
+  }
+  if ('field' in input) {
+    const kind = FIELD_KIND[input.role];
+    const known = record.fields.some((field) => field.name === input.field && field.kind === kind);
+    return known ? [] : [`${at}.field: no ${kind} field ${input.field}`];
+  }
+  if ('group' in input) {
+    return groups.some((group) => group.name === input.group) ? [] : [`${at}.group: no group ${input.group}`];
+  }
+  return [];
+}
+
+function encodeOutputProblems({ graphs, record }: Manifest): string[] {
+  const outputs = new Set(graphs.encode.outputs.map((output) => (output.role === 'field' ? output.field : '')));
+  return record.fields
+    .filter((field) => field.kind !== 'raw' && !outputs.has(field.name))
+    .map((field) => `graphs.encode.outputs: none fills the field ${field.name}`);
+}
+
+function fileProblems({ files, items, golden }: Manifest): string[] {
+  const listed = new Set(files.map((file) => file.path));
+  return [items.file, golden.tensors, golden.served]
+    .filter((path) => !listed.has(path))
+    .map((path) => `files: ${path} is missing`);
+}

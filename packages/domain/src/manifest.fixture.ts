@@ -1,0 +1,115 @@
+import { type BundleModel, createBundleModel } from './bundle-model.js';
+import type { GraphInput, GraphOutput, Manifest } from './manifest.js';
+
+const sha256 = '0'.repeat(64);
+const candidates: GraphInput[] = [
+  { name: 'candidate_item', role: 'candidate_item', type: 'int64', shape: ['candidates'] },
+  { name: 'freshness', role: 'candidate_feature', feature: 'freshness', type: 'float32', shape: ['candidates'] },
+  { name: 'hour', role: 'context_feature', feature: 'hour', type: 'float32', shape: [1] },
+];
+const scores: GraphOutput[] = [{ name: 'scores', role: 'scores', type: 'float32', shape: ['candidates'] }];
+
+/** A small manifest for tests: 4 slots of width 2, tied routes, int8 user dims, one raw timestamp. */
+export function fixtureManifest(): Manifest {
+  return structuredClone<Manifest>({
+    schemaVersion: 1,
+    name: 'fixture',
+    family: 'target-attention',
+    description: 'for tests',
+    dModel: 2,
+    heads: 1,
+    maxPositions: 5,
+    maxCandidates: 3,
+    items: { file: 'items.json', count: 3 },
+    actions: ['<unknown>', 'click'],
+    features: {
+      interaction: [{ name: 'watch_ratio', default: 0.5, min: 0, max: 1 }],
+      candidate: [{ name: 'freshness', default: 0.5, min: 0, max: 1 }],
+      context: [{ name: 'hour', default: 12, min: 0, max: 24 }],
+    },
+    record: {
+      fields: [
+        { kind: 'route', name: 'route', type: 'uint8', width: 1, slots: 4 },
+        { kind: 'user', name: 'user_key', type: 'int8', width: 1, scale: [0.5] },
+        { kind: 'user', name: 'user_value', type: 'float16', width: 1 },
+        { kind: 'raw', name: 'time', type: 'uint32', width: 1, source: 'timestamp_s' },
+      ],
+    },
+    groups: [
+      {
+        name: 'history',
+        pool: { slots: 4, keyWidth: 2, valueWidth: 2 },
+        key: { route: 'route', user: 'user_key' },
+        value: { route: 'route', user: 'user_value' },
+      },
+    ],
+    graphs: {
+      encode: {
+        file: 'encode.onnx',
+        inputs: [
+          { name: 'item', role: 'interaction_item', type: 'int64', shape: ['batch'] },
+          { name: 'action', role: 'interaction_action', type: 'int64', shape: ['batch'] },
+          { name: 'ratio', role: 'interaction_feature', feature: 'watch_ratio', type: 'float32', shape: ['batch'] },
+        ],
+        outputs: [
+          { name: 'route', role: 'field', field: 'route', type: 'int64', shape: ['batch', 1] },
+          { name: 'user_key', role: 'field', field: 'user_key', type: 'float32', shape: ['batch', 1] },
+          { name: 'user_value', role: 'field', field: 'user_value', type: 'float32', shape: ['batch', 1] },
+        ],
+      },
+      rank: {
+        file: 'rank.onnx',
+        inputs: [
+          ...candidates,
+          { name: 'slots', role: 'distinct_slots', field: 'route', type: 'int64', shape: ['slots'] },
+          { name: 'slot_counts', role: 'slot_counts', field: 'route', type: 'float32', shape: ['slots'] },
+          { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] },
+          { name: 'user_key', role: 'user', field: 'user_key', type: 'float32', shape: ['positions', 1] },
+          { name: 'user_value', role: 'user', field: 'user_value', type: 'float32', shape: ['positions', 1] },
+        ],
+        outputs: [...scores],
+      },
+      rankKv: {
+        file: 'rank_kv.onnx',
+        inputs: [
+          ...candidates,
+          { name: 'key', role: 'key', group: 'history', type: 'float32', shape: ['positions', 3] },
+          { name: 'value', role: 'value', group: 'history', type: 'float32', shape: ['positions', 3] },
+        ],
+        outputs: [...scores],
+      },
+      gather: {
+        file: 'gather.onnx',
+        inputs: [
+          { name: 'key_slots', role: 'slots', group: 'history', part: 'key', type: 'int64', shape: ['slots'] },
+          { name: 'value_slots', role: 'slots', group: 'history', part: 'value', type: 'int64', shape: ['slots'] },
+        ],
+        outputs: [
+          { name: 'key_rows', role: 'rows', group: 'history', part: 'key', type: 'float32', shape: ['slots', 2] },
+          { name: 'value_rows', role: 'rows', group: 'history', part: 'value', type: 'float32', shape: ['slots', 2] },
+        ],
+      },
+    },
+    golden: { tensors: 'golden/tensors.json', served: 'golden/served.json', tolerance: 0.0001 },
+    files: [
+      'encode.onnx',
+      'rank.onnx',
+      'rank_kv.onnx',
+      'gather.onnx',
+      'items.json',
+      'golden/tensors.json',
+      'golden/served.json',
+    ].map((path) => ({ path, bytes: 0, sha256 })),
+    training: { command: 'none', metrics: { auc: 0.5 } },
+  });
+}
+
+/** bundle.json's bytes for a manifest. */
+export function manifestBytes(manifest: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(manifest));
+}
+
+/** The fixture's model; items are `a` (1) and `b` (2). */
+export function fixtureModel(): BundleModel {
+  return createBundleModel({ manifestBytes: manifestBytes(fixtureManifest()), itemIds: ['', 'a', 'b'] });
+}

@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { CkvError } from './errors.js';
+import { manifestRuleProblems } from './manifest-rules.js';
+
+const name = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, 'must be 1 to 64 of a-z, 0-9, - and _');
+const count = (max: number) => z.int().min(1).max(max);
+const path = z
+  .string()
+  .regex(/^[\w.-]+(\/[\w.-]+)*$/, 'must be a relative path')
+  .refine((value) => !value.split('/').includes('..'), 'must stay inside the bundle');
+const tensorType = z.enum(['float32', 'float16', 'int64', 'int32', 'uint8']);
+const shape = z.array(z.union([z.int().min(0), name])).max(4);
+
+const featureSchema = z
+  .strictObject({ name, default: z.number(), min: z.number(), max: z.number() })
+  .refine((feature) => feature.min <= feature.default && feature.default <= feature.max, {
+    error: 'default must lie within min and max',
+  });
+
+const fieldSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('route'),
+    name,
+    type: z.enum(['uint8', 'uint16']),
+    width: z.literal(1),
+    slots: count(65_536),
+  }),
+  z.strictObject({
+    kind: z.literal('user'),
+    name,
+    type: z.enum(['int8', 'float16']),
+    width: count(255),
+    scale: z.array(z.number().positive()).optional(),
+  }),
+  z.strictObject({
+    kind: z.literal('raw'),
+    name,
+    type: z.enum(['uint8', 'uint16', 'uint32', 'float16', 'float32']),
+    width: z.literal(1),
+    source: z.union([z.literal('timestamp_s'), name]),
+  }),
+]);
+
+const partSchema = z.strictObject({ route: name.optional(), user: name.optional() });
+const groupSchema = z.strictObject({
+  name,
+  pool: z.strictObject({ slots: count(65_536), keyWidth: count(65_536), valueWidth: count(65_536) }),
+  key: partSchema,
+  value: partSchema,
+});
+
+const tensorSpec = { name: z.string().min(1), type: tensorType, shape };
+const group = { group: name, part: z.enum(['key', 'value']) };
+const inputSchema = z.discriminatedUnion('role', [
+  z.strictObject({ role: z.literal('interaction_item'), ...tensorSpec }),
+  z.strictObject({ role: z.literal('interaction_action'), ...tensorSpec }),
+  z.strictObject({ role: z.literal('interaction_feature'), feature: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('candidate_item'), ...tensorSpec }),
+  z.strictObject({ role: z.literal('candidate_feature'), feature: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('context_feature'), feature: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('routes'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('distinct_slots'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('slot_counts'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('user'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('raw'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('key'), group: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('value'), group: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('slots'), ...group, ...tensorSpec }),
+]);
+const outputSchema = z.discriminatedUnion('role', [
+  z.strictObject({ role: z.literal('field'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('scores'), ...tensorSpec }),
+  z.strictObject({ role: z.literal('rows'), ...group, ...tensorSpec }),
+]);
+const graphSchema = z.strictObject({ file: path, inputs: z.array(inputSchema), outputs: z.array(outputSchema) });
+
+const manifestSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  name: z.string().regex(/^[a-z0-9-]{1,64}$/, 'must be 1 to 64 of a-z, 0-9 and -'),
+  family: name,
+  description: z.string().max(2_000),
+  dModel: count(16_384),
+  heads: count(256),
+  maxPositions: count(1_000_000),
+  maxCandidates: count(10_000),
+  items: z.strictObject({ file: path, count: count(100_000_000) }),
+  actions: z.array(z.string().min(1)).min(1).max(1_024),
+  features: z.strictObject({
+    interaction: z.array(featureSchema).max(64),
+    candidate: z.array(featureSchema).max(64),
+    context: z.array(featureSchema).max(64),
+  }),
+  record: z.strictObject({ fields: z.array(fieldSchema).min(1).max(64) }),
+  groups: z.array(groupSchema).min(1).max(32),
+  graphs: z.strictObject({ encode: graphSchema, rank: graphSchema, rankKv: graphSchema, gather: graphSchema }),
+  golden: z.strictObject({ tensors: path, served: path, tolerance: z.number().positive().max(0.01) }),
+  files: z.array(
+    z.strictObject({ path, bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be a sha256') }),
+  ),
+  training: z.strictObject({ command: z.string(), metrics: z.record(z.string(), z.number()) }),
+});
+
+/** bundle.json, checked: see docs/wire-format.md. */
+export type Manifest = z.infer<typeof manifestSchema>;
+/** A graph of a bundle. */
+export type GraphName = keyof Manifest['graphs'];
+/** A graph's file, inputs and outputs. */
+export type GraphSpec = z.infer<typeof graphSchema>;
+/** An input with the role that says how it is filled. */
+export type GraphInput = z.infer<typeof inputSchema>;
+/** An output with the role that says what it holds. */
+export type GraphOutput = z.infer<typeof outputSchema>;
+/** A field of a record's row. */
+export type RecordField = z.infer<typeof fieldSchema>;
+/** A float32 feature with its bounds and default. */
+export type Feature = z.infer<typeof featureSchema>;
+/** One attention layer's cache. */
+export type KvGroup = z.infer<typeof groupSchema>;
+
+/** The names of all graphs. */
+export const GRAPH_NAMES = ['encode', 'rank', 'rankKv', 'gather'] as const satisfies readonly GraphName[];
+
+/**
+ * Reads and checks bundle.json.
+ * @throws bundle_invalid whose message lists every problem, each with its path
+ */
+export function parseManifest(bytes: Uint8Array): Manifest {
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch (cause) {
+    throw new CkvError('bundle_invalid', 'bundle.json is not JSON; export the bundle again', { cause });
+  }
+  const parsed = manifestSchema.safeParse(json);
+  const problems = parsed.success
+    ? manifestRuleProblems(parsed.data)
+    : parsed.error.issues.map((issue) => `${issue.path.join('.') || 'bundle.json'}: ${issue.message}`);
+  if (!parsed.success || problems.length > 0) {
+    throw new CkvError('bundle_invalid', `bundle.json has ${problems.length} problem(s): ${problems.join('; ')}`);
+  }
+  return parsed.data;
+}
+
+/** A bundle's id: the first 16 hexadecimal characters of bundle.json's sha256. */
+export function bundleIdOf(manifestBytes: Uint8Array): string {
+  return createHash('sha256').update(manifestBytes).digest('hex').slice(0, 16);
+}

@@ -1,0 +1,100 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { CkvError } from './errors.js';
+import { decodeRecord, EVENT_HASH_BYTES, encodeRecord, eventHash, hasEvent, RECENT_EVENT_RING } from './record.js';
+
+const bundleId = '0123456789abcdef';
+const golden = {
+  bundleId,
+  strideBytes: 5,
+  lifetimeCount: 7,
+  lastEventMs: 1_700_000_000_123,
+  recentEvents: Uint8Array.from([...eventHash('e1'), ...eventHash('e2')]),
+  rows: Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+};
+const GOLDEN_HEX =
+  '434b010502000123456789abcdef0700000000007b68e5cf8b01020000008b5cc4df7e6cac0f09c0f83f0102030405060708090a';
+
+const record = fc
+  .record({ stride: fc.integer({ min: 1, max: 255 }), positions: fc.nat(40), ring: fc.nat(RECENT_EVENT_RING) })
+  .chain(({ stride, positions, ring }) =>
+    fc.record({
+      bundleId: fc.constant(bundleId),
+      strideBytes: fc.constant(stride),
+      lifetimeCount: fc.nat(2 ** 31),
+      lastEventMs: fc.nat(2 ** 41),
+      recentEvents: fc.uint8Array({ minLength: ring * EVENT_HASH_BYTES, maxLength: ring * EVENT_HASH_BYTES }),
+      rows: fc.uint8Array({ minLength: positions * stride, maxLength: positions * stride }),
+    }),
+  );
+
+function reasonOf(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof CkvError) return error.reason;
+    throw error;
+  }
+  return 'accepted';
+}
+
+describe('record', () => {
+  it('has the golden bytes', () => {
+    expect(Buffer.from(encodeRecord(golden)).toString('hex')).toBe(GOLDEN_HEX);
+  });
+
+  it('decodes the golden bytes', () => {
+    const decoded = decodeRecord(Buffer.from(GOLDEN_HEX, 'hex'), { bundleId, strideBytes: 5 });
+    expect(decoded).toMatchObject({
+      ...golden,
+      positionCount: 2,
+      recentEvents: expect.anything(),
+      rows: expect.anything(),
+    });
+    expect([...decoded.rows]).toEqual([...golden.rows]);
+  });
+
+  it('survives encode and decode, whatever it holds', () => {
+    fc.assert(
+      fc.property(record, (given) => {
+        const decoded = decodeRecord(encodeRecord(given), given);
+        expect(Buffer.from(decoded.rows).equals(given.rows)).toBe(true);
+        expect(Buffer.from(decoded.recentEvents).equals(given.recentEvents)).toBe(true);
+        expect(decoded).toMatchObject({ lifetimeCount: given.lifetimeCount, lastEventMs: given.lastEventMs });
+      }),
+    );
+  });
+
+  it('refuses every truncation', () => {
+    const bytes = encodeRecord(golden);
+    for (let length = 0; length < bytes.length; length++) {
+      expect(reasonOf(() => decodeRecord(bytes.subarray(0, length), golden))).toBe('record_corrupt');
+    }
+  });
+
+  it.each([
+    ['oversized', (b: Buffer) => Buffer.concat([b, Buffer.of(0)]), /oversized/],
+    ['foreign magic', (b: Buffer) => b.fill(0x58, 0, 1), /does not begin with CK/],
+    ['another layout', (b: Buffer) => b.fill(9, 2, 3), /layout 9/],
+    ['another stride', (b: Buffer) => b.fill(6, 3, 4), /rows of 6 bytes/],
+    ['an oversized ring', (b: Buffer) => b.fill(15, 4, 5), /ring of 15/],
+    ['a reserved byte in use', (b: Buffer) => b.fill(1, 5, 6), /reserved/],
+  ])('refuses %s and says why', (_, spoil, message) => {
+    const bytes = spoil(Buffer.from(encodeRecord(golden)));
+    expect(() => decodeRecord(bytes, golden)).toThrow(message);
+    expect(reasonOf(() => decodeRecord(bytes, golden))).toBe('record_corrupt');
+  });
+
+  it("refuses another bundle's record as a mismatch", () => {
+    expect(reasonOf(() => decodeRecord(encodeRecord(golden), { ...golden, bundleId: 'f'.repeat(16) }))).toBe(
+      'bundle_mismatch',
+    );
+  });
+
+  it('finds an event in its ring, deleted or not', () => {
+    const deleted = eventHash('e2');
+    deleted[5] = (deleted[5] ?? 0) | 0x80;
+    const ring = { recentEvents: Uint8Array.from([...eventHash('e1'), ...deleted]) };
+    expect(['e1', 'e2', 'e3'].map((id) => hasEvent(ring, eventHash(id)))).toEqual([true, true, false]);
+  });
+});
