@@ -1,0 +1,3 @@
+export type * from './generated/messages.js';
+export type * from './methods.js';
+export * from './services.js';
