@@ -1,0 +1,134 @@
+import { readFileSync } from 'node:fs';
+import { type MethodName, type RequestOf, type ResponseOf, type ServiceName, services } from '@collectivekv/contracts';
+import { CkvError } from '@collectivekv/domain';
+import {
+  type ClientReadableStream,
+  credentials,
+  Metadata,
+  type MethodDefinition,
+  type ServiceError,
+} from '@grpc/grpc-js';
+
+import { errorFrom } from './grpc-errors.js';
+
+/** When a call must end. */
+export interface CallLimits {
+  /** Unix ms. */
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Calls one service. Failures are CkvErrors. */
+export interface GrpcClient<S extends ServiceName> {
+  call<M extends MethodName<S>>(method: M, request: RequestOf<S, M>, limits?: CallLimits): Promise<ResponseOf<S, M>>;
+  stream<M extends MethodName<S>>(
+    method: M,
+    request: RequestOf<S, M>,
+    limits?: CallLimits,
+  ): AsyncIterable<ResponseOf<S, M>>;
+  close(): void;
+}
+
+/** What a client needs of the configuration. */
+export interface GrpcClientConfig {
+  /** Bearer token sent with every call; empty sends none. */
+  readonly CKV_TOKEN: string;
+  /** Authority (PEM file) by which the server is trusted; empty means no TLS. */
+  readonly CKV_TLS_CA_FILE: string;
+}
+
+const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
+
+/**
+ * Creates a client.
+ * @param target `host:port`, several joined by commas, or a gRPC target such as `dns:///host:port`; calls go round all
+ * addresses
+ */
+export function createGrpcClient<S extends ServiceName>(name: S, target: string, config: GrpcClientConfig): GrpcClient<S> {
+  const channel = config.CKV_TLS_CA_FILE
+    ? credentials.createSsl(readFileSync(config.CKV_TLS_CA_FILE))
+    : credentials.createInsecure();
+  const Client = services[name];
+  const client = new Client(grpcTarget(target), channel, {
+    'grpc.service_config': ROUND_ROBIN,
+    'grpc.max_receive_message_length': -1,
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.min_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 1_000,
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc-node.flow_control_window': 8 * 1024 * 1024,
+  });
+  const metadata = new Metadata();
+  if (config.CKV_TOKEN) metadata.set('authorization', `Bearer ${config.CKV_TOKEN}`);
+  const specOf = (method: string) =>
+    (Client.service as Record<string, MethodDefinition<unknown, unknown>>)[method] as MethodDefinition<
+      unknown,
+      unknown
+    >;
+
+  return {
+    call(method, request, limits = {}) {
+      const spec = specOf(method);
+      return new Promise((resolve, reject) => {
+        if (limits.signal?.aborted) return reject(abortReason(limits.signal));
+        const call = client.makeUnaryRequest(
+          spec.path,
+          spec.requestSerialize,
+          spec.responseDeserialize,
+          request,
+          metadata,
+          optionsOf(limits),
+          (error, response) => {
+            limits.signal?.removeEventListener('abort', onAbort);
+            if (error) reject(limits.signal?.aborted ? abortReason(limits.signal) : errorFrom(error));
+            else resolve(response as ResponseOf<S, typeof method>);
+          },
+        );
+        const onAbort = () => call.cancel();
+        limits.signal?.addEventListener('abort', onAbort, { once: true });
+      });
+    },
+
+    async *stream(method, request, limits = {}) {
+      const spec = specOf(method);
+      const call = client.makeServerStreamRequest(
+        spec.path,
+        spec.requestSerialize,
+        spec.responseDeserialize,
+        request,
+        metadata,
+        optionsOf(limits),
+      ) as ClientReadableStream<ResponseOf<S, typeof method>>;
+      const onAbort = () => call.cancel();
+      limits.signal?.addEventListener('abort', onAbort, { once: true });
+      if (limits.signal?.aborted) call.cancel();
+      try {
+        yield* call;
+      } catch (error) {
+        throw limits.signal?.aborted ? abortReason(limits.signal) : errorFrom(error as ServiceError);
+      } finally {
+        limits.signal?.removeEventListener('abort', onAbort);
+        call.on('error', () => undefined); // what comes of the cancel is nobody's concern
+        call.cancel();
+      }
+    },
+
+    close: () => client.close(),
+  };
+}
+
+function optionsOf({ deadlineMs }: CallLimits): { deadline?: number } {
+  return deadlineMs === undefined || !Number.isFinite(deadlineMs) ? {} : { deadline: deadlineMs };
+}
+
+function abortReason(signal: AbortSignal): CkvError {
+  return signal.reason instanceof CkvError
+    ? signal.reason
+    : new CkvError('cancelled', 'the caller gave up', { cause: signal.reason });
+}
+
+/** A target as gRPC takes it: several addresses become one ipv4 target. */
+function grpcTarget(target: string): string {
+  return target.includes(',') && !target.includes('//') && !target.startsWith('ipv4:') ? `ipv4:${target}` : target;
+}

@@ -1,0 +1,2 @@
+export * from './grpc-client.js';
+export * from './grpc-errors.js';
