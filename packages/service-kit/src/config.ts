@@ -1,0 +1,97 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+
+/** Variables that every service reads. */
+export function commonConfig({ port }: { port: number }) {
+  return {
+    CKV_BIND: z
+      .string()
+      .regex(/^.+:\d{1,5}$/, 'must be host:port')
+      .default(`127.0.0.1:${port}`)
+      .describe('address of the gRPC door; port 0 takes a free one'),
+    CKV_TOKEN: z
+      .string()
+      .min(16, 'must have at least 16 characters')
+      .optional()
+      .transform(orEmpty)
+      .describe('bearer token that callers must send and that this service sends to others; CKV_TOKEN_FILE reads it'),
+    CKV_TLS_CERT_FILE: z.string().optional().transform(orEmpty).describe('certificate chain (PEM) of the gRPC door'),
+    CKV_TLS_KEY_FILE: z.string().optional().transform(orEmpty).describe('private key (PEM) of the gRPC door'),
+    CKV_TLS_CA_FILE: z
+      .string()
+      .optional()
+      .transform(orEmpty)
+      .describe('authority (PEM) by which other services are trusted; setting it turns TLS on towards them'),
+    CKV_ALLOW_INSECURE: z
+      .stringbool()
+      .default(false)
+      .describe('allow an address beyond loopback without a token or TLS'),
+    CKV_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('least level logged'),
+    CKV_METRICS_BIND: z
+      .string()
+      .regex(/^.+:\d{1,5}$/, 'must be host:port')
+      .default('127.0.0.1:0')
+      .describe('address of /metrics, /livez and /readyz'),
+    CKV_DRAIN_DELAY_MS: z.coerce
+      .number()
+      .int()
+      .min(0)
+      .max(60_000)
+      .default(0)
+      .describe('time between saying not ready and refusing calls, for load balancers to notice'),
+    CKV_GRACE_MS: z.coerce
+      .number()
+      .int()
+      .min(0)
+      .max(600_000)
+      .default(10_000)
+      .describe('time that calls in flight get at shutdown'),
+  };
+}
+
+function orEmpty(value: string | undefined): string {
+  return value ?? '';
+}
+
+/** The variables of {@link commonConfig}, read. */
+export type CommonConfig = z.infer<z.ZodObject<ReturnType<typeof commonConfig>>>;
+
+/** Configuration that does not hold. The message lists every problem. */
+export class ConfigError extends Error {
+  constructor(problems: readonly string[]) {
+    super(`configuration has ${problems.length} problem(s):\n  ${problems.join('\n  ')}\nSee docs/configuration.md.`);
+    this.name = 'ConfigError';
+  }
+}
+
+/**
+ * Reads a configuration from the environment. An empty variable counts as unset; `NAME_FILE` gives the content of a
+ * file as `NAME`, for secrets.
+ * @throws ConfigError listing every problem with the variable's name
+ */
+export function parseConfig<Shape extends z.ZodRawShape>(
+  schema: z.ZodObject<Shape>,
+  env: NodeJS.ProcessEnv,
+): Readonly<z.infer<z.ZodObject<Shape>>> {
+  const problems: string[] = [];
+  const values: Record<string, string> = {};
+  for (const name of Object.keys(schema.shape)) {
+    const path = env[`${name}_FILE`];
+    if (env[name]) values[name] = env[name];
+    else if (path) values[name] = readSecret(path, `${name}_FILE`, problems);
+  }
+  const parsed = schema.safeParse(values);
+  if (!parsed.success)
+    problems.push(...parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
+  if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
+  return Object.freeze(parsed.data);
+}
+
+function readSecret(path: string, name: string, problems: string[]): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    problems.push(`${name}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    return '';
+  }
+}

@@ -1,0 +1,140 @@
+import { readFileSync } from 'node:fs';
+import {
+  type HandlerRequestOf,
+  type HandlerResponseOf,
+  type MethodName,
+  packageDefinition,
+  type ServiceName,
+  services,
+} from '@collectivekv/contracts';
+import { invalidRequest } from '@collectivekv/domain';
+import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { ReflectionService } from '@grpc/reflection';
+import { HealthImplementation } from 'grpc-health-check';
+import { requireSafeBind, splitBind } from './bind.js';
+import type { CallContext } from './call-context.js';
+import type { CommonConfig } from './config.js';
+import type { Logger } from './log.js';
+import type { Metrics } from './metrics.js';
+import { createRpcGate, UnreadableRequest } from './rpc-gate.js';
+import { fieldsOf, wireProblem } from './wire-check.js';
+
+/** A service's handlers: unary ones answer a promise, streaming ones an async iterable. */
+export type Handlers<S extends ServiceName> = {
+  [M in MethodName<S>]: (
+    request: HandlerRequestOf<S, M>,
+    call: CallContext,
+  ) => Promise<HandlerResponseOf<S, M>> | AsyncIterable<HandlerResponseOf<S, M>>;
+};
+
+/** A gRPC server with health and reflection on board. */
+export interface GrpcServer {
+  add<S extends ServiceName>(name: S, handlers: Handlers<S>): void;
+  /** Binds; the address has the port that was taken. Throws where the address is in use. */
+  start(): Promise<{ address: string }>;
+  setServing(serving: boolean): void;
+  /** Refuses new calls, waits for those in flight at most `graceMs`, then ends them. */
+  drain(graceMs: number): Promise<void>;
+}
+
+/** Options of {@link createGrpcServer}. */
+export interface GrpcServerOptions {
+  readonly config: Pick<
+    CommonConfig,
+    'CKV_BIND' | 'CKV_TOKEN' | 'CKV_TLS_CERT_FILE' | 'CKV_TLS_KEY_FILE' | 'CKV_ALLOW_INSECURE'
+  >;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Largest message taken; default 16 MiB. */
+  readonly maxMessageBytes?: number;
+}
+
+const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Creates a server.
+ * @throws ConfigError where the address is beyond loopback and neither a token nor TLS guards it
+ */
+export function createGrpcServer({
+  config,
+  log,
+  metrics,
+  maxMessageBytes = 16 * 1024 * 1024,
+}: GrpcServerOptions): GrpcServer {
+  const tls = config.CKV_TLS_CERT_FILE !== '';
+  requireSafeBind('CKV_BIND', config.CKV_BIND, tls || config.CKV_TOKEN !== '' || config.CKV_ALLOW_INSECURE);
+  const server = new Server({
+    'grpc.max_receive_message_length': maxMessageBytes,
+    'grpc.max_send_message_length': -1,
+    'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+  });
+  const gate = createRpcGate({ token: config.CKV_TOKEN, log, metrics });
+  const health = new HealthImplementation({ '': 'NOT_SERVING' });
+  health.addToServer(server);
+  new ReflectionService(packageDefinition).addToServer(server);
+  const names: string[] = [''];
+
+  return {
+    add(name, handlers) {
+      const definition: ServiceDefinition = services[name].service;
+      const guarded: { [method: string]: ServiceDefinition[string] } = {};
+      const implementation: UntypedServiceImplementation = {};
+      for (const [method, handler] of Object.entries<(request: never, call: CallContext) => unknown>(handlers)) {
+        const spec = definition[method];
+        if (!spec) throw new Error(`${name} has no method ${method}`);
+        guarded[method] = { ...spec, requestDeserialize: readerOf(spec) };
+        const rpc = `${name}/${method}`;
+        implementation[method] = spec.responseStream
+          ? gate.stream(rpc, handler as (request: never, call: CallContext) => AsyncIterable<unknown>)
+          : gate.unary(rpc, handler as (request: never, call: CallContext) => Promise<unknown>);
+      }
+      server.addService(guarded, implementation);
+      names.push(`collectivekv.v1.${name}`);
+      health.setStatus(`collectivekv.v1.${name}`, 'NOT_SERVING');
+    },
+    async start() {
+      const port = await new Promise<number>((resolve, reject) => {
+        server.bindAsync(config.CKV_BIND, credentialsOf(config), (error, bound) =>
+          error ? reject(error) : resolve(bound),
+        );
+      });
+      return { address: `${splitBind(config.CKV_BIND).host}:${port}` };
+    },
+    setServing(serving) {
+      for (const name of names) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
+    },
+    async drain(graceMs) {
+      gate.drain();
+      const finished = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      const timer = setTimeout(() => server.forceShutdown(), graceMs);
+      await finished;
+      clearTimeout(timer);
+    },
+  };
+}
+
+function readerOf(spec: ServiceDefinition[string]): (bytes: Buffer) => unknown {
+  const { requestType } = spec as unknown as { requestType: { type: { name: string } } };
+  const fields = fieldsOf(requestType.type);
+  return (bytes) => {
+    const problem = wireProblem(bytes, fields);
+    if (problem) return new UnreadableRequest(problem);
+    try {
+      return spec.requestDeserialize(bytes);
+    } catch {
+      const problem = `is no ${requestType.type.name} message`;
+      return new UnreadableRequest(invalidRequest('request', problem, 'encode it by the .proto file'));
+    }
+  };
+}
+
+function credentialsOf(config: GrpcServerOptions['config']): ServerCredentials {
+  if (config.CKV_TLS_CERT_FILE === '') return ServerCredentials.createInsecure();
+  const pair = {
+    cert_chain: readFileSync(config.CKV_TLS_CERT_FILE),
+    private_key: readFileSync(config.CKV_TLS_KEY_FILE),
+  };
+  return ServerCredentials.createSsl(null, [pair]);
+}

@@ -1,0 +1,121 @@
+import { writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type CommonConfig, ConfigError } from './config.js';
+import { createGrpcServer, type GrpcServer } from './grpc-server.js';
+import { createLogger, type Logger } from './log.js';
+import { createMetrics, type Metrics, serveMetrics } from './metrics.js';
+
+/** starting: not serving yet; ready: serving; draining: finishing what is in flight; stopped: done. */
+export type ServiceState = 'starting' | 'ready' | 'draining' | 'stopped';
+
+/** What a composition root works with. */
+export interface ServiceContext {
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly server: GrpcServer;
+  /** Registers a step of shutdown; steps run in reverse order after the server has drained. */
+  onClose(name: string, close: () => unknown): void;
+  /** Says whether the service can do its work now; it starts as false. Health and /readyz follow. */
+  setReady(ready: boolean): void;
+}
+
+/** A process's service. */
+export interface ServiceOptions<C extends CommonConfig> {
+  readonly name: string;
+  /** Reads the environment; may throw a ConfigError. */
+  readonly config: () => Readonly<C>;
+  /** Wires the service up and adds its handlers. The server starts afterwards. */
+  readonly start: (config: Readonly<C>, context: ServiceContext) => Promise<void>;
+}
+
+const STEP_TIMEOUT_MS = 10_000;
+
+/**
+ * Runs a service until SIGTERM, SIGINT, or, where stdin is a pipe, its end: then it says it is not ready, waits the
+ * drain delay, finishes calls in flight within the grace time, and closes everything in reverse order. One JSON line on
+ * stdout says when the doors are open.
+ */
+export async function runService<C extends CommonConfig>({
+  name,
+  config: readConfig,
+  start,
+}: ServiceOptions<C>): Promise<void> {
+  const config = orExit(readConfig);
+  const log = createLogger(name, config.CKV_LOG_LEVEL);
+  const metrics = createMetrics(name);
+  const steps: { name: string; close: () => unknown }[] = [];
+  let state: ServiceState = 'starting';
+  let able = false;
+
+  process.on('unhandledRejection', (reason) => {
+    log.fatal({ err: reason }, 'unhandled rejection');
+    process.exit(1);
+  });
+
+  const stop = async (why: string, exitCode = 0): Promise<void> => {
+    if (state === 'draining' || state === 'stopped') return;
+    state = 'draining';
+    log.info({ why }, 'draining');
+    server.setServing(false);
+    await sleep(config.CKV_DRAIN_DELAY_MS);
+    await server.drain(config.CKV_GRACE_MS);
+    for (const step of steps.reverse()) await closeStep(step, log);
+    state = 'stopped';
+    log.info('stopped');
+    process.exit(exitCode);
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
+
+  const server = orExit(() => createGrpcServer({ config, log, metrics }));
+  const context: ServiceContext = {
+    log,
+    metrics,
+    server,
+    onClose: (step, close) => steps.push({ name: step, close }),
+    setReady(ready) {
+      if (ready !== able) log.info({ ready }, ready ? 'ready' : 'not ready');
+      able = ready;
+      if (state === 'ready') server.setServing(ready);
+    },
+  };
+  try {
+    const probes = await serveMetrics(metrics, {
+      bind: config.CKV_METRICS_BIND,
+      allowInsecure: config.CKV_ALLOW_INSECURE,
+      isReady: () => state === 'ready' && able,
+    });
+    context.onClose('metrics', probes.close);
+    await start(config, context);
+    const { address } = await server.start();
+    state = 'ready';
+    server.setServing(able);
+    writeSync(1, `${JSON.stringify({ ready: true, service: name, address, metricsAddress: probes.address })}\n`);
+  } catch (error) {
+    if (error instanceof ConfigError) writeSync(2, `${error.message}\n`);
+    log.fatal({ err: error }, 'cannot start');
+    await stop('failed to start', 1);
+  }
+}
+
+async function closeStep(step: { name: string; close: () => unknown }, log: Logger): Promise<void> {
+  const startedMs = performance.now();
+  try {
+    const timeout = sleep(STEP_TIMEOUT_MS, undefined, { ref: false }).then(() => {
+      throw new Error(`${step.name} did not close within ${STEP_TIMEOUT_MS} ms`);
+    });
+    await Promise.race([Promise.resolve().then(step.close), timeout]);
+    log.debug({ step: step.name, tookMs: performance.now() - startedMs }, 'closed');
+  } catch (err) {
+    log.error({ step: step.name, err }, 'could not close');
+  }
+}
+
+function orExit<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    writeSync(2, `${error.message}\n`);
+    process.exit(1);
+  }
+}

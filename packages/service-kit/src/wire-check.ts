@@ -1,0 +1,79 @@
+import { type CkvError, invalidRequest } from '@collectivekv/domain';
+
+/** A field as a proto descriptor has it. */
+interface FieldDescriptor {
+  readonly name: string;
+  readonly number: number;
+  readonly type: string;
+  readonly label: string;
+}
+
+const WIRE_NAMES = ['varint', '64-bit', 'length-delimited', 'group', 'group', '32-bit'];
+const VARINT = /^TYPE_(U?INT(32|64)|SINT(32|64)|BOOL|ENUM)$/;
+const FIXED64 = /^TYPE_(DOUBLE|S?FIXED64)$/;
+const FIXED32 = /^TYPE_(FLOAT|S?FIXED32)$/;
+
+/**
+ * Finds the first top-level field of a message whose wire type is not its declared one: protobufjs reads such bytes as
+ * something else without a word.
+ * @returns an invalid_request naming the field, or undefined where all is well
+ */
+export function wireProblem(bytes: Uint8Array, fields: ReadonlyMap<number, FieldDescriptor>): CkvError | undefined {
+  let at = 0;
+  while (at < bytes.length) {
+    const tag = readVarint(bytes, at);
+    if (!tag) return broken(at);
+    const field = fields.get(Math.floor(tag.value / 8));
+    const wire = tag.value % 8;
+    if (field && !wiresOf(field).includes(wire)) {
+      return invalidRequest(
+        field.name,
+        `has wire type ${WIRE_NAMES[wire] ?? wire}, ${WIRE_NAMES[wiresOf(field)[0] ?? 0]} is expected`,
+        'encode it by the .proto file',
+      );
+    }
+    const end = skip(bytes, tag.next, wire);
+    if (end === undefined || end > bytes.length) return field ? truncated(field.name) : broken(at);
+    at = end;
+  }
+  return undefined;
+}
+
+/** The fields of a proto-loader message type, by number. */
+export function fieldsOf(messageType: unknown): ReadonlyMap<number, FieldDescriptor> {
+  const { field } = messageType as { field: FieldDescriptor[] };
+  return new Map(field.map((descriptor) => [descriptor.number, descriptor]));
+}
+
+function wiresOf({ type, label }: FieldDescriptor): number[] {
+  const own = VARINT.test(type) ? 0 : FIXED64.test(type) ? 1 : FIXED32.test(type) ? 5 : 2;
+  return label === 'LABEL_REPEATED' && own !== 2 ? [own, 2] : [own];
+}
+
+function readVarint(bytes: Uint8Array, from: number): { value: number; next: number } | undefined {
+  let value = 0;
+  for (let i = 0; i < 10; i++) {
+    const byte = bytes[from + i];
+    if (byte === undefined) return undefined;
+    value += (byte & 0x7f) * 2 ** (7 * i);
+    if (byte < 0x80) return { value, next: from + i + 1 };
+  }
+  return undefined;
+}
+
+function skip(bytes: Uint8Array, from: number, wire: number): number | undefined {
+  if (wire === 1) return from + 8;
+  if (wire === 5) return from + 4;
+  const varint = readVarint(bytes, from);
+  if (wire === 0) return varint?.next;
+  if (wire === 2) return varint && varint.next + varint.value;
+  return undefined;
+}
+
+function truncated(name: string): CkvError {
+  return invalidRequest(name, 'ends before its length', 'encode it by the .proto file');
+}
+
+function broken(at: number): CkvError {
+  return invalidRequest('request', `is no protobuf message at byte ${at}`, 'encode it by the .proto file');
+}
