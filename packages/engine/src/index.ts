@@ -1,0 +1,3 @@
+export * from './engine.js';
+export type { Provider } from './protocol.js';
+export type { RunLimits } from './run-queue.js';

@@ -1,0 +1,83 @@
+import { CkvError, type Tensors } from '@collectivekv/domain';
+
+/** When a run must start at the latest, and whether it is still wanted. */
+export interface RunLimits {
+  /** Unix ms. */
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** A run that waits for a worker. */
+export interface QueuedRun {
+  readonly graph: string;
+  readonly feeds: Tensors;
+  resolve(outputs: Tensors): void;
+  reject(error: CkvError): void;
+}
+
+/** Runs in order of arrival, bounded; what is past its deadline or cancelled leaves unrun. */
+export interface RunQueue {
+  readonly length: number;
+  /** Rejects with overloaded at the bound, deadline or cancelled where the run left before it started. */
+  push(graph: string, feeds: Tensors, limits: RunLimits): Promise<Tensors>;
+  shift(): QueuedRun | undefined;
+  rejectAll(error: CkvError): void;
+}
+
+const RETRY_AFTER_MS = 20;
+
+/** Creates a queue. */
+export function createRunQueue(limit: number): RunQueue {
+  const queue = new Set<QueuedRun>();
+  return {
+    get length() {
+      return queue.size;
+    },
+    push(graph, feeds, { deadlineMs, signal }) {
+      return new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(cancelled(signal));
+        const remainingMs = (deadlineMs ?? Number.POSITIVE_INFINITY) - Date.now();
+        if (remainingMs <= 0) return reject(late());
+        if (queue.size >= limit) {
+          const text = `${limit} graph runs wait already; send less, or add replicas`;
+          return reject(new CkvError('overloaded', text, { retryAfterMs: RETRY_AFTER_MS }));
+        }
+        const leave = (error: CkvError) => {
+          if (queue.delete(run)) settle(() => reject(error));
+        };
+        const onAbort = () => leave(cancelled(signal));
+        const timer = remainingMs < 2 ** 31 ? setTimeout(() => leave(late()), remainingMs) : undefined;
+        const settle = (then: () => void) => {
+          clearTimeout(timer);
+          signal?.removeEventListener('abort', onAbort);
+          then();
+        };
+        const run: QueuedRun = {
+          graph,
+          feeds,
+          resolve: (outputs) => settle(() => resolve(outputs)),
+          reject: (error) => settle(() => reject(error)),
+        };
+        signal?.addEventListener('abort', onAbort, { once: true });
+        queue.add(run);
+      });
+    },
+    shift() {
+      const [first] = queue;
+      if (first) queue.delete(first);
+      return first;
+    },
+    rejectAll(error) {
+      for (const run of queue) run.reject(error);
+      queue.clear();
+    },
+  };
+}
+
+function late(): CkvError {
+  return new CkvError('deadline', 'the deadline passed before the graph ran');
+}
+
+function cancelled(signal: AbortSignal | undefined): CkvError {
+  return signal?.reason instanceof CkvError ? signal.reason : new CkvError('cancelled', 'the caller gave up');
+}

@@ -1,0 +1,78 @@
+import { createRequire } from 'node:module';
+import { Worker } from 'node:worker_threads';
+import { CkvError, type Tensors } from '@collectivekv/domain';
+import type { FromWorker, ToWorker, WorkerSettings } from './protocol.js';
+
+/** A message without the id that its sender gives it. */
+export type Command = ToWorker extends infer M ? (M extends ToWorker ? Omit<M, 'id'> : never) : never;
+
+/** A thread that holds sessions and does one thing at a time. */
+export interface WorkerThread {
+  /** Rejects with a CkvError: bundle_invalid or bug by onnxruntime's word, dependency_unavailable where the thread died. */
+  perform(command: Command): Promise<Tensors>;
+  /** Resolves when the thread has ended, for whatever reason. */
+  readonly ended: Promise<void>;
+  terminate(): Promise<void>;
+}
+
+interface Pending {
+  resolve(outputs: Tensors): void;
+  reject(error: CkvError): void;
+}
+
+// By package name, so that it is the compiled file whether this module runs compiled or from its source.
+const WORKER_PATH = createRequire(import.meta.url).resolve('@collectivekv/engine/worker');
+
+/** Starts a thread. */
+export function startWorkerThread(settings: WorkerSettings): WorkerThread {
+  const worker = new Worker(WORKER_PATH, { workerData: settings });
+  const pending = new Map<number, Pending>();
+  let nextId = 1;
+  let dead = false;
+
+  worker.on('message', (message: FromWorker) => {
+    const waiter = pending.get(message.id);
+    pending.delete(message.id);
+    if (message.ok) waiter?.resolve(message.outputs);
+    else waiter?.reject(new CkvError('bug', message.message, { cause: new Error(message.message) }));
+  });
+  let cause: unknown;
+  worker.on('error', (error) => {
+    cause = error;
+  });
+  const ended = new Promise<void>((resolve) => {
+    worker.on('exit', () => {
+      dead = true;
+      const error = new CkvError('dependency_unavailable', 'the graph worker died; it is being replaced', { cause });
+      for (const waiter of pending.values()) waiter.reject(error);
+      pending.clear();
+      resolve();
+    });
+  });
+
+  return {
+    ended,
+    perform(command) {
+      return new Promise((resolve, reject) => {
+        if (dead) return reject(new CkvError('dependency_unavailable', 'the graph worker died; it is being replaced'));
+        const id = nextId++;
+        pending.set(id, { resolve, reject });
+        worker.postMessage({ ...command, id }, command.kind === 'run' ? transferable(command.feeds) : []);
+      });
+    },
+    async terminate() {
+      await worker.terminate();
+    },
+  };
+}
+
+/** The buffers that may be handed over: those that one tensor fills wholly. */
+function transferable(feeds: Tensors): ArrayBuffer[] {
+  const buffers = new Set<ArrayBuffer>();
+  for (const { data } of Object.values(feeds)) {
+    if (data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength && data.byteLength > 0) {
+      buffers.add(data.buffer);
+    }
+  }
+  return [...buffers];
+}

@@ -1,0 +1,63 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import type { Tensor, Tensors } from '@collectivekv/domain';
+import * as ort from 'onnxruntime-node';
+import type { FromWorker, ToWorker, WorkerSettings } from './protocol.js';
+
+const { provider, threadsPerWorker } = workerData as WorkerSettings;
+const sessions = new Map<string, ort.InferenceSession>();
+const port = parentPort;
+if (!port) throw new Error('this file runs in a worker thread');
+
+port.on('message', async (message: ToWorker) => {
+  try {
+    const outputs = await perform(message);
+    const transfer = [...new Set(Object.values(outputs).map((tensor) => tensor.data.buffer as ArrayBuffer))];
+    port.postMessage({ id: message.id, ok: true, outputs } satisfies FromWorker, transfer);
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    port.postMessage({ id: message.id, ok: false, message: text } satisfies FromWorker);
+  }
+});
+
+async function perform(message: ToWorker): Promise<Tensors> {
+  switch (message.kind) {
+    case 'load': {
+      sessions.set(message.graph, await ort.InferenceSession.create(message.path, sessionOptions()));
+      return {};
+    }
+    case 'release': {
+      await sessions.get(message.graph)?.release();
+      sessions.delete(message.graph);
+      return {};
+    }
+    case 'run': {
+      const session = sessions.get(message.graph);
+      if (!session) throw new Error('the graph is not loaded');
+      const feeds = Object.entries(message.feeds).map(([name, tensor]) => [name, toOrt(tensor)] as const);
+      const outputs = await session.run(Object.fromEntries(feeds));
+      return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, fromOrt(tensor)]));
+    }
+  }
+}
+
+function sessionOptions(): ort.InferenceSession.SessionOptions {
+  return {
+    executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
+    graphOptimizationLevel: 'all',
+    intraOpNumThreads: threadsPerWorker,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    // Shapes differ from request to request, so a pattern planned for one does not fit the next.
+    enableMemPattern: false,
+    // Idle threads that spin would take the cores from the other services of the machine.
+    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+  };
+}
+
+function toOrt({ type, data, shape }: Tensor): ort.Tensor {
+  return new ort.Tensor(type, data as ort.Tensor.DataType, shape as number[]);
+}
+
+function fromOrt({ type, data, dims }: ort.Tensor): Tensor {
+  return { type, data, shape: [...dims] } as unknown as Tensor;
+}
