@@ -1,0 +1,61 @@
+import type { Random } from './random.js';
+import { dot, type Vector } from './vector.js';
+import type { Item, World } from './world.js';
+
+const BASE_LOGIT = -1.5;
+const AFFINITY_LOGITS = 2.6;
+const FRESHNESS_LOGITS = 0.5;
+const HOUR_LOGITS = 0.3;
+
+/** What a user can do with an item it was shown. */
+export type Action = 'skip' | 'click' | 'like';
+
+/** How a user reacts to an item. */
+export interface Reaction {
+  readonly action: Action;
+  /** 1 for a click or a like. */
+  readonly label: 0 | 1;
+  /** Share of the item that was watched, [0, 1], to three decimals. */
+  readonly watchRatio: number;
+}
+
+/** The item and its surroundings as the user meets it. */
+export interface Meeting {
+  readonly item: Item;
+  /** [0, 1]; fresh items are liked a little more. */
+  readonly freshness: number;
+  /** Hour of the day, [0, 24). */
+  readonly hour: number;
+}
+
+/** The user's reaction: taste decides most, the item's quality, its freshness and the hour some, chance the rest. */
+export function react(world: World, taste: Vector, meeting: Meeting, random: Random): Reaction {
+  const { item, freshness, hour } = meeting;
+  const affinity = dot(taste, item.direction);
+  const peakHour = world.topics[item.topic]?.peakHour ?? 0;
+  const logit =
+    BASE_LOGIT +
+    AFFINITY_LOGITS * affinity +
+    item.quality +
+    FRESHNESS_LOGITS * (2 * freshness - 1) +
+    HOUR_LOGITS * Math.cos(((hour - peakHour) / 24) * 2 * Math.PI);
+  const label = random.chance(sigmoid(logit)) ? 1 : 0;
+  const liked = random.chance(sigmoid(2 * affinity - 2.2));
+  const pull = sigmoid(2 * affinity - 0.5);
+  const watched = label === 1 ? 0.3 + 0.6 * pull : 0.05 + 0.3 * pull;
+  return {
+    action: label === 0 ? 'skip' : liked ? 'like' : 'click',
+    label,
+    watchRatio: round(Math.min(1, Math.max(0, watched + 0.12 * random.normal())), 3),
+  };
+}
+
+/** Rounds to a number of decimals, so that the number in memory is the one in a log. */
+export function round(value: number, decimals: number): number {
+  const scale = 10 ** decimals;
+  return Math.round(value * scale) / scale;
+}
+
+function sigmoid(logit: number): number {
+  return 1 / (1 + Math.exp(-logit));
+}

@@ -1,0 +1,102 @@
+import { createInterests, type Interest } from './interests.js';
+import { createRandom, mixSeeds, type Random } from './random.js';
+import { type Action, type Meeting, react, round } from './reaction.js';
+import { drawItem, type Item, type World } from './world.js';
+
+const HOUR_MS = 3_600_000;
+/** Share of a feed that the feed picks from the user's interests; the rest is drawn from all topics. */
+const INTEREST_SHARE = 0.45;
+
+/** One item shown to a user, with the reaction. */
+export interface Exposure {
+  readonly userId: string;
+  readonly itemId: string;
+  readonly timestampMs: number;
+  readonly action: Action;
+  /** 1 for a click or a like. */
+  readonly label: 0 | 1;
+  /** [0, 1]. */
+  readonly watchRatio: number;
+  /** [0, 1]. */
+  readonly freshness: number;
+  /** UTC hour of the day, [0, 24). */
+  readonly hour: number;
+}
+
+/** An item to rank, with the label that the user would give it now. */
+export interface SimulatedCandidate {
+  readonly itemId: string;
+  readonly freshness: number;
+  readonly label: 0 | 1;
+}
+
+/** A user whose interests drift as it is exposed to items and as time passes. */
+export interface SimulatedUser {
+  readonly userId: string;
+  /** A feed session: shows `count` items from `timestampMs` on, and drifts. */
+  expose(count: number, timestampMs: number): Exposure[];
+  /**
+   * `count` different items to rank at `timestampMs`. Changes nothing: the same call between two sessions gives the
+   * same answer. At most as many as the world has items.
+   */
+  candidates(count: number, timestampMs: number): SimulatedCandidate[];
+  /** The interests at this moment: the truth behind the clicks, for tests. */
+  interests(): readonly Interest[];
+}
+
+/** Creates the user of an index; all its randomness comes from the world's seed and that index. */
+export function createUser(world: World, index: number): SimulatedUser {
+  const userId = `u${String(index).padStart(6, '0')}`;
+  const random = createRandom(mixSeeds(world.seed, 2, index));
+  const interests = createInterests(world, random);
+  let exposureCount = 0;
+  let lastMs: number | undefined;
+
+  function meet(timestampMs: number, stream: Random): Meeting {
+    return {
+      item: pickItem(world, interests.all(), stream),
+      freshness: round(stream.uniform() ** 1.5, 3),
+      hour: Math.floor(((timestampMs / HOUR_MS) % 24) * 100) / 100,
+    };
+  }
+
+  return {
+    userId,
+    interests: () => interests.all(),
+    expose(count, timestampMs) {
+      const exposures: Exposure[] = [];
+      let nowMs = timestampMs;
+      for (let i = 0; i < count; i++) {
+        interests.drift(1, Math.max(0, nowMs - (lastMs ?? nowMs)) / HOUR_MS);
+        const meeting = meet(nowMs, random);
+        const reaction = react(world, interests.taste(), meeting, random);
+        const { item, freshness, hour } = meeting;
+        exposures.push({ userId, itemId: item.itemId, timestampMs: nowMs, ...reaction, freshness, hour });
+        lastMs = nowMs;
+        nowMs += 2_000 + Math.round(30_000 * reaction.watchRatio);
+        exposureCount++;
+      }
+      return exposures;
+    },
+    candidates(count, timestampMs) {
+      const stream = createRandom(mixSeeds(world.seed, 3, index, exposureCount, timestampMs));
+      const chosen = new Map<string, SimulatedCandidate>();
+      const wanted = Math.min(count, world.items.length);
+      while (chosen.size < wanted) {
+        const meeting = meet(timestampMs, stream);
+        if (chosen.has(meeting.item.itemId)) continue;
+        const { label } = react(world, interests.taste(), meeting, stream);
+        chosen.set(meeting.item.itemId, { itemId: meeting.item.itemId, freshness: meeting.freshness, label });
+      }
+      return [...chosen.values()];
+    },
+  };
+}
+
+function pickItem(world: World, interests: readonly Interest[], random: Random): Item {
+  const interest = random.chance(INTEREST_SHARE) ? interests[random.integer(interests.length)] : undefined;
+  const index = interest !== undefined && interest.weight > 0 ? interest.topic : random.integer(world.topics.length);
+  const topic = world.topics[index];
+  if (topic === undefined) throw new RangeError(`no topic ${index}`);
+  return drawItem(topic, random);
+}

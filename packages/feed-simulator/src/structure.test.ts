@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest';
+import { createFeedSimulator } from './feed-simulator.js';
+import type { Exposure } from './simulated-user.js';
+import { createWorld } from './world.js';
+
+const SEED = 1;
+const START_MS = 1_700_000_000_000;
+const DAY_MS = 86_400_000;
+const SESSION_SIZE = 25;
+
+const simulator = createFeedSimulator({ seed: SEED });
+const topicOf = new Map(createWorld(SEED, 2_000).items.map((item) => [item.itemId, item.topic]));
+
+/** Area under the ROC curve: the share of (clicked, skipped) pairs that the scores order rightly; ties count half. */
+function auc(scored: readonly { score: number; label: 0 | 1 }[]): number {
+  const clicked = scored.filter(({ label }) => label === 1);
+  const skipped = scored.filter(({ label }) => label === 0);
+  let right = 0;
+  for (const { score } of clicked) {
+    for (const other of skipped) right += score > other.score ? 1 : score === other.score ? 0.5 : 0;
+  }
+  return right / (clicked.length * skipped.length);
+}
+
+/** Smoothed share of clicked exposures per key. */
+function clickRates(exposures: readonly Exposure[], keyOf: (exposure: Exposure) => number | string | undefined) {
+  const tallies = new Map<number | string | undefined, { clicks: number; shown: number }>();
+  for (const exposure of exposures) {
+    const tally = tallies.get(keyOf(exposure)) ?? { clicks: 0.38 * 5, shown: 5 };
+    tallies.set(keyOf(exposure), { clicks: tally.clicks + exposure.label, shown: tally.shown + 1 });
+  }
+  return (key: number | string | undefined): number => {
+    const tally = tallies.get(key);
+    return tally === undefined ? 0.38 : tally.clicks / tally.shown;
+  };
+}
+
+describe('planted structure', () => {
+  it('makes history informative: topics clicked before predict far better than what everybody clicks', () => {
+    const crowd = Array.from({ length: 300 }, (_, i) => simulator.user(10_000 + i).expose(200, START_MS)).flat();
+    const popularity = clickRates(crowd, (exposure) => exposure.itemId);
+    const withHistory: { score: number; label: 0 | 1 }[] = [];
+    const without: { score: number; label: 0 | 1 }[] = [];
+    for (let index = 0; index < 60; index++) {
+      const user = simulator.user(index);
+      const byTopic = clickRates(user.expose(300, START_MS), (exposure) => topicOf.get(exposure.itemId));
+      for (const { itemId, label } of user.candidates(50, START_MS + DAY_MS)) {
+        withHistory.push({ score: byTopic(topicOf.get(itemId)), label });
+        without.push({ score: popularity(itemId), label });
+      }
+    }
+    expect(auc(without)).toBeGreaterThan(0.52);
+    expect(auc(withHistory)).toBeGreaterThan(auc(without) + 0.1);
+  });
+
+  it('makes interests drift: some topics stay, some are replaced', () => {
+    let kept = 0;
+    let replaced = 0;
+    for (let index = 0; index < 50; index++) {
+      const user = simulator.user(index);
+      const before = user.interests();
+      for (let session = 0; session < 40; session++) user.expose(SESSION_SIZE, START_MS + session * DAY_MS);
+      const after = user.interests();
+      for (const [i, interest] of before.entries()) {
+        if (after[i]?.topic === interest.topic) kept++;
+        else replaced++;
+      }
+    }
+    expect(kept).toBeGreaterThanOrEqual(50 * 5); // three long-term interests and two aversions
+    expect(replaced).toBeGreaterThan(50 * 1.5); // of two short-term ones
+  });
+
+  it('makes the drift show: recent history predicts better than the same amount from long ago', () => {
+    const recent: { score: number; label: 0 | 1 }[] = [];
+    const old: { score: number; label: 0 | 1 }[] = [];
+    for (let index = 0; index < 150; index++) {
+      const user = simulator.user(index);
+      const exposures = Array.from({ length: 32 }, (_, i) => user.expose(SESSION_SIZE, START_MS + i * DAY_MS)).flat();
+      const byRecent = clickRates(exposures.slice(-150), (exposure) => topicOf.get(exposure.itemId));
+      const byOld = clickRates(exposures.slice(0, 150), (exposure) => topicOf.get(exposure.itemId));
+      for (const { itemId, label } of user.candidates(40, START_MS + 32 * DAY_MS)) {
+        recent.push({ score: byRecent(topicOf.get(itemId)), label });
+        old.push({ score: byOld(topicOf.get(itemId)), label });
+      }
+    }
+    expect(auc(recent)).toBeGreaterThan(auc(old) + 0.02);
+  });
+});

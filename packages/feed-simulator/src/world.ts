@@ -1,0 +1,70 @@
+import { createRandom, mixSeeds, type Random } from './random.js';
+import { addScaled, normalize, randomDirection, type Vector } from './vector.js';
+
+const LATENT_WIDTH = 16;
+const ITEMS_PER_TOPIC = 50;
+const TOPIC_SHARE = 0.8; // of an item's direction; the rest is the item's own
+/** Items early in a topic are shown more often: the exponent of the skew, 1 is none. */
+const POPULARITY_SKEW = 1.6;
+
+/** A subject that items are about. */
+export interface Topic {
+  readonly direction: Vector;
+  /** Hour of the day, [0, 24), at which the topic is liked most. */
+  readonly peakHour: number;
+  /** Most shown first. */
+  readonly items: readonly Item[];
+}
+
+/** Something a feed can show. */
+export interface Item {
+  readonly itemId: string;
+  readonly topic: number;
+  readonly direction: Vector;
+  /** Appeal to everybody, in logits. */
+  readonly quality: number;
+}
+
+/** What all users share; fixed by its seed. */
+export interface World {
+  readonly seed: number;
+  readonly latentWidth: number;
+  readonly topics: readonly Topic[];
+  readonly items: readonly Item[];
+}
+
+/** Builds the topics and items of a seed. */
+export function createWorld(seed: number, itemCount: number): World {
+  const random = createRandom(mixSeeds(seed, 1));
+  const topicCount = Math.max(2, Math.round(itemCount / ITEMS_PER_TOPIC));
+  const drafts = Array.from({ length: topicCount }, () => ({
+    direction: randomDirection(random, LATENT_WIDTH),
+    peakHour: random.uniform() * 24,
+    items: [] as Item[],
+  }));
+  const items: Item[] = [];
+  for (let i = 0; i < itemCount; i++) {
+    const topic = i < topicCount ? i : random.integer(topicCount); // no topic stays empty
+    const draft = drafts[topic];
+    if (draft === undefined) throw new RangeError(`no topic ${topic}`);
+    const direction = randomDirection(random, LATENT_WIDTH).map((x) => x * Math.sqrt(1 - TOPIC_SHARE ** 2));
+    addScaled(direction, draft.direction, TOPIC_SHARE);
+    const item: Item = {
+      itemId: `i${String(i + 1).padStart(4, '0')}`,
+      topic,
+      direction: normalize(direction),
+      quality: 0.5 * random.normal(),
+    };
+    draft.items.push(item);
+    items.push(item);
+  }
+  return { seed, latentWidth: LATENT_WIDTH, topics: drafts, items };
+}
+
+/** Draws an item of a topic, popular ones more often. */
+export function drawItem(topic: Topic, random: Random): Item {
+  const rank = Math.floor(topic.items.length * random.uniform() ** POPULARITY_SKEW);
+  const item = topic.items[rank];
+  if (item === undefined) throw new RangeError('a topic has no items');
+  return item;
+}
