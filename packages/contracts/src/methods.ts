@@ -5,9 +5,10 @@ import type { ServiceName, services } from './services.js';
 export type ServiceDefinitionOf<S extends ServiceName> = (typeof services)[S]['service'];
 
 /** The methods a service's .proto file declares. */
-export type MethodName<S extends ServiceName> = {
-  [M in keyof ServiceDefinitionOf<S>]: string extends M ? never : number extends M ? never : M;
-}[keyof ServiceDefinitionOf<S>] &
+export type MethodName<S extends ServiceName> = keyof {
+  // The definitions have an index signature beside their methods, which is left out here.
+  [M in keyof ServiceDefinitionOf<S> as string extends M ? never : number extends M ? never : M]: M;
+} &
   string;
 
 /** What a caller sends. */

@@ -1,0 +1,128 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CkvError, elementAt, type GraphName, type Tensor, type Tensors } from '@collectivekv/domain';
+import { z } from 'zod';
+import type { OpenBundle } from './open-bundle.js';
+
+/** A graph's inputs and the outputs that PyTorch computed from them. */
+export interface GoldenCase {
+  readonly graph: GraphName;
+  readonly name: string;
+  readonly inputs: Tensors;
+  readonly outputs: Tensors;
+}
+
+const tensorSchema = z.strictObject({
+  type: z.enum(['float32', 'float16', 'int64', 'int32', 'uint8']),
+  shape: z.array(z.int().min(0)),
+  offset: z.int().min(0),
+  bytes: z.int().min(0),
+});
+const tensorsSchema = z.strictObject({
+  file: z.string(),
+  cases: z.array(
+    z.strictObject({
+      graph: z.enum(['encode', 'rank', 'rankKv', 'gather']),
+      name: z.string(),
+      inputs: z.record(z.string(), tensorSchema),
+      outputs: z.record(z.string(), tensorSchema),
+    }),
+  ),
+});
+
+const servedSchema = z.strictObject({
+  cases: z.array(
+    z.strictObject({
+      name: z.string(),
+      interactions: z.array(
+        z.strictObject({
+          itemId: z.string(),
+          action: z.string(),
+          timestampMs: z.int(),
+          features: z.record(z.string(), z.number()),
+        }),
+      ),
+      candidateIds: z.array(z.string()),
+      candidateFeatures: z.record(z.string(), z.array(z.number())),
+      contextFeatures: z.record(z.string(), z.number()),
+      scores: z.array(z.number()),
+    }),
+  ),
+});
+
+/** A history, candidates, and the scores that PyTorch gives them: what the services have to answer. */
+export type ServedCase = z.infer<typeof servedSchema>['cases'][number];
+
+/** Reads a bundle's golden tensors. Throws bundle_invalid. */
+export async function readGolden({ dir, model }: OpenBundle): Promise<GoldenCase[]> {
+  const index = parse(tensorsSchema, await readFile(join(dir, model.manifest.golden.tensors), 'utf8'));
+  if (!model.manifest.files.some((file) => file.path === index.file)) {
+    throw new CkvError('bundle_invalid', `golden: ${index.file} is not in files`);
+  }
+  const content = await readFile(join(dir, index.file));
+  const read = (specs: Record<string, z.infer<typeof tensorSchema>>): Tensors =>
+    Object.fromEntries(Object.entries(specs).map(([name, spec]) => [name, tensorFrom(content, name, spec)]));
+  return index.cases.map(({ graph, name, inputs, outputs }) => ({
+    graph,
+    name,
+    inputs: read(inputs),
+    outputs: read(outputs),
+  }));
+}
+
+/** Reads a bundle's golden requests. Throws bundle_invalid. */
+export async function readServedGolden({ dir, model }: OpenBundle): Promise<ServedCase[]> {
+  return parse(servedSchema, await readFile(join(dir, model.manifest.golden.served), 'utf8')).cases;
+}
+
+/**
+ * Compares a graph's outputs with the golden ones; values above 1 are compared relative to their size.
+ * @returns what differs, empty where nothing does
+ */
+export function goldenDifference(golden: GoldenCase, outputs: Tensors, tolerance: number): string {
+  for (const [name, wanted] of Object.entries(golden.outputs)) {
+    const got = outputs[name];
+    if (got?.data.length !== wanted.data.length) {
+      return `${name} has ${got?.data.length ?? 0} elements, not ${wanted.data.length}`;
+    }
+    for (let i = 0; i < wanted.data.length; i++) {
+      const [is, should] = [elementAt(got, i), elementAt(wanted, i)];
+      if (!(Math.abs(is - should) <= tolerance * Math.max(1, Math.abs(should)))) {
+        return `${name}[${i}] is ${is}, PyTorch gave ${should}`;
+      }
+    }
+  }
+  return '';
+}
+
+const ARRAYS = {
+  float32: Float32Array,
+  float16: Uint16Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+} as const;
+
+function tensorFrom(content: Buffer, name: string, spec: z.infer<typeof tensorSchema>): Tensor {
+  const { type, shape, offset, bytes } = spec;
+  const elementCount = shape.reduce((product, length) => product * length, 1);
+  if (offset + bytes > content.length || bytes !== elementCount * ARRAYS[type].BYTES_PER_ELEMENT) {
+    throw new CkvError('bundle_invalid', `golden: ${name} does not fit its file or its shape`);
+  }
+  const copy = Uint8Array.from(content.subarray(offset, offset + bytes)).buffer;
+  return { type, shape, data: new ARRAYS[type](copy) } as Tensor;
+}
+
+function parse<T>(schema: z.ZodType<T>, text: string): T {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new CkvError(
+      'bundle_invalid',
+      'golden: a file does not follow docs/wire-format.md; export the bundle again',
+      {
+        cause,
+      },
+    );
+  }
+}

@@ -1,0 +1,85 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
+import { bundleIdOf, CkvError, parseManifest } from '@collectivekv/domain';
+
+/** Bytes that bundle.json may have. */
+const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Writes a streamed bundle into `cacheDir/<bundle id>`, at once or not at all: pieces go to a folder of their own that
+ * is renamed when whole. Only files that the manifest lists are written, and none beyond its listed size.
+ * @returns the folder; where it was there already, nothing is read
+ * @throws bundle_invalid where a piece breaks the format
+ */
+export async function installBundle(
+  bundleId: string,
+  cacheDir: string,
+  pieces: () => AsyncIterable<FetchBundleResponse__Output>,
+): Promise<string> {
+  const target = join(cacheDir, bundleId);
+  if (await isFolder(target)) return target;
+  const partial = join(cacheDir, `.${bundleId}.${randomUUID()}`);
+  await mkdir(partial, { recursive: true });
+  try {
+    await writePieces(bundleId, partial, pieces());
+    await rename(partial, target).catch(async (error) => {
+      if (!(await isFolder(target))) throw error; // a neighbour that shares the folder was first
+    });
+    return target;
+  } finally {
+    await rm(partial, { recursive: true, force: true });
+  }
+}
+
+async function writePieces(
+  bundleId: string,
+  dir: string,
+  pieces: AsyncIterable<FetchBundleResponse__Output>,
+): Promise<void> {
+  const manifestPieces: Buffer[] = [];
+  let allowed: Map<string, number> | undefined; // path -> bytes, once the manifest is read
+  let file: FileHandle | undefined;
+  let expected = { path: 'bundle.json', offset: 0 };
+  const missing = new Set<string>();
+  try {
+    for await (const { path, offset, chunk, sha256, last } of pieces) {
+      if (!createHash('sha256').update(chunk).digest().equals(sha256))
+        throw broken(`${path} at ${offset}: bad checksum`);
+      if (expected.path === '') expected = { path, offset: 0 };
+      if (path !== expected.path || offset !== expected.offset) throw broken(`${path} at ${offset}: out of order`);
+      const limit = path === 'bundle.json' ? MAX_MANIFEST_BYTES : allowed?.get(path);
+      if (limit === undefined || offset + chunk.length > limit) throw broken(`${path}: not in bundle.json or too long`);
+      if (!file) {
+        await mkdir(dirname(join(dir, path)), { recursive: true });
+        file = await open(join(dir, path), 'wx');
+      }
+      await file.writeFile(chunk);
+      if (path === 'bundle.json') manifestPieces.push(chunk);
+      expected = { path, offset: offset + chunk.length };
+      if (!last) continue;
+      await file.sync();
+      await file.close();
+      file = undefined;
+      missing.delete(path);
+      expected = { path: '', offset: 0 };
+      if (path !== 'bundle.json') continue;
+      const bytes = Buffer.concat(manifestPieces);
+      if (bundleIdOf(bytes) !== bundleId) throw broken(`bundle.json is not that of ${bundleId}`);
+      allowed = new Map(parseManifest(bytes).files.map((entry) => [entry.path, entry.bytes]));
+      for (const name of allowed.keys()) missing.add(name);
+    }
+  } finally {
+    await file?.close();
+  }
+  if (!allowed || missing.size > 0) throw broken(`the stream ended before ${[...missing].join(', ') || 'bundle.json'}`);
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
+}
+
+function broken(problem: string): CkvError {
+  return new CkvError('bundle_invalid', `fetching a bundle: ${problem}`);
+}

@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type BundleModel, CkvError, createBundleModel, parseManifest } from '@collectivekv/domain';
+import { z } from 'zod';
+
+/** A bundle on disk whose files are what its manifest says. */
+export interface OpenBundle {
+  readonly dir: string;
+  readonly model: BundleModel;
+}
+
+const itemsSchema = z.object({ ids: z.array(z.string()) });
+
+/**
+ * Opens a bundle folder: reads the manifest, checks the size and sha256 of every file, reads the catalogue.
+ * @throws bundle_invalid listing every problem found
+ */
+export async function openBundle(dir: string): Promise<OpenBundle> {
+  const manifestBytes = await readFile(join(dir, 'bundle.json')).catch((cause: NodeJS.ErrnoException) => {
+    throw new CkvError('bundle_invalid', `${dir}: bundle.json cannot be read (${cause.code})`, { cause });
+  });
+  const manifest = parseManifest(manifestBytes);
+  const problems = (await Promise.all(manifest.files.map((file) => fileProblem(dir, file)))).filter((p) => p !== '');
+  if (problems.length > 0) {
+    throw new CkvError(
+      'bundle_invalid',
+      `${dir} has ${problems.length} problem(s): ${problems.join('; ')}; copy or export it again`,
+    );
+  }
+  return { dir, model: createBundleModel({ manifestBytes, itemIds: await readItems(join(dir, manifest.items.file)) }) };
+}
+
+async function fileProblem(dir: string, file: { path: string; bytes: number; sha256: string }): Promise<string> {
+  const path = join(dir, file.path);
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isFile()) return `${file.path}: is missing`;
+  if (found.size !== file.bytes) return `${file.path}: has ${found.size} bytes, bundle.json says ${file.bytes}`;
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  return hash.digest('hex') === file.sha256 ? '' : `${file.path}: its sha256 is not bundle.json's`;
+}
+
+async function readItems(path: string): Promise<string[]> {
+  try {
+    return itemsSchema.parse(JSON.parse(await readFile(path, 'utf8'))).ids;
+  } catch (cause) {
+    throw new CkvError(
+      'bundle_invalid',
+      'items: the file has no list of strings under "ids"; export the bundle again',
+      { cause },
+    );
+  }
+}
