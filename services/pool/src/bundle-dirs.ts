@@ -1,0 +1,24 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CkvError } from '@collectivekv/domain';
+
+/**
+ * The bundle folders of a path: itself where it holds a bundle.json, else those of its folders that do.
+ * @throws bundle_invalid where there is none
+ */
+export async function findBundleDirs(path: string): Promise<string[]> {
+  if (await isBundle(path)) return [path];
+  const names = await readdir(path).catch(() => []);
+  const dirs = names.sort().map((name) => join(path, name));
+  const found = await Promise.all(dirs.map(isBundle));
+  const bundles = dirs.filter((_, i) => found[i]);
+  if (bundles.length > 0) return bundles;
+  throw new CkvError(
+    'bundle_invalid',
+    `CKV_BUNDLES_DIR: ${path} holds no bundle; name a folder with a bundle.json in it`,
+  );
+}
+
+async function isBundle(dir: string): Promise<boolean> {
+  return (await stat(join(dir, 'bundle.json')).catch(() => undefined))?.isFile() ?? false;
+}

@@ -1,0 +1,41 @@
+import { createEngine } from '@collectivekv/engine';
+import { runService } from '@collectivekv/service-kit';
+import { createActivationFile } from './activation.js';
+import { findBundleDirs } from './bundle-dirs.js';
+import { createBundleShelf } from './bundle-shelf.js';
+import { loadConfig } from './config.js';
+import { createPoolHandlers } from './handlers.js';
+import { createPoolMetrics } from './metrics.js';
+
+const REFRESH_MS = 1_000;
+
+await runService({
+  name: 'pool',
+  config: () => loadConfig(process.env),
+  async start(config, { log, metrics, server, onClose, setReady }) {
+    const engine = await createEngine({
+      provider: config.CKV_PROVIDER,
+      workerCount: config.CKV_WORKERS,
+      threadsPerWorker: 1,
+      queueLimit: config.CKV_QUEUE_LIMIT,
+    });
+    onClose('engine', engine.close);
+    const shelf = await createBundleShelf({
+      dirs: await findBundleDirs(config.CKV_BUNDLES_DIR),
+      preferred: config.CKV_ACTIVE_BUNDLE,
+      engine,
+      activationFile: createActivationFile(config.CKV_STATE_DIR),
+      onLoaded: ({ model }) => log.info({ bundleId: model.id, name: model.manifest.name }, 'bundle verified'),
+    });
+    onClose('bundles', shelf.close);
+    const refresh = setInterval(() => {
+      shelf.refresh().catch((err) => log.warn({ err }, 'the activation file cannot be read'));
+    }, REFRESH_MS);
+    onClose('refresh', () => clearInterval(refresh));
+    server.add(
+      'PoolService',
+      createPoolHandlers(shelf, config.CKV_PROVIDER, createPoolMetrics(metrics, engine, shelf)),
+    );
+    setReady(true);
+  },
+});

@@ -1,0 +1,39 @@
+import type { Engine } from '@collectivekv/engine';
+import type { Metrics } from '@collectivekv/service-kit';
+import { Counter, Gauge } from 'prom-client';
+import type { BundleShelf } from './bundle-shelf.js';
+
+/** What the pool counts beside its rpcs. */
+export interface PoolMetrics {
+  readonly gatheredRows: Counter<'part'>;
+}
+
+/** Registers the pool's metrics. */
+export function createPoolMetrics({ registry }: Metrics, engine: Engine, shelf: BundleShelf): PoolMetrics {
+  new Gauge({
+    name: 'ckv_engine_queued_runs',
+    help: 'Graph runs that wait for a worker',
+    registers: [registry],
+    collect() {
+      this.set(engine.queuedCount);
+    },
+  });
+  new Gauge({
+    name: 'ckv_bundle_active',
+    help: '1 for the active bundle, 0 for those kept warm',
+    labelNames: ['bundle'] as const,
+    registers: [registry],
+    collect() {
+      this.reset();
+      const { activeBundleId, bundleIds } = shelf.announcement();
+      for (const bundle of bundleIds) this.set({ bundle }, bundle === activeBundleId ? 1 : 0);
+    },
+  });
+  const gatheredRows = new Counter({
+    name: 'ckv_pool_gathered_rows_total',
+    help: 'Pool rows gathered for callers',
+    labelNames: ['part'] as const,
+    registers: [registry],
+  });
+  return { gatheredRows };
+}
