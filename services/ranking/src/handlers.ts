@@ -1,0 +1,138 @@
+import type {
+  FeatureColumn__Output,
+  RankInfo,
+  RankManyRequest__Output,
+  RankManyResponse,
+  RankRequest__Output,
+  RankResponse,
+} from '@collectivekv/contracts';
+import { invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
+import type { CallContext } from '@collectivekv/service-kit';
+import type { RankingMetrics } from './metrics.js';
+import { bytesOf, floatsFrom } from './packed.js';
+import type { FeatureColumn, HistoryPolicy, RankQuery } from './rank-query.js';
+import type { RankAnswer, Ranker } from './ranker.js';
+
+/** RankingService: messages to queries and back. */
+export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics) {
+  async function answer(request: RankRequest__Output, at: string, call: CallContext): Promise<RankResponse> {
+    const query = queryOf(request, at);
+    const answered = await ranker.rank(query, call);
+    metrics.observe(answered, query.candidateIds.length);
+    return responseOf(answered);
+  }
+
+  return {
+    async Rank(request: RankRequest__Output, call: CallContext): Promise<RankResponse> {
+      return answer(request, '', call);
+    },
+
+    async RankMany({ requests }: RankManyRequest__Output, call: CallContext): Promise<RankManyResponse> {
+      checkCount('requests', requests.length, 1, LIMITS.rankManyRequests);
+      const outcomes = requests.map(async (request, i) => {
+        try {
+          return { response: await answer(request, `requests[${i}].`, call) };
+        } catch (thrown) {
+          const { reason, message } = toCkvError(thrown);
+          return { failure: { reason, message } };
+        }
+      });
+      return { outcomes: await Promise.all(outcomes) };
+    },
+  };
+}
+
+const POLICIES: Record<string, HistoryPolicy> = {
+  HISTORY_POLICY_UNSPECIFIED: 'preferred',
+  HISTORY_POLICY_PREFERRED: 'preferred',
+  HISTORY_POLICY_REQUIRED: 'required',
+  HISTORY_POLICY_IGNORED: 'ignored',
+};
+
+/** Reads a request; bounds that hold for every bundle are checked here. `at` prefixes the fields in errors. */
+function queryOf(request: RankRequest__Output, at: string): RankQuery {
+  const userId = parseId(request.userId, `${at}user_id`, LIMITS.idBytes);
+  const { candidateIds, recentInteractions, maxStalenessMs, topK, bundleId } = request;
+  checkCount(`${at}candidate_ids`, candidateIds.length, 1, LIMITS.candidates);
+  candidateIds.forEach((id, i) => {
+    parseId(id, `${at}candidate_ids[${i}]`, LIMITS.idBytes);
+  });
+  checkCount(`${at}recent_interactions`, recentInteractions.length, 0, LIMITS.recentInteractions);
+  const recent = recentInteractions.map((raw, i) => {
+    const interaction = parseInteraction(raw, `${at}recent_interactions[${i}]`);
+    if (interaction.userId === userId) return interaction;
+    throw invalidRequest(`${at}recent_interactions[${i}].userId`, 'is another user', "send this user's only");
+  });
+  if (maxStalenessMs > LIMITS.maxStalenessMs) {
+    throw invalidRequest(
+      `${at}max_staleness_ms`,
+      `is ${maxStalenessMs}, at most ${LIMITS.maxStalenessMs} is allowed`,
+      'send 0 to read the record anew',
+    );
+  }
+  if (bundleId !== '' && !/^[0-9a-f]{16}$/.test(bundleId)) {
+    throw invalidRequest(`${at}bundle_id`, 'is not 16 hexadecimal characters', 'leave it empty for the active bundle');
+  }
+  const historyPolicy = POLICIES[request.historyPolicy];
+  if (!historyPolicy) throw invalidRequest(`${at}history_policy`, 'is no known policy', 'leave it unset');
+  return {
+    userId,
+    candidateIds,
+    candidateFeatures: columnsOf(request.candidateFeatures, `${at}candidate_features`),
+    contextFeatures: columnsOf(request.contextFeatures, `${at}context_features`),
+    recentInteractions: recent,
+    maxStalenessMs,
+    topK,
+    bundleId,
+    historyPolicy,
+  };
+}
+
+function columnsOf(columns: readonly FeatureColumn__Output[], field: string): FeatureColumn[] {
+  checkCount(field, columns.length, 0, LIMITS.featureCount);
+  return columns.map(({ name, values }, i) => {
+    if (values.length % 4 !== 0) {
+      throw invalidRequest(
+        `${field}[${i}].values`,
+        `has ${values.length} bytes, no multiple of 4`,
+        'send packed float32',
+      );
+    }
+    return { name, values: floatsFrom(values) };
+  });
+}
+
+function checkCount(field: string, count: number, min: number, max: number): void {
+  if (count < min) throw invalidRequest(field, `has ${count} entries, at least ${min} are required`, 'send more');
+  if (count > max) throw invalidRequest(field, `has ${count} entries, at most ${max} are allowed`, 'split the call');
+}
+
+const RUNGS = {
+  full: 'DEGRADATION_RUNG_FULL',
+  recent_only: 'DEGRADATION_RUNG_RECENT_ONLY',
+  no_history: 'DEGRADATION_RUNG_NO_HISTORY',
+} as const;
+
+function responseOf(answer: RankAnswer): RankResponse {
+  const { timings } = answer;
+  const info: RankInfo = {
+    bundleId: answer.bundleId,
+    positionCount: answer.positionCount,
+    mergedCount: answer.mergedCount,
+    unknownCandidateCount: answer.unknownCandidateCount,
+    recordAgeMs: Math.round(answer.recordAgeMs),
+    lastEventMs: answer.lastEventMs,
+    coldUser: answer.coldUser,
+    rung: RUNGS[answer.rung],
+    rungReason: answer.rungReason,
+    timings: {
+      fetchUs: timings.fetch,
+      encodeUs: timings.encode,
+      gatherUs: timings.gather,
+      assembleUs: timings.assemble,
+      attendUs: timings.attend,
+      totalUs: timings.total,
+    },
+  };
+  return { scores: bytesOf(answer.scores), order: bytesOf(answer.order), info };
+}

@@ -1,0 +1,48 @@
+import { followBundles } from '@collectivekv/bundles';
+import { createEngine } from '@collectivekv/engine';
+import { createGrpcClient } from '@collectivekv/grpc-client';
+import { runService } from '@collectivekv/service-kit';
+import { loadConfig } from './config.js';
+import { createRankingHandlers } from './handlers.js';
+import { createRankingMetrics } from './metrics.js';
+import { createPoolRows } from './pool-rows.js';
+import { createRanker } from './ranker.js';
+import { createRecordSource } from './record-source.js';
+
+await runService({
+  name: 'ranking',
+  config: () => loadConfig(process.env),
+  async start(config, { log, metrics, server, onClose, setReady }) {
+    const engine = await createEngine({
+      provider: config.CKV_PROVIDER,
+      workerCount: config.CKV_WORKERS,
+      threadsPerWorker: config.CKV_THREADS_PER_WORKER,
+      queueLimit: config.CKV_QUEUE_LIMIT,
+    });
+    onClose('engine', engine.close);
+    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, config);
+    onClose('pool client', pool.close);
+    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, config);
+    onClose('user-cache client', userCache.close);
+    const remote = config.CKV_POOL_MODE === 'remote';
+    const bundles = followBundles({
+      pool,
+      cacheDir: config.CKV_CACHE_DIR,
+      engine,
+      graphs: ['encode', remote ? 'rankKv' : 'rank'],
+      log,
+    });
+    onClose('bundles', bundles.close);
+    void bundles.ready.then(() => setReady(true));
+    const ranker = createRanker({
+      bundles,
+      records: createRecordSource({
+        userCache,
+        nearCacheBytes: config.CKV_NEAR_CACHE_BYTES,
+        timeoutMs: config.CKV_FETCH_TIMEOUT_MS,
+      }),
+      poolRows: remote ? createPoolRows(pool) : undefined,
+    });
+    server.add('RankingService', createRankingHandlers(ranker, createRankingMetrics(metrics, engine)));
+  },
+});

@@ -1,0 +1,49 @@
+import type { Engine } from '@collectivekv/engine';
+import { LATENCY_BUCKETS, type Metrics } from '@collectivekv/service-kit';
+import { Counter, Gauge, Histogram } from 'prom-client';
+import type { RankAnswer } from './ranker.js';
+
+/** Counts answers. */
+export interface RankingMetrics {
+  /** Counts one answer: its stages, its rung, its sizes. */
+  observe(answer: RankAnswer, candidateCount: number): void;
+}
+
+/** Registers the ranking service's metrics. */
+export function createRankingMetrics({ registry }: Metrics, engine: Engine): RankingMetrics {
+  new Gauge({
+    name: 'ckv_engine_queued_runs',
+    help: 'Graph runs that wait for a worker',
+    registers: [registry],
+    collect() {
+      this.set(engine.queuedCount);
+    },
+  });
+  const stageSeconds = new Histogram({
+    name: 'ckv_rank_stage_seconds',
+    help: 'Time of a rank request by stage; total is the whole',
+    labelNames: ['stage'] as const,
+    buckets: LATENCY_BUCKETS,
+    registers: [registry],
+  });
+  const answers = new Counter({
+    name: 'ckv_rank_answers_total',
+    help: 'Answers by degradation rung and its reason',
+    labelNames: ['rung', 'reason'] as const,
+    registers: [registry],
+  });
+  const candidates = new Counter({
+    name: 'ckv_rank_candidates_total',
+    help: 'Candidates scored, by whether the bundle knows them',
+    labelNames: ['known'] as const,
+    registers: [registry],
+  });
+  return {
+    observe({ timings, rung, rungReason, unknownCandidateCount }, candidateCount) {
+      for (const [stage, us] of Object.entries(timings)) stageSeconds.observe({ stage }, us / 1e6);
+      answers.inc({ rung, reason: rungReason });
+      candidates.inc({ known: 'true' }, candidateCount - unknownCandidateCount);
+      candidates.inc({ known: 'false' }, unknownCandidateCount);
+    },
+  };
+}

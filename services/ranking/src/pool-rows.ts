@@ -1,0 +1,83 @@
+import {
+  assembleRankKv,
+  type BundleModel,
+  type Candidates,
+  CkvError,
+  type GatheredRows,
+  type KvGroup,
+  slotHistogram,
+  type Tensors,
+} from '@collectivekv/domain';
+import type { GrpcClient } from '@collectivekv/grpc-client';
+import { floatsFrom } from './packed.js';
+
+/** Pool rows by KV group. */
+export type GatheredGroups = ReadonlyMap<string, GatheredRows>;
+
+/** The pool, reached over the network. */
+export interface PoolRows {
+  /**
+   * Gathers the rows of the slots that a history visits, each once.
+   * @throws dependency_unavailable, deadline, bundle_not_loaded
+   */
+  gather(
+    model: BundleModel,
+    rows: Uint8Array,
+    limits: { deadlineMs: number; signal: AbortSignal },
+  ): Promise<GatheredGroups>;
+  /** The rank_kv graph's inputs; see assembleRankKv. */
+  assemble(model: BundleModel, rows: Uint8Array, gathered: GatheredGroups, candidates: Candidates): Tensors;
+}
+
+const NO_SLOTS = new Int32Array(0);
+
+/** Creates pool rows behind a PoolService client. */
+export function createPoolRows(pool: GrpcClient<'PoolService'>): PoolRows {
+  async function gatherGroup(
+    model: BundleModel,
+    group: KvGroup,
+    rows: Uint8Array,
+    limits: { deadlineMs: number; signal: AbortSignal },
+  ): Promise<GatheredRows> {
+    const slotsOf = (route: string | undefined) =>
+      route === undefined ? NO_SLOTS : slotHistogram(model, rows, route).slots;
+    const keySlots = slotsOf(group.key.route);
+    const valueSlots = group.key.route === group.value.route ? keySlots : slotsOf(group.value.route);
+    if (keySlots.length + valueSlots.length === 0) return emptyRows(keySlots, valueSlots);
+    const answer = await pool.call(
+      'Gather',
+      { bundleId: model.id, group: group.name, keySlots: packSlots(keySlots), valueSlots: packSlots(valueSlots) },
+      limits,
+    );
+    if (answer.bundleId !== model.id) throw new CkvError('bundle_mismatch', 'the pool gathered from another bundle');
+    const keyRows = floatsFrom(answer.keyRows);
+    const valueRows = floatsFrom(answer.valueRows);
+    const { keyWidth, valueWidth } = group.pool;
+    if (keyRows.length !== keySlots.length * keyWidth || valueRows.length !== valueSlots.length * valueWidth) {
+      throw new CkvError('bug', 'the pool gathered another number of rows');
+    }
+    return { keySlots, keyRows, valueSlots, valueRows };
+  }
+
+  return {
+    async gather(model, rows, limits) {
+      const { groups } = model.manifest;
+      const gathered = await Promise.all(groups.map((group) => gatherGroup(model, group, rows, limits)));
+      return new Map(groups.map((group, i) => [group.name, gathered[i] ?? emptyRows(NO_SLOTS, NO_SLOTS)]));
+    },
+    assemble(model, rows, gathered, candidates) {
+      const groups = model.manifest.groups.map(
+        ({ name }) => [name, gathered.get(name) ?? emptyRows(NO_SLOTS, NO_SLOTS)] as const,
+      );
+      return assembleRankKv(model, rows, new Map(groups), candidates);
+    },
+  };
+}
+
+function emptyRows(keySlots: Int32Array, valueSlots: Int32Array): GatheredRows {
+  return { keySlots, keyRows: new Float32Array(0), valueSlots, valueRows: new Float32Array(0) };
+}
+
+function packSlots(slots: Int32Array): Buffer {
+  return Buffer.from(slots.buffer, slots.byteOffset, slots.byteLength);
+}

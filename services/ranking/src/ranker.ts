@@ -1,0 +1,214 @@
+import type { BundleFollower, LoadedBundle } from '@collectivekv/bundles';
+import {
+  assembleRank,
+  CkvError,
+  decodeRecord,
+  encodeFeeds,
+  eventHash,
+  hasEvent,
+  type Interaction,
+  packRows,
+  type Reason,
+  type Tensors,
+  toCkvError,
+  type UserRecord,
+} from '@collectivekv/domain';
+import type { PoolRows } from './pool-rows.js';
+import { candidatesOf, type RankQuery } from './rank-query.js';
+import type { RecordSource } from './record-source.js';
+import { createStopwatch, type StageTimings } from './stage-timings.js';
+
+/** How far below the best an answer stands. */
+export type Rung = 'full' | 'recent_only' | 'no_history';
+
+/** Scores, order, and how they came about. */
+export interface RankAnswer {
+  readonly scores: Float32Array; // [candidates], in the query's order
+  readonly order: Uint32Array; // indices of candidates, best first; [topK or candidates]
+  readonly bundleId: string;
+  readonly positionCount: number;
+  readonly mergedCount: number;
+  readonly unknownCandidateCount: number;
+  readonly recordAgeMs: number;
+  readonly lastEventMs: number;
+  readonly coldUser: boolean;
+  readonly rung: Rung;
+  readonly rungReason: Reason | '';
+  readonly timings: StageTimings;
+}
+
+/** Ranks candidates. */
+export interface Ranker {
+  /**
+   * Scores a query's candidates by attention over the user's history.
+   * @param limits deadline (Unix ms) and cancellation
+   * @throws invalid_request, bundle_not_loaded, overloaded, deadline, cancelled; with history required also what kept
+   * the record away
+   */
+  rank(query: RankQuery, limits: { deadlineMs: number; signal: AbortSignal }): Promise<RankAnswer>;
+}
+
+/** What a ranker works with. */
+export interface RankerParts {
+  readonly bundles: Pick<BundleFollower, 'active' | 'get'>;
+  readonly records: RecordSource;
+  /** Gathers pool rows over the network; absent where the pool is a replica inside the rank graph. */
+  readonly poolRows?: PoolRows | undefined;
+}
+
+interface History {
+  readonly record: UserRecord | undefined;
+  readonly ageMs: number;
+  /** Why the record could not be had. */
+  readonly missing: Reason | undefined;
+}
+
+const NO_RECORD: History = { record: undefined, ageMs: 0, missing: undefined };
+
+/** Creates a ranker. */
+export function createRanker({ bundles, records, poolRows }: RankerParts): Ranker {
+  async function readHistory({ model }: LoadedBundle, query: RankQuery, deadlineMs: number): Promise<History> {
+    if (query.historyPolicy === 'ignored') return NO_RECORD;
+    try {
+      const { userId, maxStalenessMs } = query;
+      const fetched = await records.get({ bundleId: model.id, userId, maxStalenessMs, deadlineMs });
+      if (!fetched.bytes) return { ...NO_RECORD, ageMs: fetched.ageMs };
+      const record = decodeRecord(fetched.bytes, { bundleId: model.id, strideBytes: model.layout.strideBytes });
+      return { record, ageMs: fetched.ageMs, missing: undefined };
+    } catch (thrown) {
+      const error = toCkvError(thrown);
+      if (query.historyPolicy === 'required' || !DEGRADABLE.has(error.reason)) throw error;
+      return { ...NO_RECORD, missing: error.reason };
+    }
+  }
+
+  return {
+    async rank(query, limits) {
+      const stopwatch = createStopwatch();
+      const bundle = query.bundleId === '' ? bundles.active() : bundles.get(query.bundleId);
+      const candidates = candidatesOf(bundle.model, query);
+      // Encoding needs no record: both run at once, and what the record already holds is left out afterwards.
+      const [history, recentRows] = await Promise.all([
+        stopwatch.time('fetch', () => readHistory(bundle, query, recordDeadline(limits.deadlineMs))),
+        stopwatch.time('encode', () => encodeRecent(bundle, query.recentInteractions, limits)),
+      ]);
+      const merged = mergeRecent(bundle, history.record, query.recentInteractions, recentRows);
+      const attended = await attend(merged.rows);
+      const scores = scoresOf(bundle, attended.outputs, query.candidateIds.length);
+      const missing = attended.missing ?? history.missing;
+      const withoutRows = attended.missing !== undefined || merged.rows.length === 0;
+      return {
+        scores,
+        order: orderOf(scores, query.topK),
+        bundleId: bundle.model.id,
+        positionCount: withoutRows ? 0 : merged.rows.length / bundle.model.layout.strideBytes,
+        mergedCount: withoutRows ? 0 : merged.mergedCount,
+        unknownCandidateCount: candidates.unknownCount,
+        recordAgeMs: history.ageMs,
+        lastEventMs: history.record?.lastEventMs ?? 0,
+        coldUser: !history.record && !missing && query.historyPolicy !== 'ignored',
+        rung: rungOf(query, missing, withoutRows),
+        rungReason: missing ?? '',
+        timings: stopwatch.finish(),
+      };
+
+      async function attend(rows: Uint8Array): Promise<{ outputs: Tensors; missing?: Reason }> {
+        const run = (graph: 'rank' | 'rankKv', feeds: Tensors) =>
+          stopwatch.time('attend', () => bundle.graphs.run(graph, feeds, limits));
+        if (!poolRows) {
+          return {
+            outputs: await run(
+              'rank',
+              await stopwatch.time('assemble', () => assembleRank(bundle.model, rows, candidates)),
+            ),
+          };
+        }
+        const source = poolRows;
+        const gathered = await stopwatch
+          .time('gather', () => source.gather(bundle.model, rows, limits))
+          .catch((thrown: unknown) => {
+            const error = toCkvError(thrown);
+            if (query.historyPolicy === 'required' || !DEGRADABLE.has(error.reason)) throw error;
+            return error.reason;
+          });
+        if (typeof gathered === 'string') {
+          const feeds = source.assemble(bundle.model, new Uint8Array(0), new Map(), candidates);
+          return { outputs: await run('rankKv', feeds), missing: gathered };
+        }
+        const feeds = await stopwatch.time('assemble', () => source.assemble(bundle.model, rows, gathered, candidates));
+        return { outputs: await run('rankKv', feeds) };
+      }
+    },
+  };
+}
+
+/** Failures of the history's way that an answer without history can stand in for. */
+const DEGRADABLE: ReadonlySet<Reason> = new Set<Reason>([
+  'dependency_unavailable',
+  'draining',
+  'overloaded',
+  'deadline',
+  'record_corrupt',
+  'bundle_mismatch',
+]);
+
+/** The history may use up to half of the time left, so that an answer without it still makes the deadline. */
+function recordDeadline(deadlineMs: number): number {
+  const nowMs = Date.now();
+  return nowMs + (deadlineMs - nowMs) / 2;
+}
+
+async function encodeRecent(
+  { model, graphs }: LoadedBundle,
+  recent: readonly Interaction[],
+  limits: { deadlineMs: number; signal: AbortSignal },
+): Promise<Uint8Array> {
+  if (recent.length === 0) return new Uint8Array(0);
+  const { feeds } = encodeFeeds(model, recent);
+  return packRows(model, await graphs.run('encode', feeds, limits), recent);
+}
+
+/** Appends the recent rows whose events the record lacks; the oldest positions go where the history grows too long. */
+function mergeRecent(
+  { model }: LoadedBundle,
+  record: UserRecord | undefined,
+  recent: readonly Interaction[],
+  recentRows: Uint8Array,
+): { rows: Uint8Array; mergedCount: number } {
+  const stored = record?.rows ?? new Uint8Array(0);
+  const { strideBytes } = model.layout;
+  const seen = new Set<string>();
+  const fresh = recent.flatMap(({ eventId }, i) => {
+    const known = seen.has(eventId) || (record !== undefined && hasEvent(record, eventHash(eventId)));
+    seen.add(eventId);
+    return known ? [] : [recentRows.subarray(i * strideBytes, (i + 1) * strideBytes)];
+  });
+  if (fresh.length === 0) return { rows: stored, mergedCount: 0 };
+  const all = new Uint8Array(stored.length + fresh.length * strideBytes);
+  all.set(stored);
+  for (const [i, row] of fresh.entries()) all.set(row, stored.length + i * strideBytes);
+  return {
+    rows: all.subarray(Math.max(0, all.length - model.manifest.maxPositions * strideBytes)),
+    mergedCount: fresh.length,
+  };
+}
+
+function scoresOf({ model }: LoadedBundle, outputs: Tensors, count: number): Float32Array {
+  const tensor = outputs[model.manifest.graphs.rank.outputs[0]?.name ?? ''];
+  if (tensor?.type !== 'float32' || tensor.data.length !== count) {
+    throw new CkvError('bug', `the rank graph answered ${tensor?.data.length ?? 0} scores for ${count} candidates`);
+  }
+  if (tensor.data.some((score) => Number.isNaN(score))) throw new CkvError('bug', 'the rank graph answered NaN');
+  return tensor.data;
+}
+
+/** Indices by falling score; equal scores keep their order. */
+function orderOf(scores: Float32Array, topK: number): Uint32Array {
+  const order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b);
+  return topK > 0 ? order.subarray(0, topK) : order;
+}
+
+function rungOf(query: RankQuery, missing: Reason | undefined, withoutRows: boolean): Rung {
+  if (missing === undefined && query.historyPolicy !== 'ignored') return 'full';
+  return withoutRows ? 'no_history' : 'recent_only';
+}

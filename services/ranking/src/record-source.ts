@@ -1,0 +1,103 @@
+import { CkvError, toCkvError } from '@collectivekv/domain';
+import type { GrpcClient } from '@collectivekv/grpc-client';
+import { LRUCache } from 'lru-cache';
+
+/** A record's bytes as read, and how old the copy is. */
+export interface FetchedRecord {
+  /** Undefined where the user has no record. */
+  readonly bytes: Uint8Array | undefined;
+  readonly ageMs: number;
+}
+
+/** Reads user records for ranking. */
+export interface RecordSource {
+  /**
+   * The user's record under a bundle, from the near cache where a copy is at most `maxStalenessMs` old.
+   * @throws dependency_unavailable or deadline where the user-cache cannot answer in time
+   */
+  get(query: { bundleId: string; userId: string; maxStalenessMs: number; deadlineMs: number }): Promise<FetchedRecord>;
+}
+
+/** Options of {@link createRecordSource}. */
+export interface RecordSourceOptions {
+  readonly userCache: GrpcClient<'UserCacheService'>;
+  /** Bound of the near cache; 0 keeps none. */
+  readonly nearCacheBytes: number;
+  /** Longest wait for the user-cache. */
+  readonly timeoutMs: number;
+}
+
+interface Waiter {
+  readonly userId: string;
+  readonly deadlineMs: number;
+  resolve(record: FetchedRecord): void;
+  reject(error: CkvError): void;
+}
+
+interface Copy {
+  readonly bytes: Uint8Array | undefined;
+  readonly readAtMs: number;
+}
+
+const MAX_BATCH = 512;
+const COPY_OVERHEAD_BYTES = 128;
+
+/** Creates a source that joins the reads of one turn of the event loop into one GetRecords call a bundle. */
+export function createRecordSource({ userCache, nearCacheBytes, timeoutMs }: RecordSourceOptions): RecordSource {
+  const nearCache =
+    nearCacheBytes > 0
+      ? new LRUCache<string, Copy>({
+          maxSize: nearCacheBytes,
+          sizeCalculation: (copy, key) => (copy.bytes?.length ?? 0) + key.length + COPY_OVERHEAD_BYTES,
+        })
+      : undefined;
+  const waiting = new Map<string, Waiter[]>();
+
+  async function flush(bundleId: string): Promise<void> {
+    const waiters = waiting.get(bundleId) ?? [];
+    waiting.delete(bundleId);
+    for (let from = 0; from < waiters.length; from += MAX_BATCH) {
+      void read(bundleId, waiters.slice(from, from + MAX_BATCH));
+    }
+  }
+
+  async function read(bundleId: string, waiters: readonly Waiter[]): Promise<void> {
+    const readAtMs = Date.now();
+    const deadlineMs = Math.max(...waiters.map((waiter) => waiter.deadlineMs));
+    try {
+      const userIds = waiters.map((waiter) => waiter.userId);
+      const { records } = await userCache.call('GetRecords', { bundleId, userIds }, { deadlineMs });
+      if (records.length !== waiters.length) throw new CkvError('bug', 'user-cache answered another number of records');
+      waiters.forEach((waiter, i) => {
+        const bytes = records[i]?.length ? records[i] : undefined;
+        // A copy of its own: the received bytes are a view that would keep the whole message alive.
+        nearCache?.set(copyKey(bundleId, waiter.userId), { bytes: bytes && Uint8Array.from(bytes), readAtMs });
+        waiter.resolve({ bytes, ageMs: 0 });
+      });
+    } catch (thrown) {
+      const error = toCkvError(thrown);
+      for (const waiter of waiters) waiter.reject(error);
+    }
+  }
+
+  return {
+    get({ bundleId, userId, maxStalenessMs, deadlineMs }) {
+      const copy = maxStalenessMs > 0 ? nearCache?.get(copyKey(bundleId, userId)) : undefined;
+      const ageMs = copy ? Date.now() - copy.readAtMs : 0;
+      if (copy && ageMs >= 0 && ageMs <= maxStalenessMs) return Promise.resolve({ bytes: copy.bytes, ageMs });
+      return new Promise<FetchedRecord>((resolve, reject) => {
+        const waiter = { userId, deadlineMs: Math.min(deadlineMs, Date.now() + timeoutMs), resolve, reject };
+        const queue = waiting.get(bundleId);
+        if (queue) queue.push(waiter);
+        else {
+          waiting.set(bundleId, [waiter]);
+          setImmediate(() => void flush(bundleId));
+        }
+      });
+    },
+  };
+}
+
+function copyKey(bundleId: string, userId: string): string {
+  return `${bundleId}:${userId}`;
+}
