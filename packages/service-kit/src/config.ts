@@ -39,6 +39,10 @@ export function commonConfig({ port }: { port: number }) {
       .max(60_000)
       .default(0)
       .describe('time between saying not ready and refusing calls, for load balancers to notice'),
+    CKV_STOP_WITH_STDIN: z
+      .stringbool()
+      .default(false)
+      .describe('shut down when standard input ends, so that a child does not outlive its parent'),
     CKV_GRACE_MS: z.coerce
       .number()
       .int()

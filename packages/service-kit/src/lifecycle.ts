@@ -31,7 +31,7 @@ export interface ServiceOptions<C extends CommonConfig> {
 const STEP_TIMEOUT_MS = 10_000;
 
 /**
- * Runs a service until SIGTERM, SIGINT, or, where stdin is a pipe, its end: then it says it is not ready, waits the
+ * Runs a service until SIGTERM, SIGINT, or, with CKV_STOP_WITH_STDIN, the end of stdin: then it says it is not ready, waits the
  * drain delay, finishes calls in flight within the grace time, and closes everything in reverse order. One JSON line on
  * stdout says when the doors are open.
  */
@@ -65,6 +65,7 @@ export async function runService<C extends CommonConfig>({
     process.exit(exitCode);
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
+  if (config.CKV_STOP_WITH_STDIN) process.stdin.on('end', () => void stop('stdin ended')).resume();
 
   const server = orExit(() => createGrpcServer({ config, log, metrics }));
   const context: ServiceContext = {

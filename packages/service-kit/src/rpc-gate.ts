@@ -1,9 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { CkvError, toCkvError } from '@collectivekv/domain';
+import { statusOf } from '@collectivekv/grpc-client';
 import { type handleServerStreamingCall, type handleUnaryCall, type Metadata, status } from '@grpc/grpc-js';
 import { type CallContext, openContext, untilAborted } from './call-context.js';
-import { statusOf } from '@collectivekv/grpc-client';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
 
