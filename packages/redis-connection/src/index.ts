@@ -1,0 +1,3 @@
+export * from './connect-redis.js';
+export * from './redis-error.js';
+export * from './redis-url.js';

@@ -1,0 +1,25 @@
+import { CkvError } from '@collectivekv/domain';
+
+/** Replies that mean "not now": a failover, a load from disk, a cluster that lost a part. */
+const PASSING_REPLY = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|UNBLOCKED)\b/;
+
+/**
+ * What a failed command means: a reply that says the memory is full is `overloaded`, any other refusal of the command
+ * is a `bug`, and everything else is a connection's doing.
+ */
+export function redisError(thrown: unknown): CkvError {
+  if (thrown instanceof CkvError) return thrown;
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  if (error.name === 'ReplyError' || /^[A-Z]{3,} /.test(error.message)) {
+    if (error.message.startsWith('OOM')) {
+      return new CkvError('overloaded', 'Redis is at its memory limit; give it more, or shorten CKV_RECORD_TTL_S', {
+        retryAfterMs: 1_000,
+        cause: error,
+      });
+    }
+    if (!PASSING_REPLY.test(error.message)) {
+      return new CkvError('bug', 'internal error; the service log has its cause', { cause: error });
+    }
+  }
+  return new CkvError('dependency_unavailable', 'Redis cannot be reached', { retryAfterMs: 100, cause: error });
+}

@@ -1,0 +1,74 @@
+import { CkvError } from '@collectivekv/domain';
+
+/** One server's place. */
+export interface RedisNode {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where a Redis deployment is and how to sign in. */
+export interface RedisAddress {
+  readonly kind: 'single' | 'cluster' | 'sentinel';
+  /** The server, cluster nodes to begin with, or the sentinels; at least one. */
+  readonly nodes: readonly RedisNode[];
+  readonly tls: boolean;
+  readonly username: string;
+  readonly password: string;
+  readonly db: number;
+  /** The name the sentinels know the primary by; empty otherwise. */
+  readonly primaryName: string;
+}
+
+const SCHEMES: Record<string, { kind: RedisAddress['kind']; tls: boolean }> = {
+  redis: { kind: 'single', tls: false },
+  rediss: { kind: 'single', tls: true },
+  'redis+cluster': { kind: 'cluster', tls: false },
+  'rediss+cluster': { kind: 'cluster', tls: true },
+  'redis+sentinel': { kind: 'sentinel', tls: false },
+  'rediss+sentinel': { kind: 'sentinel', tls: true },
+};
+
+const DEFAULT_PORT = { single: 6379, cluster: 6379, sentinel: 26379 } as const;
+
+/**
+ * Reads a Redis URL: `redis://` or `rediss://` `[user:password@]host[:port][/db]`, `redis+cluster://` with nodes joined
+ * by commas, `redis+sentinel://host[:port],…/primary-name[/db]`; `rediss+…` for TLS.
+ * @throws invalid_request naming `field`; the URL itself is left out, since it may hold a password
+ */
+export function parseRedisUrl(url: string, field: string): RedisAddress {
+  const match = /^([a-z+]+):\/\/(?:([^@/]*)@)?([^/?#]+)((?:\/[^/?#]*)*)$/.exec(url);
+  const scheme = SCHEMES[match?.[1] ?? ''];
+  if (!match || !scheme) throw problem(field, 'is no Redis URL', `use ${Object.keys(SCHEMES).join('://, ')}://`);
+  const [, , credentials = '', hosts = '', path = ''] = match;
+  const colon = credentials.indexOf(':');
+  const [username, password] =
+    colon < 0 ? ['', credentials] : [credentials.slice(0, colon), credentials.slice(colon + 1)];
+  const segments = path.split('/').filter((segment) => segment !== '');
+  const primaryName = scheme.kind === 'sentinel' ? (segments.shift() ?? '') : '';
+  if (scheme.kind === 'sentinel' && primaryName === '') {
+    throw problem(field, "lacks the primary's name", 'end it with /name');
+  }
+  const db = Number(segments[0] ?? 0);
+  if (!Number.isInteger(db) || db < 0 || segments.length > 1 || (scheme.kind === 'cluster' && db !== 0)) {
+    throw problem(field, 'ends with no database number', 'end it with /0 or nothing');
+  }
+  return {
+    ...scheme,
+    nodes: hosts.split(',').map((host) => nodeOf(host, DEFAULT_PORT[scheme.kind], field)),
+    username: decodeURIComponent(username),
+    password: decodeURIComponent(password),
+    db,
+    primaryName,
+  };
+}
+
+function nodeOf(text: string, defaultPort: number, field: string): RedisNode {
+  const match = /^(\[[^\]]+\]|[^:[\]]+)(?::(\d{1,5}))?$/.exec(text);
+  const port = Number(match?.[2] ?? defaultPort);
+  if (!match?.[1] || port < 1 || port > 65_535) throw problem(field, 'has a bad host or port', 'write host:port');
+  return { host: match[1].replace(/^\[|\]$/g, ''), port };
+}
+
+function problem(field: string, what: string, remedy: string): CkvError {
+  return new CkvError('invalid_request', `${field}: ${what}; ${remedy}`, { field });
+}
