@@ -1,0 +1,20 @@
+/**
+ * Runs a command as long as standard input stays open, so that a server that knows nothing of its parent does not
+ * outlive it. `node guard.js COMMAND [ARGUMENT…]`; the first line on stdout is the command's process id.
+ */
+import { spawn } from 'node:child_process';
+import { writeSync } from 'node:fs';
+
+const [command = '', ...args] = process.argv.slice(2);
+const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
+const end = () => child.kill('SIGTERM');
+
+child.on('spawn', () => writeSync(1, `${child.pid}\n`));
+child.on('error', (error) => {
+  writeSync(2, `${error.message}\n`);
+  process.exit(127);
+});
+child.on('exit', (code, signal) => process.exit(signal ? 1 : (code ?? 1)));
+process.stdin.on('end', end).resume();
+process.on('SIGTERM', end);
+process.on('SIGINT', () => undefined); // the terminal sends it to all; the parent decides

@@ -1,0 +1,2 @@
+export * from './find-redis.js';
+export * from './start-redis.js';

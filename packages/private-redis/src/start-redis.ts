@@ -1,0 +1,125 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type FindOptions, findRedis } from './find-redis.js';
+
+/** A redis-server of one's own on a loopback port. */
+export interface PrivateRedis {
+  readonly url: string;
+  /** The server's own process id. */
+  readonly pid: number;
+  /** Resolves when the server has ended, for whatever reason. */
+  readonly exited: Promise<void>;
+  /** Ends it without a word, as a crash does. Data written so far stays on disk. */
+  kill(): Promise<void>;
+  /** Ends it in order. */
+  stop(): Promise<void>;
+}
+
+/** Options of {@link startPrivateRedis}. */
+export interface StartOptions extends FindOptions {
+  /** Folder of its data. */
+  readonly dataDir: string;
+  /** Default: a free one. */
+  readonly port?: number;
+  /** When writes reach the disk; default `everysec`. `always` survives a kill without loss. */
+  readonly fsync?: 'everysec' | 'always' | 'no';
+}
+
+const GUARD = createRequire(import.meta.url).resolve('@collectivekv/private-redis/guard');
+const START_TIMEOUT_MS = 15_000;
+const TRIES = 3;
+
+/**
+ * Starts a redis-server that ends with this process: append-only file, nothing evicted, loopback only.
+ * @throws Error with the server's last words where it does not start
+ */
+export async function startPrivateRedis(options: StartOptions): Promise<PrivateRedis> {
+  const server = await findRedis(options);
+  await mkdir(options.dataDir, { recursive: true });
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await launch(server, options, options.port ?? (await freePort()));
+    } catch (error) {
+      if (options.port !== undefined || attempt === TRIES) throw error; // else another process took the free port
+    }
+  }
+}
+
+async function launch(
+  server: { path: string; env: Readonly<Record<string, string>> },
+  { dataDir, fsync = 'everysec' }: StartOptions,
+  port: number,
+): Promise<PrivateRedis> {
+  const args = [
+    ...['--bind', '127.0.0.1', '--port', String(port), '--dir', dataDir],
+    ...['--appendonly', 'yes', '--appendfsync', fsync, '--save', '', '--maxmemory-policy', 'noeviction'],
+  ];
+  const guard = spawn(process.execPath, [GUARD, server.path, ...args], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...server.env },
+  });
+  let output = '';
+  for (const stream of [guard.stdout, guard.stderr]) {
+    stream.on('data', (chunk) => {
+      output = `${output}${chunk}`.slice(-4_000);
+    });
+  }
+  const exited = once(guard, 'exit').then(() => undefined);
+  const pid = Number(
+    String((await Promise.race([once(guard.stdout, 'data'), exited.then(() => [''])]))[0]).split('\n')[0],
+  );
+  if (!(await answers(port, guard))) {
+    guard.kill('SIGKILL');
+    throw new Error(`redis-server did not start on port ${port}: ${output.trim().split('\n').slice(-3).join(' | ')}`);
+  }
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    pid,
+    exited,
+    async kill() {
+      process.kill(pid, 'SIGKILL');
+      await exited;
+    },
+    async stop() {
+      guard.stdin.end();
+      await exited;
+    },
+  };
+}
+
+/** Waits until the server answers PING with PONG. */
+async function answers(port: number, guard: ChildProcess): Promise<boolean> {
+  const deadlineMs = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < deadlineMs && guard.exitCode === null) {
+    if (await ping(port)) return guard.exitCode === null;
+    await sleep(20);
+  }
+  return false;
+}
+
+function ping(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port, timeout: 1_000 });
+    const settle = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.on('connect', () => socket.write('PING\r\n'));
+    socket.on('data', (bytes) => settle(bytes.toString().startsWith('+PONG')));
+    socket.on('error', () => settle(false));
+    socket.on('timeout', () => settle(false));
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
