@@ -70,7 +70,7 @@ export function packRows(model: BundleModel, outputs: Tensors, interactions: rea
 }
 
 function rawValue(model: BundleModel, source: string, interaction: Interaction): number {
-  if (source === 'timestamp_s') return Math.floor(interaction.timestampMs / 1000);
+  if (source === 'timestamp_s') return Math.min(Math.floor(interaction.timestampMs / 1000), 2 ** 32 - 1);
   return clamp(interaction.features[source], featureNamed(model.manifest.features.interaction, source));
 }
 

@@ -7,7 +7,8 @@ export const LIMITS = {
   actionBytes: 64,
   featureCount: 64,
   featureNameBytes: 64,
-  timestampMs: 8_640_000_000_000_000,
+  /** What the record's header can hold: 48 bits. */
+  timestampMs: 2 ** 48 - 1,
   recordInteractions: 1_000,
   candidates: 10_000,
   recentInteractions: 100,

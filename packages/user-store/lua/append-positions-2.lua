@@ -1,0 +1,87 @@
+--[[
+Appends rows to one user's record: deduplicates by event, appends, trims, sets the TTL. All or nothing.
+The record's layout is drawn in docs/wire-format.md.
+
+KEYS[1]  the record
+KEYS[2]  where a record that cannot be read is set aside
+
+ARGV[1]  bundle id, 8 bytes
+ARGV[2]  bytes a row
+ARGV[3]  longest history, positions
+ARGV[4]  events the ring remembers
+ARGV[5]  TTL of the record, s
+ARGV[6]  Unix ms of the newest interaction
+ARGV[7]  event hashes, 6 bytes a row
+ARGV[8]  rows, oldest first
+ARGV[9]  TTL of what is set aside, s
+
+Returns { rows appended, rows left out as duplicates, positions now, 1 where a record was set aside }
+Errors  CKV_BUNDLE_MISMATCH  the record is of another bundle; it is left as it is
+]]
+local FIXED, HASH = 30, 6
+local stride, max_positions, ring_limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local hashes, new_rows = ARGV[7], ARGV[8]
+
+local lifetime, last_event_ms, ring, rows = 0, 0, '', ''
+local quarantined = 0
+
+local record = redis.call('GET', KEYS[1])
+if record then
+  local readable = false
+  if #record >= FIXED and string.sub(record, 1, 3) == 'CK\1' then
+    if string.sub(record, 7, 14) ~= ARGV[1] then
+      return redis.error_reply('CKV_BUNDLE_MISMATCH the record is of another bundle')
+    end
+    local record_stride, ring_count, reserved = string.byte(record, 4, 6)
+    local positions = struct.unpack('<I4', record, 27)
+    local rows_at = FIXED + ring_count * HASH
+    if record_stride == stride and ring_count <= ring_limit and reserved == 0
+        and #record == rows_at + positions * stride then
+      readable = true
+      lifetime, last_event_ms = struct.unpack('<I6I6', record, 15)
+      ring = string.sub(record, FIXED + 1, rows_at)
+      rows = string.sub(record, rows_at + 1)
+    end
+  end
+  if not readable then
+    redis.call('RENAME', KEYS[1], KEYS[2])
+    redis.call('EXPIRE', KEYS[2], ARGV[9])
+    quarantined = 1
+  end
+end
+
+-- The top bit of a hash's last byte says that the event's row was deleted; the event counts as seen all the same.
+local seen = {}
+for at = 1, #ring, HASH do
+  local last = string.byte(ring, at + HASH - 1)
+  seen[string.sub(ring, at, at + HASH - 2) .. string.char(last % 128)] = true
+end
+
+local fresh_hashes, fresh_rows, applied, duplicates = {}, {}, 0, 0
+for i = 0, #hashes / HASH - 1 do
+  local hash = string.sub(hashes, i * HASH + 1, (i + 1) * HASH)
+  if seen[hash] then
+    duplicates = duplicates + 1
+  else
+    seen[hash] = true
+    applied = applied + 1
+    fresh_hashes[applied] = hash
+    fresh_rows[applied] = string.sub(new_rows, i * stride + 1, (i + 1) * stride)
+  end
+end
+
+if applied == 0 then
+  redis.call('EXPIRE', KEYS[1], ARGV[5])
+  return { 0, duplicates, #rows / stride, quarantined }
+end
+
+ring = string.sub(ring .. table.concat(fresh_hashes), -ring_limit * HASH)
+rows = string.sub(rows .. table.concat(fresh_rows), -max_positions * stride)
+lifetime = lifetime + applied
+last_event_ms = math.max(last_event_ms, tonumber(ARGV[6]))
+
+local positions = #rows / stride
+local header = 'CK\1' .. string.char(stride, #ring / HASH, 0) .. ARGV[1]
+  .. struct.pack('<I6I6I4', lifetime, last_event_ms, positions)
+redis.call('SET', KEYS[1], header .. ring .. rows, 'EX', ARGV[5])
+return { applied, duplicates, positions, quarantined }

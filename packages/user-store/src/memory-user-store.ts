@@ -1,0 +1,79 @@
+import { CkvError, decodeRecord, toCkvError, type UserRecord } from '@collectivekv/domain';
+import { appendToRecord, deleteFromRecord } from './record-edit.js';
+import { checkAppend, noRecord, type RecordShape, type UserStore } from './user-store.js';
+
+/** A store in memory, for tests of what stands before it: the same answers as the one in Redis, nothing kept. */
+export function createMemoryUserStore(): UserStore {
+  const records = new Map<string, Map<string, Uint8Array>>(); // user -> bundle -> record
+  const recordsOf = (userId: string) => records.get(userId) ?? new Map<string, Uint8Array>();
+  const put = (userId: string, bundleId: string, bytes: Uint8Array) =>
+    records.set(userId, recordsOf(userId).set(bundleId, bytes));
+
+  /** The record to append to, and whether what was there could not be read. */
+  function readable({ bundleId, strideBytes }: RecordShape, userId: string) {
+    const bytes = recordsOf(userId).get(bundleId);
+    if (!bytes) return { record: undefined, quarantined: false };
+    try {
+      return { record: decodeRecord(bytes, { bundleId, strideBytes }), quarantined: false };
+    } catch (error) {
+      if (toCkvError(error).reason !== 'record_corrupt') throw error;
+      return { record: undefined, quarantined: true };
+    }
+  }
+
+  return {
+    async getRecords(bundleId, userIds) {
+      return userIds.map((userId) => recordsOf(userId).get(bundleId));
+    },
+    async appendPositions(shape, appends) {
+      for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
+      return appends.map((append) => {
+        const { record, quarantined } = readable(shape, append.userId);
+        const { bytes, appliedCount, duplicateCount } = appendToRecord(record, shape, append);
+        if (bytes) put(append.userId, shape.bundleId, bytes);
+        const after = readable(shape, append.userId).record;
+        return { appliedCount, duplicateCount, positionCount: after?.positionCount ?? 0, quarantined };
+      });
+    },
+    async replaceRecord(bundleId, userId, record) {
+      put(userId, bundleId, record);
+    },
+    async deleteUser(userId) {
+      const { size } = recordsOf(userId);
+      records.delete(userId);
+      return size;
+    },
+    async deletePosition(bundleId, userId, match) {
+      const bytes = recordsOf(userId).get(bundleId);
+      if (!bytes) throw noRecord();
+      const record = decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) });
+      const edited = deleteFromRecord(record, match);
+      if (edited) put(userId, bundleId, edited);
+      return { deleted: edited !== undefined, positionCount: record.positionCount - (edited ? 1 : 0) };
+    },
+    async stats(bundleId, maxRecords) {
+      const all = [...records.values()].flatMap((bundles) =>
+        [...bundles].filter(([id]) => bundleId === '' || id === bundleId).map(([id, bytes]) => ({ id, bytes })),
+      );
+      const counted = all.slice(0, maxRecords);
+      const headers: UserRecord[] = counted.map(({ id, bytes }) =>
+        decodeRecord(bytes, { bundleId: id, strideBytes: strideOf(bytes) }),
+      );
+      return {
+        recordCount: counted.length,
+        positionCount: headers.reduce((sum, header) => sum + header.positionCount, 0),
+        memoryBytes: counted.reduce((sum, { bytes }) => sum + bytes.length, 0),
+        lifetimeCount: headers.reduce((sum, header) => sum + header.lifetimeCount, 0),
+        truncated: all.length > maxRecords,
+      };
+    },
+  };
+}
+
+/** The stride that a record's header gives. */
+export function strideOf(bytes: Uint8Array): number {
+  const stride = bytes[3];
+  if (stride === undefined || stride === 0)
+    throw new CkvError('record_corrupt', 'record is truncated: it has no header');
+  return stride;
+}

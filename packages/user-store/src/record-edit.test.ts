@@ -1,0 +1,24 @@
+import { decodeRecord, EVENT_HASH_BYTES, eventHash } from '@collectivekv/domain';
+import { describe, expect, it } from 'vitest';
+import { deleteFromRecord } from './record-edit.js';
+
+const shape = { bundleId: '0123456789abcdef', strideBytes: 2 };
+
+describe('deleteFromRecord', () => {
+  it('leaves the ring standing for the last rows after a row of its range is deleted by content', () => {
+    const record = {
+      ...shape,
+      lifetimeCount: 3,
+      lastEventMs: 1,
+      positionCount: 3,
+      recentEvents: Buffer.concat([eventHash('2'), eventHash('3')]),
+      rows: Uint8Array.of(1, 1, 2, 2, 3, 3),
+    };
+    const bytes = deleteFromRecord(record, { kind: 'row', row: Uint8Array.of(3, 3), tolerance: new Uint8Array(0) });
+    const edited = decodeRecord(bytes ?? new Uint8Array(0), shape);
+    expect(edited.recentEvents.length).toBe(2 * EVENT_HASH_BYTES);
+    const without2 = deleteFromRecord(edited, { kind: 'event', eventHash: eventHash('2') });
+    expect([...decodeRecord(without2 ?? new Uint8Array(0), shape).rows]).toEqual([1, 1]);
+    expect(deleteFromRecord(edited, { kind: 'event', eventHash: eventHash('3') })).toBeUndefined();
+  });
+});

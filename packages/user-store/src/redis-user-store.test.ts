@@ -1,0 +1,89 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { encodeRecord, eventHash, RECENT_EVENT_RING } from '@collectivekv/domain';
+import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createRecordKeys } from './record-keys.js';
+import { createRedisUserStore } from './redis-user-store.js';
+import { describeUserStore } from './user-store.contract.js';
+import type { UserStore } from './user-store.js';
+
+let dir: string;
+let redis: PrivateRedis;
+let client: RedisClient;
+let store: UserStore;
+const keys = createRecordKeys('test');
+const bundleId = '0123456789abcdef';
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ckv-user-store-'));
+  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  client = connectRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail', onError: () => undefined });
+  await vi.waitUntil(() => isConnected(client));
+  store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
+});
+afterAll(async () => {
+  closeRedis(client);
+  await redis.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  await client.flushall();
+});
+
+describeUserStore(
+  'user store in Redis',
+  () => store,
+  async (userId, id, bytes) => {
+    await client.set(keys.record(userId, id), Buffer.from(bytes));
+    await client.sadd(keys.bundles, id);
+  },
+);
+
+describe('user store in Redis', () => {
+  const shape = { bundleId, strideBytes: 5, maxPositions: 1_000 };
+  const one = { userId: 'u', eventHashes: eventHash('e'), rows: new Uint8Array(5), lastEventMs: 1 };
+
+  it('sets the TTL with every append, also with one that changes nothing', async () => {
+    await store.appendPositions(shape, [one]);
+    const key = keys.record('u', bundleId);
+    await client.expire(key, 10);
+    await store.appendPositions(shape, [one]);
+    expect(await client.ttl(key)).toBeGreaterThan(900);
+  });
+
+  it('keeps what it sets aside under a name of its own, for a while', async () => {
+    await client.set(keys.record('u', bundleId), 'broken');
+    await store.appendPositions(shape, [one]);
+    expect(await client.get(keys.quarantine('u', bundleId))).toBe('broken');
+    expect(await client.ttl(keys.quarantine('u', bundleId))).toBeGreaterThan(0);
+  });
+
+  it('spends at most 0.8% of the full KV cache on a full history, key and header included', async () => {
+    const rows = new Uint8Array(1_000 * 5).fill(1);
+    const recentEvents = new Uint8Array(RECENT_EVENT_RING * 6).fill(1);
+    const record = encodeRecord({ bundleId, strideBytes: 5, lifetimeCount: 1, lastEventMs: 1, recentEvents, rows });
+    await store.replaceRecord(bundleId, 'user-0123456789', record);
+    const { memoryBytes, positionCount } = await store.stats(bundleId, 10);
+    expect(positionCount).toBe(1_000);
+    expect(memoryBytes / (1_000 * 2 * 256 * 4)).toBeLessThanOrEqual(0.008);
+    expect(memoryBytes).toBeLessThan(5_300); // the 5,120-byte class of the allocator, and the key
+  });
+
+  it('says dependency_unavailable while Redis is away, at once, and works again when it is back', async () => {
+    await store.appendPositions(shape, [one]);
+    const { url } = redis;
+    await redis.kill();
+    await expect(store.getRecords(bundleId, ['u'])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    await expect(store.appendPositions(shape, [one])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    redis = await startPrivateRedis({
+      dir: join(dir, 'server'),
+      dataDir: join(dir, 'redis'),
+      port: Number(new URL(url).port),
+    });
+    await vi.waitUntil(() => isConnected(client), { timeout: 10_000 });
+    await store.appendPositions(shape, [{ ...one, eventHashes: eventHash('f') }]);
+  });
+});

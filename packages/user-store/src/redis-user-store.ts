@@ -1,0 +1,170 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES } from '@collectivekv/domain';
+import { primariesOf, type RedisClient, redisError } from '@collectivekv/redis-connection';
+import { strideOf } from './memory-user-store.js';
+import { deleteFromRecord } from './record-edit.js';
+import { createRecordKeys } from './record-keys.js';
+import { type AppendOutcome, checkAppend, noRecord, type UserStore } from './user-store.js';
+
+/** Options of {@link createRedisUserStore}. */
+export interface RedisUserStoreOptions {
+  readonly client: RedisClient;
+  /** Begins every key. */
+  readonly keyPrefix: string;
+  /** A record that long without an append is gone, s. */
+  readonly recordTtlS: number;
+}
+
+const QUARANTINE_TTL_S = 7 * 24 * 3600;
+const SCAN_COUNT = 500;
+const SWAP_TRIES = 5;
+
+/** Lua scripts as commands of a client. */
+interface Scripts {
+  ckvAppendPositions(
+    ...keysAndArguments: (string | number | Buffer)[]
+  ): Promise<[applied: number, duplicates: number, positions: number, quarantined: number]>;
+  ckvSwapRecord(key: string, sha1: string, record: Buffer): Promise<number>;
+}
+
+/** User records in Redis, one string a record. */
+export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUserStoreOptions): UserStore {
+  const keys = createRecordKeys(keyPrefix);
+  client.defineCommand('ckvAppendPositions', { numberOfKeys: 2, lua: readLua('append-positions-2.lua') });
+  client.defineCommand('ckvSwapRecord', { numberOfKeys: 1, lua: readLua('swap-record-1.lua') });
+  const scripts = client as unknown as Scripts;
+
+  async function trySwap(bundleId: string, userId: string, match: Parameters<UserStore['deletePosition']>[2]) {
+    const key = keys.record(userId, bundleId);
+    const bytes = await client.getBuffer(key);
+    if (!bytes) throw noRecord();
+    const record = decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) });
+    const edited = deleteFromRecord(record, match);
+    if (!edited) return { deleted: false, positionCount: record.positionCount };
+    const sha1 = createHash('sha1').update(bytes).digest('hex');
+    const swapped = await scripts.ckvSwapRecord(key, sha1, asBuffer(edited));
+    return swapped === 1 ? { deleted: true, positionCount: record.positionCount - 1 } : undefined;
+  }
+
+  return {
+    getRecords: (bundleId, userIds) =>
+      reachingRedis(async () => {
+        const found = await Promise.all(userIds.map((userId) => client.getBuffer(keys.record(userId, bundleId))));
+        return found.map((bytes) => bytes ?? undefined);
+      }),
+
+    async appendPositions(shape, appends) {
+      for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
+      const { bundleId, strideBytes, maxPositions } = shape;
+      const bundle = Buffer.from(bundleId, 'hex');
+      return reachingRedis(async () => {
+        const calls = appends.map(async ({ userId, eventHashes, rows, lastEventMs }): Promise<AppendOutcome> => {
+          const [appliedCount, duplicateCount, positionCount, quarantined] = await scripts.ckvAppendPositions(
+            keys.record(userId, bundleId),
+            keys.quarantine(userId, bundleId),
+            bundle,
+            strideBytes,
+            maxPositions,
+            RECENT_EVENT_RING,
+            recordTtlS,
+            lastEventMs,
+            asBuffer(eventHashes),
+            asBuffer(rows),
+            QUARANTINE_TTL_S,
+          );
+          return { appliedCount, duplicateCount, positionCount, quarantined: quarantined === 1 };
+        });
+        const [outcomes] = await Promise.all([settled(calls), client.sadd(keys.bundles, bundleId)]);
+        return outcomes;
+      });
+    },
+
+    replaceRecord: (bundleId, userId, record) =>
+      reachingRedis(async () => {
+        await client.sadd(keys.bundles, bundleId);
+        await client.set(keys.record(userId, bundleId), asBuffer(record), 'EX', recordTtlS);
+      }),
+
+    deleteUser: (userId) =>
+      reachingRedis(async () => {
+        const bundleIds = await client.smembers(keys.bundles);
+        if (bundleIds.length === 0) return 0;
+        const [deleted] = await Promise.all([
+          client.unlink(...bundleIds.map((id) => keys.record(userId, id))),
+          client.unlink(...bundleIds.map((id) => keys.quarantine(userId, id))),
+        ]);
+        return deleted;
+      }),
+
+    deletePosition: (bundleId, userId, match) =>
+      reachingRedis(async () => {
+        for (let i = 0; i < SWAP_TRIES; i++) {
+          const outcome = await trySwap(bundleId, userId, match);
+          if (outcome) return outcome;
+        }
+        throw new CkvError('conflict', 'the record kept changing; try again');
+      }),
+
+    stats: (bundleId, maxRecords, signal) =>
+      reachingRedis(async () => {
+        const seen = new Set<string>(); // SCAN may give a key twice while the table grows
+        const total = { recordCount: 0, positionCount: 0, memoryBytes: 0, lifetimeCount: 0, truncated: false };
+        for (const primary of primariesOf(client)) {
+          let cursor = '0';
+          do {
+            signal?.throwIfAborted();
+            const [next, found] = await primary.scan(cursor, 'MATCH', keys.pattern(bundleId), 'COUNT', SCAN_COUNT);
+            cursor = next;
+            const unseen = [...new Set(found)].filter((key) => !seen.has(key));
+            const counted = unseen.slice(0, maxRecords - total.recordCount);
+            total.truncated ||= counted.length < unseen.length;
+            for (const key of counted) seen.add(key);
+            const headers = await Promise.all(
+              counted.map((key) => primary.getrangeBuffer(key, 0, RECORD_FIXED_BYTES - 1)),
+            );
+            const sizes = await Promise.all(counted.map((key) => primary.memory('USAGE', key, 'SAMPLES', 0)));
+            headers.forEach((header, i) => {
+              if (header.length < RECORD_FIXED_BYTES) return; // gone since the scan
+              total.recordCount++;
+              total.lifetimeCount += header.readUIntLE(14, 6);
+              total.positionCount += header.readUInt32LE(26);
+              total.memoryBytes += Number(sizes[i] ?? 0);
+            });
+          } while (cursor !== '0' && !total.truncated);
+        }
+        return total;
+      }),
+  };
+}
+
+async function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    if (thrown instanceof Error && thrown.message.startsWith('CKV_BUNDLE_MISMATCH')) {
+      throw new CkvError('bundle_mismatch', 'bundle_id: a record under this name is of another bundle', {
+        field: 'bundle_id',
+        cause: thrown,
+      });
+    }
+    throw redisError(thrown);
+  }
+}
+
+/** Waits for all, so that none is left running behind a failure; then throws the first failure. */
+async function settled<T>(calls: readonly Promise<T>[]): Promise<T[]> {
+  const outcomes = await Promise.allSettled(calls);
+  return outcomes.map((outcome) => {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
+  });
+}
+
+function readLua(file: string): string {
+  return readFileSync(new URL(`../lua/${file}`, import.meta.url), 'utf8');
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}

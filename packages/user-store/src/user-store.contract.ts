@@ -1,0 +1,265 @@
+import { decodeRecord, encodeRecord, eventHash, RECENT_EVENT_RING } from '@collectivekv/domain';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Append, RecordShape, UserStore } from './user-store.js';
+
+const shape: RecordShape = { bundleId: '0123456789abcdef', strideBytes: 2, maxPositions: 20 };
+
+/** Rows [n, n] with the event id n. */
+function append(userId: string, numbers: readonly number[], lastEventMs = 1_000): Append {
+  return {
+    userId,
+    eventHashes: Buffer.concat(numbers.map((n) => eventHash(String(n)))),
+    rows: Uint8Array.from(numbers.flatMap((n) => [n, n])),
+    lastEventMs,
+  };
+}
+
+/** What every user store does. `store()` gives one that is empty; `plant` writes bytes behind its back. */
+export function describeUserStore(
+  name: string,
+  store: () => UserStore,
+  plant: (userId: string, bundleId: string, bytes: Uint8Array) => Promise<void>,
+): void {
+  const read = async (userId: string) => {
+    const [bytes] = await store().getRecords(shape.bundleId, [userId]);
+    return bytes && decodeRecord(bytes, shape);
+  };
+  const numbersOf = async (userId: string) => [...((await read(userId))?.rows ?? [])].filter((_, i) => i % 2 === 0);
+
+  describe(name, () => {
+    it('answers undefined for a user without a record, aligned with the request', async () => {
+      await store().appendPositions(shape, [append('b', [1])]);
+      const [a, b, c] = await store().getRecords(shape.bundleId, ['a', 'b', 'c']);
+      expect([a, c]).toEqual([undefined, undefined]);
+      expect(b?.length).toBeGreaterThan(0);
+    });
+
+    it('appends in order and counts', async () => {
+      expect(await store().appendPositions(shape, [append('u', [1, 2], 50)])).toEqual([
+        { appliedCount: 2, duplicateCount: 0, positionCount: 2, quarantined: false },
+      ]);
+      await store().appendPositions(shape, [append('u', [3], 40)]);
+      expect(await numbersOf('u')).toEqual([1, 2, 3]);
+      expect(await read('u')).toMatchObject({ lifetimeCount: 3, lastEventMs: 50, positionCount: 3 });
+    });
+
+    it('leaves out events it has, also within one append', async () => {
+      await store().appendPositions(shape, [append('u', [1, 2])]);
+      expect(await store().appendPositions(shape, [append('u', [2, 3, 3, 4])])).toEqual([
+        { appliedCount: 2, duplicateCount: 2, positionCount: 4, quarantined: false },
+      ]);
+      expect(await numbersOf('u')).toEqual([1, 2, 3, 4]);
+    });
+
+    it('finds every event of a full append again when it is retried', async () => {
+      const numbers = Array.from({ length: RECENT_EVENT_RING }, (_, i) => i + 1);
+      await store().appendPositions(shape, [append('u', [100])]);
+      await store().appendPositions(shape, [append('u', numbers)]);
+      const [retried] = await store().appendPositions(shape, [append('u', numbers)]);
+      expect(retried).toMatchObject({ appliedCount: 0, duplicateCount: RECENT_EVENT_RING });
+      expect((await read('u'))?.positionCount).toBe(RECENT_EVENT_RING + 1);
+    });
+
+    it('trims the oldest rows at the bound and goes on counting', async () => {
+      for (let n = 1; n <= 25; n++) await store().appendPositions(shape, [append('u', [n])]);
+      expect(await numbersOf('u')).toEqual(Array.from({ length: 20 }, (_, i) => i + 6));
+      expect((await read('u'))?.lifetimeCount).toBe(25);
+    });
+
+    it('appends to many users at once, each with its own outcome', async () => {
+      const users = Array.from({ length: 300 }, (_, i) => `user ${i}`);
+      const outcomes = await store().appendPositions(
+        shape,
+        users.map((user, i) => append(user, [i % 200])),
+      );
+      expect(outcomes.every((outcome) => outcome.appliedCount === 1)).toBe(true);
+      expect(await numbersOf('user 123')).toEqual([123]);
+    });
+
+    it('applies concurrent appends of one user each exactly once', async () => {
+      const numbers = Array.from({ length: 12 }, (_, i) => i + 1);
+      await Promise.all([...numbers, ...numbers].map((n) => store().appendPositions(shape, [append('u', [n])])));
+      expect((await numbersOf('u')).sort((a, b) => a - b)).toEqual(numbers);
+    });
+
+    it.each([
+      ['rows of another length', { ...append('u', [1]), rows: new Uint8Array(3) }, 'appends[0].rows'],
+      ['no rows', { ...append('u', []) }, 'appends[0].rows'],
+      [
+        'too many rows',
+        append(
+          'u',
+          Array.from({ length: RECENT_EVENT_RING + 1 }, (_, i) => i),
+        ),
+        'appends[0].rows',
+      ],
+      ['too few hashes', { ...append('u', [1]), eventHashes: new Uint8Array(5) }, 'appends[0].event_hashes'],
+    ])('refuses %s and names the field', async (_, bad, field) => {
+      await expect(store().appendPositions(shape, [bad])).rejects.toMatchObject({ reason: 'invalid_request', field });
+      expect(await read('u')).toBeUndefined();
+    });
+
+    it.each([
+      ['garbage', Buffer.from('what is this')],
+      ['nothing', Buffer.alloc(0)],
+      [
+        'a truncated record',
+        Buffer.from(encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(1, 1, 2, 2) })).subarray(0, -1),
+      ],
+      ['an oversized record', Buffer.concat([encodeRecord(emptyRecord()), Buffer.of(0)])],
+      ['a record of another stride', Buffer.from(encodeRecord({ ...emptyRecord(), strideBytes: 3 }))],
+      ['a record of another layout', Buffer.from(encodeRecord(emptyRecord())).fill(9, 2, 3)],
+    ])('sets %s aside and begins anew', async (_, bytes) => {
+      await plant('u', shape.bundleId, bytes);
+      expect(await store().appendPositions(shape, [append('u', [7])])).toEqual([
+        { appliedCount: 1, duplicateCount: 0, positionCount: 1, quarantined: true },
+      ]);
+      expect(await numbersOf('u')).toEqual([7]);
+    });
+
+    it("refuses to append to another bundle's record and leaves it alone", async () => {
+      const bytes = encodeRecord({ ...emptyRecord(), bundleId: 'ffffffffffffffff', rows: Uint8Array.of(9, 9) });
+      await plant('u', shape.bundleId, bytes);
+      await expect(store().appendPositions(shape, [append('u', [1])])).rejects.toMatchObject({
+        reason: 'bundle_mismatch',
+      });
+      expect(Buffer.from((await store().getRecords(shape.bundleId, ['u']))[0] ?? [])).toEqual(Buffer.from(bytes));
+    });
+
+    it('replaces a record', async () => {
+      await store().appendPositions(shape, [append('u', [1, 2, 3])]);
+      await store().replaceRecord(shape.bundleId, 'u', encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(8, 8) }));
+      expect(await numbersOf('u')).toEqual([8]);
+    });
+
+    it("deletes a user's records of every bundle and nobody else's", async () => {
+      const other = { ...shape, bundleId: 'fedcba9876543210' };
+      await store().appendPositions(shape, [append('u', [1]), append('v', [1])]);
+      await store().appendPositions(other, [append('u', [1])]);
+      expect(await store().deleteUser('u')).toBe(2);
+      expect(await store().deleteUser('u')).toBe(0);
+      expect(await numbersOf('v')).toEqual([1]);
+    });
+
+    it('keeps users apart whose ids look like key syntax', async () => {
+      const ids = ['a', 'a}', '{a', '{a}', 'a%7d', 'a:0', 'ä', '*', '?', '[a]'];
+      await store().appendPositions(
+        shape,
+        ids.map((id, i) => append(id, [i])),
+      );
+      for (const [i, id] of ids.entries()) expect(await numbersOf(id)).toEqual([i]);
+      expect((await store().stats(shape.bundleId, 100)).recordCount).toBe(ids.length);
+    });
+
+    it('deletes a position by its event, and the event still counts as seen', async () => {
+      await store().appendPositions(shape, [append('u', [1, 2, 3])]);
+      const match = { kind: 'event', eventHash: eventHash('2') } as const;
+      expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: true, positionCount: 2 });
+      expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: false, positionCount: 2 });
+      const [again] = await store().appendPositions(shape, [append('u', [2])]);
+      expect(again).toMatchObject({ appliedCount: 0, duplicateCount: 1 });
+      expect(await numbersOf('u')).toEqual([1, 3]);
+    });
+
+    it('deletes the newest row that is equal, else the nearest within the tolerance', async () => {
+      const record = encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(5, 10, 5, 12, 5, 10, 6, 255) });
+      await store().replaceRecord(shape.bundleId, 'u', record);
+      const remove = (row: number[], tolerance: number[]) =>
+        store().deletePosition(shape.bundleId, 'u', {
+          kind: 'row',
+          row: Uint8Array.from(row),
+          tolerance: Uint8Array.from(tolerance),
+        });
+      expect(await remove([5, 11], [])).toMatchObject({ deleted: false });
+      expect(await remove([5, 10], [])).toMatchObject({ deleted: true });
+      expect([...((await read('u'))?.rows ?? [])]).toEqual([5, 10, 5, 12, 6, 255]);
+      expect(await remove([5, 13], [0, 1])).toMatchObject({ deleted: true });
+      expect(await remove([6, 0], [0, 1])).toMatchObject({ deleted: true, positionCount: 1 }); // -1 is next to 0
+      expect(await remove([6, 10], [0, 1])).toMatchObject({ deleted: false });
+    });
+
+    it('says that there is no record to delete from', async () => {
+      const match = { kind: 'event', eventHash: eventHash('1') } as const;
+      await expect(store().deletePosition(shape.bundleId, 'u', match)).rejects.toMatchObject({
+        reason: 'user_not_found',
+      });
+    });
+
+    it('loses no append to a deletion that runs beside it', async () => {
+      await store().appendPositions(shape, [append('u', [1, 2, 3])]);
+      await Promise.all([
+        store().deletePosition(shape.bundleId, 'u', { kind: 'event', eventHash: eventHash('2') }),
+        ...[4, 5, 6, 7].map((n) => store().appendPositions(shape, [append('u', [n])])),
+      ]);
+      expect((await numbersOf('u')).sort((a, b) => a - b)).toEqual([1, 3, 4, 5, 6, 7]);
+    });
+
+    it('counts records, positions and lifetimes, of one bundle or of all, up to a bound', async () => {
+      await store().appendPositions(shape, [append('u', [1, 2]), append('v', [1])]);
+      await store().appendPositions({ ...shape, bundleId: 'fedcba9876543210' }, [append('u', [1])]);
+      expect(await store().stats(shape.bundleId, 100)).toMatchObject({
+        recordCount: 2,
+        positionCount: 3,
+        lifetimeCount: 3,
+      });
+      expect(await store().stats('', 100)).toMatchObject({ recordCount: 3, positionCount: 4, truncated: false });
+      expect(await store().stats('', 2)).toMatchObject({ recordCount: 2, truncated: true });
+      expect((await store().stats('', 100)).memoryBytes).toBeGreaterThan(3 * 30);
+    });
+
+    it('does what the model does, whatever the order of appends, retries and deletions', async () => {
+      const step = fc.oneof(
+        fc.record({
+          kind: fc.constant('append' as const),
+          numbers: fc.array(fc.nat(40), { minLength: 1, maxLength: 14 }),
+        }),
+        fc.record({ kind: fc.constant('delete' as const), number: fc.nat(40) }),
+      );
+      let run = 0;
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+          const userId = `model ${run++}`;
+          let rows: number[] = [];
+          let ring: { n: number; live: boolean }[] = [];
+          for (const next of steps) {
+            if (next.kind === 'append') {
+              await store().appendPositions(shape, [append(userId, next.numbers)]);
+              for (const n of next.numbers) {
+                if (!ring.some((entry) => entry.n === n)) {
+                  rows.push(n);
+                  ring.push({ n, live: true });
+                }
+              }
+              ring = ring.slice(-RECENT_EVENT_RING);
+              rows = rows.slice(-shape.maxPositions);
+            } else if (rows.length > 0 || (await read(userId))) {
+              const match = { kind: 'event', eventHash: eventHash(String(next.number)) } as const;
+              const entry = ring.find(({ n, live }) => live && n === next.number);
+              const { deleted } = await store().deletePosition(shape.bundleId, userId, match);
+              expect(deleted).toBe(entry !== undefined);
+              if (!entry) continue;
+              const fromEnd = ring.filter(({ live }) => live).length - ring.filter(({ live }) => live).indexOf(entry);
+              rows.splice(rows.length - fromEnd, 1);
+              entry.live = false;
+            }
+            expect(await numbersOf(userId)).toEqual(rows);
+          }
+        }),
+        { numRuns: 60 },
+      );
+    });
+  });
+}
+
+function emptyRecord() {
+  const { bundleId, strideBytes } = shape;
+  return {
+    bundleId,
+    strideBytes,
+    lifetimeCount: 4,
+    lastEventMs: 5,
+    recentEvents: new Uint8Array(0),
+    rows: new Uint8Array(0),
+  };
+}
