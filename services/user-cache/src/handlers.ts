@@ -1,0 +1,140 @@
+import type {
+  AppendPositionsRequest__Output,
+  AppendPositionsResponse,
+  DeletePositionRequest__Output,
+  DeletePositionResponse,
+  DeleteRecordRequest__Output,
+  DeleteRecordResponse,
+  GetRecordsRequest__Output,
+  GetRecordsResponse,
+  ReplaceRecordRequest__Output,
+  ReplaceRecordResponse,
+  StatsRequest__Output,
+  StatsResponse,
+  UserAppend__Output,
+} from '@collectivekv/contracts';
+import { CkvError, decodeRecord, EVENT_HASH_BYTES, invalidRequest, LIMITS, parseId } from '@collectivekv/domain';
+import type { CallContext } from '@collectivekv/service-kit';
+import { type Append, type PositionMatch, strideOf, type UserStore } from '@collectivekv/user-store';
+import type { UserCacheMetrics } from './metrics.js';
+
+const MAX_READS = 512;
+const MAX_APPENDS = 1_024;
+const MAX_POSITIONS = 1_000_000;
+const MAX_STATS_RECORDS = 1_000_000;
+
+/** UserCacheService: messages to the store and back. */
+export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetrics) {
+  return {
+    async GetRecords({ bundleId, userIds }: GetRecordsRequest__Output): Promise<GetRecordsResponse> {
+      checkBundleId(bundleId, 'bundle_id');
+      checkRange('user_ids', userIds.length, 1, MAX_READS);
+      for (const [i, userId] of userIds.entries()) parseId(userId, `user_ids[${i}]`, LIMITS.idBytes);
+      const records = await store.getRecords(bundleId, userIds);
+      const found = records.filter((record) => record !== undefined).length;
+      metrics.observeReads(found, records.length - found);
+      return { records: records.map((record) => (record ? asBuffer(record) : Buffer.alloc(0))) };
+    },
+
+    async AppendPositions(request: AppendPositionsRequest__Output): Promise<AppendPositionsResponse> {
+      const { bundleId, strideBytes, maxPositions, appends } = request;
+      checkBundleId(bundleId, 'bundle_id');
+      checkRange('stride_bytes', strideBytes, 1, 255);
+      checkRange('max_positions', maxPositions, 1, MAX_POSITIONS);
+      checkRange('appends', appends.length, 1, MAX_APPENDS);
+      const users = new Set<string>();
+      const parsed = appends.map((append, i) => appendOf(append, `appends[${i}]`, users));
+      const outcomes = await store.appendPositions({ bundleId, strideBytes, maxPositions }, parsed);
+      metrics.observeAppends(outcomes);
+      return { outcomes };
+    },
+
+    async ReplaceRecord({ bundleId, userId, record }: ReplaceRecordRequest__Output): Promise<ReplaceRecordResponse> {
+      checkBundleId(bundleId, 'bundle_id');
+      parseId(userId, 'user_id', LIMITS.idBytes);
+      checkRecord(record, bundleId);
+      await store.replaceRecord(bundleId, userId, record);
+      return {};
+    },
+
+    async DeleteRecord({ userId }: DeleteRecordRequest__Output): Promise<DeleteRecordResponse> {
+      parseId(userId, 'user_id', LIMITS.idBytes);
+      return { deletedCount: await store.deleteUser(userId) };
+    },
+
+    async DeletePosition(request: DeletePositionRequest__Output): Promise<DeletePositionResponse> {
+      const { bundleId, userId } = request;
+      checkBundleId(bundleId, 'bundle_id');
+      parseId(userId, 'user_id', LIMITS.idBytes);
+      return store.deletePosition(bundleId, userId, matchOf(request));
+    },
+
+    async Stats({ bundleId, maxRecords }: StatsRequest__Output, { signal }: CallContext): Promise<StatsResponse> {
+      if (bundleId !== '') checkBundleId(bundleId, 'bundle_id');
+      checkRange('max_records', maxRecords, 0, MAX_STATS_RECORDS);
+      return store.stats(bundleId, maxRecords === 0 ? MAX_STATS_RECORDS : maxRecords, signal);
+    },
+  };
+}
+
+function appendOf(append: UserAppend__Output, at: string, users: Set<string>): Append {
+  const userId = parseId(append.userId, `${at}.user_id`, LIMITS.idBytes);
+  if (users.has(userId)) {
+    throw invalidRequest(`${at}.user_id`, 'stands twice', "join a user's rows in one append, oldest first");
+  }
+  users.add(userId);
+  const { lastEventMs } = append;
+  if (!(lastEventMs >= 1 && lastEventMs <= LIMITS.timestampMs)) {
+    throw invalidRequest(
+      `${at}.last_event_ms`,
+      `is ${lastEventMs}, 1 to ${LIMITS.timestampMs} is required`,
+      'send Unix milliseconds',
+    );
+  }
+  return { userId, eventHashes: append.eventHashes, rows: append.rows, lastEventMs };
+}
+
+function matchOf({ position, eventHash, row, rowTolerance }: DeletePositionRequest__Output): PositionMatch {
+  if (position === 'eventHash' && eventHash) {
+    if (eventHash.length === EVENT_HASH_BYTES) return { kind: 'event', eventHash };
+    const problem = `has ${eventHash.length} bytes, ${EVENT_HASH_BYTES} are required`;
+    throw invalidRequest('event_hash', problem, 'send the hash of docs/wire-format.md');
+  }
+  if (position === 'row' && row) {
+    checkRange('row (bytes)', row.length, 1, 255);
+    if (rowTolerance.length === 0 || rowTolerance.length === row.length) {
+      return { kind: 'row', row, tolerance: rowTolerance };
+    }
+    const problem = `has ${rowTolerance.length} bytes, row has ${row.length}`;
+    throw invalidRequest('row_tolerance', problem, 'send as many, or none');
+  }
+  throw invalidRequest('position', 'is missing', 'set event_hash or row');
+}
+
+/** A record that its reader would refuse is not written; the reason is the caller's fault here. */
+function checkRecord(record: Uint8Array, bundleId: string): void {
+  try {
+    decodeRecord(record, { bundleId, strideBytes: strideOf(record) });
+  } catch (error) {
+    if (!(error instanceof CkvError)) throw error;
+    throw invalidRequest('record', error.message.replace(/^record is /, 'is '), 'send a record of this bundle');
+  }
+}
+
+function checkBundleId(bundleId: string, field: string): void {
+  if (/^[0-9a-f]{16}$/.test(bundleId)) return;
+  throw invalidRequest(field, 'is not 16 hexadecimal characters', "send the bundle's id");
+}
+
+function checkRange(field: string, value: number, min: number, max: number): void {
+  if (value >= min && value <= max) return;
+  throw invalidRequest(
+    field,
+    `is or counts ${value}, ${min} to ${max} is allowed`,
+    value > max ? 'send less' : 'send more',
+  );
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}

@@ -1,0 +1,28 @@
+import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { runService } from '@collectivekv/service-kit';
+import { createRedisUserStore } from '@collectivekv/user-store';
+import { loadConfig } from './config.js';
+import { createUserCacheHandlers } from './handlers.js';
+import { createUserCacheMetrics } from './metrics.js';
+
+await runService({
+  name: 'user-cache',
+  config: () => loadConfig(process.env),
+  async start(config, { log, metrics, server, onClose, setReady }) {
+    const client = connectRedis(config.CKV_REDIS_URL, {
+      field: 'CKV_REDIS_URL',
+      name: 'ckv-user-cache',
+      whenAway: 'fail',
+      onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
+    });
+    onClose('redis', () => closeRedis(client));
+    client.on('ready', () => setReady(true));
+    client.on('close', () => setReady(false));
+    const store = createRedisUserStore({
+      client,
+      keyPrefix: config.CKV_KEY_PREFIX,
+      recordTtlS: config.CKV_RECORD_TTL_S,
+    });
+    server.add('UserCacheService', createUserCacheHandlers(store, createUserCacheMetrics(metrics)));
+  },
+});
