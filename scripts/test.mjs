@@ -28,7 +28,13 @@ for (const [name, command, args] of CHECKS) {
 
 mkdirSync('.ckv', { recursive: true });
 rmSync(REPORT, { force: true });
-const vitestArgs = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${REPORT}`, ...process.argv.slice(2)];
+const vitestArgs = [
+  'run',
+  '--reporter=default',
+  '--reporter=json',
+  `--outputFile.json=${REPORT}`,
+  ...process.argv.slice(2),
+];
 const exitCode = await new Promise((resolve) => {
   spawn(bin('vitest'), vitestArgs, { cwd: root, stdio: 'inherit' }).on('exit', resolve);
 });

@@ -16,7 +16,10 @@ export function bin(name) {
 /** Runs a command; its output is shown where it fails, or where `show` is set. Rejects on a non-zero exit. */
 export function run(name, command, args, { show = false } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', show ? 'inherit' : 'pipe', show ? 'inherit' : 'pipe'] });
+    const child = spawn(command, args, {
+      cwd: root,
+      stdio: ['ignore', show ? 'inherit' : 'pipe', show ? 'inherit' : 'pipe'],
+    });
     const output = [];
     child.stdout?.on('data', (chunk) => output.push(chunk));
     child.stderr?.on('data', (chunk) => output.push(chunk));
@@ -33,7 +36,9 @@ export function run(name, command, args, { show = false } = {}) {
 export async function ensureInstalled() {
   const [major] = process.versions.node.split('.').map(Number);
   if (major < 20) {
-    console.error(`CollectiveKV needs Node 20 or newer; this is ${process.version}. Install it from https://nodejs.org.`);
+    console.error(
+      `CollectiveKV needs Node 20 or newer; this is ${process.version}. Install it from https://nodejs.org.`,
+    );
     process.exit(1);
   }
   const marker = join(root, 'node_modules', '.package-lock.json');

@@ -61,7 +61,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       workers.delete(worker);
       const at = idle.indexOf(worker);
       if (at >= 0) idle.splice(at, 1);
-      await sleep(able ? 0 : Math.min(RESTART_DELAY_MS * 2 ** failureCount, MAX_RESTART_DELAY_MS), undefined, { ref: false });
+      await sleep(able ? 0 : Math.min(RESTART_DELAY_MS * 2 ** failureCount, MAX_RESTART_DELAY_MS), undefined, {
+        ref: false,
+      });
       if (!closed) await addWorker(able ? 0 : failureCount + 1).catch(() => undefined);
     });
     try {

@@ -44,7 +44,11 @@ const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] 
  * @param target `host:port`, several joined by commas, or a gRPC target such as `dns:///host:port`; calls go round all
  * addresses
  */
-export function createGrpcClient<S extends ServiceName>(name: S, target: string, config: GrpcClientConfig): GrpcClient<S> {
+export function createGrpcClient<S extends ServiceName>(
+  name: S,
+  target: string,
+  config: GrpcClientConfig,
+): GrpcClient<S> {
   const channel = config.CKV_TLS_CA_FILE
     ? credentials.createSsl(readFileSync(config.CKV_TLS_CA_FILE))
     : credentials.createInsecure();
