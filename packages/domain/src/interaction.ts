@@ -66,6 +66,17 @@ export function parseInteraction(value: unknown, path: string): Interaction {
   };
 }
 
+/**
+ * Reads an interaction to be forgotten: event and user are required; without an item it can be found by its event alone.
+ * @throws invalid_request naming the field
+ */
+export function parseForgotten(value: unknown, path: string): Interaction {
+  const raw = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  const complete = { ...raw, timestampMs: raw.timestampMs || 1 };
+  if (raw.itemId) return parseInteraction(complete, path);
+  return { ...parseInteraction({ ...complete, itemId: '-' }, path), itemId: '' };
+}
+
 function parseAction(value: unknown, field: string): string {
   if (value === undefined || value === '') return '';
   return parseId(value, field, LIMITS.actionBytes);

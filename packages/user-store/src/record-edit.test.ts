@@ -14,11 +14,15 @@ describe('deleteFromRecord', () => {
       recentEvents: Buffer.concat([eventHash('2'), eventHash('3')]),
       rows: Uint8Array.of(1, 1, 2, 2, 3, 3),
     };
-    const bytes = deleteFromRecord(record, { kind: 'row', row: Uint8Array.of(3, 3), tolerance: new Uint8Array(0) });
+    const bytes = deleteFromRecord(record, { ...match('old'), row: Uint8Array.of(3, 3) });
     const edited = decodeRecord(bytes ?? new Uint8Array(0), shape);
-    expect(edited.recentEvents.length).toBe(2 * EVENT_HASH_BYTES);
-    const without2 = deleteFromRecord(edited, { kind: 'event', eventHash: eventHash('2') });
+    expect(edited.recentEvents.length).toBe(3 * EVENT_HASH_BYTES);
+    const without2 = deleteFromRecord(edited, match('2'));
     expect([...decodeRecord(without2 ?? new Uint8Array(0), shape).rows]).toEqual([1, 1]);
-    expect(deleteFromRecord(edited, { kind: 'event', eventHash: eventHash('3') })).toBeUndefined();
+    expect(deleteFromRecord(edited, match('3'))).toBeUndefined();
   });
 });
+
+function match(eventId: string) {
+  return { eventHash: eventHash(eventId), row: new Uint8Array(0), tolerance: new Uint8Array(0) };
+}

@@ -41,44 +41,58 @@ export function appendToRecord(
 }
 
 /**
- * A record without one position; undefined where the position is not in it. The deleted event stays in the ring as a
- * tombstone: it still counts as seen, and the ring's other entries still stand for the last rows.
+ * A record without one position; undefined where there is nothing to delete, or it was deleted before. The event stays
+ * in the ring, or enters it, as a tombstone: it still counts as seen, a repeated deletion finds it, and the ring's
+ * other entries still stand for the last rows.
  */
-export function deleteFromRecord(record: UserRecord, match: PositionMatch): Uint8Array | undefined {
-  const { rows, strideBytes, positionCount } = record;
-  const index = match.kind === 'event' ? indexOfEvent(record, match.eventHash) : indexOfRow(record, match);
-  if (index === undefined || index < 0) return undefined;
-  const recentEvents = Uint8Array.from(record.recentEvents);
-  const entry = liveEntries(recentEvents).at(-(positionCount - index));
-  if (entry !== undefined) {
-    const last = entry + EVENT_HASH_BYTES - 1;
-    recentEvents[last] = (recentEvents[last] ?? 0) | RING_TOMBSTONE;
-  }
-  const kept = Buffer.concat([rows.subarray(0, index * strideBytes), rows.subarray((index + 1) * strideBytes)]);
-  return encodeRecord({ ...record, recentEvents, rows: kept });
-}
-
-/** Offsets of the ring's entries that are no tombstones, oldest first: they stand for the last rows, one each. */
-function liveEntries(ring: Uint8Array): number[] {
-  const offsets: number[] = [];
-  for (let at = 0; at < ring.length; at += EVENT_HASH_BYTES) {
-    if (((ring[at + EVENT_HASH_BYTES - 1] ?? 0) & RING_TOMBSTONE) === 0) offsets.push(at);
-  }
-  return offsets;
-}
-
-function indexOfEvent(record: UserRecord, eventHash: Uint8Array): number | undefined {
-  const live = liveEntries(record.recentEvents);
+export function deleteFromRecord(
+  record: UserRecord,
+  { eventHash, row, tolerance }: PositionMatch,
+): Uint8Array | undefined {
+  const { rows, strideBytes, positionCount, recentEvents } = record;
+  const entries = ringEntries(recentEvents);
+  const live = entries.filter((at) => isLive(recentEvents, at)); // they stand for the last rows, one each
   const wanted = eventKey(eventHash, 0);
-  const at = live.findIndex((offset) => eventKey(record.recentEvents, offset) === wanted);
-  return at < 0 ? undefined : record.positionCount - (live.length - at);
+  const known = entries.find((at) => eventKey(recentEvents, at) === wanted);
+  if (known !== undefined && !isLive(recentEvents, known)) return undefined;
+  const index =
+    known !== undefined ? positionCount - (live.length - live.indexOf(known)) : indexOfRow(record, row, tolerance);
+  if (index === undefined || index < 0) return undefined;
+
+  const ring = Uint8Array.from(recentEvents);
+  const entry = live.at(-(positionCount - index));
+  if (entry !== undefined) bury(ring, entry);
+  const tombstone = Uint8Array.from(eventHash);
+  bury(tombstone, 0);
+  const events = known === undefined ? Buffer.concat([ring, tombstone]) : ring;
+  return encodeRecord({
+    ...record,
+    recentEvents: lastBytes(events, RECENT_EVENT_RING * EVENT_HASH_BYTES),
+    rows: Buffer.concat([rows.subarray(0, index * strideBytes), rows.subarray((index + 1) * strideBytes)]),
+  });
+}
+
+/** Offsets of the ring's entries, oldest first. */
+function ringEntries(ring: Uint8Array): number[] {
+  return Array.from({ length: ring.length / EVENT_HASH_BYTES }, (_, i) => i * EVENT_HASH_BYTES);
+}
+
+function isLive(ring: Uint8Array, at: number): boolean {
+  return ((ring[at + EVENT_HASH_BYTES - 1] ?? 0) & RING_TOMBSTONE) === 0;
+}
+
+function bury(ring: Uint8Array, at: number): void {
+  const last = at + EVENT_HASH_BYTES - 1;
+  ring[last] = (ring[last] ?? 0) | RING_TOMBSTONE;
 }
 
 /** The row at the least distance within the tolerance; the newest of several. */
 function indexOfRow(
   { rows, strideBytes, positionCount }: UserRecord,
-  { row, tolerance }: { row: Uint8Array; tolerance: Uint8Array },
+  row: Uint8Array,
+  tolerance: Uint8Array,
 ): number | undefined {
+  if (row.length !== strideBytes) return undefined;
   let best: number | undefined;
   let bestDistance = Number.POSITIVE_INFINITY;
   for (let index = positionCount - 1; index >= 0; index--) {

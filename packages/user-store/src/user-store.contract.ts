@@ -154,7 +154,7 @@ export function describeUserStore(
 
     it('deletes a position by its event, and the event still counts as seen', async () => {
       await store().appendPositions(shape, [append('u', [1, 2, 3])]);
-      const match = { kind: 'event', eventHash: eventHash('2') } as const;
+      const match = eventMatch('2');
       expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: true, positionCount: 2 });
       expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: false, positionCount: 2 });
       const [again] = await store().appendPositions(shape, [append('u', [2])]);
@@ -165,9 +165,10 @@ export function describeUserStore(
     it('deletes the newest row that is equal, else the nearest within the tolerance', async () => {
       const record = encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(5, 10, 5, 12, 5, 10, 6, 255) });
       await store().replaceRecord(shape.bundleId, 'u', record);
+      let event = 0;
       const remove = (row: number[], tolerance: number[]) =>
         store().deletePosition(shape.bundleId, 'u', {
-          kind: 'row',
+          eventHash: eventHash(`old ${event++}`),
           row: Uint8Array.from(row),
           tolerance: Uint8Array.from(tolerance),
         });
@@ -179,8 +180,16 @@ export function describeUserStore(
       expect(await remove([6, 10], [0, 1])).toMatchObject({ deleted: false });
     });
 
+    it('deletes by content once, however often the deletion is repeated', async () => {
+      const record = encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(5, 5, 5, 5, 5, 5) });
+      await store().replaceRecord(shape.bundleId, 'u', record);
+      const match = { eventHash: eventHash('old'), row: Uint8Array.of(5, 5), tolerance: new Uint8Array(0) };
+      expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: true, positionCount: 2 });
+      expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: false, positionCount: 2 });
+    });
+
     it('says that there is no record to delete from', async () => {
-      const match = { kind: 'event', eventHash: eventHash('1') } as const;
+      const match = eventMatch('1');
       await expect(store().deletePosition(shape.bundleId, 'u', match)).rejects.toMatchObject({
         reason: 'user_not_found',
       });
@@ -189,7 +198,7 @@ export function describeUserStore(
     it('loses no append to a deletion that runs beside it', async () => {
       await store().appendPositions(shape, [append('u', [1, 2, 3])]);
       await Promise.all([
-        store().deletePosition(shape.bundleId, 'u', { kind: 'event', eventHash: eventHash('2') }),
+        store().deletePosition(shape.bundleId, 'u', eventMatch('2')),
         ...[4, 5, 6, 7].map((n) => store().appendPositions(shape, [append('u', [n])])),
       ]);
       expect((await numbersOf('u')).sort((a, b) => a - b)).toEqual([1, 3, 4, 5, 6, 7]);
@@ -234,7 +243,7 @@ export function describeUserStore(
               ring = ring.slice(-RECENT_EVENT_RING);
               rows = rows.slice(-shape.maxPositions);
             } else if (rows.length > 0 || (await read(userId))) {
-              const match = { kind: 'event', eventHash: eventHash(String(next.number)) } as const;
+              const match = eventMatch(String(next.number));
               const entry = ring.find(({ n, live }) => live && n === next.number);
               const { deleted } = await store().deletePosition(shape.bundleId, userId, match);
               expect(deleted).toBe(entry !== undefined);
@@ -262,4 +271,8 @@ function emptyRecord() {
     recentEvents: new Uint8Array(0),
     rows: new Uint8Array(0),
   };
+}
+
+function eventMatch(eventId: string) {
+  return { eventHash: eventHash(eventId), row: new Uint8Array(0), tolerance: new Uint8Array(0) };
 }

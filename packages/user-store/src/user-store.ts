@@ -27,15 +27,14 @@ export interface AppendOutcome {
   readonly quarantined: boolean;
 }
 
-/** Which position to delete. */
-export type PositionMatch =
-  | { readonly kind: 'event'; readonly eventHash: Uint8Array }
-  | {
-      readonly kind: 'row';
-      readonly row: Uint8Array;
-      /** How far each byte may differ, modulo 256; empty where none may. */
-      readonly tolerance: Uint8Array;
-    };
+/** Which position to delete: that of the event while the ring holds it, else the one with the content given. */
+export interface PositionMatch {
+  readonly eventHash: Uint8Array;
+  /** Empty looks for the event alone. */
+  readonly row: Uint8Array;
+  /** How far each byte of the row may differ, modulo 256; empty where none may. */
+  readonly tolerance: Uint8Array;
+}
 
 /** Counts over records. */
 export interface StoreStats {
@@ -64,7 +63,7 @@ export interface UserStore {
   /** Deletes a user's records of every bundle, those set aside too. Returns how many records there were. */
   deleteUser(userId: string): Promise<number>;
   /**
-   * Deletes one position.
+   * Deletes one position; idempotent by event hash as far as the ring reaches.
    * @throws user_not_found without a record, conflict where writers kept coming in between, record_corrupt
    */
   deletePosition(

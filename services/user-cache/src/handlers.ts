@@ -94,21 +94,17 @@ function appendOf(append: UserAppend__Output, at: string, users: Set<string>): A
   return { userId, eventHashes: append.eventHashes, rows: append.rows, lastEventMs };
 }
 
-function matchOf({ position, eventHash, row, rowTolerance }: DeletePositionRequest__Output): PositionMatch {
-  if (position === 'eventHash' && eventHash) {
-    if (eventHash.length === EVENT_HASH_BYTES) return { kind: 'event', eventHash };
+function matchOf({ eventHash, row, rowTolerance }: DeletePositionRequest__Output): PositionMatch {
+  if (eventHash.length !== EVENT_HASH_BYTES) {
     const problem = `has ${eventHash.length} bytes, ${EVENT_HASH_BYTES} are required`;
     throw invalidRequest('event_hash', problem, 'send the hash of docs/wire-format.md');
   }
-  if (position === 'row' && row) {
-    checkRange('row (bytes)', row.length, 1, 255);
-    if (rowTolerance.length === 0 || rowTolerance.length === row.length) {
-      return { kind: 'row', row, tolerance: rowTolerance };
-    }
+  checkRange('row', row.length, 0, 255);
+  if (rowTolerance.length !== 0 && rowTolerance.length !== row.length) {
     const problem = `has ${rowTolerance.length} bytes, row has ${row.length}`;
     throw invalidRequest('row_tolerance', problem, 'send as many, or none');
   }
-  throw invalidRequest('position', 'is missing', 'set event_hash or row');
+  return { eventHash, row, tolerance: rowTolerance };
 }
 
 /** A record that its reader would refuse is not written; the reason is the caller's fault here. */
