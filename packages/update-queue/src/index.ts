@@ -1,0 +1,4 @@
+export * from './inspection.js';
+export * from './interaction-jobs.js';
+export * from './partition-queue.js';
+export * from './producer.js';

@@ -1,0 +1,140 @@
+import type { RedisClient } from '@collectivekv/redis-connection';
+import { type ConnectionOptions, Job, Queue, type QueueOptions, UnrecoverableError, Worker } from 'bullmq';
+
+/** Partitions where nothing else is configured. */
+export const DEFAULT_PARTITION_COUNT = 16;
+/** Failed jobs kept in each partition; beyond, the oldest goes. */
+export const MAX_FAILED_JOBS = 10_000;
+
+/** The queue of a partition. */
+export function partitionQueueName(partition: number): string {
+  return `interactions-${partition}`;
+}
+
+/** BullMQ's prefix: in braces, so that a cluster keeps all partitions in one slot, as BullMQ's scripts need. */
+export function queuePrefix(keyPrefix: string): string {
+  return `{${keyPrefix}}`;
+}
+
+/** How every queue of ours is set up. */
+export function queueOptions(client: RedisClient, keyPrefix: string): QueueOptions {
+  return {
+    connection: client as unknown as ConnectionOptions,
+    prefix: queuePrefix(keyPrefix),
+    streams: { events: { maxLen: 100 } },
+    defaultJobOptions: {
+      attempts: 1, // what passes is retried in place, so that order holds; what does not pass is set aside at once
+      removeOnComplete: true,
+      removeOnFail: { count: MAX_FAILED_JOBS },
+    },
+  };
+}
+
+/** A job taken from a partition and not yet settled. */
+export interface TakenJob {
+  readonly id: string;
+  readonly name: string;
+  /** As it was sent; anybody may have written it. */
+  readonly payload: unknown;
+  /** Unix ms at which it was queued. */
+  readonly queuedAtMs: number;
+  /** What {@link PartitionQueue.remember} kept last; 0 at first. */
+  readonly progress: number;
+}
+
+/** The consuming end of one partition. Only one process may consume a partition at a time. */
+export interface PartitionQueue {
+  readonly partition: number;
+  /** Puts back, in order, what a former consumer took and did not settle. */
+  recover(): Promise<void>;
+  /** Takes at most so many jobs, oldest first. */
+  take(maxCount: number): Promise<TakenJob[]>;
+  complete(job: TakenJob): Promise<void>;
+  /** Sets a job aside, where it can be seen, retried and dropped. */
+  fail(job: TakenJob, message: string): Promise<void>;
+  /** Keeps a number with the job that outlives this process. */
+  remember(job: TakenJob, progress: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+// Locks are not what keeps consumers apart: the partition's lease is. They only have to outlast it.
+const LOCK_MS = 3_600_000;
+
+/** Opens a partition for consuming. */
+export function openPartitionQueue(options: {
+  readonly client: RedisClient;
+  readonly keyPrefix: string;
+  readonly partition: number;
+  /** Unique to this process and lease: settles of an older one are refused by BullMQ. */
+  readonly token: string;
+}): PartitionQueue {
+  const { client, keyPrefix, partition, token } = options;
+  const name = partitionQueueName(partition);
+  const { connection, prefix } = queueOptions(client, keyPrefix);
+  const worker = new Worker(name, null, {
+    connection,
+    prefix: prefix ?? '',
+    autorun: false,
+    lockDuration: LOCK_MS,
+    skipStalledCheck: true,
+    skipLockRenewal: true,
+    removeOnComplete: { count: 0 },
+    removeOnFail: { count: MAX_FAILED_JOBS },
+  });
+  worker.on('error', () => undefined); // every failure also rejects the call it belongs to
+  const taken = new Map<string, Job>();
+
+  function jobOf({ id }: TakenJob): Job {
+    const job = taken.get(id);
+    if (!job) throw new Error(`job ${id} is not taken`);
+    return job;
+  }
+
+  return {
+    partition,
+    async recover() {
+      // Newest first, each to the front: the oldest is taken next.
+      for (const id of await client.lrange(worker.toKey('active'), 0, -1)) {
+        const job = await Job.fromId(worker, id);
+        if (job) await job.moveToWait('0');
+        else await client.lrem(worker.toKey('active'), 1, id);
+      }
+    },
+    async take(maxCount) {
+      const calls = Array.from({ length: maxCount }, () => worker.getNextJob(token, { block: false }));
+      const outcomes = await Promise.allSettled(calls);
+      const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+      if (failure) throw failure.reason; // those that were taken are put back by recover()
+      const jobs = outcomes.flatMap((outcome) =>
+        outcome.status === 'fulfilled' && outcome.value ? outcome.value : [],
+      );
+      return jobs.map((job) => {
+        const id = String(job.id);
+        taken.set(id, job);
+        const progress = typeof job.progress === 'number' ? job.progress : 0;
+        return { id, name: job.name, payload: job.data, queuedAtMs: job.timestamp, progress };
+      });
+    },
+    async complete(job) {
+      await jobOf(job).moveToCompleted(undefined, token, false);
+      taken.delete(job.id);
+    },
+    async fail(job, message) {
+      await jobOf(job).moveToFailed(new UnrecoverableError(message), token, false);
+      taken.delete(job.id);
+    },
+    async remember(job, progress) {
+      await jobOf(job).updateProgress(progress);
+    },
+    close: () => worker.close(true),
+  };
+}
+
+/** The producing and inspecting end of every partition. */
+export function openQueues(client: RedisClient, keyPrefix: string, partitionCount: number): Queue[] {
+  return Array.from({ length: partitionCount }, (_, partition) => {
+    const queue = new Queue(partitionQueueName(partition), queueOptions(client, keyPrefix));
+    queue.on('error', () => undefined); // every failure also rejects the call it belongs to
+    return queue;
+  });
+}
