@@ -111,7 +111,7 @@ export function openPartitionQueue(options: {
       return jobs.map((job) => {
         const id = String(job.id);
         taken.set(id, job);
-        const progress = typeof job.progress === 'number' ? job.progress : 0;
+        const progress = Number.isSafeInteger(job.progress) ? Math.max(0, Number(job.progress)) : 0;
         return { id, name: job.name, payload: job.data, queuedAtMs: job.timestamp, progress };
       });
     },
@@ -137,4 +137,14 @@ export function openQueues(client: RedisClient, keyPrefix: string, partitionCoun
     queue.on('error', () => undefined); // every failure also rejects the call it belongs to
     return queue;
   });
+}
+
+/** Jobs that wait in each of the partitions: one cheap read, of the waiting lists alone. */
+export async function waitingCounts(
+  client: RedisClient,
+  keyPrefix: string,
+  partitions: readonly number[],
+): Promise<number[]> {
+  const keys = partitions.map((partition) => `${queuePrefix(keyPrefix)}:${partitionQueueName(partition)}:wait`);
+  return Promise.all(keys.map((key) => client.llen(key)));
 }

@@ -1,0 +1,109 @@
+import { type Interaction, RECENT_EVENT_RING } from '@collectivekv/domain';
+import type { InteractionJob, TakenJob } from '@collectivekv/update-queue';
+
+/** A job whose payload was read. */
+export interface ReadJob {
+  readonly taken: TakenJob;
+  readonly job: InteractionJob;
+}
+
+/** Interactions to append for users, together. */
+export interface AppendWave {
+  readonly kind: 'append';
+  /** By user, each user's oldest first; at most as many as the record's ring of recent events. */
+  readonly byUser: ReadonlyMap<string, readonly Interaction[]>;
+  /** Jobs that have interactions in this wave. */
+  readonly jobs: readonly ReadJob[];
+  /** Jobs that are done when this wave is. */
+  readonly done: readonly ReadJob[];
+  /** A job that goes on, and its progress when this wave is done. */
+  readonly remember?: { readonly job: ReadJob; readonly progress: number };
+}
+
+/** An interaction to remove. */
+export interface ForgetWave {
+  readonly kind: 'forget';
+  readonly job: ReadJob;
+  readonly interaction: Interaction;
+}
+
+/** A step of a partition's work. */
+export type Wave = AppendWave | ForgetWave;
+
+/**
+ * Cuts a partition's jobs, in order, into waves that can be repeated without harm. A record finds an event again only
+ * while its ring of recent events holds it, so a wave has at most that many interactions of any user: repeated as a
+ * whole, every one of them is found. Small jobs share a wave; a job with more of a user than fit is cut into waves, and
+ * remembers how many of them are done.
+ */
+export function planWaves(jobs: readonly ReadJob[]): Wave[] {
+  const waves: Wave[] = [];
+  let group: ReadJob[] = [];
+  let counts = new Map<string, number>();
+  const flush = () => {
+    if (group.length > 0) waves.push({ kind: 'append', byUser: byUserOf(group), jobs: group, done: group });
+    group = [];
+    counts = new Map();
+  };
+  for (const read of jobs) {
+    const { job } = read;
+    if (job.kind === 'forget') {
+      flush();
+      waves.push({ kind: 'forget', job: read, interaction: job.interaction });
+      continue;
+    }
+    const own = countByUser(job.interactions);
+    if (Math.max(...own.values()) > RECENT_EVENT_RING) {
+      flush();
+      waves.push(...wavesOf(read, job.interactions));
+      continue;
+    }
+    if ([...own].some(([userId, count]) => (counts.get(userId) ?? 0) + count > RECENT_EVENT_RING)) flush();
+    for (const [userId, count] of own) counts.set(userId, (counts.get(userId) ?? 0) + count);
+    group.push(read);
+  }
+  flush();
+  return waves;
+}
+
+function wavesOf(read: ReadJob, interactions: readonly Interaction[]): AppendWave[] {
+  const byUser = groupByUser(interactions);
+  const waveCount = Math.ceil(Math.max(...[...byUser.values()].map((list) => list.length)) / RECENT_EVENT_RING);
+  const waves: AppendWave[] = [];
+  for (let wave = read.taken.progress; wave < waveCount; wave++) {
+    const [from, to] = [wave * RECENT_EVENT_RING, (wave + 1) * RECENT_EVENT_RING];
+    const part = [...byUser].map(([userId, list]) => [userId, list.slice(from, to)] as const);
+    const last = wave === waveCount - 1;
+    waves.push({
+      kind: 'append',
+      byUser: new Map(part.filter(([, list]) => list.length > 0)),
+      jobs: [read],
+      done: last ? [read] : [],
+      ...(last ? {} : { remember: { job: read, progress: wave + 1 } }),
+    });
+  }
+  // Everything was appended before its consumer died: what is left is to say so.
+  if (waves.length === 0) waves.push({ kind: 'append', byUser: new Map(), jobs: [read], done: [read] });
+  return waves;
+}
+
+/** The interactions of record jobs by user, in order. */
+export function byUserOf(jobs: readonly ReadJob[]): Map<string, Interaction[]> {
+  return groupByUser(jobs.flatMap(({ job }) => (job.kind === 'record' ? job.interactions : [])));
+}
+
+function groupByUser(interactions: readonly Interaction[]): Map<string, Interaction[]> {
+  const groups = new Map<string, Interaction[]>();
+  for (const interaction of interactions) {
+    const group = groups.get(interaction.userId);
+    if (group) group.push(interaction);
+    else groups.set(interaction.userId, [interaction]);
+  }
+  return groups;
+}
+
+function countByUser(interactions: readonly Interaction[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { userId } of interactions) counts.set(userId, (counts.get(userId) ?? 0) + 1);
+  return counts;
+}

@@ -1,0 +1,54 @@
+import { commonConfig, parseConfig } from '@collectivekv/service-kit';
+import { DEFAULT_PARTITION_COUNT } from '@collectivekv/update-queue';
+import { z } from 'zod';
+
+/** Configuration of the updater service; docs/configuration.md is checked against it. */
+export const updaterConfigSchema = z.object({
+  ...commonConfig({ port: 50054 }),
+  CKV_POOL_TARGET: z.string().min(1).default('127.0.0.1:50051').describe('gRPC target of the pool service'),
+  CKV_USER_CACHE_TARGET: z.string().min(1).default('127.0.0.1:50052').describe('gRPC target of the user-cache service'),
+  CKV_QUEUE_REDIS_URL: z
+    .string()
+    .min(1)
+    .default('redis://127.0.0.1:6379')
+    .describe('Redis of the interaction queue, which must never evict (maxmemory-policy noeviction)'),
+  CKV_KEY_PREFIX: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, _, . and -')
+    .default('ckv')
+    .describe('begins every key in Redis'),
+  CKV_PARTITIONS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_024)
+    .default(DEFAULT_PARTITION_COUNT)
+    .describe('partitions of the queue: the most updaters that can share the work; the same for all of them'),
+  CKV_MAX_WAITING_JOBS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(100_000)
+    .describe('jobs that may wait in a partition before Record answers RESOURCE_EXHAUSTED'),
+  CKV_BATCH_INTERACTIONS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(16_384)
+    .default(2_048)
+    .describe('interactions encoded together at the most'),
+  CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
+  CKV_THREADS_PER_WORKER: z.coerce.number().int().min(1).max(64).default(1).describe('threads of one graph run'),
+  CKV_CACHE_DIR: z.string().min(1).default('.ckv/cache/updater').describe('folder of fetched bundles'),
+});
+
+/** Checked configuration. */
+export type UpdaterConfig = z.infer<typeof updaterConfigSchema>;
+
+/** Reads the configuration; every problem is reported at once. CKV_REDIS_URL stands in for CKV_QUEUE_REDIS_URL. */
+export function loadConfig(env: NodeJS.ProcessEnv): Readonly<UpdaterConfig> {
+  const queueUrl =
+    env.CKV_QUEUE_REDIS_URL || env.CKV_QUEUE_REDIS_URL_FILE ? {} : { CKV_QUEUE_REDIS_URL: env.CKV_REDIS_URL };
+  return parseConfig(updaterConfigSchema, { ...env, ...queueUrl });
+}

@@ -1,0 +1,81 @@
+import { randomUUID } from 'node:crypto';
+import { followBundles } from '@collectivekv/bundles';
+import { createEngine } from '@collectivekv/engine';
+import { createGrpcClient } from '@collectivekv/grpc-client';
+import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { runService } from '@collectivekv/service-kit';
+import { createInteractionProducer, openPartitionQueue, waitingCounts } from '@collectivekv/update-queue';
+import { loadConfig } from './config.js';
+import { createInteractionHandlers } from './handlers.js';
+import { holdPartitions } from './held-partitions.js';
+import { createJobBatches } from './job-batches.js';
+import { createUpdaterMetrics } from './metrics.js';
+import { createPartitionLeases } from './partition-leases.js';
+import { createRecordWriter } from './record-writer.js';
+import { startUpdater } from './updater.js';
+
+await runService({
+  name: 'updater',
+  config: () => loadConfig(process.env),
+  async start(config, { log, metrics, server, onClose, setReady }) {
+    const { CKV_KEY_PREFIX: keyPrefix, CKV_PARTITIONS: partitionCount } = config;
+    const client = connectRedis(config.CKV_QUEUE_REDIS_URL, {
+      field: 'CKV_QUEUE_REDIS_URL',
+      name: 'ckv-updater',
+      whenAway: 'fail',
+      onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
+    });
+    onClose('redis', () => closeRedis(client));
+    // The door is open while Redis holds what comes in, with or without a bundle.
+    client.on('ready', () => setReady(true));
+    client.on('close', () => setReady(false));
+    const producer = createInteractionProducer({
+      client,
+      keyPrefix,
+      partitionCount,
+      maxWaitingJobs: config.CKV_MAX_WAITING_JOBS,
+    });
+    onClose('producer', producer.close);
+
+    const engine = await createEngine({
+      provider: config.CKV_PROVIDER,
+      workerCount: 1,
+      threadsPerWorker: config.CKV_THREADS_PER_WORKER,
+      queueLimit: 256,
+    });
+    onClose('engine', engine.close);
+    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, config);
+    onClose('pool client', pool.close);
+    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, config);
+    onClose('user-cache client', userCache.close);
+    const bundles = followBundles({ pool, cacheDir: config.CKV_CACHE_DIR, engine, graphs: ['encode'], log });
+    onClose('bundles', bundles.close);
+
+    const leases = createPartitionLeases(client, keyPrefix, partitionCount);
+    const updaterMetrics = createUpdaterMetrics(metrics);
+    const stopping = new AbortController();
+    const updater = startUpdater({
+      partitions: holdPartitions({
+        leases,
+        openPartition: (partition) => openPartitionQueue({ client, keyPrefix, partition, token: randomUUID() }),
+        onHeld: (count) => updaterMetrics.heldPartitions.set(count),
+        log,
+      }),
+      waitingCounts: (partitions) => waitingCounts(client, keyPrefix, partitions),
+      batches: createJobBatches({
+        leases,
+        producer,
+        partitionCount,
+        writer: createRecordWriter({ bundles, userCache, batchSize: config.CKV_BATCH_INTERACTIONS }),
+        metrics: updaterMetrics,
+        log,
+        signal: stopping.signal,
+      }),
+      onWaiting: (count) => updaterMetrics.waitingJobs.set(count),
+      log,
+      stopping,
+    });
+    onClose('updater', updater.stop);
+    server.add('InteractionService', createInteractionHandlers(producer));
+  },
+});

@@ -1,0 +1,63 @@
+import { LATENCY_BUCKETS, type Metrics } from '@collectivekv/service-kit';
+import { Counter, Gauge, Histogram } from 'prom-client';
+
+/** What the updater counts beside its rpcs. */
+export interface UpdaterMetrics {
+  readonly interactions: Counter<'outcome'>;
+  readonly unknown: Counter<'kind'>;
+  readonly jobs: Counter<'outcome'>;
+  readonly retries: Counter<'reason'>;
+  readonly servableSeconds: Histogram;
+  readonly batchInteractions: Histogram;
+  readonly heldPartitions: Gauge;
+  readonly waitingJobs: Gauge;
+}
+
+/** Registers the updater's metrics. */
+export function createUpdaterMetrics({ registry }: Metrics): UpdaterMetrics {
+  const registers = [registry];
+  return {
+    interactions: new Counter({
+      name: 'ckv_interactions_total',
+      help: 'Interactions settled: appended, duplicate, or forgotten',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+    unknown: new Counter({
+      name: 'ckv_unknown_total',
+      help: 'Interactions whose item or action the bundle does not know',
+      labelNames: ['kind'] as const,
+      registers,
+    }),
+    jobs: new Counter({
+      name: 'ckv_jobs_total',
+      help: 'Jobs settled: done, failed (set aside), or forwarded to their own partition',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+    retries: new Counter({
+      name: 'ckv_batch_retries_total',
+      help: 'Retries of a batch in place, by reason',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    servableSeconds: new Histogram({
+      name: 'ckv_queued_to_servable_seconds',
+      help: 'From a job being queued to its interactions being in their records',
+      buckets: LATENCY_BUCKETS,
+      registers,
+    }),
+    batchInteractions: new Histogram({
+      name: 'ckv_batch_interactions',
+      help: 'Interactions encoded together',
+      buckets: [1, 4, 16, 64, 256, 1_024, 4_096, 16_384],
+      registers,
+    }),
+    heldPartitions: new Gauge({
+      name: 'ckv_held_partitions',
+      help: 'Partitions that this updater consumes',
+      registers,
+    }),
+    waitingJobs: new Gauge({ name: 'ckv_waiting_jobs', help: 'Jobs that wait in the held partitions', registers }),
+  };
+}

@@ -1,0 +1,65 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import type { RedisClient } from '@collectivekv/redis-connection';
+import { queuePrefix } from '@collectivekv/update-queue';
+
+/** Which partitions this process may consume. */
+export interface PartitionLeases {
+  /** Unique to this process. */
+  readonly member: string;
+  /**
+   * Renews what is held and takes what is free, up to a fair share.
+   * @returns partitions held now, and how many of them are beyond the share and are to be released
+   */
+  renew(): Promise<{ held: number[]; surplus: number }>;
+  /** True while no other process can have taken the partition, by this process's own clock. */
+  isHeld(partition: number): boolean;
+  release(partitions: readonly number[]): Promise<void>;
+  /** Releases all and is no longer counted for the fair shares. */
+  leave(): Promise<void>;
+}
+
+/** How long a lease lasts without renewal: the time until a dead updater's partitions go on. */
+export const LEASE_MS = 5_000;
+
+interface Scripts {
+  ckvHoldLeases(members: string, leases: string, ...args: (string | number)[]): Promise<number[]>;
+  ckvReleaseLeases(members: string, leases: string, ...args: (string | number)[]): Promise<number>;
+}
+
+/** Creates the leases of this process. They live beside the queues, in the same cluster slot. */
+export function createPartitionLeases(client: RedisClient, keyPrefix: string, partitionCount: number): PartitionLeases {
+  client.defineCommand('ckvHoldLeases', { numberOfKeys: 2, lua: readLua('hold-leases-2.lua') });
+  client.defineCommand('ckvReleaseLeases', { numberOfKeys: 2, lua: readLua('release-leases-2.lua') });
+  const scripts = client as unknown as Scripts;
+  const membersKey = `${queuePrefix(keyPrefix)}:updaters`;
+  const leasesKey = `${queuePrefix(keyPrefix)}:partition-leases`;
+  const member = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`.replace(/\s/g, '_');
+  const heldUntilMs = new Map<number, number>(); // by the monotonic clock
+
+  return {
+    member,
+    async renew() {
+      const askedMs = performance.now();
+      const [share = 0, ...held] = await scripts.ckvHoldLeases(membersKey, leasesKey, member, LEASE_MS, partitionCount);
+      heldUntilMs.clear();
+      for (const partition of held) heldUntilMs.set(partition, askedMs + LEASE_MS);
+      return { held, surplus: Math.max(0, held.length - share) };
+    },
+    isHeld: (partition) => (heldUntilMs.get(partition) ?? 0) > performance.now(),
+    async release(partitions) {
+      for (const partition of partitions) heldUntilMs.delete(partition);
+      await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 0, ...partitions);
+    },
+    async leave() {
+      const partitions = [...heldUntilMs.keys()];
+      heldUntilMs.clear();
+      await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 1, ...partitions);
+    },
+  };
+}
+
+function readLua(file: string): string {
+  return readFileSync(new URL(`../lua/${file}`, import.meta.url), 'utf8');
+}

@@ -1,0 +1,86 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { toCkvError } from '@collectivekv/domain';
+import type { Logger } from '@collectivekv/service-kit';
+import type { PartitionQueue } from '@collectivekv/update-queue';
+import type { HeldPartitions } from './held-partitions.js';
+import { backoffMs, type JobBatches, type TakenJobs } from './job-batches.js';
+
+/** Brings queued interactions into user records. */
+export interface Updater {
+  /** Finishes the batch in hand, gives the partitions back, and ends. */
+  stop(): Promise<void>;
+}
+
+/** What an updater works with. */
+export interface UpdaterParts {
+  readonly partitions: HeldPartitions;
+  /** Jobs that wait in each of the partitions, by one cheap read. */
+  readonly waitingCounts: (partitions: readonly number[]) => Promise<number[]>;
+  readonly batches: JobBatches;
+  readonly onWaiting: (jobCount: number) => void;
+  readonly log: Logger;
+  /** Aborted by {@link Updater.stop}; ends what the batches retry. */
+  readonly stopping: AbortController;
+}
+
+/** Pause between looks at empty queues: grows from the first to the second. */
+const IDLE_MS = [2, 20] as const;
+/** Even a queue that looks empty is asked so often: delayed and prioritised jobs are not in its waiting list. */
+const SWEEP_MS = 1_000;
+/** Jobs taken from a partition at once. */
+const TAKE_JOBS = 64;
+
+/** Starts the one loop: take jobs from the partitions held, work them off, again. */
+export function startUpdater({ partitions, waitingCounts, batches, onWaiting, log, stopping }: UpdaterParts): Updater {
+  const { signal } = stopping;
+  let sweptMs = 0;
+
+  async function takeJobs(queues: readonly PartitionQueue[]): Promise<TakenJobs[]> {
+    if (queues.length === 0) return [];
+    const waiting = await waitingCounts(queues.map((queue) => queue.partition));
+    onWaiting(waiting.reduce((sum, count) => sum + count, 0));
+    const sweep = performance.now() - sweptMs > SWEEP_MS;
+    if (sweep) sweptMs = performance.now();
+    const takes = queues.map(async (queue, i) => {
+      const count = Math.min(TAKE_JOBS, Math.max(waiting[i] ?? 0, sweep ? 1 : 0));
+      return { queue, jobs: count > 0 ? await queue.take(count) : [] };
+    });
+    return (await Promise.all(takes)).filter(({ jobs }) => jobs.length > 0);
+  }
+
+  async function work(): Promise<void> {
+    let idleMs: number = IDLE_MS[0];
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        const taken = await takeJobs(await partitions.settle());
+        if (taken.length > 0) {
+          idleMs = IDLE_MS[0];
+          await batches.process(taken);
+        } else {
+          await pause(idleMs);
+          idleMs = Math.min(idleMs * 2, IDLE_MS[1]);
+        }
+        failures = 0;
+      } catch (thrown) {
+        const error = toCkvError(thrown);
+        log.warn({ reason: error.reason, problem: error.message, cause: error.cause }, 'the queue cannot be worked on');
+        await partitions.closeAll(); // it is unknown what was taken: opening them again puts it back
+        await pause(backoffMs(failures++));
+      }
+    }
+  }
+
+  async function pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal }).catch(() => undefined);
+  }
+
+  const working = work();
+  return {
+    async stop() {
+      stopping.abort();
+      await working;
+      await partitions.stop();
+    },
+  };
+}
