@@ -1,0 +1,90 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { basename } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import type { InteractionInput } from '@collectivekv/client';
+import { parse } from 'csv-parse';
+
+/** An interaction of a log, with the id that makes replaying it again the same. */
+export type LoggedInteraction = InteractionInput & { readonly eventId: string; readonly timestampMs: number };
+
+/** Columns of a log; `event_id` is optional, every other column that names an interaction feature is read as one. */
+export const LOG_COLUMNS = ['event_id', 'user_id', 'item_id', 'timestamp_ms', 'action'] as const;
+
+/** Options of {@link readInteractionLog}. */
+export interface LogOptions {
+  readonly file: string;
+  /** Our column name -> the file's, where they differ. */
+  readonly columns: Readonly<Record<string, string>>;
+  /** Names of the bundle's interaction features. */
+  readonly features: readonly string[];
+}
+
+/**
+ * Reads an interaction log in the file's order: CSV (.csv), TSV (.tsv) with a header line, or JSON lines (.jsonl); each
+ * also as .gz or .xz.
+ * @throws Error naming the line and the column
+ */
+export async function* readInteractionLog({ file, columns, features }: LogOptions): AsyncGenerator<LoggedInteraction> {
+  const seed = createHash('sha256').update(basename(file)).digest('hex').slice(0, 8);
+  const nameOf = (column: string) => columns[column] ?? column;
+  let line = 1;
+  for await (const row of rowsOf(file)) {
+    line++;
+    const text = (column: (typeof LOG_COLUMNS)[number], required: boolean): string => {
+      const value = row[nameOf(column)];
+      if (value !== undefined && value !== null && value !== '') return String(value);
+      if (!required) return '';
+      const have = Object.keys(row).join(', ');
+      throw new Error(
+        `${file}, line ${line}: no ${nameOf(column)}; it has ${have}. Map it with --columns ${column}=NAME`,
+      );
+    };
+    const timestampMs = Number(text('timestamp_ms', true));
+    if (!Number.isFinite(timestampMs)) {
+      throw new Error(`${file}, line ${line}: ${nameOf('timestamp_ms')} is no number; give Unix milliseconds`);
+    }
+    const known = features.flatMap((name) => {
+      const value = row[nameOf(name)];
+      return value === undefined || value === '' || !Number.isFinite(Number(value))
+        ? []
+        : [[name, Number(value)] as const];
+    });
+    yield {
+      eventId: text('event_id', false) || `${seed}-${line}`,
+      userId: text('user_id', true),
+      itemId: text('item_id', true),
+      timestampMs: Math.round(timestampMs),
+      action: text('action', false),
+      features: Object.fromEntries(known),
+    };
+  }
+}
+
+async function* rowsOf(file: string): AsyncGenerator<Record<string, unknown>> {
+  const bare = file.replace(/\.(gz|xz)$/, '');
+  const content = contentOf(file);
+  if (/\.(jsonl|ndjson)$/.test(bare)) {
+    for await (const line of createInterface({ input: content, crlfDelay: Number.POSITIVE_INFINITY })) {
+      if (line.trim() !== '') yield JSON.parse(line);
+    }
+    return;
+  }
+  const delimiter = bare.endsWith('.tsv') ? '\t' : ',';
+  const parser = parse({ columns: true, delimiter, skip_empty_lines: true, trim: true, bom: true });
+  content.on('error', (error) => parser.destroy(error));
+  yield* content.pipe(parser);
+}
+
+function contentOf(file: string): Readable {
+  if (file.endsWith('.xz')) {
+    const xz = spawn('xz', ['-dc', file], { stdio: ['ignore', 'pipe', 'inherit'] });
+    xz.on('error', () => xz.stdout.destroy(new Error(`${file}: xz is not installed; unpack the file first`)));
+    return xz.stdout;
+  }
+  const content = createReadStream(file);
+  return file.endsWith('.gz') ? content.pipe(createGunzip()) : content;
+}

@@ -1,0 +1,126 @@
+import type { InteractionInput } from '@collectivekv/client';
+import type { BundleModel } from '@collectivekv/domain';
+import { createFeedSimulator, type SimulatedUser } from '@collectivekv/feed-simulator';
+import { readInteractionLog } from './interaction-log.js';
+
+/** Something to rank for a user. */
+export interface RankCase {
+  readonly userId: string;
+  readonly candidateIds: readonly string[];
+  readonly candidateFeatures: Readonly<Record<string, readonly number[]>>;
+  readonly contextFeatures: Readonly<Record<string, number>>;
+  /** What the user would do, one a candidate; undefined where nobody knows. */
+  readonly labels: readonly number[] | undefined;
+}
+
+/** Where the quickstart's interactions come from. */
+export interface QuickstartFeed {
+  /** What is streamed first, in order; each batch is one call. */
+  history(): AsyncIterable<readonly InteractionInput[]>;
+  /** How many interactions the history has, where that is known before reading it. */
+  readonly historyCount: number | undefined;
+  /** A request for one of the users, the i-th of many. */
+  rankCase(i: number): RankCase;
+  /** What that user does next; changes the feed. */
+  nextInteractions(i: number): readonly InteractionInput[];
+}
+
+const BATCH = 1_000;
+const CANDIDATES = 200;
+const SESSION = 25;
+const HOUR_MS = 3_600_000;
+
+/** A simulated feed: sessions of all users, oldest first, up to now. */
+export function simulatedFeed(options: { seed: number; users: number; positions: number }): QuickstartFeed {
+  const simulator = createFeedSimulator({ seed: options.seed });
+  const users = Array.from({ length: options.users }, (_, index) => simulator.user(index));
+  const rounds = Math.ceil(options.positions / SESSION);
+  const userAt = (i: number) => users[i % users.length] as SimulatedUser;
+  const expose = (user: SimulatedUser, count: number, nowMs: number): InteractionInput[] =>
+    user.expose(count, nowMs).map(({ userId, itemId, timestampMs, action, watchRatio }) => ({
+      userId,
+      itemId,
+      timestampMs,
+      action,
+      features: { watch_ratio: watchRatio },
+    }));
+
+  return {
+    historyCount: options.users * options.positions,
+    async *history() {
+      const startMs = Date.now() - rounds * 12 * HOUR_MS;
+      let batch: InteractionInput[] = [];
+      for (let round = 0; round < rounds; round++) {
+        const count = Math.min(SESSION, options.positions - round * SESSION);
+        for (const user of users) {
+          batch.push(...expose(user, count, startMs + round * 12 * HOUR_MS));
+          if (batch.length + SESSION <= BATCH) continue;
+          yield batch;
+          batch = [];
+        }
+      }
+      if (batch.length > 0) yield batch;
+    },
+    rankCase(i) {
+      const nowMs = Date.now();
+      const candidates = userAt(i).candidates(CANDIDATES, nowMs);
+      return {
+        userId: userAt(i).userId,
+        candidateIds: candidates.map(({ itemId }) => itemId),
+        candidateFeatures: { freshness: candidates.map(({ freshness }) => freshness) },
+        contextFeatures: { hour: (nowMs / HOUR_MS) % 24 },
+        labels: candidates.map(({ label }) => label),
+      };
+    },
+    nextInteractions: (i) => expose(userAt(i), 5, Date.now()),
+  };
+}
+
+/** A real log, replayed in its own order. */
+export function replayedFeed(options: {
+  file: string;
+  columns: Readonly<Record<string, string>>;
+  model: BundleModel;
+}): QuickstartFeed {
+  const features = options.model.manifest.features.interaction.map(({ name }) => name);
+  const users = new Map<string, number>(); // newest interaction, Unix ms
+  const items = new Set<string>();
+  let userIds: string[] = [];
+  let itemIds: string[] = [];
+  let extra = 0;
+  const userAt = (i: number) => userIds[(i * 7_919) % userIds.length] ?? ''; // spread over the file
+
+  return {
+    historyCount: undefined,
+    async *history() {
+      let batch: InteractionInput[] = [];
+      for await (const interaction of readInteractionLog({ ...options, features })) {
+        users.set(interaction.userId, Math.max(users.get(interaction.userId) ?? 0, interaction.timestampMs));
+        items.add(interaction.itemId);
+        batch.push(interaction);
+        if (batch.length < BATCH) continue;
+        yield batch;
+        batch = [];
+      }
+      if (batch.length > 0) yield batch;
+      userIds = [...users.keys()];
+      itemIds = [...items];
+    },
+    rankCase(i) {
+      const count = Math.min(CANDIDATES, itemIds.length);
+      return {
+        userId: userAt(i),
+        candidateIds: Array.from({ length: count }, (_, j) => itemIds[(i * 31 + j) % itemIds.length] ?? ''),
+        candidateFeatures: {},
+        contextFeatures: {},
+        labels: undefined,
+      };
+    },
+    nextInteractions(i) {
+      const userId = userAt(i);
+      const timestampMs = Math.max(Date.now(), (users.get(userId) ?? 0) + 1);
+      users.set(userId, timestampMs);
+      return [{ eventId: `next-${extra++}`, userId, itemId: itemIds[extra % itemIds.length] ?? '', timestampMs }];
+    },
+  };
+}

@@ -1,0 +1,16 @@
+import type { ServiceProcess } from './service-process.js';
+import type { Stack } from './stack.js';
+
+/** Resident memory of every service, MB (10^6 bytes); the largest replica of each. */
+export async function residentMb(stack: Stack): Promise<Record<string, number>> {
+  const entries = Object.entries(stack.services).map(async ([name, replicas]) => {
+    const bytes = await Promise.all(replicas.map(residentBytesOf));
+    return [name, Math.round(Math.max(...bytes) / 1e6)] as const;
+  });
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+async function residentBytesOf({ metricsAddress }: ServiceProcess): Promise<number> {
+  const text = await (await fetch(`http://${metricsAddress}/metrics`)).text();
+  return Number(/^process_resident_memory_bytes\S* (\S+)/m.exec(text)?.[1] ?? 0);
+}

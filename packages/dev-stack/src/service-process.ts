@@ -1,0 +1,132 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** The four services. */
+export const SERVICE_NAMES = ['pool', 'user-cache', 'ranking', 'updater'] as const;
+/** A service. */
+export type ServiceProcessName = (typeof SERVICE_NAMES)[number];
+
+/** A service that runs as a child process and ends with this one. */
+export interface ServiceProcess {
+  readonly name: ServiceProcessName;
+  /** host:port of its gRPC door; the same after a restart. */
+  readonly address: string;
+  /** host:port of its metrics and probes; changes with a restart. */
+  readonly metricsAddress: string;
+  readonly pid: number;
+  /** Resolves with its exit code, null after a signal; a restart begins a new one. */
+  readonly exited: Promise<number | null>;
+  /** Waits until /readyz says ready. */
+  untilReady(timeoutMs?: number): Promise<void>;
+  /** Ends it without a word. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
+  /** Starts it again after it ended, on the same address. */
+  restart(): Promise<void>;
+  /** Ends it in order. */
+  stop(): Promise<void>;
+}
+
+/** Options of {@link startServiceProcess}. */
+export interface ServiceProcessOptions {
+  readonly name: ServiceProcessName;
+  readonly env: Readonly<Record<string, string>>;
+  /** Where its log goes. */
+  readonly logFile: string;
+}
+
+const START_TIMEOUT_MS = 60_000;
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly address: string;
+  readonly metricsAddress: string;
+  readonly exited: Promise<number | null>;
+}
+
+/**
+ * Starts a service; resolves when its doors are open.
+ * @throws Error with its last words where it ends before
+ */
+export async function startServiceProcess({ name, env, logFile }: ServiceProcessOptions): Promise<ServiceProcess> {
+  await mkdir(dirname(logFile), { recursive: true });
+  const main = createRequire(import.meta.url).resolve(`@collectivekv/${name}/main`);
+  let running = await launch(env);
+
+  async function launch(variables: Readonly<Record<string, string>>): Promise<Running> {
+    const child = spawn(process.execPath, [main], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...inheritedEnv(), CKV_STOP_WITH_STDIN: 'true', ...variables },
+    });
+    const exited = once(child, 'exit').then(([code]) => code as number | null);
+    child.stdin.on('error', () => undefined); // it is gone already
+    const log = createWriteStream(logFile, { flags: 'a' });
+    let lastWords = '';
+    child.stderr.on('data', (chunk) => {
+      log.write(chunk);
+      lastWords = `${lastWords}${chunk}`.slice(-2_000);
+    });
+    child.on('exit', () => log.end());
+    const line = await Promise.race([
+      once(createInterface({ input: child.stdout }), 'line').then(([text]) => String(text)),
+      exited.then(() => undefined),
+      sleep(START_TIMEOUT_MS, undefined, { ref: false }),
+    ]);
+    if (line === undefined) {
+      child.kill('SIGKILL');
+      throw new Error(`${name} did not start; its log is ${logFile}:\n${lastWords.trim()}`);
+    }
+    const { address, metricsAddress } = JSON.parse(line) as { address: string; metricsAddress: string };
+    return { child, address, metricsAddress, exited };
+  }
+
+  return {
+    name,
+    get address() {
+      return running.address;
+    },
+    get metricsAddress() {
+      return running.metricsAddress;
+    },
+    get pid() {
+      return running.child.pid ?? 0;
+    },
+    get exited() {
+      return running.exited;
+    },
+    async untilReady(timeoutMs = 60_000) {
+      const deadlineMs = Date.now() + timeoutMs;
+      while (Date.now() < deadlineMs) {
+        const ready = await fetch(`http://${running.metricsAddress}/readyz`).then(
+          ({ ok }) => ok,
+          () => false,
+        );
+        if (ready) return;
+        if (running.child.exitCode !== null) break;
+        await sleep(25);
+      }
+      throw new Error(`${name} is not ready; its log is ${logFile}`);
+    },
+    async kill(signal = 'SIGKILL') {
+      running.child.kill(signal);
+      await running.exited;
+    },
+    async restart() {
+      running = await launch({ ...env, CKV_BIND: running.address });
+    },
+    async stop() {
+      running.child.stdin?.end();
+      await running.exited;
+    },
+  };
+}
+
+/** The environment without the variables of other services. */
+function inheritedEnv(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('CKV_')));
+}

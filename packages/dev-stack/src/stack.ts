@@ -1,0 +1,162 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { SERVICE_NAMES, type ServiceProcess, type ServiceProcessName, startServiceProcess } from './service-process.js';
+
+/** A whole system on this machine: Redis and every service, real processes all. */
+export interface Stack {
+  readonly redisUrl: string;
+  /** Undefined where a Redis from outside is used. */
+  readonly redis: PrivateRedis | undefined;
+  readonly services: Readonly<Record<ServiceProcessName, readonly ServiceProcess[]>>;
+  /** gRPC targets, replicas joined by commas. */
+  readonly targets: Readonly<Record<ServiceProcessName, string>>;
+  /** Rejects when a process ends that was not told to. */
+  readonly failure: Promise<never>;
+  /** Replaces Redis after a kill, on the same port and data. */
+  restartRedis(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Options of {@link startStack}. */
+export interface StackOptions {
+  /** Folder of everything that is written. */
+  readonly dir: string;
+  /** A bundle folder, or a folder of bundle folders. */
+  readonly bundlesDir: string;
+  /** A Redis from outside; default: a private one. */
+  readonly redisUrl?: string | undefined;
+  /** Default 1 each. */
+  readonly replicas?: Partial<Record<ServiceProcessName, number>>;
+  /** Variables by service, over those that the stack sets. */
+  readonly env?: Partial<Record<ServiceProcessName, Readonly<Record<string, string>>>>;
+  /** Take the services' usual ports where they are free; default: free ones. */
+  readonly usualPorts?: boolean;
+  /** When Redis writes reach the disk. */
+  readonly fsync?: 'everysec' | 'always';
+  readonly onProgress?: (message: string) => void;
+  /** Do not watch for processes that end: tests that kill them. */
+  readonly expectDeaths?: boolean;
+}
+
+/** Starts a stack; resolves when every service is ready. */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { dir, onProgress = () => undefined } = options;
+  await mkdir(dir, { recursive: true });
+  const started: { stop(): Promise<void> }[] = [];
+  try {
+    return await start();
+  } catch (error) {
+    await Promise.all(started.reverse().map((part) => part.stop()));
+    throw error;
+  }
+
+  async function start(): Promise<Stack> {
+    let redis = options.redisUrl === undefined ? await startRedis() : undefined;
+    const redisUrl = options.redisUrl ?? redis?.url ?? '';
+    onProgress(redis ? `Redis on ${redisUrl}` : 'Redis from CKV_REDIS_URL');
+
+    const [pool, userCache] = await Promise.all([
+      startReplicas('pool', { CKV_BUNDLES_DIR: options.bundlesDir, CKV_STATE_DIR: join(dir, 'pool') }),
+      startReplicas('user-cache', { CKV_REDIS_URL: redisUrl }),
+    ]);
+    const upstream = { CKV_POOL_TARGET: targetOf(pool), CKV_USER_CACHE_TARGET: targetOf(userCache) };
+    const [ranking, updater] = await Promise.all([
+      startReplicas('ranking', upstream),
+      startReplicas('updater', { ...upstream, CKV_QUEUE_REDIS_URL: redisUrl }),
+    ]);
+    const services = { pool, 'user-cache': userCache, ranking, updater };
+    await Promise.all(Object.values(services).flatMap((group) => group.map((service) => service.untilReady())));
+
+    const targets = {
+      pool: targetOf(pool),
+      'user-cache': targetOf(userCache),
+      ranking: targetOf(ranking),
+      updater: targetOf(updater),
+    };
+    let stopping = false;
+    const failure = new Promise<never>((_, reject) => {
+      if (options.expectDeaths) return;
+      const watch = (name: string, exited: Promise<unknown>) =>
+        void exited.then((code) => {
+          if (!stopping)
+            reject(new Error(`${name} ended unexpectedly (exit code ${code ?? 'none'}); logs: ${dir}/logs`));
+        });
+      if (redis) watch('Redis', redis.exited);
+      for (const service of Object.values(services).flat()) watch(service.name, service.exited);
+    });
+    failure.catch(() => undefined); // whoever awaits it learns of it
+    await writeFile(join(dir, 'stack.json'), `${JSON.stringify({ redisUrl, targets, pid: process.pid }, null, 2)}\n`);
+
+    return {
+      redisUrl,
+      get redis() {
+        return redis;
+      },
+      services,
+      targets,
+      failure,
+      async restartRedis() {
+        redis = await startRedis(Number(new URL(redisUrl).port));
+      },
+      async stop() {
+        stopping = true;
+        await Promise.all([...ranking, ...updater].map((service) => service.stop()));
+        await Promise.all([...pool, ...userCache].map((service) => service.stop()));
+        await redis?.stop();
+        await rm(join(dir, 'stack.json'), { force: true });
+      },
+    };
+  }
+
+  async function startRedis(port?: number): Promise<PrivateRedis> {
+    const redis = await startPrivateRedis({
+      dir: join(dir, 'redis-server'),
+      dataDir: join(dir, 'redis'),
+      fsync: options.fsync ?? 'everysec',
+      onProgress,
+      ...(port === undefined ? {} : { port }),
+    });
+    started.push(redis);
+    return redis;
+  }
+
+  async function startReplicas(
+    name: ServiceProcessName,
+    env: Readonly<Record<string, string>>,
+  ): Promise<ServiceProcess[]> {
+    const count = options.replicas?.[name] ?? 1;
+    const replicas = await Promise.all(Array.from({ length: count }, (_, replica) => startReplica(name, replica, env)));
+    onProgress(`${name} on ${targetOf(replicas)}`);
+    return replicas;
+  }
+
+  async function startReplica(
+    name: ServiceProcessName,
+    replica: number,
+    env: Readonly<Record<string, string>>,
+  ): Promise<ServiceProcess> {
+    const usual = `127.0.0.1:${50051 + SERVICE_NAMES.indexOf(name)}`;
+    const startAt = (bind: string) =>
+      startServiceProcess({
+        name,
+        logFile: join(dir, 'logs', `${name}-${replica}.log`),
+        env: {
+          CKV_BIND: bind,
+          CKV_CACHE_DIR: join(dir, 'cache', `${name}-${replica}`),
+          ...env,
+          ...options.env?.[name],
+        },
+      });
+    const service =
+      options.usualPorts && replica === 0
+        ? await startAt(usual).catch(() => startAt('127.0.0.1:0'))
+        : await startAt('127.0.0.1:0');
+    started.push(service);
+    return service;
+  }
+}
+
+function targetOf(replicas: readonly ServiceProcess[]): string {
+  return replicas.map(({ address }) => address).join(',');
+}
