@@ -14,6 +14,17 @@ export type LoggedInteraction = InteractionInput & { readonly eventId: string; r
 /** Columns of a log; `event_id` is optional, every other column that names an interaction feature is read as one. */
 export const LOG_COLUMNS = ['event_id', 'user_id', 'item_id', 'timestamp_ms', 'action'] as const;
 
+type LogColumn = (typeof LOG_COLUMNS)[number];
+
+/** Names that logs in the wild use for our columns; --columns maps any other. */
+const USUAL_NAMES: Record<LogColumn, readonly string[]> = {
+  event_id: ['event_id', 'eventId'],
+  user_id: ['user_id', 'userId'],
+  item_id: ['item_id', 'itemId', 'video_id'],
+  timestamp_ms: ['timestamp_ms', 'timestampMs', 'time_ms'],
+  action: ['action'],
+};
+
 /** Options of {@link readInteractionLog}. */
 export interface LogOptions {
   readonly file: string;
@@ -30,25 +41,24 @@ export interface LogOptions {
  */
 export async function* readInteractionLog({ file, columns, features }: LogOptions): AsyncGenerator<LoggedInteraction> {
   const seed = createHash('sha256').update(basename(file)).digest('hex').slice(0, 8);
-  const nameOf = (column: string) => columns[column] ?? column;
   let line = 1;
   for await (const row of rowsOf(file)) {
     line++;
-    const text = (column: (typeof LOG_COLUMNS)[number], required: boolean): string => {
-      const value = row[nameOf(column)];
-      if (value !== undefined && value !== null && value !== '') return String(value);
-      if (!required) return '';
+    const text = (column: LogColumn, required: boolean): string => {
+      const names = columns[column] === undefined ? USUAL_NAMES[column] : [columns[column]];
+      const value = names
+        .map((name) => row[name])
+        .find((found) => found !== undefined && found !== null && found !== '');
+      if (value !== undefined || !required) return String(value ?? '');
       const have = Object.keys(row).join(', ');
-      throw new Error(
-        `${file}, line ${line}: no ${nameOf(column)}; it has ${have}. Map it with --columns ${column}=NAME`,
-      );
+      throw new Error(`${file}, line ${line}: no ${names[0]}; it has ${have}. Map it with --columns ${column}=NAME`);
     };
     const timestampMs = Number(text('timestamp_ms', true));
     if (!Number.isFinite(timestampMs)) {
-      throw new Error(`${file}, line ${line}: ${nameOf('timestamp_ms')} is no number; give Unix milliseconds`);
+      throw new Error(`${file}, line ${line}: the timestamp is no number; give Unix milliseconds`);
     }
     const known = features.flatMap((name) => {
-      const value = row[nameOf(name)];
+      const value = row[columns[name] ?? name];
       return value === undefined || value === '' || !Number.isFinite(Number(value))
         ? []
         : [[name, Number(value)] as const];

@@ -52,13 +52,13 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     options.dataFile === undefined
       ? simulatedFeed({ seed: SEED, users: options.users, positions: options.positions })
       : replayedFeed({ file: options.dataFile, columns: options.columns ?? {}, model });
-  const prefix = options.redisUrl === undefined ? {} : { CKV_KEY_PREFIX: `ckv-quickstart-${Date.now().toString(36)}` };
   const stack = await startStack({
     dir: options.dir,
     bundlesDir: options.bundleDir,
     redisUrl: options.redisUrl,
     usualPorts: true,
-    env: { 'user-cache': prefix, updater: prefix },
+    // A Redis from outside may hold the keys of others, and of runs before this one.
+    keyPrefix: options.redisUrl === undefined ? 'ckv' : `ckv-quickstart-${Date.now().toString(36)}`,
     onProgress,
   });
   const client = createCollectiveKvClient({

@@ -26,6 +26,8 @@ export interface StackOptions {
   readonly bundlesDir: string;
   /** A Redis from outside; default: a private one. */
   readonly redisUrl?: string | undefined;
+  /** Begins every key in Redis; default `ckv`. */
+  readonly keyPrefix?: string;
   /** Default 1 each. */
   readonly replicas?: Partial<Record<ServiceProcessName, number>>;
   /** Variables by service, over those that the stack sets. */
@@ -41,7 +43,7 @@ export interface StackOptions {
 
 /** Starts a stack; resolves when every service is ready. */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { dir, onProgress = () => undefined } = options;
+  const { dir, keyPrefix = 'ckv', onProgress = () => undefined } = options;
   await mkdir(dir, { recursive: true });
   const started: { stop(): Promise<void> }[] = [];
   try {
@@ -58,12 +60,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
     const [pool, userCache] = await Promise.all([
       startReplicas('pool', { CKV_BUNDLES_DIR: options.bundlesDir, CKV_STATE_DIR: join(dir, 'pool') }),
-      startReplicas('user-cache', { CKV_REDIS_URL: redisUrl }),
+      startReplicas('user-cache', { CKV_REDIS_URL: redisUrl, CKV_KEY_PREFIX: keyPrefix }),
     ]);
     const upstream = { CKV_POOL_TARGET: targetOf(pool), CKV_USER_CACHE_TARGET: targetOf(userCache) };
     const [ranking, updater] = await Promise.all([
       startReplicas('ranking', upstream),
-      startReplicas('updater', { ...upstream, CKV_QUEUE_REDIS_URL: redisUrl }),
+      startReplicas('updater', { ...upstream, CKV_QUEUE_REDIS_URL: redisUrl, CKV_KEY_PREFIX: keyPrefix }),
     ]);
     const services = { pool, 'user-cache': userCache, ranking, updater };
     await Promise.all(Object.values(services).flatMap((group) => group.map((service) => service.untilReady())));
@@ -86,7 +88,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       for (const service of Object.values(services).flat()) watch(service.name, service.exited);
     });
     failure.catch(() => undefined); // whoever awaits it learns of it
-    await writeFile(join(dir, 'stack.json'), `${JSON.stringify({ redisUrl, targets, pid: process.pid }, null, 2)}\n`);
+    await writeFile(
+      join(dir, 'stack.json'),
+      `${JSON.stringify({ pid: process.pid, redisUrl, keyPrefix, targets }, null, 2)}\n`,
+    );
 
     return {
       redisUrl,

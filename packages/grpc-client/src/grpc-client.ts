@@ -71,6 +71,14 @@ export function createGrpcClient<S extends ServiceName>(
       unknown
     >;
 
+  /** A server that answers names its own reason; where none answered, the address helps more than the transport's words. */
+  function failureOf(thrown: ServiceError): CkvError {
+    const error = errorFrom(thrown);
+    const answered = thrown.metadata?.get('ckv-reason').length > 0;
+    if (answered || error.reason !== 'dependency_unavailable') return error;
+    return new CkvError(error.reason, `${name} at ${target} cannot be reached`, { cause: thrown });
+  }
+
   return {
     call(method, request, limits = {}) {
       const spec = specOf(method);
@@ -85,7 +93,7 @@ export function createGrpcClient<S extends ServiceName>(
           optionsOf(limits),
           (error, response) => {
             limits.signal?.removeEventListener('abort', onAbort);
-            if (error) reject(limits.signal?.aborted ? abortReason(limits.signal) : errorFrom(error));
+            if (error) reject(limits.signal?.aborted ? abortReason(limits.signal) : failureOf(error));
             else resolve(response as ResponseOf<S, typeof method>);
           },
         );
@@ -110,7 +118,7 @@ export function createGrpcClient<S extends ServiceName>(
       try {
         yield* call;
       } catch (error) {
-        throw limits.signal?.aborted ? abortReason(limits.signal) : errorFrom(error as ServiceError);
+        throw limits.signal?.aborted ? abortReason(limits.signal) : failureOf(error as ServiceError);
       } finally {
         limits.signal?.removeEventListener('abort', onAbort);
         call.on('error', () => undefined); // what comes of the cancel is nobody's concern

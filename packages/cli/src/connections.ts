@@ -1,0 +1,114 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
+import type { ServiceName } from '@collectivekv/contracts';
+import { CkvError } from '@collectivekv/domain';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
+import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { DEFAULT_PARTITION_COUNT, inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
+import { print } from './print.js';
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  readonly json?: boolean;
+  readonly ranking?: string;
+  readonly updater?: string;
+  readonly pool?: string;
+  readonly userCache?: string;
+  readonly queueRedis?: string;
+  readonly keyPrefix?: string;
+}
+
+/** What commands reach the system by; opened when first used. */
+export interface Connections {
+  client(): CollectiveKvClient;
+  pool(): GrpcClient<'PoolService'>;
+  userCache(): GrpcClient<'UserCacheService'>;
+  queue(): Promise<QueueInspection>;
+  /** Prints an answer: as JSON, or as lines for people. */
+  print(answer: object, lines: () => string): void;
+  close(): Promise<void>;
+}
+
+const STACK_FILE = '.ckv/stack.json';
+const CONNECT_TIMEOUT_MS = 3_000;
+
+/** What `npm start` says of the system it runs. */
+interface StackFile {
+  readonly redisUrl?: string;
+  readonly keyPrefix?: string;
+  readonly targets?: Readonly<Record<string, string>>;
+}
+
+/** Creates the connections; `options` is read when a command runs. */
+export function openConnections(options: () => GlobalOptions): Connections {
+  const opened: (() => unknown)[] = [];
+  const stack: StackFile = existsSync(STACK_FILE) ? JSON.parse(readFileSync(STACK_FILE, 'utf8')) : {};
+  const access = () => ({ CKV_TOKEN: readToken(), CKV_TLS_CA_FILE: process.env.CKV_TLS_CA_FILE ?? '' });
+
+  const clients = new Map<ServiceName, unknown>();
+  function open<S extends ServiceName>(name: S, target: string): GrpcClient<S> {
+    const known = clients.get(name) as GrpcClient<S> | undefined;
+    if (known) return known;
+    const client = createGrpcClient(name, target, access());
+    clients.set(name, client);
+    opened.push(client.close);
+    return client;
+  }
+
+  return {
+    client() {
+      const { CKV_TOKEN: token, CKV_TLS_CA_FILE: tlsCaFile } = access();
+      const { ranking, updater } = options();
+      const client = createCollectiveKvClient({
+        rankingTarget: ranking ?? stack.targets?.ranking ?? '127.0.0.1:50053',
+        interactionTarget: updater ?? stack.targets?.updater ?? '127.0.0.1:50054',
+        token,
+        tlsCaFile,
+        rankTimeoutMs: 5_000,
+      });
+      opened.push(client.close);
+      return client;
+    },
+    pool: () => open('PoolService', options().pool ?? stack.targets?.pool ?? '127.0.0.1:50051'),
+    userCache: () =>
+      open('UserCacheService', options().userCache ?? stack.targets?.['user-cache'] ?? '127.0.0.1:50052'),
+    async queue() {
+      const { queueRedis, keyPrefix } = options();
+      const url = queueRedis ?? process.env.CKV_REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379';
+      const redis = connectRedis(url, {
+        field: '--queue-redis',
+        name: 'ckv',
+        whenAway: 'wait',
+        onError: () => undefined,
+      });
+      opened.push(() => closeRedis(redis));
+      await new Promise<void>((resolve, reject) => {
+        const away = () =>
+          reject(
+            new CkvError(
+              'dependency_unavailable',
+              'the Redis of the queue cannot be reached; name it with --queue-redis',
+            ),
+          );
+        const timer = setTimeout(away, CONNECT_TIMEOUT_MS);
+        redis.once('ready', () => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+      const partitionCount = Number(process.env.CKV_PARTITIONS ?? DEFAULT_PARTITION_COUNT);
+      const queue = inspectQueue({ client: redis, keyPrefix: keyPrefix ?? stack.keyPrefix ?? 'ckv', partitionCount });
+      opened.push(queue.close);
+      return queue;
+    },
+    print: (answer, lines) => print(options().json ?? false, answer, lines),
+    async close() {
+      for (const close of opened.reverse()) await close();
+    },
+  };
+}
+
+function readToken(): string {
+  const { CKV_TOKEN, CKV_TOKEN_FILE } = process.env;
+  return CKV_TOKEN ?? (CKV_TOKEN_FILE ? readFileSync(CKV_TOKEN_FILE, 'utf8').trim() : '');
+}

@@ -1,0 +1,97 @@
+import { createRowLayout, decodeRecord, parseManifest, readField, type UserRecord } from '@collectivekv/domain';
+import { Command } from 'commander';
+import type { Connections } from './connections.js';
+import { wholeNumber } from './number-options.js';
+import { pairs, table, time } from './print.js';
+
+/** `ckv user` and `ckv stats`. */
+export function userCommands(connections: Connections): Command[] {
+  const user = new Command('user').description("a user's record");
+  user
+    .command('show', { isDefault: true })
+    .description('show the record')
+    .argument('<user>', 'user id')
+    .option('--bundle <id>', 'of this bundle; default: the active one')
+    .option('--rows <count>', 'newest positions to show', wholeNumber, 5)
+    .action((userId: string, options: { bundle?: string; rows: number }) => show(connections, userId, options));
+  user
+    .command('delete')
+    .description('delete everything kept of the user, for every bundle')
+    .argument('<user>', 'user id')
+    .action(async (userId: string) => {
+      const { deletedCount } = await connections.userCache().call('DeleteRecord', { userId }, deadline());
+      connections.print({ deletedCount }, () => `deleted ${deletedCount} record(s)`);
+    });
+  const stats = new Command('stats')
+    .description('count users, positions and bytes in Redis')
+    .option('--bundle <id>', 'of this bundle; default: all')
+    .action(async (options: { bundle?: string }) => {
+      const request = { bundleId: options.bundle ?? '', maxRecords: 0 };
+      const counts = await connections.userCache().call('Stats', request, deadline(120_000));
+      connections.print(counts, () =>
+        pairs([
+          ['records', counts.recordCount],
+          ['positions', counts.positionCount],
+          ['interactions ever', counts.lifetimeCount],
+          ['bytes in Redis', counts.memoryBytes],
+          ['bytes a position', (counts.memoryBytes / Math.max(1, counts.positionCount)).toFixed(2)],
+          ...(counts.truncated ? ([['truncated', 'there are more']] as const) : []),
+        ]),
+      );
+    });
+  return [user, stats];
+}
+
+async function show(
+  connections: Connections,
+  userId: string,
+  options: { readonly bundle?: string; readonly rows: number },
+): Promise<void> {
+  const described = await connections.pool().call('Describe', { bundleId: options.bundle ?? '' }, deadline());
+  const manifest = parseManifest(described.manifest);
+  const { bundleId } = described;
+  const { records } = await connections.userCache().call('GetRecords', { bundleId, userIds: [userId] }, deadline());
+  const bytes = records[0];
+  if (!bytes?.length) {
+    connections.print({ userId, bundleId, record: null }, () => `no record of bundle ${bundleId}`);
+    return;
+  }
+  const layout = createRowLayout(manifest);
+  const record = decodeRecord(bytes, { bundleId, strideBytes: layout.strideBytes });
+  const { positionCount, lifetimeCount, lastEventMs, strideBytes } = record;
+  const newest = newestRows(record, options.rows);
+  const columns = layout.fields.map((field) => {
+    const values = new Float32Array((newest.length / strideBytes) * field.width);
+    readField(newest, strideBytes, field, values);
+    return { name: field.name, width: field.width, values };
+  });
+  const positions = Array.from({ length: newest.length / strideBytes }, (_, row) =>
+    Object.fromEntries(
+      columns.map(({ name, width, values }) => [name, [...values.subarray(row * width, (row + 1) * width)]]),
+    ),
+  );
+  const answer = { userId, bundleId, bytes: bytes.length, positionCount, lifetimeCount, lastEventMs, positions };
+  connections.print(answer, () => {
+    const facts = pairs([
+      ['bundle', bundleId],
+      ['positions', `${positionCount} of at most ${manifest.maxPositions}`],
+      ['interactions ever', lifetimeCount],
+      ['newest', time(lastEventMs)],
+      ['bytes', `${bytes.length} (full KV cache: ${positionCount * 2 * manifest.dModel * 4})`],
+    ]);
+    const head = ['newest positions', ...columns.map(({ name }) => name)];
+    const rows = positions.map((position, i) => [
+      positionCount - positions.length + i,
+      ...Object.values(position).map((values) => values.map((value) => Number(value.toPrecision(4))).join(' ')),
+    ]);
+    return `${facts}\n${table(head, rows)}`;
+  });
+}
+
+function newestRows({ rows, strideBytes }: UserRecord, count: number): Uint8Array {
+  return rows.subarray(Math.max(0, rows.length - count * strideBytes));
+}
+
+function deadline(ms = 5_000): { deadlineMs: number } {
+  return { deadlineMs: Date.now() + ms };
+}
