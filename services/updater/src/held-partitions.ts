@@ -18,6 +18,7 @@ export interface HeldPartitions {
 }
 
 const HEARTBEAT_MS = 1_000;
+const RETRY_MS = 100;
 
 /** Starts the heartbeats. */
 export function holdPartitions(parts: {
@@ -34,13 +35,15 @@ export function holdPartitions(parts: {
 
   async function beat(): Promise<void> {
     while (!stopping.signal.aborted) {
+      let pauseMs = HEARTBEAT_MS;
       try {
         ({ held, surplus } = await leases.renew());
         parts.onHeld(held.length);
       } catch (error) {
-        log.warn({ problem: (error as Error).message }, 'the leases are not renewed');
+        log.debug({ problem: (error as Error).message }, 'the leases are not renewed');
+        pauseMs = RETRY_MS;
       }
-      await sleep(HEARTBEAT_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+      await sleep(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   }
 

@@ -178,10 +178,8 @@ export function createJobBatches({
   async function setAside(queue: PartitionQueue, taken: TakenJob, error: CkvError): Promise<void> {
     failed.add(taken);
     metrics.jobs.inc({ outcome: 'failed' });
-    log.warn(
-      { jobId: taken.id, partition: queue.partition, reason: error.reason, field: error.field },
-      'job set aside',
-    );
+    const { reason, field, cause } = error;
+    log.warn({ jobId: taken.id, partition: queue.partition, reason, field, err: cause }, 'job set aside');
     await queue.fail(taken, `${error.reason}: ${error.message}`);
   }
 

@@ -1,5 +1,13 @@
 import type { BundleFollower, LoadedBundle } from '@collectivekv/bundles';
-import { CkvError, EVENT_HASH_BYTES, encodeFeeds, eventHash, type Interaction, packRows } from '@collectivekv/domain';
+import {
+  CkvError,
+  EVENT_HASH_BYTES,
+  encodeFeeds,
+  eventHash,
+  type Interaction,
+  packRows,
+  type RowLayout,
+} from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/grpc-client';
 
 /** Interactions encoded under every followed bundle. */
@@ -110,11 +118,7 @@ export function createRecordWriter(options: {
         const { id, layout } = bundle.model;
         const { rows } =
           interaction.itemId === '' ? { rows: new Uint8Array(0) } : await rowsUnder(bundle, [interaction]);
-        // Another machine may have rounded an int8 dimension to the step beside.
-        const rowTolerance = Buffer.alloc(rows.length);
-        for (const field of layout.fields) {
-          if (field.type === 'int8') rowTolerance.fill(1, field.offsetBytes, field.offsetBytes + field.width);
-        }
+        const rowTolerance = rows.length === 0 ? Buffer.alloc(0) : toleranceOf(layout);
         const hash = Buffer.from(eventHash(interaction.eventId));
         const request = { bundleId: id, userId, eventHash: hash, row: Buffer.from(rows), rowTolerance };
         try {
@@ -127,6 +131,15 @@ export function createRecordWriter(options: {
       return found;
     },
   };
+}
+
+/** Another machine may have rounded an int8 dimension to the step beside; everything else is exact. */
+function toleranceOf({ strideBytes, fields }: RowLayout): Buffer {
+  const tolerance = Buffer.alloc(strideBytes);
+  for (const { type, offsetBytes, width } of fields) {
+    if (type === 'int8') tolerance.fill(1, offsetBytes, offsetBytes + width);
+  }
+  return tolerance;
 }
 
 function hashesOf(interactions: readonly Interaction[]): Buffer {

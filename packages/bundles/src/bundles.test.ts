@@ -1,0 +1,153 @@
+import { createHash } from 'node:crypto';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
+import { GRAPH_NAMES } from '@collectivekv/domain';
+import { createEngine, type Engine } from '@collectivekv/engine';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { goldenDifference, readGolden } from './golden.js';
+import { installBundle } from './install-bundle.js';
+import { loadBundle } from './load-bundle.js';
+import { openBundle } from './open-bundle.js';
+
+const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+let dir: string;
+let engine: Engine;
+beforeAll(async () => {
+  engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
+});
+afterAll(() => engine.close());
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ckv-bundles-'));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+async function copyOfDemo(): Promise<string> {
+  const copy = join(dir, 'copy');
+  await cp(DEMO, copy, { recursive: true });
+  return copy;
+}
+
+/** Changes a file and writes its new digest into bundle.json, as a forger would. */
+async function forge(bundle: string, path: string, change: (bytes: Buffer) => Buffer): Promise<void> {
+  const bytes = change(await readFile(join(bundle, path)));
+  await writeFile(join(bundle, path), bytes);
+  const manifest = JSON.parse(await readFile(join(bundle, 'bundle.json'), 'utf8'));
+  const entry = manifest.files.find((file: { path: string }) => file.path === path);
+  entry.bytes = bytes.length;
+  entry.sha256 = createHash('sha256').update(bytes).digest('hex');
+  await writeFile(join(bundle, 'bundle.json'), JSON.stringify(manifest));
+}
+
+describe('a bundle folder', () => {
+  it('opens, loads, and reproduces every golden vector of the demo', async () => {
+    const bundle = await loadBundle(DEMO, engine, { graphs: GRAPH_NAMES, verifyGolden: true });
+    expect(bundle.model.manifest.name).toBe('demo');
+    const golden = await readGolden(await openBundle(DEMO));
+    expect(new Set(golden.map(({ graph }) => graph))).toEqual(new Set(GRAPH_NAMES));
+    await bundle.close();
+  });
+
+  it('is refused with every damaged file named at once', async () => {
+    const copy = await copyOfDemo();
+    await writeFile(join(copy, 'pool.bin'), Buffer.alloc(524_288));
+    await rm(join(copy, 'rank.onnx'));
+    await writeFile(join(copy, 'items.json'), '{}');
+    const problem = /3 problem\(s\).*items\.json: has 2 bytes.*pool\.bin: its sha256.*rank\.onnx: is missing/;
+    await expect(openBundle(copy)).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+      message: expect.stringMatching(problem),
+    });
+  });
+
+  it('is refused where it is none', async () => {
+    await expect(openBundle(dir)).rejects.toMatchObject({
+      message: expect.stringMatching(/bundle\.json cannot be read/),
+    });
+    await writeFile(join(dir, 'bundle.json'), 'no json');
+    await expect(openBundle(dir)).rejects.toMatchObject({ reason: 'bundle_invalid' });
+  });
+
+  it('is refused where its pool gives other scores than its golden vectors, digests forged', async () => {
+    const copy = await copyOfDemo();
+    await forge(copy, 'pool.bin', (bytes) => {
+      for (let at = 0; at < bytes.length; at += 4) bytes.writeFloatLE(-bytes.readFloatLE(at), at);
+      return bytes;
+    });
+    await expect(loadBundle(copy, engine, { graphs: GRAPH_NAMES, verifyGolden: true })).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+      message: expect.stringMatching(/not reproduced.*rank.*PyTorch gave/),
+    });
+  });
+
+  it('may not reach outside itself', async () => {
+    const copy = await copyOfDemo();
+    const manifest = JSON.parse(await readFile(join(copy, 'bundle.json'), 'utf8'));
+    manifest.files[0].path = '../../etc/passwd';
+    await writeFile(join(copy, 'bundle.json'), JSON.stringify(manifest));
+    await expect(openBundle(copy)).rejects.toMatchObject({ message: expect.stringMatching(/files\.0\.path/) });
+  });
+});
+
+describe('goldenDifference', () => {
+  const golden = (value: number) => ({
+    graph: 'rank' as const,
+    name: 'x',
+    inputs: {},
+    outputs: { scores: { type: 'float32' as const, data: Float32Array.of(value), shape: [1] } },
+  });
+  it.each([
+    [0.5, 0.50009, ''],
+    [0.5, 0.5002, 'scores[0]'],
+    [1_000, 1_000.09, ''],
+    [0.5, Number.NaN, 'scores[0]'],
+  ])('compares %f with %f', (wanted, got, difference) => {
+    expect(goldenDifference(golden(wanted), golden(got).outputs, 1e-4)).toContain(difference);
+    expect(goldenDifference(golden(wanted), golden(got).outputs, 1e-4) === '').toBe(difference === '');
+  });
+});
+
+describe('installBundle', () => {
+  async function* pieces(change: (piece: FetchBundleResponse__Output) => FetchBundleResponse__Output[] = (p) => [p]) {
+    const { files } = (await openBundle(DEMO)).model.manifest;
+    for (const path of ['bundle.json', ...files.map((file) => file.path)]) {
+      const bytes = await readFile(join(DEMO, path));
+      for (let offset = 0; offset < bytes.length; offset += 100_000) {
+        const chunk = bytes.subarray(offset, offset + 100_000);
+        const sha256 = createHash('sha256').update(chunk).digest();
+        yield* change({ path, offset, chunk, sha256, last: offset + chunk.length >= bytes.length });
+      }
+    }
+  }
+  const install = async (change?: Parameters<typeof pieces>[0]) =>
+    installBundle((await openBundle(DEMO)).model.id, dir, () => pieces(change));
+
+  it('writes a whole bundle, once', async () => {
+    const { id } = (await openBundle(DEMO)).model;
+    const installed = await install();
+    expect((await openBundle(installed)).model.id).toBe(id);
+    await installBundle(id, dir, () => {
+      throw new Error('fetched again');
+    });
+  });
+
+  it.each([
+    ['a damaged chunk', (p) => [{ ...p, chunk: Buffer.from(p.chunk).fill(0, 0, 1) }], /checksum/],
+    ['a lost chunk', (p) => (p.path === 'pool.bin' && p.offset === 100_000 ? [] : [p]), /out of order/],
+    ['a lost file', (p) => (p.path === 'items.json' ? [] : [p]), /items\.json/],
+    [
+      'a file that is not listed',
+      (p) => [p.path === 'items.json' ? { ...p, path: '../evil' } : p],
+      /not in bundle\.json/,
+    ],
+    ['a stream cut short', (p) => (p.path.startsWith('golden') ? [] : [p]), /ended before/],
+  ] satisfies [string, Parameters<typeof pieces>[0], RegExp][])(
+    'leaves nothing behind of %s',
+    async (_, change, message) => {
+      await expect(install(change)).rejects.toMatchObject({ message: expect.stringMatching(message) });
+      expect(await readdir(dir)).toEqual([]);
+    },
+  );
+});

@@ -1,0 +1,104 @@
+import { fileURLToPath } from 'node:url';
+import { CkvError, type Tensors } from '@collectivekv/domain';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createEngine, type Engine, type EngineOptions } from './engine.js';
+
+const GATHER = { gather: { path: fileURLToPath(new URL('../../../bundles/demo/gather.onnx', import.meta.url)) } };
+const slots = (...values: number[]): Tensors => {
+  const tensor = () => ({ type: 'int64', data: BigInt64Array.from(values, BigInt), shape: [values.length] }) as const;
+  return { key_slots: tensor(), value_slots: tensor() };
+};
+
+let engine: Engine | undefined;
+afterEach(async () => {
+  await engine?.close();
+  engine = undefined;
+});
+
+async function start(options: Partial<EngineOptions> = {}): Promise<Engine> {
+  engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 4, ...options });
+  return engine;
+}
+
+describe('engine', () => {
+  it('runs a graph, empty inputs included', async () => {
+    const graphs = await (await start()).load(GATHER);
+    const { key_rows: rows } = await graphs.run('gather', slots(3, 3, 255));
+    expect(rows?.shape).toEqual([3, 256]);
+    expect(rows?.data.slice(0, 256)).toEqual(rows?.data.slice(256, 512));
+    expect((await graphs.run('gather', slots())).key_rows?.shape).toEqual([0, 256]);
+  });
+
+  it('shares a backlog between workers and answers each caller its own rows', async () => {
+    const graphs = await (await start({ workerCount: 2, queueLimit: 100 })).load(GATHER);
+    const wanted = Array.from({ length: 60 }, (_, i) => i);
+    const alone = await graphs.run('gather', slots(...wanted));
+    const rows = await Promise.all(wanted.map((slot) => graphs.run('gather', slots(slot))));
+    rows.forEach((answer, i) => {
+      expect(answer.key_rows?.data).toEqual(alone.key_rows?.data.slice(i * 256, (i + 1) * 256));
+    });
+  });
+
+  it('refuses a run beyond the bound, and says when to come back', async () => {
+    const graphs = await (await start({ queueLimit: 2 })).load(GATHER);
+    const runs = await Promise.allSettled(Array.from({ length: 10 }, () => graphs.run('gather', slots(1))));
+    const reasons = runs.flatMap((run) => (run.status === 'rejected' ? [run.reason as CkvError] : []));
+    expect(reasons.length).toBeGreaterThanOrEqual(7);
+    for (const error of reasons)
+      expect(error).toMatchObject({ reason: 'overloaded', retryAfterMs: expect.any(Number) });
+  });
+
+  it('drops a run whose deadline passed or whose caller left while it waited', async () => {
+    const graphs = await (await start()).load(GATHER);
+    const past = graphs.run('gather', slots(1), { deadlineMs: Date.now() - 1 });
+    await expect(past).rejects.toMatchObject({ reason: 'deadline' });
+    const controller = new AbortController();
+    const busy = graphs.run('gather', slots(1));
+    const left = graphs.run('gather', slots(1), { signal: controller.signal });
+    controller.abort();
+    await expect(left).rejects.toMatchObject({ reason: 'cancelled' });
+    await busy;
+  });
+
+  it('reports what onnxruntime refuses, and runs on', async () => {
+    const graphs = await (await start()).load(GATHER);
+    await expect(graphs.run('gather', {})).rejects.toMatchObject({
+      reason: 'bug',
+      message: expect.stringMatching(/gather/),
+    });
+    await expect(graphs.run('gather', slots(100_000))).rejects.toMatchObject({ reason: 'bug' });
+    expect((await graphs.run('gather', slots(1))).key_rows?.shape).toEqual([1, 256]);
+  });
+
+  it('refuses a file that is no graph, and a graph that was closed', async () => {
+    const started = await start();
+    await expect(started.load({ gather: { path: '/nowhere.onnx' } })).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+    });
+    const graphs = await started.load(GATHER);
+    await graphs.close();
+    await expect(graphs.run('gather', slots(1))).rejects.toMatchObject({ reason: 'draining' });
+  });
+
+  it('refuses a provider that is missing, and says what to install', async () => {
+    const failure = await start({ provider: 'cuda' })
+      .then((started) => started.load(GATHER))
+      .catch((error: unknown) => error);
+    // On a machine with CUDA there is nothing to refuse.
+    if (!(failure instanceof CkvError)) return;
+    expect(failure).toMatchObject({ reason: 'provider_missing', message: expect.stringMatching(/install/) });
+  });
+
+  it('keeps its memory over many loads and closes', async () => {
+    const started = await start();
+    const loadAndClose = async () => {
+      const graphs = await started.load(GATHER);
+      await graphs.run('gather', slots(1));
+      await graphs.close();
+    };
+    for (let i = 0; i < 20; i++) await loadAndClose();
+    const before = process.memoryUsage.rss();
+    for (let i = 0; i < 60; i++) await loadAndClose();
+    expect((process.memoryUsage.rss() - before) / 1e6).toBeLessThan(40); // the pool alone is 0.5 MB a load
+  });
+});

@@ -1,0 +1,47 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { isLoopback, requireSafeBind } from './bind.js';
+import { commonConfig, parseConfig } from './config.js';
+
+const schema = z.object({ ...commonConfig({ port: 1234 }), CKV_COUNT: z.coerce.number().int().min(1).default(3) });
+
+describe('parseConfig', () => {
+  it('fills defaults, treats empty as unset, and freezes', () => {
+    const config = parseConfig(schema, { CKV_COUNT: '' });
+    expect(config).toMatchObject({
+      CKV_BIND: '127.0.0.1:1234',
+      CKV_TOKEN: '',
+      CKV_COUNT: 3,
+      CKV_ALLOW_INSECURE: false,
+    });
+    expect(Object.isFrozen(config)).toBe(true);
+  });
+
+  it('reports every problem at once, each with its variable', () => {
+    const env = { CKV_BIND: 'nowhere', CKV_COUNT: '0', CKV_TOKEN: 'short', CKV_LOG_LEVEL: 'loud' };
+    expect(() => parseConfig(schema, env)).toThrow(
+      /4 problem\(s\)[\s\S]*CKV_BIND[\s\S]*CKV_TOKEN[\s\S]*CKV_LOG_LEVEL[\s\S]*CKV_COUNT/,
+    );
+  });
+
+  it('reads a secret from a file, and says so where it cannot', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'ckv-config-')), 'token');
+    writeFileSync(file, 'a-token-of-24-characters\n');
+    expect(parseConfig(schema, { CKV_TOKEN_FILE: file }).CKV_TOKEN).toBe('a-token-of-24-characters');
+    expect(() => parseConfig(schema, { CKV_TOKEN_FILE: '/nowhere' })).toThrow(
+      /CKV_TOKEN_FILE: \/nowhere cannot be read/,
+    );
+  });
+});
+
+describe('requireSafeBind', () => {
+  it('lets loopback through, and beyond it only what is guarded', () => {
+    expect(['127.0.0.1:1', 'localhost:1', '[::1]:1', '127.8.8.8:1'].every(isLoopback)).toBe(true);
+    expect(() => requireSafeBind('CKV_BIND', '0.0.0.0:1', false)).toThrow(/beyond loopback/);
+    expect(() => requireSafeBind('CKV_BIND', '127.0.0.1.evil.example:1', false)).toThrow(/beyond loopback/);
+    requireSafeBind('CKV_BIND', '0.0.0.0:1', true);
+  });
+});

@@ -1,0 +1,152 @@
+import { CkvError, invalidRequest } from '@collectivekv/domain';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CallContext } from './call-context.js';
+import { createGrpcServer, type GrpcServer } from './grpc-server.js';
+import { createLogger } from './log.js';
+import { createMetrics } from './metrics.js';
+
+const TOKEN = 'a-token-of-24-characters';
+const open = { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' };
+const metrics = createMetrics('test');
+let server: GrpcServer;
+let address: string;
+let perform: (call: CallContext) => Promise<{ deletedCount: number }>;
+let clients: GrpcClient<'UserCacheService'>[];
+const unused = () => Promise.reject(new CkvError('bug', 'unused'));
+
+async function start(token = ''): Promise<void> {
+  server = createGrpcServer({
+    config: {
+      CKV_BIND: '127.0.0.1:0',
+      CKV_TOKEN: token,
+      CKV_TLS_CERT_FILE: '',
+      CKV_TLS_KEY_FILE: '',
+      CKV_ALLOW_INSECURE: false,
+    },
+    log: createLogger('test', 'silent'),
+    metrics,
+  });
+  server.add('UserCacheService', {
+    GetRecords: unused,
+    AppendPositions: unused,
+    ReplaceRecord: unused,
+    DeletePosition: unused,
+    Stats: unused,
+    DeleteRecord: (_, call) => perform(call),
+  });
+  ({ address } = await server.start());
+}
+
+function client(access = open): GrpcClient<'UserCacheService'> {
+  const made = createGrpcClient('UserCacheService', address, access);
+  clients.push(made);
+  return made;
+}
+
+beforeEach(() => {
+  clients = [];
+  perform = async () => ({ deletedCount: 1 });
+});
+afterEach(async () => {
+  for (const made of clients) made.close();
+  await server.drain(0);
+});
+
+describe('gRPC server', () => {
+  it('carries a failure with its reason, field and delay', async () => {
+    await start();
+    perform = async () => {
+      throw invalidRequest('user_id', 'is wrong', 'right it');
+    };
+    const error = { reason: 'invalid_request', field: 'user_id', message: 'user_id: is wrong; right it' };
+    await expect(client().call('DeleteRecord', { userId: 'u' })).rejects.toMatchObject(error);
+    perform = async () => {
+      throw new CkvError('overloaded', 'full', { retryAfterMs: 70 });
+    };
+    await expect(client().call('DeleteRecord', {})).rejects.toMatchObject({ reason: 'overloaded', retryAfterMs: 70 });
+  });
+
+  it('keeps the cause of a defect to itself', async () => {
+    await start();
+    perform = async () => {
+      throw new Error('password hunter2');
+    };
+    const failure = await client()
+      .call('DeleteRecord', {})
+      .catch((error: CkvError) => error);
+    expect(failure).toMatchObject({ reason: 'bug' });
+    expect(String((failure as CkvError).message)).not.toContain('hunter2');
+  });
+
+  it('ends a call at its deadline and tells the handler', async () => {
+    await start();
+    const aborted = new Promise((resolve) => {
+      perform = ({ signal }) => {
+        signal.addEventListener('abort', () => resolve(signal.reason));
+        return new Promise(() => undefined);
+      };
+    });
+    await expect(client().call('DeleteRecord', {}, { deadlineMs: Date.now() + 60 })).rejects.toMatchObject({
+      reason: 'deadline',
+    });
+    await expect(aborted).resolves.toMatchObject({ reason: expect.stringMatching(/deadline|cancelled/) });
+  });
+
+  it('lets nobody in without the token, and whoever has it', async () => {
+    await start(TOKEN);
+    await expect(client().call('DeleteRecord', {})).rejects.toMatchObject({ reason: 'unauthenticated' });
+    await expect(client({ ...open, CKV_TOKEN: `${TOKEN}x` }).call('DeleteRecord', {})).rejects.toMatchObject({
+      reason: 'unauthenticated',
+    });
+    await expect(client({ ...open, CKV_TOKEN: TOKEN }).call('DeleteRecord', {})).resolves.toEqual({ deletedCount: 1 });
+  });
+
+  it('finishes calls in flight while it drains, and refuses new ones', async () => {
+    await start();
+    let finish: () => void = () => undefined;
+    perform = () =>
+      new Promise((resolve) => {
+        finish = () => resolve({ deletedCount: 7 });
+      });
+    const caller = client();
+    const inFlight = caller.call('DeleteRecord', {});
+    await expect.poll(() => finish.toString()).toContain('deletedCount');
+    const drained = server.drain(5_000);
+    await expect(caller.call('DeleteRecord', {}, { deadlineMs: Date.now() + 500 })).rejects.toMatchObject({
+      reason: expect.stringMatching(/draining|dependency_unavailable|deadline/),
+    });
+    finish();
+    await expect(inFlight).resolves.toEqual({ deletedCount: 7 });
+    await drained;
+  });
+
+  it('ends calls that outlast the grace', async () => {
+    await start();
+    const called = new Promise<void>((resolve) => {
+      perform = () => {
+        resolve();
+        return new Promise(() => undefined);
+      };
+    });
+    const stuck = client()
+      .call('DeleteRecord', {})
+      .catch((error: CkvError) => error.reason);
+    await called;
+    await server.drain(100);
+    expect(await stuck).toMatch(/dependency_unavailable|cancelled|draining/);
+  });
+
+  it('refuses an address beyond loopback without a token or TLS', () => {
+    const config = {
+      CKV_BIND: '0.0.0.0:0',
+      CKV_TOKEN: '',
+      CKV_TLS_CERT_FILE: '',
+      CKV_TLS_KEY_FILE: '',
+      CKV_ALLOW_INSECURE: false,
+    };
+    const log = createLogger('test', 'silent');
+    expect(() => createGrpcServer({ config, log, metrics })).toThrow(/CKV_BIND: 0\.0\.0\.0:0 is beyond loopback/);
+    createGrpcServer({ config: { ...config, CKV_TOKEN: TOKEN }, log, metrics });
+  });
+});

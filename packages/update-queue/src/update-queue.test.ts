@@ -1,0 +1,167 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Interaction, partitionOf } from '@collectivekv/domain';
+import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { inspectQueue } from './inspection.js';
+import { parseInteractionJob } from './interaction-jobs.js';
+import { openPartitionQueue, waitingCounts } from './partition-queue.js';
+import { createInteractionProducer } from './producer.js';
+
+let dir: string;
+let redis: PrivateRedis;
+let client: RedisClient;
+const partitionCount = 4;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ckv-queue-'));
+  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  client = connectRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail', onError: () => undefined });
+  await vi.waitUntil(() => isConnected(client));
+});
+afterAll(async () => {
+  closeRedis(client);
+  await redis.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  await client.flushall();
+});
+
+const interaction = (n: number, userId = 'u'): Interaction => ({
+  eventId: `e${n}`,
+  userId,
+  itemId: `i${n}`,
+  timestampMs: n,
+  action: '',
+  features: {},
+});
+const partition = partitionOf('u', partitionCount);
+const produce = (maxWaitingJobs = 100) =>
+  createInteractionProducer({ client, keyPrefix: 'ckv', partitionCount, maxWaitingJobs });
+const consume = (token = 'token') => openPartitionQueue({ client, keyPrefix: 'ckv', partition, token });
+const eventsOf = (payload: unknown) =>
+  (payload as { interactions: Interaction[] }).interactions.map(({ eventId }) => eventId);
+
+describe('the interaction queue', () => {
+  it("gives a partition's jobs in the order they were queued", async () => {
+    const producer = produce();
+    for (let n = 0; n < 10; n++) await producer.record([interaction(n)]);
+    const queue = consume();
+    const jobs = await queue.take(20);
+    expect(jobs.flatMap(({ payload }) => eventsOf(payload))).toEqual(Array.from({ length: 10 }, (_, n) => `e${n}`));
+    await Promise.all(jobs.map((job) => queue.complete(job)));
+    expect(await client.keys('*:record-*')).toEqual([]);
+    await Promise.all([queue.close(), producer.close()]);
+  });
+
+  it("splits by partition and by size, and keeps a user's order", async () => {
+    const producer = produce();
+    const many = Array.from({ length: 1_200 }, (_, n) => interaction(n, n % 2 ? 'u' : `other ${n}`));
+    await producer.record(many);
+    const queue = consume();
+    const jobs = await queue.take(20);
+    const own = jobs.flatMap(({ payload }) => (payload as { interactions: Interaction[] }).interactions);
+    expect(own.every(({ userId }) => partitionOf(userId, partitionCount) === partition)).toBe(true);
+    const ofUser = own.filter(({ userId }) => userId === 'u').map(({ timestampMs }) => timestampMs);
+    expect(ofUser).toEqual(Array.from({ length: 600 }, (_, i) => 2 * i + 1));
+    await Promise.all([queue.close(), producer.close()]);
+  });
+
+  it('queues the same batch once while it waits', async () => {
+    const producer = produce();
+    await producer.record([interaction(1)]);
+    await producer.record([interaction(1)]);
+    expect(await waitingCounts(client, 'ckv', [partition])).toEqual([1]);
+    await producer.close();
+  });
+
+  it('refuses what goes beyond the bound, and says when to come back', async () => {
+    const producer = produce(3);
+    for (let n = 0; n < 3; n++) await producer.record([interaction(n)]);
+    await expect(producer.record([interaction(9)])).rejects.toMatchObject({
+      reason: 'overloaded',
+      retryAfterMs: expect.any(Number),
+    });
+    await producer.close();
+  });
+
+  it('gives what a dead consumer had taken to the next one, in order, with its progress', async () => {
+    const producer = produce();
+    for (let n = 0; n < 5; n++) await producer.record([interaction(n)]);
+    const dead = consume('dead');
+    const [first, second, third] = await dead.take(3);
+    if (!first || !second || !third) throw new Error('nothing taken');
+    await dead.complete(first);
+    await dead.remember(second, 7);
+    const next = consume('next');
+    await next.recover();
+    const jobs = await next.take(10);
+    expect(jobs.flatMap(({ payload }) => eventsOf(payload))).toEqual(['e1', 'e2', 'e3', 'e4']);
+    expect(jobs.map(({ progress }) => progress)).toEqual([7, 0, 0, 0]);
+    await expect(dead.complete(third)).rejects.toThrow(); // it is the next one's now
+    await Promise.all([dead.close(), next.close(), producer.close()]);
+  });
+
+  it('sets a job aside where it is seen, retried and dropped', async () => {
+    const producer = produce();
+    for (let n = 0; n < 3; n++) await producer.record([interaction(n)]);
+    const queue = consume();
+    for (const job of await queue.take(10)) await queue.fail(job, `invalid_request: wrong ${job.id}`);
+    const inspection = inspectQueue({ client, keyPrefix: 'ckv', partitionCount });
+    expect((await inspection.counts())[partition]).toMatchObject({ failed: 3, waiting: 0, active: 0 });
+    const failed = await inspection.failed(10);
+    expect(failed[0]).toMatchObject({
+      partition,
+      name: 'record',
+      problem: expect.stringMatching(/^invalid_request: wrong/),
+    });
+    expect(await inspection.drop([failed[0]?.id ?? ''])).toBe(1);
+    expect(await inspection.retry()).toBe(2);
+    expect((await queue.take(10)).length).toBe(2);
+    expect(await inspection.retry(['no such job'])).toBe(0);
+    await Promise.all([queue.close(), producer.close(), inspection.close()]);
+  });
+
+  it('says dependency_unavailable at once while Redis is away', async () => {
+    const away = connectRedis('redis://127.0.0.1:1', {
+      field: 'url',
+      name: 'test',
+      whenAway: 'fail',
+      onError: () => undefined,
+    });
+    const producer = createInteractionProducer({ client: away, keyPrefix: 'ckv', partitionCount, maxWaitingJobs: 9 });
+    await expect(producer.record([interaction(1)])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    closeRedis(away);
+  });
+});
+
+describe('parseInteractionJob', () => {
+  const good = { eventId: 'e', userId: 'u', itemId: 'i', timestampMs: 1 };
+  it('reads both kinds of job', () => {
+    expect(parseInteractionJob('record', { version: 1, interactions: [good] })).toMatchObject({ kind: 'record' });
+    expect(parseInteractionJob('forget', { version: 1, interaction: { eventId: 'e', userId: 'u' } })).toMatchObject({
+      kind: 'forget',
+      interaction: { itemId: '' },
+    });
+  });
+
+  it.each([
+    ['record', null, 'data'],
+    ['record', { interactions: [good] }, 'data.version'],
+    ['record', { version: 2, interactions: [good] }, 'data.version'],
+    ['record', { version: 1 }, 'data.interactions'],
+    ['record', { version: 1, interactions: [] }, 'data.interactions'],
+    ['record', { version: 1, interactions: Array(501).fill(good) }, 'data.interactions'],
+    ['record', { version: 1, interactions: [good, { ...good, itemId: 3 }] }, 'data.interactions[1].itemId'],
+    ['record', { version: 1, interactions: [{ ...good, features: { x: 'much' } }] }, 'data.interactions[0].features.x'],
+    ['forget', { version: 1, interaction: { eventId: 'e' } }, 'data.interaction.userId'],
+    ['dance', { version: 1 }, 'name'],
+  ])('refuses a %s job %j and names %s', (name, payload, field) => {
+    expect(() => parseInteractionJob(name, payload)).toThrow(
+      expect.objectContaining({ reason: 'invalid_request', field }),
+    );
+  });
+});
