@@ -1,0 +1,111 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type LoadedBundle, loadBundle } from '@collectivekv/bundles';
+import { type CollectiveKvClient, createCollectiveKvClient, type InteractionInput } from '@collectivekv/client';
+import { type Stack, type StackOptions, startStack } from '@collectivekv/dev-stack';
+import { decodeRecord, encodeFeeds, packRows, type UserRecord } from '@collectivekv/domain';
+import { createEngine } from '@collectivekv/engine';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
+import { vi } from 'vitest';
+
+/** The demo bundle's folder. */
+export const DEMO_BUNDLE = fileURLToPath(new URL('../../bundles/demo', import.meta.url));
+/** No token, no TLS. */
+export const OPEN = { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' };
+
+/** A stack with clients, for one test file. */
+export interface E2eStack {
+  readonly stack: Stack;
+  readonly client: CollectiveKvClient;
+  readonly userCache: GrpcClient<'UserCacheService'>;
+  readonly pool: GrpcClient<'PoolService'>;
+  /** The demo bundle, on this process's own engine: what rows should be. */
+  readonly bundle: LoadedBundle;
+  /** A user's record; undefined where there is none. */
+  recordOf(userId: string): Promise<UserRecord | undefined>;
+  /** Waits until a user's record has had so many interactions. */
+  untilApplied(userId: string, lifetimeCount: number, timeoutMs?: number): Promise<UserRecord>;
+  /** The rows that interactions encode to. */
+  rowsOf(interactions: readonly InteractionInput[]): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** Starts a stack in a folder of its own. */
+export async function startE2e(options: Partial<StackOptions> = {}): Promise<E2eStack> {
+  const dir = await mkdtemp(join(tmpdir(), 'ckv-e2e-'));
+  const stack = await startStack({ dir, bundlesDir: DEMO_BUNDLE, expectDeaths: true, ...options });
+  const client = createCollectiveKvClient({
+    rankingTarget: stack.targets.ranking,
+    interactionTarget: stack.targets.updater,
+    rankTimeoutMs: 10_000,
+    recordTimeoutMs: 30_000,
+    maxAttempts: 100,
+  });
+  const userCache = createGrpcClient('UserCacheService', stack.targets['user-cache'], OPEN);
+  const pool = createGrpcClient('PoolService', stack.targets.pool, OPEN);
+  const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 64 });
+  const bundle = await loadBundle(DEMO_BUNDLE, engine, { graphs: ['encode', 'rank', 'rankKv'], verifyGolden: false });
+  const { model } = bundle;
+
+  async function recordOf(userId: string): Promise<UserRecord | undefined> {
+    const { records } = await userCache.call('GetRecords', { bundleId: model.id, userIds: [userId] });
+    const [bytes] = records;
+    return bytes?.length
+      ? decodeRecord(bytes, { bundleId: model.id, strideBytes: model.layout.strideBytes })
+      : undefined;
+  }
+
+  return {
+    stack,
+    client,
+    userCache,
+    pool,
+    bundle,
+    recordOf,
+    async untilApplied(userId, lifetimeCount, timeoutMs = 30_000) {
+      let record: UserRecord | undefined;
+      await vi.waitUntil(
+        async () => {
+          record = await recordOf(userId).catch(() => undefined); // a part may be down right now
+          return (record?.lifetimeCount ?? 0) >= lifetimeCount;
+        },
+        { timeout: timeoutMs, interval: 20 },
+      );
+      if (!record) throw new Error('no record');
+      return record;
+    },
+    async rowsOf(interactions) {
+      const complete = interactions.map((one) => ({
+        eventId: '',
+        timestampMs: 1,
+        action: '',
+        features: {},
+        ...one,
+      }));
+      return packRows(model, await bundle.graphs.run('encode', encodeFeeds(model, complete).feeds), complete);
+    },
+    async close() {
+      client.close();
+      userCache.close();
+      pool.close();
+      await engine.close();
+      await stack.stop();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** `count` interactions of a user with items of the demo's catalogue, each event named for its place. */
+export function interactionsOf(userId: string, count: number, from = 0): InteractionInput[] {
+  const actions = ['skip', 'click', 'like'];
+  return Array.from({ length: count }, (_, i) => ({
+    eventId: `${userId}-${from + i}`,
+    userId,
+    itemId: `i${String(((from + i) * 37) % 2_000).padStart(4, '0')}`,
+    timestampMs: 1_700_000_000_000 + (from + i) * 1_000,
+    action: actions[(from + i) % 3] ?? '',
+    features: { watch_ratio: ((from + i) % 11) / 10 },
+  }));
+}

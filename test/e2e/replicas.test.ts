@@ -1,0 +1,263 @@
+// Two replicas of every service side by side, and a ranking service in remote mode beside them.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { openBundle, readServedGolden } from '@collectivekv/bundles';
+import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
+import { type ServiceProcess, startServiceProcess } from '@collectivekv/dev-stack';
+import { createGrpcClient } from '@collectivekv/grpc-client';
+import { closeRedis, connectRedis, isConnected } from '@collectivekv/redis-connection';
+import { inspectQueue, openQueues, recordJobData } from '@collectivekv/update-queue';
+import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
+import { service as healthService } from 'grpc-health-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DEMO_BUNDLE, type E2eStack, interactionsOf, OPEN, startE2e } from './e2e-stack.js';
+
+let e2e: E2eStack;
+let remote: ServiceProcess;
+let remoteClient: CollectiveKvClient;
+
+beforeAll(async () => {
+  e2e = await startE2e({ replicas: { pool: 2, 'user-cache': 2, ranking: 2, updater: 2 } });
+  const dir = mkdtempSync(join(tmpdir(), 'ckv-remote-'));
+  remote = await startServiceProcess({
+    name: 'ranking',
+    logFile: join(dir, 'ranking.log'),
+    env: {
+      CKV_BIND: '127.0.0.1:0',
+      CKV_POOL_MODE: 'remote',
+      CKV_CACHE_DIR: join(dir, 'cache'),
+      CKV_POOL_TARGET: e2e.stack.targets.pool,
+      CKV_USER_CACHE_TARGET: e2e.stack.targets['user-cache'],
+    },
+  });
+  await remote.untilReady();
+  remoteClient = createCollectiveKvClient({ rankingTarget: remote.address, rankTimeoutMs: 10_000 });
+});
+afterAll(async () => {
+  remoteClient?.close();
+  await remote?.stop();
+  await e2e?.close();
+});
+
+describe('two replicas of each service', () => {
+  it('serve the scores of PyTorch on the golden requests, with the pool as a replica and over the network', async () => {
+    const cases = await readServedGolden(await openBundle(DEMO_BUNDLE));
+    expect(cases.length).toBeGreaterThan(3);
+    for (const [i, { interactions, candidateIds, candidateFeatures, contextFeatures, scores }] of cases.entries()) {
+      const userId = `golden-${i}`;
+      await e2e.client.recordInteractions(
+        interactions.map((one, j) => ({ ...one, userId, eventId: `golden-${i}-${j}` })),
+      );
+      if (interactions.length > 0) await e2e.untilApplied(userId, interactions.length);
+      for (const client of [e2e.client, remoteClient]) {
+        const served = await client.rank({ userId, candidateIds, candidateFeatures, contextFeatures });
+        expect(served.info).toMatchObject({ rung: 'full', positionCount: interactions.length });
+        const worst = Math.max(...served.scores.map((score, j) => Math.abs(score - (scores[j] ?? Number.NaN))));
+        expect(worst).toBeLessThan(1e-4);
+      }
+    }
+  });
+
+  it('keep every record exactly as its interactions were sent', async () => {
+    const users = Array.from({ length: 40 }, (_, i) => `exact-${i}`);
+    // Rounds, so that each user's interactions come in many jobs, some of them larger than a ring.
+    const sizes = [1, 3, 30, 2, 60, 1];
+    let from = 0;
+    for (const size of sizes) {
+      await e2e.client.recordInteractions(users.flatMap((userId) => interactionsOf(userId, size, from)));
+      from += size;
+    }
+    for (const userId of users) {
+      const record = await e2e.untilApplied(userId, from);
+      expect(record.lifetimeCount).toBe(from);
+      expect(Buffer.from(record.rows).equals(Buffer.from(await e2e.rowsOf(interactionsOf(userId, from))))).toBe(true);
+    }
+  });
+
+  it('share the work: both rankings answer, both updaters hold partitions', async () => {
+    for (let i = 0; i < 20; i++) await e2e.client.rank({ userId: 'x', candidateIds: ['i0001'] });
+    for (const service of e2e.stack.services.ranking) {
+      expect(
+        await metricOf(service, /^ckv_rpc_duration_seconds_count.*RankingService\/Rank".* (\d+)/m),
+      ).toBeGreaterThan(5);
+    }
+    for (const service of e2e.stack.services.updater) {
+      await expect.poll(() => metricOf(service, /^ckv_held_partitions\S* (\d+)/m), { timeout: 10_000 }).toBe(8);
+    }
+  });
+
+  it('count a retried event once', async () => {
+    const [one] = interactionsOf('twice', 1);
+    if (!one) throw new Error('no interaction');
+    await e2e.client.recordInteractions([one]);
+    await e2e.untilApplied('twice', 1);
+    await e2e.client.recordInteractions([one, { ...one, eventId: 'other' }]);
+    const record = await e2e.untilApplied('twice', 2);
+    expect(record).toMatchObject({ positionCount: 2, lifetimeCount: 2 });
+  });
+
+  it('merge recent interactions that are not in the record yet, and only those', async () => {
+    const history = interactionsOf('recent', 20);
+    await e2e.client.recordInteractions(history.slice(0, 18));
+    await e2e.untilApplied('recent', 18);
+    const candidateIds = ['i0001', 'i0500', 'i1000'];
+    const merged = await e2e.client.rank({ userId: 'recent', candidateIds, recentInteractions: history.slice(15) });
+    expect(merged.info).toMatchObject({ positionCount: 20, mergedCount: 2 });
+    await e2e.client.recordInteractions(history.slice(18));
+    await e2e.untilApplied('recent', 20);
+    const stored = await e2e.client.rank({ userId: 'recent', candidateIds, recentInteractions: history.slice(15) });
+    expect(stored.info).toMatchObject({ positionCount: 20, mergedCount: 0 });
+    stored.scores.forEach((score, i) => {
+      expect(score).toBeCloseTo(merged.scores[i] ?? 0, 5);
+    });
+  });
+
+  it('answer from a copy of the record only as old as the caller allows', async () => {
+    const client = createCollectiveKvClient({ rankingTarget: remote.address });
+    await e2e.client.recordInteractions(interactionsOf('stale', 3));
+    await e2e.untilApplied('stale', 3);
+    await client.rank({ userId: 'stale', candidateIds: ['i0001'] });
+    await e2e.client.recordInteractions(interactionsOf('stale', 2, 3));
+    await e2e.untilApplied('stale', 5);
+    const copy = await client.rank({ userId: 'stale', candidateIds: ['i0001'], maxStalenessMs: 3_600_000 });
+    expect(copy.info.positionCount).toBe(3);
+    expect(copy.info.recordAgeMs).toBeGreaterThan(0);
+    const anew = await client.rank({ userId: 'stale', candidateIds: ['i0001'] });
+    expect(anew.info).toMatchObject({ positionCount: 5, recordAgeMs: 0 });
+    client.close();
+  });
+
+  it('rank for many users, each answer for its own', async () => {
+    await e2e.client.recordInteractions(interactionsOf('many', 5));
+    await e2e.untilApplied('many', 5);
+    const candidateIds = ['i0003', 'i0001'];
+    const [first, bad, cold] = await e2e.client.rankMany([
+      { userId: 'many', candidateIds },
+      { userId: '', candidateIds },
+      { userId: 'nobody', candidateIds, topK: 1 },
+    ]);
+    expect(first).toMatchObject({ info: { positionCount: 5, coldUser: false } });
+    expect(bad).toMatchObject({ reason: 'invalid_request', message: expect.stringContaining('requests[1].user_id') });
+    expect(cold).toMatchObject({ info: { coldUser: true, rung: 'full' }, ranked: [{ itemId: expect.any(String) }] });
+  });
+
+  it('forget one interaction, recent or old, once', async () => {
+    const history = interactionsOf('forgetful', 40);
+    await e2e.client.recordInteractions(history);
+    await e2e.untilApplied('forgetful', 40);
+    const [old, recent] = [history[3], history[38]];
+    if (!old?.eventId || !recent?.eventId) throw new Error('no interaction');
+    for (let i = 0; i < 2; i++) {
+      await e2e.client.forgetInteraction({ eventId: recent.eventId, userId: 'forgetful' });
+      await e2e.client.forgetInteraction({ ...old, eventId: old.eventId });
+    }
+    const marker = interactionsOf('forgetful', 1, 40);
+    await e2e.client.recordInteractions(marker); // behind the removals in the same partition
+    const record = await e2e.untilApplied('forgetful', 41);
+    const kept = history.filter((one) => one !== old && one !== recent);
+    expect(Buffer.from(record.rows).equals(Buffer.from(await e2e.rowsOf([...kept, ...marker])))).toBe(true);
+  });
+
+  it('set a poison job aside, where it is seen and retried, and go on behind it', async () => {
+    const redis = connectRedis(e2e.stack.redisUrl, {
+      field: 'url',
+      name: 'test',
+      whenAway: 'wait',
+      onError: () => undefined,
+    });
+    await expect.poll(() => isConnected(redis)).toBe(true);
+    const [queue] = openQueues(redis, 'ckv', 1);
+    await queue?.add('record', { version: 1, interactions: [{ eventId: 'p', userId: 'poison' }] });
+    const inspection = inspectQueue({ client: redis, keyPrefix: 'ckv', partitionCount: 16 });
+    await expect.poll(async () => (await inspection.failed(5)).length, { timeout: 10_000 }).toBe(1);
+    expect((await inspection.failed(5))[0]?.problem).toMatch(/timestampMs/);
+    expect(await inspection.retry()).toBe(1);
+    await expect.poll(async () => (await inspection.failed(5)).length, { timeout: 10_000 }).toBe(1);
+    expect(await inspection.drop()).toBe(1);
+    await inspection.close();
+    await queue?.close();
+    closeRedis(redis);
+  });
+
+  it('take a job from the wrong partition to its user all the same', async () => {
+    const redis = connectRedis(e2e.stack.redisUrl, {
+      field: 'url',
+      name: 'test',
+      whenAway: 'wait',
+      onError: () => undefined,
+    });
+    await expect.poll(() => isConnected(redis)).toBe(true);
+    const queues = openQueues(redis, 'ckv', 16);
+    const jobs = queues.map((queue, i) =>
+      queue.add(
+        'record',
+        recordJobData(interactionsOf('astray', 1, i).map((one) => ({ action: '', features: {}, ...one }) as never)),
+      ),
+    );
+    await Promise.all(jobs);
+    expect((await e2e.untilApplied('astray', 16)).positionCount).toBe(16);
+    await Promise.all(queues.map((queue) => queue.close()));
+    closeRedis(redis);
+  });
+});
+
+const python = pythonWith('grpc, grpc_tools, bullmq');
+
+describe.skipIf(!python)('Python', () => {
+  it('pushes an interaction job with its own BullMQ package, and ranks as the TypeScript client does', async () => {
+    const script = fileURLToPath(new URL('./python_client.py', import.meta.url));
+    const protos = fileURLToPath(new URL('../../proto', import.meta.url));
+    const run = spawnSync(
+      python ?? '',
+      [script, protos, e2e.stack.redisUrl, e2e.stack.targets.ranking.split(',')[0] ?? ''],
+      {
+        encoding: 'utf8',
+      },
+    );
+    expect(run.stderr).toBe('');
+    const answer = JSON.parse(run.stdout) as { scores: number[]; positions: number };
+    expect(answer.positions).toBe(20);
+    const own = await e2e.client.rank({ userId: 'py', candidateIds: ['i0001', 'i0002', 'i0003'] });
+    expect(own.info.positionCount).toBe(20);
+    answer.scores.forEach((score, i) => {
+      expect(score).toBeCloseTo(own.scores[i] ?? 0, 6);
+    });
+  });
+});
+
+async function metricOf({ metricsAddress }: ServiceProcess, pattern: RegExp): Promise<number> {
+  const text = await (await fetch(`http://${metricsAddress}/metrics`)).text();
+  return Number(pattern.exec(text)?.[1] ?? 0);
+}
+
+/** A Python that has the modules: CKV_PYTHON, the repository's .venv, or python3. */
+function pythonWith(modules: string): string | undefined {
+  const venv = fileURLToPath(new URL('../../.venv/bin/python', import.meta.url));
+  const candidates = [process.env.CKV_PYTHON ?? '', existsSync(venv) ? venv : '', 'python3'].filter(
+    (path) => path !== '',
+  );
+  return candidates.find((path) => spawnSync(path, ['-c', `import ${modules}`]).status === 0);
+}
+
+// A client of the gRPC contract that is not ours: it sees what a stranger sees.
+describe('a stranger', () => {
+  it('finds health and reflection on every service', async () => {
+    for (const target of Object.values(e2e.stack.targets)) {
+      const Health = makeGenericClientConstructor(healthService, 'Health');
+      const health = new Health(target.split(',')[0] ?? '', credentials.createInsecure());
+      const status = await new Promise((resolve, reject) => {
+        (
+          health.check as (request: object, done: (error: Error | null, answer: { status: string }) => void) => void
+        ).call(health, { service: '' }, (error, answer) => (error ? reject(error) : resolve(answer.status)));
+      });
+      expect(status).toMatch(/^(SERVING|1)$/);
+      health.close();
+    }
+    const pool = createGrpcClient('PoolService', e2e.stack.targets.pool, OPEN);
+    expect((await pool.call('Describe', { bundleId: '' })).bundleId).toBe(e2e.bundle.model.id);
+    pool.close();
+  });
+});
