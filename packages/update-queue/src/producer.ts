@@ -1,5 +1,6 @@
-import { CkvError, type Interaction, partitionOf } from '@collectivekv/domain';
+import { CkvError, type Interaction, partitionOf, RECENT_EVENT_RING } from '@collectivekv/domain';
 import { isConnected, type RedisClient, redisError } from '@collectivekv/redis-connection';
+import type { JobsOptions } from 'bullmq';
 import { forgetJobData, jobIdOf, MAX_JOB_INTERACTIONS, recordJobData } from './interaction-jobs.js';
 import { openQueues } from './partition-queue.js';
 
@@ -25,6 +26,14 @@ export interface InteractionProducer {
   close(): Promise<void>;
 }
 
+interface QueuedJob {
+  readonly name: string;
+  readonly jobData: object;
+  readonly opts: JobsOptions;
+}
+
+/** How long a batch that a record's ring cannot recognise is remembered, so that a caller's retry of it is left out. */
+const REMEMBER_BATCH_MS = 3_600_000;
 /** How long a count of waiting jobs is trusted. */
 const COUNT_TRUST_MS = 100;
 const RETRY_AFTER_MS = 1_000;
@@ -35,7 +44,7 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
   const queues = openQueues(client, keyPrefix, partitionCount);
   const counted = queues.map(() => ({ atMs: 0, count: 0 }));
 
-  async function add(partition: number, jobs: { name: string; jobData: object; jobId: string }[]): Promise<void> {
+  async function add(partition: number, jobs: readonly QueuedJob[]): Promise<void> {
     const queue = queues[partition];
     const known = counted[partition];
     if (!queue || !known) throw new CkvError('bug', `no partition ${partition}`);
@@ -48,7 +57,7 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
       throw new CkvError('overloaded', text, { retryAfterMs: RETRY_AFTER_MS });
     }
     known.count += jobs.length;
-    await queue.addBulk(jobs.map(({ name, jobData, jobId }) => ({ name, data: jobData, opts: { jobId } })));
+    await queue.addBulk(jobs.map(({ name, jobData, opts }) => ({ name, data: jobData, opts })));
   }
 
   async function reachingRedis(work: () => Promise<unknown>): Promise<void> {
@@ -64,10 +73,10 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
     record: (interactions) =>
       reachingRedis(async () => {
         const adds = [...groupByPartition(interactions, partitionCount)].map(([partition, group]) => {
-          const jobs = [];
+          const jobs: QueuedJob[] = [];
           for (let from = 0; from < group.length; from += MAX_JOB_INTERACTIONS) {
             const part = group.slice(from, from + MAX_JOB_INTERACTIONS);
-            jobs.push({ name: 'record', jobData: recordJobData(part), jobId: jobIdOf('record', part) });
+            jobs.push({ name: 'record', jobData: recordJobData(part), opts: recordOptions(part) });
           }
           return add(partition, jobs);
         });
@@ -75,14 +84,26 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
       }),
     forget: (interaction) =>
       reachingRedis(() => {
-        const jobId = jobIdOf('forget', [interaction]);
-        const job = { name: 'forget', jobData: forgetJobData(interaction), jobId };
+        const opts = { jobId: jobIdOf('forget', [interaction]) };
+        const job = { name: 'forget', jobData: forgetJobData(interaction), opts };
         return add(partitionOf(interaction.userId, partitionCount), [job]);
       }),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()));
     },
   };
+}
+
+/**
+ * A retry of a small batch is recognised event by event, by the ring of recent events in its user's record. One with
+ * more of a user than the ring holds is recognised as a whole, for a while after it is done.
+ */
+function recordOptions(interactions: readonly Interaction[]): JobsOptions {
+  const jobId = jobIdOf('record', interactions);
+  const counts = new Map<string, number>();
+  for (const { userId } of interactions) counts.set(userId, (counts.get(userId) ?? 0) + 1);
+  if (Math.max(...counts.values()) <= RECENT_EVENT_RING) return { jobId };
+  return { jobId, deduplication: { id: jobId, ttl: REMEMBER_BATCH_MS } };
 }
 
 function groupByPartition(interactions: readonly Interaction[], partitionCount: number): Map<number, Interaction[]> {

@@ -78,6 +78,19 @@ describe('the interaction queue', () => {
     await producer.close();
   });
 
+  it("leaves out the retry of a batch larger than a record's ring, also after it is done", async () => {
+    const producer = produce();
+    const large = Array.from({ length: 40 }, (_, n) => interaction(n));
+    await producer.record(large);
+    const queue = consume();
+    for (const job of await queue.take(10)) await queue.complete(job);
+    await producer.record(large);
+    expect(await waitingCounts(client, 'ckv', [partition])).toEqual([0]);
+    await producer.record([...large, interaction(40)]); // another batch
+    expect(await waitingCounts(client, 'ckv', [partition])).toEqual([1]);
+    await Promise.all([queue.close(), producer.close()]);
+  });
+
   it('refuses what goes beyond the bound, and says when to come back', async () => {
     const producer = produce(3);
     for (let n = 0; n < 3; n++) await producer.record([interaction(n)]);
