@@ -1,0 +1,102 @@
+import type { MethodName, ServiceName } from '@collectivekv/contracts';
+import { services } from '@collectivekv/contracts';
+
+/** A request that must be refused. */
+export interface MalformedRequest {
+  /** What is wrong with it. */
+  readonly what: string;
+  /** The field that the refusal has to name. */
+  readonly field: string;
+  readonly bytes: Buffer;
+  /** Reasons allowed; default invalid_request. */
+  readonly reasons?: readonly string[];
+}
+
+interface FieldDescriptor {
+  readonly name: string;
+  readonly number: number;
+  readonly type: string;
+}
+
+const REQUESTS = 100;
+
+/** Requests of the right shape with one thing wrong, by hand. */
+export type HandMade = readonly (readonly [
+  what: string,
+  field: string,
+  request: object,
+  reasons?: readonly string[],
+])[];
+
+/**
+ * At least 100 malformed requests for an rpc: those made by hand, then the same message with every field in every wrong
+ * wire type, with lengths that reach beyond its end, and cut in the middle of a field.
+ */
+export function malformedRequests<S extends ServiceName>(
+  service: S,
+  method: MethodName<S>,
+  good: object,
+  handMade: HandMade,
+): MalformedRequest[] {
+  const spec = specOf(service, method);
+  const encoded = spec.requestSerialize(good);
+  const made: MalformedRequest[] = handMade.map(([what, field, request, reasons]) => ({
+    what,
+    field,
+    bytes: spec.requestSerialize(request),
+    ...(reasons ? { reasons } : {}),
+  }));
+  for (let round = 0; made.length < REQUESTS; round++) {
+    for (const field of spec.fields) made.push(...brokenField(field, encoded, round));
+    made.push(...garbage(round));
+  }
+  return made;
+}
+
+/** An rpc's path, and how its request is written. */
+export function specOf(service: ServiceName, method: string) {
+  const definition = (services[service].service as unknown as Record<string, unknown>)[method] as {
+    readonly path: string;
+    readonly requestSerialize: (request: object) => Buffer;
+    readonly requestType: { readonly type: { readonly field: FieldDescriptor[] } };
+    readonly responseStream: boolean;
+  };
+  return { ...definition, fields: definition.requestType.type.field };
+}
+
+const LENGTH_DELIMITED = /^TYPE_(STRING|BYTES|MESSAGE)$/;
+
+function brokenField({ name, number, type }: FieldDescriptor, encoded: Buffer, round: number): MalformedRequest[] {
+  const broken = (what: string, ...tail: number[]): MalformedRequest => ({
+    what: `${name}: ${what}, round ${round}`,
+    field: name,
+    bytes: Buffer.concat([encoded, Buffer.from(tail)]),
+  });
+  const delimited = LENGTH_DELIMITED.test(type);
+  const made = [
+    broken('as 64-bit', number * 8 + 1, ...Array(8).fill(round)),
+    broken('as 32-bit', number * 8 + 5, ...Array(4).fill(round)),
+    broken('as a group', number * 8 + 3),
+    broken('as a reserved wire type', number * 8 + 6, round),
+  ];
+  if (delimited) {
+    made.push(
+      broken('as a varint', number * 8, round),
+      broken('longer than the message', number * 8 + 2, 100 + round, 1),
+      broken('far longer than the message', number * 8 + 2, 0xff, 0xff, 0xff, 0x7f),
+      broken('without a length', number * 8 + 2),
+    );
+  } else {
+    made.push(broken('as bytes', number * 8 + 2, 1, round), broken('without a value', number * 8));
+  }
+  return made;
+}
+
+/** Bytes that are no message at all. */
+function garbage(round: number): MalformedRequest[] {
+  return [
+    { what: `a lone tag, round ${round}`, field: 'request', bytes: Buffer.from([0xfa, 0x3e]) },
+    { what: `an endless varint, round ${round}`, field: 'request', bytes: Buffer.alloc(12 + round, 0xff) },
+    { what: `an end-group tag, round ${round}`, field: 'request', bytes: Buffer.from([0xfc, 0x3e]) },
+  ];
+}
