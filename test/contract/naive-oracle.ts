@@ -1,0 +1,170 @@
+// The demo model once more, as plain as it can be written: position by position, in float64, from the parameters in the
+// bundle's files. What the graphs and the assembly must agree with.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Interaction } from '@collectivekv/domain';
+import protobuf from 'protobufjs';
+
+type Matrix = readonly (readonly number[])[];
+
+/** A request to the oracle. */
+export interface OracleRequest {
+  readonly interactions: readonly Pick<Interaction, 'action' | 'features'>[];
+  /** Catalogue index of every interaction's item. */
+  readonly itemIndices: readonly number[];
+  readonly candidates: readonly { readonly item: number; readonly freshness: number }[];
+  readonly hour: number;
+}
+
+const SCHEMA = `syntax = "proto3";
+message Model { Graph graph = 7; }
+message Graph { repeated Tensor initializer = 5; }
+message Tensor { repeated int64 dims = 1; int32 data_type = 2; string name = 8; bytes raw_data = 9; repeated Entry external_data = 13; }
+message Entry { string key = 1; string value = 2; }`;
+
+interface TensorMessage {
+  readonly dims: number[];
+  readonly dataType: number;
+  readonly name: string;
+  readonly rawData: Buffer;
+  readonly externalData: { key: string; value: string }[];
+}
+
+/** The float32 parameters of a bundle's graphs by name, as nested rows. */
+export function readParameters(bundleDir: string): Map<string, Matrix[]> {
+  const model = protobuf.parse(SCHEMA).root.lookupType('Model');
+  const parameters = new Map<string, Matrix[]>();
+  for (const file of ['encode.onnx', 'rank_kv.onnx', 'gather.onnx']) {
+    const decoded = model.toObject(model.decode(readFileSync(join(bundleDir, file))), {
+      longs: Number,
+      defaults: true,
+    });
+    for (const tensor of (decoded as { graph: { initializer: TensorMessage[] } }).graph.initializer) {
+      if (tensor.dataType === 1) parameters.set(tensor.name, valuesOf(tensor, bundleDir));
+    }
+  }
+  return parameters;
+}
+
+/** A tensor as a list of matrices; a vector is one matrix of one row. */
+function valuesOf({ dims, rawData, externalData }: TensorMessage, bundleDir: string): Matrix[] {
+  const external = new Map(externalData.map(({ key, value }) => [key, value]));
+  const location = external.get('location');
+  const offset = Number(external.get('offset') ?? 0);
+  const bytes = location
+    ? readFileSync(join(bundleDir, location)).subarray(offset, offset + Number(external.get('length')))
+    : Buffer.from(rawData);
+  const [matrices, rows, columns] = [dims.at(-3) ?? 1, dims.at(-2) ?? 1, dims.at(-1) ?? 1];
+  const at = (m: number, r: number, c: number) => bytes.readFloatLE(4 * ((m * rows + r) * columns + c));
+  return Array.from({ length: matrices }, (_, m) =>
+    Array.from({ length: rows }, (_, r) => Array.from({ length: columns }, (_, c) => at(m, r, c))),
+  );
+}
+
+/** Scores of the candidates, each a probability. `scales` are the record's int8 scales: [user key, user value]. */
+export function oracleScores(
+  p: Map<string, Matrix[]>,
+  { interactions, itemIndices, candidates, hour }: OracleRequest,
+  { actions, scales }: { actions: readonly string[]; scales: readonly [readonly number[], readonly number[]] },
+): number[] {
+  const matrix = (name: string): Matrix => p.get(name)?.[0] ?? fail(name);
+  const vector = (name: string): readonly number[] => matrix(name)[0] ?? fail(name);
+  const row = (name: string, i: number): readonly number[] => matrix(name)[i] ?? fail(name);
+  const heads = (p.get('query_weight') ?? fail('query_weight')).length;
+  const width = vector('null_key').length / heads;
+  const userWidth = vector('user_null_key').length;
+
+  // encode: interaction -> route and user KV, through the record's int8
+  const positions = interactions.map(({ action, features }, i) => {
+    const watch = Math.min(1, Math.max(0, features.watch_ratio ?? 0.5));
+    const s = add(
+      add(row('item_table', itemIndices[i] ?? 0), row('action_table', Math.max(0, actions.indexOf(action)))),
+      times([watch, watch * watch], matrix('watch_weight')),
+    );
+    const routing = add(times(s, matrix('router_weight')), vector('router_bias'));
+    const user = add(times(s, matrix('user_kv_weight')), vector('user_kv_bias')).map(Math.tanh);
+    const stored = user.map((x, j) => {
+      const scale = scales[j < userWidth ? 0 : 1][j % userWidth] ?? 1;
+      return Math.max(-127, Math.min(127, Math.round(x / scale))) * scale;
+    });
+    const route = routing.indexOf(Math.max(...routing));
+    return {
+      key: row('pool_key', route),
+      value: row('pool_value', route),
+      userKey: stored.slice(0, userWidth),
+      userValue: stored.slice(userWidth),
+    };
+  });
+  positions.push({
+    key: vector('null_key'),
+    value: vector('null_value'),
+    userKey: [...vector('user_null_key')],
+    userValue: [...vector('user_null_value')],
+  });
+
+  return candidates.map(({ item: index, freshness }) => {
+    const item = row('item_table', index);
+    const attended: number[] = [];
+    for (let h = 0; h < heads; h++) {
+      // The last column of a head's query matrix is a constant that only the graph needs.
+      const weights = (p.get('query_weight')?.[h] ?? fail('query_weight')).map((one) => one.slice(0, width));
+      const query = add(times(item, weights), (p.get('query_bias')?.[h]?.[0] ?? fail('query_bias')).slice(0, width));
+      const part = (values: readonly number[]) => values.slice(h * width, (h + 1) * width);
+      attended.push(
+        ...attend(
+          query,
+          positions.map(({ key, value }) => [part(key), part(value)]),
+        ),
+      );
+    }
+    const userQuery = add(times(item, matrix('user_query_weight')), vector('user_query_bias'));
+    attended.push(
+      ...attend(
+        userQuery,
+        positions.map(({ userKey, userValue }) => [userKey, userValue]),
+      ),
+    );
+    const out = add(times(attended, matrix('out_weight')), vector('out_bias'));
+    const angle = (hour * 2 * Math.PI) / 24;
+    const context = times([Math.sin(angle), Math.cos(angle)], matrix('mix_hour_weight'));
+    const mixed = [...out, ...out.map((x, i) => x * (item[i] ?? 0)), ...item, freshness];
+    const hidden = relu(add(add(times(mixed, matrix('mix_weight')), vector('mix_bias')), context));
+    const deep = relu(add(times(hidden, matrix('deep_weight')), vector('deep_bias')));
+    const logit = (times(deep, matrix('score_weight'))[0] ?? 0) + (vector('score_bias')[0] ?? 0);
+    return 1 / (1 + Math.exp(-logit));
+  });
+}
+
+/** Softmax attention of one query over keys and values; the scale is in the query. */
+function attend(
+  query: readonly number[],
+  positions: readonly (readonly [readonly number[], readonly number[]])[],
+): number[] {
+  const logits = positions.map(([key]) => query.reduce((sum, q, i) => sum + q * (key[i] ?? 0), 0));
+  const largest = Math.max(...logits);
+  const weights = logits.map((logit) => Math.exp(logit - largest));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const [, first = []] = positions[0] ?? [];
+  return first.map((_, i) =>
+    positions.reduce((sum, [, value], j) => sum + ((weights[j] ?? 0) / total) * (value[i] ?? 0), 0),
+  );
+}
+
+function times(x: readonly number[], weights: Matrix): number[] {
+  const columns = weights[0]?.length ?? 0;
+  return Array.from({ length: columns }, (_, c) =>
+    x.reduce((sum, value, r) => sum + value * (weights[r]?.[c] ?? 0), 0),
+  );
+}
+
+function add(a: readonly number[], b: readonly number[]): number[] {
+  return a.map((value, i) => value + (b[i] ?? 0));
+}
+
+function relu(x: readonly number[]): number[] {
+  return x.map((value) => Math.max(0, value));
+}
+
+function fail(name: string): never {
+  throw new Error(`the bundle has no parameter ${name}`);
+}

@@ -1,0 +1,100 @@
+// encode -> record rows -> assemble -> attend, on both of the demo's graphs, against the naive oracle.
+import { fileURLToPath } from 'node:url';
+import { type LoadedBundle, loadBundle } from '@collectivekv/bundles';
+import {
+  assembleRank,
+  assembleRankKv,
+  encodeFeeds,
+  type GatheredRows,
+  type Interaction,
+  integers,
+  packRows,
+  slotHistogram,
+} from '@collectivekv/domain';
+import { createEngine, type Engine } from '@collectivekv/engine';
+import { createFeedSimulator } from '@collectivekv/feed-simulator';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { oracleScores, readParameters } from './naive-oracle.js';
+
+const DEMO = fileURLToPath(new URL('../../bundles/demo', import.meta.url));
+const parameters = readParameters(DEMO);
+let engine: Engine;
+let bundle: LoadedBundle;
+beforeAll(async () => {
+  engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
+  bundle = await loadBundle(DEMO, engine, { graphs: ['encode', 'rank', 'rankKv', 'gather'], verifyGolden: false });
+});
+afterAll(() => engine.close());
+
+/** A simulated user's history, some of it unknown to the bundle, and candidates. */
+function requestOf(userIndex: number, positions: number) {
+  const user = createFeedSimulator({ seed: 1 }).user(userIndex);
+  const interactions: Interaction[] = user.expose(positions, 1_700_000_000_000).map((exposure, i) => ({
+    eventId: `${i}`,
+    userId: exposure.userId,
+    itemId: i % 17 === 5 ? 'unknown' : exposure.itemId,
+    timestampMs: exposure.timestampMs,
+    action: i % 13 === 4 ? 'shout' : exposure.action,
+    features: i % 11 === 3 ? {} : { watch_ratio: exposure.watchRatio },
+  }));
+  const { items } = bundle.model;
+  const candidates = user.candidates(15, 1_700_500_000_000).map(({ itemId, freshness }, i) => ({
+    item: i === 7 ? 0 : items.indexOf(itemId),
+    freshness: Math.fround(freshness),
+  }));
+  return { interactions, itemIndices: interactions.map(({ itemId }) => items.indexOf(itemId)), candidates, hour: 13.5 };
+}
+
+describe.each([0, 1, 2, 15, 120, 700])('%i positions', (positions) => {
+  it('give the scores of the oracle, collapsed onto slots and assembled by position', async () => {
+    const { model, graphs } = bundle;
+    for (const userIndex of [3, 4]) {
+      const request = requestOf(userIndex, positions);
+      const fields = new Map(model.manifest.record.fields.map((field) => [field.name, field]));
+      const scaleOf = (name: string) => {
+        const field = fields.get(name);
+        return field?.kind === 'user' ? (field.scale ?? []) : [];
+      };
+      const wanted = oracleScores(parameters, request, {
+        actions: model.manifest.actions,
+        scales: [scaleOf('user_key'), scaleOf('user_value')],
+      });
+
+      const rows =
+        positions === 0
+          ? new Uint8Array(0)
+          : packRows(
+              model,
+              await graphs.run('encode', encodeFeeds(model, request.interactions).feeds),
+              request.interactions,
+            );
+      const candidates = {
+        itemIndices: Int32Array.from(request.candidates, ({ item }) => item),
+        columns: { freshness: Float32Array.from(request.candidates, ({ freshness }) => freshness) },
+        context: { hour: request.hour },
+      };
+      const collapsed = await graphs.run('rank', assembleRank(model, rows, candidates));
+      const gathered = new Map([['history', await gather(rows)]]);
+      const assembled = await graphs.run('rankKv', assembleRankKv(model, rows, gathered, candidates));
+      for (const { scores } of [collapsed, assembled]) {
+        const worst = Math.max(...wanted.map((score, i) => Math.abs(score - Number(scores?.data[i]))));
+        expect(worst).toBeLessThan(1e-4);
+      }
+    }
+  });
+});
+
+async function gather(rows: Uint8Array): Promise<GatheredRows> {
+  const { slots } = slotHistogram(bundle.model, rows, 'route');
+  const asked = () => integers('int64', slots, [slots.length]);
+  const { key_rows: keys, value_rows: values } = await bundle.graphs.run('gather', {
+    key_slots: asked(),
+    value_slots: asked(),
+  });
+  return {
+    keySlots: slots,
+    keyRows: keys?.data as Float32Array,
+    valueSlots: slots,
+    valueRows: values?.data as Float32Array,
+  };
+}
