@@ -9,6 +9,7 @@ const REPORT = '.ckv/vitest.json';
 const CHECKS = [
   ['formatting, lint and import rules', bin('biome'), ['check', '--error-on-warnings', '.']],
   ['proto lint', bin('buf'), ['lint']],
+  ['documentation from code', process.execPath, ['scripts/write-docs.mjs', '--check']],
 ];
 
 await ensureInstalled();

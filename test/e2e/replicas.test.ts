@@ -1,6 +1,6 @@
 // Two replicas of every service side by side, and a ranking service in remote mode beside them.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +14,7 @@ import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, OPEN, startE2e } from './e2e-stack.js';
+import { pythonWith } from './python.js';
 
 let e2e: E2eStack;
 let remote: ServiceProcess;
@@ -231,15 +232,6 @@ describe.skipIf(!python)('Python', () => {
 async function metricOf({ metricsAddress }: ServiceProcess, pattern: RegExp): Promise<number> {
   const text = await (await fetch(`http://${metricsAddress}/metrics`)).text();
   return Number(pattern.exec(text)?.[1] ?? 0);
-}
-
-/** A Python that has the modules: CKV_PYTHON, the repository's .venv, or python3. */
-function pythonWith(modules: string): string | undefined {
-  const venv = fileURLToPath(new URL('../../.venv/bin/python', import.meta.url));
-  const candidates = [process.env.CKV_PYTHON ?? '', existsSync(venv) ? venv : '', 'python3'].filter(
-    (path) => path !== '',
-  );
-  return candidates.find((path) => spawnSync(path, ['-c', `import ${modules}`]).status === 0);
 }
 
 // A client of the gRPC contract that is not ours: it sees what a stranger sees.

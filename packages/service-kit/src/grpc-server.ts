@@ -13,7 +13,7 @@ import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import { requireSafeBind, splitBind } from './bind.js';
 import type { CallContext } from './call-context.js';
-import type { CommonConfig } from './config.js';
+import { type CommonConfig, ConfigError } from './config.js';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
 import { createRpcGate, UnreadableRequest } from './rpc-gate.js';
@@ -61,6 +61,7 @@ export function createGrpcServer({
   metrics,
   maxMessageBytes = 16 * 1024 * 1024,
 }: GrpcServerOptions): GrpcServer {
+  const credentials = credentialsOf(config);
   const tls = config.CKV_TLS_CERT_FILE !== '';
   requireSafeBind('CKV_BIND', config.CKV_BIND, tls || config.CKV_TOKEN !== '' || config.CKV_ALLOW_INSECURE);
   const server = new Server({
@@ -96,9 +97,7 @@ export function createGrpcServer({
     },
     async start() {
       const port = await new Promise<number>((resolve, reject) => {
-        server.bindAsync(config.CKV_BIND, credentialsOf(config), (error, bound) =>
-          error ? reject(error) : resolve(bound),
-        );
+        server.bindAsync(config.CKV_BIND, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
       });
       return { address: `${splitBind(config.CKV_BIND).host}:${port}` };
     },
@@ -131,10 +130,13 @@ function readerOf(spec: ServiceDefinition[string]): (bytes: Buffer) => unknown {
 }
 
 function credentialsOf(config: GrpcServerOptions['config']): ServerCredentials {
-  if (config.CKV_TLS_CERT_FILE === '') return ServerCredentials.createInsecure();
-  const pair = {
-    cert_chain: readFileSync(config.CKV_TLS_CERT_FILE),
-    private_key: readFileSync(config.CKV_TLS_KEY_FILE),
-  };
-  return ServerCredentials.createSsl(null, [pair]);
+  const { CKV_TLS_CERT_FILE: certFile, CKV_TLS_KEY_FILE: keyFile } = config;
+  if (certFile === '' && keyFile === '') return ServerCredentials.createInsecure();
+  try {
+    const pair = { cert_chain: readFileSync(certFile), private_key: readFileSync(keyFile) };
+    return ServerCredentials.createSsl(null, [pair]);
+  } catch (error) {
+    const problem = (error as Error).message;
+    throw new ConfigError([`CKV_TLS_CERT_FILE, CKV_TLS_KEY_FILE: both must name PEM files (${problem})`]);
+  }
 }

@@ -1,0 +1,38 @@
+import { CkvError } from '@collectivekv/domain';
+import { expect, it } from 'vitest';
+import { withRetries } from './retry.js';
+
+const limits = (deadlineMs = Date.now() + 5_000) => ({ deadlineMs, maxAttempts: 4 });
+function failing(times: number, error: CkvError) {
+  let calls = 0;
+  const call = async () => {
+    if (calls++ < times) throw error;
+    return 'done';
+  };
+  return { call, calls: () => calls };
+}
+
+it('repeats what may pass until it does', async () => {
+  const { call, calls } = failing(3, new CkvError('dependency_unavailable', 'away'));
+  expect(await withRetries(limits(), call)).toBe('done');
+  expect(calls()).toBe(4);
+});
+
+it.each([
+  ['what cannot pass', new CkvError('invalid_request', 'wrong'), limits(), 1],
+  ['more attempts than allowed', new CkvError('overloaded', 'full'), limits(), 4],
+  ['beyond its deadline', new CkvError('overloaded', 'full', { retryAfterMs: 60_000 }), limits(), 1],
+])('does not repeat %s', async (_, error, bounds, attempts) => {
+  const { call, calls } = failing(9, error);
+  await expect(withRetries(bounds, call)).rejects.toBe(error);
+  expect(calls()).toBe(attempts);
+});
+
+it('ends where the caller gives up', async () => {
+  const controller = new AbortController();
+  const error = new CkvError('overloaded', 'full', { retryAfterMs: 4_000 });
+  const { call } = failing(9, error);
+  const retrying = withRetries({ ...limits(), signal: controller.signal }, call);
+  controller.abort();
+  await expect(retrying).rejects.toBe(error);
+});

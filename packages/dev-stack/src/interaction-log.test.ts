@@ -1,0 +1,50 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { readInteractionLog } from './interaction-log.js';
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ckv-log-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+async function read(name: string, content: string | Buffer, columns: Record<string, string> = {}) {
+  const file = join(dir, name);
+  writeFileSync(file, content);
+  const read = [];
+  for await (const one of readInteractionLog({ file, columns, features: ['watch_ratio'] })) read.push(one);
+  return read;
+}
+
+const wanted = { userId: 'u', itemId: 'a,b', timestampMs: 5, action: 'like', features: { watch_ratio: 0.5 } };
+
+it.each([
+  ['log.csv', 'user_id,item_id,timestamp_ms,action,watch_ratio\nu,"a,b",5,like,0.5\n'],
+  ['log.csv', '\ufeffuser_id,item_id,timestamp_ms,action,watch_ratio\r\nu,"a,b",5,like,0.5\r\n\r\n'],
+  ['log.tsv', 'user_id\tvideo_id\ttime_ms\taction\twatch_ratio\nu\ta,b\t5\tlike\t0.5'],
+  ['log.jsonl', '{"userId":"u","itemId":"a,b","timestampMs":5,"action":"like","watch_ratio":0.5}\n'],
+  ['log.csv.gz', gzipSync('user_id,item_id,timestamp_ms,action,watch_ratio\nu,"a,b",5,like,0.5\n')],
+])('reads %s', async (name, content) => {
+  expect(await read(name, content)).toMatchObject([wanted]);
+});
+
+it('names events by file and line, the same each time, unless the log does', async () => {
+  const content = 'user_id,item_id,timestamp_ms\nu,i,1\nu,i,1\n';
+  const [first, second] = await read('log.csv', content);
+  expect(first?.eventId).not.toBe(second?.eventId);
+  expect((await read('log.csv', content)).map(({ eventId }) => eventId)).toEqual([first?.eventId, second?.eventId]);
+  expect(await read('own.csv', 'event_id,user_id,item_id,timestamp_ms\nmine,u,i,1\n')).toMatchObject([
+    { eventId: 'mine' },
+  ]);
+});
+
+it('maps columns, and says which is missing and where', async () => {
+  const content = 'who,what,when\nu,i,1\nu,,2\n';
+  const columns = { user_id: 'who', item_id: 'what', timestamp_ms: 'when' };
+  await expect(read('log.csv', content, columns)).rejects.toThrow(/line 3: no what; it has who, what, when/);
+  await expect(read('log.csv', content)).rejects.toThrow(/line 2: no timestamp_ms|line 2: no user_id/);
+  await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,soon\n')).rejects.toThrow(/line 2: the timestamp/);
+});

@@ -1,0 +1,121 @@
+// `npm run docs`: writes the parts of the documentation that come from code and measurements. With --check it writes
+// nothing and fails where a part is out of date.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { REASONS } from '@collectivekv/domain';
+import { root } from './workspace.mjs';
+
+const CHECK = process.argv.includes('--check');
+const SERVICES = [
+  ['pool', 'poolConfigSchema'],
+  ['user-cache', 'userCacheConfigSchema'],
+  ['ranking', 'rankingConfigSchema'],
+  ['updater', 'updaterConfigSchema'],
+];
+let stale = 0;
+
+replacePart('docs/errors.md', 'errors', errorsTable());
+replacePart('docs/configuration.md', 'configuration', await configurationTables());
+replacePart('training/README.md', 'metrics', metricsTable());
+// The quickstart's figures change with every run: they are written after one, and not checked.
+if (!CHECK && existsSync('.ckv/summary.json')) replacePart('README.md', 'summary', summaryTable());
+if (CHECK && stale > 0) {
+  console.error('run npm run docs');
+  process.exit(1);
+}
+
+function replacePart(path, name, content) {
+  const text = readFileSync(`${root}/${path}`, 'utf8');
+  const begin = text.indexOf(`<!-- ${name}:begin`);
+  const end = text.indexOf(`<!-- ${name}:end -->`);
+  if (begin < 0 || end < 0) throw new Error(`${path} has no part ${name}`);
+  const from = text.indexOf('\n', begin) + 1;
+  const next = `${text.slice(0, from)}${content}\n${text.slice(end)}`;
+  if (next === text) return;
+  stale++;
+  console.log(`${path}: ${name} ${CHECK ? 'is out of date' : 'written'}`);
+  if (!CHECK) writeFileSync(`${root}/${path}`, next);
+}
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
+}
+
+function errorsTable() {
+  const rows = Object.entries(REASONS).map(([reason, { statusName, retry, meaning }]) => [
+    `\`${reason}\``,
+    statusName,
+    retry,
+    meaning,
+  ]);
+  return table(['reason', 'gRPC status', 'retry', 'meaning'], rows);
+}
+
+async function configurationTables() {
+  const schemas = await Promise.all(
+    SERVICES.map(async ([service, name]) => [service, (await import(`@collectivekv/${service}/config`))[name]]),
+  );
+  const rowsOf = (schema) => {
+    const defaults = schema.parse({});
+    return Object.entries(schema.shape).map(([name, field]) => {
+      const fallback = defaults[name] === '' ? '' : `\`${defaults[name]}\``;
+      return [`\`${name}\``, fallback, field.description ?? ''];
+    });
+  };
+  // What all services share is listed once; a default that differs from service to service stays with its service.
+  const listed = schemas.map(([service, schema]) => [service, rowsOf(schema).map((row) => row.join(' | '))]);
+  const [, first] = listed[0];
+  const common = first.filter((row) => listed.every(([, rows]) => rows.includes(row)));
+  const head = ['variable', 'default', 'means'];
+  const parts = [
+    ['Every service', common],
+    ...listed.map(([name, rows]) => [name, rows.filter((r) => !common.includes(r))]),
+  ];
+  return parts
+    .map(
+      ([name, rows]) =>
+        `## ${name}\n${table(
+          head,
+          rows.map((row) => [row]),
+        )}`,
+    )
+    .join('\n\n');
+}
+
+function metricsTable() {
+  const { metrics, command } = JSON.parse(readFileSync(`${root}/bundles/demo/bundle.json`, 'utf8')).training;
+  const arms = [
+    ['CollectiveKV, fine-tuned: the bundle', metrics.auc, metrics.gauc],
+    ['CollectiveKV as converted', metrics.convertedAuc, metrics.convertedGauc],
+    ['its uncompressed twin, trained for as many steps', metrics.twinAuc, metrics.twinGauc],
+    ['the twin before those steps', metrics.twinBeforeFineTuneAuc, metrics.twinBeforeFineTuneGauc],
+    ['user dims alone, no pool', metrics.userDimsOnlyAuc, metrics.userDimsOnlyGauc],
+    ['no history', metrics.noHistoryAuc, metrics.noHistoryGauc],
+  ];
+  const rows = arms.map(([arm, auc, gauc]) => [arm, auc.toFixed(4), gauc.toFixed(4)]);
+  return `${table(['arm', 'AUC', 'GAUC'], rows)}\n\nBy \`${command}\`, on ${metrics.heldOutUsers} users held out.`;
+}
+
+function summaryTable() {
+  const s = JSON.parse(readFileSync(`${root}/.ckv/summary.json`, 'utf8'));
+  const count = (value) => value.toLocaleString('en');
+  const rows = [
+    ['bytes a position in Redis, everything counted', s.bytesPerPosition.toFixed(2)],
+    ['bytes a position of the full KV cache', count(s.fullKvBytesPerPosition)],
+    ['compression', `${(s.compressionRatio * 100).toFixed(2)} %`],
+    [
+      'rank, 200 candidates over 1,000 positions, p50 / p99',
+      `${s.rankP50Ms.toFixed(1)} / ${s.rankP99Ms.toFixed(1)} ms`,
+    ],
+    ['event to servable, p50 / p99', `${s.freshnessP50Ms.toFixed(0)} / ${s.freshnessP99Ms.toFixed(0)} ms`],
+    ['interactions a second, queue to record', count(s.interactionsPerSecond)],
+    ['AUC with / without history', `${s.aucWithHistory.toFixed(3)} / ${s.aucWithoutHistory.toFixed(3)}`],
+    [
+      'resident memory',
+      Object.entries(s.residentMb)
+        .map(([name, mb]) => `${name} ${mb} MB`)
+        .join(', '),
+    ],
+  ];
+  return table(['', ''], rows);
+}

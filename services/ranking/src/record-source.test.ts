@@ -1,0 +1,90 @@
+import { CkvError } from '@collectivekv/domain';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
+import { createGrpcServer, createLogger, createMetrics, type GrpcServer } from '@collectivekv/service-kit';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createRecordSource } from './record-source.js';
+
+let calls: { bundleId: string; userIds: string[] }[];
+let answer: (userIds: string[]) => Promise<Buffer[]>;
+let server: GrpcServer;
+let userCache: GrpcClient<'UserCacheService'>;
+const unused = () => Promise.reject(new CkvError('bug', 'unused'));
+
+beforeAll(async () => {
+  server = createGrpcServer({
+    config: {
+      CKV_BIND: '127.0.0.1:0',
+      CKV_TOKEN: '',
+      CKV_TLS_CERT_FILE: '',
+      CKV_TLS_KEY_FILE: '',
+      CKV_ALLOW_INSECURE: false,
+    },
+    log: createLogger('test', 'silent'),
+    metrics: createMetrics('test'),
+  });
+  server.add('UserCacheService', {
+    async GetRecords(request) {
+      calls.push(request);
+      return { records: await answer(request.userIds) };
+    },
+    AppendPositions: unused,
+    ReplaceRecord: unused,
+    DeleteRecord: unused,
+    DeletePosition: unused,
+    Stats: unused,
+  });
+  const { address } = await server.start();
+  userCache = createGrpcClient('UserCacheService', address, { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' });
+});
+afterAll(async () => {
+  userCache.close();
+  await server.drain(0);
+});
+
+const query = (userId: string, maxStalenessMs = 0) => ({
+  bundleId: 'b',
+  userId,
+  maxStalenessMs,
+  deadlineMs: Date.now() + 1_000,
+});
+
+beforeEach(() => {
+  calls = [];
+  answer = async (userIds) => userIds.map((userId) => Buffer.from(userId === 'cold' ? '' : `record of ${userId}`));
+});
+
+describe('record source', () => {
+  it('joins the reads of one moment, and gives everybody their own', async () => {
+    const source = createRecordSource({ userCache, nearCacheBytes: 0, timeoutMs: 1_000 });
+    const users = Array.from({ length: 600 }, (_, i) => `u${i}`);
+    const records = await Promise.all([...users, 'cold'].map((userId) => source.get(query(userId))));
+    expect(calls.map(({ userIds }) => userIds.length)).toEqual([512, 89]);
+    expect(records.slice(0, 600).map(({ bytes }) => String(bytes))).toEqual(
+      users.map((userId) => `record of ${userId}`),
+    );
+    expect(records[600]?.bytes).toBeUndefined();
+  });
+
+  it('reads anew unless the caller allows a copy, and then only one young enough', async () => {
+    const source = createRecordSource({ userCache, nearCacheBytes: 10_000, timeoutMs: 1_000 });
+    await source.get(query('u'));
+    await source.get(query('u'));
+    expect(calls.length).toBe(2);
+    const copy = await source.get(query('u', 60_000));
+    expect(calls.length).toBe(2);
+    expect(String(Buffer.from(copy.bytes ?? []))).toBe('record of u');
+    await source.get({ ...query('u', 60_000), bundleId: 'other' });
+    expect(calls.length).toBe(3);
+  });
+
+  it('fails everybody who waited for a call that failed, and nobody else', async () => {
+    const source = createRecordSource({ userCache, nearCacheBytes: 0, timeoutMs: 1_000 });
+    answer = async () => {
+      throw new CkvError('dependency_unavailable', 'away');
+    };
+    const failed = await Promise.allSettled([source.get(query('a')), source.get(query('b'))]);
+    expect(failed.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    answer = async (userIds) => userIds.map(() => Buffer.from('back'));
+    expect(String((await source.get(query('a'))).bytes)).toBe('back');
+  });
+});

@@ -1,0 +1,172 @@
+// What a newcomer does: the README's snippets, ckv, and a small quickstart, simulated and replayed.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { runQuickstart } from '@collectivekv/dev-stack';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { DEMO_BUNDLE, type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
+import { pythonWith } from './python.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+describe('the README', () => {
+  let e2e: E2eStack;
+  beforeAll(async () => {
+    e2e = await startE2e();
+  });
+  afterAll(() => e2e?.close());
+
+  /** A snippet with the addresses of this stack. */
+  function snippet(name: string): string {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8');
+    const code = readme.split(`<!-- snippet: ${name} -->`)[1]?.match(/```\w+\n([\s\S]*?)```/)?.[1];
+    if (!code) throw new Error(`the README has no snippet ${name}`);
+    const { ranking, updater } = e2e.stack.targets;
+    expect(code).toContain('127.0.0.1:50053');
+    return code.replace('127.0.0.1:50053', ranking).replace('127.0.0.1:50054', updater);
+  }
+
+  it("has a feed backend's ten lines that work", async () => {
+    const folder = join(root, '.ckv', 'snippets'); // inside the workspace, where packages are found by name
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'feed-backend.mjs'), snippet('feed-backend.mjs'));
+    const run = spawnSync(process.execPath, [join(folder, 'feed-backend.mjs')], { encoding: 'utf8' });
+    expect(run.stderr).toBe('');
+    expect(run.stdout).toMatch(/^i000\d \d+ full\n$/);
+    await e2e.untilApplied('u000001', 1);
+  });
+
+  const python = pythonWith('grpc, grpc_tools');
+  it.skipIf(!python)('has the same from Python', async () => {
+    const before = (await e2e.recordOf('u000001'))?.lifetimeCount ?? 0;
+    const run = spawnSync(python ?? '', ['-c', snippet('feed_backend.py')], { cwd: root, encoding: 'utf8' });
+    expect(run.stderr).toBe('');
+    expect(run.stdout).toMatch(/^\(0\.\d+, 0\.\d+, 0\.\d+\) \d+\n$/);
+    await e2e.untilApplied('u000001', before + 1);
+  });
+
+  describe('ckv', () => {
+    const env = () => ({
+      ...process.env,
+      CKV_RANKING_TARGET: e2e.stack.targets.ranking,
+      CKV_UPDATER_TARGET: e2e.stack.targets.updater,
+      CKV_POOL_TARGET: e2e.stack.targets.pool,
+      CKV_USER_CACHE_TARGET: e2e.stack.targets['user-cache'],
+      CKV_QUEUE_REDIS_URL: e2e.stack.redisUrl,
+    });
+    function ckv(...args: string[]) {
+      const run = spawnSync(process.execPath, [join(root, 'packages/cli/bin/ckv.js'), ...args], {
+        encoding: 'utf8',
+        env: env(),
+        cwd: tmpdir(),
+      });
+      return { ...run, json: () => JSON.parse(run.stdout) };
+    }
+
+    it('records, shows, ranks, forgets and deletes', async () => {
+      expect(ckv('record', 'cli', 'i0001', 'i0002', '--action', 'like', '--feature', 'watch_ratio=0.8').status).toBe(0);
+      await e2e.untilApplied('cli', 2);
+      const shown = ckv('--json', 'user', 'cli').json();
+      expect(shown).toMatchObject({ positionCount: 2, positions: [{ route: [expect.any(Number)] }, {}] });
+      expect(ckv('user', 'cli').stdout).toContain('2 of at most 1000');
+      const ranked = ckv(
+        '--json',
+        'rank',
+        'cli',
+        'i0001',
+        'i0002',
+        '--feature',
+        'freshness=0.1,0.9',
+        '--context',
+        'hour=3',
+      ).json();
+      expect(ranked).toMatchObject({ ranked: [{}, {}], info: { positionCount: 2, rung: 'full' } });
+      expect(ckv('rank', 'cli', 'i0001').stdout).toMatch(/history +2 positions/);
+      ckv('record', 'cli', 'i0009', '--event-id', 'oops');
+      await e2e.untilApplied('cli', 3);
+      expect(ckv('forget', 'cli', 'oops').status).toBe(0);
+      await expect.poll(async () => (await e2e.recordOf('cli'))?.positionCount, { timeout: 10_000 }).toBe(2);
+      expect(ckv('user', 'delete', 'cli').stdout).toContain('deleted 1');
+      expect(ckv('--json', 'user', 'show', 'cli').json()).toMatchObject({ record: null });
+    });
+
+    it('shows bundles, the queue and statistics', () => {
+      const [bundle] = ckv('--json', 'bundle', 'list').json();
+      expect(bundle).toMatchObject({ id: e2e.bundle.model.id, active: true });
+      expect(ckv('bundle', 'show').stdout).toContain('256 slots');
+      expect(ckv('bundle', 'verify', DEMO_BUNDLE).stdout).toContain('golden vectors hold');
+      expect(ckv('--json', 'queue').json()).toMatchObject({ failed: 0, partitions: { length: 16 } });
+      expect(ckv('--json', 'stats').json()).toMatchObject({ recordCount: expect.any(Number) });
+    });
+
+    it('fails with the reason, and with 1', () => {
+      const failures = [
+        [['rank', 'u', 'i', '--bundle', 'x'], /bundle_id.*\n.*invalid_request \(INVALID_ARGUMENT\)/],
+        [['bundle', 'rollback'], /no bundle was active before/],
+        [['rank', 'u', 'i', '--feature', 'nope=1'], /candidate_features\[0\]\.name/],
+        [['--ranking', '127.0.0.1:1', 'rank', 'u', 'i'], /RankingService at 127\.0\.0\.1:1 cannot be reached/],
+        [['queue', 'retry'], /name job ids, or give --all/],
+        [['dance'], /unknown command/],
+      ] as const;
+      for (const [args, message] of failures) {
+        const run = ckv(...args);
+        expect(run.stderr).toMatch(message);
+        expect(run.status).toBe(1);
+      }
+    });
+  });
+});
+
+describe('the quickstart', () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'ckv-quickstart-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+  const options = () => ({
+    dir,
+    bundleDir: DEMO_BUNDLE,
+    users: 8,
+    positions: 300,
+    rankRequests: 24,
+    onProgress: () => undefined,
+  });
+
+  it('streams a simulated feed, ranks it, and has every figure', async () => {
+    const { stack, summary, problems } = await runQuickstart(options());
+    await stack.stop();
+    expect(problems).toEqual([]);
+    expect(summary).toMatchObject({ users: 8, interactions: 2_400, positions: 2_400, failedRequests: 0 });
+    expect(summary.fullKvBytesPerPosition).toBe(2_048);
+    expect(summary.compressionRatio).toBeLessThan(0.008);
+    expect((summary.aucWithHistory ?? 0) - (summary.aucWithoutHistory ?? 1)).toBeGreaterThan(0.05);
+    const figures = Object.entries(summary).filter(([, value]) => typeof value === 'number');
+    expect(figures.filter(([, value]) => !Number.isFinite(value))).toEqual([]);
+  });
+
+  it('replays a log, a line that stands twice once, and counts the items it does not know', async () => {
+    const log = join(dir, 'log.tsv');
+    const lines = interactionsOf('someone', 50).map(({ eventId, itemId, timestampMs }, i) =>
+      [`person-${i % 5}`, i < 3 ? 'never seen' : itemId, timestampMs, 'click', eventId].join('\t'),
+    );
+    writeFileSync(log, ['user\tvideo_id\ttime_ms\taction\tevent_id', ...lines, lines[49]].join('\n'));
+    const { stack, summary, problems } = await runQuickstart({
+      ...options(),
+      dataFile: log,
+      columns: { user_id: 'user' },
+    });
+    await stack.stop();
+    expect(problems).toEqual([]);
+    expect(summary).toMatchObject({ users: 5, interactions: 50, positions: 50, unknownItems: 1, aucWithHistory: null });
+  });
+
+  it('fails with what is wrong in the log', async () => {
+    const log = join(dir, 'bad.csv');
+    writeFileSync(log, 'user_id,item,timestamp_ms\nu,i,1\n');
+    await expect(runQuickstart({ ...options(), dataFile: log })).rejects.toThrow(
+      /line 2: no item_id; it has user_id, item/,
+    );
+  });
+});
