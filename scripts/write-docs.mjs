@@ -117,5 +117,5 @@ function summaryTable() {
         .join(', '),
     ],
   ];
-  return table(['', ''], rows);
+  return table(['figure', 'value'], rows);
 }
