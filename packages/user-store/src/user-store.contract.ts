@@ -50,6 +50,7 @@ export function describeUserStore(
         { appliedCount: 2, duplicateCount: 2, positionCount: 4, quarantined: false },
       ]);
       expect(await numbersOf('u')).toEqual([1, 2, 3, 4]);
+      expect((await read('u'))?.lifetimeCount).toBe(4);
     });
 
     it('finds every event of a full append again when it is retried', async () => {

@@ -1,7 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
 import { createGrpcServer, createLogger, createMetrics, type GrpcServer } from '@collectivekv/service-kit';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRecordSource } from './record-source.js';
 
 let calls: { bundleId: string; userIds: string[] }[];
@@ -73,8 +73,13 @@ describe('record source', () => {
     const copy = await source.get(query('u', 60_000));
     expect(calls.length).toBe(2);
     expect(String(Buffer.from(copy.bytes ?? []))).toBe('record of u');
-    await source.get({ ...query('u', 60_000), bundleId: 'other' });
+    const later = Date.now() + 60_001;
+    vi.spyOn(Date, 'now').mockReturnValue(later);
+    await source.get({ ...query('u', 60_000), deadlineMs: later + 1_000 });
+    vi.restoreAllMocks();
     expect(calls.length).toBe(3);
+    await source.get({ ...query('u', 60_000), bundleId: 'other' });
+    expect(calls.length).toBe(4);
   });
 
   it('fails everybody who waited for a call that failed, and nobody else', async () => {

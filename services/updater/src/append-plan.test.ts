@@ -74,6 +74,14 @@ describe('planWaves', () => {
     expect(over).toMatchObject([{ kind: 'append', byUser: new Map() }]);
   });
 
+  it.each([
+    [RECENT_EVENT_RING, 1],
+    [RECENT_EVENT_RING + 1, 2],
+    [2 * RECENT_EVENT_RING + 1, 3],
+  ])('cuts a job with %i interactions of a user into %i waves', (count, waves) => {
+    expect(planWaves([recordJob(Array(count).fill('a'))]).length).toBe(waves);
+  });
+
   it('keeps a removal in its place', () => {
     const [before, removal, after] = [recordJob(['a']), forgetJob('a'), recordJob(['a'])];
     const waves = planWaves([before, removal, after]);

@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { createRowLayout, readField, writeElement } from './layout.js';
+import { fixtureManifest, fixtureModel } from './manifest.fixture.js';
+
+describe('a row', () => {
+  const { layout } = fixtureModel(); // uint8 route, int8 x 0.5, float16, uint32
+
+  it('has its fields in order without padding', () => {
+    expect(layout.fields.map(({ name, offsetBytes }) => [name, offsetBytes])).toEqual([
+      ['route', 0],
+      ['user_key', 1],
+      ['user_value', 2],
+      ['time', 4],
+    ]);
+    expect(layout.strideBytes).toBe(8);
+  });
+
+  it.each([
+    [0.74, 0.5],
+    [0.76, 1],
+    [-0.74, -0.5],
+    [-0.76, -1],
+    [1_000, 63.5],
+    [-1_000, -63.5],
+  ])('rounds int8 dimensions to the nearest step, within 127 of them: %f to %f', (value, stored) => {
+    const row = new Uint8Array(layout.strideBytes);
+    writeElement(new DataView(row.buffer), 0, layout.field('user_key'), 0, value);
+    const read = new Float32Array(1);
+    readField(row, layout.strideBytes, layout.field('user_key'), read);
+    expect(read[0]).toBe(stored);
+  });
+
+  it('may take 255 bytes and no more', () => {
+    const manifest = fixtureManifest();
+    manifest.record.fields.push({ kind: 'user', name: 'wide', type: 'float16', width: 200 });
+    expect(() => createRowLayout(manifest)).toThrow(/a row takes 408 bytes, at most 255/);
+  });
+});

@@ -1,0 +1,27 @@
+import { CkvError } from '@collectivekv/domain';
+import { expect, it } from 'vitest';
+import { redisError } from './redis-error.js';
+
+function reply(message: string): Error {
+  return Object.assign(new Error(message), { name: 'ReplyError' });
+}
+
+it.each([
+  [new Error('Connection is closed.'), 'dependency_unavailable'],
+  [new Error('Command timed out'), 'dependency_unavailable'],
+  [reply('LOADING Redis is loading the dataset in memory'), 'dependency_unavailable'],
+  [reply("READONLY You can't write against a read only replica."), 'dependency_unavailable'],
+  [reply('CLUSTERDOWN The cluster is down'), 'dependency_unavailable'],
+  [reply("OOM command not allowed when used memory > 'maxmemory'."), 'overloaded'],
+  [reply('WRONGTYPE Operation against a key holding the wrong kind of value'), 'bug'],
+  [reply('ERR unknown command'), 'bug'],
+  [new CkvError('conflict', 'as it is'), 'conflict'],
+])('%s means %s', (thrown, reason) => {
+  expect(redisError(thrown)).toMatchObject({ reason });
+});
+
+it('keeps what Redis said out of the message', () => {
+  const error = redisError(reply('ERR user secret-name'));
+  expect(error.message).not.toContain('secret-name');
+  expect(String(error.cause)).toContain('secret-name');
+});
