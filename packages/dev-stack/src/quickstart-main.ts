@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -41,9 +41,8 @@ async function main(): Promise<number> {
     return 0;
   }
   if (values.data !== undefined && !existsSync(values.data)) throw new Error(`--data: there is no file ${values.data}`);
-  refuseSecondStart();
+  await ownFolder();
   for (const part of ['redis', 'logs', 'summary.json']) await rm(join(dir, part), { recursive: true, force: true });
-  await mkdir(dir, { recursive: true });
 
   const { stack, summary, problems } = await runQuickstart({
     dir,
@@ -80,16 +79,23 @@ function whatNext(targets: { ranking: string; updater: string }): string {
 Ctrl-C stops it. Logs are in .ckv/logs.`;
 }
 
-function refuseSecondStart(): void {
-  const file = join(dir, 'stack.json');
-  if (!existsSync(file)) return;
-  const { pid } = JSON.parse(readFileSync(file, 'utf8')) as { pid: number };
+/** One start at a time: it owns the folder. */
+async function ownFolder(): Promise<void> {
+  await mkdir(dir, { recursive: true });
+  const file = join(dir, 'start.pid');
+  const owner = Number(existsSync(file) ? readFileSync(file, 'utf8') : 0);
+  if (owner > 0 && isAlive(owner)) throw new Error(`it runs already, as process ${owner}; stop that first`);
+  await writeFile(file, `${process.pid}\n`);
+  process.on('exit', () => rmSync(file, { force: true }));
+}
+
+function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
+    return true;
   } catch {
-    return; // it is gone
+    return false;
   }
-  throw new Error(`it runs already, as process ${pid}; stop that first`);
 }
 
 function interrupted(): Promise<void> {

@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
 import { SERVICE_NAMES, type ServiceProcess, type ServiceProcessName, startServiceProcess } from './service-process.js';
 
 /** A whole system on this machine: Redis and every service, real processes all. */
@@ -41,6 +43,8 @@ export interface StackOptions {
   readonly expectDeaths?: boolean;
 }
 
+const REDIS_TIMEOUT_MS = 5_000;
+
 /** Starts a stack; resolves when every service is ready. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { dir, keyPrefix = 'ckv', onProgress = () => undefined } = options;
@@ -56,6 +60,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   async function start(): Promise<Stack> {
     let redis = options.redisUrl === undefined ? await startRedis() : undefined;
     const redisUrl = options.redisUrl ?? redis?.url ?? '';
+    if (!redis) await requireRedis(redisUrl);
     onProgress(redis ? `Redis on ${redisUrl}` : 'Redis from CKV_REDIS_URL');
 
     const [pool, userCache] = await Promise.all([
@@ -159,6 +164,26 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         : await startAt('127.0.0.1:0');
     started.push(service);
     return service;
+  }
+}
+
+/** Fails at once, rather than with services that never get ready. */
+async function requireRedis(url: string): Promise<void> {
+  let problem = 'no answer';
+  const client = connectRedis(url, {
+    field: 'CKV_REDIS_URL',
+    name: 'ckv-dev-stack',
+    whenAway: 'fail',
+    onError: (error) => {
+      problem = error.message;
+    },
+  });
+  try {
+    await once(client, 'ready', { signal: AbortSignal.timeout(REDIS_TIMEOUT_MS) });
+  } catch {
+    throw new Error(`CKV_REDIS_URL: Redis cannot be reached (${problem}); start it, or unset the variable`);
+  } finally {
+    closeRedis(client);
   }
 }
 

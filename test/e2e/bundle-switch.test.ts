@@ -1,0 +1,88 @@
+// Two bundles: activate, follow, roll back, while requests keep coming.
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { bundleIdOf } from '@collectivekv/domain';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { DEMO_BUNDLE, type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
+
+let dir: string;
+let e2e: E2eStack;
+let [first, second] = ['', ''];
+const candidateIds = ['i0001', 'i0002'];
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'ckv-two-bundles-'));
+  cpSync(DEMO_BUNDLE, join(dir, 'first'), { recursive: true });
+  cpSync(DEMO_BUNDLE, join(dir, 'second'), { recursive: true });
+  const manifest = JSON.parse(readFileSync(join(dir, 'second', 'bundle.json'), 'utf8'));
+  writeFileSync(join(dir, 'second', 'bundle.json'), JSON.stringify({ ...manifest, name: 'second' }));
+  [first, second] = ['first', 'second'].map((name) => bundleIdOf(readFileSync(join(dir, name, 'bundle.json')))) as [
+    string,
+    string,
+  ];
+  e2e = await startE2e({
+    bundlesDir: dir,
+    replicas: { pool: 2 },
+    // Pools that share a state folder follow each other; each has its own gRPC door.
+    env: { pool: { CKV_ACTIVE_BUNDLE: 'demo' } },
+  });
+});
+afterAll(async () => {
+  await e2e?.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const served = async () => (await e2e.client.rank({ userId: 'u', candidateIds })).info.bundleId;
+
+it('switches without losing a request, keeps records of both, and rolls back', async () => {
+  expect(await served()).toBe(first);
+  await e2e.client.recordInteractions(interactionsOf('u', 3));
+  await e2e.untilApplied('u', 3);
+
+  let ranking = true;
+  const failures: unknown[] = [];
+  const seen = new Set<string>();
+  const requests = (async () => {
+    while (ranking) {
+      try {
+        seen.add(await served());
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  })();
+
+  await e2e.pool.call('Activate', { bundleId: second });
+  await expect.poll(served, { timeout: 20_000 }).toBe(second);
+  await expect
+    .poll(() => e2e.client.rank({ userId: 'u', candidateIds, bundleId: first }).then(({ info }) => info.positionCount))
+    .toBe(3);
+
+  // From now on interactions go to the records of both.
+  await expect
+    .poll(
+      async () => {
+        const [one] = interactionsOf('u', 1, Math.floor(Math.random() * 1e6));
+        if (one) await e2e.client.recordInteractions([one]);
+        const { info } = await e2e.client.rank({ userId: 'u', candidateIds });
+        return info.bundleId === second && info.positionCount;
+      },
+      { timeout: 20_000 },
+    )
+    .toBeGreaterThan(0);
+  const { info } = await e2e.client.rank({ userId: 'u', candidateIds, bundleId: first });
+  expect(info.positionCount).toBeGreaterThan(3);
+
+  await e2e.pool.call('Rollback', {});
+  await expect.poll(served, { timeout: 20_000 }).toBe(first);
+  ranking = false;
+  await requests;
+  expect(failures).toEqual([]);
+  expect(seen).toEqual(new Set([first, second]));
+});
+
+it('refuses to activate what is not there, and to roll back where nothing was before', async () => {
+  const unknown = e2e.pool.call('Activate', { bundleId: '0123456789abcdef' });
+  await expect(unknown).rejects.toMatchObject({ reason: 'bundle_not_loaded', field: 'bundle_id' });
+});

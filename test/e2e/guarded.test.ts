@@ -1,0 +1,63 @@
+// A token and TLS between everybody: whoever lacks either stays outside.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createCollectiveKvClient } from '@collectivekv/client';
+import { type Stack, startStack } from '@collectivekv/dev-stack';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DEMO_BUNDLE, interactionsOf } from './e2e-stack.js';
+
+const TOKEN = 'a-token-for-the-guarded-test';
+const openssl = spawnSync('openssl', ['version']).status === 0;
+
+describe.skipIf(!openssl)('with a token and TLS', () => {
+  let dir: string;
+  let stack: Stack;
+  let tlsCaFile: string;
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'ckv-guarded-'));
+    tlsCaFile = join(dir, 'cert.pem');
+    const key = join(dir, 'key.pem');
+    const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
+    spawnSync('openssl', [...args, ...subject, '-keyout', key, '-out', tlsCaFile]);
+    const guard = { CKV_TOKEN: TOKEN, CKV_TLS_CERT_FILE: tlsCaFile, CKV_TLS_KEY_FILE: key, CKV_TLS_CA_FILE: tlsCaFile };
+    const env = { pool: guard, 'user-cache': guard, ranking: guard, updater: guard };
+    stack = await startStack({ dir, bundlesDir: DEMO_BUNDLE, env });
+  });
+  afterAll(async () => {
+    await stack?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  function client(access: { token?: string; tlsCaFile?: string }) {
+    const { ranking, updater } = stack.targets;
+    return createCollectiveKvClient({
+      rankingTarget: ranking,
+      interactionTarget: updater,
+      rankTimeoutMs: 5_000,
+      ...access,
+    });
+  }
+
+  it('the whole loop works for who has both', async () => {
+    const kv = client({ token: TOKEN, tlsCaFile });
+    await kv.recordInteractions(interactionsOf('u', 3));
+    const position = async () => (await kv.rank({ userId: 'u', candidateIds: ['i0001'] })).info;
+    await expect.poll(position, { timeout: 15_000 }).toMatchObject({ rung: 'full', positionCount: 3 });
+    kv.close();
+  });
+
+  it.each([
+    ['the token', () => ({ tlsCaFile }), 'unauthenticated'],
+    ['the right token', () => ({ tlsCaFile, token: `${TOKEN}!` }), 'unauthenticated'],
+    ['TLS', () => ({ token: TOKEN }), 'dependency_unavailable'],
+  ])('nothing works without %s', async (_, access, reason) => {
+    const kv = client(access());
+    await expect(kv.rank({ userId: 'u', candidateIds: ['i0001'] }, { timeoutMs: 2_000 })).rejects.toMatchObject({
+      reason,
+    });
+    kv.close();
+  });
+});
