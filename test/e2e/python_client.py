@@ -17,9 +17,11 @@ PARTITIONS, USER = 16, "py"
 
 
 async def push(redis_url: str) -> None:
-    queue = Queue(f"interactions-{zlib.crc32(USER.encode()) % PARTITIONS}", {"connection": redis_url, "prefix": "{ckv}"})
+    name = f"interactions-{zlib.crc32(USER.encode()) % PARTITIONS}"
+    queue = Queue(name, {"connection": redis_url, "prefix": "{ckv}"})
+    start_ms = 1_700_000_000_000
     interactions = [
-        {"eventId": f"py-{i}", "userId": USER, "itemId": f"i{i + 1:04d}", "timestampMs": 1_700_000_000_000 + i, "action": "click"}
+        {"eventId": f"py-{i}", "userId": USER, "itemId": f"i{i + 1:04d}", "timestampMs": start_ms + i}
         for i in range(20)
     ]
     await queue.add("record", {"version": 1, "interactions": interactions})

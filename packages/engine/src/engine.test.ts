@@ -29,6 +29,22 @@ describe('engine', () => {
     expect((await graphs.run('gather', slots())).key_rows?.shape).toEqual([0, 256]);
   });
 
+  it('carries every element type, half precision as its bits', async () => {
+    const path = fileURLToPath(new URL('../../../test/fixtures/element-types.onnx', import.meta.url));
+    const graphs = await (await start()).load({ types: { path } });
+    const half = Uint16Array.of(0x3c00, 0xc000, 0x7bff, 0x0001); // 1, -2, the largest, the smallest
+    const feeds: Tensors = {
+      half: { type: 'float16', data: half, shape: [4] },
+      ints: { type: 'int32', data: Int32Array.of(-1, 2), shape: [2] },
+      bytes: { type: 'uint8', data: Uint8Array.of(0, 255), shape: [2] },
+    };
+    const outputs = await graphs.run('types', structuredClone(feeds));
+    expect(outputs.half_out).toEqual(feeds.half);
+    expect(outputs.ints_out).toEqual(feeds.ints);
+    expect(outputs.bytes_out).toEqual(feeds.bytes);
+    expect([...(outputs.single?.data ?? [])]).toEqual([1, -2, 65_504, 2 ** -24]);
+  });
+
   it('shares a backlog between workers and answers each caller its own rows', async () => {
     const graphs = await (await start({ workerCount: 2, queueLimit: 100 })).load(GATHER);
     const wanted = Array.from({ length: 60 }, (_, i) => i);

@@ -25,3 +25,8 @@ it('keeps what Redis said out of the message', () => {
   expect(error.message).not.toContain('secret-name');
   expect(String(error.cause)).toContain('secret-name');
 });
+
+it('drops the command that ioredis hangs on its errors', () => {
+  const thrown = Object.assign(reply('ERR no'), { command: { name: 'get', args: ['ckv:{user-1}:0'] } });
+  expect(JSON.stringify(redisError(thrown).cause, Object.getOwnPropertyNames(thrown))).not.toContain('user-1');
+});

@@ -9,7 +9,7 @@ const PASSING_REPLY = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPL
  */
 export function redisError(thrown: unknown): CkvError {
   if (thrown instanceof CkvError) return thrown;
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const error = withoutCommand(thrown);
   if (error.name === 'ReplyError' || /^[A-Z]{3,} /.test(error.message)) {
     if (error.message.startsWith('OOM')) {
       return new CkvError('overloaded', 'Redis is at its memory limit; give it more, or shorten CKV_RECORD_TTL_S', {
@@ -22,4 +22,13 @@ export function redisError(thrown: unknown): CkvError {
     }
   }
   return new CkvError('dependency_unavailable', 'Redis cannot be reached', { retryAfterMs: 100, cause: error });
+}
+
+/** The error without the command that ioredis hangs on it: its arguments are user ids and rows, which no log may have. */
+function withoutCommand(thrown: unknown): Error {
+  if (!(thrown instanceof Error)) return new Error(String(thrown));
+  const bare = new Error(thrown.message);
+  bare.name = thrown.name;
+  if (thrown.stack !== undefined) bare.stack = thrown.stack;
+  return bare;
 }

@@ -7,6 +7,8 @@ export interface CallContext {
   readonly deadlineMs: number;
   /** Aborts with a CkvError at the deadline or when the caller gives up. */
   readonly signal: AbortSignal;
+  /** Aborts when the service begins to shut down: a stream without an end of its own ends then. */
+  readonly draining: AbortSignal;
 }
 
 /** Longest an unary call may take where the caller set no deadline. */
@@ -21,7 +23,7 @@ export interface OpenContext {
 /** Opens the context of an unary call, or of a stream, which has a deadline only where the caller set one. */
 export function openContext(
   call: ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>,
-  { streaming }: { streaming: boolean },
+  { streaming, draining }: { streaming: boolean; draining: AbortSignal },
 ): OpenContext {
   const nowMs = Date.now();
   const asked = Number(call.getDeadline());
@@ -37,7 +39,7 @@ export function openContext(
       )
     : undefined;
   return {
-    context: { deadlineMs, signal: controller.signal },
+    context: { deadlineMs, signal: controller.signal, draining },
     close() {
       clearTimeout(timer);
       call.off('cancelled', onCancelled);

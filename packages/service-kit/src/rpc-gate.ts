@@ -30,13 +30,13 @@ export interface RpcGate {
 export function createRpcGate(options: { token: string; log: Logger; metrics: Metrics }): RpcGate {
   const { log, metrics } = options;
   const wanted = options.token === '' ? undefined : digest(`Bearer ${options.token}`);
-  let draining = false;
+  const draining = new AbortController();
 
   function admit(request: unknown, metadata: Metadata): void {
     if (wanted && !timingSafeEqual(wanted, digest(String(metadata.get('authorization')[0] ?? '')))) {
       throw new CkvError('unauthenticated', 'authorization: the bearer token is missing or wrong; send CKV_TOKEN');
     }
-    if (draining) throw new CkvError('draining', 'the service is shutting down; call another replica');
+    if (draining.signal.aborted) throw new CkvError('draining', 'the service is shutting down; call another replica');
     if (request instanceof UnreadableRequest) throw request.error;
   }
 
@@ -51,7 +51,7 @@ export function createRpcGate(options: { token: string; log: Logger; metrics: Me
   return {
     unary: (rpc, handler) => async (call, callback) => {
       const startedMs = performance.now();
-      const { context, close } = openContext(call, { streaming: false });
+      const { context, close } = openContext(call, { streaming: false, draining: draining.signal });
       try {
         admit(call.request, call.metadata);
         const response = await untilAborted(handler(call.request as never, context), context.signal);
@@ -68,7 +68,7 @@ export function createRpcGate(options: { token: string; log: Logger; metrics: Me
 
     stream: (rpc, handler) => async (call) => {
       const startedMs = performance.now();
-      const { context, close } = openContext(call, { streaming: true });
+      const { context, close } = openContext(call, { streaming: true, draining: draining.signal });
       try {
         admit(call.request, call.metadata);
         for await (const message of handler(call.request as never, context)) {
@@ -87,7 +87,7 @@ export function createRpcGate(options: { token: string; log: Logger; metrics: Me
     },
 
     drain() {
-      draining = true;
+      draining.abort();
     },
   };
 }

@@ -54,7 +54,8 @@ export function createPoolHandlers(shelf: BundleShelf, provider: string, { gathe
     },
 
     async *WatchBundles(_: WatchBundlesRequest__Output, call: CallContext): AsyncIterable<WatchBundlesResponse> {
-      for await (const { activeBundleId, bundleIds } of shelf.watch(call.signal)) {
+      const ended = AbortSignal.any([call.signal, call.draining]);
+      for await (const { activeBundleId, bundleIds } of shelf.watch(ended)) {
         yield { activeBundleId, bundleIds: [...bundleIds] };
       }
     },
