@@ -1,2 +1,3 @@
 export * from './find-redis.js';
+export * from './start-cluster.js';
 export * from './start-redis.js';

@@ -27,6 +27,8 @@ export interface StartOptions extends FindOptions {
   readonly port?: number;
   /** When writes reach the disk; default `everysec`. `always` survives a kill without loss. */
   readonly fsync?: 'everysec' | 'always' | 'no';
+  /** Further arguments of redis-server. */
+  readonly args?: readonly string[];
 }
 
 const GUARD = createRequire(import.meta.url).resolve('@collectivekv/private-redis/guard');
@@ -51,12 +53,13 @@ export async function startPrivateRedis(options: StartOptions): Promise<PrivateR
 
 async function launch(
   server: { path: string; env: Readonly<Record<string, string>> },
-  { dataDir, fsync = 'everysec' }: StartOptions,
+  { dataDir, fsync = 'everysec', args: furtherArgs = [] }: StartOptions,
   port: number,
 ): Promise<PrivateRedis> {
   const args = [
     ...['--bind', '127.0.0.1', '--port', String(port), '--dir', dataDir],
     ...['--appendonly', 'yes', '--appendfsync', fsync, '--save', '', '--maxmemory-policy', 'noeviction'],
+    ...furtherArgs,
   ];
   const guard = spawn(process.execPath, [GUARD, server.path, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -115,7 +118,8 @@ function ping(port: number): Promise<boolean> {
   });
 }
 
-async function freePort(): Promise<number> {
+/** A loopback port that nobody listens on right now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

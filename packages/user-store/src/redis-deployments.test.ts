@@ -1,0 +1,84 @@
+// The same store on a cluster, and on a primary that sentinels watch.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  findRedis,
+  freePort,
+  type PrivateCluster,
+  startPrivateCluster,
+  startPrivateRedis,
+} from '@collectivekv/private-redis';
+import { closeRedis, connectRedis, isConnected, primariesOf, type RedisClient } from '@collectivekv/redis-connection';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createRecordKeys } from './record-keys.js';
+import { createRedisUserStore } from './redis-user-store.js';
+import { describeUserStore } from './user-store.contract.js';
+import type { UserStore } from './user-store.js';
+
+const keys = createRecordKeys('test');
+
+async function connect(url: string): Promise<RedisClient> {
+  const client = connectRedis(url, { field: 'url', name: 'test', whenAway: 'fail', onError: () => undefined });
+  await vi.waitUntil(() => isConnected(client), { timeout: 20_000 });
+  return client;
+}
+
+describe('on a cluster', () => {
+  let dir: string;
+  let cluster: PrivateCluster;
+  let client: RedisClient;
+  let store: UserStore;
+
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'ckv-cluster-'));
+    cluster = await startPrivateCluster({ dir: join(dir, 'server'), dataDir: dir, nodeCount: 3 });
+    client = await connect(cluster.url);
+    store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
+  });
+  afterAll(async () => {
+    if (client) closeRedis(client);
+    await cluster?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  beforeEach(async () => {
+    await Promise.all(primariesOf(client).map((primary) => primary.flushall()));
+  });
+
+  describeUserStore(
+    'user store in a Redis cluster',
+    () => store,
+    async (userId, id, bytes) => {
+      await client.set(keys.record(userId, id), Buffer.from(bytes));
+      await client.sadd(keys.bundles, id);
+    },
+  );
+});
+
+describe('behind a sentinel', () => {
+  it('finds the primary and works on it', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'ckv-sentinel-'));
+    const options = { dir: join(dir, 'server') };
+    const primary = await startPrivateRedis({ ...options, dataDir: join(dir, 'primary') });
+    const port = await freePort();
+    const { path, env } = await findRedis(options);
+    mkdirSync(join(dir, 'sentinel'));
+    const config = join(dir, 'sentinel', 'sentinel.conf');
+    const monitor = `sentinel monitor main 127.0.0.1 ${new URL(primary.url).port} 1`;
+    writeFileSync(config, `port ${port}\nbind 127.0.0.1\ndir ${join(dir, 'sentinel')}\n${monitor}\n`);
+    const sentinel = spawn(path, [config, '--sentinel'], { env: { ...process.env, ...env }, stdio: 'ignore' });
+    const client = await connect(`redis+sentinel://127.0.0.1:${port}/main`);
+    const store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
+    const shape = { bundleId: '0123456789abcdef', strideBytes: 1, maxPositions: 10 };
+    const append = { userId: 'u', eventHashes: new Uint8Array(6), rows: Uint8Array.of(7), lastEventMs: 1 };
+    expect(await store.appendPositions(shape, [append])).toMatchObject([{ appliedCount: 1 }]);
+    expect(await store.stats('', 10)).toMatchObject({ recordCount: 1 });
+    closeRedis(client);
+    sentinel.kill();
+    await once(sentinel, 'exit');
+    await primary.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+});
