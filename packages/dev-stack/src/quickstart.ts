@@ -58,6 +58,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     redisUrl: options.redisUrl,
     usualPorts: true,
     // A Redis from outside may hold the keys of others, and of runs before this one.
+    removeKeys: options.redisUrl !== undefined,
     keyPrefix: options.redisUrl === undefined ? 'ckv' : `ckv-quickstart-${Date.now().toString(36)}`,
     onProgress,
   });

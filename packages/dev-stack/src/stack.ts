@@ -3,6 +3,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { removeKeys } from './remove-keys.js';
 import { SERVICE_NAMES, type ServiceProcess, type ServiceProcessName, startServiceProcess } from './service-process.js';
 
 /** A whole system on this machine: Redis and every service, real processes all. */
@@ -30,6 +31,8 @@ export interface StackOptions {
   readonly redisUrl?: string | undefined;
   /** Begins every key in Redis; default `ckv`. */
   readonly keyPrefix?: string;
+  /** Delete every key under the prefix when the stack stops: for a prefix made for one run in a Redis from outside. */
+  readonly removeKeys?: boolean;
   /** Default 1 each. */
   readonly replicas?: Partial<Record<ServiceProcessName, number>>;
   /** Variables by service, over those that the stack sets. */
@@ -113,6 +116,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         stopping = true;
         await Promise.all([...ranking, ...updater].map((service) => service.stop()));
         await Promise.all([...pool, ...userCache].map((service) => service.stop()));
+        if (options.removeKeys) await removeKeys(redisUrl, keyPrefix);
         await redis?.stop();
         await rm(join(dir, 'stack.json'), { force: true });
       },

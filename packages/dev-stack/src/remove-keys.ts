@@ -1,0 +1,27 @@
+import { once } from 'node:events';
+import { closeRedis, connectRedis, primariesOf } from '@collectivekv/redis-connection';
+
+/** Deletes every key under a prefix that was made for one run: records `<prefix>:…` and queue `{<prefix>}:…`. */
+export async function removeKeys(redisUrl: string, keyPrefix: string): Promise<void> {
+  const client = connectRedis(redisUrl, {
+    field: 'CKV_REDIS_URL',
+    name: 'ckv-dev-stack',
+    whenAway: 'fail',
+    onError: () => undefined,
+  });
+  try {
+    await once(client, 'ready');
+    for (const primary of primariesOf(client)) {
+      for (const pattern of [`${keyPrefix}:*`, `{${keyPrefix}}:*`]) {
+        let cursor = '0';
+        do {
+          const [next, keys] = await primary.scan(cursor, 'MATCH', pattern, 'COUNT', 1_000);
+          cursor = next;
+          await Promise.all(keys.map((key) => primary.unlink(key)));
+        } while (cursor !== '0');
+      }
+    }
+  } finally {
+    closeRedis(client);
+  }
+}
