@@ -83,13 +83,13 @@ describe('a service that is told to stop', () => {
       const [service] = e2e.stack.services[name];
       if (!service) throw new Error('no service');
       const exited = service.exited;
-      const busy = Array.from({ length: 40 }, () => e2e.client.rank({ userId: 'u', candidateIds }));
+      const busy = Promise.allSettled(Array.from({ length: 40 }, () => e2e.client.rank({ userId: 'u', candidateIds })));
       const recorded = e2e.client.recordInteractions(interactionsOf(`stop-${name}`, 20));
       await service.kill('SIGTERM');
       expect(await exited).toBe(0);
       await service.restart();
       await service.untilReady();
-      expect((await Promise.allSettled(busy)).filter(({ status }) => status === 'rejected')).toEqual([]);
+      expect((await busy).filter(({ status }) => status === 'rejected')).toEqual([]);
       await recorded;
       const record = await e2e.untilApplied(`stop-${name}`, 20);
       expect(record.positionCount).toBe(20);

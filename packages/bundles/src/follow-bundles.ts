@@ -12,7 +12,7 @@ import { type LoadedBundle, loadBundle } from './load-bundle.js';
 export interface BundleFollower {
   /** Resolves when the first active bundle is loaded. */
   readonly ready: Promise<void>;
-  /** The bundle to serve. Throws bundle_not_loaded before there is one. */
+  /** The bundle to serve. Throws dependency_unavailable before there is one. */
   active(): LoadedBundle;
   /** A loaded bundle by id. Throws bundle_not_loaded. */
   get(bundleId: string): LoadedBundle;
@@ -153,7 +153,7 @@ export function followBundles({ pool, cacheDir, engine, graphs, log, onActive }:
     const have = [...loaded.keys()].join(', ') || 'none';
     throw new CkvError(
       'bundle_not_loaded',
-      `bundle_id: ${bundleId || 'no bundle'} is not loaded here (${have}); leave it empty for the active one`,
+      `bundle_id: ${bundleId} is not loaded here (${have}); leave it empty for the active one`,
       {
         field: 'bundle_id',
       },
@@ -163,7 +163,11 @@ export function followBundles({ pool, cacheDir, engine, graphs, log, onActive }:
   return {
     ready,
     get,
-    active: () => get(announced?.activeBundleId ?? ''),
+    active() {
+      if (announced) return get(announced.activeBundleId);
+      const text = 'no bundle is loaded yet; the pool has announced none, or it is on its way';
+      throw new CkvError('dependency_unavailable', text, { retryAfterMs: RECONNECT_MS });
+    },
     all: () => (announced?.bundleIds ?? []).flatMap((id) => loaded.get(id) ?? []),
     async close() {
       stopped.abort(new CkvError('draining', 'the service is shutting down'));

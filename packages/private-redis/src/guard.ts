@@ -1,6 +1,7 @@
 /**
  * Runs a command as long as standard input stays open, so that a server that knows nothing of its parent does not
- * outlive it. `node guard.js COMMAND [ARGUMENT…]`; the first line on stdout is the command's process id.
+ * outlive it. `node guard.js COMMAND [ARGUMENT…]`; it says `guard: pid N` on stdout, among what
+ * the command says.
  */
 import { spawn } from 'node:child_process';
 import { writeSync } from 'node:fs';
@@ -9,7 +10,7 @@ const [command = '', ...args] = process.argv.slice(2);
 const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
 const end = () => child.kill('SIGTERM');
 
-child.on('spawn', () => writeSync(1, `${child.pid}\n`));
+child.on('spawn', () => writeSync(1, `guard: pid ${child.pid}\n`));
 child.on('error', (error) => {
   writeSync(2, `${error.message}\n`);
   process.exit(127);

@@ -66,15 +66,19 @@ async function launch(
     env: { ...process.env, ...server.env },
   });
   let output = '';
+  let becomeKnown: (pid: number) => void = () => undefined;
+  const known = new Promise<number>((resolve) => {
+    becomeKnown = resolve;
+  });
   for (const stream of [guard.stdout, guard.stderr]) {
     stream.on('data', (chunk) => {
       output = `${output}${chunk}`.slice(-4_000);
+      const [, said] = /^guard: pid (\d+)$/m.exec(output) ?? [];
+      if (said) becomeKnown(Number(said));
     });
   }
   const exited = once(guard, 'exit').then(() => undefined);
-  const pid = Number(
-    String((await Promise.race([once(guard.stdout, 'data'), exited.then(() => [''])]))[0]).split('\n')[0],
-  );
+  const pid = (await Promise.race([known, exited])) ?? 0;
   if (!(await answers(port, guard))) {
     guard.kill('SIGKILL');
     throw new Error(`redis-server did not start on port ${port}: ${output.trim().split('\n').slice(-3).join(' | ')}`);
