@@ -98,6 +98,7 @@ function metricsTable() {
 
 function summaryTable() {
   const s = JSON.parse(readFileSync(`${root}/.ckv/summary.json`, 'utf8'));
+  if (s.interactions !== 100_000 || s.users !== 100) throw new Error('.ckv/summary.json is not of npm start -- --once');
   const count = (value) => value.toLocaleString('en');
   const rows = [
     ['bytes a position in Redis, everything counted', s.bytesPerPosition.toFixed(2)],

@@ -1,4 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import type { ServiceName } from '@collectivekv/contracts';
 import { CkvError } from '@collectivekv/domain';
@@ -29,11 +31,13 @@ export interface Connections {
   close(): Promise<void>;
 }
 
-const STACK_FILE = '.ckv/stack.json';
+const STACK_FILE = join('.ckv', 'stack.json');
+const CHECKOUT = fileURLToPath(new URL('../../..', import.meta.url));
 const CONNECT_TIMEOUT_MS = 3_000;
 
 /** What `npm start` says of the system it runs. */
 interface StackFile {
+  readonly pid?: number;
   readonly redisUrl?: string;
   readonly keyPrefix?: string;
   readonly targets?: Readonly<Record<string, string>>;
@@ -42,7 +46,7 @@ interface StackFile {
 /** Creates the connections; `options` is read when a command runs. */
 export function openConnections(options: () => GlobalOptions): Connections {
   const opened: (() => unknown)[] = [];
-  const stack: StackFile = existsSync(STACK_FILE) ? JSON.parse(readFileSync(STACK_FILE, 'utf8')) : {};
+  const stack = readStackFile();
   const access = () => ({ CKV_TOKEN: readToken(), CKV_TLS_CA_FILE: process.env.CKV_TLS_CA_FILE ?? '' });
 
   const clients = new Map<ServiceName, unknown>();
@@ -106,6 +110,26 @@ export function openConnections(options: () => GlobalOptions): Connections {
       for (const close of opened.reverse()) await close();
     },
   };
+}
+
+/** The file of a system that runs: in this folder or one above it, else in the checkout that this command is of. */
+function readStackFile(): StackFile {
+  for (let folder = process.cwd(), next = ''; folder !== next; folder = next) {
+    next = dirname(folder);
+    const found = readIfAlive(join(folder, STACK_FILE));
+    if (found) return found;
+  }
+  return readIfAlive(join(CHECKOUT, STACK_FILE)) ?? {};
+}
+
+function readIfAlive(path: string): StackFile | undefined {
+  try {
+    const stack = JSON.parse(readFileSync(path, 'utf8')) as StackFile;
+    process.kill(stack.pid ?? 0, 0);
+    return stack;
+  } catch {
+    return undefined; // there is none, or what it speaks of is gone
+  }
 }
 
 function readToken(): string {

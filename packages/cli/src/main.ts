@@ -9,6 +9,7 @@ import { userCommands } from './user-command.js';
 
 const program = new Command('ckv')
   .description('Talk to a running CollectiveKV')
+  .version('0.1.0')
   .addOption(new Option('--json', 'print JSON for programs instead of tables'))
   .addOption(target('--ranking <target>', 'RANKING', 'gRPC target of the ranking service'))
   .addOption(target('--updater <target>', 'UPDATER', 'gRPC target of the updater service'))
@@ -19,7 +20,7 @@ const program = new Command('ckv')
   .addHelpText(
     'after',
     `
-Targets are taken from the options, else from the environment, else from .ckv/stack.json, which npm start writes, else
+Targets are taken from the options, else from the environment, else from the system that npm start runs, else
 they are the usual ports on this machine. CKV_TOKEN or CKV_TOKEN_FILE, and CKV_TLS_CA_FILE, sign in.`,
   )
   .showHelpAfterError('(ckv --help lists commands and options)');
@@ -41,7 +42,8 @@ try {
   process.exitCode = 1;
   if (error instanceof CkvError) {
     const { statusName, retry } = REASONS[error.reason];
-    console.error(`error: ${error.message}\n  ${error.reason} (${statusName}); retry: ${retry}`);
+    const hint = error.reason === 'dependency_unavailable' ? '\n  npm start runs everything on this machine' : '';
+    console.error(`error: ${error.message}\n  ${error.reason} (${statusName}); retry: ${retry}${hint}`);
   } else {
     console.error(`error: ${error instanceof Error ? error.message : error}`);
   }

@@ -49,8 +49,10 @@ export function queueCommand(connections: Connections): Command {
       .argument('[ids...]', 'job ids')
       .option('--all', 'all of them')
       .action(async (ids: string[], { all }: { all?: boolean }, command: Command) => {
-        if ((ids.length === 0) !== (all === true)) command.error('name job ids, or give --all');
+        if ((ids.length === 0) !== (all === true)) command.error('error: name job ids, or give --all');
         const count = await (await connections.queue())[name](all ? undefined : ids);
+        if (count < ids.length)
+          command.error(`error: ${ids.length - count} of these jobs are not set aside; ${verb}: ${count}`);
         connections.print({ count }, () => `${verb}: ${count}`);
       });
   }

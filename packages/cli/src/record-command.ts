@@ -21,7 +21,7 @@ export function recordCommands(connections: Connections): Command[] {
     .option('--at <unix-ms>', 'when it happened', wholeNumber)
     .action(async (userId: string, itemIds: string[], options: Options, command: Command) => {
       if (options.eventId !== undefined && itemIds.length > 1)
-        command.error('--event-id names one event: give one item');
+        command.error('error: --event-id names one event: give one item');
       const eventIds = await connections
         .client()
         .recordInteractions(itemIds.map((itemId) => ({ userId, itemId, ...partsOf(options) })));

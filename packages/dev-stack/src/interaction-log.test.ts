@@ -19,32 +19,34 @@ async function read(name: string, content: string | Buffer, columns: Record<stri
   return read;
 }
 
-const wanted = { userId: 'u', itemId: 'a,b', timestampMs: 5, action: 'like', features: { watch_ratio: 0.5 } };
+const wanted = { userId: 'u', itemId: 'a,b', timestampMs: 1e12, action: 'like', features: { watch_ratio: 0.5 } };
 
 it.each([
-  ['log.csv', 'user_id,item_id,timestamp_ms,action,watch_ratio\nu,"a,b",5,like,0.5\n'],
-  ['log.csv', '\ufeffuser_id,item_id,timestamp_ms,action,watch_ratio\r\nu,"a,b",5,like,0.5\r\n\r\n'],
-  ['log.tsv', 'user_id\tvideo_id\ttime_ms\taction\twatch_ratio\nu\ta,b\t5\tlike\t0.5'],
-  ['log.jsonl', '{"userId":"u","itemId":"a,b","timestampMs":5,"action":"like","watch_ratio":0.5}\n'],
-  ['log.csv.gz', gzipSync('user_id,item_id,timestamp_ms,action,watch_ratio\nu,"a,b",5,like,0.5\n')],
+  ['log.csv', 'user_id,item_id,timestamp_ms,action,watch_ratio\nu,"a,b",1000000000000,like,0.5\n'],
+  ['log.csv', '\ufeffuser_id,item_id,timestamp_ms,action,watch_ratio\r\nu,"a,b",1000000000000,like,0.5\r\n\r\n'],
+  ['log.tsv', 'user_id\tvideo_id\ttime_ms\taction\twatch_ratio\nu\ta,b\t1000000000000\tlike\t0.5'],
+  ['log.jsonl', '{"userId":"u","itemId":"a,b","timestampMs":1000000000000,"action":"like","watch_ratio":0.5}\n'],
+  ['log.csv.gz', gzipSync('user_id,item_id,timestamp_ms,action,watch_ratio\nu,"a,b",1000000000000,like,0.5\n')],
 ])('reads %s', async (name, content) => {
   expect(await read(name, content)).toMatchObject([wanted]);
 });
 
 it('names events by file and line, the same each time, unless the log does', async () => {
-  const content = 'user_id,item_id,timestamp_ms\nu,i,1\nu,i,1\n';
+  const content = 'user_id,item_id,timestamp_ms\nu,i,1e12\nu,i,1e12\n';
   const [first, second] = await read('log.csv', content);
   expect(first?.eventId).not.toBe(second?.eventId);
   expect((await read('log.csv', content)).map(({ eventId }) => eventId)).toEqual([first?.eventId, second?.eventId]);
-  expect(await read('own.csv', 'event_id,user_id,item_id,timestamp_ms\nmine,u,i,1\n')).toMatchObject([
+  expect(await read('own.csv', 'event_id,user_id,item_id,timestamp_ms\nmine,u,i,1e12\n')).toMatchObject([
     { eventId: 'mine' },
   ]);
 });
 
 it('maps columns, and says which is missing and where', async () => {
-  const content = 'who,what,when\nu,i,1\nu,,2\n';
+  const content = 'who,what,when\nu,i,1e12\nu,,2e12\n';
   const columns = { user_id: 'who', item_id: 'what', timestamp_ms: 'when' };
   await expect(read('log.csv', content, columns)).rejects.toThrow(/line 3: no what; it has who, what, when/);
   await expect(read('log.csv', content)).rejects.toThrow(/line 2: no timestamp_ms|line 2: no user_id/);
   await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,soon\n')).rejects.toThrow(/line 2: the timestamp/);
+  await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,1700000000\n')).rejects.toThrow(/are these seconds/);
+  await expect(read('log.jsonl', '{"userId":"u"\n')).rejects.toThrow(/log\.jsonl, line 1: is no JSON object/);
 });

@@ -16,6 +16,9 @@ export const LOG_COLUMNS = ['event_id', 'user_id', 'item_id', 'timestamp_ms', 'a
 
 type LogColumn = (typeof LOG_COLUMNS)[number];
 
+/** Smaller numbers are seconds by mistake. */
+const EARLIEST_MS = 1e11;
+
 /** Names that logs in the wild use for our columns; --columns maps any other. */
 const USUAL_NAMES: Record<LogColumn, readonly string[]> = {
   event_id: ['event_id', 'eventId'],
@@ -57,6 +60,11 @@ export async function* readInteractionLog({ file, columns, features }: LogOption
     if (!Number.isFinite(timestampMs)) {
       throw new Error(`${file}, line ${line}: the timestamp is no number; give Unix milliseconds`);
     }
+    if (timestampMs < EARLIEST_MS) {
+      throw new Error(
+        `${file}, line ${line}: the timestamp ${timestampMs} is before 1973; are these seconds? Give milliseconds`,
+      );
+    }
     const known = features.flatMap((name) => {
       const value = row[columns[name] ?? name];
       return value === undefined || value === '' || !Number.isFinite(Number(value))
@@ -78,8 +86,10 @@ async function* rowsOf(file: string): AsyncGenerator<Record<string, unknown>> {
   const bare = file.replace(/\.(gz|xz)$/, '');
   const content = contentOf(file);
   if (/\.(jsonl|ndjson)$/.test(bare)) {
+    let number = 0;
     for await (const line of createInterface({ input: content, crlfDelay: Number.POSITIVE_INFINITY })) {
-      if (line.trim() !== '') yield JSON.parse(line);
+      number++;
+      if (line.trim() !== '') yield parseLine(line, `${file}, line ${number}`);
     }
     return;
   }
@@ -87,6 +97,16 @@ async function* rowsOf(file: string): AsyncGenerator<Record<string, unknown>> {
   const parser = parse({ columns: true, delimiter, skip_empty_lines: true, trim: true, bom: true });
   content.on('error', (error) => parser.destroy(error));
   yield* content.pipe(parser);
+}
+
+function parseLine(line: string, at: string): Record<string, unknown> {
+  try {
+    const row: unknown = JSON.parse(line);
+    if (typeof row === 'object' && row !== null) return row as Record<string, unknown>;
+  } catch {
+    // said below
+  }
+  throw new Error(`${at}: is no JSON object; write one a line`);
 }
 
 function contentOf(file: string): Readable {

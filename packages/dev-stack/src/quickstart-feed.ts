@@ -15,6 +15,8 @@ export interface RankCase {
 
 /** Where the quickstart's interactions come from. */
 export interface QuickstartFeed {
+  /** Fails early where the feed cannot be read. */
+  check(): Promise<void>;
   /** What is streamed first, in order; each batch is one call. */
   history(): AsyncIterable<readonly InteractionInput[]>;
   /** How many interactions the history has, where that is known before reading it. */
@@ -46,6 +48,7 @@ export function simulatedFeed(options: { seed: number; users: number; positions:
     }));
 
   return {
+    async check() {},
     historyCount: options.users * options.positions,
     async *history() {
       const startMs = Date.now() - rounds * 12 * HOUR_MS;
@@ -91,6 +94,10 @@ export function replayedFeed(options: {
   const userAt = (i: number) => userIds[(i * 7_919) % userIds.length] ?? ''; // spread over the file
 
   return {
+    async check() {
+      for await (const _ of readInteractionLog({ ...options, features })) return;
+      throw new Error(`${options.file} has no interactions`);
+    },
     historyCount: undefined,
     async *history() {
       let batch: InteractionInput[] = [];

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ const USAGE = `npm start -- [options]
   --once             exit after the summary: 0 if all of it worked
   --data FILE        replay an interaction log (.csv, .tsv, .jsonl; also .gz, .xz) instead of a simulated feed
   --columns A=B,…    the log's names for the columns user_id, item_id, timestamp_ms, action, event_id
+  --bundle DIR       serve this bundle instead of the demo's
   --users N          simulated users (default 100)
   --positions N      simulated interactions of each (default 1000)
   --help             this`;
@@ -30,6 +32,7 @@ async function main(): Promise<number> {
     options: {
       once: { type: 'boolean', default: false },
       data: { type: 'string' },
+      bundle: { type: 'string' },
       columns: { type: 'string', default: '' },
       users: { type: 'string', default: '100' },
       positions: { type: 'string', default: '1000' },
@@ -44,9 +47,10 @@ async function main(): Promise<number> {
   await ownFolder();
   for (const part of ['redis', 'logs', 'summary.json']) await rm(join(dir, part), { recursive: true, force: true });
 
+  const stopped = interrupted();
   const { stack, summary, problems } = await runQuickstart({
     dir,
-    bundleDir: demoBundleDir(root),
+    bundleDir: values.bundle ?? demoBundleDir(root),
     redisUrl: process.env.CKV_REDIS_URL || undefined,
     dataFile: values.data,
     columns: parseColumns(values.columns),
@@ -54,13 +58,14 @@ async function main(): Promise<number> {
     positions: wholeNumber('--positions', values.positions, 1, 100_000),
     rankRequests: 300,
     onProgress: createProgress(),
+    stopped,
   });
   await writeFile(join(dir, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
   console.log(`\n${summaryTable(summary)}\n.ckv/summary.json has these figures.`);
   for (const problem of problems) console.error(`problem: ${problem}`);
   if (!values.once && problems.length === 0) {
     console.log(whatNext(stack.targets));
-    await Promise.race([interrupted(), stack.failure]);
+    await Promise.race([stopped, stack.failure]);
     console.log('stopping');
   }
   await stack.stop();
@@ -84,18 +89,15 @@ async function ownFolder(): Promise<void> {
   await mkdir(dir, { recursive: true });
   const file = join(dir, 'start.pid');
   const owner = Number(existsSync(file) ? readFileSync(file, 'utf8') : 0);
-  if (owner > 0 && isAlive(owner)) throw new Error(`it runs already, as process ${owner}; stop that first`);
+  if (owner > 0 && isQuickstart(owner)) throw new Error(`it runs already, as process ${owner}; stop that first`);
   await writeFile(file, `${process.pid}\n`);
   process.on('exit', () => rmSync(file, { force: true }));
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
+/** A process id may have gone to somebody else since. */
+function isQuickstart(pid: number): boolean {
+  const { stdout } = spawnSync('ps', ['-p', String(pid), '-o', 'args='], { encoding: 'utf8' });
+  return String(stdout).includes('quickstart-main');
 }
 
 function interrupted(): Promise<void> {

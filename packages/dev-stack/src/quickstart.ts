@@ -25,6 +25,8 @@ export interface QuickstartOptions {
   readonly positions: number;
   /** Rank requests of the live phase. */
   readonly rankRequests: number;
+  /** Ends the run early, in order, when it resolves. */
+  readonly stopped?: Promise<void>;
   /** Told what happens; `update` replaces what it said last. */
   readonly onProgress: (message: string, update?: boolean) => void;
 }
@@ -52,6 +54,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     options.dataFile === undefined
       ? simulatedFeed({ seed: SEED, users: options.users, positions: options.positions })
       : replayedFeed({ file: options.dataFile, columns: options.columns ?? {}, model });
+  await feed.check();
   const stack = await startStack({
     dir: options.dir,
     bundlesDir: options.bundleDir,
@@ -74,7 +77,10 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     CKV_TLS_CA_FILE: '',
   });
   try {
-    return await Promise.race([measure(), stack.failure]);
+    const stopped = options.stopped?.then(() => {
+      throw new Error('stopped before the summary');
+    });
+    return await Promise.race([measure(), stack.failure, ...(stopped ? [stopped] : [])]);
   } catch (error) {
     await stack.stop();
     throw error;
@@ -180,6 +186,7 @@ async function rankLive(
 ) {
   const rankMs: number[] = [];
   const freshnessMs: number[] = [];
+  let candidates = 0;
   const withHistory: Scored[] = [];
   const withoutHistory: Scored[] = [];
   let failedRequests = 0;
@@ -193,6 +200,7 @@ async function rankLive(
   };
   for (let i = 0; i < requests; i++) {
     const { labels, ...rankCase } = feed.rankCase(i);
+    candidates = Math.max(candidates, rankCase.candidateIds.length);
     const startedMs = performance.now();
     const full = await attempt(() => client.rank({ ...rankCase, history: 'required' }));
     rankMs.push(performance.now() - startedMs);
@@ -208,6 +216,7 @@ async function rankLive(
     if (i % 10 === 0) onProgress(`ranked ${i} of ${requests} requests`, true);
   }
   return {
+    candidates,
     rankP50Ms: quantile(rankMs, 0.5),
     rankP99Ms: quantile(rankMs, 0.99),
     freshnessP50Ms: quantile(freshnessMs, 0.5),

@@ -98,7 +98,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     failure.catch(() => undefined); // whoever awaits it learns of it
     await writeFile(
       join(dir, 'stack.json'),
-      `${JSON.stringify({ pid: process.pid, redisUrl, keyPrefix, targets }, null, 2)}\n`,
+      `${JSON.stringify({ pid: process.pid, redisUrl, keyPrefix, targets, metrics: metricsOf(services) }, null, 2)}\n`,
     );
 
     return {
@@ -169,6 +169,15 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     started.push(service);
     return service;
   }
+}
+
+/** Where each service shows its metrics. */
+function metricsOf(services: Stack['services']): Record<string, string[]> {
+  const entries = Object.entries(services).map(([name, replicas]) => [
+    name,
+    replicas.map(({ metricsAddress }) => `http://${metricsAddress}/metrics`),
+  ]);
+  return Object.fromEntries(entries);
 }
 
 /** Fails at once, rather than with services that never get ready. */

@@ -18,7 +18,9 @@ export interface Summary {
   /** 2 x dModel x 4: keys and values in float32. */
   readonly fullKvBytesPerPosition: number;
   readonly compressionRatio: number;
-  /** Whole rank calls seen from the client, 200 candidates. */
+  /** Candidates of a rank call. */
+  readonly candidates: number;
+  /** Whole rank calls seen from the client. */
   readonly rankP50Ms: number;
   readonly rankP99Ms: number;
   /** From recording an interaction to the first answer that takes it into account. */
@@ -46,7 +48,7 @@ export function summaryTable(summary: Summary): string {
     ['bytes a position, all of Redis counted', summary.bytesPerPosition.toFixed(2)],
     ['bytes a position, full KV cache', count(summary.fullKvBytesPerPosition)],
     ['compression', `${(summary.compressionRatio * 100).toFixed(3)} %`],
-    ['rank p50 / p99, 200 candidates', `${ms(summary.rankP50Ms)} / ${ms(summary.rankP99Ms)}`],
+    [`rank p50 / p99, ${summary.candidates} candidates`, `${ms(summary.rankP50Ms)} / ${ms(summary.rankP99Ms)}`],
     ['event to servable p50 / p99', `${ms(summary.freshnessP50Ms)} / ${ms(summary.freshnessP99Ms)}`],
     ['AUC with history', auc(summary.aucWithHistory)],
     ['AUC without history', auc(summary.aucWithoutHistory)],

@@ -1,21 +1,8 @@
 import { ConfigError } from './config.js';
-
-/** Splits `host:port`; an IPv6 host may stand in brackets. */
-export function splitBind(bind: string): { host: string; port: number } {
-  const colon = bind.lastIndexOf(':');
-  return { host: bind.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(bind.slice(colon + 1)) };
-}
-
-/** True where only this machine can reach the address. */
-export function isLoopback(bind: string): boolean {
-  const { host } = splitBind(bind);
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
-}
+import { isLoopback, unsafeBind } from './loopback.js';
 
 /** Refuses an address that others can reach where nothing guards it. */
 export function requireSafeBind(variable: string, bind: string, guarded: boolean): void {
   if (guarded || isLoopback(bind)) return;
-  throw new ConfigError([
-    `${variable}: ${bind} is beyond loopback and nothing guards it; set CKV_TOKEN or CKV_TLS_CERT_FILE, bind to 127.0.0.1, or set CKV_ALLOW_INSECURE=true where the network is trusted`,
-  ]);
+  throw new ConfigError([unsafeBind(variable, bind)]);
 }

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { isLoopback, requireSafeBind } from './bind.js';
+import { requireSafeBind } from './bind.js';
 import { commonConfig, parseConfig } from './config.js';
+import { isLoopback } from './loopback.js';
 
 const schema = z.object({ ...commonConfig({ port: 1234 }), CKV_COUNT: z.coerce.number().int().min(1).default(3) });
 
@@ -24,6 +25,12 @@ describe('parseConfig', () => {
     const env = { CKV_BIND: 'nowhere', CKV_COUNT: '0', CKV_TOKEN: 'short', CKV_LOG_LEVEL: 'loud' };
     expect(() => parseConfig(schema, env)).toThrow(
       /4 problem\(s\)[\s\S]*CKV_BIND[\s\S]*CKV_TOKEN[\s\S]*CKV_LOG_LEVEL[\s\S]*CKV_COUNT/,
+    );
+  });
+
+  it('says what is unsafe together with what is wrong, in words', () => {
+    expect(() => parseConfig(schema, { CKV_BIND: '0.0.0.0:1', CKV_COUNT: 'many' })).toThrow(
+      /2 problem\(s\)[\s\S]*CKV_COUNT: "many" is no number[\s\S]*CKV_BIND: 0\.0\.0\.0:1 is beyond loopback/,
     );
   });
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { isLoopback, unsafeBind } from './loopback.js';
 
 /** Variables that every service reads. */
 export function commonConfig({ port }: { port: number }) {
@@ -85,10 +86,27 @@ export function parseConfig<Shape extends z.ZodRawShape>(
     else if (path) values[name] = readSecret(path, `${name}_FILE`, problems);
   }
   const parsed = schema.safeParse(values);
-  if (!parsed.success)
-    problems.push(...parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
+  if (!parsed.success) problems.push(...parsed.error.issues.map((issue) => problemOf(issue, values)));
+  problems.push(...bindProblems(values));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
   return Object.freeze(parsed.data);
+}
+
+function problemOf(issue: z.core.$ZodIssue, values: Record<string, string>): string {
+  const name = issue.path.join('.');
+  if (issue.code === 'invalid_type') return `${name}: "${values[name]}" is no ${issue.expected}; set one, or unset it`;
+  return `${name}: ${issue.message}`;
+}
+
+/** An address beyond loopback needs a guard; said with the other problems, and checked again where the door opens. */
+function bindProblems({
+  CKV_BIND,
+  CKV_TOKEN,
+  CKV_TLS_CERT_FILE,
+  CKV_ALLOW_INSECURE,
+}: Record<string, string>): string[] {
+  if (CKV_BIND === undefined || CKV_TOKEN || CKV_TLS_CERT_FILE || CKV_ALLOW_INSECURE || isLoopback(CKV_BIND)) return [];
+  return [unsafeBind('CKV_BIND', CKV_BIND)];
 }
 
 function readSecret(path: string, name: string, problems: string[]): string {

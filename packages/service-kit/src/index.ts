@@ -4,4 +4,5 @@ export * from './config.js';
 export * from './grpc-server.js';
 export * from './lifecycle.js';
 export * from './log.js';
+export * from './loopback.js';
 export * from './metrics.js';

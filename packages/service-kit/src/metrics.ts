@@ -1,7 +1,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
-import { requireSafeBind, splitBind } from './bind.js';
+import { requireSafeBind } from './bind.js';
+import { splitBind } from './loopback.js';
 
 /** A service's metrics. */
 export interface Metrics {

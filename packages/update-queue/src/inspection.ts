@@ -46,7 +46,7 @@ const PAGE = 1_000;
 
 /** Opens the queue for inspection. Failures are dependency_unavailable. */
 export function inspectQueue({ client, keyPrefix, partitionCount }: InspectionOptions): QueueInspection {
-  const queues = openQueues(client, keyPrefix, partitionCount);
+  const queues = openQueues(client, keyPrefix, partitionCount, { inspectOnly: true });
 
   async function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
     try {

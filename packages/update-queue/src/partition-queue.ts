@@ -130,10 +130,16 @@ export function openPartitionQueue(options: {
   };
 }
 
-/** The producing and inspecting end of every partition. */
-export function openQueues(client: RedisClient, keyPrefix: string, partitionCount: number): Queue[] {
+/** The producing and inspecting end of every partition; an inspector writes nothing by opening them. */
+export function openQueues(
+  client: RedisClient,
+  keyPrefix: string,
+  partitionCount: number,
+  { inspectOnly = false } = {},
+): Queue[] {
   return Array.from({ length: partitionCount }, (_, partition) => {
-    const queue = new Queue(partitionQueueName(partition), queueOptions(client, keyPrefix));
+    const options = { ...queueOptions(client, keyPrefix), skipMetasUpdate: inspectOnly };
+    const queue = new Queue(partitionQueueName(partition), options);
     queue.on('error', () => undefined); // every failure also rejects the call it belongs to
     return queue;
   });

@@ -151,6 +151,14 @@ describe('the interaction queue', () => {
   });
 });
 
+it('writes nothing where it only looks', async () => {
+  const inspection = inspectQueue({ client, keyPrefix: 'ckv', partitionCount });
+  await inspection.counts();
+  await inspection.failed(10);
+  await inspection.close();
+  expect(await client.dbsize()).toBe(0);
+});
+
 describe('parseInteractionJob', () => {
   const good = { eventId: 'e', userId: 'u', itemId: 'i', timestampMs: 1 };
   it('reads both kinds of job', () => {

@@ -55,12 +55,14 @@ await runService({
     const updaterMetrics = createUpdaterMetrics(metrics);
     const stopping = new AbortController();
     const updater = startUpdater({
-      partitions: holdPartitions({
-        leases,
-        openPartition: (partition) => openPartitionQueue({ client, keyPrefix, partition, token: randomUUID() }),
-        onHeld: (count) => updaterMetrics.heldPartitions.set(count),
-        log,
-      }),
+      able: bundles.ready,
+      holdPartitions: () =>
+        holdPartitions({
+          leases,
+          openPartition: (partition) => openPartitionQueue({ client, keyPrefix, partition, token: randomUUID() }),
+          onHeld: (count) => updaterMetrics.heldPartitions.set(count),
+          log,
+        }),
       waitingCounts: (partitions) => waitingCounts(client, keyPrefix, partitions),
       batches: createJobBatches({
         leases,

@@ -13,7 +13,9 @@ export interface Updater {
 
 /** What an updater works with. */
 export interface UpdaterParts {
-  readonly partitions: HeldPartitions;
+  /** Resolves when interactions can be encoded; until then nothing is held or taken. */
+  readonly able: Promise<void>;
+  readonly holdPartitions: () => HeldPartitions;
   /** Jobs that wait in each of the partitions, by one cheap read. */
   readonly waitingCounts: (partitions: readonly number[]) => Promise<number[]>;
   readonly batches: JobBatches;
@@ -31,7 +33,15 @@ const SWEEP_MS = 1_000;
 const TAKE_JOBS = 64;
 
 /** Starts the one loop: take jobs from the partitions held, work them off, again. */
-export function startUpdater({ partitions, waitingCounts, batches, onWaiting, log, stopping }: UpdaterParts): Updater {
+export function startUpdater({
+  able,
+  holdPartitions,
+  waitingCounts,
+  batches,
+  onWaiting,
+  log,
+  stopping,
+}: UpdaterParts): Updater {
   const { signal } = stopping;
   let sweptMs = 0;
 
@@ -49,6 +59,14 @@ export function startUpdater({ partitions, waitingCounts, batches, onWaiting, lo
   }
 
   async function work(): Promise<void> {
+    await Promise.race([able, aborted(signal)]);
+    if (signal.aborted) return;
+    const partitions = holdPartitions();
+    await workOn(partitions);
+    await partitions.stop();
+  }
+
+  async function workOn(partitions: HeldPartitions): Promise<void> {
     let idleMs: number = IDLE_MS[0];
     let failures = 0;
     while (!signal.aborted) {
@@ -80,7 +98,10 @@ export function startUpdater({ partitions, waitingCounts, batches, onWaiting, lo
     async stop() {
       stopping.abort();
       await working;
-      await partitions.stop();
     },
   };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
