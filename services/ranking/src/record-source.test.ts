@@ -82,6 +82,20 @@ describe('record source', () => {
     expect(calls.length).toBe(4);
   });
 
+  it('lets nobody wait beyond their own deadline for a call that others wait for longer', async () => {
+    const source = createRecordSource({ userCache, nearCacheBytes: 0, timeoutMs: 5_000 });
+    let finish: () => void = () => undefined;
+    answer = (userIds) =>
+      new Promise((resolve) => {
+        finish = () => resolve(userIds.map(() => Buffer.from('late')));
+      });
+    const patient = source.get({ ...query('b'), deadlineMs: Date.now() + 5_000 });
+    const hasty = source.get({ ...query('a'), deadlineMs: Date.now() + 30 });
+    await expect(hasty).rejects.toMatchObject({ reason: 'deadline' });
+    finish();
+    expect(String(Buffer.from((await patient).bytes ?? []))).toBe('late');
+  });
+
   it('fails everybody who waited for a call that failed, and nobody else', async () => {
     const source = createRecordSource({ userCache, nearCacheBytes: 0, timeoutMs: 1_000 });
     answer = async () => {

@@ -86,7 +86,22 @@ export function createRecordSource({ userCache, nearCacheBytes, timeoutMs }: Rec
       const ageMs = copy ? Date.now() - copy.readAtMs : 0;
       if (copy && ageMs >= 0 && ageMs <= maxStalenessMs) return Promise.resolve({ bytes: copy.bytes, ageMs });
       return new Promise<FetchedRecord>((resolve, reject) => {
-        const waiter = { userId, deadlineMs: Math.min(deadlineMs, Date.now() + timeoutMs), resolve, reject };
+        const untilMs = Math.min(deadlineMs, Date.now() + timeoutMs);
+        // The call that this read joins may wait longer, for others.
+        const late = () => reject(new CkvError('deadline', 'the record did not come in time'));
+        const timer = setTimeout(late, Math.max(0, untilMs - Date.now()));
+        const waiter: Waiter = {
+          userId,
+          deadlineMs: untilMs,
+          resolve(record) {
+            clearTimeout(timer);
+            resolve(record);
+          },
+          reject(error) {
+            clearTimeout(timer);
+            reject(error);
+          },
+        };
         const queue = waiting.get(bundleId);
         if (queue) queue.push(waiter);
         else {
