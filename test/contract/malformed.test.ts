@@ -185,6 +185,7 @@ const RPCS: Record<string, readonly [process: ServiceProcessName, good: object, 
     'user-cache',
     appends,
     [
+      ['an append of the past', 'valid_until_ms', { ...appends, validUntilMs: 1 }, ['deadline']],
       ['no stride', 'stride_bytes', { ...appends, strideBytes: 0 }],
       ['a stride of 256', 'stride_bytes', { ...appends, strideBytes: 256 }],
       ['no longest history', 'max_positions', { ...appends, maxPositions: 0 }],

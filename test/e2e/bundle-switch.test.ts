@@ -1,5 +1,5 @@
 // Two bundles: activate, follow, roll back, while requests keep coming.
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bundleIdOf } from '@collectivekv/domain';
@@ -22,6 +22,7 @@ beforeAll(async () => {
     string,
   ];
   e2e = await startE2e({
+    dir: join(dir, 'stack'),
     bundlesDir: dir,
     replicas: { pool: 2 },
     // Pools that share a state folder follow each other; each has its own gRPC door.
@@ -80,6 +81,15 @@ it('switches without losing a request, keeps records of both, and rolls back', a
   await requests;
   expect(failures).toEqual([]);
   expect(seen).toEqual(new Set([first, second]));
+});
+
+it('fetches a bundle anew whose copy was changed', async () => {
+  const [ranking] = e2e.stack.services.ranking;
+  await ranking?.kill();
+  appendFileSync(join(dir, 'stack', 'cache', 'ranking-0', first, 'bundle.json'), ' ');
+  await ranking?.restart();
+  await ranking?.untilReady();
+  expect(await served()).toBe(first);
 });
 
 it('refuses to activate what is not there, and to roll back where nothing was before', async () => {

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { openBundle, readServedGolden } from '@collectivekv/bundles';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import { type ServiceProcess, startServiceProcess } from '@collectivekv/dev-stack';
+import { encodeRecord, partitionOf } from '@collectivekv/domain';
 import { createGrpcClient } from '@collectivekv/grpc-client';
 import { closeRedis, connectRedis, isConnected } from '@collectivekv/redis-connection';
 import { inspectQueue, openQueues, recordJobData } from '@collectivekv/update-queue';
@@ -180,6 +181,51 @@ describe('two replicas of each service', () => {
     expect(await inspection.drop()).toBe(1);
     await inspection.close();
     await queue?.close();
+    closeRedis(redis);
+  });
+
+  it("set aside one user's refused interactions, not those of others in the same job", async () => {
+    const redis = connectRedis(e2e.stack.redisUrl, {
+      field: 'url',
+      name: 'test',
+      whenAway: 'wait',
+      onError: () => undefined,
+    });
+    await expect.poll(() => isConnected(redis)).toBe(true);
+    const { id, layout } = e2e.bundle.model;
+    const sibling = Array.from({ length: 99 }, (_, i) => `good-${i}`).find(
+      (userId) => partitionOf(userId, 16) === partitionOf('bad', 16),
+    );
+    if (!sibling) throw new Error('no user in the same partition');
+    const foreign = encodeRecord({
+      bundleId: 'ffffffffffffffff',
+      strideBytes: layout.strideBytes,
+      lifetimeCount: 0,
+      lastEventMs: 0,
+      recentEvents: new Uint8Array(0),
+      rows: new Uint8Array(0),
+    });
+    await redis.set(`ckv:{bad}:${id.slice(0, 8)}`, Buffer.from(foreign));
+    const [bad, good] = [interactionsOf('bad', 30), interactionsOf(sibling, 30)];
+    await e2e.client.recordInteractions(bad.flatMap((one, i) => [one, good[i] ?? one]));
+    const inspection = inspectQueue({ client: redis, keyPrefix: 'ckv', partitionCount: 16 });
+    await expect.poll(async () => (await inspection.failed(5)).length, { timeout: 10_000 }).toBe(1);
+    const [job] = await inspection.failed(5);
+    expect(job).toMatchObject({
+      problem: expect.stringMatching(/^bundle_mismatch/),
+      payload: { interactions: bad.map((one) => expect.objectContaining(one)) },
+    });
+    expect((await e2e.untilApplied(sibling, 30)).lifetimeCount).toBe(30);
+
+    await redis.del(`ckv:{bad}:${id.slice(0, 8)}`);
+    await e2e.client.recordInteractions(interactionsOf(sibling, 20, 30));
+    await e2e.untilApplied(sibling, 50);
+    expect(await inspection.retry()).toBe(1);
+    const repaired = await e2e.untilApplied('bad', 30);
+    expect(Buffer.from(repaired.rows).equals(Buffer.from(await e2e.rowsOf(bad)))).toBe(true);
+    const after = await e2e.untilApplied(sibling, 50);
+    expect(Buffer.from(after.rows).equals(Buffer.from(await e2e.rowsOf(interactionsOf(sibling, 50))))).toBe(true);
+    await inspection.close();
     closeRedis(redis);
   });
 

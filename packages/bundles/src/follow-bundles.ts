@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -94,7 +95,10 @@ export function followBundles({ pool, cacheDir, engine, graphs, log, onActive }:
       return pool.stream('FetchBundle', { bundleId: id }, { signal: stopped.signal });
     });
     try {
-      return await loadBundle(dir, engine, { graphs, verifyGolden: true });
+      const bundle = await loadBundle(dir, engine, { graphs, verifyGolden: true });
+      if (bundle.model.id === id) return bundle;
+      await bundle.close();
+      throw new CkvError('bundle_invalid', `${dir} holds bundle ${bundle.model.id}, not ${id}; it is fetched anew`);
     } catch (error) {
       // A damaged copy would fail for ever: the next try fetches it anew.
       if (toCkvError(error).reason === 'bundle_invalid') await rm(dir, { recursive: true, force: true });
@@ -109,24 +113,24 @@ export function followBundles({ pool, cacheDir, engine, graphs, log, onActive }:
   }
 
   async function remember(next: Announcement): Promise<void> {
-    const temporary = `${announcementFile}.${process.pid}`;
+    const temporary = `${announcementFile}.${randomUUID()}`;
     await writeFile(temporary, JSON.stringify(next));
     await rename(temporary, announcementFile);
   }
 
   async function follow(): Promise<void> {
-    await mkdir(cacheDir, { recursive: true });
     let delayMs = RECONNECT_MS;
     let triedCache = false;
     while (!stopped.signal.aborted) {
       try {
+        await mkdir(cacheDir, { recursive: true });
         for await (const message of pool.stream('WatchBundles', {}, { signal: stopped.signal })) {
           await adopt(announcementSchema.parse(message), 'pool');
           delayMs = RECONNECT_MS;
         }
       } catch (error) {
         if (stopped.signal.aborted) return;
-        log.warn({ problem: toCkvError(error).message, retryInMs: delayMs }, 'the pool cannot be followed');
+        log.warn({ problem: (error as Error).message, retryInMs: delayMs }, 'the pool cannot be followed');
       }
       if (!triedCache && !announced) {
         triedCache = true;

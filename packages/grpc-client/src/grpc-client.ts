@@ -1,7 +1,9 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type MethodName, type RequestOf, type ResponseOf, type ServiceName, services } from '@collectivekv/contracts';
 import { CkvError } from '@collectivekv/domain';
 import {
+  type ChannelCredentials,
   type ClientReadableStream,
   credentials,
   Metadata,
@@ -49,9 +51,7 @@ export function createGrpcClient<S extends ServiceName>(
   target: string,
   config: GrpcClientConfig,
 ): GrpcClient<S> {
-  const channel = config.CKV_TLS_CA_FILE
-    ? credentials.createSsl(readFileSync(config.CKV_TLS_CA_FILE))
-    : credentials.createInsecure();
+  const channel = channelCredentials(config.CKV_TLS_CA_FILE);
   const Client = services[name];
   const client = new Client(grpcTarget(target), channel, {
     'grpc.service_config': ROUND_ROBIN,
@@ -128,6 +128,18 @@ export function createGrpcClient<S extends ServiceName>(
 
     close: () => client.close(),
   };
+}
+
+function channelCredentials(caFile: string): ChannelCredentials {
+  if (caFile === '') return credentials.createInsecure();
+  try {
+    const authority = readFileSync(caFile);
+    new X509Certificate(authority);
+    return credentials.createSsl(authority);
+  } catch (cause) {
+    const problem = `CKV_TLS_CA_FILE: ${caFile} is no certificate that can be read (${(cause as Error).message})`;
+    throw new CkvError('invalid_request', problem, { field: 'CKV_TLS_CA_FILE', cause });
+  }
 }
 
 function optionsOf({ deadlineMs }: CallLimits): { deadline?: number } {

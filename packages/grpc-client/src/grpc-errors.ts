@@ -34,6 +34,9 @@ const REASON_OF_CODE: ReadonlyMap<number, Reason> = new Map([
   [status.ABORTED, 'conflict'],
   [status.RESOURCE_EXHAUSTED, 'overloaded'],
   [status.UNAVAILABLE, 'dependency_unavailable'],
+  // Without a reason of ours these are the transport's words for a connection that broke.
+  [status.INTERNAL, 'dependency_unavailable'],
+  [status.UNKNOWN, 'dependency_unavailable'],
   [status.DEADLINE_EXCEEDED, 'deadline'],
   [status.CANCELLED, 'cancelled'],
   [status.UNAUTHENTICATED, 'unauthenticated'],

@@ -1,7 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
 
-/** Replies that mean "not now": a failover, a load from disk, a cluster that lost a part. */
-const PASSING_REPLY = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|UNBLOCKED)\b/;
+/** Replies that say that the command itself is wrong; any other is about Redis's state, which may change. */
+const WRONG_COMMAND = /^(WRONGTYPE|NOSCRIPT|CROSSSLOT|ERR(?! max number of clients))\b/;
 
 /**
  * What a failed command means: a reply that says the memory is full is `overloaded`, any other refusal of the command
@@ -17,7 +17,7 @@ export function redisError(thrown: unknown): CkvError {
         cause: error,
       });
     }
-    if (!PASSING_REPLY.test(error.message)) {
+    if (WRONG_COMMAND.test(error.message)) {
       return new CkvError('bug', 'internal error; the service log has its cause', { cause: error });
     }
   }

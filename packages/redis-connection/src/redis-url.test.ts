@@ -42,6 +42,7 @@ describe('parseRedisUrl', () => {
     'redis+cluster://a/1',
     'redis+sentinel://a',
     'redis://a/1/2',
+    'redis://u:p%ZZ@a',
   ])('refuses %j naming the variable', (url) => {
     expect(() => parseRedisUrl(url, 'CKV_REDIS_URL')).toThrow(/^CKV_REDIS_URL: /);
   });

@@ -55,11 +55,19 @@ export function parseRedisUrl(url: string, field: string): RedisAddress {
   return {
     ...scheme,
     nodes: hosts.split(',').map((host) => nodeOf(host, DEFAULT_PORT[scheme.kind], field)),
-    username: decodeURIComponent(username),
-    password: decodeURIComponent(password),
+    username: decoded(username, field),
+    password: decoded(password, field),
     db,
     primaryName,
   };
+}
+
+function decoded(text: string, field: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw problem(field, 'has a user or password with a bad % escape', 'write % as %25');
+  }
 }
 
 function nodeOf(text: string, defaultPort: number, field: string): RedisNode {

@@ -44,6 +44,13 @@ describe('parseConfig', () => {
   });
 });
 
+it.each([
+  [{ CKV_BIND: '127.0.0.1:70000' }, /CKV_BIND: must be host:port, with a port up to 65535/],
+  [{ CKV_TOKEN: 'sixteen-and-ünïcode' }, /CKV_TOKEN: must be printable ASCII/],
+])('refuses %j', (env, message) => {
+  expect(() => parseConfig(schema, env)).toThrow(message);
+});
+
 describe('requireSafeBind', () => {
   it('lets loopback through, and beyond it only what is guarded', () => {
     expect(['127.0.0.1:1', 'localhost:1', '[::1]:1', '127.8.8.8:1'].every(isLoopback)).toBe(true);

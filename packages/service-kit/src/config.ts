@@ -2,17 +2,21 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { isLoopback, unsafeBind } from './loopback.js';
 
+/** The port is 0 to 65535. */
+const HOST_PORT = /^.+:(\d{1,4}|[0-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
+
 /** Variables that every service reads. */
 export function commonConfig({ port }: { port: number }) {
   return {
     CKV_BIND: z
       .string()
-      .regex(/^.+:\d{1,5}$/, 'must be host:port')
+      .regex(HOST_PORT, 'must be host:port, with a port up to 65535')
       .default(`127.0.0.1:${port}`)
       .describe('address of the gRPC door; port 0 takes a free one'),
     CKV_TOKEN: z
       .string()
       .min(16, 'must have at least 16 characters')
+      .regex(/^[\x21-\x7e]*$/, 'must be printable ASCII without spaces')
       .optional()
       .transform(orEmpty)
       .describe('bearer token that callers must send and that this service sends to others; CKV_TOKEN_FILE reads it'),
@@ -30,7 +34,7 @@ export function commonConfig({ port }: { port: number }) {
     CKV_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('least level logged'),
     CKV_METRICS_BIND: z
       .string()
-      .regex(/^.+:\d{1,5}$/, 'must be host:port')
+      .regex(HOST_PORT, 'must be host:port, with a port up to 65535')
       .default('127.0.0.1:0')
       .describe('address of /metrics, /livez and /readyz'),
     CKV_DRAIN_DELAY_MS: z.coerce

@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CkvError } from '@collectivekv/domain';
 import { type CommonConfig, ConfigError } from './config.js';
 import { createGrpcServer, type GrpcServer } from './grpc-server.js';
 import { createLogger, type Logger } from './log.js';
@@ -92,8 +93,9 @@ export async function runService<C extends CommonConfig>({
     server.setServing(able);
     writeSync(1, `${JSON.stringify({ ready: true, service: name, address, metricsAddress: probes.address })}\n`);
   } catch (error) {
-    if (error instanceof ConfigError) writeSync(2, `${error.message}\n`);
-    log.fatal({ err: error }, 'cannot start');
+    if (error instanceof ConfigError || error instanceof CkvError)
+      writeSync(2, `${name} cannot start: ${error.message}\n`);
+    else log.fatal({ err: error }, 'cannot start');
     await stop('failed to start', 1);
   }
 }

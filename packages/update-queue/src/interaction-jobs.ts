@@ -28,7 +28,7 @@ export function forgetJobData(interaction: Interaction): object {
 /** A job id from the events it carries, so that the same batch is queued once while it waits. */
 export function jobIdOf(kind: InteractionJob['kind'], interactions: readonly Interaction[]): string {
   const hash = createHash('sha256');
-  for (const { eventId } of interactions) hash.update(`${eventId.length}:${eventId}`);
+  for (const { userId, eventId } of interactions) hash.update(`${userId.length}:${userId}${eventId.length}:${eventId}`);
   return `${kind}-${hash.digest('hex').slice(0, 24)}`;
 }
 

@@ -1,5 +1,6 @@
 import type { RedisClient } from '@collectivekv/redis-connection';
-import { type ConnectionOptions, Job, Queue, type QueueOptions, UnrecoverableError, Worker } from 'bullmq';
+import { type ConnectionOptions, type Job, Queue, type QueueOptions, Worker } from 'bullmq';
+import { createAsideShelf } from './aside-shelf.js';
 
 /** Partitions where nothing else is configured. */
 export const DEFAULT_PARTITION_COUNT = 16;
@@ -47,11 +48,14 @@ export interface PartitionQueue {
   readonly partition: number;
   /** Puts back, in order, what a former consumer took and did not settle. */
   recover(): Promise<void>;
-  /** Takes at most so many jobs, oldest first. */
+  /** Takes at most so many jobs, oldest first. What cannot even be read is set aside on the way. */
   take(maxCount: number): Promise<TakenJob[]>;
   complete(job: TakenJob): Promise<void>;
-  /** Sets a job aside, where it can be seen, retried and dropped. */
-  fail(job: TakenJob, message: string): Promise<void>;
+  /**
+   * Sets a job aside, where it can be seen, retried and dropped; `left` replaces its data with what is still to do. It
+   * gets another id, so that the same events can be queued again meanwhile.
+   */
+  fail(job: TakenJob, message: string, left?: object): Promise<void>;
   /** Keeps a number with the job that outlives this process. */
   remember(job: TakenJob, progress: number): Promise<void>;
   close(): Promise<void>;
@@ -90,27 +94,30 @@ export function openPartitionQueue(options: {
     return job;
   }
 
+  const shelf = createAsideShelf(client, worker, token);
+  const activeKey = worker.toKey('active');
+
   return {
     partition,
     async recover() {
-      // Newest first, each to the front: the oldest is taken next.
-      for (const id of await client.lrange(worker.toKey('active'), 0, -1)) {
-        const job = await Job.fromId(worker, id);
-        if (job) await job.moveToWait('0');
-        else await client.lrem(worker.toKey('active'), 1, id);
+      // Newest first, each to the front: the oldest is taken next. Jobs are not read here: one may be unreadable.
+      for (const id of await client.lrange(activeKey, 0, -1)) {
+        const back = client.multi().lrem(activeKey, 1, id).rpush(worker.toKey('wait'), id);
+        await back.del(`${worker.toKey(id)}:lock`).exec();
       }
     },
     async take(maxCount) {
       const calls = Array.from({ length: maxCount }, () => worker.getNextJob(token, { block: false }));
       const outcomes = await Promise.allSettled(calls);
-      const failure = outcomes.find((outcome) => outcome.status === 'rejected');
-      if (failure) throw failure.reason; // those that were taken are put back by recover()
       const jobs = outcomes.flatMap((outcome) =>
         outcome.status === 'fulfilled' && outcome.value ? outcome.value : [],
       );
+      for (const job of jobs) taken.set(String(job.id), job);
+      const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+      // Where it was no job's fault, what was taken is put back by recover().
+      if (failure && (await shelf.putUnreadable((id) => taken.has(id))) === 0) throw failure.reason;
       return jobs.map((job) => {
         const id = String(job.id);
-        taken.set(id, job);
         const progress = Number.isSafeInteger(job.progress) ? Math.max(0, Number(job.progress)) : 0;
         return { id, name: job.name, payload: job.data, queuedAtMs: job.timestamp, progress };
       });
@@ -119,8 +126,13 @@ export function openPartitionQueue(options: {
       await jobOf(job).moveToCompleted(undefined, token, false);
       taken.delete(job.id);
     },
-    async fail(job, message) {
-      await jobOf(job).moveToFailed(new UnrecoverableError(message), token, false);
+    async fail(job, message, left) {
+      const bullJob = jobOf(job);
+      if (left) {
+        await bullJob.updateData(left);
+        await bullJob.updateProgress(0);
+      }
+      await shelf.put(bullJob, message);
       taken.delete(job.id);
     },
     async remember(job, progress) {

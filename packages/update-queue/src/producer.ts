@@ -1,7 +1,13 @@
 import { CkvError, type Interaction, partitionOf, RECENT_EVENT_RING } from '@collectivekv/domain';
 import { isConnected, type RedisClient, redisError } from '@collectivekv/redis-connection';
 import type { JobsOptions } from 'bullmq';
-import { forgetJobData, jobIdOf, MAX_JOB_INTERACTIONS, recordJobData } from './interaction-jobs.js';
+import {
+  forgetJobData,
+  type InteractionJob,
+  jobIdOf,
+  MAX_JOB_INTERACTIONS,
+  recordJobData,
+} from './interaction-jobs.js';
 import { openQueues } from './partition-queue.js';
 
 /** Options of {@link createInteractionProducer}. */
@@ -23,6 +29,8 @@ export interface InteractionProducer {
   record(interactions: readonly Interaction[]): Promise<void>;
   /** Queues the removal of an interaction, behind whatever its user has queued already. */
   forget(interaction: Interaction): Promise<void>;
+  /** Queues a job that was accepted before, in another partition: the bound does not hold for it. */
+  forward(job: InteractionJob): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -44,7 +52,7 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
   const queues = openQueues(client, keyPrefix, partitionCount);
   const counted = queues.map(() => ({ atMs: 0, count: 0 }));
 
-  async function add(partition: number, jobs: readonly QueuedJob[]): Promise<void> {
+  async function add(partition: number, jobs: readonly QueuedJob[], bounded: boolean): Promise<void> {
     const queue = queues[partition];
     const known = counted[partition];
     if (!queue || !known) throw new CkvError('bug', `no partition ${partition}`);
@@ -52,7 +60,7 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
       known.count = await queue.getWaitingCount();
       known.atMs = Date.now();
     }
-    if (known.count + jobs.length > maxWaitingJobs) {
+    if (bounded && known.count + jobs.length > maxWaitingJobs) {
       const text = `${known.count} jobs wait in partition ${partition}, at most ${maxWaitingJobs} may; add updaters`;
       throw new CkvError('overloaded', text, { retryAfterMs: RETRY_AFTER_MS });
     }
@@ -69,25 +77,30 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
     }
   }
 
+  const addInteractions = (interactions: readonly Interaction[], bounded: boolean) =>
+    reachingRedis(async () => {
+      const adds = [...groupByPartition(interactions, partitionCount)].map(([partition, group]) => {
+        const jobs: QueuedJob[] = [];
+        for (let from = 0; from < group.length; from += MAX_JOB_INTERACTIONS) {
+          const part = group.slice(from, from + MAX_JOB_INTERACTIONS);
+          jobs.push({ name: 'record', jobData: recordJobData(part), opts: recordOptions(part) });
+        }
+        return add(partition, jobs, bounded);
+      });
+      await Promise.all(adds);
+    });
+  const addRemoval = (interaction: Interaction, bounded: boolean) =>
+    reachingRedis(() => {
+      const opts = { jobId: jobIdOf('forget', [interaction]) };
+      const job = { name: 'forget', jobData: forgetJobData(interaction), opts };
+      return add(partitionOf(interaction.userId, partitionCount), [job], bounded);
+    });
+
   return {
-    record: (interactions) =>
-      reachingRedis(async () => {
-        const adds = [...groupByPartition(interactions, partitionCount)].map(([partition, group]) => {
-          const jobs: QueuedJob[] = [];
-          for (let from = 0; from < group.length; from += MAX_JOB_INTERACTIONS) {
-            const part = group.slice(from, from + MAX_JOB_INTERACTIONS);
-            jobs.push({ name: 'record', jobData: recordJobData(part), opts: recordOptions(part) });
-          }
-          return add(partition, jobs);
-        });
-        await Promise.all(adds);
-      }),
-    forget: (interaction) =>
-      reachingRedis(() => {
-        const opts = { jobId: jobIdOf('forget', [interaction]) };
-        const job = { name: 'forget', jobData: forgetJobData(interaction), opts };
-        return add(partitionOf(interaction.userId, partitionCount), [job]);
-      }),
+    record: (interactions) => addInteractions(interactions, true),
+    forget: (interaction) => addRemoval(interaction, true),
+    forward: (job) =>
+      job.kind === 'record' ? addInteractions(job.interactions, false) : addRemoval(job.interaction, false),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()));
     },

@@ -138,6 +138,91 @@ describe('the interaction queue', () => {
     await Promise.all([queue.close(), producer.close(), inspection.close()]);
   });
 
+  it('sets a job aside that is no JSON, and what is no job, and gives the others', async () => {
+    const producer = produce();
+    await producer.record([interaction(1)]);
+    await producer.record([interaction(2)]);
+    const key = (id: string) => `{ckv}:interactions-${partition}:${id}`;
+    const [second = ''] = await client.lrange(key('wait'), 0, 0);
+    await client.hset(key(second), 'data', '{"version": 1, "x": NaN}'); // as Python writes it
+    await client.set(key('ghost'), 'a string');
+    await client.rpush(key('wait'), 'ghost');
+    const queue = consume();
+    const jobs = await queue.take(5);
+    expect(jobs.flatMap(({ payload }) => eventsOf(payload))).toEqual(['e1']);
+    const inspection = inspectQueue({ client, keyPrefix: 'ckv', partitionCount });
+    expect(await inspection.failed(5)).toMatchObject([
+      {
+        problem: expect.stringMatching(/data: is no JSON/),
+        payload: { unreadable: { data: '{"version": 1, "x": NaN}' } },
+      },
+    ]);
+    await Promise.all([queue.close(), producer.close(), inspection.close()]);
+  });
+
+  it('recovers what it took beside an unreadable job', async () => {
+    const producer = produce();
+    for (let n = 0; n < 3; n++) await producer.record([interaction(n)]);
+    const key = (id: string) => `{ckv}:interactions-${partition}:${id}`;
+    const [last = ''] = await client.lrange(key('wait'), 0, 0);
+    const dead = consume('dead');
+    await dead.take(3);
+    await client.hset(key(last), 'data', 'NaN');
+    const next = consume('next');
+    await next.recover();
+    expect((await next.take(5)).length).toBe(2);
+    await Promise.all([dead.close(), next.close(), producer.close()]);
+  });
+
+  it('takes the same events again while a job of them is set aside', async () => {
+    const producer = produce();
+    const large = Array.from({ length: 40 }, (_, n) => interaction(n));
+    const queue = consume();
+    for (const batch of [[interaction(100)], large]) {
+      await producer.record(batch);
+      for (const job of await queue.take(5)) await queue.fail(job, 'invalid_request: wrong');
+      await producer.record(batch);
+      expect((await queue.take(5)).map(({ payload }) => eventsOf(payload).length)).toEqual([batch.length]);
+      await queue.recover();
+      for (const job of await queue.take(5)) await queue.complete(job);
+    }
+    await Promise.all([queue.close(), producer.close()]);
+  });
+
+  it('keeps what is left to do of a job that is set aside', async () => {
+    const producer = produce();
+    await producer.record([interaction(1), interaction(2)]);
+    const queue = consume();
+    const [job] = await queue.take(1);
+    if (!job) throw new Error('nothing taken');
+    await queue.remember(job, 3);
+    await queue.fail(job, 'bug: no', { version: 1, interactions: [interaction(2)] });
+    const inspection = inspectQueue({ client, keyPrefix: 'ckv', partitionCount });
+    await inspection.retry();
+    const [again] = await queue.take(1);
+    expect([eventsOf(again?.payload), again?.progress]).toEqual([['e2'], 0]);
+    await Promise.all([queue.close(), producer.close(), inspection.close()]);
+  });
+
+  it('keeps events of the same name of two users apart', async () => {
+    const producer = produce();
+    const twin = Array.from({ length: 99 }, (_, i) => `twin ${i}`).find(
+      (id) => partitionOf(id, partitionCount) === partition,
+    );
+    await producer.record([interaction(1)]);
+    await producer.record([interaction(1, twin)]);
+    expect(await waitingCounts(client, 'ckv', [partition])).toEqual([2]);
+    await producer.close();
+  });
+
+  it('forwards beyond the bound what was accepted before', async () => {
+    const producer = produce(1);
+    await producer.record([interaction(1)]);
+    await producer.forward({ kind: 'record', interactions: [interaction(2)] });
+    expect(await waitingCounts(client, 'ckv', [partition])).toEqual([2]);
+    await producer.close();
+  });
+
   it('says dependency_unavailable at once while Redis is away', async () => {
     const away = connectRedis('redis://127.0.0.1:1', {
       field: 'url',

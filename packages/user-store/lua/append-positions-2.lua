@@ -25,10 +25,11 @@ local hashes, new_rows = ARGV[7], ARGV[8]
 local lifetime, last_event_ms, ring, rows = 0, 0, '', ''
 local quarantined = 0
 
-local record = redis.call('GET', KEYS[1])
+local record = redis.pcall('GET', KEYS[1])
 if record then
   local readable = false
-  if #record >= FIXED and string.sub(record, 1, 3) == 'CK\1' then
+  -- A key of another type answers GET with an error, which is a table.
+  if type(record) == 'string' and #record >= FIXED and string.sub(record, 1, 3) == 'CK\1' then
     if string.sub(record, 7, 14) ~= ARGV[1] then
       return redis.error_reply('CKV_BUNDLE_MISMATCH the record is of another bundle')
     end

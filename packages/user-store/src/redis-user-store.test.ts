@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { encodeRecord, eventHash, RECENT_EVENT_RING } from '@collectivekv/domain';
+import { decodeRecord, encodeRecord, eventHash, RECENT_EVENT_RING } from '@collectivekv/domain';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -59,6 +59,16 @@ describe('user store in Redis', () => {
     await store.appendPositions(shape, [one]);
     expect(await client.get(keys.quarantine('u', bundleId))).toBe('broken');
     expect(await client.ttl(keys.quarantine('u', bundleId))).toBeGreaterThan(0);
+  });
+
+  it('takes a key of another type for an unreadable record, without harm to others', async () => {
+    await store.appendPositions(shape, [{ ...one, userId: 'v' }]);
+    await client.lpush(keys.record('u', bundleId), 'what', 'is', 'this');
+    const [odd, fine] = await store.getRecords(bundleId, ['u', 'v']);
+    expect(() => decodeRecord(odd ?? new Uint8Array(0), shape)).toThrow(/record is truncated/);
+    expect(decodeRecord(fine ?? new Uint8Array(0), shape).positionCount).toBe(1);
+    expect((await store.stats(bundleId, 10)).recordCount).toBe(1);
+    expect(await store.appendPositions(shape, [one])).toMatchObject([{ appliedCount: 1, quarantined: true }]);
   });
 
   it('spends at most 0.8% of the full KV cache on a full history, key and header included', async () => {

@@ -37,7 +37,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
 
   async function trySwap(bundleId: string, userId: string, match: Parameters<UserStore['deletePosition']>[2]) {
     const key = keys.record(userId, bundleId);
-    const bytes = await client.getBuffer(key);
+    const bytes = await client.getBuffer(key).catch(unreadableKey);
     if (!bytes) throw noRecord();
     const record = decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) });
     const edited = deleteFromRecord(record, match);
@@ -50,8 +50,8 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   return {
     getRecords: (bundleId, userIds) =>
       reachingRedis(async () => {
-        const found = await Promise.all(userIds.map((userId) => client.getBuffer(keys.record(userId, bundleId))));
-        return found.map((bytes) => bytes ?? undefined);
+        const found = userIds.map((userId) => client.getBuffer(keys.record(userId, bundleId)).catch(unreadableKey));
+        return (await Promise.all(found)).map((bytes) => bytes ?? undefined);
       }),
 
     async appendPositions(shape, appends) {
@@ -121,11 +121,11 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
             total.truncated ||= counted.length < unseen.length;
             for (const key of counted) seen.add(key);
             const headers = await Promise.all(
-              counted.map((key) => primary.getrangeBuffer(key, 0, RECORD_FIXED_BYTES - 1)),
+              counted.map((key) => primary.getrangeBuffer(key, 0, RECORD_FIXED_BYTES - 1).catch(unreadableKey)),
             );
             const sizes = await Promise.all(counted.map((key) => primary.memory('USAGE', key, 'SAMPLES', 0)));
             headers.forEach((header, i) => {
-              if (header.length < RECORD_FIXED_BYTES) return; // gone since the scan
+              if (header.length < RECORD_FIXED_BYTES) return; // gone since the scan, or no record
               total.recordCount++;
               total.lifetimeCount += header.readUIntLE(14, 6);
               total.positionCount += header.readUInt32LE(26);
@@ -150,6 +150,12 @@ async function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
     }
     throw redisError(thrown);
   }
+}
+
+/** A key of another type, read as bytes that are no record: its reader says record_corrupt, and its neighbours go on. */
+function unreadableKey(error: unknown): Buffer {
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return Buffer.from('?');
+  throw error;
 }
 
 /** Waits for all, so that none is left running behind a failure; then throws the first failure. */

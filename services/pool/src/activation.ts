@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { CkvError } from '@collectivekv/domain';
 import { z } from 'zod';
 
 const activationSchema = z.strictObject({
@@ -27,11 +29,17 @@ export function createActivationFile(stateDir: string): ActivationFile {
         if (error.code === 'ENOENT') return undefined;
         throw error;
       });
-      return text === undefined ? undefined : activationSchema.parse(JSON.parse(text));
+      if (text === undefined) return undefined;
+      try {
+        return activationSchema.parse(JSON.parse(text));
+      } catch (cause) {
+        const problem = `CKV_STATE_DIR: ${path} cannot be read; delete it, and CKV_ACTIVE_BUNDLE decides`;
+        throw new CkvError('bundle_not_loaded', problem, { cause });
+      }
     },
     async write(activation) {
       await mkdir(stateDir, { recursive: true });
-      const temporary = `${path}.${process.pid}`;
+      const temporary = `${path}.${randomUUID()}`;
       await writeFile(temporary, `${JSON.stringify(activation)}\n`, { flush: true });
       await rename(temporary, path);
     },

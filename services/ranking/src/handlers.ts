@@ -7,14 +7,14 @@ import type {
   RankResponse,
 } from '@collectivekv/contracts';
 import { invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
-import type { CallContext } from '@collectivekv/service-kit';
+import type { CallContext, Logger } from '@collectivekv/service-kit';
 import type { RankingMetrics } from './metrics.js';
 import { bytesOf, floatsFrom } from './packed.js';
 import type { FeatureColumn, HistoryPolicy, RankQuery } from './rank-query.js';
 import type { RankAnswer, Ranker } from './ranker.js';
 
 /** RankingService: messages to queries and back. */
-export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics) {
+export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics, log: Logger) {
   async function answer(request: RankRequest__Output, at: string, call: CallContext): Promise<RankResponse> {
     const query = queryOf(request, at);
     const answered = await ranker.rank(query, call);
@@ -33,7 +33,8 @@ export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics) {
         try {
           return { response: await answer(request, `requests[${i}].`, call) };
         } catch (thrown) {
-          const { reason, message } = toCkvError(thrown);
+          const { reason, message, cause } = toCkvError(thrown);
+          if (reason === 'bug') log.error({ rpc: 'RankingService/RankMany', err: cause }, 'a request failed');
           return { failure: { reason, message } };
         }
       });

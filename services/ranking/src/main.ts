@@ -43,6 +43,6 @@ await runService({
       }),
       poolRows: remote ? createPoolRows(pool) : undefined,
     });
-    server.add('RankingService', createRankingHandlers(ranker, createRankingMetrics(metrics, engine)));
+    server.add('RankingService', createRankingHandlers(ranker, createRankingMetrics(metrics, engine), log));
   },
 });

@@ -87,8 +87,7 @@ function wavesOf(read: ReadJob, interactions: readonly Interaction[]): AppendWav
   return waves;
 }
 
-/** The interactions of record jobs by user, in order. */
-export function byUserOf(jobs: readonly ReadJob[]): Map<string, Interaction[]> {
+function byUserOf(jobs: readonly ReadJob[]): Map<string, Interaction[]> {
   return groupByUser(jobs.flatMap(({ job }) => (job.kind === 'record' ? job.interactions : [])));
 }
 

@@ -63,7 +63,6 @@ export function holdPartitions(parts: {
     surplus = 0;
     if (released.length === 0) return;
     for (const partition of released) await close(partition);
-    held = held.filter((partition) => !released.includes(partition));
     await leases.release(released);
   }
 

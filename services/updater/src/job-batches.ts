@@ -1,16 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CkvError, partitionOf, type Reason, toCkvError } from '@collectivekv/domain';
+import { CkvError, type Interaction, partitionOf, type Reason, toCkvError } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
 import {
   type InteractionProducer,
   type PartitionQueue,
   parseInteractionJob,
+  recordJobData,
   type TakenJob,
 } from '@collectivekv/update-queue';
-import { byUserOf, planWaves, type ReadJob, type Wave } from './append-plan.js';
+import { planWaves, type ReadJob, type Wave } from './append-plan.js';
 import type { UpdaterMetrics } from './metrics.js';
 import type { PartitionLeases } from './partition-leases.js';
 import type { EncodedInteractions, RecordWriter } from './record-writer.js';
+import { createRefusals, type Refusals } from './refusals.js';
 
 /** Jobs taken from one partition, oldest first. */
 export interface TakenJobs {
@@ -30,8 +32,8 @@ export interface JobBatches {
 
 /** What batches work with. */
 export interface JobBatchParts {
-  readonly leases: Pick<PartitionLeases, 'isHeld'>;
-  readonly producer: Pick<InteractionProducer, 'record' | 'forget'>;
+  readonly leases: Pick<PartitionLeases, 'isHeld' | 'remainingMs'>;
+  readonly producer: Pick<InteractionProducer, 'forward'>;
   readonly partitionCount: number;
   readonly writer: RecordWriter;
   readonly metrics: UpdaterMetrics;
@@ -49,7 +51,8 @@ const RETRY_MS = [50, 2_000] as const;
 
 /**
  * Creates the batches: the interactions of all partitions are encoded together and appended wave by wave. What may pass
- * is retried in place, so that a user's interactions stay in order; a job that cannot succeed is set aside.
+ * is retried in place, so that a user's interactions stay in order; what cannot succeed is set aside with its job, without the
+ * interactions of other users in it.
  */
 export function createJobBatches({
   leases,
@@ -60,20 +63,21 @@ export function createJobBatches({
   log,
   signal,
 }: JobBatchParts): JobBatches {
-  const failed = new WeakSet<TakenJob>();
-
   async function process(taken: readonly TakenJobs[]): Promise<void> {
     const works: PartitionWork[] = [];
     for (const { queue, jobs } of taken) works.push({ queue, waves: planWaves(await readJobs(queue, jobs)) });
-    const interactions = works.flatMap(({ waves }) =>
-      waves.flatMap((wave) => (wave.kind === 'append' ? [...wave.byUser.values()].flat() : [])),
-    );
+    const waves = works.flatMap((work) => work.waves);
+    const interactions = waves.flatMap((wave) => (wave.kind === 'append' ? [...wave.byUser.values()].flat() : []));
     metrics.batchInteractions.observe(interactions.length);
     const encoded = await untilDone(works, () => writer.encode(interactions));
     metrics.unknown.inc({ kind: 'item' }, encoded.unknownItemCount);
     metrics.unknown.inc({ kind: 'action' }, encoded.unknownActionCount);
-    const last = Math.max(...works.map(({ waves }) => waves.length));
-    for (let step = 0; step < last; step++) await performStep(works, step, encoded);
+    const refusals = createRefusals(waves);
+    const last = Math.max(...works.map((work) => work.waves.length));
+    for (let step = 0; step < last; step++) {
+      await appendStep(works, step, encoded, refusals);
+      await forgetStep(works, step);
+    }
   }
 
   /** Reads jobs; sets aside what is no job, and forwards what belongs to another partition. */
@@ -87,7 +91,7 @@ export function createJobBatches({
           read.push({ taken, job });
           continue;
         }
-        await (job.kind === 'record' ? producer.record(job.interactions) : producer.forget(job.interaction));
+        await producer.forward(job);
         await queue.complete(taken);
         metrics.jobs.inc({ outcome: 'forwarded' });
       } catch (thrown) {
@@ -99,105 +103,97 @@ export function createJobBatches({
     return read;
   }
 
-  /** The step-th wave of every partition, in one append. */
-  async function performStep(
+  /** The step-th wave of every partition, in one append; users that are refused are left out of it from then on. */
+  async function appendStep(
     works: readonly PartitionWork[],
     step: number,
     encoded: EncodedInteractions,
+    refusals: Refusals,
   ): Promise<void> {
-    const current = works.filter(({ waves }) => waves[step] !== undefined);
-    const appending = current.filter(({ waves }) => waves[step]?.kind === 'append');
-    await appendTogether(appending, step, encoded);
-    for (const work of current) {
+    const current = works.flatMap((work) => {
       const wave = work.waves[step];
-      if (wave?.kind !== 'forget') continue;
-      const found = await isolating(work, [wave.job], () => writer.forget(wave.interaction));
-      if (found === undefined) continue;
-      metrics.interactions.inc({ outcome: 'forgotten' }, found ? 1 : 0);
-      await settle(work, [wave.job]);
-    }
-  }
-
-  async function appendTogether(
-    works: readonly PartitionWork[],
-    step: number,
-    encoded: EncodedInteractions,
-  ): Promise<void> {
-    const byUser = new Map(
-      works.flatMap(({ waves }) => {
-        const wave = waves[step];
-        return wave?.kind === 'append' ? [...wave.byUser] : [];
-      }),
-    );
+      return wave?.kind === 'append' ? { work, wave } : [];
+    });
+    const queues = current.map(({ work }) => work);
+    const byUser = new Map(current.flatMap(({ wave }) => refusals.without(wave)));
     try {
-      const counts = byUser.size === 0 ? undefined : await untilDone(works, () => writer.append(byUser, encoded));
-      metrics.interactions.inc({ outcome: 'appended' }, counts?.appliedCount ?? 0);
-      metrics.interactions.inc({ outcome: 'duplicate' }, counts?.duplicateCount ?? 0);
+      await append(queues, byUser, encoded);
     } catch (thrown) {
-      const error = toCkvError(thrown);
-      if (mayPass(error)) throw error;
-      return appendApart(works, step, encoded, error);
+      const cause = toCkvError(thrown);
+      if (mayPass(cause)) throw cause;
+      log.warn({ reason: cause.reason, problem: cause.message }, 'an append was refused; looking for whose it was');
+      for (const [userId, interactions] of byUser) {
+        try {
+          await append(queues, new Map([[userId, interactions]]), encoded);
+        } catch (refused) {
+          const error = toCkvError(refused);
+          if (mayPass(error)) throw error;
+          refusals.add(interactions, error);
+        }
+      }
     }
-    for (const work of works) await finishWave(work, step);
+    for (const { work, wave } of current) {
+      requireHeld([work]);
+      if (wave.remember) await work.queue.remember(wave.remember.job.taken, wave.remember.progress);
+      await settle(work, wave.done, refusals);
+    }
   }
 
-  /** One of the jobs cannot succeed: they are appended one by one, and the one at fault is set aside. */
-  async function appendApart(
+  async function append(
     works: readonly PartitionWork[],
-    step: number,
+    byUser: ReadonlyMap<string, readonly Interaction[]>,
     encoded: EncodedInteractions,
-    cause: CkvError,
   ): Promise<void> {
-    log.warn({ problem: cause.message }, 'an append was refused; looking for the job at fault');
+    if (byUser.size === 0) return;
+    const counts = await untilDone(works, () => {
+      // Should this process die with the call under way, it must not be applied after another has taken over.
+      const heldMs = Math.min(...works.map(({ queue }) => leases.remainingMs(queue.partition)));
+      return writer.append(byUser, encoded, Date.now() + Math.floor(heldMs));
+    });
+    metrics.interactions.inc({ outcome: 'appended' }, counts.appliedCount);
+    metrics.interactions.inc({ outcome: 'duplicate' }, counts.duplicateCount);
+  }
+
+  async function forgetStep(works: readonly PartitionWork[], step: number): Promise<void> {
     for (const work of works) {
       const wave = work.waves[step];
-      if (wave?.kind !== 'append') continue;
-      for (const read of wave.jobs) {
-        const own = wave.jobs.length === 1 ? wave.byUser : byUserOf([read]);
-        await isolating(work, [read], () => writer.append(own, encoded));
+      if (wave?.kind !== 'forget') continue;
+      try {
+        const found = await untilDone([work], () => writer.forget(wave.interaction));
+        metrics.interactions.inc({ outcome: 'forgotten' }, found ? 1 : 0);
+        await work.queue.complete(wave.job.taken);
+        metrics.jobs.inc({ outcome: 'done' });
+      } catch (thrown) {
+        const error = toCkvError(thrown);
+        if (mayPass(error)) throw error;
+        await setAside(work.queue, wave.job.taken, error);
       }
-      await finishWave(work, step);
     }
   }
 
-  async function finishWave(work: PartitionWork, step: number): Promise<void> {
-    const wave = work.waves[step];
-    if (wave?.kind !== 'append' || !leases.isHeld(work.queue.partition)) return;
-    if (wave.remember) await work.queue.remember(wave.remember.job.taken, wave.remember.progress);
-    await settle(work, wave.done);
+  async function settle({ queue }: PartitionWork, jobs: readonly ReadJob[], refusals: Refusals): Promise<void> {
+    await Promise.all(
+      jobs.map(async (read) => {
+        const refusal = refusals.of(read);
+        if (refusal) return setAside(queue, read.taken, refusal.error, recordJobData(refusal.interactions));
+        await queue.complete(read.taken);
+        metrics.jobs.inc({ outcome: 'done' });
+        metrics.servableSeconds.observe(Math.max(0, Date.now() - read.taken.queuedAtMs) / 1000);
+      }),
+    );
   }
 
-  async function settle({ queue }: PartitionWork, jobs: readonly ReadJob[]): Promise<void> {
-    const left = jobs.filter(({ taken }) => !failed.has(taken));
-    await Promise.all(left.map(({ taken }) => queue.complete(taken)));
-    metrics.jobs.inc({ outcome: 'done' }, left.length);
-    const nowMs = Date.now();
-    for (const { taken } of left) metrics.servableSeconds.observe(Math.max(0, nowMs - taken.queuedAtMs) / 1000);
-  }
-
-  async function setAside(queue: PartitionQueue, taken: TakenJob, error: CkvError): Promise<void> {
-    failed.add(taken);
-    metrics.jobs.inc({ outcome: 'failed' });
+  async function setAside(queue: PartitionQueue, taken: TakenJob, error: CkvError, left?: object): Promise<void> {
     const { reason, field, cause } = error;
     log.warn({ jobId: taken.id, partition: queue.partition, reason, field, err: cause }, 'job set aside');
-    await queue.fail(taken, `${error.reason}: ${error.message}`);
+    await queue.fail(taken, `${reason}: ${error.message}`, left);
+    metrics.jobs.inc({ outcome: 'failed' });
   }
 
-  /** Runs what concerns one job; undefined where the job was set aside for it, or before. */
-  async function isolating<T>(
-    work: PartitionWork,
-    jobs: readonly ReadJob[],
-    perform: () => Promise<T>,
-  ): Promise<T | undefined> {
-    if (jobs.every(({ taken }) => failed.has(taken))) return undefined;
-    try {
-      return await untilDone([work], perform);
-    } catch (thrown) {
-      const error = toCkvError(thrown);
-      if (mayPass(error)) throw error;
-      for (const { taken } of jobs) await setAside(work.queue, taken, error);
-      return undefined;
-    }
+  /** A partition that went is another's: appending its interactions here could reorder them. */
+  function requireHeld(works: readonly PartitionWork[]): void {
+    if (works.every(({ queue }) => leases.isHeld(queue.partition))) return;
+    throw new CkvError('conflict', 'a partition went to another updater');
   }
 
   /**
@@ -206,10 +202,7 @@ export function createJobBatches({
    */
   async function untilDone<T>(works: readonly PartitionWork[], perform: () => Promise<T>): Promise<T> {
     for (let failures = 0; ; failures++) {
-      // A partition that went is another's: appending its interactions here could reorder them.
-      if (works.some(({ queue }) => !leases.isHeld(queue.partition))) {
-        throw new CkvError('conflict', 'a partition went to another updater');
-      }
+      requireHeld(works);
       try {
         return await perform();
       } catch (thrown) {

@@ -15,6 +15,8 @@ export interface PartitionLeases {
   renew(): Promise<{ held: number[]; surplus: number }>;
   /** True while no other process can have taken the partition, by this process's own clock. */
   isHeld(partition: number): boolean;
+  /** How long the partition stays held at least, ms. */
+  remainingMs(partition: number): number;
   release(partitions: readonly number[]): Promise<void>;
   /** Releases all and is no longer counted for the fair shares. */
   leave(): Promise<void>;
@@ -38,25 +40,40 @@ export function createPartitionLeases(client: RedisClient, keyPrefix: string, pa
   const member = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`.replace(/\s/g, '_');
   const heldUntilMs = new Map<number, number>(); // by the monotonic clock
 
+  const remainingMs = (partition: number) => (heldUntilMs.get(partition) ?? 0) - performance.now();
+
+  // One call at a time: an answer to a renewal that was asked before a release would bring back what was released.
+  let last: Promise<unknown> = Promise.resolve();
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = last.then(work, work);
+    last = turn.catch(() => undefined);
+    return turn;
+  }
+
   return {
     member,
-    async renew() {
-      const askedMs = performance.now();
-      const [share = 0, ...held] = await scripts.ckvHoldLeases(membersKey, leasesKey, member, LEASE_MS, partitionCount);
-      heldUntilMs.clear();
-      for (const partition of held) heldUntilMs.set(partition, askedMs + LEASE_MS);
-      return { held, surplus: Math.max(0, held.length - share) };
-    },
-    isHeld: (partition) => (heldUntilMs.get(partition) ?? 0) > performance.now(),
-    async release(partitions) {
-      for (const partition of partitions) heldUntilMs.delete(partition);
-      await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 0, ...partitions);
-    },
-    async leave() {
-      const partitions = [...heldUntilMs.keys()];
-      heldUntilMs.clear();
-      await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 1, ...partitions);
-    },
+    renew: () =>
+      inTurn(async () => {
+        const askedMs = performance.now();
+        const answer = await scripts.ckvHoldLeases(membersKey, leasesKey, member, LEASE_MS, partitionCount);
+        const [share = 0, ...held] = answer;
+        heldUntilMs.clear();
+        for (const partition of held) heldUntilMs.set(partition, askedMs + LEASE_MS);
+        return { held, surplus: Math.max(0, held.length - share) };
+      }),
+    isHeld: (partition) => remainingMs(partition) > 0,
+    remainingMs,
+    release: (partitions) =>
+      inTurn(async () => {
+        for (const partition of partitions) heldUntilMs.delete(partition);
+        await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 0, ...partitions);
+      }),
+    leave: () =>
+      inTurn(async () => {
+        const partitions = [...heldUntilMs.keys()];
+        heldUntilMs.clear();
+        await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 1, ...partitions);
+      }),
   };
 }
 

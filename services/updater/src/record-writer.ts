@@ -29,8 +29,12 @@ export interface AppendCounts {
 export interface RecordWriter {
   /** Runs the encode graphs; interactions of any mix of users share a run. */
   encode(interactions: readonly Interaction[]): Promise<EncodedInteractions>;
-  /** Appends what was encoded, at most a ring's worth for each user. */
-  append(byUser: ReadonlyMap<string, readonly Interaction[]>, encoded: EncodedInteractions): Promise<AppendCounts>;
+  /** Appends what was encoded, at most a ring's worth for each user; not after `validUntilMs`, Unix ms. */
+  append(
+    byUser: ReadonlyMap<string, readonly Interaction[]>,
+    encoded: EncodedInteractions,
+    validUntilMs: number,
+  ): Promise<AppendCounts>;
   /** Deletes an interaction's position: by its event, else by its content. Returns whether one was found. */
   forget(interaction: Interaction): Promise<boolean>;
 }
@@ -81,7 +85,7 @@ export function createRecordWriter(options: {
       };
     },
 
-    async append(byUser, encoded) {
+    async append(byUser, encoded, validUntilMs) {
       const users = [...byUser];
       const counts: AppendCounts[] = [];
       for (const { bundle, rows } of encoded.bundles) {
@@ -99,6 +103,7 @@ export function createRecordWriter(options: {
             strideBytes: layout.strideBytes,
             maxPositions: manifest.maxPositions,
             appends,
+            validUntilMs,
           };
           const { outcomes } = await userCache.call('AppendPositions', request, deadline());
           for (const outcome of outcomes) {

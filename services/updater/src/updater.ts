@@ -29,8 +29,10 @@ export interface UpdaterParts {
 const IDLE_MS = [2, 20] as const;
 /** Even a queue that looks empty is asked so often: delayed and prioritised jobs are not in its waiting list. */
 const SWEEP_MS = 1_000;
-/** Jobs taken from a partition at once. */
-const TAKE_JOBS = 64;
+/** Jobs taken from a partition at once, at least and at most. */
+const TAKE_JOBS = [1, 64] as const;
+/** A batch that took longer makes the next one smaller, so that no partition waits long for the backlog of another. */
+const BATCH_MS = 100;
 
 /** Starts the one loop: take jobs from the partitions held, work them off, again. */
 export function startUpdater({
@@ -44,6 +46,7 @@ export function startUpdater({
 }: UpdaterParts): Updater {
   const { signal } = stopping;
   let sweptMs = 0;
+  let takeCount: number = TAKE_JOBS[0];
 
   async function takeJobs(queues: readonly PartitionQueue[]): Promise<TakenJobs[]> {
     if (queues.length === 0) return [];
@@ -52,7 +55,7 @@ export function startUpdater({
     const sweep = performance.now() - sweptMs > SWEEP_MS;
     if (sweep) sweptMs = performance.now();
     const takes = queues.map(async (queue, i) => {
-      const count = Math.min(TAKE_JOBS, Math.max(waiting[i] ?? 0, sweep ? 1 : 0));
+      const count = Math.min(takeCount, Math.max(waiting[i] ?? 0, sweep ? 1 : 0));
       return { queue, jobs: count > 0 ? await queue.take(count) : [] };
     });
     return (await Promise.all(takes)).filter(({ jobs }) => jobs.length > 0);
@@ -74,7 +77,10 @@ export function startUpdater({
         const taken = await takeJobs(await partitions.settle());
         if (taken.length > 0) {
           idleMs = IDLE_MS[0];
+          const startedMs = performance.now();
           await batches.process(taken);
+          const wished = performance.now() - startedMs > BATCH_MS ? takeCount / 4 : takeCount * 2;
+          takeCount = Math.min(TAKE_JOBS[1], Math.max(TAKE_JOBS[0], Math.floor(wished)));
         } else {
           await pause(idleMs);
           idleMs = Math.min(idleMs * 2, IDLE_MS[1]);
@@ -82,7 +88,7 @@ export function startUpdater({
         failures = 0;
       } catch (thrown) {
         const error = toCkvError(thrown);
-        log.warn({ reason: error.reason, problem: error.message, cause: error.cause }, 'the queue cannot be worked on');
+        log.warn({ reason: error.reason, problem: error.message, err: error.cause }, 'the queue cannot be worked on');
         await partitions.closeAll(); // it is unknown what was taken: opening them again puts it back
         await pause(backoffMs(failures++));
       }

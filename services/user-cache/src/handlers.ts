@@ -37,13 +37,22 @@ export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetr
     },
 
     async AppendPositions(request: AppendPositionsRequest__Output): Promise<AppendPositionsResponse> {
-      const { bundleId, strideBytes, maxPositions, appends } = request;
+      const { bundleId, strideBytes, maxPositions, appends, validUntilMs } = request;
       checkBundleId(bundleId, 'bundle_id');
       checkRange('stride_bytes', strideBytes, 1, 255);
       checkRange('max_positions', maxPositions, 1, MAX_POSITIONS);
       checkRange('appends', appends.length, 1, MAX_APPENDS);
       const users = new Set<string>();
       const parsed = appends.map((append, i) => appendOf(append, `appends[${i}]`, users));
+      if (validUntilMs !== 0 && Date.now() > validUntilMs) {
+        throw new CkvError(
+          'deadline',
+          'valid_until_ms: has passed; append again, if the rows are still yours to append',
+          {
+            field: 'valid_until_ms',
+          },
+        );
+      }
       const outcomes = await store.appendPositions({ bundleId, strideBytes, maxPositions }, parsed);
       metrics.observeAppends(outcomes);
       return { outcomes };
