@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { CkvError } from '@collectivekv/domain';
 import type { ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
 
@@ -30,6 +31,7 @@ export function openContext(
   const fallback = streaming ? Number.POSITIVE_INFINITY : nowMs + DEFAULT_DEADLINE_MS;
   const deadlineMs = Number.isFinite(asked) ? asked : fallback;
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal); // a call of many requests waits for many runs
   const onCancelled = () => controller.abort(new CkvError('cancelled', 'the caller gave up'));
   call.on('cancelled', onCancelled);
   const timer = Number.isFinite(deadlineMs)

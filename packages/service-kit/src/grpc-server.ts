@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import {
   type HandlerRequestOf,
@@ -135,6 +136,9 @@ function credentialsOf(config: GrpcServerOptions['config']): ServerCredentials {
   if (certFile === '' && keyFile === '') return ServerCredentials.createInsecure();
   try {
     const pair = { cert_chain: readFileSync(certFile), private_key: readFileSync(keyFile) };
+    if (!new X509Certificate(pair.cert_chain).checkPrivateKey(createPrivateKey(pair.private_key))) {
+      throw new Error('the key is not that of the certificate');
+    }
     return ServerCredentials.createSsl(null, [pair]);
   } catch (error) {
     const problem = (error as Error).message;
