@@ -27,13 +27,25 @@ export async function startBareGraph(bundleDir: string): Promise<BareGraph> {
   };
 }
 
-/** Rank calls one after the other; milliseconds of each, seen by the caller. */
-export async function rankSerially(client: CollectiveKvClient, input: RankInput, runs: number): Promise<number[]> {
-  const times: number[] = [];
+/** Milliseconds of a rank call: seen by the caller, and by the service in each of its stages. */
+export interface RankTimes {
+  readonly caller: number;
+  readonly fetch: number;
+  readonly assemble: number;
+  readonly attend: number;
+  readonly service: number;
+}
+
+/** Rank calls one after the other. */
+export async function rankSerially(client: CollectiveKvClient, input: RankInput, runs: number): Promise<RankTimes[]> {
+  const times: RankTimes[] = [];
   for (let run = 0; run < runs; run++) {
     const startedMs = performance.now();
     const { info } = await client.rank({ ...input, history: 'required' });
-    times.push(performance.now() - startedMs);
+    const caller = performance.now() - startedMs;
+    const { fetchUs = 0, assembleUs = 0, attendUs = 0, totalUs = 0 } = info.timings ?? {};
+    const [fetch, assemble, attend, service] = [fetchUs, assembleUs, attendUs, totalUs].map((us) => us / 1_000);
+    times.push({ caller, fetch: fetch ?? 0, assemble: assemble ?? 0, attend: attend ?? 0, service: service ?? 0 });
     if (info.rung !== 'full' || info.coldUser) throw new Error('an answer without history');
   }
   return times;

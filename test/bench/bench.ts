@@ -6,7 +6,7 @@ import { openBundle } from '@collectivekv/bundles';
 import { createCollectiveKvClient } from '@collectivekv/client';
 import { startStack } from '@collectivekv/dev-stack';
 import { createGrpcClient } from '@collectivekv/grpc-client';
-import { median, rankConcurrently, rankSerially, startBareGraph } from './arms.js';
+import { median, type RankTimes, rankConcurrently, rankSerially, startBareGraph } from './arms.js';
 import { type Row, writeReport } from './report.js';
 import { noopRate, updateRate } from './updates.js';
 import { CANDIDATES, candidatesOf, makeBenchBundle, randomRows, recordOf } from './workload.js';
@@ -78,13 +78,15 @@ async function bytes(): Promise<void> {
 async function latency(): Promise<void> {
   const served = new Map<number, number[]>(LENGTHS.map((positions) => [positions, []]));
   const alone = new Map<number, number[]>(LENGTHS.map((positions) => [positions, []]));
+  const stages: RankTimes[] = [];
   for (let round = 0; round <= ROUNDS; round++) {
     for (const positions of LENGTHS) {
       const bareMs = await bareGraph.run({ graph: 'rank', positions, candidates: CANDIDATES, runs: RUNS });
-      const rankMs = await rankSerially(client, inputOf(positions), RUNS);
+      const ranked = await rankSerially(client, inputOf(positions), RUNS);
       if (round === 0) continue; // warm-up
       alone.get(positions)?.push(median(bareMs));
-      served.get(positions)?.push(median(rankMs));
+      served.get(positions)?.push(median(ranked.map(({ caller }) => caller)));
+      if (positions === 1_000) stages.push(...ranked);
     }
   }
   const p50 = (times: Map<number, number[]>, positions: number) => median(times.get(positions) ?? []);
@@ -94,6 +96,10 @@ async function latency(): Promise<void> {
     add('rank_p50', params, p50(served, positions), 'ms');
     const target = positions === 1_000 ? '<= 1.35' : '';
     add('rank_over_bare', params, p50(served, positions) / p50(alone, positions), '', target);
+  }
+  for (const stage of ['fetch', 'assemble', 'attend', 'service', 'caller'] as const) {
+    const ms = median(stages.map((times) => times[stage]));
+    add('rank_stage_p50', `${stage}, candidates ${CANDIDATES}, positions 1000`, ms, 'ms');
   }
   add('length_growth', 'positions 10000 over 1000', p50(served, 10_000) / p50(served, 1_000), '', '<= 1.3');
   add('length_growth', 'positions 50000 over 1000', p50(served, 50_000) / p50(served, 1_000), '', '<= 2');
