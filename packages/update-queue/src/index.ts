@@ -1,3 +1,4 @@
+export * from './arrivals.js';
 export * from './inspection.js';
 export * from './interaction-jobs.js';
 export * from './partition-queue.js';

@@ -5,6 +5,7 @@ import { type Interaction, partitionOf } from '@collectivekv/domain';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { watchArrivals } from './arrivals.js';
 import { inspectQueue } from './inspection.js';
 import { parseInteractionJob } from './interaction-jobs.js';
 import { openPartitionQueue, waitingCounts } from './partition-queue.js';
@@ -234,6 +235,25 @@ describe('the interaction queue', () => {
     await expect(producer.record([interaction(1)])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
     closeRedis(away);
   });
+});
+
+it('tells of a job that comes, at once, and of none after a while', async () => {
+  const own = connectRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail', onError: () => undefined });
+  await vi.waitUntil(() => isConnected(own));
+  const arrivals = watchArrivals(own, 'ckv');
+  const producer = produce();
+  let told = false;
+  const waiting = arrivals.wait([0, 1, 2, 3], 60_000).then(() => {
+    told = true;
+  });
+  await arrivals.wait([], 1); // a turn of the loop
+  expect(told).toBe(false);
+  await producer.record([interaction(1)]);
+  await waiting;
+  await arrivals.wait([0, 1, 2, 3], 20);
+  closeRedis(own);
+  await arrivals.wait([0, 1, 2, 3], 20);
+  await producer.close();
 });
 
 it('writes nothing where it only looks', async () => {

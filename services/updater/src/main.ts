@@ -4,7 +4,12 @@ import { createEngine } from '@collectivekv/engine';
 import { createGrpcClient } from '@collectivekv/grpc-client';
 import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
 import { runService } from '@collectivekv/service-kit';
-import { createInteractionProducer, openPartitionQueue, waitingCounts } from '@collectivekv/update-queue';
+import {
+  createInteractionProducer,
+  openPartitionQueue,
+  waitingCounts,
+  watchArrivals,
+} from '@collectivekv/update-queue';
 import { loadConfig } from './config.js';
 import { createInteractionHandlers } from './handlers.js';
 import { holdPartitions } from './held-partitions.js';
@@ -26,6 +31,13 @@ await runService({
       onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
     });
     onClose('redis', () => closeRedis(client));
+    const blocking = connectRedis(config.CKV_QUEUE_REDIS_URL, {
+      field: 'CKV_QUEUE_REDIS_URL',
+      name: 'ckv-updater-arrivals',
+      whenAway: 'fail',
+      onError: () => undefined, // the other connection says it
+    });
+    onClose('redis for arrivals', () => closeRedis(blocking));
     // The door is open while Redis holds what comes in, with or without a bundle.
     client.on('ready', () => setReady(true));
     client.on('close', () => setReady(false));
@@ -64,6 +76,7 @@ await runService({
           log,
         }),
       waitingCounts: (partitions) => waitingCounts(client, keyPrefix, partitions),
+      arrivals: watchArrivals(blocking, keyPrefix),
       batches: createJobBatches({
         leases,
         producer,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toCkvError } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
-import type { PartitionQueue } from '@collectivekv/update-queue';
+import type { Arrivals, PartitionQueue } from '@collectivekv/update-queue';
 import type { HeldPartitions } from './held-partitions.js';
 import { backoffMs, type JobBatches, type TakenJobs } from './job-batches.js';
 
@@ -18,6 +18,7 @@ export interface UpdaterParts {
   readonly holdPartitions: () => HeldPartitions;
   /** Jobs that wait in each of the partitions, by one cheap read. */
   readonly waitingCounts: (partitions: readonly number[]) => Promise<number[]>;
+  readonly arrivals: Arrivals;
   readonly batches: JobBatches;
   readonly onWaiting: (jobCount: number) => void;
   readonly log: Logger;
@@ -25,8 +26,8 @@ export interface UpdaterParts {
   readonly stopping: AbortController;
 }
 
-/** Pause between looks at empty queues: grows from the first to the second. */
-const IDLE_MS = [2, 20] as const;
+/** Longest pause between looks at empty queues: partitions may have come meanwhile. */
+const IDLE_MS = 250;
 /** Even a queue that looks empty is asked so often: delayed and prioritised jobs are not in its waiting list. */
 const SWEEP_MS = 1_000;
 /** Jobs taken from a partition at once, at least and at most. */
@@ -39,6 +40,7 @@ export function startUpdater({
   able,
   holdPartitions,
   waitingCounts,
+  arrivals,
   batches,
   onWaiting,
   log,
@@ -62,7 +64,7 @@ export function startUpdater({
   }
 
   async function work(): Promise<void> {
-    await Promise.race([able, aborted(signal)]);
+    await orAborted(able, signal);
     if (signal.aborted) return;
     const partitions = holdPartitions();
     await workOn(partitions);
@@ -70,20 +72,19 @@ export function startUpdater({
   }
 
   async function workOn(partitions: HeldPartitions): Promise<void> {
-    let idleMs: number = IDLE_MS[0];
     let failures = 0;
     while (!signal.aborted) {
       try {
-        const taken = await takeJobs(await partitions.settle());
+        const queues = await partitions.settle();
+        const held = queues.map(({ partition }) => partition);
+        const taken = await takeJobs(queues);
         if (taken.length > 0) {
-          idleMs = IDLE_MS[0];
           const startedMs = performance.now();
           await batches.process(taken);
           const wished = performance.now() - startedMs > BATCH_MS ? takeCount / 4 : takeCount * 2;
           takeCount = Math.min(TAKE_JOBS[1], Math.max(TAKE_JOBS[0], Math.floor(wished)));
         } else {
-          await pause(idleMs);
-          idleMs = Math.min(idleMs * 2, IDLE_MS[1]);
+          await orAborted(arrivals.wait(held, IDLE_MS), signal);
         }
         failures = 0;
       } catch (thrown) {
@@ -108,6 +109,15 @@ export function startUpdater({
   };
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+/** Resolves as `work` does, or when the signal aborts; leaves nothing hanging on the signal. */
+function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = () => {
+      signal.removeEventListener('abort', settle);
+      resolve();
+    };
+    signal.addEventListener('abort', settle);
+    if (signal.aborted) settle();
+    void work.then(settle);
+  });
 }
