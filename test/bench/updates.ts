@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceProcess } from '@collectivekv/dev-stack';
 import type { Interaction } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/grpc-client';
-import { closeRedis, connectRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
 import { createInteractionProducer, recordJobData } from '@collectivekv/update-queue';
 import { type ConnectionOptions, Queue, Worker } from 'bullmq';
 
@@ -20,11 +20,7 @@ function interactions(count: number): Interaction[] {
   }));
 }
 
-async function connected(redisUrl: string): Promise<RedisClient> {
-  const client = connectRedis(redisUrl, { field: 'url', name: 'bench', whenAway: 'wait', onError: () => undefined });
-  while (!isConnected(client)) await sleep(10);
-  return client;
-}
+const connected = (redisUrl: string) => connectedRedis(redisUrl, { field: 'url', name: 'bench', whenAway: 'wait' });
 
 /** Interactions a second from a full queue to records, one job an interaction, by one updater that starts on them. */
 export async function updateRate(

@@ -9,7 +9,7 @@ import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv
 import { type ServiceProcess, startServiceProcess } from '@collectivekv/dev-stack';
 import { encodeRecord, partitionOf } from '@collectivekv/domain';
 import { createGrpcClient } from '@collectivekv/grpc-client';
-import { closeRedis, connectRedis, isConnected } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
 import { inspectQueue, openQueues, recordJobData } from '@collectivekv/update-queue';
 import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
@@ -17,6 +17,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, OPEN, startE2e } from './e2e-stack.js';
 import { pythonWith } from './python.js';
 
+const TEST_REDIS = { field: 'url', name: 'test', whenAway: 'wait' } as const;
 let e2e: E2eStack;
 let remote: ServiceProcess;
 let remoteClient: CollectiveKvClient;
@@ -164,13 +165,7 @@ describe('two replicas of each service', () => {
   });
 
   it('set a poison job aside, where it is seen and retried, and go on behind it', async () => {
-    const redis = connectRedis(e2e.stack.redisUrl, {
-      field: 'url',
-      name: 'test',
-      whenAway: 'wait',
-      onError: () => undefined,
-    });
-    await expect.poll(() => isConnected(redis)).toBe(true);
+    const redis = await connectedRedis(e2e.stack.redisUrl, TEST_REDIS);
     const [queue] = openQueues(redis, 'ckv', 1);
     await queue?.add('record', { version: 1, interactions: [{ eventId: 'p', userId: 'poison' }] });
     const inspection = inspectQueue({ client: redis, keyPrefix: 'ckv', partitionCount: 16 });
@@ -185,13 +180,7 @@ describe('two replicas of each service', () => {
   });
 
   it("set aside one user's refused interactions, not those of others in the same job", async () => {
-    const redis = connectRedis(e2e.stack.redisUrl, {
-      field: 'url',
-      name: 'test',
-      whenAway: 'wait',
-      onError: () => undefined,
-    });
-    await expect.poll(() => isConnected(redis)).toBe(true);
+    const redis = await connectedRedis(e2e.stack.redisUrl, TEST_REDIS);
     const { id, layout } = e2e.bundle.model;
     const sibling = Array.from({ length: 99 }, (_, i) => `good-${i}`).find(
       (userId) => partitionOf(userId, 16) === partitionOf('bad', 16),
@@ -230,13 +219,7 @@ describe('two replicas of each service', () => {
   });
 
   it('take a job from the wrong partition to its user all the same', async () => {
-    const redis = connectRedis(e2e.stack.redisUrl, {
-      field: 'url',
-      name: 'test',
-      whenAway: 'wait',
-      onError: () => undefined,
-    });
-    await expect.poll(() => isConnected(redis)).toBe(true);
+    const redis = await connectedRedis(e2e.stack.redisUrl, TEST_REDIS);
     const queues = openQueues(redis, 'ckv', 16);
     const jobs = queues.map((queue, i) =>
       queue.add(

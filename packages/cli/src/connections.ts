@@ -3,9 +3,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import type { ServiceName } from '@collectivekv/contracts';
-import { CkvError } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
-import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
 import { DEFAULT_PARTITION_COUNT, inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
 import { print } from './print.js';
 
@@ -33,7 +32,6 @@ export interface Connections {
 
 const STACK_FILE = join('.ckv', 'stack.json');
 const CHECKOUT = fileURLToPath(new URL('../../..', import.meta.url));
-const CONNECT_TIMEOUT_MS = 3_000;
 
 /** What `npm start` says of the system it runs. */
 interface StackFile {
@@ -79,27 +77,8 @@ export function openConnections(options: () => GlobalOptions): Connections {
     async queue() {
       const { queueRedis, keyPrefix } = options();
       const url = queueRedis ?? process.env.CKV_REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379';
-      const redis = connectRedis(url, {
-        field: '--queue-redis',
-        name: 'ckv',
-        whenAway: 'wait',
-        onError: () => undefined,
-      });
+      const redis = await connectedRedis(url, { field: '--queue-redis', name: 'ckv', whenAway: 'wait' });
       opened.push(() => closeRedis(redis));
-      await new Promise<void>((resolve, reject) => {
-        const away = () =>
-          reject(
-            new CkvError(
-              'dependency_unavailable',
-              'the Redis of the queue cannot be reached; name it with --queue-redis',
-            ),
-          );
-        const timer = setTimeout(away, CONNECT_TIMEOUT_MS);
-        redis.once('ready', () => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
       const partitionCount = Number(process.env.CKV_PARTITIONS ?? DEFAULT_PARTITION_COUNT);
       const queue = inspectQueue({ client: redis, keyPrefix: keyPrefix ?? stack.keyPrefix ?? 'ckv', partitionCount });
       opened.push(queue.close);

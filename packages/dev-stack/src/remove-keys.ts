@@ -1,16 +1,9 @@
-import { once } from 'node:events';
-import { closeRedis, connectRedis, primariesOf } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis, primariesOf } from '@collectivekv/redis-connection';
 
 /** Deletes every key under a prefix that was made for one run: records `<prefix>:…` and queue `{<prefix>}:…`. */
 export async function removeKeys(redisUrl: string, keyPrefix: string): Promise<void> {
-  const client = connectRedis(redisUrl, {
-    field: 'CKV_REDIS_URL',
-    name: 'ckv-dev-stack',
-    whenAway: 'fail',
-    onError: () => undefined,
-  });
+  const client = await connectedRedis(redisUrl, { field: 'CKV_REDIS_URL', name: 'ckv-dev-stack', whenAway: 'fail' });
   try {
-    await once(client, 'ready');
     for (const primary of primariesOf(client)) {
       for (const pattern of [`${keyPrefix}:*`, `{${keyPrefix}}:*`]) {
         let cursor = '0';

@@ -1,8 +1,7 @@
-import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
-import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
 import { removeKeys } from './remove-keys.js';
 import { SERVICE_NAMES, type ServiceProcess, type ServiceProcessName, startServiceProcess } from './service-process.js';
 
@@ -45,8 +44,6 @@ export interface StackOptions {
   /** Do not watch for processes that end: tests that kill them. */
   readonly expectDeaths?: boolean;
 }
-
-const REDIS_TIMEOUT_MS = 5_000;
 
 /** Starts a stack; resolves when every service is ready. */
 export async function startStack(options: StackOptions): Promise<Stack> {
@@ -182,22 +179,7 @@ function metricsOf(services: Stack['services']): Record<string, string[]> {
 
 /** Fails at once, rather than with services that never get ready. */
 async function requireRedis(url: string): Promise<void> {
-  let problem = 'no answer';
-  const client = connectRedis(url, {
-    field: 'CKV_REDIS_URL',
-    name: 'ckv-dev-stack',
-    whenAway: 'fail',
-    onError: (error) => {
-      problem = error.message;
-    },
-  });
-  try {
-    await once(client, 'ready', { signal: AbortSignal.timeout(REDIS_TIMEOUT_MS) });
-  } catch {
-    throw new Error(`CKV_REDIS_URL: Redis cannot be reached (${problem}); start it, or unset the variable`);
-  } finally {
-    closeRedis(client);
-  }
+  closeRedis(await connectedRedis(url, { field: 'CKV_REDIS_URL', name: 'ckv-dev-stack', whenAway: 'fail' }));
 }
 
 function targetOf(replicas: readonly ServiceProcess[]): string {

@@ -1,3 +1,4 @@
+import { CkvError } from '@collectivekv/domain';
 import { Cluster, type CommonRedisOptions, Redis } from 'ioredis';
 import { parseRedisUrl, type RedisAddress } from './redis-url.js';
 
@@ -33,6 +34,32 @@ export function connectRedis(url: string, options: ConnectOptions): RedisClient 
     address.kind === 'cluster' ? connectCluster(address, options) : new Redis(singleOptions(address, options));
   client.on('error', options.onError);
   return client;
+}
+
+/**
+ * Connects and waits until commands can be sent.
+ * @throws invalid_request for a bad URL, dependency_unavailable where nothing answers in time; the text names `field`
+ */
+export async function connectedRedis(
+  url: string,
+  options: Omit<ConnectOptions, 'onError'>,
+  timeoutMs = 5_000,
+): Promise<RedisClient> {
+  let problem = 'no answer';
+  const onError = (error: Error) => {
+    problem = error.message;
+  };
+  const client = connectRedis(url, { ...options, onError });
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      closeRedis(client);
+      reject(new CkvError('dependency_unavailable', `${options.field}: Redis cannot be reached (${problem})`));
+    }, timeoutMs);
+    client.once('ready', () => {
+      clearTimeout(timer);
+      resolve(client);
+    });
+  });
 }
 
 /** True where commands can be sent now. */

@@ -24,6 +24,15 @@ export function redisError(thrown: unknown): CkvError {
   return new CkvError('dependency_unavailable', 'Redis cannot be reached', { retryAfterMs: 100, cause: error });
 }
 
+/** Runs what talks to Redis; whatever it throws becomes the CkvError of {@link redisError}. */
+export async function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    throw redisError(thrown);
+  }
+}
+
 /** The error without the command that ioredis hangs on it: its arguments are user ids and rows, which no log may have. */
 function withoutCommand(thrown: unknown): Error {
   if (!(thrown instanceof Error)) return new Error(String(thrown));

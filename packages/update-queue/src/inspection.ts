@@ -1,4 +1,4 @@
-import { type RedisClient, redisError } from '@collectivekv/redis-connection';
+import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import type { Queue } from 'bullmq';
 import { openQueues } from './partition-queue.js';
 
@@ -47,14 +47,6 @@ const PAGE = 1_000;
 /** Opens the queue for inspection. Failures are dependency_unavailable. */
 export function inspectQueue({ client, keyPrefix, partitionCount }: InspectionOptions): QueueInspection {
   const queues = openQueues(client, keyPrefix, partitionCount, { inspectOnly: true });
-
-  async function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (thrown) {
-      throw redisError(thrown);
-    }
-  }
 
   /** Calls `settle` with every failed job that is named; a job that a neighbour settled meanwhile does not count. */
   async function settleFailed(

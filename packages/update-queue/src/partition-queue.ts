@@ -1,4 +1,4 @@
-import type { RedisClient } from '@collectivekv/redis-connection';
+import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { type ConnectionOptions, type Job, Queue, type QueueOptions, Worker } from 'bullmq';
 import { createAsideShelf } from './aside-shelf.js';
 
@@ -18,7 +18,7 @@ export function queuePrefix(keyPrefix: string): string {
 }
 
 /** How every queue of ours is set up. */
-export function queueOptions(client: RedisClient, keyPrefix: string): QueueOptions {
+function queueOptions(client: RedisClient, keyPrefix: string): QueueOptions {
   return {
     connection: client as unknown as ConnectionOptions,
     prefix: queuePrefix(keyPrefix),
@@ -43,7 +43,10 @@ export interface TakenJob {
   readonly progress: number;
 }
 
-/** The consuming end of one partition. Only one process may consume a partition at a time. */
+/**
+ * The consuming end of one partition. Only one process may consume a partition at a time. A job that another consumer
+ * took over and a Redis that is away are dependency_unavailable.
+ */
 export interface PartitionQueue {
   readonly partition: number;
   /** Puts back, in order, what a former consumer took and did not settle. */
@@ -99,45 +102,46 @@ export function openPartitionQueue(options: {
 
   return {
     partition,
-    async recover() {
-      // Newest first, each to the front: the oldest is taken next. Jobs are not read here: one may be unreadable.
-      for (const id of await client.lrange(activeKey, 0, -1)) {
-        const back = client.multi().lrem(activeKey, 1, id).rpush(worker.toKey('wait'), id);
-        await back.del(`${worker.toKey(id)}:lock`).exec();
-      }
-    },
-    async take(maxCount) {
-      const calls = Array.from({ length: maxCount }, () => worker.getNextJob(token, { block: false }));
-      const outcomes = await Promise.allSettled(calls);
-      const jobs = outcomes.flatMap((outcome) =>
-        outcome.status === 'fulfilled' && outcome.value ? outcome.value : [],
-      );
-      for (const job of jobs) taken.set(String(job.id), job);
-      const failure = outcomes.find((outcome) => outcome.status === 'rejected');
-      // Where it was no job's fault, what was taken is put back by recover().
-      if (failure && (await shelf.putUnreadable((id) => taken.has(id))) === 0) throw failure.reason;
-      return jobs.map((job) => {
-        const id = String(job.id);
-        const progress = Number.isSafeInteger(job.progress) ? Math.max(0, Number(job.progress)) : 0;
-        return { id, name: job.name, payload: job.data, queuedAtMs: job.timestamp, progress };
-      });
-    },
-    async complete(job) {
-      await jobOf(job).moveToCompleted(undefined, token, false);
-      taken.delete(job.id);
-    },
-    async fail(job, message, left) {
-      const bullJob = jobOf(job);
-      if (left) {
-        await bullJob.updateData(left);
-        await bullJob.updateProgress(0);
-      }
-      await shelf.put(bullJob, message);
-      taken.delete(job.id);
-    },
-    async remember(job, progress) {
-      await jobOf(job).updateProgress(progress);
-    },
+    recover: () =>
+      reachingRedis(async () => {
+        // Newest first, each to the front: the oldest is taken next. Jobs are not read here: one may be unreadable.
+        for (const id of await client.lrange(activeKey, 0, -1)) {
+          const back = client.multi().lrem(activeKey, 1, id).rpush(worker.toKey('wait'), id);
+          await back.del(`${worker.toKey(id)}:lock`).exec();
+        }
+      }),
+    take: (maxCount) =>
+      reachingRedis(async () => {
+        const calls = Array.from({ length: maxCount }, () => worker.getNextJob(token, { block: false }));
+        const outcomes = await Promise.allSettled(calls);
+        const jobs = outcomes.flatMap((outcome) =>
+          outcome.status === 'fulfilled' && outcome.value ? outcome.value : [],
+        );
+        for (const job of jobs) taken.set(String(job.id), job);
+        const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+        // Where it was no job's fault, what was taken is put back by recover().
+        if (failure && (await shelf.putUnreadable((id) => taken.has(id))) === 0) throw failure.reason;
+        return jobs.map((job) => {
+          const progress = Number.isSafeInteger(job.progress) ? Math.max(0, Number(job.progress)) : 0;
+          return { id: String(job.id), name: job.name, payload: job.data, queuedAtMs: job.timestamp, progress };
+        });
+      }),
+    complete: (job) =>
+      reachingRedis(async () => {
+        await jobOf(job).moveToCompleted(undefined, token, false);
+        taken.delete(job.id);
+      }),
+    fail: (job, message, left) =>
+      reachingRedis(async () => {
+        const bullJob = jobOf(job);
+        if (left) {
+          await bullJob.updateData(left);
+          await bullJob.updateProgress(0);
+        }
+        await shelf.put(bullJob, message);
+        taken.delete(job.id);
+      }),
+    remember: (job, progress) => reachingRedis(() => jobOf(job).updateProgress(progress)),
     close: () => worker.close(true),
   };
 }
@@ -164,5 +168,5 @@ export async function waitingCounts(
   partitions: readonly number[],
 ): Promise<number[]> {
   const keys = partitions.map((partition) => `${queuePrefix(keyPrefix)}:${partitionQueueName(partition)}:wait`);
-  return Promise.all(keys.map((key) => client.llen(key)));
+  return reachingRedis(() => Promise.all(keys.map((key) => client.llen(key))));
 }

@@ -1,5 +1,5 @@
 import { CkvError, type Interaction, partitionOf, RECENT_EVENT_RING } from '@collectivekv/domain';
-import { isConnected, type RedisClient, redisError } from '@collectivekv/redis-connection';
+import { isConnected, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import type { JobsOptions } from 'bullmq';
 import {
   forgetJobData,
@@ -68,17 +68,15 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
     await queue.addBulk(jobs.map(({ name, jobData, opts }) => ({ name, data: jobData, opts })));
   }
 
-  async function reachingRedis(work: () => Promise<unknown>): Promise<void> {
-    if (!isConnected(client)) throw redisError(new Error('not connected'));
-    try {
+  /** BullMQ waits for a connection; a caller is told at once that there is none. */
+  const ifConnected = (work: () => Promise<unknown>) =>
+    reachingRedis(async () => {
+      if (!isConnected(client)) throw new Error('not connected');
       await work();
-    } catch (thrown) {
-      throw redisError(thrown);
-    }
-  }
+    });
 
   const addInteractions = (interactions: readonly Interaction[], bounded: boolean) =>
-    reachingRedis(async () => {
+    ifConnected(async () => {
       const adds = [...groupByPartition(interactions, partitionCount)].map(([partition, group]) => {
         const jobs: QueuedJob[] = [];
         for (let from = 0; from < group.length; from += MAX_JOB_INTERACTIONS) {
@@ -90,7 +88,7 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
       await Promise.all(adds);
     });
   const addRemoval = (interaction: Interaction, bounded: boolean) =>
-    reachingRedis(() => {
+    ifConnected(() => {
       const opts = { jobId: jobIdOf('forget', [interaction]) };
       const job = { name: 'forget', jobData: forgetJobData(interaction), opts };
       return add(partitionOf(interaction.userId, partitionCount), [job], bounded);

@@ -11,8 +11,8 @@ import {
   startPrivateCluster,
   startPrivateRedis,
 } from '@collectivekv/private-redis';
-import { closeRedis, connectRedis, isConnected, primariesOf, type RedisClient } from '@collectivekv/redis-connection';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { closeRedis, connectedRedis, primariesOf, type RedisClient } from '@collectivekv/redis-connection';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisUserStore } from './redis-user-store.js';
 import { describeUserStore } from './user-store.contract.js';
@@ -20,11 +20,7 @@ import type { UserStore } from './user-store.js';
 
 const keys = createRecordKeys('test');
 
-async function connect(url: string): Promise<RedisClient> {
-  const client = connectRedis(url, { field: 'url', name: 'test', whenAway: 'fail', onError: () => undefined });
-  await vi.waitUntil(() => isConnected(client), { timeout: 20_000 });
-  return client;
-}
+const connect = (url: string) => connectedRedis(url, { field: 'url', name: 'test', whenAway: 'fail' }, 20_000);
 
 describe('on a cluster', () => {
   let dir: string;

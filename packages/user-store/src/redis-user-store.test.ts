@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeRecord, encodeRecord, eventHash, RECENT_EVENT_RING } from '@collectivekv/domain';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
-import { closeRedis, connectRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisUserStore } from './redis-user-store.js';
@@ -20,8 +20,7 @@ const bundleId = '0123456789abcdef';
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'ckv-user-store-'));
   redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
-  client = connectRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail', onError: () => undefined });
-  await vi.waitUntil(() => isConnected(client));
+  client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
   store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
 });
 afterAll(async () => {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES } from '@collectivekv/domain';
-import { primariesOf, type RedisClient, redisError } from '@collectivekv/redis-connection';
+import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { strideOf } from './memory-user-store.js';
 import { deleteFromRecord } from './record-edit.js';
 import { createRecordKeys } from './record-keys.js';
@@ -75,7 +75,10 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
           );
           return { appliedCount, duplicateCount, positionCount, quarantined: quarantined === 1 };
         });
-        const [outcomes] = await Promise.all([settled(calls), client.sadd(keys.bundles, bundleId)]);
+        const [outcomes] = await Promise.all([
+          settled(calls).catch(refusedAppend),
+          client.sadd(keys.bundles, bundleId),
+        ]);
         return outcomes;
       });
     },
@@ -138,18 +141,11 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   };
 }
 
-async function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (thrown) {
-    if (thrown instanceof Error && thrown.message.startsWith('CKV_BUNDLE_MISMATCH')) {
-      throw new CkvError('bundle_mismatch', 'bundle_id: a record under this name is of another bundle', {
-        field: 'bundle_id',
-        cause: thrown,
-      });
-    }
-    throw redisError(thrown);
-  }
+/** What the append script refuses. */
+function refusedAppend(error: unknown): never {
+  if (!(error instanceof Error) || !error.message.startsWith('CKV_BUNDLE_MISMATCH')) throw error;
+  const text = 'bundle_id: a record under this name is of another bundle';
+  throw new CkvError('bundle_mismatch', text, { field: 'bundle_id' });
 }
 
 /** A key of another type, read as bytes that are no record: its reader says record_corrupt, and its neighbours go on. */

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
-import { closeRedis, connectRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { createPartitionLeases, LEASE_MS } from './partition-leases.js';
 
@@ -12,8 +12,7 @@ let client: RedisClient;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'ckv-leases-'));
   redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
-  client = connectRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail', onError: () => undefined });
-  await vi.waitUntil(() => isConnected(client));
+  client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
 });
 afterAll(async () => {
   closeRedis(client);

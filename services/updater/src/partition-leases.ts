@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import type { RedisClient } from '@collectivekv/redis-connection';
+import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { queuePrefix } from '@collectivekv/update-queue';
 
 /** Which partitions this process may consume. */
@@ -45,7 +45,7 @@ export function createPartitionLeases(client: RedisClient, keyPrefix: string, pa
   // One call at a time: an answer to a renewal that was asked before a release would bring back what was released.
   let last: Promise<unknown> = Promise.resolve();
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = last.then(work, work);
+    const turn = last.then(() => reachingRedis(work));
     last = turn.catch(() => undefined);
     return turn;
   }
