@@ -30,8 +30,6 @@ export interface FollowOptions {
   readonly engine: Engine;
   readonly graphs: readonly GraphName[];
   readonly log: FollowLog;
-  /** Called with the active bundle's id whenever it changes. */
-  readonly onActive?: (bundleId: string) => void;
 }
 
 /** The part of a logger that following needs. */
@@ -55,7 +53,7 @@ const CLOSE_DELAY_MS = 30_000;
  * Follows a pool: fetches and verifies what it announces, switches when the new bundle is loaded, and drops what is no
  * longer announced. Where the pool is away, the bundles of the last announcement are taken from the cache folder.
  */
-export function followBundles({ pool, cacheDir, engine, graphs, log, onActive }: FollowOptions): BundleFollower {
+export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOptions): BundleFollower {
   const loaded = new Map<string, LoadedBundle>();
   let announced: Announcement | undefined;
   const stopped = new AbortController();
@@ -80,10 +78,7 @@ export function followBundles({ pool, cacheDir, engine, graphs, log, onActive }:
     }
     const changed = announced?.activeBundleId !== next.activeBundleId;
     announced = { activeBundleId: next.activeBundleId, bundleIds: ids.filter((id) => loaded.has(id)) };
-    if (changed) {
-      log.info({ bundleId: next.activeBundleId }, 'bundle active');
-      onActive?.(next.activeBundleId);
-    }
+    if (changed) log.info({ bundleId: next.activeBundleId }, 'bundle active');
     becomeReady();
     for (const [id, bundle] of loaded) if (!ids.includes(id)) drop(id, bundle);
     if (origin === 'pool') await remember(next);

@@ -1,13 +1,7 @@
 import { CkvError, LIMITS, type Reason } from '@collectivekv/domain';
 import { createGrpcClient } from '@collectivekv/grpc-client';
-import {
-  completeInteraction,
-  type InteractionInput,
-  type RankInput,
-  type Ranking,
-  rankingOf,
-  rankRequestOf,
-} from './rank-messages.js';
+import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
+import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
 import { withRetries } from './retry.js';
 
 /** Options of {@link createCollectiveKvClient}. */

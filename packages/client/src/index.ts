@@ -1,2 +1,3 @@
+export { CkvError } from '@collectivekv/domain';
 export * from './client.js';
 export * from './rank-messages.js';

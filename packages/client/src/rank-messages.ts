@@ -1,5 +1,4 @@
-import type { RankInfo__Output, RankRequest, RankResponse__Output } from '@collectivekv/contracts';
-import type { Interaction } from '@collectivekv/domain';
+import type { RankInfo__Output } from '@collectivekv/contracts';
 
 /** An interaction as a backend knows it; what is left out is filled in. */
 export interface InteractionInput {
@@ -43,62 +42,4 @@ export interface Ranking {
   /** Best first. */
   readonly ranked: readonly { readonly itemId: string; readonly score: number }[];
   readonly info: RankDetails;
-}
-
-/** An interaction with its blanks filled in. */
-export function completeInteraction(input: InteractionInput): Interaction {
-  return {
-    eventId: input.eventId ?? crypto.randomUUID(),
-    userId: input.userId,
-    itemId: input.itemId,
-    timestampMs: input.timestampMs ?? Date.now(),
-    action: input.action ?? '',
-    features: input.features ?? {},
-  };
-}
-
-const POLICIES = {
-  preferred: 'HISTORY_POLICY_PREFERRED',
-  required: 'HISTORY_POLICY_REQUIRED',
-  ignored: 'HISTORY_POLICY_IGNORED',
-} as const;
-
-/** The message for a request. */
-export function rankRequestOf(input: RankInput): RankRequest {
-  const column = ([name, values]: [string, ArrayLike<number>]) => ({ name, values: packedFloats(values) });
-  return {
-    userId: input.userId,
-    candidateIds: [...input.candidateIds],
-    candidateFeatures: Object.entries(input.candidateFeatures ?? {}).map(column),
-    contextFeatures: Object.entries(input.contextFeatures ?? {}).map(([name, value]) => column([name, [value]])),
-    recentInteractions: (input.recentInteractions ?? []).map((recent) =>
-      completeInteraction({ ...recent, userId: input.userId }),
-    ),
-    maxStalenessMs: input.maxStalenessMs ?? 0,
-    topK: input.topK ?? 0,
-    bundleId: input.bundleId ?? '',
-    historyPolicy: POLICIES[input.history ?? 'preferred'],
-  };
-}
-
-const RUNGS: Record<string, RankDetails['rung']> = {
-  DEGRADATION_RUNG_FULL: 'full',
-  DEGRADATION_RUNG_RECENT_ONLY: 'recent_only',
-  DEGRADATION_RUNG_NO_HISTORY: 'no_history',
-};
-
-/** The ranking of a response. */
-export function rankingOf(input: RankInput, response: RankResponse__Output): Ranking {
-  const scores = new Float32Array(Uint8Array.from(response.scores).buffer);
-  const order = new Uint32Array(Uint8Array.from(response.order).buffer);
-  const info = response.info as RankInfo__Output; // every answer has one
-  return {
-    scores,
-    ranked: Array.from(order, (i) => ({ itemId: input.candidateIds[i] ?? '', score: scores[i] ?? 0 })),
-    info: { ...info, rung: RUNGS[info.rung] ?? 'no_history' },
-  };
-}
-
-function packedFloats(values: ArrayLike<number>): Buffer {
-  return Buffer.from(Float32Array.from(values).buffer);
 }

@@ -86,7 +86,7 @@ function requireOutput(outputs: Tensors, name: string, length: number): Tensor {
 }
 
 /** The manifest's feature of that name; names were checked with the manifest. */
-export function featureNamed(features: readonly Feature[], name: string): Feature {
+function featureNamed(features: readonly Feature[], name: string): Feature {
   const feature = features.find((candidate) => candidate.name === name);
   if (!feature) throw new CkvError('bug', `no feature ${name}`);
   return feature;

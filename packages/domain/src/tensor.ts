@@ -14,9 +14,6 @@ export type TensorType = Tensor['type'];
 /** Tensors by the name a graph gives them. */
 export type Tensors = Record<string, Tensor>;
 
-/** Bytes an element takes. */
-export const TENSOR_TYPE_BYTES: Record<TensorType, number> = { float32: 4, float16: 2, int64: 8, int32: 4, uint8: 1 };
-
 /** A float32 tensor over `data`. */
 export function float32(data: Float32Array, shape: readonly number[]): Tensor {
   return { type: 'float32', data, shape };

@@ -10,7 +10,6 @@ import {
   type MethodDefinition,
   type ServiceError,
 } from '@grpc/grpc-js';
-
 import { errorFrom } from './grpc-errors.js';
 
 /** When a call must end. */

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { requireSafeBind } from './bind.js';
 import { splitBind } from './loopback.js';
 
@@ -26,6 +26,17 @@ export function createMetrics(service: string): Metrics {
     registers: [registry],
   });
   return { registry, rpcSeconds };
+}
+
+/** Registers a gauge that is read whenever metrics are asked for. */
+export function watchGauge({ registry }: Metrics, gauge: { name: string; help: string }, read: () => number): void {
+  new Gauge({
+    ...gauge,
+    registers: [registry],
+    collect() {
+      this.set(read());
+    },
+  });
 }
 
 /** The HTTP side: /metrics, /livez, /readyz. */

@@ -1,5 +1,5 @@
 import type { Engine } from '@collectivekv/engine';
-import type { Metrics } from '@collectivekv/service-kit';
+import { type Metrics, watchGauge } from '@collectivekv/service-kit';
 import { Counter, Gauge } from 'prom-client';
 import type { BundleShelf } from './bundle-shelf.js';
 
@@ -9,15 +9,10 @@ export interface PoolMetrics {
 }
 
 /** Registers the pool's metrics. */
-export function createPoolMetrics({ registry }: Metrics, engine: Engine, shelf: BundleShelf): PoolMetrics {
-  new Gauge({
-    name: 'ckv_engine_queued_runs',
-    help: 'Graph runs that wait for a worker',
-    registers: [registry],
-    collect() {
-      this.set(engine.queuedCount);
-    },
-  });
+export function createPoolMetrics(metrics: Metrics, engine: Engine, shelf: BundleShelf): PoolMetrics {
+  const { registry } = metrics;
+  const queued = { name: 'ckv_engine_queued_runs', help: 'Graph runs that wait for a worker' };
+  watchGauge(metrics, queued, () => engine.queuedCount);
   new Gauge({
     name: 'ckv_bundle_active',
     help: '1 for the active bundle, 0 for those kept warm',

@@ -1,6 +1,6 @@
 import type { Engine } from '@collectivekv/engine';
-import { LATENCY_BUCKETS, type Metrics } from '@collectivekv/service-kit';
-import { Counter, Gauge, Histogram } from 'prom-client';
+import { LATENCY_BUCKETS, type Metrics, watchGauge } from '@collectivekv/service-kit';
+import { Counter, Histogram } from 'prom-client';
 import type { RankAnswer } from './ranker.js';
 
 /** Counts answers. */
@@ -10,15 +10,10 @@ export interface RankingMetrics {
 }
 
 /** Registers the ranking service's metrics. */
-export function createRankingMetrics({ registry }: Metrics, engine: Engine): RankingMetrics {
-  new Gauge({
-    name: 'ckv_engine_queued_runs',
-    help: 'Graph runs that wait for a worker',
-    registers: [registry],
-    collect() {
-      this.set(engine.queuedCount);
-    },
-  });
+export function createRankingMetrics(metrics: Metrics, engine: Engine): RankingMetrics {
+  const { registry } = metrics;
+  const queued = { name: 'ckv_engine_queued_runs', help: 'Graph runs that wait for a worker' };
+  watchGauge(metrics, queued, () => engine.queuedCount);
   const stageSeconds = new Histogram({
     name: 'ckv_rank_stage_seconds',
     help: 'Time of a rank request by stage; total is the whole',
