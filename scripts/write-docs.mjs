@@ -1,6 +1,6 @@
 // `npm run docs`: writes the parts of the documentation that come from code and measurements. With --check it writes
 // nothing and fails where a part is out of date.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { REASONS } from '@collectivekv/domain';
 import { root } from './workspace.mjs';
 
@@ -13,6 +13,7 @@ const SERVICES = [
 ];
 let stale = 0;
 
+replacePart('docs/glossary.md', 'names', publicNames());
 replacePart('docs/errors.md', 'errors', errorsTable());
 replacePart('docs/configuration.md', 'configuration', await configurationTables());
 replacePart('training/README.md', 'metrics', metricsTable());
@@ -39,6 +40,39 @@ function replacePart(path, name, content) {
 function table(head, rows) {
   const line = (cells) => `| ${cells.join(' | ')} |`;
   return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
+}
+
+/** What the packages export, with the first sentence that the code says of it. */
+function publicNames() {
+  const packages = readdirSync(`${root}/packages`).sort();
+  return packages
+    .flatMap((name) => {
+      const rows = exportedNames(`${root}/packages/${name}/src`);
+      return rows.length === 0 ? [] : [`### ${name}\n${table(['name', 'is'], rows)}`];
+    })
+    .join('\n\n');
+}
+
+function exportedNames(folder) {
+  if (!existsSync(`${folder}/index.ts`)) return [];
+  const index = readFileSync(`${folder}/index.ts`, 'utf8');
+  const files = [...index.matchAll(/from '\.\/([\w-]+)\.js'/g)].map((match) => match[1]).sort();
+  const documented =
+    /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\nexport (?:async )?(?:interface|type|class|function\*?|const) (\w+)/g;
+  return files.flatMap((file) => {
+    const text = readFileSync(`${folder}/${file}.ts`, 'utf8');
+    return [...text.matchAll(documented)].map(([, comment, name]) => [`\`${name}\``, firstSentence(comment)]);
+  });
+}
+
+function firstSentence(comment) {
+  const text = comment
+    .replace(/^\s*\* ?/gm, '')
+    .replace(/\s+/g, ' ')
+    .replace(/\{@link ([\w.]+)\}/g, '`$1`')
+    .trim();
+  const [sentence = ''] = /^.*?\.(?= [A-Z]|$)|^.*/.exec(text.split(/ @(?:throws|param|returns) /)[0] ?? '') ?? [];
+  return sentence.replace(/\|/g, '\\|');
 }
 
 function errorsTable() {
