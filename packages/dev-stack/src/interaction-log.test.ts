@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { parquetMetadata } from 'hyparquet';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { readInteractionLog } from './interaction-log.js';
 
@@ -49,4 +50,46 @@ it('maps columns, and says which is missing and where', async () => {
   await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,soon\n')).rejects.toThrow(/line 2: the timestamp/);
   await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,1700000000\n')).rejects.toThrow(/are these seconds/);
   await expect(read('log.jsonl', '{"userId":"u"\n')).rejects.toThrow(/log\.jsonl, line 1: is no JSON object/);
+});
+
+// fixtures/log.parquet is what training/log_file.py writes, in row groups of 2; other-log.parquet has whole numbers for
+// ids, times in microseconds, and a column each packed by zstd, gzip and brotli.
+const fixture = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));
+
+it('reads the Parquet that training/import_log.py writes; empty cells are no features', async () => {
+  const rows = await read('log.parquet', fixture('log.parquet'));
+  expect(rows).toMatchObject([
+    { userId: 'u1', itemId: 'a,b', timestampMs: 1_700_000_000_123, action: 'like', features: { watch_ratio: 0.5 } },
+    { userId: 'u2', itemId: 'ø', timestampMs: 1_700_000_000_001, action: '', features: { watch_ratio: 0.25 } },
+    { userId: 'u1', itemId: 'b', timestampMs: 1_600_000_000_000, action: 'skip' },
+  ]);
+  expect(rows[2]?.features).toEqual({});
+});
+
+it('reads Parquet with other types, packings and usual names, and says which column and row', async () => {
+  const other = fixture('other-log.parquet');
+  expect(await read('log.parquet', other)).toMatchObject([
+    { userId: '7', itemId: '1', timestampMs: 1_700_000_000_123 },
+    { userId: '8', itemId: '2', timestampMs: 1_700_000_000_123 },
+  ]);
+  await expect(read('log.parquet', other, { user_id: 'who' })).rejects.toThrow(
+    /log\.parquet, row 1: no who; it has user_id, video_id, time_ms/,
+  );
+});
+
+it('has one row group of Parquet at a time, and says where a file is damaged', async () => {
+  const damaged = Buffer.from(fixture('log.parquet'));
+  const { buffer, byteOffset, byteLength } = damaged;
+  const second = parquetMetadata(buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer).row_groups[1];
+  const start = Number(second?.columns[0]?.meta_data?.dictionary_page_offset);
+  damaged.fill(0xff, start, start + 20);
+  const file = join(dir, 'log.parquet');
+  writeFileSync(file, damaged);
+  const rows = readInteractionLog({ file, columns: {}, features: [] });
+  expect((await rows.next()).value).toMatchObject({ userId: 'u1' });
+  expect((await rows.next()).value).toMatchObject({ userId: 'u2' });
+  await expect(rows.next()).rejects.toThrow(/log\.parquet, after row 2: is no whole Parquet file/);
+  await expect(read('cut.parquet', damaged.subarray(0, -9))).rejects.toThrow(
+    /cut\.parquet, after row 0: is no whole Parquet file/,
+  );
 });

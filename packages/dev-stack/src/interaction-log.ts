@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { InteractionInput } from '@collectivekv/client';
 import { parse } from 'csv-parse';
+import { parquetRows } from './parquet-rows.js';
 
 /** An interaction of a log, with the id that makes replaying it again the same. */
 export type LoggedInteraction = InteractionInput & { readonly eventId: string; readonly timestampMs: number };
@@ -38,36 +39,36 @@ export interface LogOptions {
 }
 
 /**
- * Reads an interaction log in the file's order: CSV (.csv), TSV (.tsv) with a header line, or JSON lines (.jsonl); each
- * also as .gz or .xz.
- * @throws Error naming the line and the column
+ * Reads an interaction log in the file's order: Parquet (.parquet), CSV (.csv), TSV (.tsv) with a header line, or JSON
+ * lines (.jsonl); text also as .gz or .xz.
+ * @throws Error naming the line, or the row of Parquet, and the column
  */
 export async function* readInteractionLog({ file, columns, features }: LogOptions): AsyncGenerator<LoggedInteraction> {
   const seed = createHash('sha256').update(basename(file)).digest('hex').slice(0, 8);
+  const parquet = file.endsWith('.parquet');
   let line = 1;
-  for await (const row of rowsOf(file)) {
+  for await (const row of parquet ? parquetRows(file) : textRows(file)) {
     line++;
+    const at = parquet ? `${file}, row ${line - 1}` : `${file}, line ${line}`;
     const text = (column: LogColumn, required: boolean): string => {
       const names = columns[column] === undefined ? USUAL_NAMES[column] : [columns[column]];
       const value = names
         .map((name) => row[name])
         .find((found) => found !== undefined && found !== null && found !== '');
-      if (value !== undefined || !required) return String(value ?? '');
+      if (value !== undefined || !required) return String(value instanceof Date ? value.getTime() : (value ?? ''));
       const have = Object.keys(row).join(', ');
-      throw new Error(`${file}, line ${line}: no ${names[0]}; it has ${have}. Map it with --columns ${column}=NAME`);
+      throw new Error(`${at}: no ${names[0]}; it has ${have}. Map it with --columns ${column}=NAME`);
     };
     const timestampMs = Number(text('timestamp_ms', true));
     if (!Number.isFinite(timestampMs)) {
-      throw new Error(`${file}, line ${line}: the timestamp is no number; give Unix milliseconds`);
+      throw new Error(`${at}: the timestamp is no number; give Unix milliseconds`);
     }
     if (timestampMs < EARLIEST_MS) {
-      throw new Error(
-        `${file}, line ${line}: the timestamp ${timestampMs} is before 1973; are these seconds? Give milliseconds`,
-      );
+      throw new Error(`${at}: the timestamp ${timestampMs} is before 1973; are these seconds? Give milliseconds`);
     }
     const known = features.flatMap((name) => {
       const value = row[columns[name] ?? name];
-      return value === undefined || value === '' || !Number.isFinite(Number(value))
+      return value === undefined || value === null || value === '' || !Number.isFinite(Number(value))
         ? []
         : [[name, Number(value)] as const];
     });
@@ -82,7 +83,7 @@ export async function* readInteractionLog({ file, columns, features }: LogOption
   }
 }
 
-async function* rowsOf(file: string): AsyncGenerator<Record<string, unknown>> {
+async function* textRows(file: string): AsyncGenerator<Record<string, unknown>> {
   const bare = file.replace(/\.(gz|xz)$/, '');
   const content = contentOf(file);
   if (/\.(jsonl|ndjson)$/.test(bare)) {

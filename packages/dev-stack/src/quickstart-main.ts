@@ -8,7 +8,7 @@ import { summaryTable } from './summary.js';
 
 const USAGE = `npm start -- [options]
   --once             exit after the summary: 0 if all of it worked
-  --data FILE        replay an interaction log (.csv, .tsv, .jsonl; also .gz, .xz) instead of a simulated feed
+  --data FILE        replay an interaction log (.parquet, .csv, .tsv, .jsonl; text also .gz, .xz) instead of a simulated feed
   --columns A=B,…    the log's names for the columns user_id, item_id, timestamp_ms, action, event_id
   --bundle DIR       serve this bundle instead of the demo's
   --users N          simulated users (default 100)

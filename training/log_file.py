@@ -1,0 +1,286 @@
+"""The interaction log: reads, checks, writes and sums it up. docs/interaction-log.md describes it.
+
+    table, report = read_table(Path("log.parquet"))
+    print(*report.lines(), sep="\\n")
+
+Columns: user_id, item_id and action (string), timestamp_ms (int64), label (float32: 0, 1, or null where a row is
+history alone), then numeric features (float32, null where unknown). Rows keep the file's order; whoever reads histories
+sorts them stably by (user, timestamp, order in the file).
+"""
+
+import gzip
+import json
+import lzma
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from table_file import Batch, LogError, Say, bare_suffix, quiet, read_batches
+
+SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("timestamp_ms", pa.int64()),
+        ("action", pa.string()),
+        ("label", pa.float32()),
+    ]
+)
+REQUIRED = ("user_id", "item_id", "timestamp_ms")
+STRINGS = ("user_id", "item_id", "action")
+
+# Names that logs in the wild use for our columns, the same as `npm start -- --data` knows.
+USUAL_NAMES = {
+    "user_id": ("user_id", "userId"),
+    "item_id": ("item_id", "itemId", "video_id"),
+    "timestamp_ms": ("timestamp_ms", "timestampMs", "time_ms"),
+    "action": ("action",),
+    "label": ("label",),
+}
+NO_FEATURES = ("event_id", "eventId")
+
+EARLIEST_MS = 1e11  # smaller numbers are seconds by mistake
+LATEST_MS = 1e14
+MOST_SKIPPED = 0.5  # a log of which more cannot be read is refused
+ROW_GROUP = 100_000  # readers keep one in memory
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+
+
+@dataclass
+class LogReport:
+    rows: int
+    users: int
+    items: int
+    labelled: int
+    positives: int
+    skipped: dict[str, int] = field(default_factory=dict)  # rows that could not be read, by reason
+    first: dict[str, str] = field(default_factory=dict)  # where a reason was met first
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        share = f" ({self.positives / self.labelled:.1%})" if self.labelled else ""
+        return [
+            f"{self.rows:,} rows, {self.users:,} users, {self.items:,} items",
+            f"{self.labelled:,} rows with a label, {self.positives:,} of them positive{share}",
+            *(f"skipped {n:,}: {reason}, first at {self.first[reason]}" for reason, n in self.skipped.items()),
+            *self.notes,
+        ]
+
+
+def read_table(path: Path, say: Say = quiet) -> tuple[pa.Table, LogReport]:
+    """
+    Raises LogError for a file of which no log can be made, with the remedy.
+    """
+    rows = LogRows(path)
+    for batch in read_batches(path, say):
+        names = {name: next((n for n in usual if n in batch.columns), None) for name, usual in USUAL_NAMES.items()}
+        ours = {name: batch.columns[found] for name, found in names.items() if found}
+        other = {n: c for n, c in batch.columns.items() if n not in (*names.values(), *NO_FEATURES)}
+        rows.add(ours, batch, features=other)
+    return rows.finish()
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Writes to the kind of file that the name says; a file that is there is replaced once the new one is whole."""
+    kind = kind_to_write(path)
+    for column in SCHEMA:
+        if column.name not in table.schema.names or table.schema.field(column.name).type != column.type:
+            raise LogError(f"the table for {path} has no column {column.name} of type {column.type}")
+    part = path.with_name(f"{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == ".parquet":
+        pyarrow.parquet.write_table(table, part, row_group_size=ROW_GROUP)
+    else:
+        with {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)(part, "wb") as file:
+            if kind == ".jsonl":
+                for batch in table.to_batches(ROW_GROUP):
+                    rows = ({name: v for name, v in row.items() if v is not None} for row in batch.to_pylist())
+                    file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+            else:
+                options = pyarrow.csv.WriteOptions(delimiter="\t" if kind == ".tsv" else ",")
+                pyarrow.csv.write_csv(table, file, options)
+    part.replace(path)
+
+
+def kind_to_write(path: Path) -> str:
+    kind = bare_suffix(path)
+    if kind not in (".csv", ".tsv", ".jsonl", ".parquet") or (kind == ".parquet" and path.suffix != kind):
+        raise LogError(f"{path}: unknown kind of file; use .csv, .tsv, .jsonl (each also .gz or .xz) or .parquet")
+    return kind
+
+
+class LogRows:
+    """Collects a log batch by batch: casts the cells, leaves out rows that cannot be read and counts them by reason."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.seen = 0
+        self.kept = 0
+        self.skipped: dict[str, int] = {}
+        self.first: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.parts: list[dict[str, pa.Array]] = []
+        self.met: set[str] = set()  # our columns that a batch had
+        self.filled: dict[str, int] = {}  # feature -> cells with something in them
+        self.wrong: dict[str, int] = {}  # feature -> cells that are no number
+
+    def skip(self, reason: str, batch: Batch, places: Sequence[int]) -> None:
+        """Counts rows that are left out before `add` sees them."""
+        self.seen += len(places)
+        self._count(reason, batch, places)
+
+    def add(
+        self, columns: Mapping[str, pa.Array], batch: Batch, features: Mapping[str, pa.Array] | None = None
+    ) -> np.ndarray:
+        """Adds rows: our columns and features, strings or typed. Returns which were kept: [rows] bool."""
+        if batch.has_header:
+            self._require(columns, batch.columns)
+        self.met.update(columns)
+        if batch.broken:
+            self.skip(batch.broken_reason, batch, batch.broken)
+        rows = len(batch.places)
+        self.seen += rows
+        keep = np.ones(rows, bool)
+
+        def reject(reason: str, mask: np.ndarray) -> None:
+            mask = mask & keep
+            if mask.any():
+                self._count(reason, batch, batch.places[mask])
+                keep[mask] = False
+
+        part = {name: text(columns.get(name), rows, f"{batch.path}: column {name}") for name in STRINGS}
+        for name in ("user_id", "item_id"):
+            reject(f"no {name}", as_mask(pc.equal(part[name], "")))
+        time, filled, wrong = numbers(columns.get("timestamp_ms"), rows)
+        reject("no timestamp_ms", ~filled)
+        reject("timestamp_ms is no number", wrong)
+        ms = time.fill_null(0).to_numpy(zero_copy_only=False)
+        early = keep & (ms < EARLIEST_MS)
+        if early.any():
+            row = int(early.argmax())
+            raise LogError(
+                f"{batch.path}, {batch.unit} {batch.places[row]}: timestamp_ms {ms[row]:.0f} is before 1973; "
+                "are these seconds? Multiply by 1,000: the column is Unix milliseconds"
+            )
+        reject("timestamp_ms is after the year 5138", ms > LATEST_MS)
+        part["timestamp_ms"] = pa.array(np.where(keep, ms, 0).round().astype(np.int64))
+        label, _, wrong = numbers(columns.get("label"), rows)
+        given = label.fill_null(0).to_numpy(zero_copy_only=False)
+        reject("label is neither 0 nor 1", wrong | ((given != 0) & (given != 1)))
+        part["label"] = label.cast(pa.float32(), safe=False)
+        for name, column in (features or {}).items():
+            value, filled, wrong = numbers(column, rows)
+            self.filled[name] = self.filled.get(name, 0) + int(filled[keep].sum())
+            self.wrong[name] = self.wrong.get(name, 0) + int(wrong[keep].sum())
+            part[name] = value.cast(pa.float32(), safe=False)
+        self.kept += int(keep.sum())
+        self.parts.append(part if keep.all() else {n: c.filter(pa.array(keep)) for n, c in part.items()})
+        return keep
+
+    def finish(self) -> tuple[pa.Table, LogReport]:
+        self._require(self.met, self.met)
+        lost = sum(self.skipped.values())
+        if lost > MOST_SKIPPED * self.seen:
+            reasons = "; ".join(f"{n:,}: {reason}, first at {self.first[reason]}" for reason, n in self.skipped.items())
+            raise LogError(
+                f"{self.path}: {lost:,} of {self.seen:,} rows cannot be read ({reasons}); "
+                "correct the file, or name its kind and format rightly"
+            )
+        if not self.kept:
+            raise LogError(f"{self.path}: has no rows; give a file with interactions")
+        for name, filled in self.filled.items():
+            if self.wrong[name] > MOST_SKIPPED * filled or not filled:
+                self.notes.append(f"column {name} left out: " + ("not numeric" if filled else "empty"))
+            elif self.wrong[name]:
+                self.notes.append(f"{self.wrong[name]:,} cells of column {name} are no numbers: left empty")
+        features = [n for n, filled in self.filled.items() if filled and self.wrong[n] <= MOST_SKIPPED * filled]
+        schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float32()) for name in features)])
+        batches = [
+            pa.record_batch(
+                [part[f.name] if f.name in part else pa.nulls(len(part["user_id"]), f.type) for f in schema], schema
+            )
+            for part in self.parts
+        ]
+        table = pa.Table.from_batches(batches, schema)
+        missing = [f"no column {name}" for name in ("action", "label") if name not in self.met]
+        return table, summarise(table, self.skipped, self.first, [*missing, *self.notes])
+
+    def _require(self, columns: Sequence[str] | set[str] | Mapping[str, pa.Array], have: Sequence[str]) -> None:
+        for name in REQUIRED:
+            if name not in columns:
+                raise LogError(
+                    f"{self.path}: has no column {name}; it has {', '.join(have) or 'none'}. Name it {name} in the file"
+                )
+
+    def _count(self, reason: str, batch: Batch, places: Sequence[int]) -> None:
+        if len(places):
+            self.first.setdefault(reason, batch.place(int(places[0])))
+            self.skipped[reason] = self.skipped.get(reason, 0) + len(places)
+
+
+def summarise(table: pa.Table, skipped: dict[str, int], first: dict[str, str], notes: Sequence[str] = ()) -> LogReport:
+    labelled = len(table) - table["label"].null_count
+    users = table.select(["user_id", "timestamp_ms"]).group_by("user_id").aggregate([("timestamp_ms", "min")])
+    notes = list(notes)
+    actions = table["action"].value_counts().to_pylist()
+    actions.sort(key=lambda count: -count["counts"])
+    named = [f"{a['values'] or '(none)'} {a['counts']:,}" for a in actions[:12]]
+    notes.append(f"actions: {', '.join(named)}" + (f" and {len(actions) - 12} more" if len(actions) > 12 else ""))
+    for name in table.schema.names[len(SCHEMA) :]:
+        notes.append(f"feature {name} in {1 - table[name].null_count / len(table):.1%} of the rows")
+    if labelled:
+        examples = table.select(["user_id", "timestamp_ms"]).filter(pc.is_valid(table["label"]))
+        starts = examples.group_by("user_id").aggregate([("timestamp_ms", "min")])
+        starts = starts.rename_columns(["user_id", "first_labelled"]).join(users, "user_id")
+        bare = pc.sum(pc.greater_equal(starts["timestamp_ms_min"], starts["first_labelled"])).as_py()
+        notes.append(f"{bare:,} of {len(starts):,} users with labels have no row before their first labelled one")
+    return LogReport(
+        rows=len(table),
+        users=len(users),
+        items=pc.count_distinct(table["item_id"]).as_py(),
+        labelled=labelled,
+        positives=int(pc.sum(table["label"]).as_py() or 0),
+        skipped=skipped,
+        first=first,
+        notes=notes,
+    )
+
+
+def text(column: pa.Array | None, rows: int, what: str) -> pa.Array:
+    """A column as strings without spaces around them; what is missing is empty."""
+    if column is None:
+        return pa.array([""] * rows, pa.string())
+    try:
+        return pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null(""))
+    except pa.ArrowException as error:
+        raise LogError(f"{what} is of type {column.type}; give strings or whole numbers") from error
+
+
+def numbers(column: pa.Array | None, rows: int) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """A column as float64 with nulls; which cells have something in them; and in which of these it is no number."""
+    if column is None:
+        return pa.nulls(rows, pa.float64()), np.zeros(rows, bool), np.zeros(rows, bool)
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64())
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string())
+        filled = as_mask(pc.not_equal(pc.utf8_trim_whitespace(column), ""))
+        sound = pc.match_substring_regex(column, NUMBER).fill_null(False)
+        value = pc.utf8_trim_whitespace(pc.if_else(sound, column, None)).cast(pa.float64())
+        return value, filled, filled & ~as_mask(sound)
+    try:
+        value = column.cast(pa.float64(), safe=False)
+    except pa.ArrowException:  # lists and other things that no number is made of
+        return pa.nulls(rows, pa.float64()), as_mask(column.is_valid()), as_mask(column.is_valid())
+    filled, sound = as_mask(pc.invert(pc.is_null(value, nan_is_null=True))), as_mask(pc.is_finite(value))
+    return pc.if_else(pa.array(sound), value, None), filled, filled & ~sound
+
+
+def as_mask(column: pa.Array) -> np.ndarray:
+    return column.fill_null(False).to_numpy(zero_copy_only=False)

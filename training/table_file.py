@@ -1,0 +1,252 @@
+"""Reads tables batch by batch: delimited text and JSON lines, each also as .gz or .xz, and Parquet.
+
+Cells of text come as strings, so that one which does not parse can be counted, with its line, instead of failing the
+file.
+"""
+
+import csv
+import gzip
+import json
+import lzma
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+Say = Callable[[str], None]
+
+BLOCK_BYTES = 1 << 24  # of text, unpacked, a batch
+BATCH_ROWS = 1 << 18  # of Parquet
+SAY_EVERY_S = 2.0
+
+
+class LogError(ValueError):
+    """A file that cannot be read: its text names the file, what is wrong and the remedy."""
+
+
+@dataclass
+class Batch:
+    path: Path
+    unit: str  # what `places` counts: "line" of text, from 1 and with the header; "row" of Parquet, from 1
+    columns: dict[str, pa.Array]
+    places: np.ndarray  # [rows] int64
+    broken: list[int] = field(default_factory=list)  # places whose line is no row at all
+    broken_reason: str = ""
+    has_header: bool = True  # every row has the same columns
+
+    def place(self, place: int) -> str:
+        return f"{self.path.name}, {self.unit} {place}"
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def bare_suffix(path: Path) -> str:
+    """The kind of file below its packing: `.csv` of log.csv.xz."""
+    return (path.with_suffix("") if path.suffix in (".gz", ".xz") else path).suffix
+
+
+def read_batches(path: Path, say: Say = quiet) -> Iterator[Batch]:
+    """Any kind of file, by its name."""
+    kind = bare_suffix(path)
+    if kind == ".parquet":
+        return read_parquet(path, say=say)
+    if kind in (".jsonl", ".ndjson"):
+        return read_json_lines(path, say)
+    if kind in (".csv", ".tsv"):
+        return read_delimited(path, "\t" if kind == ".tsv" else ",", say=say)
+    raise LogError(f"{path}: unknown kind of file; use .csv, .tsv, .jsonl (each also .gz or .xz) or .parquet")
+
+
+def read_delimited(
+    path: Path,
+    delimiter: str,
+    *,
+    names: Sequence[str] | None = None,
+    quote: str | bool = '"',
+    say: Say = quiet,
+) -> Iterator[Batch]:
+    """Delimited text; `names` where the file has no header line."""
+    separator = delimiter if len(delimiter) == 1 else "\x1f"
+    line = first = 1
+    for block in text_blocks(path, say):
+        if len(delimiter) > 1:
+            block = block.replace(delimiter.encode(), separator.encode())
+        if names is None:
+            head, _, block = block.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+            names = header(path, head, separator)
+            line = first = 2
+        if block:
+            batch = parse_block(path, block, line, list(names), separator, quote)
+            line += block.count(b"\n")
+            yield batch
+    if line == first:
+        raise LogError(f"{path}: has no rows; fetch or write it again")
+
+
+def header(path: Path, head: bytes, separator: str) -> list[str]:
+    try:
+        names = [name.strip() for name in next(csv.reader([head.decode()], delimiter=separator), [])]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LogError(f"{path}, line 1: is no text; the file's name must tell its kind") from error
+    for name in names:
+        if names.count(name) > 1:
+            raise LogError(f"{path}, line 1: the column {name!r} stands twice; rename one of them")
+    return names
+
+
+def parse_block(path: Path, block: bytes, line: int, names: list[str], separator: str, quote: str | bool) -> Batch:
+    broken: list[int] = []  # lines of the block, from 1
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        broken.extend(row.number + i for i in range(1 + row.text.count("\n")))  # an open quote swallows lines
+        return "skip"
+
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(block),
+            pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=len(block) + 1),
+            pyarrow.csv.ParseOptions(
+                delimiter=separator, quote_char=quote, ignore_empty_lines=False, invalid_row_handler=skip
+            ),
+            pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in names}, strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid as error:
+        raise LogError(f"{path}, after line {line}: is no UTF-8 text ({error}); convert the file to UTF-8") from error
+    columns = {name: table[name].combine_chunks() for name in names}
+    lines = np.setdiff1d(np.arange(1, table.num_rows + len(broken) + 1), broken)[: table.num_rows]
+    filled = np.zeros(table.num_rows, bool)
+    for column in columns.values():
+        filled |= pc.binary_length(column).to_numpy() > 0
+    if not filled.all():  # blank lines
+        columns = {name: column.filter(pa.array(filled)) for name, column in columns.items()}
+    places = lines[filled] + line - 1
+    return Batch(path, "line", columns, places, [n + line - 1 for n in broken], f"not {len(names)} cells")
+
+
+def read_json_lines(path: Path, say: Say = quiet) -> Iterator[Batch]:
+    """One JSON object a line; numbers become strings."""
+    line = 1
+    for block in text_blocks(path, say):
+        rows, places, broken = [], [], []
+        for text in block.split(b"\n"):
+            if text.strip():
+                try:
+                    row = json.loads(text)
+                except ValueError:
+                    row = None
+                (places if isinstance(row, dict) else broken).append(line)
+                if isinstance(row, dict):
+                    rows.append(row)
+            line += 1
+        line -= 1  # what follows the last line break is no line
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {name: pa.array([json_cell(row.get(name)) for row in rows], pa.string()) for name in names}
+        yield Batch(path, "line", columns, np.array(places, np.int64), broken, "no JSON object", has_header=False)
+
+
+def json_cell(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else str(int(value) if isinstance(value, bool) else value)
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None, say: Say = quiet) -> Iterator[Batch]:
+    file = open_parquet(path)
+    progress = Progress(path, say)
+    row = 1
+    try:
+        for batch in file.iter_batches(BATCH_ROWS, columns=None if columns is None else list(columns)):
+            yield Batch(
+                path,
+                "row",
+                {name: batch.column(name) for name in batch.schema.names},
+                np.arange(row, row + batch.num_rows),
+            )
+            row += batch.num_rows
+            progress.at(row / (file.metadata.num_rows + 1))
+    except (pa.ArrowException, OSError) as error:
+        raise LogError(f"{path}: is damaged after row {row - 1} ({first_line(error)}); fetch it again") from error
+
+
+def read_parquet_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
+    """Whole columns of a Parquet file."""
+    file = open_parquet(path)
+    names = file.schema_arrow.names
+    require_columns(path, names, required)
+    try:
+        return file.read([name for name in [*required, *optional] if name in names])
+    except (pa.ArrowException, OSError) as error:
+        raise LogError(f"{path}: is damaged ({first_line(error)}); fetch it again") from error
+
+
+def open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
+    check_file(path)
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise LogError(f"{path}: is cut short or no Parquet file ({first_line(error)}); fetch it again") from error
+
+
+def require_columns(path: Path, names: Sequence[str], required: Sequence[str]) -> None:
+    missing = [name for name in required if name not in names]
+    if missing:
+        have = ", ".join(names) or "no columns"
+        raise LogError(f"{path}: has no column {', '.join(missing)}; it has {have}. Is it the file of this format?")
+
+
+def check_file(path: Path) -> None:
+    if not path.is_file():
+        raise LogError(f"{path}: is not there; check the path" if not path.exists() else f"{path}: is a folder")
+    if path.stat().st_size == 0:
+        raise LogError(f"{path}: is empty; fetch or write it again")
+
+
+def text_blocks(path: Path, say: Say) -> Iterator[bytes]:
+    """Unpacked text in blocks of whole lines."""
+    check_file(path)
+    progress = Progress(path, say)
+    rest = b""
+    try:
+        with path.open("rb") as packed:
+            unpack = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix)
+            file = unpack(packed) if unpack else packed
+            while block := file.read(BLOCK_BYTES):
+                cut = block.rfind(b"\n") + 1
+                if cut:
+                    yield rest + block[:cut]
+                    rest = b""
+                rest += block[cut:]
+                progress.at(packed.tell() / path.stat().st_size)
+    except EOFError as error:
+        raise LogError(f"{path}: is cut short; fetch it again") from error
+    except (lzma.LZMAError, zlib.error, OSError) as error:
+        kind = path.suffix.removeprefix(".")
+        raise LogError(f"{path}: cannot be read as {kind} ({first_line(error)}); fetch it again") from error
+    if rest:
+        yield rest
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+class Progress:
+    """Says how far a long file is read, every other second."""
+
+    def __init__(self, path: Path, say: Say):
+        self.path, self.say = path, say
+        self.said_at = time.monotonic()
+
+    def at(self, part: float) -> None:
+        if time.monotonic() - self.said_at >= SAY_EVERY_S:
+            self.said_at = time.monotonic()
+            self.say(f"{self.path.name}: {min(part, 1):.0%}")
