@@ -30,7 +30,10 @@ const options: ort.InferenceSession.SessionOptions = {
   interOpNumThreads: 1,
   executionMode: 'sequential',
   enableMemPattern: false,
-  extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+  extra: {
+    session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } },
+    optimization: { disable_specified_optimizers: 'MatmulTransposeFusion' },
+  },
 };
 for (const graph of ['rank', 'rankKv'] as const) {
   sessions.set(graph, await ort.InferenceSession.create(join(dir, model.manifest.graphs[graph].file), options));

@@ -1,14 +1,12 @@
 // encode -> record rows -> assemble -> attend, on both of the demo's graphs, against the naive oracle.
 import { fileURLToPath } from 'node:url';
-import { type LoadedBundle, loadBundle } from '@collectivekv/bundles';
+import { encodeRows, type LoadedBundle, loadBundle } from '@collectivekv/bundles';
 import {
   assembleRank,
   assembleRankKv,
-  encodeFeeds,
   type GatheredRows,
   type Interaction,
   integers,
-  packRows,
   slotHistogram,
 } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
@@ -60,14 +58,7 @@ describe.each([0, 1, 2, 15, 120, 700])('%i positions', (positions) => {
         scales: [scaleOf('user_key'), scaleOf('user_value')],
       });
 
-      const rows =
-        positions === 0
-          ? new Uint8Array(0)
-          : packRows(
-              model,
-              await graphs.run('encode', encodeFeeds(model, request.interactions).feeds),
-              request.interactions,
-            );
+      const rows = await encodeRows(bundle, request.interactions);
       const candidates = {
         itemIndices: Int32Array.from(request.candidates, ({ item }) => item),
         columns: { freshness: Float32Array.from(request.candidates, ({ freshness }) => freshness) },

@@ -2,10 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type LoadedBundle, loadBundle } from '@collectivekv/bundles';
+import { encodeRows, type LoadedBundle, loadBundle } from '@collectivekv/bundles';
 import { type CollectiveKvClient, createCollectiveKvClient, type InteractionInput } from '@collectivekv/client';
-import { type Stack, type StackOptions, startStack } from '@collectivekv/dev-stack';
-import { decodeRecord, encodeFeeds, packRows, type UserRecord } from '@collectivekv/domain';
+import { type Stack, type StackOptions, startServiceProcess, startStack } from '@collectivekv/dev-stack';
+import { decodeRecord, type UserRecord } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
 import { vi } from 'vitest';
@@ -21,21 +21,24 @@ export interface E2eStack {
   readonly client: CollectiveKvClient;
   readonly userCache: GrpcClient<'UserCacheService'>;
   readonly pool: GrpcClient<'PoolService'>;
-  /** The demo bundle, on this process's own engine: what rows should be. */
+  /** The bundle, on this process's own engine: what rows should be. */
   readonly bundle: LoadedBundle;
   /** A user's record; undefined where there is none. */
   recordOf(userId: string): Promise<UserRecord | undefined>;
   /** Waits until a user's record has had so many interactions. */
   untilApplied(userId: string, lifetimeCount: number, timeoutMs?: number): Promise<UserRecord>;
-  /** The rows that interactions encode to. */
+  /** The rows that interactions encode to; those of one user, in order, where the bundle encodes with history. */
   rowsOf(interactions: readonly InteractionInput[]): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
-/** Starts a stack in a folder of its own. */
-export async function startE2e(options: Partial<StackOptions> = {}): Promise<E2eStack> {
+/**
+ * Starts a stack in a folder of its own.
+ * @param bundleDir the bundle that it serves, where `bundlesDir` says nothing else
+ */
+export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = DEMO_BUNDLE): Promise<E2eStack> {
   const dir = await mkdtemp(join(tmpdir(), 'ckv-e2e-'));
-  const stack = await startStack({ dir, bundlesDir: DEMO_BUNDLE, expectDeaths: true, ...options });
+  const stack = await startStack({ dir, bundlesDir: bundleDir, expectDeaths: true, ...options });
   const client = createCollectiveKvClient({
     rankingTarget: stack.targets.ranking,
     interactionTarget: stack.targets.updater,
@@ -46,7 +49,7 @@ export async function startE2e(options: Partial<StackOptions> = {}): Promise<E2e
   const userCache = createGrpcClient('UserCacheService', stack.targets['user-cache'], OPEN);
   const pool = createGrpcClient('PoolService', stack.targets.pool, OPEN);
   const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 64 });
-  const bundle = await loadBundle(DEMO_BUNDLE, engine, { graphs: ['encode', 'rank', 'rankKv'], verifyGolden: false });
+  const bundle = await loadBundle(bundleDir, engine, { graphs: ['encode', 'rank', 'rankKv'], verifyGolden: false });
   const { model } = bundle;
 
   async function recordOf(userId: string): Promise<UserRecord | undefined> {
@@ -84,7 +87,7 @@ export async function startE2e(options: Partial<StackOptions> = {}): Promise<E2e
         features: {},
         ...one,
       }));
-      return packRows(model, await bundle.graphs.run('encode', encodeFeeds(model, complete).feeds), complete);
+      return encodeRows(bundle, complete);
     },
     async close() {
       client.close();
@@ -92,6 +95,40 @@ export async function startE2e(options: Partial<StackOptions> = {}): Promise<E2e
       pool.close();
       await engine.close();
       await stack.stop();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A ranking service in remote mode beside a stack's own, with a client. */
+export interface RemoteRanking {
+  readonly address: string;
+  readonly client: CollectiveKvClient;
+  close(): Promise<void>;
+}
+
+/** Starts a ranking service that gathers pool rows over the network. */
+export async function startRemoteRanking({ targets }: Stack): Promise<RemoteRanking> {
+  const dir = await mkdtemp(join(tmpdir(), 'ckv-remote-'));
+  const service = await startServiceProcess({
+    name: 'ranking',
+    logFile: join(dir, 'ranking.log'),
+    env: {
+      CKV_BIND: '127.0.0.1:0',
+      CKV_POOL_MODE: 'remote',
+      CKV_CACHE_DIR: join(dir, 'cache'),
+      CKV_POOL_TARGET: targets.pool,
+      CKV_USER_CACHE_TARGET: targets['user-cache'],
+    },
+  });
+  await service.untilReady();
+  const client = createCollectiveKvClient({ rankingTarget: service.address, rankTimeoutMs: 10_000 });
+  return {
+    address: service.address,
+    client,
+    async close() {
+      client.close();
+      await service.stop();
       await rm(dir, { recursive: true, force: true });
     },
   };

@@ -1,12 +1,9 @@
 // Two replicas of every service side by side, and a ranking service in remote mode beside them.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openBundle, readServedGolden } from '@collectivekv/bundles';
-import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
-import { type ServiceProcess, startServiceProcess } from '@collectivekv/dev-stack';
+import { createCollectiveKvClient } from '@collectivekv/client';
+import type { ServiceProcess } from '@collectivekv/dev-stack';
 import { encodeRecord, partitionOf } from '@collectivekv/domain';
 import { createGrpcClient } from '@collectivekv/grpc-client';
 import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
@@ -14,34 +11,27 @@ import { inspectQueue, openQueues, recordJobData } from '@collectivekv/update-qu
 import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DEMO_BUNDLE, type E2eStack, interactionsOf, OPEN, startE2e } from './e2e-stack.js';
+import {
+  DEMO_BUNDLE,
+  type E2eStack,
+  interactionsOf,
+  OPEN,
+  type RemoteRanking,
+  startE2e,
+  startRemoteRanking,
+} from './e2e-stack.js';
 import { pythonWith } from './python.js';
 
 const TEST_REDIS = { field: 'url', name: 'test', whenAway: 'wait' } as const;
 let e2e: E2eStack;
-let remote: ServiceProcess;
-let remoteClient: CollectiveKvClient;
+let remote: RemoteRanking;
 
 beforeAll(async () => {
   e2e = await startE2e({ replicas: { pool: 2, 'user-cache': 2, ranking: 2, updater: 2 } });
-  const dir = mkdtempSync(join(tmpdir(), 'ckv-remote-'));
-  remote = await startServiceProcess({
-    name: 'ranking',
-    logFile: join(dir, 'ranking.log'),
-    env: {
-      CKV_BIND: '127.0.0.1:0',
-      CKV_POOL_MODE: 'remote',
-      CKV_CACHE_DIR: join(dir, 'cache'),
-      CKV_POOL_TARGET: e2e.stack.targets.pool,
-      CKV_USER_CACHE_TARGET: e2e.stack.targets['user-cache'],
-    },
-  });
-  await remote.untilReady();
-  remoteClient = createCollectiveKvClient({ rankingTarget: remote.address, rankTimeoutMs: 10_000 });
+  remote = await startRemoteRanking(e2e.stack);
 });
 afterAll(async () => {
-  remoteClient?.close();
-  await remote?.stop();
+  await remote?.close();
   await e2e?.close();
 });
 
@@ -55,7 +45,7 @@ describe('two replicas of each service', () => {
         interactions.map((one, j) => ({ ...one, userId, eventId: `golden-${i}-${j}` })),
       );
       if (interactions.length > 0) await e2e.untilApplied(userId, interactions.length);
-      for (const client of [e2e.client, remoteClient]) {
+      for (const client of [e2e.client, remote.client]) {
         const served = await client.rank({ userId, candidateIds, candidateFeatures, contextFeatures });
         expect(served.info).toMatchObject({ rung: 'full', positionCount: interactions.length });
         const worst = Math.max(...served.scores.map((score, j) => Math.abs(score - (scores[j] ?? Number.NaN))));

@@ -1,3 +1,4 @@
+export * from './encode-rows.js';
 export * from './follow-bundles.js';
 export * from './golden.js';
 export * from './load-bundle.js';

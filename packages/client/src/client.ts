@@ -40,7 +40,10 @@ export interface CollectiveKvClient {
    * @returns the event ids, given or generated, in order
    */
   recordInteractions(interactions: readonly InteractionInput[], options?: CallOptions): Promise<string[]>;
-  /** Queues the removal of an interaction; with its item and features it is found however old it is. */
+  /**
+   * Queues the removal of an interaction; with its item and features it is found however old it is, unless the bundle
+   * encodes with history.
+   */
   forgetInteraction(
     interaction: { eventId: string; userId: string } & Partial<InteractionInput>,
     options?: CallOptions,

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assembleRank, assembleRankKv, slotHistogram } from './assemble.js';
-import { encodeFeeds, packRows } from './encode.js';
-import { fixtureModel } from './manifest.fixture.js';
+import { packRows } from './encode.js';
+import { codebookManifest, fixtureManifest, fixtureModel } from './manifest.fixture.js';
+import { isPositionInput } from './positions.js';
 import { float32, integers } from './tensor.js';
 
 const model = fixtureModel();
@@ -35,19 +36,7 @@ function rowsOf(routes: readonly number[]): Uint8Array {
   return packRows(model, outputs, interactions);
 }
 
-describe('encode', () => {
-  it('feeds indices, defaults and clamped features', () => {
-    const base = { eventId: 'e', userId: 'u', timestampMs: 1, features: {} };
-    const { feeds, unknownItemCount, unknownActionCount } = encodeFeeds(model, [
-      { ...base, itemId: 'b', action: 'click', features: { watch_ratio: 7 } },
-      { ...base, itemId: 'zzz', action: 'dance' },
-    ]);
-    expect([...(feeds.item?.data ?? [])]).toEqual([2n, 0n]);
-    expect([...(feeds.action?.data ?? [])]).toEqual([1n, 0n]);
-    expect([...(feeds.ratio?.data ?? [])]).toEqual([1, 0.5]);
-    expect([unknownItemCount, unknownActionCount]).toEqual([1, 1]);
-  });
-
+describe('packRows', () => {
   it('packs rows to golden bytes: route, int8, float16, time', () => {
     expect(Buffer.from(rowsOf([3, 1])).toString('hex')).toBe(
       ['03', '03', '00c2', '00000000', '01', '01', '00bc', '01000000'].join(''),
@@ -73,6 +62,97 @@ describe('assembleRank', () => {
     const rows = rowsOf([1]);
     rows[0] = 4;
     expect(() => slotHistogram(model, rows, 'route')).toThrow(/route is 4, of 4 slots/);
+    expect(() => assembleRank(model, rows, candidates)).toThrow(/route is 4, of 4 slots/);
+  });
+});
+
+describe('an input over positions', () => {
+  const lastModel = (last: number) => {
+    const manifest = fixtureManifest();
+    const { rank, rankKv } = manifest.graphs;
+    rankKv.inputs.push({ name: 'time', role: 'raw', field: 'time', type: 'float32', shape: ['recent', 1] });
+    rank.inputs.push({ name: 'all_routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] });
+    for (const graph of [rank, rankKv]) {
+      graph.inputs = graph.inputs.map((input) =>
+        isPositionInput(input) && input.name !== 'all_routes' ? { ...input, last } : input,
+      );
+    }
+    return fixtureModel(manifest);
+  };
+
+  it.each([
+    [1, [2]],
+    [3, [1, 3, 2]],
+    [4, [3, 1, 3, 2]],
+    [9, [3, 1, 3, 2]],
+  ])('with last %i has the newest positions alone, the oldest of them first', (last, newest) => {
+    const rows = rowsOf([3, 1, 3, 2]);
+    const feeds = assembleRank(lastModel(last), rows, candidates);
+    expect([...(feeds.routes?.data ?? [])].map(Number)).toEqual(newest);
+    expect(feeds.user_key).toMatchObject({ shape: [newest.length, 1] });
+    expect([...(feeds.user_value?.data ?? [])]).toEqual(newest.map((route) => -route));
+    expect([...(feeds.all_routes?.data ?? [])].map(Number)).toEqual([3, 1, 3, 2]);
+    expect([...(feeds.slot_counts?.data ?? [])]).toEqual([1, 1, 2]); // slots are those of the whole history
+  });
+
+  it('has its newest positions beside assembled ones, and none for a cold user', () => {
+    const pool = { keySlots: Int32Array.of(0), keyRows: new Float32Array(2) };
+    const gathered = new Map([['history', { ...pool, valueSlots: pool.keySlots, valueRows: pool.keyRows }]]);
+    const feedsOf = (rows: Uint8Array) => assembleRankKv(lastModel(2), rows, gathered, candidates);
+    const feeds = feedsOf(rowsOf([0, 0, 0]));
+    expect([feeds.time?.shape, feeds.key?.shape]).toEqual([
+      [2, 1],
+      [3, 3],
+    ]);
+    expect([...(feeds.time?.data ?? [])]).toEqual([1, 2]);
+    expect(feedsOf(new Uint8Array(0)).time?.shape).toEqual([0, 1]);
+  });
+});
+
+describe('a codebook', () => {
+  const coded = fixtureModel(codebookManifest());
+  const rows = packRows(
+    coded,
+    {
+      route: integers('int64', [3, 1, 3], [3, 1]),
+      user_key: float32(new Float32Array(3), [3, 1]),
+      user_value: float32(new Float32Array(3), [3, 1]),
+      code: integers('int64', [255, 7, 7], [3, 1]),
+    },
+    ['e0', 'e1', 'e2'].map((eventId) => {
+      return { eventId, userId: 'u', itemId: 'a', timestampMs: 1, action: '', features: {} };
+    }),
+  );
+
+  it('collapses onto its codes as a pool does onto its slots, each field by itself', () => {
+    const { slots, slot_counts, codes, code_counts } = assembleRank(coded, rows, candidates);
+    expect([slots, slot_counts].map((tensor) => [...(tensor?.data ?? [])].map(Number))).toEqual([
+      [1, 3],
+      [1, 2],
+    ]);
+    expect([codes, code_counts].map((tensor) => [...(tensor?.data ?? [])].map(Number))).toEqual([
+      [7, 255],
+      [2, 1],
+    ]);
+  });
+
+  it("assembles each group from its own route field and its own pool's rows", () => {
+    const part = (slots: number[], width: number, offset: number) =>
+      Float32Array.from(slots.flatMap((slot) => Array<number>(width).fill(slot + offset)));
+    const gathered = (slots: number[], keyWidth: number, valueWidth: number) => ({
+      keySlots: Int32Array.from(slots),
+      keyRows: part(slots, keyWidth, 0),
+      valueSlots: Int32Array.from(slots),
+      valueRows: part(slots, valueWidth, 0.5),
+    });
+    const pools = new Map([
+      ['history', gathered([1, 3], 2, 2)],
+      ['codes', gathered([7, 255], 1, 3)],
+    ]);
+    const feeds = assembleRankKv(coded, rows, pools, candidates);
+    expect([...(feeds.key?.data ?? [])]).toEqual([3, 3, 0, 1, 1, 0, 3, 3, 0]);
+    expect(feeds.code_key).toEqual({ type: 'float32', data: Float32Array.of(255, 7, 7), shape: [3, 1] });
+    expect([...(feeds.code_value?.data ?? [])]).toEqual([255.5, 255.5, 255.5, 7.5, 7.5, 7.5, 7.5, 7.5, 7.5]);
   });
 });
 

@@ -1,9 +1,8 @@
 import type { BundleModel } from './bundle-model.js';
-import { integerType } from './encode.js';
 import { CkvError } from './errors.js';
-import { type PlacedField, readField } from './layout.js';
 import type { GraphInput, KvGroup } from './manifest.js';
-import { float32, integers, type Tensor, type Tensors } from './tensor.js';
+import { fieldTensor, isPositionInput, positionTensor, routesOf } from './positions.js';
+import { float32, integers, integerType, type Tensor, type Tensors } from './tensor.js';
 
 /** What is scored: one column a feature, one index a candidate. */
 export interface Candidates {
@@ -36,7 +35,6 @@ export interface GatheredRows {
  * @param rows the history, oldest first, strideBytes a row; empty for a cold user
  */
 export function assembleRank(model: BundleModel, rows: Uint8Array, candidates: Candidates): Tensors {
-  const positions = rows.length / model.layout.strideBytes;
   const histograms = new Map<string, SlotHistogram>();
   const histogram = (field: string) => {
     const known = histograms.get(field);
@@ -46,6 +44,7 @@ export function assembleRank(model: BundleModel, rows: Uint8Array, candidates: C
     return made;
   };
   return fill(model.manifest.graphs.rank.inputs, (input) => {
+    if (isPositionInput(input)) return positionTensor(model, rows, input);
     switch (input.role) {
       case 'distinct_slots': {
         const { slots } = histogram(input.field);
@@ -55,11 +54,6 @@ export function assembleRank(model: BundleModel, rows: Uint8Array, candidates: C
         const { counts } = histogram(input.field);
         return float32(counts.slice(), [counts.length]);
       }
-      case 'routes':
-        return integers(integerType(input.type), routesOf(model, rows, input.field), [positions]);
-      case 'user':
-      case 'raw':
-        return fieldTensor(model, rows, model.layout.field(input.field));
       default:
         return candidateTensor(input, candidates);
     }
@@ -77,7 +71,7 @@ export function assembleRankKv(
   candidates: Candidates,
 ): Tensors {
   return fill(model.manifest.graphs.rankKv.inputs, (input) => {
-    if (input.role === 'raw') return fieldTensor(model, rows, model.layout.field(input.field));
+    if (isPositionInput(input)) return positionTensor(model, rows, input);
     if (input.role !== 'key' && input.role !== 'value') return candidateTensor(input, candidates);
     const group = model.manifest.groups.find((candidate) => candidate.name === input.group);
     const pool = gathered.get(input.group);
@@ -93,8 +87,6 @@ export function slotHistogram(model: BundleModel, rows: Uint8Array, fieldName: s
   const perSlot = new Uint32Array(field.slots);
   let distinct = 0;
   for (const slot of routesOf(model, rows, fieldName)) {
-    if (slot >= field.slots)
-      throw new CkvError('record_corrupt', `a row's ${fieldName} is ${slot}, of ${field.slots} slots`);
     if (perSlot[slot] === 0) distinct++;
     perSlot[slot] = (perSlot[slot] ?? 0) + 1;
   }
@@ -140,20 +132,6 @@ function assemblePart(
     }
   }
   return float32(assembled, [positions, width]);
-}
-
-function routesOf(model: BundleModel, rows: Uint8Array, fieldName: string): Int32Array {
-  const { strideBytes } = model.layout;
-  const routes = new Int32Array(rows.length / strideBytes);
-  readField(rows, strideBytes, model.layout.field(fieldName), routes);
-  return routes;
-}
-
-function fieldTensor(model: BundleModel, rows: Uint8Array, field: PlacedField): Tensor {
-  const positions = rows.length / model.layout.strideBytes;
-  const values = new Float32Array(positions * field.width);
-  readField(rows, model.layout.strideBytes, field, values);
-  return float32(values, [positions, field.width]);
 }
 
 function candidateTensor(input: GraphInput, candidates: Candidates): Tensor {

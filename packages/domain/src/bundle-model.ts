@@ -1,6 +1,7 @@
 import { CkvError } from './errors.js';
 import { createRowLayout, type RowLayout } from './layout.js';
 import { bundleIdOf, type Manifest, parseManifest } from './manifest.js';
+import { isPositionInput } from './positions.js';
 
 /** Item ids to the indices that the graphs know. */
 export interface ItemCatalogue {
@@ -17,6 +18,8 @@ export interface BundleModel {
   readonly manifest: Manifest;
   readonly layout: RowLayout;
   readonly items: ItemCatalogue;
+  /** True where an interaction's row depends on the rows before it: encode then wants its user's history. */
+  readonly encodesWithHistory: boolean;
   /** The action's place in the vocabulary; 0 for an unknown one. */
   actionIndex(action: string): number;
 }
@@ -33,6 +36,7 @@ export function createBundleModel(parts: { manifestBytes: Uint8Array; itemIds: r
     manifest,
     layout: createRowLayout(manifest),
     items: createCatalogue(parts.itemIds, manifest.items.count),
+    encodesWithHistory: manifest.graphs.encode.inputs.some(isPositionInput),
     actionIndex: (action) => actions.get(action) ?? 0,
   };
 }

@@ -3,17 +3,19 @@ import { CkvError } from './errors.js';
 import type { Interaction } from './interaction.js';
 import { writeElement } from './layout.js';
 import type { Feature } from './manifest.js';
-import { elementAt, float32, integers, type Tensor, type Tensors } from './tensor.js';
+import { isPositionInput, positionTensor } from './positions.js';
+import { elementAt, float32, integers, integerType, type Tensor, type Tensors } from './tensor.js';
 
-/** The encode graph's inputs for a batch, and what the bundle did not know. */
-export interface EncodeBatch {
-  readonly feeds: Tensors;
-  readonly unknownItemCount: number;
-  readonly unknownActionCount: number;
-}
-
-/** Fills the encode graph's inputs by role, one row an interaction, of any mix of users. */
-export function encodeFeeds(model: BundleModel, interactions: readonly Interaction[]): EncodeBatch {
+/**
+ * Fills the encode graph's inputs by role, one row an interaction.
+ * @param interactions of any mix of users; of one user, in order, where the bundle encodes with history
+ * @param history the user's rows, oldest first, where the bundle encodes with history; else empty
+ */
+export function encodeFeeds(
+  model: BundleModel,
+  interactions: readonly Interaction[],
+  history: Uint8Array = new Uint8Array(0),
+): Tensors {
   const batch = interactions.length;
   const items = Int32Array.from(interactions, (interaction) => model.items.indexOf(interaction.itemId));
   const actions = Int32Array.from(interactions, (interaction) => model.actionIndex(interaction.action));
@@ -35,10 +37,36 @@ export function encodeFeeds(model: BundleModel, interactions: readonly Interacti
         break;
       }
       default:
-        throw new CkvError('bug', `the encode graph has no role ${input.role}`);
+        if (!isPositionInput(input)) throw new CkvError('bug', `the encode graph has no role ${input.role}`);
+        feeds[input.name] = positionTensor(model, history, input);
     }
   }
-  return { feeds, unknownItemCount: countZeros(items), unknownActionCount: countZeros(actions) };
+  return feeds;
+}
+
+/**
+ * How many interactions may share a run of an encode graph behind a history of so many positions. A run attends to all
+ * that it is given, while a record drops its oldest position for each new one beyond maxPositions: there, one
+ * interaction a run keeps rows the same however interactions are batched. Where every input over positions has a `last`
+ * within maxPositions, the graph itself looks no further back, and a run takes any number.
+ */
+export function encodeBatchLimit({ manifest }: BundleModel, positionCount: number): number {
+  const { maxPositions, graphs } = manifest;
+  const bounded = graphs.encode.inputs.every(
+    (input) => !isPositionInput(input) || (input.last ?? Number.POSITIVE_INFINITY) <= maxPositions,
+  );
+  return bounded ? Number.POSITIVE_INFINITY : Math.max(1, maxPositions - positionCount + 1);
+}
+
+/** Interactions whose item, and whose action, the bundle does not know. */
+export function countUnknown(
+  model: BundleModel,
+  interactions: readonly Interaction[],
+): { readonly items: number; readonly actions: number } {
+  return {
+    items: interactions.filter(({ itemId }) => model.items.indexOf(itemId) === 0).length,
+    actions: interactions.filter(({ action }) => model.actionIndex(action) === 0).length,
+  };
 }
 
 /**
@@ -92,18 +120,6 @@ function featureNamed(features: readonly Feature[], name: string): Feature {
   return feature;
 }
 
-/** An integer tensor type, or a `bundle_invalid`. */
-export function integerType(type: string): 'int64' | 'int32' {
-  if (type === 'int64' || type === 'int32') return type;
-  throw new CkvError('bundle_invalid', `an index input has type ${type}, int64 or int32 is required`);
-}
-
 function clamp(value: number | undefined, { min, max, default: fallback }: Feature): number {
   return value === undefined ? fallback : Math.min(max, Math.max(min, value));
-}
-
-function countZeros(values: Int32Array): number {
-  let zeros = 0;
-  for (const value of values) if (value === 0) zeros++;
-  return zeros;
 }

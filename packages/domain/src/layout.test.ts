@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createRowLayout, readField, writeElement } from './layout.js';
+import { createRowLayout, newestRows, readField, writeElement } from './layout.js';
 import { fixtureManifest, fixtureModel } from './manifest.fixture.js';
 
 describe('a row', () => {
@@ -28,6 +28,18 @@ describe('a row', () => {
     const read = new Float32Array(1);
     readField(row, layout.strideBytes, layout.field('user_key'), read);
     expect(read[0]).toBe(stored);
+  });
+
+  it.each([
+    [0, []],
+    [2, [1, 2]],
+    [3, [0, 1, 2]],
+    [9, [0, 1, 2]],
+  ])('is among the newest %i of a history, or not', (count, newest) => {
+    const rows = Uint8Array.from([0, 1, 2].flatMap((place) => Array<number>(layout.strideBytes).fill(place)));
+    const seen = newestRows(layout, rows, count);
+    expect(seen.length).toBe(newest.length * layout.strideBytes);
+    expect(newest.map((_, i) => seen[i * layout.strideBytes])).toEqual(newest);
   });
 
   it('may take 255 bytes and no more', () => {

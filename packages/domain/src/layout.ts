@@ -41,6 +41,11 @@ export function createRowLayout(manifest: Manifest): RowLayout {
   };
 }
 
+/** The newest `count` rows of a history, in their order; all of a shorter one. A view. */
+export function newestRows({ strideBytes }: RowLayout, rows: Uint8Array, count: number): Uint8Array {
+  return rows.subarray(Math.max(0, rows.length - count * strideBytes));
+}
+
 /** Writes one element of a field into a row; user dims are quantised: int8 = round(value / scale) within ±127. */
 export function writeElement(
   view: DataView,

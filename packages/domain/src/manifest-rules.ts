@@ -1,7 +1,10 @@
 import type { GraphInput, GraphName, Manifest } from './manifest.js';
 
 const GRAPH_ROLES: Record<GraphName, { inputs: ReadonlySet<string>; output: string }> = {
-  encode: { inputs: new Set(['interaction_item', 'interaction_action', 'interaction_feature']), output: 'field' },
+  encode: {
+    inputs: new Set(['interaction_item', 'interaction_action', 'interaction_feature', 'routes', 'user', 'raw']),
+    output: 'field',
+  },
   rank: {
     inputs: new Set([
       'candidate_item',

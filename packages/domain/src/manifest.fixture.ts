@@ -104,12 +104,65 @@ export function fixtureManifest(): Manifest {
   });
 }
 
+/** The fixture whose encode takes the history: its routes, user keys and times. */
+export function historyManifest(): Manifest {
+  const manifest = fixtureManifest();
+  manifest.graphs.encode.inputs.push(
+    { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] },
+    { name: 'user_key', role: 'user', field: 'user_key', type: 'float32', shape: ['positions', 1] },
+    { name: 'time', role: 'raw', field: 'time', type: 'float32', shape: ['positions', 1] },
+  );
+  return manifest;
+}
+
+/** The fixture with its user keys in a codebook: a route field of 256 slots and a group of its own. */
+export function codebookManifest(): Manifest {
+  const manifest = fixtureManifest();
+  manifest.record.fields.push({ kind: 'route', name: 'code', type: 'uint8', width: 1, slots: 256 });
+  manifest.groups.push({
+    name: 'codes',
+    pool: { slots: 256, keyWidth: 1, valueWidth: 3 },
+    key: { route: 'code' },
+    value: { route: 'code' },
+  });
+  const { encode, rank, rankKv, gather } = manifest.graphs;
+  encode.outputs.push({ name: 'code', role: 'field', field: 'code', type: 'int64', shape: ['batch', 1] });
+  rank.inputs.push(
+    { name: 'codes', role: 'distinct_slots', field: 'code', type: 'int64', shape: ['codes'] },
+    { name: 'code_counts', role: 'slot_counts', field: 'code', type: 'float32', shape: ['codes'] },
+  );
+  rankKv.inputs.push(
+    { name: 'code_key', role: 'key', group: 'codes', type: 'float32', shape: ['positions', 1] },
+    { name: 'code_value', role: 'value', group: 'codes', type: 'float32', shape: ['positions', 3] },
+  );
+  for (const part of ['key', 'value'] as const) {
+    const width = part === 'key' ? 1 : 3;
+    gather.inputs.push({
+      name: `code_${part}_slots`,
+      role: 'slots',
+      group: 'codes',
+      part,
+      type: 'int64',
+      shape: ['n'],
+    });
+    gather.outputs.push({
+      name: `code_${part}_rows`,
+      role: 'rows',
+      group: 'codes',
+      part,
+      type: 'float32',
+      shape: ['n', width],
+    });
+  }
+  return manifest;
+}
+
 /** bundle.json's bytes for a manifest. */
 export function manifestBytes(manifest: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(manifest));
 }
 
-/** The fixture's model; items are `a` (1) and `b` (2). */
-export function fixtureModel(): BundleModel {
-  return createBundleModel({ manifestBytes: manifestBytes(fixtureManifest()), itemIds: ['', 'a', 'b'] });
+/** The model of a fixture; items are `a` (1) and `b` (2). */
+export function fixtureModel(manifest = fixtureManifest()): BundleModel {
+  return createBundleModel({ manifestBytes: manifestBytes(manifest), itemIds: ['', 'a', 'b'] });
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fixtureManifest, manifestBytes } from './manifest.fixture.js';
+import { codebookManifest, fixtureManifest, historyManifest, manifestBytes } from './manifest.fixture.js';
 import { bundleIdOf, type Manifest, parseManifest } from './manifest.js';
 
 type Draft = { -readonly [K in keyof Manifest]: Manifest[K] };
@@ -52,6 +52,38 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
     /candidate_item has no meaning in encode/,
   ],
   [
+    'an encode graph that takes slots instead of positions',
+    (m) =>
+      m.graphs.encode.inputs.push({
+        name: 'x',
+        role: 'distinct_slots',
+        field: 'route',
+        type: 'int64',
+        shape: ['slots'],
+      }),
+    /distinct_slots has no meaning in encode/,
+  ],
+  [
+    'an encode graph that takes the history of an unknown field',
+    (m) => m.graphs.encode.inputs.push({ name: 'x', role: 'user', field: 'nope', type: 'float32', shape: [] }),
+    /graphs\.encode\.inputs\.x\.field: no user field nope/,
+  ],
+  [
+    'no position at all as the newest ones',
+    (m) => Object.assign(m.graphs.rank.inputs.find(({ role }) => role === 'routes') ?? {}, { last: 0 }),
+    /graphs\.rank\.inputs\.\d\.last/,
+  ],
+  [
+    'more of the newest positions than a graph may ask for',
+    (m) => Object.assign(m.graphs.rank.inputs.find(({ role }) => role === 'user') ?? {}, { last: 65_537 }),
+    /graphs\.rank\.inputs\.\d\.last/,
+  ],
+  [
+    'slots of the newest positions',
+    (m) => Object.assign(m.graphs.rank.inputs.find(({ role }) => role === 'distinct_slots') ?? {}, { last: 5 }),
+    /last/,
+  ],
+  [
     'an input of an unknown feature',
     (m) =>
       m.graphs.rank.inputs.push({ name: 'x', role: 'context_feature', feature: 'nope', type: 'float32', shape: [1] }),
@@ -89,6 +121,13 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
 describe('parseManifest', () => {
   it('accepts the fixture', () => {
     expect(parseManifest(manifestBytes(fixtureManifest())).name).toBe('fixture');
+  });
+
+  it.each([
+    ['an encode graph with history', historyManifest()],
+    ['a codebook with a group of its own', codebookManifest()],
+  ])('accepts %s', (_, manifest) => {
+    expect(parseManifest(manifestBytes(manifest))).toEqual(manifest);
   });
 
   it.each(BREAKS)('refuses %s', (_, breakIt, message) => {

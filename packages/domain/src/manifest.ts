@@ -52,6 +52,8 @@ const groupSchema = z.strictObject({
 
 const tensorSpec = { name: z.string().min(1), type: tensorType, shape };
 const group = { group: name, part: z.enum(['key', 'value']) };
+/** An input over positions may have the newest of them alone. */
+const last = count(65_536).optional();
 const inputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('interaction_item'), ...tensorSpec }),
   z.strictObject({ role: z.literal('interaction_action'), ...tensorSpec }),
@@ -59,11 +61,11 @@ const inputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('candidate_item'), ...tensorSpec }),
   z.strictObject({ role: z.literal('candidate_feature'), feature: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('context_feature'), feature: name, ...tensorSpec }),
-  z.strictObject({ role: z.literal('routes'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('routes'), field: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('distinct_slots'), field: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('slot_counts'), field: name, ...tensorSpec }),
-  z.strictObject({ role: z.literal('user'), field: name, ...tensorSpec }),
-  z.strictObject({ role: z.literal('raw'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('user'), field: name, last, ...tensorSpec }),
+  z.strictObject({ role: z.literal('raw'), field: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('key'), group: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('value'), group: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('slots'), ...group, ...tensorSpec }),

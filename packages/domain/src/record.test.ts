@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CkvError } from './errors.js';
-import { decodeRecord, EVENT_HASH_BYTES, encodeRecord, eventHash, hasEvent, RECENT_EVENT_RING } from './record.js';
+import {
+  decodeRecord,
+  EVENT_HASH_BYTES,
+  encodeRecord,
+  eventHash,
+  freshInteractions,
+  hasEvent,
+  RECENT_EVENT_RING,
+} from './record.js';
 
 const bundleId = '0123456789abcdef';
 const golden = {
@@ -96,5 +104,15 @@ describe('record', () => {
     deleted[5] = (deleted[5] ?? 0) | 0x80;
     const ring = { recentEvents: Uint8Array.from([...eventHash('e1'), ...deleted]) };
     expect(['e1', 'e2', 'e3'].map((id) => hasEvent(ring, eventHash(id)))).toEqual([true, true, false]);
+  });
+
+  it('tells which interactions are new to it, each event once, in their order', () => {
+    const ring = { recentEvents: eventHash('e1') };
+    const interactions = ['e2', 'e1', 'e3', 'e2'].map((eventId) => {
+      return { eventId, userId: 'u', itemId: 'i', timestampMs: 1, action: '', features: {} };
+    });
+    const [e2, e1, e3] = interactions;
+    expect(freshInteractions(ring, interactions)).toEqual([e2, e3]);
+    expect(freshInteractions(undefined, interactions)).toEqual([e2, e1, e3]);
   });
 });

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { CkvError } from './errors.js';
+import type { Interaction } from './interaction.js';
 
 /** Events that a record remembers for deduplication; with it 1,000 rows of 5 bytes fill jemalloc's 5,120-byte class. */
 export const RECENT_EVENT_RING = 14;
@@ -108,6 +109,21 @@ export function hasEvent(record: Pick<UserRecord, 'recentEvents'>, hash: Uint8Ar
     if (sameEvent(ring, offset, hash)) return true;
   }
   return false;
+}
+
+/** The interactions whose events the record does not know, each event once, in their order. */
+export function freshInteractions(
+  record: Pick<UserRecord, 'recentEvents'> | undefined,
+  interactions: readonly Interaction[],
+): Interaction[] {
+  const seen = new Set<string>();
+  return interactions.filter(({ eventId }) => {
+    const hash = eventHash(eventId);
+    const key = Buffer.from(hash).toString('hex');
+    const known = seen.has(key) || (record !== undefined && hasEvent(record, hash));
+    seen.add(key);
+    return !known;
+  });
 }
 
 function sameEvent(ring: Uint8Array, offset: number, hash: Uint8Array): boolean {

@@ -27,6 +27,12 @@ export function integers(type: 'int64' | 'int32', values: ArrayLike<number>, sha
   return { type, data, shape };
 }
 
+/** An integer tensor type, or a `bundle_invalid`. */
+export function integerType(type: string): 'int64' | 'int32' {
+  if (type === 'int64' || type === 'int32') return type;
+  throw new CkvError('bundle_invalid', `an index input has type ${type}, int64 or int32 is required`);
+}
+
 /** Element `index` of a tensor as a number; float16 bits are converted. */
 export function elementAt(tensor: Tensor, index: number): number {
   const value = tensor.data[index];

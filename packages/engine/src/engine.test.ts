@@ -45,6 +45,26 @@ describe('engine', () => {
     expect([...(outputs.single?.data ?? [])]).toEqual([1, -2, 65_504, 2 ** -24]);
   });
 
+  it('attends over no positions at all, where onnxruntime left to itself ends the process', async () => {
+    const path = fileURLToPath(new URL('../../../test/fixtures/no-positions.onnx', import.meta.url));
+    const graphs = await (await start()).load({ attention: { path } });
+    const ones = (count: number) => ({
+      type: 'float32' as const,
+      data: new Float32Array(count * 8).fill(1),
+      shape: [count, 2, 4],
+    });
+    const attend = async (positions: number) => {
+      const { attended } = await graphs.run('attention', {
+        query: ones(3),
+        key: ones(positions),
+        value: ones(positions),
+      });
+      return [...(attended?.data ?? [])];
+    };
+    expect(await attend(5)).toEqual(Array(24).fill(20));
+    expect(await attend(0)).toEqual(Array(24).fill(0));
+  });
+
   it('shares a backlog between workers and answers each caller its own rows', async () => {
     const graphs = await (await start({ workerCount: 2, queueLimit: 100 })).load(GATHER);
     const wanted = Array.from({ length: 60 }, (_, i) => i);

@@ -49,8 +49,12 @@ function sessionOptions(): ort.InferenceSession.SessionOptions {
     executionMode: 'sequential',
     // Shapes differ from request to request, so a pattern planned for one does not fit the next.
     enableMemPattern: false,
-    // Idle threads that spin would take the cores from the other services of the machine.
-    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+    extra: {
+      // Idle threads that spin would take the cores from the other services of the machine.
+      session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } },
+      // onnxruntime 1.30 divides by zero, which ends the process, where a fused transpose meets no positions.
+      optimization: { disable_specified_optimizers: 'MatmulTransposeFusion' },
+    },
   };
 }
 

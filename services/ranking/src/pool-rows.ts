@@ -51,7 +51,8 @@ export function createPoolRows(pool: GrpcClient<'PoolService'>): PoolRows {
     );
     if (answer.bundleId !== model.id) throw new CkvError('bundle_mismatch', 'the pool gathered from another bundle');
     const keyRows = floatsFrom(answer.keyRows);
-    const valueRows = floatsFrom(answer.valueRows);
+    // Asked for no value slots, the pool answers for the key slots: tied routes.
+    const valueRows = valueSlots.length === 0 ? new Float32Array(0) : floatsFrom(answer.valueRows);
     const { keyWidth, valueWidth } = group.pool;
     if (keyRows.length !== keySlots.length * keyWidth || valueRows.length !== valueSlots.length * valueWidth) {
       throw new CkvError('bug', 'the pool gathered another number of rows');

@@ -1,13 +1,11 @@
-import type { BundleFollower, LoadedBundle } from '@collectivekv/bundles';
+import { type BundleFollower, encodeRows, type LoadedBundle } from '@collectivekv/bundles';
 import {
   assembleRank,
   CkvError,
   decodeRecord,
-  encodeFeeds,
-  eventHash,
-  hasEvent,
+  freshInteractions,
   type Interaction,
-  packRows,
+  newestRows,
   type Reason,
   type Tensors,
   toCkvError,
@@ -87,12 +85,8 @@ export function createRanker({ bundles, records, poolRows }: RankerParts): Ranke
       const stopwatch = createStopwatch();
       const bundle = query.bundleId === '' ? bundles.active() : bundles.get(query.bundleId);
       const candidates = candidatesOf(bundle.model, query);
-      // Encoding needs no record: both run at once, and what the record already holds is left out afterwards.
-      const [history, recentRows] = await Promise.all([
-        stopwatch.time('fetch', () => readHistory(bundle, query, recordDeadline(limits.deadlineMs))),
-        stopwatch.time('encode', () => encodeRecent(bundle, query.recentInteractions, limits)),
-      ]);
-      const merged = mergeRecent(bundle, history.record, query.recentInteractions, recentRows);
+      const { history, recentRows } = await readAndEncode();
+      const merged = mergeRecent(bundle, history.record, recentRows);
       const attended = await attend(merged.rows);
       const scores = scoresOf(bundle, attended.outputs, query.candidateIds.length);
       const missing = attended.missing ?? history.missing;
@@ -111,6 +105,22 @@ export function createRanker({ bundles, records, poolRows }: RankerParts): Ranke
         rungReason: missing ?? '',
         timings: stopwatch.finish(),
       };
+
+      /** The record, and the rows of the recent interactions that it lacks. */
+      async function readAndEncode(): Promise<{ history: History; recentRows: Uint8Array }> {
+        const recent = query.recentInteractions;
+        const read = () => stopwatch.time('fetch', () => readHistory(bundle, query, recordDeadline(limits.deadlineMs)));
+        const encode = (interactions: readonly Interaction[], rows?: Uint8Array) =>
+          stopwatch.time('encode', () => encodeRows(bundle, interactions, { history: rows, limits }));
+        if (bundle.model.encodesWithHistory) {
+          const history = await read();
+          const fresh = freshInteractions(history.record, recent);
+          return { history, recentRows: await encode(fresh, history.record?.rows) };
+        }
+        // Encoding needs no record: both run at once, and what the record already holds is left out afterwards.
+        const [history, rows] = await Promise.all([read(), encode(recent)]);
+        return { history, recentRows: freshRows(bundle, history.record, recent, rows) };
+      }
 
       async function attend(rows: Uint8Array): Promise<{ outputs: Tensors; missing?: Reason }> {
         const run = (graph: 'rank' | 'rankKv', feeds: Tensors) =>
@@ -158,38 +168,31 @@ function recordDeadline(deadlineMs: number): number {
   return nowMs + (deadlineMs - nowMs) / 2;
 }
 
-async function encodeRecent(
-  { model, graphs }: LoadedBundle,
-  recent: readonly Interaction[],
-  limits: { deadlineMs: number; signal: AbortSignal },
-): Promise<Uint8Array> {
-  if (recent.length === 0) return new Uint8Array(0);
-  const { feeds } = encodeFeeds(model, recent);
-  return packRows(model, await graphs.run('encode', feeds, limits), recent);
-}
-
-/** Appends the recent rows whose events the record lacks; the oldest positions go where the history grows too long. */
-function mergeRecent(
+/** The recent rows whose events the record lacks. */
+function freshRows(
   { model }: LoadedBundle,
   record: UserRecord | undefined,
   recent: readonly Interaction[],
+  rows: Uint8Array,
+): Uint8Array {
+  const { strideBytes } = model.layout;
+  const fresh = new Set(freshInteractions(record, recent));
+  return Buffer.concat(
+    recent.flatMap((one, i) => (fresh.has(one) ? [rows.subarray(i * strideBytes, (i + 1) * strideBytes)] : [])),
+  );
+}
+
+/** Puts recent rows behind the record's; the oldest positions go where the history grows too long. */
+function mergeRecent(
+  { model }: LoadedBundle,
+  record: UserRecord | undefined,
   recentRows: Uint8Array,
 ): { rows: Uint8Array; mergedCount: number } {
   const stored = record?.rows ?? new Uint8Array(0);
-  const { strideBytes } = model.layout;
-  const seen = new Set<string>();
-  const fresh = recent.flatMap(({ eventId }, i) => {
-    const known = seen.has(eventId) || (record !== undefined && hasEvent(record, eventHash(eventId)));
-    seen.add(eventId);
-    return known ? [] : [recentRows.subarray(i * strideBytes, (i + 1) * strideBytes)];
-  });
-  if (fresh.length === 0) return { rows: stored, mergedCount: 0 };
-  const all = new Uint8Array(stored.length + fresh.length * strideBytes);
-  all.set(stored);
-  for (const [i, row] of fresh.entries()) all.set(row, stored.length + i * strideBytes);
+  if (recentRows.length === 0) return { rows: stored, mergedCount: 0 };
   return {
-    rows: all.subarray(Math.max(0, all.length - model.manifest.maxPositions * strideBytes)),
-    mergedCount: fresh.length,
+    rows: newestRows(model.layout, Buffer.concat([stored, recentRows]), model.manifest.maxPositions),
+    mergedCount: recentRows.length / model.layout.strideBytes,
   };
 }
 

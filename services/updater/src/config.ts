@@ -39,6 +39,13 @@ export const updaterConfigSchema = z.object({
     .default(2_048)
     .describe('interactions encoded together at the most'),
   CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
+  CKV_WORKERS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe('worker threads that encode; more help bundles that encode with history, user by user'),
   CKV_THREADS_PER_WORKER: z.coerce.number().int().min(1).max(64).default(1).describe('threads of one graph run'),
   CKV_CACHE_DIR: z.string().min(1).default('.ckv/cache/updater').describe('folder of fetched bundles'),
 });

@@ -50,9 +50,10 @@ interface PartitionWork {
 const RETRY_MS = [50, 2_000] as const;
 
 /**
- * Creates the batches: the interactions of all partitions are encoded together and appended wave by wave. What may pass
- * is retried in place, so that a user's interactions stay in order; what cannot succeed is set aside with its job, without the
- * interactions of other users in it.
+ * Creates the batches: the interactions of all partitions are encoded together and appended wave by wave; those whose
+ * rows depend on the history are encoded with their wave, behind the rows of the waves before it. What may pass is
+ * retried in place, so that a user's interactions stay in order; what cannot succeed is set aside with its job, without
+ * the interactions of other users in it.
  */
 export function createJobBatches({
   leases,
@@ -145,11 +146,12 @@ export function createJobBatches({
     encoded: EncodedInteractions,
   ): Promise<void> {
     if (byUser.size === 0) return;
-    const counts = await untilDone(works, () => {
-      // Should this process die with the call under way, it must not be applied after another has taken over.
+    // Should this process die with a call under way, it must not be applied after another has taken over.
+    const heldUntilMs = () => {
       const heldMs = Math.min(...works.map(({ queue }) => leases.remainingMs(queue.partition)));
-      return writer.append(byUser, encoded, Date.now() + Math.floor(heldMs));
-    });
+      return Date.now() + Math.floor(heldMs);
+    };
+    const counts = await untilDone(works, () => writer.append(byUser, encoded, heldUntilMs));
     metrics.interactions.inc({ outcome: 'appended' }, counts.appliedCount);
     metrics.interactions.inc({ outcome: 'duplicate' }, counts.duplicateCount);
   }

@@ -51,7 +51,7 @@ await runService({
 
     const engine = await createEngine({
       provider: config.CKV_PROVIDER,
-      workerCount: 1,
+      workerCount: config.CKV_WORKERS,
       threadsPerWorker: config.CKV_THREADS_PER_WORKER,
       queueLimit: 256,
     });
@@ -81,7 +81,12 @@ await runService({
         leases,
         producer,
         partitionCount,
-        writer: createRecordWriter({ bundles, userCache, batchSize: config.CKV_BATCH_INTERACTIONS }),
+        writer: createRecordWriter({
+          bundles,
+          userCache,
+          batchSize: config.CKV_BATCH_INTERACTIONS,
+          concurrency: 2 * config.CKV_WORKERS,
+        }),
         metrics: updaterMetrics,
         log,
         signal: stopping.signal,

@@ -1,20 +1,16 @@
-import type { BundleFollower, LoadedBundle } from '@collectivekv/bundles';
-import {
-  CkvError,
-  EVENT_HASH_BYTES,
-  encodeFeeds,
-  eventHash,
-  type Interaction,
-  packRows,
-  type RowLayout,
-} from '@collectivekv/domain';
+import { type BundleFollower, encodeRows, type LoadedBundle } from '@collectivekv/bundles';
+import { CkvError, countUnknown, eventHash, type Interaction, type RowLayout } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/grpc-client';
+import { createHistoryEncoder } from './history-encoder.js';
+import { appendOf, type EncodedRows, pickRows, type UserRows } from './user-rows.js';
 
 /** Interactions encoded under every followed bundle. */
 export interface EncodedInteractions {
-  readonly bundles: readonly { readonly bundle: LoadedBundle; readonly rows: Uint8Array }[];
-  /** The row of an interaction. */
-  readonly rowOf: ReadonlyMap<Interaction, number>;
+  readonly bundles: readonly {
+    readonly bundle: LoadedBundle;
+    /** Undefined where the bundle encodes with history: appending encodes. */
+    readonly encoded: EncodedRows | undefined;
+  }[];
   readonly unknownItemCount: number;
   readonly unknownActionCount: number;
 }
@@ -27,21 +23,29 @@ export interface AppendCounts {
 
 /** Encodes interactions and writes them to the user-cache, for every bundle that is followed. */
 export interface RecordWriter {
-  /** Runs the encode graphs; interactions of any mix of users share a run. */
+  /** Runs the encode graphs that need no history; interactions of any mix of users share a run. */
   encode(interactions: readonly Interaction[]): Promise<EncodedInteractions>;
-  /** Appends what was encoded, at most a ring's worth for each user; not after `validUntilMs`, Unix ms. */
+  /**
+   * Appends what was encoded, at most a ring's worth for each user. What needs history is encoded here, behind the rows
+   * that the records have by now, without what they have already.
+   * @param validUntilMs says, before each call, until when it may be applied, Unix ms
+   */
   append(
     byUser: ReadonlyMap<string, readonly Interaction[]>,
     encoded: EncodedInteractions,
-    validUntilMs: number,
+    validUntilMs: () => number,
   ): Promise<AppendCounts>;
-  /** Deletes an interaction's position: by its event, else by its content. Returns whether one was found. */
+  /**
+   * Deletes an interaction's position: by its event, else by its content, unless the bundle encodes with history.
+   * Returns whether one was found.
+   */
   forget(interaction: Interaction): Promise<boolean>;
 }
 
 /** Users of one AppendPositions call. */
 const MAX_APPENDS = 1_024;
 const CALL_TIMEOUT_MS = 5_000;
+const NO_COUNTS: AppendCounts = { appliedCount: 0, duplicateCount: 0 };
 
 /** Creates a writer. */
 export function createRecordWriter(options: {
@@ -49,21 +53,19 @@ export function createRecordWriter(options: {
   readonly userCache: GrpcClient<'UserCacheService'>;
   /** Interactions of one graph run. */
   readonly batchSize: number;
+  /** Users whose graphs run at once, where each has a run of its own. */
+  readonly concurrency: number;
 }): RecordWriter {
-  const { bundles, userCache, batchSize } = options;
+  const { bundles, userCache, batchSize, concurrency } = options;
+  const historyEncoder = createHistoryEncoder({ userCache, concurrency, timeoutMs: CALL_TIMEOUT_MS });
 
-  async function rowsUnder({ model, graphs }: LoadedBundle, interactions: readonly Interaction[]) {
-    const rows = new Uint8Array(interactions.length * model.layout.strideBytes);
-    let unknownItemCount = 0;
-    let unknownActionCount = 0;
+  async function rowsUnder(bundle: LoadedBundle, interactions: readonly Interaction[]): Promise<EncodedRows> {
+    const { strideBytes } = bundle.model.layout;
+    const rows = new Uint8Array(interactions.length * strideBytes);
     for (let from = 0; from < interactions.length; from += batchSize) {
-      const batch = interactions.slice(from, from + batchSize);
-      const encoded = encodeFeeds(model, batch);
-      rows.set(packRows(model, await graphs.run('encode', encoded.feeds), batch), from * model.layout.strideBytes);
-      unknownItemCount += encoded.unknownItemCount;
-      unknownActionCount += encoded.unknownActionCount;
+      rows.set(await encodeRows(bundle, interactions.slice(from, from + batchSize)), from * strideBytes);
     }
-    return { rows, unknownItemCount, unknownActionCount };
+    return { rows, strideBytes, rowOf: new Map(interactions.map((interaction, row) => [interaction, row])) };
   }
 
   function followed(): readonly LoadedBundle[] {
@@ -72,60 +74,63 @@ export function createRecordWriter(options: {
     return all;
   }
 
+  async function appendRows({ model }: LoadedBundle, users: readonly UserRows[], validUntilMs: number) {
+    if (users.length === 0) return NO_COUNTS;
+    const request = {
+      bundleId: model.id,
+      strideBytes: model.layout.strideBytes,
+      maxPositions: model.manifest.maxPositions,
+      appends: users.map(appendOf),
+      validUntilMs,
+    };
+    const { outcomes } = await userCache.call('AppendPositions', request, deadline());
+    return outcomes.reduce(sumOf, NO_COUNTS);
+  }
+
   return {
     async encode(interactions) {
-      const under = await Promise.all(
-        followed().map(async (bundle) => ({ bundle, ...(await rowsUnder(bundle, interactions)) })),
-      );
+      const all = followed();
+      const encodings = all.map(async (bundle) => ({
+        bundle,
+        encoded: bundle.model.encodesWithHistory ? undefined : await rowsUnder(bundle, interactions),
+      }));
+      const unknown = all[0] && countUnknown(all[0].model, interactions);
       return {
-        bundles: under.map(({ bundle, rows }) => ({ bundle, rows })),
-        rowOf: new Map(interactions.map((interaction, row) => [interaction, row])),
-        unknownItemCount: under[0]?.unknownItemCount ?? 0,
-        unknownActionCount: under[0]?.unknownActionCount ?? 0,
+        bundles: await Promise.all(encodings),
+        unknownItemCount: unknown?.items ?? 0,
+        unknownActionCount: unknown?.actions ?? 0,
       };
     },
 
-    async append(byUser, encoded, validUntilMs) {
-      const users = [...byUser];
+    async append(byUser, { bundles: encodedBundles }, validUntilMs) {
       const counts: AppendCounts[] = [];
-      for (const { bundle, rows } of encoded.bundles) {
-        const { id, layout, manifest } = bundle.model;
-        let [appliedCount, duplicateCount] = [0, 0];
-        for (let from = 0; from < users.length; from += MAX_APPENDS) {
-          const appends = users.slice(from, from + MAX_APPENDS).map(([userId, interactions]) => ({
-            userId,
-            eventHashes: hashesOf(interactions),
-            rows: pickRows(rows, layout.strideBytes, interactions, encoded.rowOf),
-            lastEventMs: Math.max(...interactions.map(({ timestampMs }) => timestampMs)),
-          }));
-          const request = {
-            bundleId: id,
-            strideBytes: layout.strideBytes,
-            maxPositions: manifest.maxPositions,
-            appends,
-            validUntilMs,
-          };
-          const { outcomes } = await userCache.call('AppendPositions', request, deadline());
-          for (const outcome of outcomes) {
-            appliedCount += outcome.appliedCount;
-            duplicateCount += outcome.duplicateCount;
-          }
+      for (const { bundle, encoded } of encodedBundles) {
+        // One that was dropped meanwhile may not run any more, and nobody reads its records.
+        if (!encoded && !bundles.all().includes(bundle)) continue;
+        let count = NO_COUNTS;
+        for (const slice of slicesOf([...byUser], encoded ? MAX_APPENDS : historyEncoder.usersTogether(bundle))) {
+          const { users, duplicateCount } = encoded
+            ? { users: slice.map((one) => pickRows(encoded, one)), duplicateCount: 0 }
+            : await historyEncoder.encode(bundle, slice);
+          const appended = await appendRows(bundle, users, validUntilMs());
+          count = sumOf(count, sumOf(appended, { appliedCount: 0, duplicateCount }));
         }
-        counts.push({ appliedCount, duplicateCount });
+        counts.push(count);
       }
-      return counts[0] ?? { appliedCount: 0, duplicateCount: 0 };
+      return counts[0] ?? NO_COUNTS;
     },
 
     async forget(interaction) {
       const { userId } = interaction;
       let found = false;
       for (const bundle of followed()) {
-        const { id, layout } = bundle.model;
-        const { rows } =
-          interaction.itemId === '' ? { rows: new Uint8Array(0) } : await rowsUnder(bundle, [interaction]);
-        const rowTolerance = rows.length === 0 ? Buffer.alloc(0) : toleranceOf(layout);
+        const { id, layout, encodesWithHistory } = bundle.model;
+        // Encoded again behind other rows than it was, an interaction has another row: there is no content to look for.
+        const byEvent = interaction.itemId === '' || encodesWithHistory;
+        const row = byEvent ? Buffer.alloc(0) : Buffer.from(await encodeRows(bundle, [interaction]));
+        const rowTolerance = byEvent ? row : toleranceOf(layout);
         const hash = Buffer.from(eventHash(interaction.eventId));
-        const request = { bundleId: id, userId, eventHash: hash, row: Buffer.from(rows), rowTolerance };
+        const request = { bundleId: id, userId, eventHash: hash, row, rowTolerance };
         try {
           const { deleted } = await userCache.call('DeletePosition', request, deadline());
           found ||= deleted;
@@ -138,6 +143,17 @@ export function createRecordWriter(options: {
   };
 }
 
+function sumOf(a: AppendCounts, b: AppendCounts): AppendCounts {
+  return {
+    appliedCount: a.appliedCount + b.appliedCount,
+    duplicateCount: a.duplicateCount + b.duplicateCount,
+  };
+}
+
+function* slicesOf<T>(items: readonly T[], size: number): Iterable<readonly T[]> {
+  for (let from = 0; from < items.length; from += size) yield items.slice(from, from + size);
+}
+
 /** Another machine may have rounded an int8 dimension to the step beside; everything else is exact. */
 function toleranceOf({ strideBytes, fields }: RowLayout): Buffer {
   const tolerance = Buffer.alloc(strideBytes);
@@ -145,26 +161,6 @@ function toleranceOf({ strideBytes, fields }: RowLayout): Buffer {
     if (type === 'int8') tolerance.fill(1, offsetBytes, offsetBytes + width);
   }
   return tolerance;
-}
-
-function hashesOf(interactions: readonly Interaction[]): Buffer {
-  const hashes = Buffer.alloc(interactions.length * EVENT_HASH_BYTES);
-  for (const [i, { eventId }] of interactions.entries()) hashes.set(eventHash(eventId), i * EVENT_HASH_BYTES);
-  return hashes;
-}
-
-function pickRows(
-  rows: Uint8Array,
-  strideBytes: number,
-  interactions: readonly Interaction[],
-  rowOf: ReadonlyMap<Interaction, number>,
-): Buffer {
-  const picked = Buffer.alloc(interactions.length * strideBytes);
-  for (const [i, interaction] of interactions.entries()) {
-    const from = (rowOf.get(interaction) ?? 0) * strideBytes;
-    picked.set(rows.subarray(from, from + strideBytes), i * strideBytes);
-  }
-  return picked;
 }
 
 function deadline(): { deadlineMs: number } {

@@ -1,0 +1,110 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type BundleModel, createBundleModel, type Interaction, type Tensors } from '@collectivekv/domain';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { encodeRows } from './encode-rows.js';
+
+const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const MAX_POSITIONS = 9;
+
+/** The demo's model with an encode graph that takes routes of the history, all or the newest of them. */
+function historyModel(last?: number): BundleModel {
+  const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+  const input = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
+  manifest.graphs.encode.inputs.push(last === undefined ? input : { ...input, last });
+  manifest.maxPositions = MAX_POSITIONS;
+  return createBundleModel({
+    manifestBytes: Buffer.from(JSON.stringify(manifest)),
+    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+  });
+}
+
+/** A stand-in for a causal graph: a route is a hash of the item and of all routes before it, up to `window` of them. */
+function causalBundle(model: BundleModel, window = Number.POSITIVE_INFINITY) {
+  const runs: { batch: number; positions: number }[] = [];
+  const run = async (_: string, feeds: Tensors): Promise<Tensors> => {
+    const items = [...(feeds.item_index?.data ?? [])].map(Number);
+    const seen = [...(feeds.routes?.data ?? [])].map(Number);
+    runs.push({ batch: items.length, positions: seen.length });
+    const routes = items.map((item) => {
+      const visible = window < seen.length ? seen.slice(-window) : seen;
+      const route = visible.reduce((hash, before) => (hash * 31 + before + 1) % 251, item % 251);
+      seen.push(route);
+      return route;
+    });
+    const user = () => ({
+      type: 'float32' as const,
+      data: new Float32Array(2 * items.length),
+      shape: [items.length, 2],
+    });
+    return {
+      route: { type: 'int64', data: BigInt64Array.from(routes, BigInt), shape: [items.length, 1] },
+      user_key: user(),
+      user_value: user(),
+    };
+  };
+  return { bundle: { model, graphs: { run, close: async () => undefined } }, runs };
+}
+
+const interactionsOf = (count: number): Interaction[] =>
+  Array.from({ length: count }, (_, i) => ({
+    eventId: `e${i}`,
+    userId: 'u',
+    itemId: `i${String((i * 37) % 300).padStart(4, '0')}`,
+    timestampMs: i + 1,
+    action: '',
+    features: {},
+  }));
+
+describe.each([
+  ['all of the history', historyModel(), undefined],
+  ['its newest positions', historyModel(4), 4],
+])('encodeRows behind %s', (_, model, window) => {
+  it('gives the same rows however interactions are cut into calls, beyond the longest history too', async () => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 14 }), { minLength: 1, maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(sizes, async (cuts) => {
+        const { bundle } = causalBundle(model, window);
+        const interactions = interactionsOf(cuts.reduce((sum, size) => sum + size, 0));
+        const rowsBy = async (calls: readonly number[]) => {
+          let [rows, from] = [Buffer.alloc(0), 0];
+          for (const size of calls) {
+            const history = rows.subarray(Math.max(0, rows.length - MAX_POSITIONS * model.layout.strideBytes));
+            const batch = interactions.slice(from, from + size);
+            rows = Buffer.concat([rows, await encodeRows(bundle, batch, { history })]);
+            from += size;
+          }
+          return rows.toString('hex');
+        };
+        const oneByOne = await rowsBy(interactions.map(() => 1));
+        expect(await rowsBy(cuts)).toBe(oneByOne);
+        expect(await rowsBy([interactions.length])).toBe(oneByOne);
+      }),
+    );
+  });
+});
+
+describe('encodeRows', () => {
+  it('runs as many interactions at once as a record has room for, then one by one', async () => {
+    const { bundle, runs } = causalBundle(historyModel());
+    await encodeRows(bundle, interactionsOf(12));
+    expect(runs).toEqual([
+      { batch: 10, positions: 0 },
+      { batch: 1, positions: 9 },
+      { batch: 1, positions: 9 },
+    ]);
+  });
+
+  it('runs all of them at once where the graph bounds what it looks back to', async () => {
+    const { bundle, runs } = causalBundle(historyModel(4), 4);
+    await encodeRows(bundle, interactionsOf(30));
+    expect(runs).toEqual([{ batch: 30, positions: 0 }]);
+  });
+
+  it('runs nothing for no interactions', async () => {
+    const { bundle, runs } = causalBundle(historyModel());
+    expect(await encodeRows(bundle, [])).toEqual(new Uint8Array(0));
+    expect(runs).toEqual([]);
+  });
+});

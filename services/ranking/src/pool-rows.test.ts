@@ -1,0 +1,149 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { GatherRequest__Output } from '@collectivekv/contracts';
+import { type BundleModel, CkvError, createBundleModel } from '@collectivekv/domain';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
+import { createGrpcServer, createLogger, createMetrics, type GrpcServer } from '@collectivekv/service-kit';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createPoolRows, type PoolRows } from './pool-rows.js';
+
+const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+/** Widths of the key and value rows by group. */
+const WIDTHS: Record<string, [key: number, value: number]> = { history: [4, 4], codes: [2, 3], keys: [1, 1] };
+const NO_CANDIDATES = { itemIndices: new Int32Array(0), columns: {}, context: {} };
+const unused = () => Promise.reject(new CkvError('bug', 'unused'));
+const limits = () => ({ deadlineMs: Date.now() + 5_000, signal: new AbortController().signal });
+
+let calls: GatherRequest__Output[];
+let server: GrpcServer;
+let pool: GrpcClient<'PoolService'>;
+let poolRows: PoolRows;
+let model: BundleModel;
+
+beforeAll(async () => {
+  model = createBundleModel({
+    manifestBytes: Buffer.from(JSON.stringify(threeGroups())),
+    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+  });
+  server = createGrpcServer({
+    config: {
+      CKV_BIND: '127.0.0.1:0',
+      CKV_TOKEN: '',
+      CKV_TLS_CERT_FILE: '',
+      CKV_TLS_KEY_FILE: '',
+      CKV_ALLOW_INSECURE: false,
+    },
+    log: createLogger('test', 'silent'),
+    metrics: createMetrics('test'),
+  });
+  server.add('PoolService', {
+    /** Every element of a row is its slot, a half more in value rows. */
+    async Gather(request) {
+      calls.push(request);
+      const [keyWidth, valueWidth] = WIDTHS[request.group] ?? [0, 0];
+      const keySlots = slotsOf(request.keySlots);
+      const valueSlots = request.valueSlots.length === 0 ? keySlots : slotsOf(request.valueSlots);
+      const rows = (slots: readonly number[], width: number, more: number) =>
+        Buffer.from(Float32Array.from(slots.flatMap((slot) => Array<number>(width).fill(slot + more))).buffer);
+      return {
+        bundleId: request.bundleId,
+        keyRows: rows(keySlots, keyWidth, 0),
+        valueRows: rows(valueSlots, valueWidth, 0.5),
+        elementType: 'ELEMENT_TYPE_FLOAT32' as const,
+      };
+    },
+    Describe: unused,
+    async *FetchBundle() {},
+    async *WatchBundles() {},
+    Activate: unused,
+    Rollback: unused,
+  });
+  const { address } = await server.start();
+  pool = createGrpcClient('PoolService', address, { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' });
+  poolRows = createPoolRows(pool);
+});
+afterAll(async () => {
+  pool.close();
+  await server.drain(0);
+});
+beforeEach(() => {
+  calls = [];
+});
+
+/** The demo with a pool, a codebook, and a group that shares its keys alone. */
+function threeGroups(): unknown {
+  const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+  const group = (name: string, slots: number) => {
+    const [keyWidth, valueWidth] = WIDTHS[name] ?? [];
+    return { name, pool: { slots, keyWidth, valueWidth } };
+  };
+  const both = (route: string) => ({ key: { route }, value: { route } });
+  const code = { kind: 'route', name: 'code', type: 'uint8', width: 1, slots: 256 };
+  manifest.record.fields = [...manifest.record.fields, code];
+  manifest.groups = [
+    { ...group('history', 256), ...both('route') },
+    { ...group('codes', 256), ...both('code') },
+    { ...group('keys', 256), key: { route: 'route' }, value: { user: 'user_value' } },
+  ];
+  const encodeOutput = { name: 'code', role: 'field', field: 'code', type: 'int64', shape: ['batch', 1] };
+  manifest.graphs.encode.outputs.push(encodeOutput);
+  manifest.graphs.rankKv.inputs = manifest.groups.flatMap(({ name }: { name: string }) =>
+    ['key', 'value'].map((role) => ({ name: `${name}_${role}`, role, group: name, type: 'float32', shape: [] })),
+  );
+  return manifest;
+}
+
+/** A history by its routes and codes. */
+function rowsOf(positions: readonly (readonly [route: number, code: number])[]): Uint8Array {
+  const { strideBytes } = model.layout;
+  const rows = new Uint8Array(positions.length * strideBytes);
+  for (const [i, [route, code]] of positions.entries()) {
+    rows[i * strideBytes + model.layout.field('route').offsetBytes] = route;
+    rows[i * strideBytes + model.layout.field('code').offsetBytes] = code;
+  }
+  return rows;
+}
+
+function slotsOf(bytes: Uint8Array): number[] {
+  return [...new Uint32Array(Uint8Array.from(bytes).buffer)];
+}
+
+describe('pool rows of several groups', () => {
+  it('are gathered for each group from its own route field, each slot once', async () => {
+    const rows = rowsOf([
+      [9, 200],
+      [3, 7],
+      [9, 7],
+    ]);
+    const gathered = await poolRows.gather(model, rows, limits());
+    const asked = calls.map(({ group, keySlots, valueSlots }) => [group, slotsOf(keySlots), slotsOf(valueSlots)]);
+    expect(asked.sort()).toEqual([
+      ['codes', [7, 200], [7, 200]],
+      ['history', [3, 9], [3, 9]],
+      ['keys', [3, 9], []],
+    ]);
+    const feeds = poolRows.assemble(model, rows, gathered, NO_CANDIDATES);
+    const widthOf = (name: string) => feeds[name]?.shape[1];
+    const columnOf = (name: string) => {
+      const width = widthOf(name) ?? 1;
+      return [0, 1, 2].map((position) => Number(feeds[name]?.data[position * width]));
+    };
+    expect([columnOf('history_key'), columnOf('history_value')]).toEqual([
+      [9, 3, 9],
+      [9.5, 3.5, 9.5],
+    ]);
+    expect([columnOf('codes_key'), columnOf('codes_value')]).toEqual([
+      [200, 7, 7],
+      [200.5, 7.5, 7.5],
+    ]);
+    expect(['codes_key', 'codes_value', 'keys_key', 'keys_value'].map(widthOf)).toEqual([2, 3, 1, 2]);
+    expect(columnOf('keys_key')).toEqual([9, 3, 9]);
+  });
+
+  it('are not asked for by a cold user', async () => {
+    const gathered = await poolRows.gather(model, new Uint8Array(0), limits());
+    expect(calls).toEqual([]);
+    const feeds = poolRows.assemble(model, new Uint8Array(0), gathered, NO_CANDIDATES);
+    expect(Object.values(feeds).map(({ shape }) => shape[0])).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+});

@@ -1,0 +1,272 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { LoadedBundle } from '@collectivekv/bundles';
+import { CkvError, createBundleModel, decodeRecord, encodeRecord, type Interaction } from '@collectivekv/domain';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
+import { createGrpcServer, createLogger, createMetrics, type GrpcServer } from '@collectivekv/service-kit';
+import { createMemoryUserStore, type UserStore } from '@collectivekv/user-store';
+import fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createRecordWriter } from './record-writer.js';
+
+const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const MAX_POSITIONS = 20;
+const unused = () => Promise.reject(new CkvError('bug', 'unused'));
+
+let store: UserStore;
+let reads: number[];
+let deletedRows: number[];
+let server: GrpcServer;
+let userCache: GrpcClient<'UserCacheService'>;
+
+beforeAll(async () => {
+  server = createGrpcServer({
+    config: {
+      CKV_BIND: '127.0.0.1:0',
+      CKV_TOKEN: '',
+      CKV_TLS_CERT_FILE: '',
+      CKV_TLS_KEY_FILE: '',
+      CKV_ALLOW_INSECURE: false,
+    },
+    log: createLogger('test', 'silent'),
+    metrics: createMetrics('test'),
+  });
+  server.add('UserCacheService', {
+    async GetRecords({ bundleId, userIds }) {
+      reads.push(userIds.length);
+      const records = await store.getRecords(bundleId, userIds);
+      return { records: records.map((bytes) => Buffer.from(bytes ?? [])) };
+    },
+    async AppendPositions({ validUntilMs, appends, ...shape }) {
+      if (Date.now() > validUntilMs) throw new CkvError('deadline', 'too late');
+      return { outcomes: await store.appendPositions(shape, appends) };
+    },
+    async DeletePosition({ bundleId, userId, eventHash, row, rowTolerance }) {
+      deletedRows.push(row.length);
+      return store.deletePosition(bundleId, userId, { eventHash, row, tolerance: rowTolerance });
+    },
+    ReplaceRecord: unused,
+    DeleteRecord: unused,
+    Stats: unused,
+  });
+  const { address } = await server.start();
+  userCache = createGrpcClient('UserCacheService', address, { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' });
+});
+afterAll(async () => {
+  userCache.close();
+  await server.drain(0);
+});
+beforeEach(() => {
+  store = createMemoryUserStore();
+  reads = [];
+  deletedRows = [];
+});
+
+/** The demo with a stand-in for its encode graph: a route is the item, or a hash of the item and all routes before it. */
+function bundleOf(name: string, { withHistory }: { withHistory: boolean }): LoadedBundle {
+  const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+  const routes = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
+  if (withHistory) manifest.graphs.encode.inputs.push(routes);
+  const model = createBundleModel({
+    manifestBytes: Buffer.from(JSON.stringify({ ...manifest, name, maxPositions: MAX_POSITIONS })),
+    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+  });
+  const graphs: LoadedBundle['graphs'] = {
+    async run(_, feeds) {
+      const items = [...(feeds.item_index?.data ?? [])].map(Number);
+      const seen = [...(feeds.routes?.data ?? [])].map(Number);
+      const encoded = items.map((item) => {
+        const route = seen.reduce((hash, before) => (hash * 31 + before + 1) % 251, item % 251);
+        if (withHistory) seen.push(route);
+        return route;
+      });
+      const zeros = () => ({
+        type: 'float32' as const,
+        data: new Float32Array(2 * items.length),
+        shape: [items.length, 2],
+      });
+      const route = { type: 'int64' as const, data: BigInt64Array.from(encoded, BigInt), shape: [items.length, 1] };
+      return { route, user_key: zeros(), user_value: zeros() };
+    },
+    close: async () => undefined,
+  };
+  return { dir: '', model, graphs, close: async () => undefined };
+}
+
+const behind = bundleOf('behind', { withHistory: true });
+const alone = bundleOf('alone', { withHistory: false });
+
+const writerFor = (...bundles: LoadedBundle[]) =>
+  createRecordWriter({ bundles: { all: () => bundles }, userCache, batchSize: 7, concurrency: 3 });
+const soon = () => Date.now() + 5_000;
+
+/** Interactions of a user by the numbers of their events. */
+const interactionsOf = (userId: string, events: readonly number[]): Interaction[] =>
+  events.map((event) => ({
+    eventId: `${userId}-${event}`,
+    userId,
+    itemId: `i${String((event * 37) % 300).padStart(4, '0')}`,
+    timestampMs: event + 1,
+    action: '',
+    features: {},
+  }));
+const upTo = (count: number, from = 0) => Array.from({ length: count }, (_, i) => from + i);
+
+async function append(writer: ReturnType<typeof writerFor>, ...lists: Interaction[][]) {
+  const encoded = await writer.encode(lists.flat());
+  return writer.append(new Map(lists.map((list) => [list[0]?.userId ?? '', list])), encoded, soon);
+}
+
+async function recordOf({ model }: LoadedBundle, userId: string) {
+  const [bytes] = await store.getRecords(model.id, [userId]);
+  if (!bytes) throw new Error('no record');
+  return decodeRecord(bytes, { bundleId: model.id, strideBytes: model.layout.strideBytes });
+}
+
+/** The record that the events give, appended one by one. */
+async function recordOneByOne(bundle: LoadedBundle, events: readonly number[]) {
+  store = createMemoryUserStore();
+  for (const one of interactionsOf('u', events)) await append(writerFor(bundle), [one]);
+  return recordOf(bundle, 'u');
+}
+
+describe('a bundle that encodes with history', () => {
+  it('gives the same record however interactions are cut into waves, with repeats of a wave and of its events', async () => {
+    // With its repeats, a wave has at most 14.
+    const wave = fc.record({
+      size: fc.integer({ min: 1, max: 10 }),
+      tries: fc.integer({ min: 1, max: 2 }),
+      repeats: fc.integer({ min: 0, max: 3 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(wave, { minLength: 1, maxLength: 4 }), async (waves) => {
+        const total = waves.reduce((sum, { size }) => sum + size, 0);
+        const wanted = await recordOneByOne(behind, upTo(total));
+        store = createMemoryUserStore();
+        const writer = writerFor(behind);
+        let from = 0;
+        for (const { size, tries, repeats } of waves) {
+          const fresh = upTo(size, from);
+          // Events that the record knows already, and one that stands twice.
+          const events = [...upTo(Math.min(repeats, from), Math.max(0, from - repeats)), ...fresh, ...fresh.slice(-1)];
+          for (let i = 0; i < tries; i++) {
+            const counts = await append(writer, interactionsOf('u', events));
+            const appliedCount = i === 0 ? size : 0;
+            expect(counts).toEqual({ appliedCount, duplicateCount: events.length - appliedCount });
+          }
+          from += size;
+        }
+        expect(await recordOf(behind, 'u')).toEqual(wanted);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('encodes many users, each behind their own rows', async () => {
+    const users = Array.from({ length: 150 }, (_, i) => `u${i}`);
+    const writer = writerFor(behind);
+    for (const from of [0, 3]) {
+      await append(writer, ...users.map((userId, i) => interactionsOf(userId, upTo(3, from + i))));
+    }
+    expect(reads).toEqual([64, 64, 22, 64, 64, 22]);
+    const sample = [0, 77, 149];
+    const records = await Promise.all(sample.map((i) => recordOf(behind, `u${i}`)));
+    for (const [at, i] of sample.entries()) {
+      const wanted = await recordOneByOne(behind, [...upTo(3, i), ...upTo(3, 3 + i)]);
+      expect(records[at]?.rows).toEqual(wanted.rows);
+    }
+  });
+
+  it('takes a record that cannot be read for none', async () => {
+    await store.replaceRecord(behind.model.id, 'u', Buffer.from('no record'));
+    await append(writerFor(behind), interactionsOf('u', upTo(3)));
+    const { rows } = await recordOf(behind, 'u');
+    expect(rows).toEqual((await recordOneByOne(behind, upTo(3))).rows);
+  });
+
+  it("refuses another bundle's record, and appends nothing for anybody in that call", async () => {
+    const foreign = encodeRecord({
+      bundleId: 'f'.repeat(16),
+      strideBytes: behind.model.layout.strideBytes,
+      lifetimeCount: 0,
+      lastEventMs: 0,
+      recentEvents: new Uint8Array(0),
+      rows: new Uint8Array(0),
+    });
+    await store.replaceRecord(behind.model.id, 'bad', foreign);
+    const [bad, good] = ['bad', 'good'].map((userId) => interactionsOf(userId, upTo(2))) as [
+      Interaction[],
+      Interaction[],
+    ];
+    await expect(append(writerFor(behind), bad, good)).rejects.toMatchObject({ reason: 'bundle_mismatch' });
+    await expect(recordOf(behind, 'good')).rejects.toThrow('no record');
+    expect(await append(writerFor(behind), good)).toEqual({ appliedCount: 2, duplicateCount: 0 });
+  });
+
+  it('is asked how long an append is valid when its rows are there, not before', async () => {
+    const writer = writerFor(behind);
+    const interactions = interactionsOf('u', upTo(2));
+    const encoded = await writer.encode(interactions);
+    const asked: number[] = [];
+    const late = writer.append(new Map([['u', interactions]]), encoded, () => {
+      asked.push(reads.length);
+      return Date.now() - 1;
+    });
+    await expect(late).rejects.toMatchObject({ reason: 'deadline' });
+    expect(asked).toEqual([1]);
+    await expect(recordOf(behind, 'u')).rejects.toThrow('no record');
+  });
+
+  it('has a position deleted by its event alone', async () => {
+    const writer = writerFor(behind);
+    const interactions = interactionsOf('u', upTo(MAX_POSITIONS));
+    for (const one of interactions) await append(writer, [one]);
+    const [old, recent] = [interactions[2], interactions.at(-2)];
+    if (!old || !recent) throw new Error('no interaction');
+    expect(await writer.forget(recent)).toBe(true);
+    expect(await writer.forget(recent)).toBe(false);
+    expect(await writer.forget(old)).toBe(false);
+    expect(deletedRows).toEqual([0, 0, 0]);
+    expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS - 1);
+  });
+});
+
+describe('two bundles of which one encodes with history', () => {
+  it.each([
+    ['that one active', [behind, alone]],
+    ['the other active', [alone, behind]],
+  ])('have their own records, each as if it were the only one: %s', async (_, bundles) => {
+    const writer = writerFor(...bundles);
+    let counts = { appliedCount: 0, duplicateCount: 0 };
+    for (const events of [upTo(9), [8, ...upTo(9, 9)], upTo(6, 18)]) {
+      counts = await append(writer, interactionsOf('u', events));
+    }
+    expect(counts).toEqual({ appliedCount: 6, duplicateCount: 0 });
+    const [ofBehind, ofAlone] = [await recordOf(behind, 'u'), await recordOf(alone, 'u')];
+    expect(ofBehind).toEqual(await recordOneByOne(behind, upTo(24)));
+    expect(ofAlone).toEqual(await recordOneByOne(alone, upTo(24)));
+    expect(ofBehind.rows).not.toEqual(ofAlone.rows);
+  });
+
+  it('are no hindrance to each other where one is dropped between encoding and appending', async () => {
+    const bundles = [behind, alone];
+    const writer = createRecordWriter({ bundles: { all: () => bundles }, userCache, batchSize: 7, concurrency: 3 });
+    const interactions = interactionsOf('u', upTo(3));
+    const encoded = await writer.encode(interactions);
+    bundles.shift();
+    const counts = await writer.append(new Map([['u', interactions]]), encoded, soon);
+    expect(counts).toEqual({ appliedCount: 3, duplicateCount: 0 });
+    await expect(recordOf(behind, 'u')).rejects.toThrow('no record');
+  });
+
+  it('have an old position deleted where its content alone gives the row', async () => {
+    const writer = writerFor(behind, alone);
+    const interactions = interactionsOf('u', upTo(MAX_POSITIONS));
+    for (const one of interactions) await append(writer, [one]);
+    const [old] = interactions;
+    if (!old) throw new Error('no interaction');
+    expect(await writer.forget(old)).toBe(true);
+    expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS);
+    expect((await recordOf(alone, 'u')).positionCount).toBe(MAX_POSITIONS - 1);
+  });
+});
