@@ -1,5 +1,10 @@
-"""Golden vectors: inputs and the PyTorch module's outputs, which a loader repeats on its own runtime."""
+"""Golden vectors: inputs and the PyTorch module's outputs, which a loader repeats on its own runtime.
 
+What is drawn is clear of every decision that rounding could turn: routes and codes of two nearly equal scores, int8
+steps, search cuts, hash planes. Histories are drawn in float32 and float64, and only what agrees is kept.
+"""
+
+import copy
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,12 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from log import ACTIONS
-from model import Candidates, CollectiveKV, History
+from features import Feature
+from graph_parts import pool_tables
+from log import Log
+from model import Candidates, History, Ranker
+from record import Encoded, encode, layer_fields
 
 FIRST_INTERACTION_MS = 1_700_000_000_000
-ROUTE_MARGIN = 1e-3  # golden positions stay this far from a tie between slots
+ROUTE_MARGIN = 1e-4  # golden positions stay this far from a tie between slots
 ROUNDING_MARGIN = 1e-2  # and this far, in int8 steps, from the middle between two codes
+STABLE = 1e-5  # a golden candidate's score differs no more between float32 and float64
+GIVEN_DIGITS = 3  # of features in golden requests
 
 
 @dataclass
@@ -38,145 +48,262 @@ class TensorCases:
         return {"type": str(array.dtype), "shape": list(array.shape), "offset": offset, "bytes": array.nbytes}
 
 
-def draw_history(model: CollectiveKV, count: int, random: np.random.Generator, unknown: bool = False) -> History:
-    """Random interactions whose routes and int8 codes no rounding difference between runtimes can change.
+@dataclass
+class Drawer:
+    """Draws histories and candidates that are clear of ties."""
 
-    With `unknown`, the first has an unknown item and the second an unknown action.
-    """
-    total = 4 * count + 64
-    item = random.integers(1, model.config.items, total)
-    action = random.integers(1, model.config.actions, total)
-    watch = random.integers(0, 1001, total) / 1000
-    if unknown:
-        item[: total // 4] = 0
-        action[total // 4 : total // 2] = 0
-    drawn = History(*(torch.from_numpy(column) for column in (item, action, watch.astype(np.float32))))
-    with torch.no_grad():
-        best = model.router(model.embed_history(drawn)).topk(2, -1).values  # [total, 2]
-        _, key, value = model.encode(drawn)
-    steps = torch.cat([key / model.key_scale, value / model.value_scale], -1)  # [total, 2U]
-    clear = (best[:, 0] - best[:, 1] > ROUTE_MARGIN) & ((steps - steps.floor() - 0.5).abs() > ROUNDING_MARGIN).all(-1)
-    keep = clear.nonzero()[:, 0]
-    if unknown:
-        first = [keep[drawn.item[keep] == 0][:1], keep[drawn.action[keep] == 0][:1]]
-        keep = torch.cat([*first, keep[keep >= total // 2]])
-    keep = keep[:count]
-    if len(keep) < count:
-        raise RuntimeError(f"only {len(keep)} of {count} golden interactions are clear of ties")
-    return History(drawn.item[keep], drawn.action[keep], drawn.watch_ratio[keep])
+    model: Ranker
+    random: np.random.Generator
+    double: Ranker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.double = copy.deepcopy(self.model).double()
+
+    def columns(self, wanted: list[Feature], shape: tuple[int, ...]) -> Tensor:
+        """[*shape, features], rounded to few digits."""
+        if not wanted:
+            return torch.zeros(*shape, 0)
+        low, high = (np.array([getattr(f, side) for f in wanted]) for side in ("low", "high"))
+        drawn = low + (high - low) * self.random.random((*shape, len(wanted)))
+        return torch.from_numpy(drawn.round(GIVEN_DIGITS).clip(low, high).astype(np.float32))
+
+    def history(self, count: int, unknown: bool = False, defaults: bool = False) -> History:
+        """One user's [1, count]. With `unknown`, among the first are an unknown item and an unknown action. With
+        `defaults`, features have their defaults."""
+        c = self.model.config
+        total = 2 * count + 32
+        item = self.random.integers(1, c.items, total)
+        action = self.random.integers(1, c.actions, total) if c.actions > 1 else np.zeros(total, np.int64)
+        if unknown:
+            item[: total // 8] = 0
+            action[total // 8 : total // 4] = 0
+        features = self.columns(c.interaction_features, (total,))
+        if defaults:
+            features[:] = torch.tensor([f.default for f in c.interaction_features])
+        drawn = history_of(torch.from_numpy(item), torch.from_numpy(action), features)
+        while True:  # dropping a position may change what follows it
+            clear = self.clear(drawn)
+            if clear.all():
+                break
+            keep = clear.nonzero()[:, 0]
+            drawn = history_of(drawn.item[0, keep], drawn.action[0, keep], drawn.features[0, keep])
+        if drawn.item.shape[1] < count:
+            raise RuntimeError(f"only {drawn.item.shape[1]} of {count} golden interactions are clear of ties")
+        kept = torch.arange(count)  # what comes later changes nothing before it
+        return history_of(drawn.item[0, kept], drawn.action[0, kept], drawn.features[0, kept])
+
+    def clear(self, history: History) -> Tensor:
+        """[N] bool."""
+        encoded = encode(self.model, history)
+        clear = (encoded.route_margin > ROUTE_MARGIN) & (encoded.rounding_margin > ROUNDING_MARGIN)
+        return clear[0]
+
+    def candidates(self, history: History, count: int, unknown: bool = False, defaults: bool = False) -> Candidates:
+        """`count` for that history, [1, count]; with `unknown` the first is the unknown item."""
+        c = self.model.config
+        total = min(2 * count + 16, c.items - 1)
+        item = torch.from_numpy(self.random.permutation(np.arange(1, c.items))[:total])
+        if unknown:
+            item[0] = 0
+        own, context = self.columns(c.candidate_features, (total,)), self.columns(c.context_features, (1,))
+        if defaults:
+            own[:] = torch.tensor([f.default for f in c.candidate_features])
+            context[:] = torch.tensor([f.default for f in c.context_features])
+        drawn = candidates_of(item, own, context, history)
+        exact = score(self.double, as_double(history), as_double(drawn))
+        keep = ((score(self.model, history, drawn) - exact).abs() < STABLE).nonzero()[:count, 0]
+        if len(keep) < min(count, total // 2):
+            raise RuntimeError(f"only {len(keep)} of {count} golden candidates score the same in float64")
+        return candidates_of(item[keep], own[keep], context, history)
 
 
-def draw_candidates(model: CollectiveKV, count: int, random: np.random.Generator) -> Candidates:
-    count = min(count, model.config.items - 1)
-    item = random.permutation(np.arange(1, model.config.items))[:count]
-    freshness = random.integers(0, 1001, count) / 1000
-    hour = torch.full((count,), float(random.integers(0, 24)))
-    return Candidates(torch.from_numpy(item), torch.from_numpy(freshness.astype(np.float32)), hour)
+def history_of(item: Tensor, action: Tensor, features: Tensor) -> History:
+    return History(item[None], action[None], features[None], torch.ones_like(item[None], dtype=torch.bool))
+
+
+def candidates_of(item: Tensor, own: Tensor, context: Tensor, history: History) -> Candidates:
+    now = torch.full((1, len(item)), history.item.shape[1])
+    return Candidates(item[None], own[None], context.expand(len(item), -1)[None], now)
+
+
+def as_double(x: History | Candidates) -> History | Candidates:
+    columns = (value.double() if value.is_floating_point() else value for value in vars(x).values())
+    return type(x)(*columns)
 
 
 @torch.no_grad()
-def score(model: CollectiveKV, history: History, candidates: Candidates) -> Tensor:
-    """Scores [C] of one user, probabilities, with the user dims quantised."""
-    one = History(history.item[None], history.action[None], history.watch_ratio[None])
-    ranked = Candidates(candidates.item[None], candidates.freshness[None], candidates.hour[None])
-    return torch.sigmoid(model(one, ranked))[0]
+def score(model: Ranker, history: History, candidates: Candidates) -> Tensor:
+    """Probabilities [C] of one user, with the user dims quantised."""
+    return torch.sigmoid(model(history, candidates))[0]
 
 
-@torch.no_grad()
-def tensor_cases(model: CollectiveKV, random: np.random.Generator, max_positions: int) -> TensorCases:
+def golden_tensors(model: Ranker, graphs: dict[str, dict], draw: Drawer, max_positions: int) -> TensorCases:
     golden = TensorCases()
     for count in (1, 64):
-        history = draw_history(model, count, random, unknown=count > 1)
-        route, key, value = model.encode(history)
-        inputs = {"item_index": history.item, "action_index": history.action, "watch_ratio": history.watch_ratio}
-        golden.add("encode", plural(count, "interaction"), inputs,
-                   {"route": route[:, None], "user_key": key, "user_value": value})  # fmt: skip
+        history = draw.history(count, unknown=count > 1)
+        add_encode(golden, model, graphs, plural(count, "interaction"), history, 0)
+    if any(x["role"] == "routes" for x in graphs["encode"]["inputs"]):
+        add_encode(golden, model, graphs, "3 interactions after 40 positions", draw.history(43), 40)
     for positions, count in ((0, 20), (1, 1), (37, 200), (max_positions, 100)):
-        history, candidates = draw_history(model, positions, random), draw_candidates(model, count, random)
-        route, key, value = model.encode(history)
-        key, value = model.quantise(key, value)
-        count = len(candidates.item)
+        history = draw.history(positions)
+        candidates = draw.candidates(history, count)
         expected = {"scores": score(model, history, candidates)}
-        request = {"candidate_item": candidates.item, "freshness": candidates.freshness, "hour": candidates.hour[:1]}
-        slots, counts = route.unique(return_counts=True)
-        name = f"{plural(positions, 'position')}, {plural(count, 'candidate')}"
-        golden.add("rank", name, {**request, "slots": slots, "slot_counts": counts.float(),
-                                  "user_key": key, "user_value": value}, expected)  # fmt: skip
-        if positions <= 64:
-            assembled = {
-                "history_key": torch.cat([model.pool_key[route], key], 1),
-                "history_value": torch.cat([model.pool_value[route], value], 1),
-            }
-            golden.add("rankKv", name, {**request, **assembled}, expected)
+        name = f"{plural(positions, 'position')}, {plural(candidates.item.shape[1], 'candidate')}"
+        encoded = encode(model, history)
+        for graph in ("rank", "rankKv"):
+            if graph == "rank" or positions <= 64:
+                inputs = fill(model, graphs[graph], encoded, candidates)
+                golden.add(graph, name, inputs, expected)
     for count in (0, 5):
-        slots = [torch.from_numpy(random.integers(0, model.config.slots, count)) for _ in range(2)]
-        golden.add("gather", plural(count, "slot"), {"key_slots": slots[0], "value_slots": slots[1]},
-                   {"key_rows": model.pool_key[slots[0]], "value_rows": model.pool_value[slots[1]]})  # fmt: skip
+        add_gather(golden, graphs, model, count, draw.random)
     return golden
 
 
-def served_cases(model: CollectiveKV, items: list[str], random: np.random.Generator) -> list[dict]:
+def add_encode(golden: TensorCases, model: Ranker, graphs: dict, name: str, history: History, before: int) -> None:
+    """The last interactions of a history, after `before` positions."""
+    c = model.config
+    encoded = encode(model, history)
+    given = {
+        "interaction_item": history.item[0, before:],
+        "interaction_action": history.action[0, before:],
+        **{f.name: history.features[0, before:, i] for i, f in enumerate(c.interaction_features)},
+    }
+    past = Encoded({k: v[:, :before] for k, v in encoded.fields.items()}, encoded.route_margin, encoded.rounding_margin)
+    inputs = {}
+    for x in graphs["encode"]["inputs"]:
+        if "field" in x:
+            inputs[x["name"]] = stored(model, past, x["field"], x["role"])
+        else:
+            inputs[x["name"]] = given[x.get("feature", x["role"])]
+    outputs = {x["name"]: encoded.fields[x["field"]][0, before:] for x in graphs["encode"]["outputs"]}
+    golden.add("encode", name, inputs, outputs)
+
+
+def fill(model: Ranker, graph: dict, encoded: Encoded, candidates: Candidates) -> dict[str, Tensor]:
+    """A rank graph's inputs by role, as the services fill them."""
+    c = model.config
+    own = {f.name: candidates.features[0, :, i] for i, f in enumerate(c.candidate_features)}
+    context = {f.name: candidates.context[0, :1, i] for i, f in enumerate(c.context_features)}
+    inputs = {}
+    for x in graph["inputs"]:
+        role, name = x["role"], x["name"]
+        if role == "candidate_item":
+            inputs[name] = candidates.item[0]
+        elif role in ("candidate_feature", "context_feature"):
+            inputs[name] = (own if role == "candidate_feature" else context)[x["feature"]]
+        elif role in ("distinct_slots", "slot_counts"):
+            slots, counts = encoded.fields[x["field"]][0, :, 0].unique(return_counts=True)
+            inputs[name] = slots if role == "distinct_slots" else counts.float()
+        elif role in ("routes", "user"):
+            inputs[name] = stored(model, encoded, x["field"], role)[-x.get("last", 2**31) :]
+        else:
+            inputs[name] = assembled(model, encoded, x["group"], role)
+    return inputs
+
+
+def stored(model: Ranker, encoded: Encoded, name: str, role: str) -> Tensor:
+    """A field of every position as the record gives it back: routes [N], user dims [N, U]."""
+    values = encoded.fields[name][0]
+    if role == "routes":
+        return values[:, 0]
+    for layer in layer_fields(model):
+        for part, field_name in enumerate((layer.user_key, layer.user_value)):
+            if field_name == name:
+                u = layer.shared.compression.user_width
+                both = torch.zeros(len(values), 2 * u)
+                both[:, part * u : (part + 1) * u] = values
+                return layer.shared.quantise(both)[:, part * u : (part + 1) * u]
+    raise KeyError(name)
+
+
+def assembled(model: Ranker, encoded: Encoded, group: str, part: str) -> Tensor:
+    """[pool row, user dims] of every position of a KV group."""
+    for layer in layer_fields(model):
+        if group == layer.user_group:
+            codes = layer.shared.codes.chunk(2, 1)[part == "value"]
+            return codes[encoded.fields[layer.user_code][0, :, 0]]
+        if group == layer.group:
+            route, pool = (
+                (layer.key_route, layer.shared.pool_key)
+                if part == "key"
+                else (layer.value_route, layer.shared.pool_value)
+            )
+            rows = pool.detach()[encoded.fields[route][0, :, 0]]
+            user = layer.user_key if part == "key" else layer.user_value
+            return torch.cat([rows, stored(model, encoded, user, "user")], 1) if user else rows
+    raise KeyError(group)
+
+
+def add_gather(golden: TensorCases, graphs: dict, model: Ranker, count: int, random: np.random.Generator) -> None:
+    tables = {group: found for layer in layer_fields(model) for group, found in pool_tables(layer).items()}
+    inputs, outputs = {}, {}
+    for x, y in zip(graphs["gather"]["inputs"], graphs["gather"]["outputs"]):
+        _, table = tables[x["group"]][x["part"] == "value"]
+        slots = torch.from_numpy(random.integers(0, len(table), count))
+        inputs[x["name"]], outputs[y["name"]] = slots, table.detach()[slots]
+    golden.add("gather", plural(count, "slot"), inputs, outputs)
+
+
+def served_cases(log_items: list[str], log_actions: list[str], draw: Drawer) -> list[dict]:
     """Whole requests, from ids to scores."""
+    drawn = (("cold user", 0, {}), ("1 interaction", 1, {}),
+             ("50 interactions, one of an unknown item, one of an unknown action", 50, {"unknown": True}),
+             ("300 interactions", 300, {}))  # fmt: skip
     cases = []
-    for name, count in (("cold user", 0), ("1 interaction", 1), ("50 interactions, one of an unknown item, "
-                        "one of an unknown action", 50), ("300 interactions", 300)):  # fmt: skip
-        history = draw_history(model, count, random, unknown=count == 50)
-        cases.append(served_case(model, items, name, history, draw_candidates(model, 30, random)))
-    history, candidates = draw_history(model, 20, random), draw_candidates(model, 10, random)
-    # What a request leaves out takes the feature's default: watch_ratio 0.5, freshness 0.5, hour 12.
-    while not is_clear_at_default(model, history):
-        history = draw_history(model, 20, random)
-    history.watch_ratio[0] = 0.5
-    candidates.freshness[:] = 0.5
-    candidates.hour[:] = 12
-    candidates.item[0] = 0
-    case = served_case(model, items, "features left out, an unknown candidate", history, candidates)
-    case["interactions"][0]["features"] = {}
-    cases.append(case | {"candidateFeatures": {}, "contextFeatures": {}})
-    return cases
+    for name, count, options in drawn:
+        history = draw.history(min(count, draw.model.config.max_positions), **options)
+        cases.append(served_case(log_items, log_actions, draw.model, name, history, draw.candidates(history, 30)))
+    # What a request leaves out takes the feature's default.
+    history = draw.history(20, defaults=True)
+    candidates = draw.candidates(history, 10, unknown=True, defaults=True)
+    case = served_case(
+        log_items, log_actions, draw.model, "features left out, an unknown candidate", history, candidates
+    )
+    for interaction in case["interactions"]:
+        interaction["features"] = {}
+    return [*cases, case | {"candidateFeatures": {}, "contextFeatures": {}}]
 
 
-def served_case(model: CollectiveKV, items: list[str], name: str, history: History, candidates: Candidates) -> dict:
+def served_case(
+    items: list[str], actions: list[str], model: Ranker, name: str, history: History, candidates: Candidates
+) -> dict:
+    c = model.config
+
+    def named(wanted: list[Feature], values: Tensor) -> dict:
+        return {f.name: round(value, GIVEN_DIGITS) for f, value in zip(wanted, values.tolist())}
+
     interactions = [
         {
             "itemId": items[item] or "not-in-the-catalogue",
-            "action": ACTIONS[action] if action > 0 else "not-in-the-vocabulary",
+            "action": actions[action] or "not-in-the-vocabulary",
             "timestampMs": FIRST_INTERACTION_MS + 60_000 * i,
-            "features": {"watch_ratio": round(watch, 3)},
+            "features": named(c.interaction_features, history.features[0, i]),
         }
-        for i, (item, action, watch) in enumerate(
-            zip(history.item.tolist(), history.action.tolist(), history.watch_ratio.tolist())
-        )
+        for i, (item, action) in enumerate(zip(history.item[0].tolist(), history.action[0].tolist()))
     ]
+    columns = candidates.features[0].T.tolist()
     return {
         "name": name,
         "interactions": interactions,
-        "candidateIds": [items[item] or "not-in-the-catalogue" for item in candidates.item.tolist()],
-        "candidateFeatures": {"freshness": [round(value, 3) for value in candidates.freshness.tolist()]},
-        "contextFeatures": {"hour": candidates.hour[0].item()},
+        "candidateIds": [items[item] or "not-in-the-catalogue" for item in candidates.item[0].tolist()],
+        "candidateFeatures": {
+            f.name: [round(x, GIVEN_DIGITS) for x in xs] for f, xs in zip(c.candidate_features, columns)
+        },
+        "contextFeatures": named(c.context_features, candidates.context[0, 0]),
         "scores": score(model, history, candidates).tolist(),
     }
-
-
-@torch.no_grad()
-def is_clear_at_default(model: CollectiveKV, history: History) -> bool:
-    first = History(history.item[:1], history.action[:1], torch.tensor([0.5]))
-    best = model.router(model.embed_history(first)).topk(2, -1).values[0]
-    _, key, value = model.encode(first)
-    steps = torch.cat([key / model.key_scale, value / model.value_scale], -1)
-    return bool(best[0] - best[1] > ROUTE_MARGIN and ((steps - steps.floor() - 0.5).abs() > ROUNDING_MARGIN).all())
 
 
 def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def write_golden(model: CollectiveKV, items: list[str], folder: Path, seed: int, max_positions: int) -> None:
-    random = np.random.default_rng(seed)
+def write_golden(model: Ranker, log: Log, graphs: dict[str, dict], folder: Path, seed: int, max_positions: int) -> None:
+    draw = Drawer(model, np.random.default_rng(seed))
     (folder / "golden").mkdir()
-    golden = tensor_cases(model, random, max_positions)
+    golden = golden_tensors(model, graphs, draw, max_positions)
     (folder / "golden" / "tensors.bin").write_bytes(golden.content)
     written = {"file": "golden/tensors.bin", "cases": golden.cases}
     (folder / "golden" / "tensors.json").write_text(json.dumps(written, indent=1) + "\n")
-    served = {"cases": served_cases(model, items, random)}
+    served = {"cases": served_cases(log.items, log.actions, draw)}
     (folder / "golden" / "served.json").write_text(json.dumps(served, indent=1) + "\n")

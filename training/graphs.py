@@ -1,250 +1,280 @@
-"""Writes the four graphs of a CollectiveKV bundle with ONNX operators, node by node.
+"""The four ONNX graphs of a bundle: encode, rank, rank_kv, gather. Those of HSTU's attention are in graphs_hstu.py.
 
-Shapes in the comments: C candidates, N positions, S distinct slots, B interactions, E embedding, D = dModel,
-H heads, U user width. Big parameters go to external files that the graphs share; constants under 1 KB stay inside.
+Shapes in the comments: C candidates, N positions, S rows (distinct slots, or positions), T interactions, E embedding,
+D = d_model, H heads, U user width.
+
+rank.onnx works on the distinct slots of a history where it can: equal keys share one softmax term, whose logit takes
+the logarithm of their count; the same of the codes of coded user dims. Otherwise every position is a row.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import torch
 
-from model import CollectiveKV
+from families import CUT_MARGIN, Eta, LongAndRecent, Sdim, Sim, TargetAttention, Twin
+from features import Feature
+from graph_builder import POOL, WEIGHTS, ExternalFile, Graph
+from graph_parts import (
+    Kept,
+    Rows,
+    collapses,
+    from_assembled,
+    from_record,
+    log_counts,
+    pool_tables,
+    user_dims,
+    user_part,
+    write_routes,
+    write_user,
+)
+from graphs_hstu import encode_hstu, rank_hstu
+from hstu import HstuRanker
+from model import Ranker, Scorer
+from record import LayerFields, kv_groups, layer_fields
 
-OPSET, IR_VERSION = 21, 10
-INLINE_BYTES = 1024
-ALIGNMENT = 64
-WEIGHTS, POOL = "weights.bin", "pool.bin"
-TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
-
-
-@dataclass
-class ExternalFile:
-    """A file of tensors that several graphs read: name -> (offset, bytes)."""
-
-    name: str
-    content: bytearray = field(default_factory=bytearray)
-    entries: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def place(self, name: str, array: np.ndarray) -> tuple[int, int]:
-        if name not in self.entries:
-            self.content.extend(bytes(-len(self.content) % ALIGNMENT))
-            self.entries[name] = (len(self.content), array.nbytes)
-            self.content.extend(array.tobytes())
-        return self.entries[name]
+GRAPHS = {"encode": "encode", "rank": "rank", "rankKv": "rank_kv", "gather": "gather"}
 
 
-class Graph:
-    """Collects nodes; every method that adds one returns the name of its output."""
-
-    def __init__(self, name: str, files: dict[str, ExternalFile], parameters: dict[str, np.ndarray]):
-        self.name, self.files, self.parameters = name, files, parameters
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: dict[str, TensorProto] = {}
-        self.inputs: list[onnx.ValueInfoProto] = []
-        self.outputs: list[onnx.ValueInfoProto] = []
-
-    def input(self, name: str, type_: str, shape: list) -> str:
-        self.inputs.append(helper.make_tensor_value_info(name, TYPES[type_], shape))
-        return name
-
-    def output(self, source: str, name: str, type_: str, shape: list) -> None:
-        self.nodes.append(helper.make_node("Identity", [source], [name], name=f"output_{name}"))
-        self.outputs.append(helper.make_tensor_value_info(name, TYPES[type_], shape))
-
-    def parameter(self, name: str) -> str:
-        array = self.parameters[name]
-        if name in self.initializers:
-            return name
-        if array.nbytes < INLINE_BYTES:
-            self.initializers[name] = numpy_helper.from_array(array, name)
-            return name
-        file = self.files[POOL if name.startswith("pool_") else WEIGHTS]
-        offset, size = file.place(name, array)
-        tensor = TensorProto(name=name, data_type=TYPES[str(array.dtype)], dims=array.shape)
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", file.name), ("offset", offset), ("length", size)):
-            tensor.external_data.add(key=key, value=str(value))
-        self.initializers[name] = tensor
-        return name
-
-    def constant(self, *values: int) -> str:
-        name = "shape_" + "_".join(str(value) for value in values)
-        self.initializers[name] = numpy_helper.from_array(np.array(values, np.int64), name)
-        return name
-
-    def add(self, op: str, *inputs: str, outputs: int = 1, **attributes):
-        name = f"{op.lower()}_{len(self.nodes)}"
-        names = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(op, list(inputs), names, name=name, **attributes))
-        return name if outputs == 1 else names
-
-    def write(self, folder: Path) -> None:
-        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, list(self.initializers.values()))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        model.producer_name = "collectivekv"
-        (folder / f"{self.name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
-
-
-def graph_parameters(model: CollectiveKV) -> dict[str, np.ndarray]:
-    """The module's parameters in the layouts that the graphs multiply by, scales folded in."""
-    p = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
-    heads, e, u = model.config.heads, model.config.embedding, model.config.user_width
-    width = model.config.d_model // heads
-    # The pool heads' query: one matrix per head, with a last column that is the constant 1. It meets the log counts,
-    # which are a last row of the keys: one product instead of a product and a pass over [H, C, S].
-    query = np.zeros((heads, e, width + 1), np.float32)
-    query[:, :, :width] = p["query.weight"].reshape(heads, width, e).transpose(0, 2, 1) / math.sqrt(width)
-    query_bias = np.ones((heads, 1, width + 1), np.float32)
-    query_bias[:, 0, :width] = p["query.bias"].reshape(heads, width) / math.sqrt(width)
-    parameters = {
-        "pool_key": p["pool_key"],  # [slots, D]
-        "pool_value": p["pool_value"],  # [slots, D]
-        "item_table": p["item.weight"],  # [items, E]
-        "action_table": p["action.weight"],  # [actions, E]
-        "watch_weight": p["watch.weight"].T,  # [2, E]
-        "router_weight": p["router.weight"].T,  # [E, slots]
-        "router_bias": p["router.bias"],
-        "user_kv_weight": np.concatenate([p["user_key.weight"], p["user_value.weight"]]).T,  # [E, 2U]
-        "user_kv_bias": np.concatenate([p["user_key.bias"], p["user_value.bias"]]),
-        "query_weight": query,  # [H, E, D/H + 1]
-        "query_bias": query_bias,  # [H, 1, D/H + 1]
-        "null_key": p["null_key"][None],  # [1, D]
-        "null_value": p["null_value"][None],  # [1, D]
-        "user_query_weight": p["user_query.weight"].T,  # [E, U]
-        "user_query_bias": p["user_query.bias"],
-        "user_null_key": p["user_null_key"].reshape(1, u),
-        "user_null_value": p["user_null_value"].reshape(1, u),
-        "out_weight": np.concatenate([p["out.weight"].T, p["user_out.weight"].T]),  # [D + U, E]
-        "out_bias": p["out.bias"],
-        "mix_weight": p["mix.weight"].T,  # [3E + 1, hidden]
-        "mix_bias": p["mix.bias"],
-        "mix_hour_weight": p["mix_hour.weight"].T,  # [2, hidden]
-        "deep_weight": p["deep.weight"].T,  # [hidden, hidden / 2]
-        "deep_bias": p["deep.bias"],
-        "score_weight": p["score.weight"].T,  # [hidden / 2, 1]
-        "score_bias": p["score.bias"],
-        "zero": np.zeros(1, np.float32),
-        "per_hour": np.array([2 * math.pi / 24], np.float32),
-    }
-    return {name: np.ascontiguousarray(array, np.float32) for name, array in parameters.items()}
-
-
-def encode_graph(g: Graph, model: CollectiveKV) -> None:
-    """Interactions -> routes and user KV, not yet quantised."""
-    u = model.config.user_width
-    item = g.add("Gather", g.parameter("item_table"), g.input("item_index", "int64", ["batch"]))  # [B, E]
-    action = g.add("Gather", g.parameter("action_table"), g.input("action_index", "int64", ["batch"]))  # [B, E]
-    watch = g.add("Reshape", g.input("watch_ratio", "float32", ["batch"]), g.constant(-1, 1))  # [B, 1]
-    watch = g.add("Concat", watch, g.add("Mul", watch, watch), axis=1)  # [B, 2]
-    s = g.add("Add", g.add("Add", item, action), g.add("MatMul", watch, g.parameter("watch_weight")))  # [B, E]
-    routing = g.add("Gemm", s, g.parameter("router_weight"), g.parameter("router_bias"))  # [B, slots]
-    route = g.add("ArgMax", routing, axis=1, keepdims=1)  # [B, 1]
-    user = g.add("Tanh", g.add("Gemm", s, g.parameter("user_kv_weight"), g.parameter("user_kv_bias")))  # [B, 2U]
-    key, value = g.add("Split", user, g.constant(u, u), outputs=2, axis=1)
-    g.output(route, "route", "int64", ["batch", 1])
-    g.output(key, "user_key", "float32", ["batch", u])
-    g.output(value, "user_value", "float32", ["batch", u])
-
-
-def rank_graph(g: Graph, model: CollectiveKV) -> None:
-    """The pool heads attend over distinct slots with log counts, the user head over positions."""
-    u = model.config.user_width
-
-    def history() -> tuple[str, str, str, str, str]:
-        slots = g.input("slots", "int64", ["slots"])
-        counts = g.input("slot_counts", "float32", ["slots"])
-        key = g.add("Gather", g.parameter("pool_key"), slots)  # [S, D]
-        value = g.add("Gather", g.parameter("pool_value"), slots)  # [S, D]
-        log_counts = g.add("Log", counts)  # [S]
-        user_key = g.input("user_key", "float32", ["positions", u])
-        return key, value, log_counts, user_key, g.input("user_value", "float32", ["positions", u])
-
-    score_graph(g, model, history)
-
-
-def rank_kv_graph(g: Graph, model: CollectiveKV) -> None:
-    """The same over assembled keys and values, one row per position: pool row, then user dims."""
-    d, u = model.config.d_model, model.config.user_width
-
-    def history() -> tuple[str, str, str, str, str]:
-        history_key = g.input("history_key", "float32", ["positions", d + u])
-        history_value = g.input("history_value", "float32", ["positions", d + u])
-        key, user_key = g.add("Split", history_key, g.constant(d, u), outputs=2, axis=1)
-        value, user_value = g.add("Split", history_value, g.constant(d, u), outputs=2, axis=1)
-        ones = g.add("Shape", history_key, start=0, end=1)  # [1] holding N
-        return key, value, g.add("Expand", g.parameter("zero"), ones), user_key, user_value
-
-    score_graph(g, model, history)
-
-
-def score_graph(g: Graph, model: CollectiveKV, history: Callable[[], tuple[str, str, str, str, str]]) -> None:
-    heads, d = model.config.heads, model.config.d_model
-    candidate = g.input("candidate_item", "int64", ["candidates"])
-    freshness = g.input("freshness", "float32", ["candidates"])
-    hour = g.input("hour", "float32", [1])
-    key, value, log_counts, user_key, user_value = history()
-    item = g.add("Gather", g.parameter("item_table"), candidate)  # [C, E]
-
-    # pool heads; S is N when the history comes assembled
-    query = g.add("MatMul", item, g.parameter("query_weight"))  # [H, C, D/H + 1]
-    query = g.add("Add", query, g.parameter("query_bias"))
-    key = g.add("Concat", key, g.parameter("null_key"), axis=0)  # [S + 1, D]
-    key = g.add(
-        "Transpose", g.add("Reshape", key, g.constant(-1, heads, d // heads)), perm=[1, 2, 0]
-    )  # [H, D/H, S + 1]
-    log_counts = g.add("Concat", log_counts, g.parameter("zero"), axis=0)  # [S + 1]
-    log_counts = g.add("Reshape", log_counts, g.constant(1, 1, -1))
-    key = g.add("Concat", key, g.add("Expand", log_counts, g.constant(heads, 1, 1)), axis=1)  # [H, D/H + 1, S + 1]
-    value = g.add("Concat", value, g.parameter("null_value"), axis=0)  # [S + 1, D]
-    value = g.add("Reshape", value, g.constant(-1, heads, d // heads))
-    value = g.add("Transpose", value, perm=[1, 0, 2])  # [H, S + 1, D/H]
-    weights = g.add("Softmax", g.add("MatMul", query, key), axis=-1)  # [H, C, S + 1]
-    pooled = g.add("Transpose", g.add("MatMul", weights, value), perm=[1, 0, 2])  # [C, H, D/H]
-    pooled = g.add("Reshape", pooled, g.constant(-1, d))  # [C, D]
-
-    # user head
-    query = g.add("Gemm", item, g.parameter("user_query_weight"), g.parameter("user_query_bias"))  # [C, U]
-    key = g.add("Concat", user_key, g.parameter("user_null_key"), axis=0)  # [N + 1, U]
-    value = g.add("Concat", user_value, g.parameter("user_null_value"), axis=0)  # [N + 1, U]
-    weights = g.add("Softmax", g.add("Gemm", query, key, transB=1), axis=-1)  # [C, N + 1]
-    attended = g.add("Concat", pooled, g.add("MatMul", weights, value), axis=1)  # [C, D + U]
-
-    # output projection and MLP
-    attended = g.add("Gemm", attended, g.parameter("out_weight"), g.parameter("out_bias"))  # [C, E]
-    freshness = g.add("Reshape", freshness, g.constant(-1, 1))  # [C, 1]
-    mixed = g.add("Concat", attended, g.add("Mul", attended, item), item, freshness, axis=1)  # [C, 3E + 1]
-    angle = g.add("Mul", hour, g.parameter("per_hour"))  # [1]
-    angle = g.add("Reshape", g.add("Concat", g.add("Sin", angle), g.add("Cos", angle), axis=0), g.constant(1, 2))
-    bias = g.add("Gemm", angle, g.parameter("mix_hour_weight"), g.parameter("mix_bias"))  # [1, hidden]
-    hidden = g.add("Relu", g.add("Gemm", mixed, g.parameter("mix_weight"), bias))  # [C, hidden]
-    hidden = g.add("Relu", g.add("Gemm", hidden, g.parameter("deep_weight"), g.parameter("deep_bias")))
-    score = g.add("Sigmoid", g.add("Gemm", hidden, g.parameter("score_weight"), g.parameter("score_bias")))  # [C, 1]
-    g.output(g.add("Reshape", score, g.constant(-1)), "scores", "float32", ["candidates"])
-
-
-def gather_graph(g: Graph, model: CollectiveKV) -> None:
-    """Slots -> pool rows."""
-    for part in ("key", "value"):
-        slots = g.input(f"{part}_slots", "int64", ["slots"])
-        rows = g.add("Gather", g.parameter(f"pool_{part}"), slots)  # [S, D]
-        g.output(rows, f"{part}_rows", "float32", ["slots", model.config.d_model])
-
-
-GRAPHS = {"encode": encode_graph, "rank": rank_graph, "rank_kv": rank_kv_graph, "gather": gather_graph}
-
-
-def write_graphs(model: CollectiveKV, folder: Path) -> None:
-    """Writes encode.onnx, rank.onnx, rank_kv.onnx, gather.onnx and the two files of parameters they share."""
-    parameters = graph_parameters(model)
+def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
+    """Writes the graphs and the two files of parameters that they share; returns the manifest's `graphs`."""
     files = {name: ExternalFile(name) for name in (WEIGHTS, POOL)}
-    for name, build in GRAPHS.items():
-        graph = Graph(name, files, parameters)
-        build(graph, model)
+    described = {}
+    for role, name in GRAPHS.items():
+        graph = Graph(name, files)
+        if role == "encode":
+            encode_graph(graph, model)
+        elif role == "gather":
+            gather_graph(graph, model)
+        else:
+            score_graph(graph, model, assembled=role == "rankKv")
         graph.write(folder)
+        described[role] = graph.describe()
     for file in files.values():
         (folder / file.name).write_bytes(file.content)
+    return described
+
+
+def encode_graph(g: Graph, model: Ranker) -> None:
+    """Interactions -> routes, and codes or user dims not yet quantised."""
+    s = embed_interactions(g, model)  # [T, E]
+    if isinstance(model, HstuRanker):
+        encode_hstu(g, model, s)
+        return
+    (layer,) = layer_fields(model)
+    write_routes(g, layer, s)
+    write_user(g, layer, user_dims(g, layer, s))
+
+
+def embed_interactions(g: Graph, model: Ranker) -> str:
+    """S = item * (1 + turn) + shift, [T, E]."""
+    item = g.input("item_index", "int64", ["batch"], "interaction_item")
+    action = g.input("action_index", "int64", ["batch"], "interaction_action")
+    item = g.add("Gather", g.tensor("item_table", model.item.weight), item)  # [T, E]
+    event = g.add("Gather", g.tensor("action_table", model.action.weight), action)  # [T, 2E]
+    if model.interaction_features is not None:
+        x = features(g, model.config.interaction_features, "batch", "interaction_feature")
+        x = g.add("Concat", x, g.add("Mul", x, x), axis=1)
+        event = g.add("Add", event, g.linear(x, "interaction_features", model.interaction_features))
+    e = model.config.embedding
+    turn, shift = g.add("Split", event, g.constant(e, e), outputs=2, axis=1)
+    return g.add("Add", g.add("Mul", item, g.add("Add", turn, g.number(1.0))), shift)
+
+
+def features(g: Graph, wanted: list[Feature], rows: str, role: str) -> str:
+    """[rows, widths]; a context has one row."""
+    columns = []
+    for f in wanted:
+        shape = [1] if role == "context_feature" else [rows]
+        x = g.input(f.name, "float32", shape, role, feature=f.name)
+        if (f.low, f.high) != (0.0, 1.0):
+            x = g.add("Div", g.add("Sub", x, g.number(f.low)), g.number(f.high - f.low))
+        if f.period:
+            x = g.add("Mul", x, g.number(2 * math.pi))
+            parts = [g.add("Sin", x), g.add("Cos", x)]
+        else:
+            parts = [x]
+        columns += [g.add("Reshape", part, g.constant(-1, 1)) for part in parts]
+    return columns[0] if len(columns) == 1 else g.add("Concat", *columns, axis=1)
+
+
+def gather_graph(g: Graph, model: Ranker) -> None:
+    """Slots -> pool rows, of every KV group."""
+    tables = {name: tables for layer in layer_fields(model) for name, tables in pool_tables(layer).items()}
+    for group in kv_groups(model):
+        for part, table in zip(("key", "value"), tables[group["name"]]):
+            prefix = f"{group['name']}_{part}"
+            where = {"group": group["name"], "part": part}
+            slots = g.input(f"{prefix}_slots", "int64", [f"{prefix}_slots"], "slots", **where)
+            rows = g.add("Gather", g.tensor(*table), slots)  # [S, width]
+            width = group["pool"][f"{part}Width"]
+            g.output(rows, f"{prefix}_rows", "float32", [f"{prefix}_slots", width], "rows", **where)
+
+
+def score_graph(g: Graph, model: Ranker, assembled: bool) -> None:
+    """Candidates and a history -> scores."""
+    candidate = g.input("candidate_item", "int64", ["candidates"], "candidate_item")
+    item = g.add("Gather", g.tensor("item_table", model.item.weight), candidate)  # [C, E]
+    scorer = declare_features(g, model.scorer)
+    layers = layer_fields(model)
+    if isinstance(model, HstuRanker):
+        attended = rank_hstu(g, model, item, [history_rows(g, layer, assembled, False) for layer in layers])
+    else:
+        recent = model.config.recent if isinstance(model.attention, LongAndRecent) else 0
+        kept = history_rows(g, layers[0], assembled, collapses(layers[0].shared), recent)
+        attended = attend(g, model, layers[0], kept, item)
+    score_candidates(g, model.scorer, item, attended, scorer)
+
+
+def history_rows(g: Graph, layer: LayerFields, assembled: bool, collapse: bool, recent: int = 0) -> Kept:
+    return from_assembled(g, layer) if assembled else from_record(g, layer, collapse, recent)
+
+
+def declare_features(g: Graph, scorer: Scorer) -> tuple[str | None, str | None]:
+    c = scorer.config
+    own = features(g, c.candidate_features, "candidates", "candidate_feature") if c.candidate_features else None
+    context = features(g, c.context_features, "", "context_feature") if c.context_features else None
+    return own, context
+
+
+def score_candidates(g: Graph, scorer: Scorer, item: str, attended: str, given: tuple[str | None, str | None]) -> None:
+    c = scorer.config
+    own, context = given
+    of_context = sum(f.width for f in c.context_features)
+    weight = scorer.mix.weight.T  # [inputs, hidden]
+    mixed = [attended, g.add("Mul", attended, item), item, *([own] if own else [])]
+    bias = g.tensor("mix_bias", scorer.mix.bias)
+    if context:  # the same for every candidate
+        bias = g.add("Gemm", context, g.tensor("mix_context_weight", weight[len(weight) - of_context :]), bias)
+    weight = g.tensor("mix_weight", weight[: len(weight) - of_context])
+    hidden = g.add("Relu", g.add("Gemm", g.add("Concat", *mixed, axis=1), weight, bias))  # [C, hidden]
+    hidden = g.add("Relu", g.linear(hidden, "deep", scorer.deep))
+    score = g.add("Sigmoid", g.linear(hidden, "score", scorer.score))  # [C, 1]
+    g.output(g.add("Reshape", score, g.constant(-1)), "scores", "float32", ["candidates"], "scores")
+
+
+def attend(g: Graph, model: Ranker, layer: LayerFields, kept: Kept, item: str) -> str:
+    """Long part, recent part and user head, through one output projection: [C, E]."""
+    attention = model.attention
+    parts, weights = [], []
+    if isinstance(attention, Sdim):
+        parts.append(sdim(g, attention, kept.rows, item))
+    else:
+        parts.append(target(g, attention, kept.rows, item))
+    weights.append(attention.out.weight)
+    if isinstance(attention, LongAndRecent):
+        parts.append(recent_part(g, attention, kept, item))
+        weights.append(attention.recent.out.weight)
+    if kept.user:
+        parts.append(user_part(g, layer, kept.user, item))
+        weights.append(layer.shared.user_head.out.weight)
+    joined = parts[0] if len(parts) == 1 else g.add("Concat", *parts, axis=1)
+    weight = g.tensor("out_weight", torch.cat(weights, 1).T)
+    return g.add("Gemm", joined, weight, g.tensor("out_bias", attention.out.bias))
+
+
+def target(g: Graph, attention: TargetAttention, rows: Rows, item: str) -> str:
+    """Multi-head attention [C, D]. The query's last column is the constant 1, which meets the log counts as a last row
+    of the keys: one product instead of a product and a pass over [H, C, S]."""
+    c = attention.config
+    width = c.head_width
+    by_head = attention.query.weight.reshape(c.heads, width, c.embedding).transpose(1, 2) / math.sqrt(width)
+    weight = torch.cat([by_head, torch.zeros(c.heads, c.embedding, 1)], 2)  # [H, E, D/H + 1]
+    bias = attention.query.bias.reshape(c.heads, 1, width) / math.sqrt(width)
+    bias = torch.cat([bias, torch.ones(c.heads, 1, 1)], 2)
+    query = g.add("MatMul", item, g.tensor("query_weight", weight))  # [H, C, D/H + 1]
+    query = g.add("Add", query, g.tensor("query_bias", bias))
+    key = g.add("Concat", rows.key, g.tensor("null_key", attention.null_key[None]), axis=0)  # [S + 1, D]
+    key = g.add("Transpose", g.add("Reshape", key, g.constant(-1, c.heads, width)), perm=[1, 2, 0])
+    key = g.add("Concat", key, g.add("Expand", log_counts(g, rows), g.constant(c.heads, 1, 1)), axis=1)
+    value = g.add("Concat", rows.value, g.tensor("null_value", attention.null_value[None]), axis=0)
+    value = g.add("Transpose", g.add("Reshape", value, g.constant(-1, c.heads, width)), perm=[1, 0, 2])
+    logits = g.add("MatMul", query, key)  # [H, C, S + 1]
+    mask = select(g, attention, rows, item)
+    if mask:
+        logits = g.add("Add", logits, mask)
+    pooled = g.add("MatMul", g.add("Softmax", logits, axis=-1), value)  # [H, C, D/H]
+    return g.add("Reshape", g.add("Transpose", pooled, perm=[1, 0, 2]), g.constant(-1, c.d_model))
+
+
+def select(g: Graph, attention: TargetAttention, rows: Rows, item: str) -> str | None:
+    """[C, S + 1], 0 where a row is attended to and -inf where not; None where all are."""
+    c = attention.config
+    if isinstance(attention, Sim | Twin):
+        search = attention.search_query if isinstance(attention, Sim) else attention.query
+        score = g.add("Gemm", g.linear(item, "search_query", search), rows.key, transB=1)  # [C, S]
+    elif isinstance(attention, Eta):
+        query, key = (
+            g.add("MatMul", x, g.tensor("planes", attention.planes))
+            for x in (g.linear(item, "fingerprint_query", attention.query), rows.key)
+        )
+        score = g.add("Gemm", signs(g, query), signs(g, key), transB=1)  # [C, S]
+    else:
+        return None
+    # The cut is the score at which the counts of what scores at least as high reach k. A last row, below all others and
+    # as often as k, is the cut of histories no longer than k.
+    k, lowest = g.number(float(c.top_k)), g.tensor("lowest", np.array([[-1e30]], np.float32))
+    count = rows.count or g.add("Expand", g.number(1.0), g.add("Shape", rows.key, start=0, end=1))
+    count = g.add("Concat", count, g.add("Reshape", k, g.constant(1)), axis=0)  # [S + 1]
+    below = g.add("Expand", lowest, g.add("Concat", g.add("Shape", item, start=0, end=1), g.constant(1), axis=0))
+    padded = g.add("Concat", score, below, axis=1)  # [C, S + 1]
+    total = g.add("Shape", padded, start=1, end=2)
+    best, index = g.add("TopK", padded, total, outputs=2, axis=1)
+    before = g.add("CumSum", g.add("Gather", count, index), g.tensor("axis_1", np.array(1)), exclusive=1)
+    needed = g.add("Where", g.add("Less", before, k), best, g.number(math.inf))
+    cut = g.add("ReduceMin", needed, g.constant(1), keepdims=1)  # [C, 1]
+    # As in families.keep_top; where all are kept the cut is lowest and the margin does not matter.
+    margin = g.add("Mul", g.add("Max", g.add("Abs", cut), g.number(1.0)), g.number(CUT_MARGIN))
+    kept = g.add("GreaterOrEqual", score, g.add("Sub", cut, margin))
+    mask = g.add("Where", kept, g.number(0.0), g.number(-math.inf))  # [C, S]
+    return g.add("Pad", mask, g.constant(0, 0, 0, 1))
+
+
+def signs(g: Graph, x: str) -> str:
+    return g.add("Where", g.add("Greater", x, g.number(0.0)), g.number(1.0), g.number(-1.0))
+
+
+def sdim(g: Graph, attention: Sdim, rows: Rows, item: str) -> str:
+    """Values weighed by the share of hashes in which a row meets the candidate, the null position's by 1: [C, D]."""
+    c = attention.config
+    query = buckets(g, attention, g.linear(item, "hash_query", attention.query))  # [C, hashes * 2^bits]
+    weights = g.add("Gemm", query, buckets(g, attention, rows.key), transB=1, alpha=1 / c.hashes)  # [C, S]
+    if rows.count:
+        weights = g.add("Mul", weights, rows.count)
+    summed = g.add("Add", g.add("MatMul", weights, rows.value), g.tensor("null_value", attention.null_value[None]))
+    total = g.add("ReduceSum", weights, g.constant(1), keepdims=1)
+    return g.add("Div", summed, g.add("Add", total, g.number(1.0)))
+
+
+def buckets(g: Graph, attention: Sdim, x: str) -> str:
+    """[R, D] -> [R, hashes * 2^bits] with a one in each hash's bucket."""
+    c = attention.config
+    size = 2**c.bits_per_hash
+    bits = g.add("Greater", g.add("MatMul", x, g.tensor("planes", attention.planes)), g.number(0.0))
+    bits = g.add("Reshape", g.add("Cast", bits, to=1), g.constant(-1, c.hashes, c.bits_per_hash))
+    powers = g.tensor("powers", 2.0 ** np.arange(c.bits_per_hash).reshape(-1, 1))
+    bucket = g.add("MatMul", bits, powers)  # [R, hashes, 1]
+    hot = g.add("Equal", bucket, g.tensor("bucket_numbers", np.arange(size, dtype=np.float32)))  # [R, hashes, size]
+    return g.add("Reshape", g.add("Cast", hot, to=1), g.constant(-1, c.hashes * size))
+
+
+def recent_part(g: Graph, attention: LongAndRecent, kept: Kept, item: str) -> str:
+    """Attention over the newest positions with the first heads' columns: [C, recent width]."""
+    c, recent = attention.config, attention.recent
+    heads, width, columns = c.recent_heads, c.head_width, c.recent_width
+    rows = kept.recent
+    if rows is None:  # every position is a row: the newest are the last
+        rows = Rows(*(g.add("Slice", x, g.constant(-c.recent), g.constant(2**31), g.constant(0))
+                      for x in (kept.rows.key, kept.rows.value)))  # fmt: skip
+    split = []
+    for x, null, order in ((rows.key, recent.null_key, [1, 2, 0]), (rows.value, recent.null_value, [1, 0, 2])):
+        name = "recent_null_key" if null is recent.null_key else "recent_null_value"
+        x = g.add("Slice", x, g.constant(0), g.constant(columns), g.constant(1))  # [R, recent width]
+        x = g.add("Concat", x, g.tensor(name, null[None]), axis=0)
+        split.append(g.add("Transpose", g.add("Reshape", x, g.constant(-1, heads, width)), perm=order))
+    query = g.add("Mul", g.linear(item, "recent_query", recent.query), g.number(1 / math.sqrt(width)))
+    query = g.add("Transpose", g.add("Reshape", query, g.constant(-1, heads, width)), perm=[1, 0, 2])
+    weights = g.add("Softmax", g.add("MatMul", query, split[0]), axis=-1)  # [h, C, R + 1]
+    attended = g.add("Transpose", g.add("MatMul", weights, split[1]), perm=[1, 0, 2])
+    return g.add("Reshape", attended, g.constant(-1, columns))

@@ -1,60 +1,153 @@
-"""Reads an interaction log into arrays.
+"""An interaction log as arrays: positions, which become history, and queries, which have a label to predict.
 
-The log is a CSV with the header `user_id,item_id,timestamp_ms,action,label,watch_ratio,freshness,hour`, one line per
-exposure, each user's lines together and oldest first. The demo's log comes from
-`node packages/feed-simulator/dist/write-log.js`; any log in this form will do.
+A query sees the positions of its user with an earlier timestamp, never those of its own moment: candidates shown
+together do not see each other's outcome. docs/interaction-log.md describes the files.
 """
 
-import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-COLUMNS = ["user_id", "item_id", "timestamp_ms", "action", "label", "watch_ratio", "freshness", "hour"]
-ACTIONS = ["<unknown>", "skip", "click", "like"]
+from features import Feature
+from log_file import read_table
 
 
 @dataclass
 class Log:
-    items: list[str]  # vocabulary, index 0 is the unknown item ""
-    starts: np.ndarray  # [users + 1] user u owns rows starts[u] to starts[u + 1]
-    item: np.ndarray  # [rows] int64
-    action: np.ndarray  # [rows] int64
-    label: np.ndarray  # [rows] float32
-    watch_ratio: np.ndarray  # [rows] float32
-    freshness: np.ndarray  # [rows] float32
-    hour: np.ndarray  # [rows] float32
+    """Columns sorted by user and time. Index 0 of both vocabularies is the unknown item or action."""
+
+    items: list[str]
+    actions: list[str]
+    starts: np.ndarray  # [users + 1] positions of user u: starts[u] to starts[u + 1]
+    item: np.ndarray  # [positions] int64
+    action: np.ndarray  # [positions] int64
+    features: np.ndarray  # [positions, interaction features] float32
+    query_starts: np.ndarray  # [users + 1]
+    query_item: np.ndarray  # [queries] int64
+    query_label: np.ndarray  # [queries] float32
+    query_now: np.ndarray  # [queries] int64: the user's positions before the query's moment
+    query_time: np.ndarray  # [queries] int64, Unix ms
+    query_features: np.ndarray  # [queries, candidate features] float32
+    query_context: np.ndarray  # [queries, context features] float32
 
     @property
     def users(self) -> int:
         return len(self.starts) - 1
 
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.starts)
+    def query_user(self) -> np.ndarray:
+        return np.repeat(np.arange(self.users), np.diff(self.query_starts))
 
 
-def read_log(path: Path) -> Log:
-    action_index = {action: i for i, action in enumerate(ACTIONS)}
-    with path.open(newline="") as file:
-        rows = csv.reader(file)
-        header = next(rows)
-        if header != COLUMNS:
-            raise ValueError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}")
-        user, item, _, action, label, watch_ratio, freshness, hour = zip(*rows)
-    ids = np.array(item)
-    vocabulary, index = np.unique(ids, return_inverse=True)
-    user_ids = np.array(user)
-    changes = np.flatnonzero(user_ids[1:] != user_ids[:-1]) + 1
-    if len(np.unique(user_ids)) != len(changes) + 1:
-        raise ValueError(f"{path}: a user's lines must stand together")
+@dataclass
+class Columns:
+    """The feature columns, by what they describe."""
+
+    interaction: Sequence[Feature] = ()
+    candidate: Sequence[Feature] = ()
+    context: Sequence[Feature] = ()
+
+
+def read_log(path: Path, columns: Columns, history_actions: Sequence[str] = ()) -> Log:
+    """Reads a log file. With `history_actions`, only rows with these actions become positions."""
+    table, report = read_table(path)
+    for line in report.lines():
+        print(f"  {line}", flush=True)
+    return log_from_table(table, columns, history_actions)
+
+
+def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[str] = ()) -> Log:
+    wanted = [f.name for f in (*columns.interaction, *columns.candidate, *columns.context)]
+    missing = [name for name in wanted if name not in table.column_names]
+    if missing:
+        raise ValueError(f"the log has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
+    if "label" not in table.column_names:
+        raise ValueError("the log has no column label, so there is nothing to learn; add it, 1 for what to predict")
+    _, user = codes(table["user_id"])
+    user -= 1  # there is no unknown user
+    items, item = codes(table["item_id"])
+    actions, action = codes(table["action"] if "action" in table.column_names else pa.nulls(len(table), pa.string()))
+    time = table["timestamp_ms"].to_numpy()
+    label = table["label"].to_numpy().astype(np.float32)
+    order = np.lexsort((time, user))  # stable: equal times keep the file's order
+    user, item, action, time, label = (column[order] for column in (user, item, action, time, label))
+
+    def stack(wanted: Sequence[Feature], rows: np.ndarray) -> np.ndarray:
+        """[rows, features], within each feature's bounds; what the log leaves open has the default."""
+        stacked = np.zeros((len(rows), len(wanted)), np.float32)
+        for i, f in enumerate(wanted):
+            column = table[f.name].to_numpy().astype(np.float32)[order][rows]
+            stacked[:, i] = np.where(np.isnan(column), f.default, column.clip(f.low, f.high))
+        return stacked
+
+    users = int(user.max()) + 1
+    chosen = [i + 1 for i, name in enumerate(actions[1:]) if name in history_actions]
+    position = np.flatnonzero(np.isin(action, chosen)) if history_actions else np.arange(len(user))
+    query = np.flatnonzero(~np.isnan(label))
+    starts = np.searchsorted(user[position], np.arange(users + 1))
+    # The positions before (user, time): both sorted, so one search finds them all.
+    moment = np.rec.fromarrays([user, time])
+    now = np.searchsorted(moment[position], moment[query]) - starts[user[query]]
     return Log(
-        items=["", *vocabulary.tolist()],
-        starts=np.concatenate([[0], changes, [len(user_ids)]]),
-        item=index.astype(np.int64) + 1,
-        action=np.array([action_index.get(a, 0) for a in action], np.int64),
-        label=np.array(label, np.float32),
-        watch_ratio=np.array(watch_ratio, np.float32),
-        freshness=np.array(freshness, np.float32),
-        hour=np.array(hour, np.float32),
+        items=items,
+        actions=actions,
+        starts=starts,
+        item=item[position],
+        action=action[position],
+        features=stack(columns.interaction, position),
+        query_starts=np.searchsorted(user[query], np.arange(users + 1)),
+        query_item=item[query],
+        query_label=label[query],
+        query_now=now,
+        query_time=time[query],
+        query_features=stack(columns.candidate, query),
+        query_context=stack(columns.context, query),
     )
+
+
+def codes(column: pa.ChunkedArray | pa.Array) -> tuple[list[str], np.ndarray]:
+    """A vocabulary, sorted, with the unknown value "" at index 0, and each row's index in it."""
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    values = sorted(value for value in pc.unique(column).to_pylist() if value)
+    index = pc.index_in(column, pa.array(values, pa.string())).fill_null(-1).to_numpy().astype(np.int64) + 1
+    return ["", *values], index
+
+
+@dataclass
+class Split:
+    """Which queries are learned from and which are tested on."""
+
+    train: np.ndarray  # [queries] bool
+    test: np.ndarray
+
+
+def split_log(log: Log, how: str) -> Split:
+    """`position:0.1`: the last tenth of each user's queries are the test. `time:0.1`: the last tenth in time.
+    `users:0.1`: all of the last tenth of the users. `...:0.1/1`: the tenth before, to tune on; the rest is left out."""
+    kind, _, rest = how.partition(":")
+    share, _, earlier = rest.partition("/")
+    try:
+        width, back = float(share), int(earlier or 0)
+    except ValueError:
+        width, back = 0.0, 0
+    if kind not in ("position", "time", "users") or not 0 < width < 1:
+        raise ValueError(f"split {how!r}: position:SHARE, time:SHARE or users:SHARE is required, such as position:0.1")
+    counts = np.diff(log.query_starts)
+    if kind == "position":
+        place = np.arange(counts.sum()) - np.repeat(log.query_starts[:-1], counts)
+        rank = place / np.repeat(counts, counts)
+    elif kind == "time":
+        rank = np.empty(len(log.query_time))
+        rank[np.argsort(log.query_time, kind="stable")] = np.arange(len(rank)) / len(rank)
+        # A moment is on one side of the cut as a whole.
+        moments, index = np.unique(log.query_time, return_inverse=True)
+        first = np.full(len(moments), np.inf)
+        np.minimum.at(first, index, rank)
+        rank = first[index]
+    else:
+        rank = log.query_user() / log.users
+    low, high = 1 - width * (back + 1), 1 - width * back
+    return Split(train=rank < low, test=(rank >= low) & (rank < high))

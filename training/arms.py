@@ -1,0 +1,123 @@
+"""The arms of a comparison: the twin, its conversion to CollectiveKV, the user dims alone, and no history at all.
+
+The twin is trained first; then the twin, CollectiveKV and the user dims alone are each trained as much longer, with the
+same settings and seed. Each is kept in `folder`, so that what was interrupted goes on.
+"""
+
+import copy
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cache import Compression
+from convert import calibrate, convert, sample_history, with_new_pool, without_pool
+from families import create_twin
+from fit import FitConfig, fit
+from log import Log, Split
+from model import History, ModelConfig, Ranker
+from start import starting_items
+
+
+@dataclass
+class Arm:
+    """A trained model, the seconds that it took, and its losses on the way."""
+
+    model: Ranker
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Arms:
+    log: Log
+    split: Split
+    config: ModelConfig
+    main: FitConfig  # of the twin
+    tune: FitConfig  # of every arm, afterwards
+    compression: Compression
+    folder: Path  # of checkpoints
+    name: str = ""
+
+    def twin(self) -> Arm:
+        """The twin before it is converted."""
+        return self.trained("twin", self.fresh(), self.main)
+
+    def fresh(self) -> Ranker:
+        torch.manual_seed(self.main.seed)
+        model = create_twin(self.config).to(self.main.device)
+        start = starting_items(self.log, self.split.train, self.config.embedding // 2)
+        known = (start.abs().sum(1) > 0).nonzero()[:, 0]
+        with torch.no_grad():
+            model.item.weight[known, : start.shape[1]] = start[known].to(self.main.device)
+        return model
+
+    def twin_again(self, twin: Arm) -> Arm:
+        """The twin, trained on for as long as the others."""
+        return self.trained("twin-again", copy.deepcopy(twin.model), self.tune, twin)
+
+    def converted(self, twin: Arm) -> Arm:
+        """CollectiveKV before any training of its own."""
+        started = time.perf_counter()
+        model = convert(twin.model, self.sample(), self.compression, self.main.seed)
+        return Arm(model, time.perf_counter() - started)
+
+    def collective_kv(self, converted: Arm, name: str = "collectivekv") -> Arm:
+        arm = self.trained(name, converted.model, self.tune, Arm(converted.model, converted.seconds))
+        calibrate(arm.model, self.sample(), self.main.seed)
+        return arm
+
+    def user_dims_only(self, twin: Arm) -> Arm:
+        """No pool: as many user dims as the bytes of a row allow, in int8."""
+        c = replace(self.compression, user_type="int8")
+        model = without_pool(twin.model, c, self.main.seed).to(self.main.device)
+        arm = self.trained("user-dims-only", model, self.tune)
+        calibrate(arm.model, self.sample(), self.main.seed)
+        return arm
+
+    def no_history(self) -> Arm:
+        """The same model where nothing is known of any user, trained as long in all."""
+        alone = replace(self, log=without_history(self.log))
+        first = alone.trained("no-history", alone.fresh(), self.main)
+        return alone.trained("no-history-again", first.model, self.tune, first)
+
+    def published(self, name: str = "published") -> Arm:
+        """The published recipe: pool and router learned from scratch, with gate and losses, trained as long in all."""
+        first = self.trained(name, with_new_pool(self.fresh(), self.compression, self.main.seed), self.main)
+        arm = self.trained(f"{name}-again", first.model, self.tune, first)
+        calibrate(arm.model, self.sample(), self.main.seed)
+        return arm
+
+    def sample(self) -> History:
+        return sample_history(self.log, self.split.train, self.main.seed, device=self.main.device)
+
+    def trained(self, step: str, model: Ranker, c: FitConfig, before: Arm | None = None) -> Arm:
+        """Trains the model, or finds it trained; adds what came before it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{step}.pt"
+        if path.exists():
+            saved = torch.load(path, weights_only=True)
+            model.load_state_dict(saved["model"])
+            model.eval()
+        else:
+            started = time.perf_counter()
+            losses = fit(model, self.log, self.split.train, c, f"{self.name} {step}", self.folder / f"{step}.part")
+            saved = {"model": model.state_dict(), "seconds": time.perf_counter() - started, "losses": losses}
+            torch.save(saved, path.with_suffix(".draft"))
+            path.with_suffix(".draft").rename(path)
+        before = before or Arm(model)
+        return Arm(model, before.seconds + saved["seconds"], before.losses + saved["losses"])
+
+
+def without_history(log: Log) -> Log:
+    none = np.zeros(0, np.int64)
+    return replace(
+        log,
+        starts=np.zeros_like(log.starts),
+        item=none,
+        action=none,
+        features=log.features[:0],
+        query_now=np.zeros_like(log.query_now),
+    )

@@ -1,0 +1,46 @@
+"""Numeric features of interactions, candidates and requests."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Feature:
+    """A numeric feature. One with a period, such as the hour, enters as a point on a circle."""
+
+    name: str
+    low: float = 0.0
+    high: float = 1.0
+    default: float = 0.5
+    period: bool = False
+
+    @property
+    def width(self) -> int:
+        return 2 if self.period else 1
+
+    def expand(self, x: Tensor) -> Tensor:
+        """[...] -> [..., width]: scaled to [0, 1], or [sin, cos] of the place in its period."""
+        x = (x - self.low) / (self.high - self.low)
+        return torch.stack([(2 * math.pi * x).sin(), (2 * math.pi * x).cos()], -1) if self.period else x[..., None]
+
+
+def parse_feature(text: str) -> Feature:
+    """`name`, `name:low:high`, `name:low:high:default`, and `:period` behind it."""
+    name, *rest = text.split(":")
+    period = rest[-1:] == ["period"]
+    try:
+        numbers = [float(x) for x in (rest[:-1] if period else rest)]
+    except ValueError:
+        numbers = [0.0]
+    if not name or len(numbers) not in (0, 2, 3):
+        raise ValueError(
+            f"feature {text!r}: NAME[:LOW:HIGH[:DEFAULT]][:period] is required, such as hour:0:24:12:period"
+        )
+    low, high = numbers[:2] or (0.0, 1.0)
+    default = numbers[2] if len(numbers) == 3 else (low + high) / 2
+    if not low <= default <= high or low == high:
+        raise ValueError(f"feature {text!r}: the default must lie within LOW and HIGH, and these must differ")
+    return Feature(name, low, high, default, period)

@@ -1,0 +1,105 @@
+"""Builds ONNX graphs node by node; big parameters go to external files that the graphs of a bundle share."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+OPSET, IR_VERSION = 21, 10
+INLINE_BYTES = 1024  # smaller parameters stay in the graph
+ALIGNMENT = 64
+WEIGHTS, POOL = "weights.bin", "pool.bin"
+TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+
+
+@dataclass
+class ExternalFile:
+    """A file of tensors that several graphs read: name -> (offset, bytes)."""
+
+    name: str
+    content: bytearray = field(default_factory=bytearray)
+    entries: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def place(self, name: str, array: np.ndarray) -> tuple[int, int]:
+        if name not in self.entries:
+            self.content.extend(bytes(-len(self.content) % ALIGNMENT))
+            self.entries[name] = (len(self.content), array.nbytes)
+            self.content.extend(array.tobytes())
+        return self.entries[name]
+
+
+class Graph:
+    """Collects nodes; every method that adds one returns the name of its output.
+
+    Inputs and outputs are declared with their role, so that the manifest's description comes from the graph itself.
+    """
+
+    def __init__(self, name: str, files: dict[str, ExternalFile]):
+        self.name, self.files = name, files
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, TensorProto] = {}
+        self.inputs: list[dict] = []
+        self.outputs: list[dict] = []
+
+    def input(self, name: str, type_: str, shape: list, role: str, **more) -> str:
+        if all(known["name"] != name for known in self.inputs):
+            self.inputs.append({"name": name, "role": role, "type": type_, "shape": shape, **more})
+        return name
+
+    def output(self, source: str, name: str, type_: str, shape: list, role: str, **more) -> None:
+        self.nodes.append(helper.make_node("Identity", [source], [name], name=f"output_{name}"))
+        self.outputs.append({"name": name, "role": role, "type": type_, "shape": shape, **more})
+
+    def tensor(self, name: str, values: Tensor | np.ndarray) -> str:
+        """A parameter of that name; the same in every graph of the bundle."""
+        if name in self.initializers:
+            return name
+        array = values.detach().numpy() if isinstance(values, Tensor) else values
+        array = np.ascontiguousarray(array, np.int64 if array.dtype.kind == "i" else np.float32)
+        if array.nbytes < INLINE_BYTES:
+            self.initializers[name] = numpy_helper.from_array(array, name)
+            return name
+        file = self.files[POOL if name.startswith("pool_") else WEIGHTS]
+        offset, size = file.place(name, array)
+        tensor = TensorProto(name=name, data_type=TYPES[str(array.dtype)], dims=array.shape)
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", file.name), ("offset", offset), ("length", size)):
+            tensor.external_data.add(key=key, value=str(value))
+        self.initializers[name] = tensor
+        return name
+
+    def linear(self, x: str, name: str, layer: nn.Linear) -> str:
+        """[R, in] -> [R, out]."""
+        bias = [] if layer.bias is None else [self.tensor(f"{name}_bias", layer.bias)]
+        return self.add("Gemm", x, self.tensor(f"{name}_weight", layer.weight.T), *bias)
+
+    def number(self, value: float) -> str:
+        return self.tensor(f"number_{value}", np.array(value, np.float32))
+
+    def constant(self, *values: int) -> str:
+        name = "shape_" + "_".join(str(value) for value in values)
+        self.initializers[name] = numpy_helper.from_array(np.array(values, np.int64), name)
+        return name
+
+    def add(self, op: str, *inputs: str, outputs: int = 1, **attributes):
+        name = f"{op.lower()}_{len(self.nodes)}"
+        names = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, name=name, **attributes))
+        return name if outputs == 1 else names
+
+    def describe(self) -> dict:
+        """The manifest's entry."""
+        return {"file": f"{self.name}.onnx", "inputs": self.inputs, "outputs": self.outputs}
+
+    def write(self, folder: Path) -> None:
+        inputs, outputs = (
+            [helper.make_tensor_value_info(x["name"], TYPES[x["type"]], x["shape"]) for x in part]
+            for part in (self.inputs, self.outputs)
+        )
+        graph = helper.make_graph(self.nodes, self.name, inputs, outputs, list(self.initializers.values()))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        model.producer_name = "collectivekv"
+        (folder / f"{self.name}.onnx").write_bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,190 @@
+"""What a user record holds of a position: fields, KV groups, and the bytes that Redis takes for them.
+
+A layer of a model is one KV group, and one more for the codebook where its user dims are coded.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cache import CODES, SharedKV, UserDimsOnly
+from hstu import HstuRanker
+from model import History, ModelConfig, Ranker
+
+
+@dataclass
+class LayerFields:
+    """Names of one layer's record fields; None where it has no such field."""
+
+    layer: int
+    shared: SharedKV
+    key_route: str
+    value_route: str  # the same as key_route where routes are tied
+    user_code: str | None
+    user_key: str | None
+    user_value: str | None
+    group: str
+    user_group: str | None
+
+    @property
+    def routes(self) -> list[str]:
+        return list(dict.fromkeys([self.key_route, self.value_route]))
+
+    @property
+    def own_head(self) -> bool:
+        return self.shared.user_head is not None
+
+
+def layer_fields(model: Ranker) -> list[LayerFields]:
+    caches = [layer.cache for layer in model.stack] if isinstance(model, HstuRanker) else [model.cache]
+    found = []
+    for i, shared in enumerate(caches):
+        if not isinstance(shared, SharedKV) or shared.full is not None:
+            raise ValueError("only a model that shares keys and values can be served; convert it with share='both'")
+        c, prefix = shared.compression, f"layer{i}_" if len(caches) > 1 else ""
+        coded = c.user_width > 0 and c.user_type == "codebook"
+        plain = c.user_width > 0 and not coded
+        found.append(
+            LayerFields(
+                layer=i,
+                shared=shared,
+                key_route=prefix + ("route" if c.tied else "key_route"),
+                value_route=prefix + ("route" if c.tied else "value_route"),
+                user_code=prefix + "user_code" if coded else None,
+                user_key=prefix + "user_key" if plain else None,
+                user_value=prefix + "user_value" if plain else None,
+                group=prefix + "history",
+                user_group=prefix + "user" if coded else None,
+            )
+        )
+    return found
+
+
+def record_fields(model: Ranker) -> list[dict]:
+    """The manifest's record fields, in the order of a row."""
+    fields = []
+    for layer in layer_fields(model):
+        c = layer.shared.compression
+        for route in layer.routes:
+            fields.append(route_field(route, c.slots))
+        if layer.user_code:
+            fields.append(route_field(layer.user_code, CODES))
+        for name, scale in zip((layer.user_key, layer.user_value), layer.shared.scale.chunk(2)):
+            if name:
+                scaled = {"scale": scale.tolist()} if c.user_type == "int8" else {}
+                fields.append({"name": name, "kind": "user", "type": c.user_type, "width": c.user_width, **scaled})
+    return fields
+
+
+def route_field(name: str, slots: int) -> dict:
+    return {"name": name, "kind": "route", "type": "uint8" if slots <= 256 else "uint16", "width": 1, "slots": slots}
+
+
+def kv_groups(model: Ranker) -> list[dict]:
+    """The manifest's KV groups."""
+    groups = []
+    for layer in layer_fields(model):
+        width = layer.shared.pool_key.shape[1]
+        key, value = {"route": layer.key_route}, {"route": layer.value_route}
+        if layer.user_key:
+            key["user"], value["user"] = layer.user_key, layer.user_value
+        groups.append(
+            {"name": layer.group, "pool": pool_of(layer.shared.compression.slots, width), "key": key, "value": value}
+        )
+        if layer.user_group:
+            code = {"route": layer.user_code}
+            pool = pool_of(CODES, layer.shared.compression.user_width)
+            groups.append({"name": layer.user_group, "pool": pool, "key": code, "value": code})
+    return groups
+
+
+def pool_of(slots: int, width: int) -> dict:
+    return {"slots": slots, "keyWidth": width, "valueWidth": width}
+
+
+@dataclass
+class Encoded:
+    """Fields of positions as encode.onnx gives them, and how far each position is from another outcome."""
+
+    fields: dict[str, Tensor]  # each [B, N, width]
+    route_margin: Tensor  # [B, N] between the best and the second slot or code, smallest of all fields
+    rounding_margin: Tensor  # [B, N] of int8 user dims from the middle between two steps
+
+
+@torch.no_grad()
+def encode(model: Ranker, history: History) -> Encoded:
+    fields: dict[str, Tensor] = {}
+    shape = history.item.shape
+    route_margin, rounding_margin = torch.full(shape, torch.inf), torch.full(shape, torch.inf)
+    for layer, (shared, s, x) in zip(layer_fields(model), model.layers(history)):
+        scores = [router(x) for router in (shared.router, shared.value_router) if router is not None]
+        if shared.user is not None:
+            user = torch.tanh(shared.user(s))  # [B, N, 2U]
+            if layer.user_code:
+                scores.append(user @ shared.codes.T - shared.codes.square().sum(1) / 2)
+            else:
+                fields[layer.user_key], fields[layer.user_value] = user.chunk(2, -1)
+                if shared.compression.user_type == "int8":
+                    steps = user / shared.scale
+                    rounding_margin = rounding_margin.minimum((steps - steps.floor() - 0.5).abs().amin(-1))
+        for name, score in zip([*layer.routes, layer.user_code], scores):
+            best = score.topk(2, -1)
+            fields[name] = best.indices[..., :1]
+            route_margin = route_margin.minimum(best.values[..., 0] - best.values[..., 1])
+    return Encoded(fields, route_margin, rounding_margin)
+
+
+ELEMENT_BYTES = {"uint8": 1, "uint16": 2, "int8": 1, "float16": 2}
+HEADER_BYTES, RING_EVENTS, EVENT_BYTES = 30, 14, 6  # docs/wire-format.md
+KEY = "ckv:{%s}:01234567"
+# What Redis 7 reports beyond the two strings: the object (16) and its dict entry (24, in a class of 24).
+ENTRY_BYTES = 16 + 24
+
+
+def full_bytes(c: ModelConfig) -> int:
+    """Bytes of a position's keys and values in fp32, over all layers."""
+    return c.layers * 2 * c.d_model * 4
+
+
+def row_bytes(model: nn.Module) -> int:
+    """Bytes of a position's row, whatever the model keeps of it."""
+    caches = [layer.cache for layer in model.stack] if isinstance(model, HstuRanker) else [model.cache]
+    total = 0
+    for cache in caches:
+        shared = cache.shared if isinstance(cache, UserDimsOnly) else cache
+        c = shared.compression
+        if not isinstance(cache, UserDimsOnly):
+            total += (1 if c.slots <= 256 else 2) * (1 if c.tied or c.share != "both" else 2)
+        if c.share != "both":
+            total += 2 * shared.d_model  # the part that is not shared, in fp16
+        total += (
+            1 if c.user_type == "codebook" and c.user_width else 2 * c.user_width * ELEMENT_BYTES.get(c.user_type, 1)
+        )
+    return total
+
+
+def bytes_per_position(row: int, positions: list[int], user_id_bytes: int = 7) -> float:
+    """Redis's MEMORY USAGE of the users' records, keys included, over their positions: what jemalloc gives for each."""
+    key = string_bytes(len(KEY) - 2 + user_id_bytes)
+    total = 0
+    for count in positions:
+        value = HEADER_BYTES + min(count, RING_EVENTS) * EVENT_BYTES + count * row
+        total += key + string_bytes(value) + ENTRY_BYTES
+    return total / sum(positions)
+
+
+def string_bytes(length: int) -> int:
+    """The allocation of a Redis string of that length: header and final zero, rounded to jemalloc's size class."""
+    header = 3 if length < 256 else 5 if length < 65_536 else 9
+    return size_class(header + length + 1)
+
+
+def size_class(size: int) -> int:
+    """jemalloc's: multiples of 16 up to 128, then four classes to each doubling."""
+    if size <= 8:
+        return 8
+    if size <= 128:
+        return -(-size // 16) * 16
+    step = 2 ** ((size - 1).bit_length() - 3)
+    return -(-size // step) * step
