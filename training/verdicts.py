@@ -1,0 +1,172 @@
+"""What the rows of the results come to: means over seeds, differences to the twin beside its noise, verdicts."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import fmean
+
+METRICS = {"auc": "AUC", "gauc": "GAUC"}
+LEAST_NOISE = 0.001  # a difference that counts as none, however little the twin's seeds spread
+BYTES_SHARE = 0.008  # of the full keys and values, at most
+BYTES_SHARE_AIM = 0.0045
+TIME_SHARE = 0.4  # of the twin's training time, at most
+STRONG_TWIN = {"ml-1m": 0.825}  # AUC that the best twin must reach, so that the comparison is with a good model
+ROUNDING = 1e-9
+
+DATASETS = {"ml-1m": "ML-1M", "kuairand": "KuaiRand"}  # in the order of the tables
+FAMILIES = {"sim": "SIM", "sdim": "SDIM", "eta": "ETA", "twin": "TWIN", "hstu": "HSTU"}
+
+
+def dataset_title(name: str) -> str:
+    return DATASETS.get(name, name)
+
+
+def family_title(name: str) -> str:
+    return FAMILIES.get(name, name)
+
+
+def pairs_in(rows: Iterable[dict]) -> list[tuple[str, str]]:
+    """Every data set and family there is a row of, in the order of the tables."""
+    places = [list(DATASETS), list(FAMILIES)]
+    found = {(row["dataset"], row["family"]) for row in rows if row["family"] != "none"}
+    return sorted(found, key=lambda pair: [(p.index(n) if n in p else len(p), n) for n, p in zip(pair, places)])
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The rows of one arm, by seed."""
+
+    rows: dict[int, dict]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    def mean(self, field: str) -> float:
+        return fmean(row[field] for row in self.rows.values())
+
+    def spread(self, field: str) -> float:
+        values = [row[field] for row in self.rows.values()]
+        return max(values) - min(values)
+
+
+def arm(rows: Iterable[dict], dataset: str, family: str, variant: str) -> Arm:
+    wanted = (dataset, "none" if variant == "no_history" else family, variant)
+    return Arm({row["seed"]: row for row in rows if (row["dataset"], row["family"], row["variant"]) == wanted})
+
+
+def difference(one: Arm, other: Arm, field: str) -> float:
+    """Mean over the seeds that both have of what `one` has more than `other`."""
+    return fmean(
+        one.rows[seed][field] - other.rows[seed][field] for seed in sorted(one.rows.keys() & other.rows.keys())
+    )
+
+
+def paired(one: Arm, other: Arm) -> bool:
+    return bool(one.rows.keys() & other.rows.keys())
+
+
+def noise(twin: Arm, field: str) -> float:
+    """What counts as no difference: the twin's own spread over its seeds, or LEAST_NOISE where that is less."""
+    return max(LEAST_NOISE, twin.spread(field))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    misses: tuple[str, ...] = ()
+
+    @property
+    def met(self) -> bool:
+        return not self.misses
+
+    def __str__(self) -> str:
+        return "met" if self.met else f"**missed**: {', '.join(self.misses)}"
+
+
+def parity(shared: Arm, twin: Arm) -> Verdict:
+    """Whether CollectiveKV is as good as its twin within the twin's own noise, at no more bytes than BYTES_SHARE."""
+    over = shared.mean("ratio") - BYTES_SHARE
+    late = (f"bytes by {100 * over:.2f} points",) if over > ROUNDING else ()
+    return Verdict((*below_noise(shared, twin), *late))
+
+
+def parity_with_both(shared: Arm, twin: Arm, before: Arm) -> bool:
+    """With the twin as it was converted, too: training on may have made it worse."""
+    return parity(shared, twin).met and parity(shared, before).met
+
+
+def small(shared: Arm) -> bool:
+    return shared.mean("ratio") <= BYTES_SHARE_AIM + ROUNDING
+
+
+def below_noise(one: Arm, twin: Arm) -> tuple[str, ...]:
+    """What of `one` is below the twin by more than the noise, and by how much more."""
+    short = {METRICS[m]: -difference(one, twin, m) - noise(twin, m) for m in METRICS}
+    return tuple(f"{name} by {amount(by)}" for name, by in short.items() if by > ROUNDING)
+
+
+def beats(shared: Arm, alone: Arm, twin: Arm) -> Verdict:
+    """Whether CollectiveKV is better than the user dims alone by more than the twin's noise, at no more bytes."""
+    short = {METRICS[m]: noise(twin, m) - difference(shared, alone, m) for m in METRICS}
+    misses = [f"{name} by {amount(by)}" for name, by in short.items() if by > ROUNDING]
+    over = shared.mean("ratio") - alone.mean("ratio")
+    return Verdict((*misses, *([f"bytes by {100 * over:.2f} points"] if over > ROUNDING else [])))
+
+
+def time_share(part: Arm, before: Arm) -> float:
+    """Seconds of `part` over those of the twin before it is converted, of the seeds that both have."""
+    seeds = part.rows.keys() & before.rows.keys()
+    return sum(part.rows[s]["trainSeconds"] for s in seeds) / sum(before.rows[s]["trainSeconds"] for s in seeds)
+
+
+def in_time(share: float) -> Verdict:
+    return Verdict() if share <= TIME_SHARE + ROUNDING else Verdict((f"by {100 * (share - TIME_SHARE):.0f} points",))
+
+
+def amount(value: float) -> str:
+    """Four decimals, or five where those would say nothing."""
+    return f"{value:.4f}" if value >= 0.00005 else f"{value:.5f}"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many of the pairs meet a target: all must, and all must have been measured."""
+
+    met: int
+    measured: int
+    planned: int
+
+    def __str__(self) -> str:
+        if not self.measured:
+            return "not measured yet"
+        whole = "" if self.measured >= self.planned else f" measured, of {self.planned} planned"
+        return f"{self.met} of {self.measured}{whole}"
+
+    @property
+    def verdict(self) -> str:
+        if not self.measured:
+            return "-"
+        if self.met < self.measured:
+            return "**missed**"
+        return "met" if self.measured >= self.planned else "met so far"
+
+
+def tally(rows: list[dict], needs: list[str], judge: Callable[..., bool]) -> Tally:
+    """Counts the pairs that have all the arms in `needs`, and those of which `judge`, given these arms, is true."""
+    results = []
+    for pair in pairs_in(rows):
+        arms = [arm(rows, *pair, variant) for variant in needs]
+        if all(arms) and all(paired(arms[0], other) for other in arms[1:]):
+            results.append(judge(*arms))
+    return Tally(sum(results), len(results), len(DATASETS) * len(FAMILIES))
+
+
+# What a row of knobs.json is compared with, and where the defaults of a knob are found.
+
+
+def job_of(row: dict) -> tuple[str, str, int]:
+    return row["dataset"], row["family"], row["seed"]
+
+
+def twins_of(quality: list[dict], knobs: list[dict]) -> dict[tuple[str, str, int], dict]:
+    """The row that each job's knobs are compared with: the one in knobs.json, else the twin of quality.json."""
+    twins = {job_of(row): row for row in quality if row["variant"] == "twin"}
+    return twins | {job_of(row): row for row in knobs if row["knob"] == "twin"}
