@@ -23,7 +23,7 @@ from start import starting_items
 
 @dataclass
 class Arm:
-    """A trained model, the seconds that it took, and its losses on the way."""
+    """A trained model, the processor seconds that it took, and its losses on the way."""
 
     model: Ranker
     seconds: float = 0.0
@@ -40,6 +40,7 @@ class Arms:
     compression: Compression
     folder: Path  # of checkpoints
     name: str = ""
+    start: float = 1.5  # length of the item embeddings to start from; 0: at random
 
     def twin(self) -> Arm:
         """The twin before it is converted."""
@@ -48,7 +49,9 @@ class Arms:
     def fresh(self) -> Ranker:
         torch.manual_seed(self.main.seed)
         model = create_twin(self.config).to(self.main.device)
-        start = starting_items(self.log, self.split.train, self.config.embedding // 2)
+        if self.start == 0:
+            return model
+        start = starting_items(self.log, self.split.train, self.config.embedding // 2, self.start)
         known = (start.abs().sum(1) > 0).nonzero()[:, 0]
         with torch.no_grad():
             model.item.weight[known, : start.shape[1]] = start[known].to(self.main.device)
@@ -60,20 +63,23 @@ class Arms:
 
     def converted(self, twin: Arm) -> Arm:
         """CollectiveKV before any training of its own."""
-        started = time.perf_counter()
+        started = time.process_time()
         model = convert(twin.model, self.sample(), self.compression, self.main.seed)
-        return Arm(model, time.perf_counter() - started)
+        return Arm(model, time.process_time() - started)
 
-    def collective_kv(self, converted: Arm, name: str = "collectivekv") -> Arm:
-        arm = self.trained(name, converted.model, self.tune, Arm(converted.model, converted.seconds))
+    def collective_kv(self, converted: Arm, twin: Arm, name: str = "collectivekv") -> Arm:
+        """The conversion trained on, with the twin as its teacher."""
+        before = Arm(converted.model, converted.seconds)
+        arm = self.trained(name, converted.model, self.tune, before, teacher=twin.model)
         calibrate(arm.model, self.sample(), self.main.seed)
         return arm
 
-    def user_dims_only(self, twin: Arm) -> Arm:
-        """No pool: as many user dims as the bytes of a row allow, in int8."""
+    def user_dims_only(self) -> Arm:
+        """No pool: as many user dims, in int8, which takes as many bytes or more; from scratch, trained as long in all."""
         c = replace(self.compression, user_type="int8")
-        model = without_pool(twin.model, c, self.main.seed).to(self.main.device)
-        arm = self.trained("user-dims-only", model, self.tune)
+        model = without_pool(self.fresh(), c, self.main.seed).to(self.main.device)
+        first = self.trained("user-dims-only", model, self.main)
+        arm = self.trained("user-dims-only-again", first.model, self.tune, first)
         calibrate(arm.model, self.sample(), self.main.seed)
         return arm
 
@@ -93,7 +99,9 @@ class Arms:
     def sample(self) -> History:
         return sample_history(self.log, self.split.train, self.main.seed, device=self.main.device)
 
-    def trained(self, step: str, model: Ranker, c: FitConfig, before: Arm | None = None) -> Arm:
+    def trained(
+        self, step: str, model: Ranker, c: FitConfig, before: Arm | None = None, teacher: Ranker | None = None
+    ) -> Arm:
         """Trains the model, or finds it trained; adds what came before it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{step}.pt"
@@ -102,9 +110,10 @@ class Arms:
             model.load_state_dict(saved["model"])
             model.eval()
         else:
-            started = time.perf_counter()
-            losses = fit(model, self.log, self.split.train, c, f"{self.name} {step}", self.folder / f"{step}.part")
-            saved = {"model": model.state_dict(), "seconds": time.perf_counter() - started, "losses": losses}
+            started = time.process_time()
+            part = self.folder / f"{step}.part"
+            losses = fit(model, self.log, self.split.train, c, f"{self.name} {step}", part, teacher)
+            saved = {"model": model.state_dict(), "seconds": time.process_time() - started, "losses": losses}
             torch.save(saved, path.with_suffix(".draft"))
             path.with_suffix(".draft").rename(path)
         before = before or Arm(model)

@@ -19,7 +19,7 @@ CODES = 256  # entries of a codebook: one byte
 class Compression:
     """How keys and values are shared. The defaults are those that docs/quality.md recommends."""
 
-    slots: int = 1024
+    slots: int = 10_000
     user_width: int = 2  # dims of a user key, and of a user value; 0 has none
     tied: bool = True  # one route for key and value
     share: str = "both"  # both, keys, values: the part that is not shared is kept in full
@@ -94,7 +94,7 @@ class SharedKV(nn.Module):
         self.pool_value = nn.Parameter(torch.zeros(c.slots, d_model - in_head))
         self.router = nn.Linear(route_inputs, c.slots)
         self.value_router = None if c.tied else nn.Linear(route_inputs, c.slots)
-        self.full = FullKV(embedding, d_model) if c.share != "both" else None
+        self.full: FullKV | None = None  # what is not shared; None where the router sees keys and values themselves
         self.user = nn.Linear(embedding, 2 * u) if u else None
         self.user_head = UserHead(embedding, u, outputs) if u and not in_head else None
         self.register_buffer("scale", torch.full((2 * u,), 1 / 127))
@@ -132,16 +132,21 @@ class SharedKV(nn.Module):
 
     def forward(self, s: Tensor, x: Tensor | None = None) -> Cached:
         """`x` [B, N, route_inputs] is what the router sees, S where it is not given."""
-        key, value = self.shared(s if x is None else x)
-        if self.full is not None:
-            full = self.full(s)
+        x = s if x is None else x
+        key, value = self.shared(x)
+        if self.compression.share != "both":
+            full = Cached(*x.chunk(2, -1)) if self.full is None else self.full(s)
             key, value = (key, full.value) if self.compression.share == "keys" else (full.key, value)
         if self.user is None:
             return Cached(key, value)
         user_key, user_value = self.user_dims(s).chunk(2, -1)
         if self.user_head is not None:
             return Cached(key, value, user_key, user_value)
-        return Cached(torch.cat([key, user_key], -1), torch.cat([value, user_value], -1))
+        if self.compression.share != "values":
+            key = torch.cat([key, user_key], -1)
+        if self.compression.share != "keys":
+            value = torch.cat([value, user_value], -1)
+        return Cached(key, value)
 
     def shared(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.compression.gate and self.training:

@@ -28,7 +28,10 @@ from log import Log
 from model import History, Ranker
 
 POSITIONS = 60_000  # of real histories, that a pool is made from
-ITERATIONS = 15
+ITERATIONS = 8
+NEVER = -1e30  # the router's bias of a slot that is not to be chosen
+FAR = 10.0  # times the largest coordinate: where centroids are that no point needs
+SERVED = 1e-6  # of the mean squared length: a squared distance that is none
 
 
 @dataclass
@@ -67,7 +70,9 @@ def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | N
         router.bias.copy_(-centroids.square().sum(1) / 2)
         for part in router.parameters():
             part.requires_grad_(False)
-        chosen.append(router(full).argmax(-1))
+        route = router(full).argmax(-1)
+        router.bias[torch.bincount(route, minlength=c.slots) == 0] = NEVER  # its pool row is nobody's mean
+        chosen.append(route)
     shared.pool_key.copy_(cluster_means(sample.key[:, :cut], chosen[0], c.slots))
     shared.pool_value.copy_(cluster_means(sample.value[:, :cut], chosen[-1], c.slots))
     if shared.user is not None:
@@ -99,45 +104,63 @@ def weigh(part: Tensor, metric: Tensor, weight: float = 1.0) -> Weighted:
 
 
 def kmeans(points: Tensor, count: int, iterations: int, seed: int) -> Tensor:
-    """Centroids [count, width] by Lloyd's iterations; a centroid without points restarts at the worst-served point."""
+    """Centroids [count, width] by Lloyd's iterations. One without points restarts where points are served worst; those
+    for which no distinct point is left end far from all points."""
+    points, weight = points.unique(dim=0, return_counts=True)  # many positions are the same
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(points), generator=generator)[torch.arange(count) % len(points)]
     centroids = points[chosen.to(points.device)].clone()
     for _ in range(iterations):
         distance, nearest = nearest_centroid(points, centroids)
         sizes = torch.bincount(nearest, minlength=count)
-        centroids = cluster_means(points, nearest, count)
-        empty = (sizes == 0).nonzero()[:, 0][: len(points)]
-        centroids[empty] = points[distance.topk(len(empty)).indices]
+        centroids = cluster_means(points, nearest, count, weight)
+        restart(centroids, (sizes == 0).nonzero()[:, 0], points, distance)
     return centroids
 
 
-def cluster_means(points: Tensor, nearest: Tensor, count: int) -> Tensor:
+def restart(centroids: Tensor, empty: Tensor, points: Tensor, distance: Tensor) -> None:
+    """Places the empty centroids one after the other: many points may be the same, and need but one of them."""
+    centroids[empty] = FAR * points.abs().max()
+    length = points.square().sum(1)  # [P]
+    for i in empty:
+        worst = distance.argmax()
+        if distance[worst] <= SERVED * length.mean():
+            return
+        centroids[i] = points[worst]
+        distance = distance.minimum(length - 2 * points @ points[worst] + length[worst])
+
+
+def cluster_means(points: Tensor, nearest: Tensor, count: int, weight: Tensor | None = None) -> Tensor:
     """Mean of each cluster's points [count, width]; zero where there are none."""
-    sums = torch.zeros(count, points.shape[1], device=points.device).index_add_(0, nearest, points)
-    return sums / torch.bincount(nearest, minlength=count).clamp(min=1)[:, None]
+    weight = torch.ones(len(points), device=points.device) if weight is None else weight.to(points.dtype)
+    sums = torch.zeros(count, points.shape[1], device=points.device).index_add_(0, nearest, points * weight[:, None])
+    sizes = torch.zeros(count, device=points.device).index_add_(0, nearest, weight)
+    return sums / sizes.clamp(min=1)[:, None]
 
 
 def nearest_centroid(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distance to, and index of, each point's nearest centroid, in pieces that fit memory."""
-    found = []
-    for part in points.split(8192):
-        distance = part.square().sum(1, keepdim=True) - 2 * part @ centroids.T + centroids.square().sum(1)
-        found.append(distance.min(1))
-    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+    """Squared distance to, and index of, each point's nearest centroid, in pieces that fit the processor's cache."""
+    half = -centroids.square().sum(1) / 2
+    best = [torch.addmm(half, part, centroids.T).max(1) for part in points.split(1024)]
+    closeness = torch.cat([found.values for found in best])  # x c - |c|^2 / 2
+    return points.square().sum(1) - 2 * closeness, torch.cat([found.indices for found in best])
 
 
 def fit_user_dims(user: nn.Linear, inputs: Tensor, rest_key: Tensor, rest_value: Tensor, width: int) -> None:
-    """The linear functions of the inputs that best give the main directions of what the pool leaves out."""
-    design = torch.cat([inputs, torch.ones(len(inputs), 1, device=inputs.device)], 1)
+    """The linear functions of the inputs that best give the main directions of what the pool leaves out.
+
+    In float64: LAPACK's last digits differ from run to run, and the same model is to give the same bytes.
+    """
+    design = torch.cat([inputs, torch.ones(len(inputs), 1, device=inputs.device)], 1).double()
     for i, rest in enumerate((rest_key, rest_value)):
-        rest = rest - rest.mean(0)
+        rest = rest.double() - rest.double().mean(0)
         _, _, directions = torch.linalg.svd(rest[:8192], full_matrices=False)
         target = rest @ directions[:width].T  # [P, U]
         target = target / (2 * target.std(0)).clamp(min=1e-6)  # most of it where tanh is nearly linear
         if target.shape[1] < width:
             target = nn.functional.pad(target, (0, width - target.shape[1]))
-        solved = torch.linalg.lstsq(design, target).solution  # [E + 1, U]
+        # A norm before the layer makes one direction depend on the others but for rounding: it counts as none.
+        solved = torch.linalg.pinv(design.T @ design, rtol=1e-10, hermitian=True) @ (design.T @ target)  # [E + 1, U]
         user.weight[i * width : (i + 1) * width] = solved[:-1].T
         user.bias[i * width : (i + 1) * width] = solved[-1]
 
@@ -165,8 +188,8 @@ def convert(twin: Ranker, sample: History, c: Compression, seed: int) -> Ranker:
         router = getattr(shared, name)
         if router is not None:  # [K, V] = S W + b: the router reads S itself
             setattr(shared, name, fold(router, full))
-    if shared.full is not None:
-        shared.full.load_state_dict(full.state_dict())
+    if c.share != "both":
+        shared.full = full
     model.cache = shared
     freeze_embeddings(model)
     return model
@@ -234,7 +257,10 @@ def with_new_pool(model: Ranker, c: Compression, seed: int) -> Ranker:
     holders = list(model.stack) if isinstance(model, HstuRanker) else [model]
     for holder in holders:
         seen = 2 * d if isinstance(model, HstuRanker) else e
+        full = holder.cache
         holder.cache = SharedKV(c, e, d, e, seen).to(model.item.weight.device)
+        if c.share != "both" and isinstance(full, FullKV):
+            holder.cache.full = full
         for pool in (holder.cache.pool_key, holder.cache.pool_value):
             nn.init.normal_(pool, std=e**-0.5)
     return model

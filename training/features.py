@@ -1,10 +1,13 @@
 """Numeric features of interactions, candidates and requests."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+NAME = "[a-z0-9][a-z0-9_-]{0,63}"  # as a bundle's manifest has it
 
 
 @dataclass
@@ -35,9 +38,10 @@ def parse_feature(text: str) -> Feature:
         numbers = [float(x) for x in (rest[:-1] if period else rest)]
     except ValueError:
         numbers = [0.0]
-    if not name or len(numbers) not in (0, 2, 3):
+    if not re.fullmatch(NAME, name) or len(numbers) not in (0, 2, 3):
         raise ValueError(
-            f"feature {text!r}: NAME[:LOW:HIGH[:DEFAULT]][:period] is required, such as hour:0:24:12:period"
+            f"feature {text!r}: NAME[:LOW:HIGH[:DEFAULT]][:period] is required, such as hour:0:24:12:period, "
+            "with a NAME of a-z, 0-9, - and _"
         )
     low, high = numbers[:2] or (0.0, 1.0)
     default = numbers[2] if len(numbers) == 3 else (low + high) / 2

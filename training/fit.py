@@ -1,5 +1,6 @@
 """Training and evaluation of one model on one log."""
 
+import itertools
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,12 +26,19 @@ class FitConfig:
     weight_decay: float = 0.0
     unknown: float = 0.01  # share of items and actions replaced by the unknown one
     no_history: float = 0.02  # share of queries that see no history
+    distill: float = 0.5  # weight of a teacher's probabilities against the labels, where there is a teacher
     seed: int = 1
     device: str = "cpu"
 
 
 def fit(
-    model: nn.Module, log: Log, chosen: np.ndarray, c: FitConfig, name: str = "", checkpoint: Path | None = None
+    model: nn.Module,
+    log: Log,
+    chosen: np.ndarray,
+    c: FitConfig,
+    name: str = "",
+    checkpoint: Path | None = None,
+    teacher: nn.Module | None = None,
 ) -> list[float]:
     """Trains on the chosen queries; returns the mean loss of each hundredth of the way.
 
@@ -42,7 +50,8 @@ def fit(
     per_epoch = len(pack_blocks(blocks, c.batch, np.random.default_rng(0)))
     total = max(1, round(per_epoch * c.epochs))
     optimiser = torch.optim.AdamW(parameters, lr=c.rate, weight_decay=c.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, c.rate, total_steps=total + 1, pct_start=0.1)
+    rising = max(0.1, 2 / (total + 1))  # at least one step
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, c.rate, total_steps=total + 1, pct_start=rising)
     model.train()
     state = Progress()
     if checkpoint and checkpoint.exists():
@@ -51,11 +60,13 @@ def fit(
     started = saved = time.perf_counter()
     while state.step < total:
         random = np.random.default_rng([c.seed, state.step // per_epoch])
-        for at, batch in enumerate(batches(log, chosen, blocks, c.batch, random, c.device)):
-            if state.step == total or at < state.step % per_epoch:
+        shuffles = (batches(log, chosen, blocks, c.batch, random, c.device) for _ in itertools.count())
+        # One shuffle may pack into fewer batches than an epoch has steps: the next one fills it up.
+        for at, batch in enumerate(itertools.chain.from_iterable(shuffles)):
+            if at < state.step % per_epoch:
                 continue
             replace_some(batch, c)
-            loss = model_loss(model, batch)
+            loss = model_loss(model, batch, teacher, c.distill)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 5.0)
@@ -68,7 +79,7 @@ def fit(
             if checkpoint and time.perf_counter() - saved > SAVE_SECONDS:
                 save(checkpoint, state, model, optimiser, schedule)
                 saved = time.perf_counter()
-            if state.step % per_epoch == 0:
+            if state.step % per_epoch == 0 or state.step == total:
                 break
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
@@ -114,9 +125,13 @@ def replace_some(batch: Batch, c: FitConfig) -> None:
     now.masked_fill_(torch.rand(now.shape, device=now.device) < c.no_history, 0)
 
 
-def model_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+def model_loss(model: nn.Module, batch: Batch, teacher: nn.Module | None = None, distill: float = 0.0) -> torch.Tensor:
     logits = model(batch.history, batch.candidates)
     label = batch.label.nan_to_num()[batch.chosen]
+    if teacher is not None:
+        with torch.no_grad():
+            taught = teacher(batch.history, batch.candidates)[batch.chosen].sigmoid()
+        label = (1 - distill) * label + distill * taught
     loss = F.binary_cross_entropy_with_logits(logits[batch.chosen], label)
     for module in model.modules():
         if getattr(module, "auxiliary_logits", None) is not None:

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from features import Feature
 from graph_parts import pool_tables
+from hstu import HstuRanker
 from log import Log
 from model import Candidates, History, Ranker
 from record import Encoded, encode, layer_fields
 
 FIRST_INTERACTION_MS = 1_700_000_000_000
 ROUTE_MARGIN = 1e-4  # golden positions stay this far from a tie between slots
-ROUNDING_MARGIN = 1e-2  # and this far, in int8 steps, from the middle between two codes
+ROUNDING_MARGIN = 1e-3  # and this far, in int8 steps, from the middle between two codes
 STABLE = 1e-5  # a golden candidate's score differs no more between float32 and float64
 GIVEN_DIGITS = 3  # of features in golden requests
 
@@ -68,9 +69,10 @@ class Drawer:
         return torch.from_numpy(drawn.round(GIVEN_DIGITS).clip(low, high).astype(np.float32))
 
     def history(self, count: int, unknown: bool = False, defaults: bool = False) -> History:
-        """One user's [1, count]. With `unknown`, among the first are an unknown item and an unknown action. With
-        `defaults`, features have their defaults."""
+        """One user's [1, count], or max_positions where that is less. With `unknown`, among the first are an unknown
+        item and an unknown action. With `defaults`, features have their defaults."""
         c = self.model.config
+        count = min(count, c.max_positions)
         total = 2 * count + 32
         item = self.random.integers(1, c.items, total)
         action = self.random.integers(1, c.actions, total) if c.actions > 1 else np.zeros(total, np.int64)
@@ -81,11 +83,10 @@ class Drawer:
         if defaults:
             features[:] = torch.tensor([f.default for f in c.interaction_features])
         drawn = history_of(torch.from_numpy(item), torch.from_numpy(action), features)
-        while True:  # dropping a position may change what follows it
-            clear = self.clear(drawn)
-            if clear.all():
-                break
-            keep = clear.nonzero()[:, 0]
+        alone = not isinstance(self.model, HstuRanker)  # else a position that is dropped changes what follows it
+        while not (clear := self.clear(drawn))[:count].all():
+            drop = (~clear).nonzero()[:, 0][: None if alone else 1]
+            keep = torch.isin(torch.arange(len(clear)), drop, invert=True)
             drawn = history_of(drawn.item[0, keep], drawn.action[0, keep], drawn.features[0, keep])
         if drawn.item.shape[1] < count:
             raise RuntimeError(f"only {drawn.item.shape[1]} of {count} golden interactions are clear of ties")
@@ -141,11 +142,15 @@ def golden_tensors(model: Ranker, graphs: dict[str, dict], draw: Drawer, max_pos
     golden = TensorCases()
     for count in (1, 64):
         history = draw.history(count, unknown=count > 1)
-        add_encode(golden, model, graphs, plural(count, "interaction"), history, 0)
+        add_encode(golden, model, graphs, plural(history.item.shape[1], "interaction"), history, 0)
     if any(x["role"] == "routes" for x in graphs["encode"]["inputs"]):
-        add_encode(golden, model, graphs, "3 interactions after 40 positions", draw.history(43), 40)
+        history = draw.history(43)
+        before = max(0, history.item.shape[1] - 3)
+        name = f"{plural(history.item.shape[1] - before, 'interaction')} after {plural(before, 'position')}"
+        add_encode(golden, model, graphs, name, history, before)
     for positions, count in ((0, 20), (1, 1), (37, 200), (max_positions, 100)):
         history = draw.history(positions)
+        positions = history.item.shape[1]
         candidates = draw.candidates(history, count)
         expected = {"scores": score(model, history, candidates)}
         name = f"{plural(positions, 'position')}, {plural(candidates.item.shape[1], 'candidate')}"
@@ -251,7 +256,7 @@ def served_cases(log_items: list[str], log_actions: list[str], draw: Drawer) -> 
              ("300 interactions", 300, {}))  # fmt: skip
     cases = []
     for name, count, options in drawn:
-        history = draw.history(min(count, draw.model.config.max_positions), **options)
+        history = draw.history(count, **options)
         cases.append(served_case(log_items, log_actions, draw.model, name, history, draw.candidates(history, 30)))
     # What a request leaves out takes the feature's default.
     history = draw.history(20, defaults=True)

@@ -122,7 +122,7 @@ def from_record(g: Graph, layer: LayerFields, collapse: bool, recent: int = 0, c
         user = gathered(g, layer, layer.user_group, each(layer.user_code), each(layer.user_code))
     elif layer.user_key:
         names = (layer.user_key, layer.user_value)
-        user = Rows(*(g.input(name, "float32", ["positions", u], "user", field=name) for name in names))
+        user = Rows(*(g.input(f"{name}s", "float32", ["positions", u], "user", field=name) for name in names))
     newest = None
     if recent and collapse:
         newest = gathered(g, layer, layer.group, each(layer.key_route, recent), each(layer.value_route, recent))

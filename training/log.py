@@ -5,7 +5,7 @@ together do not see each other's outcome. docs/interaction-log.md describes the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,9 @@ def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[
         return stacked
 
     users = int(user.max()) + 1
+    unknown = [name for name in history_actions if name not in actions[1:]]
+    if unknown:
+        raise ValueError(f"the log has no action {', '.join(unknown)}; it has {', '.join(actions[1:]) or 'none'}")
     chosen = [i + 1 for i, name in enumerate(actions[1:]) if name in history_actions]
     position = np.flatnonzero(np.isin(action, chosen)) if history_actions else np.arange(len(user))
     query = np.flatnonzero(~np.isnan(label))
@@ -133,8 +136,11 @@ def split_log(log: Log, how: str) -> Split:
         width, back = float(share), int(earlier or 0)
     except ValueError:
         width, back = 0.0, 0
-    if kind not in ("position", "time", "users") or not 0 < width < 1:
-        raise ValueError(f"split {how!r}: position:SHARE, time:SHARE or users:SHARE is required, such as position:0.1")
+    if kind not in ("position", "time", "users") or not 0 < width < 1 or not 0 <= back < 1 / width - 1:
+        raise ValueError(
+            f"split {how!r}: position:SHARE, time:SHARE or users:SHARE is required, such as position:0.1 or "
+            "position:0.1/1, with something before it to learn from"
+        )
     counts = np.diff(log.query_starts)
     if kind == "position":
         place = np.arange(counts.sum()) - np.repeat(log.query_starts[:-1], counts)
@@ -150,4 +156,20 @@ def split_log(log: Log, how: str) -> Split:
     else:
         rank = log.query_user() / log.users
     low, high = 1 - width * (back + 1), 1 - width * back
-    return Split(train=rank < low, test=(rank >= low) & (rank < high))
+    split = Split(train=rank < low, test=(rank >= low) & (rank < high))
+    for purpose, chosen in (("learn from", split.train), ("test on", split.test)):
+        if not chosen.any():
+            raise ValueError(f"split {how!r} leaves none of {len(rank)} labelled rows to {purpose}; try time:0.1")
+    return split
+
+
+def freeze_history(log: Log, test: np.ndarray) -> Log:
+    """Each test query sees what its user's first test query sees, so that no tested label is in any history.
+
+    Otherwise a tested label moves the scores of the queries behind it, and where a user has few of them GAUC falls
+    however good the model: a like raises the score of the dislike that follows, a dislike lowers that of the like.
+    """
+    user = log.query_user()
+    first = np.full(log.users, np.iinfo(np.int64).max)
+    np.minimum.at(first, user[test], log.query_now[test])
+    return replace(log, query_now=np.where(test, np.minimum(log.query_now, first[user]), log.query_now))

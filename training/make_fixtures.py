@@ -14,7 +14,7 @@ from export import Export, export_bundle
 from families import create_twin
 from features import Feature
 from log import Log
-from model import History, ModelConfig
+from model import History, ModelConfig, Ranker
 
 FOLDER = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "bundles"
 ITEMS, ACTIONS, POSITIONS = 120, ["", "skip", "click", "like"], 400
@@ -57,10 +57,10 @@ def random_history(config: ModelConfig, users: int, positions: int, seed: int) -
     return History(item, action, features, torch.ones_like(item, dtype=torch.bool))
 
 
-def random_model(family: str, c: Compression, seed: int = 1):
-    """A converted model whose every part takes part in its scores."""
+def random_twin(config: ModelConfig, seed: int = 1) -> Ranker:
+    """A model whose every part takes part in its scores."""
     torch.manual_seed(seed)
-    twin = create_twin(fixture_config(family))
+    twin = create_twin(config)
     with torch.no_grad():
         for name, parameter in twin.named_parameters():
             if parameter.dim() == 2 and "norm" not in name:
@@ -70,6 +70,11 @@ def random_model(family: str, c: Compression, seed: int = 1):
         for name, parameter in twin.named_parameters():
             if "null" in name or name.endswith("stack.0.bias") or name.endswith("stack.1.bias"):
                 torch.nn.init.normal_(parameter, std=0.5)
+    return twin
+
+
+def random_model(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
+    """Its conversion, with a user head that takes part as well."""
     sample = random_history(twin.config, 40, 100, seed)
     model = convert(twin, sample, c, seed)
     with torch.no_grad():
@@ -88,10 +93,14 @@ def fixture_log(config: ModelConfig) -> Log:
     return Log(items, ACTIONS, none, none, none, empty, none, none, none, none, none, empty, empty)
 
 
-if __name__ == "__main__":
+def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for family, compression in VARIANTS.items():
-        model = random_model(family, compression)
+        model = random_model(random_twin(fixture_config(family)), compression)
         command = "python training/make_fixtures.py"
         about = Export(f"fixture-{family}", command, max_positions=POSITIONS)
-        print(family, export_bundle(model, fixture_log(model.config), FOLDER / family, about), flush=True)
+        print(family, export_bundle(model, fixture_log(model.config), folder / family, about), flush=True)
+
+
+if __name__ == "__main__":
+    main(FOLDER)

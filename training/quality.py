@@ -3,6 +3,7 @@
     python training/quality.py run --data DIR                      # all that is missing in results/quality.json
     python training/quality.py run --data DIR --only ml-1m/sim/1   # one job: dataset/family/seed
     python training/quality.py knobs --data DIR                    # pool size, user dims, ties, recipes
+    python training/quality.py structure --data DIR                # spectra, similarity of users, use of slots
     python training/quality.py report                              # docs/quality.md and its plots from the results
 
 DIR holds the data sets as published, see DATASETS. Jobs run side by side, one thread each; a job that was interrupted
@@ -13,8 +14,10 @@ more with the same settings and seed. Test queries are never learned from, nor i
 """
 
 import argparse
+import copy
 import json
 import multiprocessing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,17 +26,21 @@ import torch
 
 from arms import Arm, Arms, without_history
 from cache import Compression, SharedKV, UserDimsOnly
+from convert import calibrate, sample_history
 from fit import FitConfig, evaluate
 from importers import IMPORTERS
-from log import Columns, Log, Split, log_from_table, split_log
-from model import ModelConfig
+from log import Columns, Log, Split, freeze_history, log_from_table, split_log
+from model import ModelConfig, Ranker
 from record import bytes_per_position, full_bytes, row_bytes
+from report import write_report
+from structure import structure
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "training" / "results"
 CHECKPOINTS = ROOT / ".ckv" / "training" / "quality"
-FAMILIES = ["sim", "sdim", "eta", "twin", "hstu"]
+FAMILIES = ["hstu", "sim", "twin", "eta", "sdim"]
 SEEDS = [1, 2, 3]
+VARIANTS = ["twin_before", "converted", "collectivekv", "twin", "user_dims_only"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,15 @@ class Dataset:
     rate: float
     tune_epochs: float  # of every arm, after that
     tune_rate: float
+    start: float = 1.5  # length of the item embeddings to start from, see start.py; 0: at random
+    frozen: bool = False  # histories of test queries end where the test begins
 
 
 DATASETS = {
-    "ml-1m": Dataset("movielens", "ml-1m-ordered/ratings_ordered.csv.xz", "position:0.1", 2.5, 6e-3, 0.75, 1e-3),
-    "kuairand": Dataset("kuairand-partial", "kuairand-pure-partial", "time:0.25", 2.5, 4e-3, 0.75, 1e-3),
+    "ml-1m": Dataset("movielens", "ml-1m-ordered/ratings_ordered.csv.xz", "position:0.1", 2.25, 6e-3, 0.4, 3e-4),
+    "kuairand": Dataset(
+        "kuairand-partial", "kuairand-pure-partial", "time:0.25", 1.5, 2e-3, 0.3, 3e-4, start=0.0, frozen=True
+    ),
 }
 
 
@@ -65,7 +76,8 @@ class Job:
 
 def model_config(family: str, log: Log) -> ModelConfig:
     size = {"d_model": 128, "heads": 4, "layers": 2} if family == "hstu" else {}
-    return ModelConfig("target" if family == "none" else family, len(log.items), len(log.actions), **size)
+    model = "target" if family == "none" else family
+    return ModelConfig(model, len(log.items), len(log.actions), dropout=0.2, **size)
 
 
 def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
@@ -73,7 +85,8 @@ def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
     dataset = DATASETS[name]
     table, _ = IMPORTERS[dataset.importer].read(data / dataset.source, lambda *_: None)
     log = log_from_table(table, Columns())
-    return log, split_log(log, dataset.split)
+    split = split_log(log, dataset.split)
+    return (freeze_history(log, split.test) if dataset.frozen else log), split
 
 
 def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") -> Arms:
@@ -82,11 +95,12 @@ def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") 
         log,
         split,
         model_config(job.family, log),
-        FitConfig(dataset.epochs, dataset.rate, seed=job.seed),
-        FitConfig(dataset.tune_epochs, dataset.tune_rate, seed=job.seed + 100),
+        FitConfig(dataset.epochs, dataset.rate, weight_decay=0.1, seed=job.seed),
+        FitConfig(dataset.tune_epochs, dataset.tune_rate, weight_decay=0.1, seed=job.seed + 100),
         c,
         CHECKPOINTS / (folder or str(job)),
         str(job),
+        dataset.start,
     )
 
 
@@ -117,60 +131,148 @@ def measured(job: Job, arms: Arms, variant: str, arm: Arm) -> dict:
     return row
 
 
-def measure(job: Job, arms: Arms) -> list[dict]:
-    """A job's rows."""
+def measure(job: Job, arms: Arms, variants: Sequence[str] = VARIANTS) -> list[dict]:
+    """A job's rows of these variants; the twin is trained for all of them, the others where they are asked for."""
     if job.family == "none":
         arms = replace(arms, log=without_history(arms.log))
         return [measured(job, arms, "no_history", arms.no_history())]
     twin = arms.twin()
-    rows = [measured(job, arms, "twin_before", twin)]
-    converted = arms.converted(twin)
-    rows.append(measured(job, arms, "converted", converted))
-    rows.append(measured(job, arms, "collectivekv", arms.collective_kv(converted)))
-    rows.append(measured(job, arms, "user_dims_only", arms.user_dims_only(twin)))
-    rows.append(measured(job, arms, "twin", arms.twin_again(twin)))
+    make = {
+        "twin_before": lambda: twin,
+        "converted": lambda: arms.converted(twin),
+        "collectivekv": lambda: arms.collective_kv(arms.converted(twin), twin),
+        "user_dims_only": arms.user_dims_only,
+        "twin": lambda: arms.twin_again(twin),
+    }
+    return [measured(job, arms, variant, make[variant]()) for variant in variants]
+
+
+def run_job(job: Job, data: Path, c: Compression, variants: Sequence[str]) -> list[dict]:
+    torch.set_num_threads(1)
+    log, split = read_dataset(job.dataset, data)
+    return measure(job, arms_of(job, log, split, c), variants)
+
+
+# What each knob is set to, the others at their defaults; the twin is the same for all.
+KNOBS: dict[str, list] = {
+    "slots": [64, 256, 1024, 4096, 10_000],
+    "user_width": [0, 1, 4, 10],
+    "tied": [False],
+    "user_type": ["int8", "float16"],
+    "user_form": ["last_head"],
+    "share": ["values", "keys"],
+    "recipe": ["published"],
+}
+HISTORY_LENGTHS = (50, 100, 200, 500, 1000)
+
+
+def measure_knob(job: Job, data: Path, knob: str, value: object) -> list[dict]:
+    """A row as converted and one as tuned, or one of the published recipe."""
+    torch.set_num_threads(1)
+    log, split = read_dataset(job.dataset, data)
+    published = knob == "recipe"
+    c = Compression(gate=True) if published else replace(Compression(), **{knob: value})
+    arms = arms_of(job, log, split, c)
+    if published:
+        stages = [("published", arms.published())]
+    else:
+        twin = arms.twin()
+        converted = arms.converted(twin)
+        stages = [("converted", Arm(copy.deepcopy(converted.model), converted.seconds))]
+        calibrate(stages[0][1].model, arms.sample(), job.seed)
+        stages.append(("tuned", arms.collective_kv(converted, twin, f"knob-{knob}-{value}")))
+    rows = []
+    for stage, arm in stages:
+        row = measured(job, arms, f"{knob}={value} {stage}", arm)
+        row |= {"knob": knob, "value": value, "stage": stage, "distinctSlots": distinct_slots(arm.model, arms)}
+        rows.append({key: x for key, x in row.items() if key not in ("variant", "losses")})
     return rows
 
 
-def run_job(job: Job, data: Path, c: Compression) -> list[dict]:
-    torch.set_num_threads(1)
-    log, split = read_dataset(job.dataset, data)
-    return measure(job, arms_of(job, log, split, c))
+@torch.no_grad()
+def distinct_slots(model: Ranker, arms: Arms) -> dict[str, float]:
+    """Mean number of distinct slots, of keys and of values together, in the first positions of histories so long."""
+    sample = sample_history(arms.log, arms.split.train, arms.main.seed, users=400, longest=max(HISTORY_LENGTHS))
+    cache, _, x = next(model.layers(sample))
+    key, value = cache.routes(x)
+    found = {}
+    for length in HISTORY_LENGTHS:
+        lines = [
+            torch.stack([k[v], w[v]])[:, :length] for k, w, v in zip(key, value, sample.valid) if v.sum() >= length
+        ]
+        if lines:
+            found[str(length)] = round(float(np.mean([len(line.unique(dim=1)[0]) for line in lines])), 1)
+    return found
 
 
-def read_rows() -> list[dict]:
-    path = RESULTS / "quality.json"
+def read_rows(name: str = "quality") -> list[dict]:
+    path = RESULTS / f"{name}.json"
     return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
-def write_rows(rows: list[dict]) -> None:
+def write_rows(rows: list[dict], name: str = "quality") -> None:
     RESULTS.mkdir(exist_ok=True)
-    rows = sorted(rows, key=lambda r: (r["dataset"], r["family"], r["seed"], r["variant"]))
+    rows = sorted(
+        rows, key=lambda r: [str(r.get(k)) for k in ("dataset", "family", "seed", "variant", "knob", "value")]
+    )
     lines = ",\n".join(json.dumps(row) for row in rows)
-    (RESULTS / "quality.json").write_text(f'{{"rows": [\n{lines}\n]}}\n')
+    datasets = json.dumps({key: asdict(dataset) for key, dataset in DATASETS.items()})
+    (RESULTS / f"{name}.json").write_text(f'{{"datasets": {datasets},\n"rows": [\n{lines}\n]}}\n')
 
 
-def run(data: Path, only: list[str], workers: int) -> None:
-    done = {f"{r['dataset']}/{r['family']}/{r['seed']}" for r in read_rows()}
-    jobs = [Job(d, f, s) for d in DATASETS for s in SEEDS for f in ["none", *FAMILIES]]
-    jobs = [job for job in jobs if (str(job) in only if only else str(job) not in done)]
-    print(f"{len(jobs)} jobs: {' '.join(map(str, jobs))}", flush=True)
+def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
+    """Every variant of every job that has no row yet, or of the jobs named."""
+    done = {(r["dataset"], r["family"], r["seed"], r["variant"]) for r in read_rows()}
+    work = []
+    for job in [Job(d, f, s) for s in SEEDS for f in ["none", *FAMILIES] for d in DATASETS]:
+        wanted = ["no_history"] if job.family == "none" else variants
+        missing = [v for v in wanted if only or (job.dataset, job.family, job.seed, v) not in done]
+        if missing and (not only or str(job) in only):
+            work.append((job, missing))
+    print(f"{len(work)} jobs: {' '.join(str(job) for job, _ in work)}", flush=True)
     with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
-        started = [(job, pool.apply_async(run_job, (job, data, Compression()))) for job in jobs]
-        for job, result in started:
+        for result in [pool.apply_async(run_job, (job, data, Compression(), missing)) for job, missing in work]:
             rows = result.get()
-            kept = [
-                r for r in read_rows() if (r["dataset"], r["family"], r["seed"]) != (job.dataset, job.family, job.seed)
-            ]
+            new = {(r["dataset"], r["family"], r["seed"], r["variant"]) for r in rows}
+            kept = [r for r in read_rows() if (r["dataset"], r["family"], r["seed"], r["variant"]) not in new]
             write_rows([*kept, *rows])
+
+
+def knobs(data: Path, only: list[str], workers: int) -> None:
+    """Every knob on the jobs named, or on SIM over ML-1M; the twins must be there already."""
+    done = {(r["dataset"], r["family"], r["seed"], r["knob"], r["value"]) for r in read_rows("knobs")}
+    jobs = [Job(d, f, int(s)) for d, f, s in (name.split("/") for name in only or ["ml-1m/sim/1"])]
+    wanted = [(job, knob, value) for job in jobs for knob, values in KNOBS.items() for value in values]
+    wanted = [(j, k, v) for j, k, v in wanted if (j.dataset, j.family, j.seed, k, v) not in done]
+    with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+        for result in [pool.apply_async(measure_knob, (job, data, knob, value)) for job, knob, value in wanted]:
+            write_rows([*read_rows("knobs"), *result.get()], "knobs")
+
+
+def structures(data: Path, only: list[str], workers: int) -> None:
+    """What the keys, values and slots of finished jobs look like, of seed 1 unless named."""
+    torch.set_num_threads(workers)
+    found = {f"{r['dataset']}/{r['family']}/{r['seed']}": r for r in read_rows("structure")}
+    for name in only or [f"{d}/{f}/1" for d in DATASETS for f in FAMILIES]:
+        dataset, family, seed = name.split("/")
+        job = Job(dataset, family, int(seed))
+        log, split = read_dataset(dataset, data)
+        found[name] = structure(job, arms_of(job, log, split, Compression()))
+        write_rows(list(found.values()), "structure")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["run", "knobs", "report"])
+    parser.add_argument("command", choices=["run", "knobs", "structure", "report"])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "data")
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--variants", nargs="*", default=VARIANTS, choices=VARIANTS)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     options = parser.parse_args()
-    if options.command == "run":
-        run(options.data, options.only, options.workers)
+    if options.command == "report":
+        write_report(ROOT)
+    elif options.command == "run":
+        run(options.data, options.only, options.workers, options.variants)
+    else:
+        act = {"knobs": knobs, "structure": structures}[options.command]
+        act(options.data, options.only, options.workers)

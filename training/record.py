@@ -40,7 +40,7 @@ def layer_fields(model: Ranker) -> list[LayerFields]:
     caches = [layer.cache for layer in model.stack] if isinstance(model, HstuRanker) else [model.cache]
     found = []
     for i, shared in enumerate(caches):
-        if not isinstance(shared, SharedKV) or shared.full is not None:
+        if not isinstance(shared, SharedKV) or shared.compression.share != "both":
             raise ValueError("only a model that shares keys and values can be served; convert it with share='both'")
         c, prefix = shared.compression, f"layer{i}_" if len(caches) > 1 else ""
         coded = c.user_width > 0 and c.user_type == "codebook"
@@ -176,7 +176,7 @@ def bytes_per_position(row: int, positions: list[int], user_id_bytes: int = 7) -
 
 def string_bytes(length: int) -> int:
     """The allocation of a Redis string of that length: header and final zero, rounded to jemalloc's size class."""
-    header = 3 if length < 256 else 5 if length < 65_536 else 9
+    header = 1 if length < 32 else 3 if length < 256 else 5 if length < 65_536 else 9
     return size_class(header + length + 1)
 
 

@@ -19,7 +19,10 @@ def starting_items(log: Log, learned: np.ndarray, width: int, length: float = 1.
     rate = (np.bincount(item, label, size) + 1) / (shown + 2)
     excess = (label - rate[item]) / np.sqrt(shown[item])
     matrix = torch.sparse_coo_tensor(
-        torch.from_numpy(np.stack([user, item])), torch.from_numpy(excess.astype(np.float32)), (log.users, size)
+        torch.from_numpy(np.stack([user, item])),
+        torch.from_numpy(excess.astype(np.float32)),
+        (log.users, size),
+        check_invariants=True,
     ).coalesce()
     torch.manual_seed(0)
     _, strength, direction = torch.svd_lowrank(matrix, q=min(width + 8, log.users, size), niter=4)

@@ -12,11 +12,14 @@ same command is given again; --fresh begins anew.
 """
 
 import argparse
+import hashlib
+import math
+import re
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -49,13 +52,13 @@ class TrainConfig:
     candidate_features: list[str] = field(default_factory=list)
     context_features: list[str] = field(default_factory=list)
     seed: int = 1
-    epochs: float = 2.5  # of the twin, before it is converted
+    epochs: float = 2.25  # of the twin, before it is converted
     rate: float = 6e-3
-    tune_epochs: float = 0.75  # of the twin, CollectiveKV and the user dims alone, after the conversion
-    tune_rate: float = 1e-3
+    tune_epochs: float = 0.4  # of the twin, CollectiveKV and the user dims alone, after the conversion
+    tune_rate: float = 3e-4
     batch: int = 4096  # positions of one step
     block: int = 128  # queries of a user that are learned together, with as many positions before them
-    slots: int = 1024
+    slots: int = 10_000
     user_width: int = 2
     user_type: str = "codebook"  # codebook, int8 or float16
     user_form: str = "own_head"  # own_head or last_head
@@ -74,10 +77,16 @@ class TrainConfig:
 
 
 FIRST_SIMULATED_USER = 1_000_000
-DEMO_FEATURES = {
+# The demo's defaults, where they differ: a small pool and plain user dims, users held out whole.
+DEMO = {
     "interaction_features": ["watch_ratio"],
     "candidate_features": ["freshness"],
     "context_features": ["hour:0:24:12:period"],
+    "slots": 256,
+    "user_type": "int8",
+    "split": "users:0.1",
+    "block": 256,
+    "epochs": 1.5,
 }
 
 
@@ -99,10 +108,10 @@ def main(config: TrainConfig) -> dict[str, float]:
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.source == "demo":
-        config = replace(config, **DEMO_FEATURES)
         print(f"simulate {config.users} users", flush=True)
         simulate(config)
     features = {kind: [parse_feature(text) for text in getattr(config, f"{kind}_features")] for kind in KINDS}
+    check_names(config, features)
     log = read_log(config.log, Columns(**features), config.history_actions)
     arms = arms_of(config, log, features)
     if config.fresh:
@@ -116,11 +125,12 @@ def main(config: TrainConfig) -> dict[str, float]:
         report(metrics, "twinBeforeFineTune", twin, arms)
         converted = arms.converted(twin)
         report(metrics, "converted", converted, arms)
-        arm = arms.collective_kv(converted)
+        arm = arms.collective_kv(converted, twin)
         report(metrics, "", arm, arms)
         if config.comparisons:
             report(metrics, "noHistory", arms.no_history(), arms, history=False)
-            report(metrics, "userDimsOnly", arms.user_dims_only(twin), arms)
+            if config.user_width:
+                report(metrics, "userDimsOnly", arms.user_dims_only(), arms)
             report(metrics, "twin", arms.twin_again(twin), arms)
     metrics["testQueries"] = int(arms.split.test.sum())
     command = " ".join(["python training/train.py", *(sys.argv[1:] or [config.source])])
@@ -132,6 +142,24 @@ def main(config: TrainConfig) -> dict[str, float]:
 
 
 KINDS = ("interaction", "candidate", "context")
+
+
+def check_names(config: TrainConfig, features: dict[str, list[Feature]]) -> None:
+    """What a bundle could not be served with is told before training, not after."""
+    if not re.fullmatch("[a-z0-9-]{1,64}", config.name):
+        raise ValueError(f"--name {config.name!r}: a bundle's name is of a-z, 0-9 and -")
+    for kinds in (["interaction"], ["candidate", "context"]):  # each the inputs of one graph
+        names = [feature.name for kind in kinds for feature in features[kind]]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"feature {twice[0]!r} stands twice among the {' and '.join(kinds)} features")
+
+
+def settings_of(config: TrainConfig) -> str:
+    """Tells checkpoints of another command apart: 8 characters of what training depends on."""
+    idle = ("out", "comparisons", "threads", "fresh")
+    settings = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in idle}
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
 
 def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -> Arms:
@@ -158,7 +186,7 @@ def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -
         FitConfig(config.epochs, config.rate, seed=config.seed, **shared),
         FitConfig(config.tune_epochs, config.tune_rate, seed=config.seed + 100, **shared),
         compression,
-        ROOT / ".ckv" / "training" / f"{config.name}-{config.family}-{config.seed}",
+        ROOT / ".ckv" / "training" / f"{config.name}-{settings_of(config)}",
         config.name,
     )
 
@@ -167,6 +195,8 @@ def report(metrics: dict[str, float], name: str, arm: Arm, arms: Arms, history: 
     quality = evaluate(arm.model, arms.log, arms.split.test, arms.main.device, history)
     print(f"  {name or 'collectiveKv'}: AUC {quality.auc:.4f}  GAUC {quality.gauc:.4f}", flush=True)
     for measure, value in asdict(quality).items():
+        if math.isnan(value):  # no user has both labels
+            continue
         metrics[name + measure.capitalize() if name else measure] = round(value, 4)
 
 
@@ -185,7 +215,11 @@ def parse_arguments() -> TrainConfig:
         else:
             choices = CHOICES.get(f.name)
             parser.add_argument(flag, type=f.type, default=default, choices=choices, help=f"default {default}")
-    return TrainConfig(**vars(parser.parse_args()))
+    options = parser.parse_args()
+    if options.source == "demo":
+        parser.set_defaults(**DEMO)
+        options = parser.parse_args()
+    return TrainConfig(**vars(options))
 
 
 CHOICES = {
