@@ -75,7 +75,7 @@ class Arms:
         return arm
 
     def user_dims_only(self) -> Arm:
-        """No pool: as many user dims, in int8, which takes as many bytes or more; from scratch, trained as long in all."""
+        """No pool: as many user dims, in int8, which takes as many bytes or more; from scratch, as long in all."""
         c = replace(self.compression, user_type="int8")
         model = without_pool(self.fresh(), c, self.main.seed).to(self.main.device)
         first = self.trained("user-dims-only", model, self.main)

@@ -52,8 +52,8 @@ def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | N
     torch.manual_seed(seed)
     shared = SharedKV(c, embedding, d, embedding if outputs is None else outputs, 2 * d).to(sample.key.device)
     cut = shared.pool_key.shape[1]  # user dims in the last head take the last columns
-    key = weigh(sample.key[:, :cut], metric_of(sample.key_metric, d)[:cut], c.key_weight)
-    value = weigh(sample.value[:, :cut], metric_of(sample.value_metric, d)[:cut])
+    key = weigh(sample.key[:, :cut], metric_of(sample.key_metric, sample.key)[:cut], c.key_weight)
+    value = weigh(sample.value[:, :cut], metric_of(sample.value_metric, sample.value)[:cut])
     maps = [(1.0, 0.0), (0.0, 1.0)] if not c.tied else [(1.0, 1.0)]
     routers = [shared.router] if c.tied else [shared.router, shared.value_router]
     full = torch.cat([sample.key, sample.value], 1)  # [P, 2D]
@@ -90,8 +90,8 @@ class Weighted:
     map: Tensor  # [D, K], points = part map
 
 
-def metric_of(metric: Tensor | None, width: int) -> Tensor:
-    return torch.eye(width) if metric is None else metric
+def metric_of(metric: Tensor | None, part: Tensor) -> Tensor:
+    return torch.eye(part.shape[1], device=part.device) if metric is None else metric
 
 
 def weigh(part: Tensor, metric: Tensor, weight: float = 1.0) -> Weighted:
@@ -218,7 +218,7 @@ def convert_hstu(model: HstuRanker, sample: History, c: Compression, seed: int) 
 def query_metric(queries: Tensor, heads: int) -> Tensor:
     """[D, D] block-diagonal A with A A^T = E[q q^T] per head: a key's error e moves logits by |e A|^2 on average."""
     d = queries.shape[1]
-    metric = torch.zeros(d, d)
+    metric = torch.zeros(d, d, device=queries.device)
     for block in torch.arange(d).chunk(heads):
         second = queries[:, block].T.double() @ queries[:, block].double() / len(queries)
         values, vectors = torch.linalg.eigh(second)
@@ -229,7 +229,7 @@ def query_metric(queries: Tensor, heads: int) -> Tensor:
 def fold(router: nn.Linear, full: FullKV) -> nn.Linear:
     """The same router over S instead of [K, V] = S W + b."""
     weight = torch.cat([full.key.weight, full.value.weight])  # [2D, E]
-    folded = nn.Linear(weight.shape[1], router.out_features)
+    folded = nn.Linear(weight.shape[1], router.out_features, device=weight.device)
     folded.weight.copy_(router.weight @ weight)
     folded.bias.copy_(router.weight @ torch.cat([full.key.bias, full.value.bias]) + router.bias)
     return folded.requires_grad_(False)

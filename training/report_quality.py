@@ -1,5 +1,8 @@
 """The sections on quality, bytes and training time, of quality.json."""
 
+import math
+from statistics import fmean
+
 from report_text import Results, differences, means, share, signed, table, titles
 from verdicts import (
     BYTES_SHARE,
@@ -8,6 +11,7 @@ from verdicts import (
     METRICS,
     STRONG_TWIN,
     TIME_SHARE,
+    Arm,
     arm,
     beats,
     below_noise,
@@ -159,8 +163,7 @@ def user_dims(r: Results) -> str:
             quality = [differences(shared, alone), differences(alone, twin)]
             lines.append([*titles(pair), *size, *quality, str(beats(shared, alone, twin))])
     return (
-        "What a row without a route can do. These dims are new at the conversion, so they have been trained for fewer "
-        "epochs than the rest. *Met*: CollectiveKV is better by more than the noise, at no more bytes.\n\n"
+        "What a row without a route can do, learned from scratch for as many epochs in all. *Met*: CollectiveKV is better by more than the noise, at no more bytes.\n\n"
         + table(head, lines)
     )
 
@@ -173,13 +176,14 @@ def training_time(r: Results) -> str:
         variants = ("twin_before", "converted", "collectivekv", "twin")
         before, converted, shared, twin = (arm(r.quality, *pair, variant) for variant in variants)
         if paired(shared, before):
-            seconds = [f"{a.mean('trainSeconds'):.0f}" if a else "-" for a in (before, converted, shared)]
+            seconds = [timed(a) for a in (before, converted, shared)]
             part = time_share(shared, before)
             untrained = ["-", "-"]
             if paired(converted, twin):
                 short = below_noise(converted, twin)
                 untrained = [differences(converted, twin), f"no: {', '.join(short)}" if short else "yes"]
-            lines.append([*titles(pair), *seconds, f"{100 * part:.0f} %", str(in_time(part)), *untrained])
+            timing = ["-", "not timed"] if math.isnan(part) else [f"{100 * part:.0f} %", str(in_time(part))]
+            lines.append([*titles(pair), *seconds, *timing, *untrained])
     curves = r.picture("losses", "training losses of the twin, and of what follows the conversion")
     if curves:
         curves += (
@@ -188,7 +192,13 @@ def training_time(r: Results) -> str:
             "height."
         )
     return (
-        "Wall-clock seconds, one thread a job, jobs side by side; the twin's are those before conversion.\n\n"
+        "Processor seconds, one thread a job, of the seeds that were timed; the twin's are those before conversion.\n\n"
         + table(head, lines)
         + curves
     )
+
+
+def timed(one: Arm) -> str:
+    """Mean seconds of the seeds that were timed."""
+    seconds = [row["trainSeconds"] for row in one.rows.values() if row["trainSeconds"]]
+    return f"{fmean(seconds):.0f}" if seconds else "-"

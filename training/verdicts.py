@@ -1,5 +1,6 @@
 """What the rows of the results come to: means over seeds, differences to the twin beside its noise, verdicts."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import fmean
@@ -112,8 +113,11 @@ def beats(shared: Arm, alone: Arm, twin: Arm) -> Verdict:
 
 
 def time_share(part: Arm, before: Arm) -> float:
-    """Seconds of `part` over those of the twin before it is converted, of the seeds that both have."""
-    seeds = part.rows.keys() & before.rows.keys()
+    """Seconds of `part` over those of the twin before it is converted, of the seeds that both were timed for; NaN where
+    there is none. A row whose training went on after an interruption, or on a machine that did other work, has 0."""
+    seeds = [s for s in part.rows.keys() & before.rows.keys() if before.rows[s]["trainSeconds"]]
+    if not seeds:
+        return math.nan
     return sum(part.rows[s]["trainSeconds"] for s in seeds) / sum(before.rows[s]["trainSeconds"] for s in seeds)
 
 
