@@ -1,0 +1,117 @@
+"""What the services do with a bundle, by its manifest alone and in numpy: the tests serve bundles with it."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+Fields = dict[str, np.ndarray]  # a record's fields as it gives them back: routes [N], user dims [N, U]
+
+
+class ServedBundle:
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.manifest = json.loads((folder / "bundle.json").read_text())
+        self.items = {id_: i for i, id_ in enumerate(json.loads((folder / "items.json").read_text())["ids"])}
+        self.actions = {action: i for i, action in enumerate(self.manifest["actions"])}
+        self.fields = {f["name"]: f for f in self.manifest["record"]["fields"]}
+
+    @cache  # noqa: B019, a bundle of a test lives as long as the tests
+    def session(self, graph: str) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(
+            self.folder / self.manifest["graphs"][graph]["file"], options, providers=["CPUExecutionProvider"]
+        )
+
+    def run(self, graph: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        described = self.manifest["graphs"][graph]
+        assert [x.name for x in self.session(graph).get_inputs()] == [x["name"] for x in described["inputs"]]
+        names = [x["name"] for x in described["outputs"]]
+        return dict(zip(names, self.session(graph).run(names, inputs)))
+
+    def empty(self) -> Fields:
+        return {
+            name: np.zeros(0, np.int64) if f["kind"] == "route" else np.zeros((0, f["width"]), np.float32)
+            for name, f in self.fields.items()
+        }
+
+    def encode(self, interactions: list[dict], history: Fields | None = None) -> Fields:
+        """Fields of interactions, `itemId`, `action` and `features` each, which follow those of the history."""
+        history = self.empty() if history is None else history
+        defaults = {f["name"]: f["default"] for f in self.manifest["features"]["interaction"]}
+        inputs = {}
+        for x in self.manifest["graphs"]["encode"]["inputs"]:
+            if x["role"] == "interaction_item":
+                column = [self.items.get(one["itemId"], 0) for one in interactions]
+            elif x["role"] == "interaction_action":
+                column = [self.actions.get(one["action"], 0) for one in interactions]
+            elif x["role"] == "interaction_feature":
+                column = [one["features"].get(x["feature"], defaults[x["feature"]]) for one in interactions]
+            else:
+                column = history[x["field"]]
+            inputs[x["name"]] = np.array(column, x["type"])
+        outputs = self.run("encode", inputs)
+        fields = {x["field"]: outputs[x["name"]] for x in self.manifest["graphs"]["encode"]["outputs"]}
+        assert set(fields) == set(self.fields)
+        return {name: self.stored(self.fields[name], values) for name, values in fields.items()}
+
+    def stored(self, field: dict, values: np.ndarray) -> np.ndarray:
+        """Through the record's type and back."""
+        if field["kind"] == "route":
+            assert values.min(initial=0) >= 0 and values.max(initial=0) < field["slots"]
+            return values[:, 0].astype(field["type"]).astype(np.int64)
+        if field["type"] == "float16":
+            return values.astype(np.float16).astype(np.float32)
+        scale = np.array(field["scale"], np.float32)
+        return np.clip(np.rint(values / scale), -127, 127).astype(np.int8).astype(np.float32) * scale
+
+    def row_bytes(self) -> int:
+        return sum(np.dtype(f["type"]).itemsize * f["width"] for f in self.fields.values())
+
+    def rank(self, fields: Fields, candidates: list[str], own: dict[str, list[float]], context: dict) -> np.ndarray:
+        def position_input(x: dict) -> np.ndarray:
+            values = fields[x["field"]]
+            if x["role"] in ("routes", "user"):
+                return values[-x["last"] :] if "last" in x else values
+            slots, counts = np.unique(values, return_counts=True)
+            return (slots if x["role"] == "distinct_slots" else counts).astype(x["type"])
+
+        return self.scores("rank", position_input, candidates, own, context)
+
+    def rank_kv(self, fields: Fields, candidates: list[str], own: dict[str, list[float]], context: dict) -> np.ndarray:
+        """With the pool's rows from the gather graph."""
+        groups = {group["name"]: group for group in self.manifest["groups"]}
+        gather = self.manifest["graphs"]["gather"]
+        slots = {x["name"]: fields[groups[x["group"]][x["part"]]["route"]] for x in gather["inputs"]}
+        rows = {(x["group"], x["part"]): self.run("gather", slots)[x["name"]] for x in gather["outputs"]}
+
+        def assembled(x: dict) -> np.ndarray:
+            part = groups[x["group"]][x["role"]]
+            user = [fields[part["user"]]] if "user" in part else []
+            return np.concatenate([rows[x["group"], x["role"]], *user], 1)
+
+        return self.scores("rankKv", assembled, candidates, own, context)
+
+    def scores(self, graph: str, position_input, candidates: list[str], own: dict, context: dict) -> np.ndarray:
+        features = self.manifest["features"]
+        inputs = {}
+        for x in self.manifest["graphs"][graph]["inputs"]:
+            if x["role"] == "candidate_item":
+                value = [self.items.get(id_, 0) for id_ in candidates]
+            elif x["role"] == "candidate_feature":
+                default = next(f["default"] for f in features["candidate"] if f["name"] == x["feature"])
+                value = own.get(x["feature"], [default] * len(candidates))
+            elif x["role"] == "context_feature":
+                default = next(f["default"] for f in features["context"] if f["name"] == x["feature"])
+                value = [context.get(x["feature"], default)]
+            else:
+                value = position_input(x)
+            inputs[x["name"]] = np.array(value, x["type"])
+        return self.run(graph, inputs)["scores"]
+
+
+def joined(*parts: Fields) -> Fields:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,157 @@
+"""Small models, histories and logs that the tests share. Every model's parts all take part in its scores."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from cache import Compression, UserDimsOnly
+from convert import calibrate, convert, without_pool
+from features import Feature
+from fit import FitConfig, fit
+from hstu import HstuRanker
+from log import Log
+from make_fixtures import random_history, random_twin
+from model import Candidates, History, ModelConfig, Ranker
+
+HISTORY_FEATURES = [Feature("watch_ratio")]
+CANDIDATE_FEATURES = [Feature("price", 0, 50, 20)]
+CONTEXT_FEATURES = [Feature("hour", 0, 24, 12, period=True)]
+
+
+def small_config(family: str, **changes) -> ModelConfig:
+    """Searches keep fewer positions than the tests' histories have, and so does the short part."""
+    config = ModelConfig(
+        family,
+        items=31,
+        actions=4,
+        interaction_features=HISTORY_FEATURES,
+        candidate_features=CANDIDATE_FEATURES,
+        context_features=CONTEXT_FEATURES,
+        embedding=8,
+        d_model=16,
+        heads=4,
+        layers=2 if family == "hstu" else 1,
+        hidden=8,
+        top_k=5,
+        recent=3,
+        recent_heads=2,
+        hash_bits=16,
+        hashes=6,
+        bits_per_hash=2,
+        max_positions=40,
+    )
+    return replace(config, **changes)
+
+
+def small_twin(family: str, seed: int = 1, **changes) -> Ranker:
+    return random_twin(small_config(family, **changes), seed).eval()
+
+
+def compress(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
+    """Its conversion, with a user head that takes part."""
+    sample = random_history(twin.config, 20, 40, seed)
+    return with_user_head(convert(twin, sample, c, seed), sample, seed)
+
+
+def user_dims_alone(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
+    return with_user_head(without_pool(twin, c, seed), random_history(twin.config, 20, 40, seed), seed)
+
+
+def with_user_head(model: Ranker, sample: History, seed: int) -> Ranker:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "user_head" in name:
+                torch.nn.init.normal_(parameter, std=0.7)
+    calibrate(model, sample, seed)
+    return model
+
+
+def caches_of(model: Ranker) -> list:
+    caches = [layer.cache for layer in model.stack] if isinstance(model, HstuRanker) else [model.cache]
+    return [cache.shared if isinstance(cache, UserDimsOnly) else cache for cache in caches]
+
+
+def padded_histories(config: ModelConfig, lengths: Sequence[int], seed: int, tokens: int = 8) -> History:
+    """A user for each length, padded on the left with what must not count. Positions are `tokens` different ones, so
+    that some tie."""
+    random = np.random.default_rng(seed)
+    history = random_history(config, len(lengths), max(lengths), seed)
+    kinds = random.integers(0, tokens, (len(lengths), max(lengths)))
+    history.item[:] = torch.from_numpy(random.permutation(np.arange(1, config.items))[:tokens][kinds])
+    history.action[:] = torch.from_numpy(random.integers(1, config.actions, tokens)[kinds])
+    history.features[:] = torch.from_numpy(random.random((tokens, history.features.shape[2]), np.float32)[kinds])
+    for row, length in enumerate(lengths):
+        history.valid[row, : max(lengths) - length] = False
+    return history
+
+
+def random_candidates(config: ModelConfig, now: torch.Tensor, seed: int) -> Candidates:
+    """Candidates [B, C] at those places."""
+    random = np.random.default_rng(seed)
+
+    def features(wanted: list[Feature]) -> torch.Tensor:
+        low, high = (np.array([getattr(f, side) for f in wanted]) for side in ("low", "high"))
+        return torch.from_numpy((low + (high - low) * random.random((*now.shape, len(wanted)))).astype(np.float32))
+
+    item = torch.from_numpy(random.integers(1, config.items, now.shape))
+    return Candidates(item, features(config.candidate_features), features(config.context_features), now)
+
+
+def doubled(model: Ranker) -> Ranker:
+    return copy.deepcopy(model).double()
+
+
+def random_log(seed: int, users: int = 9, longest: int = 40, items: int = 31, actions: int = 4) -> Log:
+    """Users of all sorts: some without positions, some without queries. Queries fall anywhere between positions."""
+    random = np.random.default_rng(seed)
+    positions, queries = random.integers(0, longest + 1, users), random.integers(0, longest + 1, users)
+    positions[random.integers(users)] = 0
+    queries[random.integers(users)] = 0
+    n, q = positions.sum(), queries.sum()
+    return Log(
+        items=["", *(f"i{i}" for i in range(1, items))],
+        actions=["", "skip", "click", "like"][:actions],
+        starts=np.append(0, positions.cumsum()),
+        item=random.integers(1, items, n),
+        action=random.integers(1, actions, n),
+        features=random.random((n, 1)).astype(np.float32),
+        query_starts=np.append(0, queries.cumsum()),
+        query_item=random.integers(1, items, q),
+        query_label=random.integers(0, 2, q).astype(np.float32),
+        query_now=np.concatenate([np.sort(random.integers(0, n + 1, q)) for n, q in zip(positions, queries)]),
+        query_time=np.concatenate([np.sort(random.integers(0, 1000, q)) for q in queries]),
+        query_features=random.uniform(0, 50, (q, 1)).astype(np.float32),
+        query_context=random.uniform(0, 24, (q, 1)).astype(np.float32),
+    )
+
+
+def train_briefly(model: Ranker, log: Log, steps: float = 1.0, **options) -> list[float]:
+    return fit(model, log, np.ones(len(log.query_label), bool), FitConfig(steps, 1e-2, batch=128, block=16, **options))
+
+
+def planted_log(users: int = 40, positions: int = 60, items: int = 20, signal: bool = True) -> Log:
+    """History decides: a user likes the items of one parity. Without signal labels are thrown, and nothing does."""
+    random = np.random.default_rng(0)
+    n = users * positions
+    item, taste = random.integers(1, items + 1, (users, positions)), random.integers(0, 2, (users, 1))
+    label = (item % 2 == taste) if signal else random.random((users, positions)) < 0.5
+    starts, place = np.arange(users + 1) * positions, np.tile(np.arange(positions), users)
+    none = np.zeros((n, 0), np.float32)
+    return Log(
+        items=["", *(f"i{i:02}" for i in range(items))],
+        actions=["", "skip", "like"],
+        starts=starts,
+        item=item.ravel(),
+        action=1 + label.ravel().astype(np.int64),
+        features=none,
+        query_starts=starts,
+        query_item=item.ravel(),
+        query_label=label.ravel().astype(np.float32),
+        query_now=place,
+        query_time=1_600_000_000_000 + 1000 * place,
+        query_features=none,
+        query_context=none,
+    )
