@@ -164,8 +164,7 @@ def user_dims(r: Results) -> str:
             lines.append([*titles(pair), *size, *quality, str(beats(shared, alone, twin))])
     return (
         "What a row without a route can do, learned from scratch for as many epochs in all. *Met*: CollectiveKV is "
-        "better by more than the noise, at no more bytes.\n\n"
-        + table(head, lines)
+        "better by more than the noise, at no more bytes.\n\n" + table(head, lines)
     )
 
 

@@ -16,6 +16,7 @@ from convert import (
     convert,
     kmeans,
     nearest_centroid,
+    restart,
     sample_history,
     share_layer,
     with_new_pool,
@@ -71,6 +72,16 @@ def test_kmeans_with_a_centroid_for_every_distinct_point_is_exact_and_the_rest_i
     assert distance.max() < 1e-5 and len(nearest.unique()) == len(points.unique(dim=0))
     free = centroids[~torch.isin(torch.arange(count), nearest)]
     assert len(free) == 0 or torch.cdist(free, points).min() > 2 * torch.cdist(points, points).max()
+
+
+def test_empty_centroids_restart_one_after_the_other_where_points_are_served_worst() -> None:
+    points = torch.tensor([[0.0], [10.0], [10.1], [-7.0], [3.0]])
+    centroids = torch.tensor([[0.0], [50.0], [50.0], [50.0]])
+    empty = torch.tensor([1, 2, 3])
+    restart(centroids, empty, points, (points - centroids[0]).square().sum(1))
+    torch.testing.assert_close(centroids, torch.tensor([[0.0], [10.1], [-7.0], [3.0]]))  # 10 is near 10.1
+    restart(centroids, empty, points[[0, 0, 3]], torch.tensor([0.0, 0.0, 49.0]))
+    assert centroids[1] == -7 and centroids[2:].min() > 50  # two points are enough
 
 
 def test_kmeans_weighs_a_point_by_how_often_it_occurs() -> None:

@@ -188,6 +188,20 @@ def test_training_ends_though_an_epoch_may_pack_into_fewer_batches_than_the_firs
     assert len(taken) == 2 * counts[0]
 
 
+def test_every_epoch_has_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = random_log(5, users=30)
+    seen: list[list[int]] = []
+
+    def noted(model: Ranker, batch, *rest) -> torch.Tensor:
+        seen.append(sorted(batch.query[batch.query >= 0].tolist()))
+        return model_loss(model, batch, *rest)
+
+    monkeypatch.setattr(fit_module, "model_loss", noted)
+    fit(small_twin("target"), log, every(log), FitConfig(2, 1e-3, batch=64, block=16))
+    first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert len(first) == len(second) and first != second
+
+
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 10, 19, 30])
 def test_training_takes_as_many_steps_as_asked_and_the_rate_rises_and_falls(steps: int) -> None:
     log = random_log(5, users=12)
