@@ -143,6 +143,27 @@ def test_both_rank_graphs_score_as_pytorch_from_what_the_encode_graph_gave(built
     assert expected.std() > 1e-3
 
 
+@pytest.mark.parametrize("family", ["sim", "twin"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_slots_that_tie_but_for_rounding_are_kept_together_as_in_pytorch(
+    family: str, tied: bool, tmp_path: Path
+) -> None:
+    variant = Variant(family, Compression(slots=12, tied=tied))
+    model = build(variant)
+    with torch.no_grad():  # all keys are one, but for a last digit
+        model.cache.pool_key.copy_(model.cache.pool_key[:1] * (1 + 1e-7 * torch.arange(12)[:, None]))
+    export(variant, model, tmp_path / "bundle")
+    bundle, log = ServedBundle(tmp_path / "bundle"), fixture_log(model.config)
+    draw = Drawer(model, np.random.default_rng(1))
+    history = draw.history(40)
+    candidates = draw.candidates(history, 12)
+    assert candidates.item.shape[1] == 12
+    expected = score(model, history, candidates).numpy()
+    fields, request = bundle.encode(interactions_of(log, model, history)), request_of(log, model, candidates)
+    np.testing.assert_allclose(bundle.rank(fields, *request), expected, atol=TOLERANCE)
+    np.testing.assert_allclose(bundle.rank_kv(fields, *request), expected, atol=TOLERANCE)
+
+
 def test_every_graph_repeats_its_golden_tensors(built: Built) -> None:
     manifest, folder = built.bundle.manifest, built.bundle.folder
     golden = json.loads((folder / manifest["golden"]["tensors"]).read_text())

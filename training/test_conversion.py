@@ -443,6 +443,19 @@ def test_the_peak_and_balance_losses_are_those_of_the_recipe(tied: bool) -> None
     assert shared.auxiliary_loss.item() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("family", ["target", "hstu"])
+def test_a_new_pool_of_one_part_leaves_the_other_in_full(family: str) -> None:
+    twin = small_twin(family)
+    sample = sample_of(twin)
+    _, s, twin_input = next(twin.layers(sample))
+    (full_cache, *_) = caches_of(twin)
+    full = full_cache(twin_input) if family == "target" else full_cache(s, twin_input)
+    model = with_new_pool(twin, Compression(slots=12, share="values", gate=True), seed=1)
+    cache, s, x = next(model.layers(sample))
+    kv = cache(s, x)
+    assert torch.equal(kv.key, full.key) and not torch.equal(kv.value, full.value)
+
+
 def test_a_new_pool_learns_its_router_through_the_gate() -> None:
     model = with_new_pool(small_twin("target"), Compression(slots=12, gate=True), seed=1)
     before = copy.deepcopy(model.cache)

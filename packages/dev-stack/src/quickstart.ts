@@ -100,7 +100,9 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     }
     const memory = await statsOf(userCache);
     const live = await rankLive(feed, client, options.rankRequests, onProgress);
-    const fullKvBytesPerPosition = 2 * model.manifest.dModel * 4;
+    const { dModel, groups } = model.manifest;
+    const layerCount = groups.filter(({ pool }) => 2 * pool.keyWidth > dModel).length; // a codebook's rows are narrow
+    const fullKvBytesPerPosition = layerCount * 2 * dModel * 4;
     const bytesPerPosition = memory.memoryBytes / memory.positionCount;
     const summary: Summary = {
       bundleId: model.id,

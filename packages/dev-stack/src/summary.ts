@@ -15,7 +15,7 @@ export interface Summary {
   readonly interactionsPerSecond: number;
   /** Redis's own MEMORY USAGE of all records, keys included, over the positions. */
   readonly bytesPerPosition: number;
-  /** 2 x dModel x 4: keys and values in float32. */
+  /** 2 x dModel x 4 an attention layer: keys and values in float32. */
   readonly fullKvBytesPerPosition: number;
   readonly compressionRatio: number;
   /** Candidates of a rank call. */
