@@ -17,7 +17,7 @@ CODES = 256  # entries of a codebook: one byte
 
 @dataclass
 class Compression:
-    """How keys and values are shared. The defaults are those that docs/quality.md recommends."""
+    """How keys and values are shared. The defaults are those that docs/quality.md measures."""
 
     slots: int = 10_000
     user_width: int = 2  # dims of a user key, and of a user value; 0 has none

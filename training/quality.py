@@ -10,8 +10,8 @@ DIR holds the data sets as published, see DATASETS. Jobs run side by side, one t
 goes on at its last checkpoint in .ckv/training/quality, and rows that are in the results are not measured again: after
 a change of settings, remove both.
 
-Protocol: the twin is trained for `epochs`, then the twin, its conversion and the user dims alone each for `tune_epochs`
-more with the same settings and seed. Test queries are never learned from, nor is a pool made from their positions.
+Protocol: the twin is trained for `epochs`, then the twin and its conversion each for `tune_epochs` more with the same
+settings and seed; the user dims alone and the model without history are trained from scratch for both. Test queries are never learned from, nor is a pool made from their positions.
 """
 
 import argparse
