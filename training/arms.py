@@ -1,7 +1,8 @@
 """The arms of a comparison: the twin, its conversion to CollectiveKV, the user dims alone, and no history at all.
 
 The twin is trained first; then the twin and CollectiveKV are each trained as much longer, with the same settings and
-seed. The user dims alone and the model without history learn from scratch, for as long in all. Each is kept in `folder`, so that what was interrupted goes on.
+seed. The user dims alone and the model without history learn from scratch, for as long in all.
+Each is kept in `folder`, so that what was interrupted goes on.
 """
 
 import copy

@@ -11,7 +11,8 @@ goes on at its last checkpoint in .ckv/training/quality, and rows that are in th
 a change of settings, remove both.
 
 Protocol: the twin is trained for `epochs`, then the twin and its conversion each for `tune_epochs` more with the same
-settings and seed; the user dims alone and the model without history are trained from scratch for both. Test queries are never learned from, nor is a pool made from their positions.
+settings and seed; the user dims alone and the model without history are trained from scratch for both.
+Test queries are never learned from, nor is a pool made from their positions.
 """
 
 import argparse
