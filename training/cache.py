@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from router import Router
+
 CODES = 256  # entries of a codebook: one byte
 
 
@@ -92,8 +94,8 @@ class SharedKV(nn.Module):
         in_head = u if c.user_form == "last_head" else 0  # columns of K and V that the user dims take
         self.pool_key = nn.Parameter(torch.zeros(c.slots, d_model - in_head))
         self.pool_value = nn.Parameter(torch.zeros(c.slots, d_model - in_head))
-        self.router = nn.Linear(route_inputs, c.slots)
-        self.value_router = None if c.tied else nn.Linear(route_inputs, c.slots)
+        self.router = Router(route_inputs, c.slots)
+        self.value_router = None if c.tied else Router(route_inputs, c.slots)
         self.full: FullKV | None = None  # what is not shared; None where the router sees keys and values themselves
         self.user = nn.Linear(embedding, 2 * u) if u else None
         self.user_head = UserHead(embedding, u, outputs) if u and not in_head else None
@@ -104,13 +106,8 @@ class SharedKV(nn.Module):
 
     def routes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Slots of keys and of values, each [B, N]."""
-        if self.router.weight.requires_grad:
-            scores = self.router(x)
-        else:
-            with torch.no_grad():
-                scores = self.router(x)
-        key = scores.argmax(-1)
-        return key, (key if self.value_router is None else self.value_router(x).argmax(-1))
+        key = self.router.route(x)
+        return key, (key if self.value_router is None else self.value_router.route(x))
 
     def user_dims(self, s: Tensor) -> Tensor:
         """[K_u, V_u], [B, N, 2U], as the record gives them back; gradients pass through the rounding."""

@@ -26,6 +26,7 @@ from families import Sdim
 from hstu import HstuRanker
 from log import Log
 from model import History, Ranker
+from router import Router
 
 POSITIONS = 60_000  # of real histories, that a pool is made from
 ITERATIONS = 8
@@ -210,6 +211,9 @@ def convert_hstu(model: HstuRanker, sample: History, c: Compression, seed: int) 
         queries = torch.nn.functional.silu(layer.query_gate(rows)).chunk(2, -1)[0]
         found = LayerSample(rows, *key_value.chunk(2, -1), query_metric(queries, model.config.heads))
         layer.cache = share_layer(found, c, seed + depth)
+        for router in (layer.cache.router, layer.cache.value_router):
+            if router is not None:
+                router.remembers = depth == 0  # the layers above see whole histories, and few rows twice
         for part in (layer.norm, layer.key_value):
             part.requires_grad_(False)
     return model
@@ -226,12 +230,13 @@ def query_metric(queries: Tensor, heads: int) -> Tensor:
     return metric
 
 
-def fold(router: nn.Linear, full: FullKV) -> nn.Linear:
+def fold(router: Router, full: FullKV) -> Router:
     """The same router over S instead of [K, V] = S W + b."""
     weight = torch.cat([full.key.weight, full.value.weight])  # [2D, E]
-    folded = nn.Linear(weight.shape[1], router.out_features, device=weight.device)
+    folded = Router(weight.shape[1], router.out_features, weight.device)
     folded.weight.copy_(router.weight @ weight)
     folded.bias.copy_(router.weight @ torch.cat([full.key.bias, full.value.bias]) + router.bias)
+    folded.remembers = True
     return folded.requires_grad_(False)
 
 
