@@ -21,6 +21,7 @@ import json
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,7 @@ def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") 
 def measured(job: Job, arms: Arms, variant: str, arm: Arm) -> dict:
     """A row of the results. Bytes are those that a record takes in Redis, and for the twin those of fp32 K and V."""
     quality = evaluate(arm.model, arms.log, arms.split.test)
-    caches = [cache for cache, _, _ in arm.model.layers(arms.sample())] if job.family != "none" else []
+    caches = [one for one, _, _ in arm.model.layers(arms.sample())] if job.family != "none" else []
     full, used, c = full_bytes(arms.config), float(full_bytes(arms.config)), None
     if caches and isinstance(caches[0], SharedKV | UserDimsOnly):
         lengths = np.diff(arms.log.starts).clip(max=arms.config.max_positions)
@@ -139,17 +140,17 @@ def measured(job: Job, arms: Arms, variant: str, arm: Arm) -> dict:
 
 
 def measure(job: Job, arms: Arms, variants: Sequence[str] = VARIANTS) -> list[dict]:
-    """A job's rows of these variants; the twin is trained for all of them, the others where they are asked for."""
+    """A job's rows of these variants."""
     if job.family == "none":
         arms = replace(arms, log=without_history(arms.log))
         return [measured(job, arms, "no_history", arms.no_history())]
-    twin = arms.twin()
+    twin = cache(arms.twin)
     make = {
-        "twin_before": lambda: twin,
-        "converted": lambda: arms.converted(twin),
-        "collectivekv": lambda: arms.collective_kv(arms.converted(twin), twin),
+        "twin_before": twin,
+        "converted": lambda: arms.converted(twin()),
+        "collectivekv": lambda: arms.collective_kv(arms.converted(twin()), twin()),
         "user_dims_only": arms.user_dims_only,
-        "twin": lambda: arms.twin_again(twin),
+        "twin": lambda: arms.twin_again(twin()),
     }
     return [measured(job, arms, variant, make[variant]()) for variant in variants]
 
@@ -200,8 +201,8 @@ def measure_knob(job: Job, data: Path, knob: str, value: object) -> list[dict]:
 def distinct_slots(model: Ranker, arms: Arms) -> dict[str, float]:
     """Mean number of distinct slots, of keys and of values together, in the first positions of histories so long."""
     sample = sample_history(arms.log, arms.split.train, arms.main.seed, users=400, longest=max(HISTORY_LENGTHS))
-    cache, _, x = next(model.layers(sample))
-    key, value = cache.routes(x)
+    shared, _, x = next(model.layers(sample))
+    key, value = shared.routes(x)
     found = {}
     for length in HISTORY_LENGTHS:
         lines = [

@@ -77,15 +77,13 @@ class TrainConfig:
 
 
 FIRST_SIMULATED_USER = 1_000_000
-# The demo's defaults, where they differ: a small pool and plain user dims, users held out whole.
+# The demo's defaults, where they differ: a small pool, users held out whole.
 DEMO = {
     "interaction_features": ["watch_ratio"],
     "candidate_features": ["freshness"],
     "context_features": ["hour:0:24:12:period"],
     "slots": 256,
-    "user_type": "int8",
     "split": "users:0.1",
-    "block": 256,
     "epochs": 1.5,
 }
 
