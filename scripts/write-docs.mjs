@@ -121,13 +121,13 @@ function metricsTable() {
   const arms = [
     ['CollectiveKV, fine-tuned: the bundle', metrics.auc, metrics.gauc],
     ['CollectiveKV as converted', metrics.convertedAuc, metrics.convertedGauc],
-    ['its uncompressed twin, trained for as many steps', metrics.twinAuc, metrics.twinGauc],
-    ['the twin before those steps', metrics.twinBeforeFineTuneAuc, metrics.twinBeforeFineTuneGauc],
+    ['its uncompressed twin, trained for as long', metrics.twinAuc, metrics.twinGauc],
+    ['the twin before the conversion', metrics.twinBeforeFineTuneAuc, metrics.twinBeforeFineTuneGauc],
     ['user dims alone, no pool', metrics.userDimsOnlyAuc, metrics.userDimsOnlyGauc],
     ['no history', metrics.noHistoryAuc, metrics.noHistoryGauc],
   ];
   const rows = arms.map(([arm, auc, gauc]) => [arm, auc.toFixed(4), gauc.toFixed(4)]);
-  return `${table(['arm', 'AUC', 'GAUC'], rows)}\n\nBy \`${command}\`, on ${metrics.heldOutUsers} users held out.`;
+  return `${table(['arm', 'AUC', 'GAUC'], rows)}\n\nBy \`${command}\`, on ${metrics.testQueries.toLocaleString('en')} queries of users held out.`;
 }
 
 function summaryTable() {

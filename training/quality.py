@@ -53,7 +53,7 @@ class Dataset:
     split: str
     epochs: float  # of the twin, before it is converted
     rate: float
-    tune_epochs: float  # of every arm, after that
+    tune_epochs: float  # of every arm, after that; half of it for HSTU, whose layers learn against one another
     tune_rate: float
     start: float = 1.5  # length of the item embeddings to start from, see start.py; 0: at random
     frozen: bool = False  # histories of test queries end where the test begins
@@ -99,12 +99,13 @@ def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
 
 def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") -> Arms:
     dataset = DATASETS[job.dataset]
+    tune_epochs = dataset.tune_epochs / 2 if job.family == "hstu" else dataset.tune_epochs
     return Arms(
         log,
         split,
         model_config(job.family, log),
         FitConfig(dataset.epochs, dataset.rate, weight_decay=0.1, seed=job.seed),
-        FitConfig(dataset.tune_epochs, dataset.tune_rate, weight_decay=0.1, seed=job.seed + 100),
+        FitConfig(tune_epochs, dataset.tune_rate, weight_decay=0.1, seed=job.seed + 100),
         c,
         CHECKPOINTS / (folder or str(job)),
         str(job),

@@ -95,11 +95,11 @@ def lift(rows: list[dict], dataset: str) -> list[str]:
 
 PROTOCOL = f"""Each family is trained as a *twin*, which keeps full keys and values, and is then converted to
 CollectiveKV. From there the twin and CollectiveKV are each trained on for as many epochs with the same settings and
-seed. The user dims alone, which have no pool, and the model without history learn from scratch. All have had as many
-epochs in all. CollectiveKV learns from the labels and the twin's probabilities; *as
-converted*, it has not been trained on. Test queries are not learned from, and the pool is not made from their
-positions. GAUC is the AUC within each user who has both labels, weighted by the user's test queries. *Noise* is the
-twin's own spread, largest minus smallest over its seeds, or {LEAST_NOISE} where that is less.
+seed, HSTU for half as long. The user dims alone, which have no pool, and the model without history learn from scratch.
+All have had as many epochs in all. CollectiveKV learns from the labels and the twin's probabilities; *as converted*, it
+has not been trained on. Test queries are not learned from, and the pool is not made from their positions. GAUC is the
+AUC within each user who has both labels, weighted by the user's test queries. *Noise* is the twin's own spread, largest
+minus smallest over its seeds, or {LEAST_NOISE} where that is less.
 
 Bytes are what Redis's MEMORY USAGE counts for the users' records, key and header included, over their positions. Their
 share is of fp32 keys and values: 2 x d x 4 bytes a layer."""

@@ -61,45 +61,42 @@ function valuesOf({ dims, rawData, externalData }: TensorMessage, bundleDir: str
   );
 }
 
-/** Scores of the candidates, each a probability. `scales` are the record's int8 scales: [user key, user value]. */
+/** Scores of the candidates, each a probability. */
 export function oracleScores(
   p: Map<string, Matrix[]>,
   { interactions, itemIndices, candidates, hour }: OracleRequest,
-  { actions, scales }: { actions: readonly string[]; scales: readonly [readonly number[], readonly number[]] },
+  actions: readonly string[],
 ): number[] {
   const matrix = (name: string): Matrix => p.get(name)?.[0] ?? fail(name);
   const vector = (name: string): readonly number[] => matrix(name)[0] ?? fail(name);
   const row = (name: string, i: number): readonly number[] => matrix(name)[i] ?? fail(name);
   const heads = (p.get('query_weight') ?? fail('query_weight')).length;
   const width = vector('null_key').length / heads;
-  const userWidth = vector('user_null_key').length;
 
-  // encode: interaction -> route and user KV, through the record's int8
+  // encode: interaction -> a route and a code, each the best of a linear function's scores
   const positions = interactions.map(({ action, features }, i) => {
     const watch = Math.min(1, Math.max(0, features.watch_ratio ?? 0.5));
-    const s = add(
-      add(row('item_table', itemIndices[i] ?? 0), row('action_table', Math.max(0, actions.indexOf(action)))),
-      times([watch, watch * watch], matrix('watch_weight')),
+    const item = row('item_table', itemIndices[i] ?? 0);
+    const event = add(
+      row('action_table', Math.max(0, actions.indexOf(action))),
+      times([watch, watch * watch], matrix('interaction_features_weight')),
     );
-    const routing = add(times(s, matrix('router_weight')), vector('router_bias'));
-    const user = add(times(s, matrix('user_kv_weight')), vector('user_kv_bias')).map(Math.tanh);
-    const stored = user.map((x, j) => {
-      const scale = scales[j < userWidth ? 0 : 1][j % userWidth] ?? 1;
-      return Math.max(-127, Math.min(127, Math.round(x / scale))) * scale;
-    });
-    const route = routing.indexOf(Math.max(...routing));
+    const s = item.map((x, j) => x * (1 + (event[j] ?? 0)) + (event[item.length + j] ?? 0));
+    const route = best(add(times(s, matrix('route_router_weight')), vector('route_router_bias')));
+    const user = add(times(s, matrix('history_user_weight')), vector('history_user_bias')).map(Math.tanh);
+    const code = best(add(times(user, matrix('user_code_codes')), vector('user_code_bias')));
     return {
-      key: row('pool_key', route),
-      value: row('pool_value', route),
-      userKey: stored.slice(0, userWidth),
-      userValue: stored.slice(userWidth),
+      key: row('pool_history_key', route),
+      value: row('pool_history_value', route),
+      userKey: row('pool_user_key', code),
+      userValue: row('pool_user_value', code),
     };
   });
   positions.push({
     key: vector('null_key'),
     value: vector('null_value'),
-    userKey: [...vector('user_null_key')],
-    userValue: [...vector('user_null_value')],
+    userKey: vector('history_user_null_key'),
+    userValue: vector('history_user_null_value'),
   });
 
   return candidates.map(({ item: index, freshness }) => {
@@ -117,7 +114,7 @@ export function oracleScores(
         ),
       );
     }
-    const userQuery = add(times(item, matrix('user_query_weight')), vector('user_query_bias'));
+    const userQuery = add(times(item, matrix('history_user_query_weight')), vector('history_user_query_bias'));
     attended.push(
       ...attend(
         userQuery,
@@ -126,7 +123,7 @@ export function oracleScores(
     );
     const out = add(times(attended, matrix('out_weight')), vector('out_bias'));
     const angle = (hour * 2 * Math.PI) / 24;
-    const context = times([Math.sin(angle), Math.cos(angle)], matrix('mix_hour_weight'));
+    const context = times([Math.sin(angle), Math.cos(angle)], matrix('mix_context_weight'));
     const mixed = [...out, ...out.map((x, i) => x * (item[i] ?? 0)), ...item, freshness];
     const hidden = relu(add(add(times(mixed, matrix('mix_weight')), vector('mix_bias')), context));
     const deep = relu(add(times(hidden, matrix('deep_weight')), vector('deep_bias')));
@@ -159,6 +156,10 @@ function times(x: readonly number[], weights: Matrix): number[] {
 
 function add(a: readonly number[], b: readonly number[]): number[] {
   return a.map((value, i) => value + (b[i] ?? 0));
+}
+
+function best(scores: readonly number[]): number {
+  return scores.indexOf(Math.max(...scores));
 }
 
 function relu(x: readonly number[]): number[] {

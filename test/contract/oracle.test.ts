@@ -48,16 +48,7 @@ describe.each([0, 1, 2, 15, 120, 700])('%i positions', (positions) => {
     const { model, graphs } = bundle;
     for (const userIndex of [3, 4]) {
       const request = requestOf(userIndex, positions);
-      const fields = new Map(model.manifest.record.fields.map((field) => [field.name, field]));
-      const scaleOf = (name: string) => {
-        const field = fields.get(name);
-        return field?.kind === 'user' ? (field.scale ?? []) : [];
-      };
-      const wanted = oracleScores(parameters, request, {
-        actions: model.manifest.actions,
-        scales: [scaleOf('user_key'), scaleOf('user_value')],
-      });
-
+      const wanted = oracleScores(parameters, request, model.manifest.actions);
       const rows = await encodeRows(bundle, request.interactions);
       const candidates = {
         itemIndices: Int32Array.from(request.candidates, ({ item }) => item),
@@ -65,7 +56,7 @@ describe.each([0, 1, 2, 15, 120, 700])('%i positions', (positions) => {
         context: { hour: request.hour },
       };
       const collapsed = await graphs.run('rank', assembleRank(model, rows, candidates));
-      const gathered = new Map([['history', await gather(rows)]]);
+      const gathered = await gather(rows);
       const assembled = await graphs.run('rankKv', assembleRankKv(model, rows, gathered, candidates));
       for (const { scores } of [collapsed, assembled]) {
         const worst = Math.max(...wanted.map((score, i) => Math.abs(score - Number(scores?.data[i]))));
@@ -75,17 +66,29 @@ describe.each([0, 1, 2, 15, 120, 700])('%i positions', (positions) => {
   });
 });
 
-async function gather(rows: Uint8Array): Promise<GatheredRows> {
-  const { slots } = slotHistogram(bundle.model, rows, 'route');
-  const asked = () => integers('int64', slots, [slots.length]);
-  const { key_rows: keys, value_rows: values } = await bundle.graphs.run('gather', {
-    key_slots: asked(),
-    value_slots: asked(),
-  });
-  return {
-    keySlots: slots,
-    keyRows: keys?.data as Float32Array,
-    valueSlots: slots,
-    valueRows: values?.data as Float32Array,
+/** The pool's rows, and those of the codebook. */
+async function gather(rows: Uint8Array): Promise<Map<string, GatheredRows>> {
+  const slots = {
+    history: slotHistogram(bundle.model, rows, 'route').slots,
+    user: slotHistogram(bundle.model, rows, 'user_code').slots,
   };
+  const asked = (values: Int32Array) => integers('int64', values, [values.length]);
+  const outputs = await bundle.graphs.run('gather', {
+    history_key_slots: asked(slots.history),
+    history_value_slots: asked(slots.history),
+    user_key_slots: asked(slots.user),
+    user_value_slots: asked(slots.user),
+  });
+  const rowsOf = (name: string) => outputs[name]?.data as Float32Array;
+  return new Map(
+    (['history', 'user'] as const).map((group) => [
+      group,
+      {
+        keySlots: slots[group],
+        keyRows: rowsOf(`${group}_key_rows`),
+        valueSlots: slots[group],
+        valueRows: rowsOf(`${group}_value_rows`),
+      },
+    ]),
+  );
 }
