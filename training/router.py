@@ -1,7 +1,5 @@
 """The linear function that gives each position its slot."""
 
-import copy
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,27 +8,19 @@ from torch import Tensor, nn
 class Router(nn.Linear):
     """Scores of the slots; the best one is the route.
 
-    A frozen router that reads S meets the same rows again and again, an item with an action each: with `remembers`, it
-    scores a row once. Routing into 10,000 slots would otherwise take most of the time of training and evaluation.
+    A frozen router that reads S may meet the same rows again and again, an item with an action each: with `remembers`,
+    it scores a row once, until it has met too many. Routing into 10,000 slots would otherwise take most of the time of
+    training and evaluation.
     """
 
-    REMEMBERED = 1_000_000  # rows, 16 bytes each
+    REMEMBERED = 200_000  # rows; with more, they hardly repeat, and looking them up costs more than it spares
 
     def __init__(self, inputs: int, slots: int, device: torch.device | None = None):
         super().__init__(inputs, slots, device=device)
         self.remembers = False
-        self.forget()
-
-    def forget(self) -> None:
-        self.hashes = torch.zeros(0, dtype=torch.int64)  # of rows, ascending
+        self.hashes = torch.zeros(0, dtype=torch.int64)  # of the rows remembered, ascending
         self.slots = torch.zeros(0, dtype=torch.int64)
-        self.state: tuple = ()  # of the parameters that chose these slots
-
-    def __deepcopy__(self, memo: dict) -> "Router":
-        copied = Router(self.in_features, self.out_features, self.weight.device)
-        copied.weight, copied.bias = copy.deepcopy(self.weight, memo), copy.deepcopy(self.bias, memo)
-        copied.remembers = self.remembers
-        return copied.train(self.training)
+        self.chosen_by: tuple = ()  # the state of the parameters that chose these slots
 
     def route(self, x: Tensor) -> Tensor:
         """[..., inputs] -> slots [...]"""
@@ -40,10 +30,10 @@ class Router(nn.Linear):
             return self.remembered(x.flatten(0, -2)).view(x.shape[:-1]) if self.remembers else self(x).argmax(-1)
 
     def remembered(self, rows: Tensor) -> Tensor:
-        state = (self.weight._version, self.bias._version, self.weight.device, self.weight.data_ptr())
-        if state != self.state or len(self.hashes) > self.REMEMBERED:
-            self.forget()
-            self.hashes, self.slots, self.state = self.hashes.to(rows.device), self.slots.to(rows.device), state
+        state = (self.weight.data_ptr(), self.weight._version, self.bias._version)
+        if state != self.chosen_by:
+            self.hashes = self.slots = torch.zeros(0, dtype=torch.int64, device=rows.device)
+            self.chosen_by = state
         wanted = row_hashes(rows)
         place, known = self.find(wanted)
         if not known.all():
@@ -52,6 +42,7 @@ class Router(nn.Linear):
             order = torch.cat([self.hashes, new]).argsort()
             self.hashes, self.slots = torch.cat([self.hashes, new])[order], torch.cat([self.slots, slots])[order]
             place, _ = self.find(wanted)
+        self.remembers = len(self.hashes) <= self.REMEMBERED
         return self.slots[place]
 
     def find(self, wanted: Tensor) -> tuple[Tensor, Tensor]:

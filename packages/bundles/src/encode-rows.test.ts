@@ -33,15 +33,10 @@ function causalBundle(model: BundleModel, window = Number.POSITIVE_INFINITY) {
       seen.push(route);
       return route;
     });
-    const user = () => ({
-      type: 'float32' as const,
-      data: new Float32Array(2 * items.length),
-      shape: [items.length, 2],
-    });
+    const shape = [items.length, 1];
     return {
-      route: { type: 'int64', data: BigInt64Array.from(routes, BigInt), shape: [items.length, 1] },
-      user_key: user(),
-      user_value: user(),
+      route: { type: 'int64', data: BigInt64Array.from(routes, BigInt), shape },
+      user_code: { type: 'int64', data: new BigInt64Array(items.length), shape },
     };
   };
   return { bundle: { model, graphs: { run, close: async () => undefined } }, runs };

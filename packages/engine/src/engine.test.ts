@@ -6,7 +6,8 @@ import { createEngine, type Engine, type EngineOptions } from './engine.js';
 const GATHER = { gather: { path: fileURLToPath(new URL('../../../bundles/demo/gather.onnx', import.meta.url)) } };
 const slots = (...values: number[]): Tensors => {
   const tensor = () => ({ type: 'int64', data: BigInt64Array.from(values, BigInt), shape: [values.length] }) as const;
-  return { key_slots: tensor(), value_slots: tensor() };
+  const names = ['history_key_slots', 'history_value_slots', 'user_key_slots', 'user_value_slots'];
+  return Object.fromEntries(names.map((name) => [name, tensor()]));
 };
 
 let engine: Engine | undefined;
@@ -23,10 +24,10 @@ async function start(options: Partial<EngineOptions> = {}): Promise<Engine> {
 describe('engine', () => {
   it('runs a graph, empty inputs included', async () => {
     const graphs = await (await start()).load(GATHER);
-    const { key_rows: rows } = await graphs.run('gather', slots(3, 3, 255));
+    const { history_key_rows: rows } = await graphs.run('gather', slots(3, 3, 255));
     expect(rows?.shape).toEqual([3, 256]);
     expect(rows?.data.slice(0, 256)).toEqual(rows?.data.slice(256, 512));
-    expect((await graphs.run('gather', slots())).key_rows?.shape).toEqual([0, 256]);
+    expect((await graphs.run('gather', slots())).history_key_rows?.shape).toEqual([0, 256]);
   });
 
   it('carries every element type, half precision as its bits', async () => {
@@ -71,7 +72,7 @@ describe('engine', () => {
     const alone = await graphs.run('gather', slots(...wanted));
     const rows = await Promise.all(wanted.map((slot) => graphs.run('gather', slots(slot))));
     rows.forEach((answer, i) => {
-      expect(answer.key_rows?.data).toEqual(alone.key_rows?.data.slice(i * 256, (i + 1) * 256));
+      expect(answer.history_key_rows?.data).toEqual(alone.history_key_rows?.data.slice(i * 256, (i + 1) * 256));
     });
   });
 
@@ -103,7 +104,7 @@ describe('engine', () => {
       message: expect.stringMatching(/gather/),
     });
     await expect(graphs.run('gather', slots(100_000))).rejects.toMatchObject({ reason: 'bug' });
-    expect((await graphs.run('gather', slots(1))).key_rows?.shape).toEqual([1, 256]);
+    expect((await graphs.run('gather', slots(1))).history_key_rows?.shape).toEqual([1, 256]);
   });
 
   it('refuses a file that is no graph, and a graph that was closed', async () => {

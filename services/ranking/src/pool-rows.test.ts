@@ -9,7 +9,7 @@ import { createPoolRows, type PoolRows } from './pool-rows.js';
 
 const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
 /** Widths of the key and value rows by group. */
-const WIDTHS: Record<string, [key: number, value: number]> = { history: [4, 4], codes: [2, 3], keys: [1, 1] };
+const WIDTHS: Record<string, [key: number, value: number]> = { history: [4, 4], user: [2, 3], keys: [1, 1] };
 const NO_CANDIDATES = { itemIndices: new Int32Array(0), columns: {}, context: {} };
 const unused = () => Promise.reject(new CkvError('bug', 'unused'));
 const limits = () => ({ deadlineMs: Date.now() + 5_000, signal: new AbortController().signal });
@@ -78,14 +78,14 @@ function threeGroups(): unknown {
     return { name, pool: { slots, keyWidth, valueWidth } };
   };
   const both = (route: string) => ({ key: { route }, value: { route } });
-  const code = { kind: 'route', name: 'code', type: 'uint8', width: 1, slots: 256 };
-  manifest.record.fields = [...manifest.record.fields, code];
+  const value = { kind: 'user', name: 'user_value', type: 'float16', width: 2 };
+  manifest.record.fields = [...manifest.record.fields, value];
   manifest.groups = [
     { ...group('history', 256), ...both('route') },
-    { ...group('codes', 256), ...both('code') },
+    { ...group('user', 256), ...both('user_code') },
     { ...group('keys', 256), key: { route: 'route' }, value: { user: 'user_value' } },
   ];
-  const encodeOutput = { name: 'code', role: 'field', field: 'code', type: 'int64', shape: ['batch', 1] };
+  const encodeOutput = { name: 'user_value', role: 'field', field: 'user_value', type: 'float32', shape: ['batch', 2] };
   manifest.graphs.encode.outputs.push(encodeOutput);
   manifest.graphs.rankKv.inputs = manifest.groups.flatMap(({ name }: { name: string }) =>
     ['key', 'value'].map((role) => ({ name: `${name}_${role}`, role, group: name, type: 'float32', shape: [] })),
@@ -99,7 +99,7 @@ function rowsOf(positions: readonly (readonly [route: number, code: number])[]):
   const rows = new Uint8Array(positions.length * strideBytes);
   for (const [i, [route, code]] of positions.entries()) {
     rows[i * strideBytes + model.layout.field('route').offsetBytes] = route;
-    rows[i * strideBytes + model.layout.field('code').offsetBytes] = code;
+    rows[i * strideBytes + model.layout.field('user_code').offsetBytes] = code;
   }
   return rows;
 }
@@ -118,9 +118,9 @@ describe('pool rows of several groups', () => {
     const gathered = await poolRows.gather(model, rows, limits());
     const asked = calls.map(({ group, keySlots, valueSlots }) => [group, slotsOf(keySlots), slotsOf(valueSlots)]);
     expect(asked.sort()).toEqual([
-      ['codes', [7, 200], [7, 200]],
       ['history', [3, 9], [3, 9]],
       ['keys', [3, 9], []],
+      ['user', [7, 200], [7, 200]],
     ]);
     const feeds = poolRows.assemble(model, rows, gathered, NO_CANDIDATES);
     const widthOf = (name: string) => feeds[name]?.shape[1];
@@ -132,11 +132,11 @@ describe('pool rows of several groups', () => {
       [9, 3, 9],
       [9.5, 3.5, 9.5],
     ]);
-    expect([columnOf('codes_key'), columnOf('codes_value')]).toEqual([
+    expect([columnOf('user_key'), columnOf('user_value')]).toEqual([
       [200, 7, 7],
       [200.5, 7.5, 7.5],
     ]);
-    expect(['codes_key', 'codes_value', 'keys_key', 'keys_value'].map(widthOf)).toEqual([2, 3, 1, 2]);
+    expect(['user_key', 'user_value', 'keys_key', 'keys_value'].map(widthOf)).toEqual([2, 3, 1, 2]);
     expect(columnOf('keys_key')).toEqual([9, 3, 9]);
   });
 

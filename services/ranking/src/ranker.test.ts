@@ -33,8 +33,11 @@ function historyBundle(): LoadedBundle {
       const items = [...(feeds.item_index?.data ?? [])].map(Number);
       for (const item of items) seen.push(seen.reduce((hash, before) => (hash * 31 + before + 1) % 251, item % 251));
       const route = BigInt64Array.from(seen.slice(seen.length - items.length), BigInt);
-      const user = () => ({ type: 'float32' as const, data: new Float32Array(2 * items.length), shape: [] });
-      return { route: { type: 'int64', data: route, shape: [] }, user_key: user(), user_value: user() };
+      const code = new BigInt64Array(items.length);
+      return {
+        route: { type: 'int64', data: route, shape: [] },
+        user_code: { type: 'int64', data: code, shape: [] },
+      };
     },
     close: async () => undefined,
   };

@@ -80,13 +80,11 @@ function bundleOf(name: string, { withHistory }: { withHistory: boolean }): Load
         if (withHistory) seen.push(route);
         return route;
       });
-      const zeros = () => ({
-        type: 'float32' as const,
-        data: new Float32Array(2 * items.length),
-        shape: [items.length, 2],
-      });
-      const route = { type: 'int64' as const, data: BigInt64Array.from(encoded, BigInt), shape: [items.length, 1] };
-      return { route, user_key: zeros(), user_value: zeros() };
+      const shape = [items.length, 1];
+      return {
+        route: { type: 'int64', data: BigInt64Array.from(encoded, BigInt), shape },
+        user_code: { type: 'int64', data: new BigInt64Array(items.length), shape },
+      };
     },
     close: async () => undefined,
   };
