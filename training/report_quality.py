@@ -26,6 +26,7 @@ from verdicts import (
     parity,
     parity_with_both,
     quick,
+    quick_and_level,
     small,
     tally,
     time_share,
@@ -42,6 +43,9 @@ def targets(r: Results) -> str:
         ),
         f"conversion and fine-tune take {100 * TIME_SHARE:.0f} % of the twin's training time or less": tally(
             r.quality, ["collectivekv", "twin_before"], quick
+        ),
+        "conversion alone takes that little, and is within the noise without any further training": tally(
+            r.quality, ["converted", "twin_before", "twin"], quick_and_level
         ),
         "AUC and GAUC above those of user dims alone by more than the noise, at no more bytes": tally(
             r.quality, ["collectivekv", "user_dims_only", "twin"], lambda *arms: beats(*arms).met

@@ -128,6 +128,12 @@ def quick(part: Arm, before: Arm) -> bool | None:
     return None if math.isnan(share) else in_time(share).met
 
 
+def quick_and_level(part: Arm, before: Arm, twin: Arm) -> bool | None:
+    """Whether `part` took little enough time and is no more than the noise below the twin."""
+    in_little = quick(part, before)
+    return None if in_little is None else in_little and not below_noise(part, twin)
+
+
 def in_time(share: float) -> Verdict:
     return Verdict() if share <= TIME_SHARE + ROUNDING else Verdict((f"by {100 * (share - TIME_SHARE):.0f} points",))
 

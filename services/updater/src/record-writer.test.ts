@@ -156,7 +156,7 @@ describe('a bundle that encodes with history', () => {
         }
         expect(await recordOf(behind, 'u')).toEqual(wanted);
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     );
   });
 
