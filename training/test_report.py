@@ -12,7 +12,7 @@ from plots import tidy
 from report import BEGIN, END, PLOTS, SECTIONS, write_report
 from report_quality import split_text
 from report_text import ABSENT
-from verdicts import DATASETS, FAMILIES, Arm, arm, beats, in_time, parity, parity_with_both, tally
+from verdicts import DATASETS, FAMILIES, Arm, arm, beats, in_time, parity, parity_with_both, quick_and_level, tally
 
 RATIOS = {"twin": 1.0, "twin_before": 1.0, "converted": 0.0022, "collectivekv": 0.0022, "user_dims_only": 0.0027}
 LOSSES = [round(0.7 - 0.002 * i, 4) for i in range(100)]
@@ -74,6 +74,15 @@ def test_user_dims_alone_must_be_beaten_by_more_than_noise_and_at_no_more_bytes(
 
 def test_time_is_met_up_to_the_share() -> None:
     assert in_time(0.4).met and str(in_time(0.46)) == "**missed**: by 6 points"
+
+
+def test_conversion_alone_must_be_both_quick_and_level_with_the_twin() -> None:
+    def judged(seconds: int, auc: float) -> bool | None:
+        converted = Arm({1: row("converted", 1, auc, trainSeconds=seconds)})
+        before = Arm({1: row("twin_before", 1, 0.8, trainSeconds=100 if seconds else 0)})
+        return quick_and_level(converted, before, Arm({1: row("twin", 1, 0.8)}))
+
+    assert [judged(40, 0.8), judged(41, 0.8), judged(40, 0.7985), judged(0, 0.8)] == [True, False, False, None]
 
 
 def test_a_target_is_met_only_once_all_is_measured() -> None:
@@ -157,7 +166,7 @@ def test_without_results_every_section_says_so_and_nothing_is_drawn(tmp_path: Pa
     page = page_of(tmp_path)
     for heading in SECTIONS.keys() - {"Targets", "What was compared"}:
         assert ABSENT in section(page, heading)
-    assert section(page, "Targets").count("not measured yet") == 6
+    assert section(page, "Targets").count("not measured yet") == 7
     assert "](quality/" not in page and not pictures(tmp_path)
 
 
