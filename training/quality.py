@@ -165,6 +165,7 @@ def run_job(job: Job, data: Path, c: Compression, variants: Sequence[str]) -> li
 # What each knob is set to, the others at their defaults; the twin is the same for all.
 KNOBS: dict[str, list] = {
     "slots": [64, 256, 1024, 4096, 10_000],
+    "slots_alone": [64, 256, 1024],  # without user dims
     "user_width": [0, 1, 4, 10],
     "tied": [False],
     "user_type": ["int8", "float16"],
@@ -180,7 +181,8 @@ def measure_knob(job: Job, data: Path, knob: str, value: object) -> list[dict]:
     torch.set_num_threads(1)
     log, split = read_dataset(job.dataset, data)
     published = knob == "recipe"
-    c = Compression(gate=True) if published else replace(Compression(), **{knob: value})
+    changes = {"slots": value, "user_width": 0} if knob == "slots_alone" else {knob: value}
+    c = Compression(gate=True) if published else replace(Compression(), **changes)
     arms = arms_of(job, log, split, c)
     if published:
         stages = [("published", arms.published())]

@@ -9,6 +9,7 @@ from verdicts import METRICS, dataset_title, family_title, job_of, pairs_in, twi
 
 KNOBS = {  # in the order of the tables
     "slots": "slots of the pool",
+    "slots_alone": "slots, no user dims",
     "user_width": "user dims of key and of value",
     "tied": "one route for key and value",
     "share": "shared",
