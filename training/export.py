@@ -39,6 +39,7 @@ class Export:
     command: str
     metrics: dict[str, float] = field(default_factory=dict)
     max_positions: int = 1000
+    golden_positions: int | None = None  # of the longest golden history; None: as many as a record may have
 
 
 def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
@@ -50,7 +51,8 @@ def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
     with torch.no_grad():
         graphs = write_graphs(model, draft)
         (draft / "items.json").write_text(json.dumps({"ids": log.items}) + "\n")
-        write_golden(model, log, graphs, draft, seed=1, max_positions=about.max_positions)
+        longest = about.max_positions if about.golden_positions is None else about.golden_positions
+        write_golden(model, log, graphs, draft, seed=1, longest=longest)
     family, description = FAMILIES[model.config.family]
     c = model.config
     manifest = {

@@ -138,7 +138,7 @@ def score(model: Ranker, history: History, candidates: Candidates) -> Tensor:
     return torch.sigmoid(model(history, candidates))[0]
 
 
-def golden_tensors(model: Ranker, graphs: dict[str, dict], draw: Drawer, max_positions: int) -> TensorCases:
+def golden_tensors(model: Ranker, graphs: dict[str, dict], draw: Drawer, longest: int) -> TensorCases:
     golden = TensorCases()
     for count in (1, 64):
         history = draw.history(count, unknown=count > 1)
@@ -148,7 +148,7 @@ def golden_tensors(model: Ranker, graphs: dict[str, dict], draw: Drawer, max_pos
         before = max(0, history.item.shape[1] - 3)
         name = f"{plural(history.item.shape[1] - before, 'interaction')} after {plural(before, 'position')}"
         add_encode(golden, model, graphs, name, history, before)
-    for positions, count in ((0, 20), (1, 1), (37, 200), (max_positions, 100)):
+    for positions, count in ((0, 20), (1, 1), (37, 200), (longest, 100)):
         history = draw.history(positions)
         positions = history.item.shape[1]
         candidates = draw.candidates(history, count)
@@ -249,11 +249,11 @@ def add_gather(golden: TensorCases, graphs: dict, model: Ranker, count: int, ran
     golden.add("gather", plural(count, "slot"), inputs, outputs)
 
 
-def served_cases(log_items: list[str], log_actions: list[str], draw: Drawer) -> list[dict]:
+def served_cases(log_items: list[str], log_actions: list[str], draw: Drawer, longest: int) -> list[dict]:
     """Whole requests, from ids to scores."""
     drawn = (("cold user", 0, {}), ("1 interaction", 1, {}),
              ("50 interactions, one of an unknown item, one of an unknown action", 50, {"unknown": True}),
-             ("300 interactions", 300, {}))  # fmt: skip
+             (plural(min(300, longest), "interaction"), min(300, longest), {}))  # fmt: skip
     cases = []
     for name, count, options in drawn:
         history = draw.history(count, **options)
@@ -303,12 +303,13 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def write_golden(model: Ranker, log: Log, graphs: dict[str, dict], folder: Path, seed: int, max_positions: int) -> None:
+def write_golden(model: Ranker, log: Log, graphs: dict[str, dict], folder: Path, seed: int, longest: int) -> None:
+    """`longest`: positions of the longest history."""
     draw = Drawer(model, np.random.default_rng(seed))
     (folder / "golden").mkdir()
-    golden = golden_tensors(model, graphs, draw, max_positions)
+    golden = golden_tensors(model, graphs, draw, longest)
     (folder / "golden" / "tensors.bin").write_bytes(golden.content)
     written = {"file": "golden/tensors.bin", "cases": golden.cases}
     (folder / "golden" / "tensors.json").write_text(json.dumps(written, indent=1) + "\n")
-    served = {"cases": served_cases(log.items, log.actions, draw)}
+    served = {"cases": served_cases(log.items, log.actions, draw, longest)}
     (folder / "golden" / "served.json").write_text(json.dumps(served, indent=1) + "\n")

@@ -15,8 +15,8 @@ from export import Export, export_bundle
 from features import Feature
 from golden import Drawer, score
 from log import Log
-from make_fixtures import fixture_log
 from model import Candidates, History, Ranker
+from random_models import catalogue_log
 from record import row_bytes
 from served_bundle import Fields, ServedBundle, joined
 from testbed import CANDIDATE_FEATURES, CONTEXT_FEATURES, HISTORY_FEATURES, compress, small_twin
@@ -77,7 +77,7 @@ def build(variant: Variant) -> Ranker:
 
 def export(variant: Variant, model: Ranker, folder: Path) -> str:
     about = Export("small", "none", {"auc": 0.5}, variant.max_positions)
-    return export_bundle(model, fixture_log(model.config), folder, about)
+    return export_bundle(model, catalogue_log(model.config), folder, about)
 
 
 @dataclass
@@ -129,7 +129,7 @@ def request_of(log: Log, model: Ranker, candidates: Candidates) -> tuple[list[st
 
 @pytest.mark.parametrize("positions", [0, 1, K - 1, K, 40, 300])
 def test_both_rank_graphs_score_as_pytorch_from_what_the_encode_graph_gave(built: Built, positions: int) -> None:
-    model, bundle, log = built.model, built.bundle, fixture_log(built.model.config)
+    model, bundle, log = built.model, built.bundle, catalogue_log(built.model.config)
     if positions > built.variant.max_positions:
         pytest.skip("more than a record of this bundle has")
     draw = Drawer(model, np.random.default_rng(positions))
@@ -153,7 +153,7 @@ def test_slots_that_tie_but_for_rounding_are_kept_together_as_in_pytorch(
     with torch.no_grad():  # all keys are one, but for a last digit
         model.cache.pool_key.copy_(model.cache.pool_key[:1] * (1 + 1e-7 * torch.arange(12)[:, None]))
     export(variant, model, tmp_path / "bundle")
-    bundle, log = ServedBundle(tmp_path / "bundle"), fixture_log(model.config)
+    bundle, log = ServedBundle(tmp_path / "bundle"), catalogue_log(model.config)
     draw = Drawer(model, np.random.default_rng(1))
     history = draw.history(40)
     candidates = draw.candidates(history, 12)
@@ -206,7 +206,7 @@ def test_served_cases_repeat_from_ids_through_the_graphs(built: Built) -> None:
 def test_interactions_encoded_at_once_or_one_by_one_behind_their_history_are_the_same(built_hstu: Built) -> None:
     model, bundle = built_hstu.model, built_hstu.bundle
     draw = Drawer(model, np.random.default_rng(7))
-    interactions = interactions_of(fixture_log(model.config), model, draw.history(40))
+    interactions = interactions_of(catalogue_log(model.config), model, draw.history(40))
     together = bundle.encode(interactions)
     for cuts in ((1,) * 40, (3, 30, 7)):
         fields, done = bundle.empty(), 0
@@ -301,7 +301,7 @@ def test_a_model_that_does_not_share_both_keys_and_values_is_refused_with_the_re
     twin = small_twin(family)
     for model in (twin, *(compress(twin, Compression(slots=12, share=share)) for share in ("keys", "values"))):
         with pytest.raises(ValueError, match="share='both'"):
-            export_bundle(model, fixture_log(model.config), tmp_path / "bundle", Export("small", "none"))
+            export_bundle(model, catalogue_log(model.config), tmp_path / "bundle", Export("small", "none"))
         assert not (tmp_path / "bundle").exists()
 
 

@@ -23,8 +23,8 @@ from convert import (
     without_pool,
 )
 from hstu import HstuRanker
-from make_fixtures import random_history
 from model import FAMILY_NAMES, History, Ranker
+from random_models import random_history
 from testbed import (
     caches_of,
     compress,

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from cache import Compression, UserDimsOnly
-from convert import calibrate, convert, without_pool
+from convert import convert, without_pool
 from features import Feature
 from fit import FitConfig, fit
 from hstu import HstuRanker
 from log import Log
-from make_fixtures import random_history, random_twin
 from model import Candidates, History, ModelConfig, Ranker
+from random_models import random_history, random_twin, with_user_head
 
 HISTORY_FEATURES = [Feature("watch_ratio")]
 CANDIDATE_FEATURES = [Feature("price", 0, 50, 20)]
@@ -58,15 +58,6 @@ def compress(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
 
 def user_dims_alone(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
     return with_user_head(without_pool(twin, c, seed), random_history(twin.config, 20, 40, seed), seed)
-
-
-def with_user_head(model: Ranker, sample: History, seed: int) -> Ranker:
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "user_head" in name:
-                torch.nn.init.normal_(parameter, std=0.7)
-    calibrate(model, sample, seed)
-    return model
 
 
 def caches_of(model: Ranker) -> list:

@@ -1,0 +1,100 @@
+"""Makes bundles of any size for the benchmark, with random weights from one seed, in seconds.
+
+python training/bench_bundles.py --out DIR                               # all, each in a folder of its name
+python training/bench_bundles.py --out DIR --d-model 64 --heads 4 --slots 1024 --only shared --only full_fp32
+
+shared           CollectiveKV: target attention, tied routes, user dims coded together in a byte: everything collapses
+shared_int8      the same with user dims in int8, whose head goes over positions
+shared_separate  keys and values with routes of their own into a large pool: the published shape
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from cache import Compression
+from export import Export, export_bundle
+from features import Feature
+from model import ModelConfig, Ranker
+from random_models import ACTIONS, catalogue_log, random_twin, sampled_model
+
+GOLDEN_POSITIONS = 50
+
+
+def bench_config(args: argparse.Namespace) -> ModelConfig:
+    return ModelConfig(
+        "target",
+        args.items + 1,
+        len(ACTIONS),
+        [Feature("watch_ratio")],
+        [Feature("freshness")],
+        [Feature("hour", 0, 24, 12, period=True)],
+        embedding=args.embedding,
+        d_model=args.d_model,
+        heads=args.heads,
+        hidden=args.hidden,
+        max_positions=args.positions,
+    )
+
+
+def shared(twin: Ranker, args: argparse.Namespace) -> Ranker:
+    return sampled_model(twin, Compression(slots=args.slots), args.seed)
+
+
+def shared_int8(twin: Ranker, args: argparse.Namespace) -> Ranker:
+    return sampled_model(twin, Compression(slots=args.slots, user_type="int8"), args.seed)
+
+
+def shared_separate(twin: Ranker, args: argparse.Namespace) -> Ranker:
+    return sampled_model(twin, Compression(slots=args.separate_slots, tied=False), args.seed)
+
+
+BUNDLES = {make.__name__: make for make in (shared, shared_int8, shared_separate)}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the bundles' folder")
+    parser.add_argument("--only", action="append", choices=BUNDLES, help="a bundle to make; may be given repeatedly")
+    parser.add_argument("--d-model", type=int, default=256, help="width of a key, and of a value")
+    parser.add_argument("--heads", type=int, default=8)
+    parser.add_argument("--embedding", type=int, default=64)
+    parser.add_argument("--hidden", type=int, default=128, help="width of the scorer")
+    parser.add_argument("--slots", type=int, default=256, help="pool rows")
+    parser.add_argument("--separate-slots", type=int, default=10_000, help="pool rows of shared_separate")
+    parser.add_argument("--positions", type=int, default=50_000, help="longest history of a record")
+    parser.add_argument("--items", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    if args.d_model % args.heads:
+        parser.error(f"--d-model {args.d_model} must be a multiple of --heads {args.heads}")
+    for name in ("slots", "separate_slots"):
+        if not 1 <= getattr(args, name) <= 65_536:
+            parser.error(f"--{name.replace('_', '-')} must be 1 to 65536, as many as a route can name")
+    return args
+
+
+def command_of(args: argparse.Namespace, name: str) -> str:
+    options = [(key, value) for key, value in sorted(vars(args).items()) if key not in ("out", "only")]
+    given = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in options)
+    return f"python training/bench_bundles.py --only {name} {given} --out DIR"
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(1)  # the same bytes whatever the machine has
+    config = bench_config(args)
+    twin, log = random_twin(config, args.seed), catalogue_log(config)
+    for name in args.only or BUNDLES:
+        begun = time.monotonic()
+        folder = args.out / name
+        about = Export(f"bench-{name.replace('_', '-')}", command_of(args, name), {}, args.positions, GOLDEN_POSITIONS)
+        id_ = export_bundle(BUNDLES[name](twin, args), log, folder, about)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        print(f"{name:16} {id_} {size / 1e6:6.1f} MB {time.monotonic() - begun:5.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
