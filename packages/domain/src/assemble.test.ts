@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { assembleRank, assembleRankKv, slotHistogram } from './assemble.js';
 import { packRows } from './encode.js';
-import { codebookManifest, fixtureManifest, fixtureModel } from './manifest.fixture.js';
+import { codebookManifest, fixtureManifest, fixtureModel, fullManifest } from './manifest.fixture.js';
 import { isPositionInput } from './positions.js';
-import { float32, integers } from './tensor.js';
+import { float16ToNumber, float32, integers, numberToFloat16 } from './tensor.js';
 
 const model = fixtureModel();
 const candidates = {
@@ -172,5 +172,43 @@ describe('assembleRankKv', () => {
         );
       }),
     );
+  });
+});
+
+describe('keys and values that are kept in full', () => {
+  const full = fixtureModel(fullManifest());
+  const shape = [3, 80];
+  const keys = Float32Array.from({ length: 240 }, (_, i) => i / 7 - 15);
+  const values = Float32Array.from({ length: 240 }, (_, i) => 15 - i / 7);
+  const interactions = [1, 2, 3].map((timestampMs) => {
+    return { eventId: '', userId: 'u', itemId: 'a', timestampMs, action: '', features: {} };
+  });
+  const packed = packRows(full, { key: float32(keys, shape), value: float32(values, shape) }, interactions);
+  const rounded = keys.map((key) => float16ToNumber(numberToFloat16(key)));
+
+  it('come back as they went in, from wherever their rows stand in memory', () => {
+    for (const offset of [0, 1, 2, 3]) {
+      const rows = new Uint8Array(offset + packed.length).subarray(offset);
+      rows.set(packed);
+      const feeds = assembleRank(full, rows, candidates);
+      expect(feeds.value).toEqual(float32(values, shape));
+      expect(feeds.key_numbers).toEqual(float32(rounded, shape));
+      expect(feeds.key).toEqual({ type: 'float16', data: Uint16Array.from(keys, numberToFloat16), shape });
+    }
+  });
+
+  it('are assembled without any row of a pool', () => {
+    const none = { keySlots: new Int32Array(0), keyRows: new Float32Array(0) };
+    const gathered = { ...none, valueSlots: none.keySlots, valueRows: none.keyRows };
+    const feeds = assembleRankKv(full, packed, new Map([['history', gathered]]), candidates);
+    expect([feeds.key, feeds.value]).toEqual([float32(rounded, shape), float32(values, shape)]);
+  });
+
+  it('are empty for a cold user', () => {
+    const { key, value } = assembleRank(full, new Uint8Array(0), candidates);
+    expect([key?.shape, value?.shape]).toEqual([
+      [0, 80],
+      [0, 80],
+    ]);
   });
 });

@@ -112,6 +112,7 @@ function assemblePart(
   const positions = rows.length / model.layout.strideBytes;
   const poolWidth = route === undefined ? 0 : part === 'key' ? group.pool.keyWidth : group.pool.valueWidth;
   const userField = user === undefined ? undefined : model.layout.field(user);
+  if (route === undefined && userField) return fieldTensor(model, rows, userField);
   const userWidth = userField?.width ?? 0;
   const width = poolWidth + userWidth;
   const assembled = new Float32Array(positions * width); // [positions * (poolWidth + userWidth)]

@@ -1,7 +1,7 @@
 import type { BundleModel } from './bundle-model.js';
 import { CkvError } from './errors.js';
 import type { Interaction } from './interaction.js';
-import { writeElement } from './layout.js';
+import { writeElement, writeField } from './layout.js';
 import type { Feature } from './manifest.js';
 import { isPositionInput, positionTensor } from './positions.js';
 import { elementAt, float32, integers, integerType, type Tensor, type Tensors } from './tensor.js';
@@ -88,6 +88,10 @@ export function packRows(model: BundleModel, outputs: Tensors, interactions: rea
       continue;
     }
     const tensor = requireOutput(outputs, outputOf.get(field.name) ?? '', interactions.length * field.width);
+    if ((tensor.type === 'float16' || tensor.type === 'float32') && tensor.type === field.type) {
+      writeField(rows, strideBytes, field, tensor.data);
+      continue;
+    }
     for (let row = 0, from = 0; row < interactions.length; row++) {
       for (let i = 0; i < field.width; i++) {
         writeElement(view, row * strideBytes, field, i, elementAt(tensor, from++));

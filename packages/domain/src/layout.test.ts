@@ -42,9 +42,11 @@ describe('a row', () => {
     expect(newest.map((_, i) => seen[i * layout.strideBytes])).toEqual(newest);
   });
 
-  it('may take 255 bytes and no more', () => {
+  it('may take 65,535 bytes and no more', () => {
     const manifest = fixtureManifest();
-    manifest.record.fields.push({ kind: 'user', name: 'wide', type: 'float16', width: 200 });
-    expect(() => createRowLayout(manifest)).toThrow(/a row takes 408 bytes, at most 255/);
+    manifest.record.fields.push({ kind: 'user', name: 'wide', type: 'float16', width: 32_763 });
+    expect(createRowLayout(manifest).strideBytes).toBe(65_534);
+    manifest.record.fields.push({ kind: 'user', name: 'more', type: 'float16', width: 1 });
+    expect(() => createRowLayout(manifest)).toThrow(/a row takes 65536 bytes, at most 65535/);
   });
 });

@@ -1,6 +1,7 @@
 import { CkvError } from './errors.js';
 import type { Manifest, RecordField } from './manifest.js';
-import { float16ToNumber, numberToFloat16 } from './tensor.js';
+import { MAX_STRIDE_BYTES } from './record.js';
+import { float16Numbers, float16ToNumber, numberToFloat16 } from './tensor.js';
 
 const ELEMENT_BYTES = { uint8: 1, int8: 1, uint16: 2, float16: 2, uint32: 4, float32: 4 } as const;
 
@@ -17,7 +18,7 @@ export interface RowLayout {
 
 /**
  * Lays out a bundle's rows.
- * @throws bundle_invalid where a row takes more than 255 bytes
+ * @throws bundle_invalid where a row takes more than 65,535 bytes
  */
 export function createRowLayout(manifest: Manifest): RowLayout {
   let offsetBytes = 0;
@@ -26,8 +27,9 @@ export function createRowLayout(manifest: Manifest): RowLayout {
     offsetBytes += ELEMENT_BYTES[field.type] * field.width;
     return placed;
   });
-  if (offsetBytes > 255) {
-    throw new CkvError('bundle_invalid', `record.fields: a row takes ${offsetBytes} bytes, at most 255 are allowed`);
+  if (offsetBytes > MAX_STRIDE_BYTES) {
+    const problem = `a row takes ${offsetBytes} bytes, at most ${MAX_STRIDE_BYTES} are allowed`;
+    throw new CkvError('bundle_invalid', `record.fields: ${problem}; export narrower fields`);
   }
   const byName = new Map(fields.map((field) => [field.name, field]));
   return {
@@ -63,18 +65,62 @@ function quantise(value: number, scale: number): number {
   return Math.max(-127, Math.min(127, Math.round(value / scale)));
 }
 
+/** Elements from which on copying a row's bytes is cheaper than reading them one by one. */
+const WORTH_A_COPY = 16;
+
 /** Reads a field of every row, row after row, into `into` (length: rows x width), dequantised. */
 export function readField(rows: Uint8Array, strideBytes: number, field: PlacedField, into: Float32Array | Int32Array) {
   const { offsetBytes, width } = field;
+  if (field.type === 'float32' && into instanceof Float32Array && width >= WORTH_A_COPY) {
+    copyField(rows, strideBytes, field, into);
+    return;
+  }
   const rowCount = rows.length / strideBytes;
   const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+  let to = 0;
+  if (field.type === 'float16') {
+    const numbers = float16Numbers();
+    for (let row = 0; row < rowCount; row++) {
+      let at = row * strideBytes + offsetBytes;
+      for (let i = 0; i < width; i++, at += 2) into[to++] = numbers[view.getUint16(at, true)] ?? 0;
+    }
+    return;
+  }
   const elementBytes = ELEMENT_BYTES[field.type];
   const scales = field.kind === 'user' ? field.scale : undefined;
   const read = readers[field.type];
-  let to = 0;
   for (let row = 0; row < rowCount; row++) {
     let at = row * strideBytes + offsetBytes;
     for (let i = 0; i < width; i++, at += elementBytes) into[to++] = read(view, at) * (scales?.[i] ?? 1);
+  }
+}
+
+/** Writes a float16 or float32 field of every row from `values` of its own type (length: rows x width). */
+export function writeField(
+  rows: Uint8Array,
+  strideBytes: number,
+  { offsetBytes, width }: PlacedField,
+  values: Uint16Array | Float32Array,
+): void {
+  const fieldBytes = width * values.BYTES_PER_ELEMENT;
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  for (let at = offsetBytes, from = 0; from < bytes.length; at += strideBytes, from += fieldBytes) {
+    rows.set(bytes.subarray(from, from + fieldBytes), at);
+  }
+}
+
+/** Copies a float16 or float32 field of every row as it is, row after row, into `into` (length: rows x width). */
+export function copyField(
+  rows: Uint8Array,
+  strideBytes: number,
+  { offsetBytes, width }: PlacedField,
+  into: Uint16Array | Float32Array,
+): void {
+  const fieldBytes = width * into.BYTES_PER_ELEMENT;
+  const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
+  const plain = new Uint8Array(rows.buffer, rows.byteOffset, rows.length); // a Buffer's subarray is much slower
+  for (let at = offsetBytes, to = 0; to < bytes.length; at += strideBytes, to += fieldBytes) {
+    bytes.set(plain.subarray(at, at + fieldBytes), to);
   }
 }
 

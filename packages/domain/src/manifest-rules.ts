@@ -61,7 +61,7 @@ function fieldProblems({ record, features }: Manifest): string[] {
     if (field.kind === 'user' && field.type === 'int8' && field.scale?.length !== field.width) {
       return [`${at}.scale: ${field.scale?.length ?? 0} scales for ${field.width} dimensions`];
     }
-    if (field.kind === 'user' && field.type === 'float16' && field.scale) return [`${at}.scale: float16 takes none`];
+    if (field.kind === 'user' && field.type !== 'int8' && field.scale) return [`${at}.scale: ${field.type} takes none`];
     if (field.kind === 'raw' && field.source !== 'timestamp_s' && !interaction.has(field.source)) {
       return [`${at}.source: no interaction feature ${field.source}`];
     }
@@ -132,8 +132,11 @@ function referenceProblems({ features, record, groups }: Manifest, input: GraphI
   }
   if ('field' in input) {
     const kind = FIELD_KIND[input.role];
-    const known = record.fields.some((field) => field.name === input.field && field.kind === kind);
-    return known ? [] : [`${at}.field: no ${kind} field ${input.field}`];
+    const field = record.fields.find(({ name, kind: found }) => name === input.field && found === kind);
+    if (!field) return [`${at}.field: no ${kind} field ${input.field}`];
+    const dims = input.role === 'user' || input.role === 'raw';
+    if (!dims || input.type === 'float32' || (input.type === 'float16' && field.type === 'float16')) return [];
+    return [`${at}.type: ${input.type} of a ${field.type} field, float32 or the field's own float16 is required`];
   }
   if ('group' in input) {
     return groups.some((group) => group.name === input.group) ? [] : [`${at}.group: no group ${input.group}`];

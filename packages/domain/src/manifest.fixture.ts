@@ -157,6 +157,41 @@ export function codebookManifest(): Manifest {
   return manifest;
 }
 
+/** The fixture without routes: keys of 80 float16 and values of 80 float32 in full, 480 bytes a row. */
+export function fullManifest(): Manifest {
+  const manifest = fixtureManifest();
+  const shape = ['positions', 80];
+  manifest.record.fields = [
+    { kind: 'user', name: 'key', type: 'float16', width: 80 },
+    { kind: 'user', name: 'value', type: 'float32', width: 80 },
+  ];
+  manifest.groups = [
+    {
+      name: 'history',
+      pool: { slots: 1, keyWidth: 80, valueWidth: 80 },
+      key: { user: 'key' },
+      value: { user: 'value' },
+    },
+  ];
+  const { encode, rank, rankKv } = manifest.graphs;
+  encode.outputs = [
+    { name: 'key', role: 'field', field: 'key', type: 'float32', shape: ['batch', 80] },
+    { name: 'value', role: 'field', field: 'value', type: 'float32', shape: ['batch', 80] },
+  ];
+  rank.inputs = [
+    ...candidates,
+    { name: 'key', role: 'user', field: 'key', type: 'float16', shape },
+    { name: 'key_numbers', role: 'user', field: 'key', type: 'float32', shape },
+    { name: 'value', role: 'user', field: 'value', type: 'float32', shape },
+  ];
+  rankKv.inputs = [
+    ...candidates,
+    { name: 'key', role: 'key', group: 'history', type: 'float32', shape },
+    { name: 'value', role: 'value', group: 'history', type: 'float32', shape },
+  ];
+  return manifest;
+}
+
 /** bundle.json's bytes for a manifest. */
 export function manifestBytes(manifest: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(manifest));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { codebookManifest, fixtureManifest, historyManifest, manifestBytes } from './manifest.fixture.js';
+import { codebookManifest, fixtureManifest, fullManifest, historyManifest, manifestBytes } from './manifest.fixture.js';
 import { bundleIdOf, type Manifest, parseManifest } from './manifest.js';
 
 type Draft = { -readonly [K in keyof Manifest]: Manifest[K] };
@@ -44,6 +44,16 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
     'a group of an unknown route',
     (m) => Object.assign(m.groups[0]?.key ?? {}, { route: 'nope' }),
     /key\.route: no route field nope/,
+  ],
+  [
+    'float32 dims with scales',
+    (m) => Object.assign(m.record.fields[1] ?? {}, { type: 'float32' }),
+    /user_key\.scale: float32 takes none/,
+  ],
+  [
+    'an input whose type is not what its field can give',
+    (m) => Object.assign(m.graphs.rank.inputs.find(({ role }) => role === 'user') ?? {}, { type: 'float16' }),
+    /graphs\.rank\.inputs\.user_key\.type: float16 of a int8 field, float32 or the field's own float16/,
   ],
   ['a group part without anything', (m) => Object.assign(m.groups[0] ?? {}, { key: {} }), /needs a route/],
   [
@@ -126,6 +136,7 @@ describe('parseManifest', () => {
   it.each([
     ['an encode graph with history', historyManifest()],
     ['a codebook with a group of its own', codebookManifest()],
+    ['keys and values in full', fullManifest()],
   ])('accepts %s', (_, manifest) => {
     expect(parseManifest(manifestBytes(manifest))).toEqual(manifest);
   });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { CkvError } from './errors.js';
 import { manifestRuleProblems } from './manifest-rules.js';
+import { MAX_STRIDE_BYTES } from './record.js';
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, 'must be 1 to 64 of a-z, 0-9, - and _');
 const count = (max: number) => z.int().min(1).max(max);
@@ -29,8 +30,8 @@ const fieldSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('user'),
     name,
-    type: z.enum(['int8', 'float16']),
-    width: count(255),
+    type: z.enum(['int8', 'float16', 'float32']),
+    width: count(MAX_STRIDE_BYTES),
     scale: z.array(z.number().positive()).optional(),
   }),
   z.strictObject({

@@ -1,6 +1,6 @@
 import type { BundleModel } from './bundle-model.js';
 import { CkvError } from './errors.js';
-import { newestRows, type PlacedField, readField } from './layout.js';
+import { copyField, newestRows, type PlacedField, readField } from './layout.js';
 import type { GraphInput } from './manifest.js';
 import { float32, integers, integerType, type Tensor } from './tensor.js';
 
@@ -19,7 +19,10 @@ export function isPositionInput(input: GraphInput): input is PositionInput {
  */
 export function positionTensor(model: BundleModel, rows: Uint8Array, input: PositionInput): Tensor {
   const seen = input.last === undefined ? rows : newestRows(model.layout, rows, input.last);
-  if (input.role !== 'routes') return fieldTensor(model, seen, model.layout.field(input.field));
+  if (input.role !== 'routes') {
+    const field = model.layout.field(input.field);
+    return input.type === 'float16' ? float16Tensor(model, seen, field) : fieldTensor(model, seen, field);
+  }
   const routes = routesOf(model, seen, input.field);
   return integers(integerType(input.type), routes, [routes.length]);
 }
@@ -44,4 +47,12 @@ export function fieldTensor({ layout }: BundleModel, rows: Uint8Array, field: Pl
   const values = new Float32Array(positions * field.width); // [positions * width]
   readField(rows, layout.strideBytes, field, values);
   return float32(values, [positions, field.width]);
+}
+
+/** A float16 field of every position, as it is in the rows. */
+function float16Tensor({ layout }: BundleModel, rows: Uint8Array, field: PlacedField): Tensor {
+  const positions = rows.length / layout.strideBytes;
+  const bits = new Uint16Array(positions * field.width); // [positions * width]
+  copyField(rows, layout.strideBytes, field, bits);
+  return { type: 'float16', data: bits, shape: [positions, field.width] };
 }

@@ -10,6 +10,8 @@ export const EVENT_HASH_BYTES = 6;
 export const RECORD_FIXED_BYTES = 30;
 /** The layout this code reads and writes. */
 export const RECORD_LAYOUT = 1;
+/** Longest row: the stride has two bytes. */
+export const MAX_STRIDE_BYTES = 65_535;
 /** In a ring entry's last byte: the event's row was deleted. */
 export const RING_TOMBSTONE = 0x80;
 
@@ -50,8 +52,9 @@ export function encodeRecord(record: Omit<UserRecord, 'positionCount'>): Uint8Ar
   const bytes = Buffer.alloc(RECORD_FIXED_BYTES + record.recentEvents.length + record.rows.length);
   bytes.writeUInt16LE(MAGIC, 0);
   bytes.writeUInt8(RECORD_LAYOUT, 2);
-  bytes.writeUInt8(record.strideBytes, 3);
+  bytes.writeUInt8(record.strideBytes & 0xff, 3);
   bytes.writeUInt8(ringCount, 4);
+  bytes.writeUInt8(record.strideBytes >> 8, 5);
   bytes.write(record.bundleId, 6, 'hex');
   bytes.writeUIntLE(record.lifetimeCount, 14, 6);
   bytes.writeUIntLE(record.lastEventMs, 20, 6);
@@ -77,13 +80,12 @@ export function decodeRecord(bytes: Uint8Array, expected: { bundleId: string; st
   if (bundleId !== expected.bundleId) {
     throw new CkvError('bundle_mismatch', `the record is of bundle ${bundleId}, not ${expected.bundleId}`);
   }
-  const strideBytes = view.readUInt8(3);
+  const strideBytes = strideOf(bytes);
   if (strideBytes !== expected.strideBytes) {
     throw corrupt(`foreign: rows of ${strideBytes} bytes, the bundle has ${expected.strideBytes}`);
   }
   const ringCount = view.readUInt8(4);
   if (ringCount > RECENT_EVENT_RING) throw corrupt(`ring of ${ringCount} events, at most ${RECENT_EVENT_RING}`);
-  if (view.readUInt8(5) !== 0) throw corrupt('foreign: the reserved byte is not 0');
   const positionCount = view.readUInt32LE(26);
   const rowsOffset = RECORD_FIXED_BYTES + ringCount * EVENT_HASH_BYTES;
   const expectedBytes = rowsOffset + positionCount * strideBytes;
@@ -100,6 +102,15 @@ export function decodeRecord(bytes: Uint8Array, expected: { bundleId: string; st
     recentEvents: bytes.subarray(RECORD_FIXED_BYTES, rowsOffset),
     rows: bytes.subarray(rowsOffset),
   };
+}
+
+/** The stride that a record's header gives. Throws record_corrupt where it gives none. */
+export function strideOf(bytes: Uint8Array): number {
+  const [low, high] = [bytes[3], bytes[5]];
+  if (low === undefined || high === undefined) throw corrupt('truncated: it has no header');
+  const strideBytes = low | (high << 8);
+  if (strideBytes === 0) throw corrupt('foreign: rows of 0 bytes');
+  return strideBytes;
 }
 
 /** True where the record's ring holds the event, deleted or not. */

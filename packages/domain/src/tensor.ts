@@ -50,6 +50,14 @@ export function float16ToNumber(bits: number): number {
   return sign * 2 ** (exponent - 25) * (1024 + fraction);
 }
 
+let numbersOfBits: Float32Array | undefined;
+
+/** Every half precision number at the place of its bits, 256 KiB: for reading many. */
+export function float16Numbers(): Float32Array {
+  numbersOfBits ??= Float32Array.from({ length: 0x10000 }, (_, bits) => float16ToNumber(bits));
+  return numbersOfBits;
+}
+
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 

@@ -33,10 +33,10 @@ if record then
     if string.sub(record, 7, 14) ~= ARGV[1] then
       return redis.error_reply('CKV_BUNDLE_MISMATCH the record is of another bundle')
     end
-    local record_stride, ring_count, reserved = string.byte(record, 4, 6)
+    local stride_low, ring_count, stride_high = string.byte(record, 4, 6)
     local positions = struct.unpack('<I4', record, 27)
     local rows_at = FIXED + ring_count * HASH
-    if record_stride == stride and ring_count <= ring_limit and reserved == 0
+    if stride_low + 256 * stride_high == stride and ring_count <= ring_limit
         and #record == rows_at + positions * stride then
       readable = true
       lifetime, last_event_ms = struct.unpack('<I6I6', record, 15)
@@ -82,7 +82,7 @@ lifetime = lifetime + applied
 last_event_ms = math.max(last_event_ms, tonumber(ARGV[6]))
 
 local positions = #rows / stride
-local header = 'CK\1' .. string.char(stride, #ring / HASH, 0) .. ARGV[1]
+local header = 'CK\1' .. string.char(stride % 256, #ring / HASH, math.floor(stride / 256)) .. ARGV[1]
   .. struct.pack('<I6I6I4', lifetime, last_event_ms, positions)
 redis.call('SET', KEYS[1], header .. ring .. rows, 'EX', ARGV[5])
 return { applied, duplicates, positions, quarantined }

@@ -1,4 +1,4 @@
-import { CkvError, decodeRecord, toCkvError, type UserRecord } from '@collectivekv/domain';
+import { decodeRecord, strideOf, toCkvError, type UserRecord } from '@collectivekv/domain';
 import { appendToRecord, deleteFromRecord } from './record-edit.js';
 import { checkAppend, noRecord, type RecordShape, type UserStore } from './user-store.js';
 
@@ -68,12 +68,4 @@ export function createMemoryUserStore(): UserStore {
       };
     },
   };
-}
-
-/** The stride that a record's header gives. */
-export function strideOf(bytes: Uint8Array): number {
-  const stride = bytes[3];
-  if (stride === undefined || stride === 0)
-    throw new CkvError('record_corrupt', 'record is truncated: it has no header');
-  return stride;
 }

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES } from '@collectivekv/domain';
+import { CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES, strideOf } from '@collectivekv/domain';
 import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
-import { strideOf } from './memory-user-store.js';
 import { deleteFromRecord } from './record-edit.js';
 import { createRecordKeys } from './record-keys.js';
 import { type AppendOutcome, checkAppend, noRecord, type UserStore } from './user-store.js';

@@ -44,6 +44,21 @@ export function describeUserStore(
       expect(await read('u')).toMatchObject({ lifetimeCount: 3, lastEventMs: 50, positionCount: 3 });
     });
 
+    it.each([255, 256, 513, 65_535])('keeps, trims and deletes rows of %i bytes', async (strideBytes) => {
+      const wide = { ...shape, strideBytes, maxPositions: 3 };
+      const wideAppend = (numbers: number[]): Append => {
+        const rows = Buffer.concat(numbers.map((n) => Buffer.alloc(strideBytes, n)));
+        return { ...append('u', numbers), rows };
+      };
+      await store().appendPositions(wide, [wideAppend([1, 2])]);
+      const outcome = { appliedCount: 2, duplicateCount: 1, positionCount: 3, quarantined: false };
+      expect(await store().appendPositions(wide, [wideAppend([2, 3, 4])])).toEqual([outcome]);
+      await store().deletePosition(shape.bundleId, 'u', eventMatch('3'));
+      const [bytes] = await store().getRecords(shape.bundleId, ['u']);
+      const { rows } = decodeRecord(bytes ?? new Uint8Array(0), wide);
+      expect(Buffer.from(rows).equals(wideAppend([2, 4]).rows)).toBe(true);
+    });
+
     it('leaves out events it has, also within one append', async () => {
       await store().appendPositions(shape, [append('u', [1, 2])]);
       expect(await store().appendPositions(shape, [append('u', [2, 3, 3, 4])])).toEqual([
@@ -110,6 +125,7 @@ export function describeUserStore(
       ],
       ['an oversized record', Buffer.concat([encodeRecord(emptyRecord()), Buffer.of(0)])],
       ['a record of another stride', Buffer.from(encodeRecord({ ...emptyRecord(), strideBytes: 3 }))],
+      ['one of a stride 256 more', Buffer.from(encodeRecord({ ...emptyRecord(), strideBytes: 258 }))],
       ['a record of another layout', Buffer.from(encodeRecord(emptyRecord())).fill(9, 2, 3)],
     ])('sets %s aside and begins anew', async (_, bytes) => {
       await plant('u', shape.bundleId, bytes);

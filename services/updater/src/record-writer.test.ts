@@ -16,6 +16,7 @@ const unused = () => Promise.reject(new CkvError('bug', 'unused'));
 let store: UserStore;
 let reads: number[];
 let deletedRows: number[];
+let appendedBytes: number[];
 let server: GrpcServer;
 let userCache: GrpcClient<'UserCacheService'>;
 
@@ -39,6 +40,7 @@ beforeAll(async () => {
     },
     async AppendPositions({ validUntilMs, appends, ...shape }) {
       if (Date.now() > validUntilMs) throw new CkvError('deadline', 'too late');
+      appendedBytes.push(appends.reduce((sum, { rows }) => sum + rows.length, 0));
       return { outcomes: await store.appendPositions(shape, appends) };
     },
     async DeletePosition({ bundleId, userId, eventHash, row, rowTolerance }) {
@@ -60,13 +62,20 @@ beforeEach(() => {
   store = createMemoryUserStore();
   reads = [];
   deletedRows = [];
+  appendedBytes = [];
 });
 
 /** The demo with a stand-in for its encode graph: a route is the item, or a hash of the item and all routes before it. */
-function bundleOf(name: string, { withHistory }: { withHistory: boolean }): LoadedBundle {
+function bundleOf(name: string, { withHistory = false, wideBytes = 0 }): LoadedBundle {
   const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
   const routes = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
   if (withHistory) manifest.graphs.encode.inputs.push(routes);
+  if (wideBytes > 0) {
+    const width = wideBytes / 4;
+    manifest.record.fields.push({ kind: 'user', name: 'wide', type: 'float32', width });
+    const wide = { name: 'wide', role: 'field', field: 'wide', type: 'float32', shape: ['batch', width] };
+    manifest.graphs.encode.outputs.push(wide);
+  }
   const model = createBundleModel({
     manifestBytes: Buffer.from(JSON.stringify({ ...manifest, name, maxPositions: MAX_POSITIONS })),
     itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
@@ -84,6 +93,7 @@ function bundleOf(name: string, { withHistory }: { withHistory: boolean }): Load
       return {
         route: { type: 'int64', data: BigInt64Array.from(encoded, BigInt), shape },
         user_code: { type: 'int64', data: new BigInt64Array(items.length), shape },
+        wide: { type: 'float32', data: new Float32Array((wideBytes / 4) * items.length), shape: [items.length, -1] },
       };
     },
     close: async () => undefined,
@@ -226,6 +236,17 @@ describe('a bundle that encodes with history', () => {
     expect(await writer.forget(old)).toBe(false);
     expect(deletedRows).toEqual([0, 0, 0]);
     expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS - 1);
+  });
+});
+
+describe('a bundle of wide rows', () => {
+  it('appends as many users in a call as fit its message', async () => {
+    const wide = bundleOf('wide', { wideBytes: 64_000 });
+    const users = Array.from({ length: 20 }, (_, i) => interactionsOf(`u${i}`, upTo(14)));
+    expect(await append(writerFor(wide), ...users)).toEqual({ appliedCount: 280, duplicateCount: 0 });
+    expect(appendedBytes.length).toBe(3);
+    expect(Math.max(...appendedBytes)).toBeLessThan(9 * 1024 * 1024);
+    expect((await recordOf(wide, 'u19')).positionCount).toBe(14);
   });
 });
 

@@ -1,5 +1,12 @@
 import { type BundleFollower, encodeRows, type LoadedBundle } from '@collectivekv/bundles';
-import { CkvError, countUnknown, eventHash, type Interaction, type RowLayout } from '@collectivekv/domain';
+import {
+  CkvError,
+  countUnknown,
+  eventHash,
+  type Interaction,
+  RECENT_EVENT_RING,
+  type RowLayout,
+} from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/grpc-client';
 import { createHistoryEncoder } from './history-encoder.js';
 import { appendOf, type EncodedRows, pickRows, type UserRows } from './user-rows.js';
@@ -42,8 +49,9 @@ export interface RecordWriter {
   forget(interaction: Interaction): Promise<boolean>;
 }
 
-/** Users of one AppendPositions call. */
+/** Users of one AppendPositions call, and bytes of their rows: both within what user-cache takes. */
 const MAX_APPENDS = 1_024;
+const MAX_ROW_BYTES = 8 * 1024 * 1024;
 const CALL_TIMEOUT_MS = 5_000;
 const NO_COUNTS: AppendCounts = { appliedCount: 0, duplicateCount: 0 };
 
@@ -108,7 +116,8 @@ export function createRecordWriter(options: {
         // One that was dropped meanwhile may not run any more, and nobody reads its records.
         if (!encoded && !bundles.all().includes(bundle)) continue;
         let count = NO_COUNTS;
-        for (const slice of slicesOf([...byUser], encoded ? MAX_APPENDS : historyEncoder.usersTogether(bundle))) {
+        const usersTogether = encoded ? usersOfACall(bundle) : historyEncoder.usersTogether(bundle);
+        for (const slice of slicesOf([...byUser], usersTogether)) {
           const { users, duplicateCount } = encoded
             ? { users: slice.map((one) => pickRows(encoded, one)), duplicateCount: 0 }
             : await historyEncoder.encode(bundle, slice);
@@ -148,6 +157,12 @@ function sumOf(a: AppendCounts, b: AppendCounts): AppendCounts {
     appliedCount: a.appliedCount + b.appliedCount,
     duplicateCount: a.duplicateCount + b.duplicateCount,
   };
+}
+
+/** So many that their rows, a ring's worth for each, fit a message. */
+function usersOfACall({ model }: LoadedBundle): number {
+  const userBytes = RECENT_EVENT_RING * model.layout.strideBytes;
+  return Math.max(1, Math.min(MAX_APPENDS, Math.floor(MAX_ROW_BYTES / userBytes)));
 }
 
 function* slicesOf<T>(items: readonly T[], size: number): Iterable<readonly T[]> {

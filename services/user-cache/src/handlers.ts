@@ -13,9 +13,18 @@ import type {
   StatsResponse,
   UserAppend__Output,
 } from '@collectivekv/contracts';
-import { CkvError, decodeRecord, EVENT_HASH_BYTES, invalidRequest, LIMITS, parseId } from '@collectivekv/domain';
+import {
+  CkvError,
+  decodeRecord,
+  EVENT_HASH_BYTES,
+  invalidRequest,
+  LIMITS,
+  MAX_STRIDE_BYTES,
+  parseId,
+  strideOf,
+} from '@collectivekv/domain';
 import type { CallContext } from '@collectivekv/service-kit';
-import { type Append, type PositionMatch, strideOf, type UserStore } from '@collectivekv/user-store';
+import type { Append, PositionMatch, UserStore } from '@collectivekv/user-store';
 import type { UserCacheMetrics } from './metrics.js';
 
 const MAX_READS = 512;
@@ -39,7 +48,7 @@ export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetr
     async AppendPositions(request: AppendPositionsRequest__Output): Promise<AppendPositionsResponse> {
       const { bundleId, strideBytes, maxPositions, appends, validUntilMs } = request;
       checkBundleId(bundleId, 'bundle_id');
-      checkRange('stride_bytes', strideBytes, 1, 255);
+      checkRange('stride_bytes', strideBytes, 1, MAX_STRIDE_BYTES);
       checkRange('max_positions', maxPositions, 1, MAX_POSITIONS);
       checkRange('appends', appends.length, 1, MAX_APPENDS);
       const users = new Set<string>();
@@ -108,7 +117,7 @@ function matchOf({ eventHash, row, rowTolerance }: DeletePositionRequest__Output
     const problem = `has ${eventHash.length} bytes, ${EVENT_HASH_BYTES} are required`;
     throw invalidRequest('event_hash', problem, 'send the hash of docs/wire-format.md');
   }
-  checkRange('row', row.length, 0, 255);
+  checkRange('row', row.length, 0, MAX_STRIDE_BYTES);
   if (rowTolerance.length !== 0 && rowTolerance.length !== row.length) {
     const problem = `has ${rowTolerance.length} bytes, row has ${row.length}`;
     throw invalidRequest('row_tolerance', problem, 'send as many, or none');
