@@ -6,6 +6,11 @@ python training/bench_bundles.py --out DIR --d-model 64 --heads 4 --slots 1024 -
 shared           CollectiveKV: target attention, tied routes, user dims coded together in a byte: everything collapses
 shared_int8      the same with user dims in int8, whose head goes over positions
 shared_separate  keys and values with routes of their own into a large pool: the published shape
+full_fp16        the uncompressed twin: records hold keys and values, d-model wide each, in float16
+full_fp32        the same in float32
+recompute        the same twin, whose records hold interactions: keys and values are computed at every request
+
+The last three have the same weights, and score as the same PyTorch model but for float16.
 """
 
 import argparse
@@ -19,6 +24,7 @@ from export import Export, export_bundle
 from features import Feature
 from model import ModelConfig, Ranker
 from random_models import ACTIONS, catalogue_log, random_twin, sampled_model
+from twin_record import keep_twin
 
 GOLDEN_POSITIONS = 50
 
@@ -51,10 +57,22 @@ def shared_separate(twin: Ranker, args: argparse.Namespace) -> Ranker:
     return sampled_model(twin, Compression(slots=args.separate_slots, tied=False), args.seed)
 
 
-BUNDLES = {make.__name__: make for make in (shared, shared_int8, shared_separate)}
+def full_fp16(twin: Ranker, args: argparse.Namespace) -> Ranker:
+    return keep_twin(twin, "float16")
 
 
-def parse_args() -> argparse.Namespace:
+def full_fp32(twin: Ranker, args: argparse.Namespace) -> Ranker:
+    return keep_twin(twin, "float32")
+
+
+def recompute(twin: Ranker, args: argparse.Namespace) -> Ranker:
+    return keep_twin(twin, "interactions")
+
+
+BUNDLES = {make.__name__: make for make in (shared, shared_int8, shared_separate, full_fp16, full_fp32, recompute)}
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the bundles' folder")
     parser.add_argument("--only", action="append", choices=BUNDLES, help="a bundle to make; may be given repeatedly")
@@ -67,7 +85,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--positions", type=int, default=50_000, help="longest history of a record")
     parser.add_argument("--items", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.d_model % args.heads:
         parser.error(f"--d-model {args.d_model} must be a multiple of --heads {args.heads}")
     for name in ("slots", "separate_slots"):
@@ -82,8 +100,8 @@ def command_of(args: argparse.Namespace, name: str) -> str:
     return f"python training/bench_bundles.py --only {name} {given} --out DIR"
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     torch.set_num_threads(1)  # the same bytes whatever the machine has
     config = bench_config(args)
     twin, log = random_twin(config, args.seed), catalogue_log(config)

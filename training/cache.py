@@ -57,6 +57,30 @@ class FullKV(nn.Module):
         return Cached(self.key(s), self.value(s))
 
 
+KEPT = ("float16", "float32", "interactions")
+
+
+class KeptTwin(nn.Module):
+    """The uncompressed cache as a record keeps it, for bundles that serve the twin: keys and values in float16 or
+    float32, or interactions, from which every request computes them anew."""
+
+    user_head: "UserHead | None" = None
+
+    def __init__(self, full: FullKV, kept: str):
+        super().__init__()
+        if kept not in KEPT:
+            raise ValueError(f"kept is {kept!r}, one of {', '.join(KEPT)} is required")
+        self.full, self.kept = full, kept
+
+    def forward(self, s: Tensor) -> Cached:
+        kv = self.full(s)
+        return Cached(self.stored(kv.key), self.stored(kv.value))
+
+    def stored(self, x: Tensor) -> Tensor:
+        """Through the record's type and back."""
+        return x.half().to(x.dtype) if self.kept == "float16" else x
+
+
 class UserHead(nn.Module):
     """An attention head over the user dims, with a softmax and rows of the output projection of its own.
 
@@ -190,4 +214,4 @@ class UserDimsOnly(nn.Module):
         return Cached(None, None, user_key, user_value)
 
 
-Cache = FullKV | SharedKV | UserDimsOnly
+Cache = FullKV | KeptTwin | SharedKV | UserDimsOnly

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from cache import KeptTwin
 from features import Feature
 from golden import write_golden
 from graphs import write_graphs
@@ -59,7 +60,7 @@ def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
         "schemaVersion": 1,
         "name": about.name,
         "family": family,
-        "description": f"{description}. Scores are probabilities that the label is 1.",
+        "description": f"{description}{kept_as(model)}. Scores are probabilities that the label is 1.",
         "dModel": c.d_model,
         "heads": c.heads,
         "maxPositions": about.max_positions,
@@ -83,6 +84,15 @@ def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
     return hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+def kept_as(model: Ranker) -> str:
+    if not isinstance(model.cache, KeptTwin):
+        return ""
+    kept = model.cache.kept
+    if kept == "interactions":
+        return "; not compressed: keys and values are computed from the interactions at every request"
+    return f"; not compressed: keys and values are kept in {kept}"
 
 
 def describe_feature(f: Feature) -> dict:

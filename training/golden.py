@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cache import KeptTwin
 from features import Feature
-from graph_parts import pool_tables
+from graph_parts import model_tables
 from hstu import HstuRanker
 from log import Log
 from model import Candidates, History, Ranker
-from record import Encoded, encode, layer_fields
+from record import Encoded, encode, kv_groups, layer_fields
 
 FIRST_INTERACTION_MS = 1_700_000_000_000
 ROUTE_MARGIN = 1e-4  # golden positions stay this far from a tie between slots
@@ -199,18 +200,22 @@ def fill(model: Ranker, graph: dict, encoded: Encoded, candidates: Candidates) -
         elif role in ("distinct_slots", "slot_counts"):
             slots, counts = encoded.fields[x["field"]][0, :, 0].unique(return_counts=True)
             inputs[name] = slots if role == "distinct_slots" else counts.float()
-        elif role in ("routes", "user"):
+        elif role in ("routes", "user", "raw"):
             inputs[name] = stored(model, encoded, x["field"], role)[-x.get("last", 2**31) :]
+            if x["type"] == "float16":
+                inputs[name] = inputs[name].half()
         else:
             inputs[name] = assembled(model, encoded, x["group"], role)
     return inputs
 
 
 def stored(model: Ranker, encoded: Encoded, name: str, role: str) -> Tensor:
-    """A field of every position as the record gives it back: routes [N], user dims [N, U]."""
+    """A field of every position as the record gives it back: routes [N], user dims [N, U], raw fields [N, 1]."""
     values = encoded.fields[name][0]
     if role == "routes":
         return values[:, 0]
+    if isinstance(model.cache, KeptTwin):
+        return values if role == "raw" else model.cache.stored(values)
     for layer in layer_fields(model):
         for part, field_name in enumerate((layer.user_key, layer.user_value)):
             if field_name == name:
@@ -223,24 +228,18 @@ def stored(model: Ranker, encoded: Encoded, name: str, role: str) -> Tensor:
 
 def assembled(model: Ranker, encoded: Encoded, group: str, part: str) -> Tensor:
     """[pool row, user dims] of every position of a KV group."""
-    for layer in layer_fields(model):
-        if group == layer.user_group:
-            codes = layer.shared.codes.chunk(2, 1)[part == "value"]
-            return codes[encoded.fields[layer.user_code][0, :, 0]]
-        if group == layer.group:
-            route, pool = (
-                (layer.key_route, layer.shared.pool_key)
-                if part == "key"
-                else (layer.value_route, layer.shared.pool_value)
-            )
-            rows = pool.detach()[encoded.fields[route][0, :, 0]]
-            user = layer.user_key if part == "key" else layer.user_value
-            return torch.cat([rows, stored(model, encoded, user, "user")], 1) if user else rows
-    raise KeyError(group)
+    fields = next(found for found in kv_groups(model) if found["name"] == group)[part]
+    columns = []
+    if "route" in fields:
+        _, table = model_tables(model)[group][part == "value"]
+        columns.append(table.detach()[stored(model, encoded, fields["route"], "routes")])
+    if "user" in fields:
+        columns.append(stored(model, encoded, fields["user"], "user"))
+    return torch.cat(columns, 1)
 
 
 def add_gather(golden: TensorCases, graphs: dict, model: Ranker, count: int, random: np.random.Generator) -> None:
-    tables = {group: found for layer in layer_fields(model) for group, found in pool_tables(layer).items()}
+    tables = model_tables(model)
     inputs, outputs = {}, {}
     for x, y in zip(graphs["gather"]["inputs"], graphs["gather"]["outputs"]):
         _, table = tables[x["group"]][x["part"] == "value"]

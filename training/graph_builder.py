@@ -9,10 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 OPSET, IR_VERSION = 21, 10
+ORT_DOMAIN = "com.microsoft"  # operators of onnxruntime's own
 INLINE_BYTES = 1024  # smaller parameters stay in the graph
 ALIGNMENT = 64
 WEIGHTS, POOL = "weights.bin", "pool.bin"
-TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": TensorProto.INT64}
 
 
 @dataclass
@@ -100,6 +101,9 @@ class Graph:
             for part in (self.inputs, self.outputs)
         )
         graph = helper.make_graph(self.nodes, self.name, inputs, outputs, list(self.initializers.values()))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        opsets = [helper.make_opsetid("", OPSET)]
+        if any(node.domain == ORT_DOMAIN for node in self.nodes):
+            opsets.append(helper.make_opsetid(ORT_DOMAIN, 1))
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         model.producer_name = "collectivekv"
         (folder / f"{self.name}.onnx").write_bytes(model.SerializeToString(deterministic=True))

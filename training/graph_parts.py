@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cache import SharedKV
+from cache import KeptTwin, SharedKV
 from graph_builder import Graph
-from record import LayerFields
+from model import Ranker
+from record import LayerFields, layer_fields
+from twin_record import twin_tables
 
 
 def write_routes(g: Graph, layer: LayerFields, x: str) -> list[str]:
@@ -64,6 +66,13 @@ def pool_tables(layer: LayerFields) -> dict[str, tuple[tuple[str, torch.Tensor],
         key, value = shared.codes.chunk(2, 1)
         found[layer.user_group] = ((f"pool_{layer.user_group}_key", key), (f"pool_{layer.user_group}_value", value))
     return found
+
+
+def model_tables(model: Ranker) -> dict[str, tuple[tuple[str, torch.Tensor], ...]]:
+    """Those of every KV group."""
+    if isinstance(model.cache, KeptTwin):
+        return twin_tables(model)
+    return {name: tables for layer in layer_fields(model) for name, tables in pool_tables(layer).items()}
 
 
 @dataclass

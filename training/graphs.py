@@ -1,4 +1,5 @@
-"""The four ONNX graphs of a bundle: encode, rank, rank_kv, gather. Those of HSTU's attention are in graphs_hstu.py.
+"""The four ONNX graphs of a bundle: encode, rank, rank_kv, gather. Those of HSTU's attention are in graphs_hstu.py,
+those of a twin that is served as it is in graphs_twin.py.
 
 Shapes in the comments: C candidates, N positions, S rows (distinct slots, or positions), T interactions, E embedding,
 D = d_model, H heads, U user width.
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cache import KeptTwin
 from families import CUT_MARGIN, Eta, LongAndRecent, Sdim, Sim, TargetAttention, Twin
-from features import Feature
-from graph_builder import POOL, WEIGHTS, ExternalFile, Graph
+from graph_builder import ORT_DOMAIN, POOL, WEIGHTS, ExternalFile, Graph
+from graph_embed import embed_interactions, feature_inputs, features
 from graph_parts import (
     Kept,
     Rows,
@@ -23,13 +25,14 @@ from graph_parts import (
     from_assembled,
     from_record,
     log_counts,
-    pool_tables,
+    model_tables,
     user_dims,
     user_part,
     write_routes,
     write_user,
 )
 from graphs_hstu import encode_hstu, rank_hstu
+from graphs_twin import encode_twin, twin_rows
 from hstu import HstuRanker
 from model import Ranker, Scorer
 from record import LayerFields, kv_groups, layer_fields
@@ -58,6 +61,9 @@ def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
 
 def encode_graph(g: Graph, model: Ranker) -> None:
     """Interactions -> routes, and codes or user dims not yet quantised."""
+    if isinstance(model.cache, KeptTwin):
+        encode_twin(g, model)
+        return
     s = embed_interactions(g, model)  # [T, E]
     if isinstance(model, HstuRanker):
         encode_hstu(g, model, s)
@@ -67,41 +73,9 @@ def encode_graph(g: Graph, model: Ranker) -> None:
     write_user(g, layer, user_dims(g, layer, s))
 
 
-def embed_interactions(g: Graph, model: Ranker) -> str:
-    """S = item * (1 + turn) + shift, [T, E]."""
-    item = g.input("item_index", "int64", ["batch"], "interaction_item")
-    action = g.input("action_index", "int64", ["batch"], "interaction_action")
-    item = g.add("Gather", g.tensor("item_table", model.item.weight), item)  # [T, E]
-    event = g.add("Gather", g.tensor("action_table", model.action.weight), action)  # [T, 2E]
-    if model.interaction_features is not None:
-        x = features(g, model.config.interaction_features, "batch", "interaction_feature")
-        x = g.add("Concat", x, g.add("Mul", x, x), axis=1)
-        event = g.add("Add", event, g.linear(x, "interaction_features", model.interaction_features))
-    e = model.config.embedding
-    turn, shift = g.add("Split", event, g.constant(e, e), outputs=2, axis=1)
-    return g.add("Add", g.add("Mul", item, g.add("Add", turn, g.number(1.0))), shift)
-
-
-def features(g: Graph, wanted: list[Feature], rows: str, role: str) -> str:
-    """[rows, widths]; a context has one row."""
-    columns = []
-    for f in wanted:
-        shape = [1] if role == "context_feature" else [rows]
-        x = g.input(f.name, "float32", shape, role, feature=f.name)
-        if (f.low, f.high) != (0.0, 1.0):
-            x = g.add("Div", g.add("Sub", x, g.number(f.low)), g.number(f.high - f.low))
-        if f.period:
-            x = g.add("Mul", x, g.number(2 * math.pi))
-            parts = [g.add("Sin", x), g.add("Cos", x)]
-        else:
-            parts = [x]
-        columns += [g.add("Reshape", part, g.constant(-1, 1)) for part in parts]
-    return columns[0] if len(columns) == 1 else g.add("Concat", *columns, axis=1)
-
-
 def gather_graph(g: Graph, model: Ranker) -> None:
     """Slots -> pool rows, of every KV group."""
-    tables = {name: tables for layer in layer_fields(model) for name, tables in pool_tables(layer).items()}
+    tables = model_tables(model)
     for group in kv_groups(model):
         for part, table in zip(("key", "value"), tables[group["name"]]):
             prefix = f"{group['name']}_{part}"
@@ -117,6 +91,10 @@ def score_graph(g: Graph, model: Ranker, assembled: bool) -> None:
     candidate = g.input("candidate_item", "int64", ["candidates"], "candidate_item")
     item = g.add("Gather", g.tensor("item_table", model.item.weight), candidate)  # [C, E]
     scorer = declare_features(g, model.scorer)
+    if isinstance(model.cache, KeptTwin):
+        attended = attend(g, model, None, twin_rows(g, model, assembled), item)
+        score_candidates(g, model.scorer, item, attended, scorer)
+        return
     layers = layer_fields(model)
     if isinstance(model, HstuRanker):
         attended = rank_hstu(g, model, item, [history_rows(g, layer, assembled, False) for layer in layers])
@@ -133,9 +111,13 @@ def history_rows(g: Graph, layer: LayerFields, assembled: bool, collapse: bool, 
 
 def declare_features(g: Graph, scorer: Scorer) -> tuple[str | None, str | None]:
     c = scorer.config
-    own = features(g, c.candidate_features, "candidates", "candidate_feature") if c.candidate_features else None
-    context = features(g, c.context_features, "", "context_feature") if c.context_features else None
-    return own, context
+    found = []
+    for wanted, rows, role in (
+        (c.candidate_features, "candidates", "candidate_feature"),
+        (c.context_features, 1, "context_feature"),
+    ):
+        found.append(features(g, wanted, feature_inputs(g, wanted, rows, role)) if wanted else None)
+    return found[0], found[1]
 
 
 def score_candidates(g: Graph, scorer: Scorer, item: str, attended: str, given: tuple[str | None, str | None]) -> None:
@@ -154,7 +136,7 @@ def score_candidates(g: Graph, scorer: Scorer, item: str, attended: str, given: 
     g.output(g.add("Reshape", score, g.constant(-1)), "scores", "float32", ["candidates"], "scores")
 
 
-def attend(g: Graph, model: Ranker, layer: LayerFields, kept: Kept, item: str) -> str:
+def attend(g: Graph, model: Ranker, layer: LayerFields | None, kept: Kept, item: str) -> str:
     """Long part, recent part and user head, through one output projection: [C, E]."""
     attention = model.attention
     parts, weights = [], []
@@ -177,6 +159,8 @@ def attend(g: Graph, model: Ranker, layer: LayerFields, kept: Kept, item: str) -
 def target(g: Graph, attention: TargetAttention, rows: Rows, item: str) -> str:
     """Multi-head attention [C, D]. The query's last column is the constant 1, which meets the log counts as a last row
     of the keys: one product instead of a product and a pass over [H, C, S]."""
+    if rows.count is None and type(attention) is TargetAttention:
+        return fused_target(g, attention, rows, item)
     c = attention.config
     width = c.head_width
     by_head = attention.query.weight.reshape(c.heads, width, c.embedding).transpose(1, 2) / math.sqrt(width)
@@ -196,6 +180,16 @@ def target(g: Graph, attention: TargetAttention, rows: Rows, item: str) -> str:
         logits = g.add("Add", logits, mask)
     pooled = g.add("MatMul", g.add("Softmax", logits, axis=-1), value)  # [H, C, D/H]
     return g.add("Reshape", g.add("Transpose", pooled, perm=[1, 0, 2]), g.constant(-1, c.d_model))
+
+
+def fused_target(g: Graph, attention: TargetAttention, rows: Rows, item: str) -> str:
+    """The same over single positions, by onnxruntime's own operator: a sixth less time over 10,000 of them."""
+    query = g.linear(item, "fused_query", attention.query)  # [C, D]
+    key = g.add("Concat", rows.key, g.tensor("null_key", attention.null_key[None]), axis=0)  # [S + 1, D]
+    value = g.add("Concat", rows.value, g.tensor("null_value", attention.null_value[None]), axis=0)
+    batch = (g.add("Unsqueeze", x, g.constant(0)) for x in (query, key, value))
+    heads = attention.config.heads
+    return g.add("Squeeze", g.add("MultiHeadAttention", *batch, num_heads=heads, domain=ORT_DOMAIN), g.constant(0))
 
 
 def select(g: Graph, attention: TargetAttention, rows: Rows, item: str) -> str | None:

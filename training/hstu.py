@@ -84,6 +84,8 @@ class HstuLayer(nn.Module):
 class HstuRanker(Ranker):
     """A ranker whose attention is a stack of layers with a cache each."""
 
+    cache = None  # each layer has its own
+
     def __init__(self, c: ModelConfig):
         super().__init__(c, nn.Identity())
         del self.cache, self.attention

@@ -1,4 +1,4 @@
-"""Writes test/fixtures/bundles: one small bundle a family, with random weights, for tests that need no Python.
+"""Writes test/fixtures/bundles: small bundles with random weights, one a family and the twin in full, for other tests.
 
 python training/make_fixtures.py            # remakes all; the same bytes every time on one machine
 """
@@ -10,8 +10,9 @@ import torch
 from cache import Compression
 from export import Export, export_bundle
 from features import Feature
-from model import ModelConfig
+from model import ModelConfig, Ranker
 from random_models import ACTIONS, catalogue_log, random_model, random_twin
+from twin_record import keep_twin
 
 FOLDER = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "bundles"
 ITEMS, POSITIONS = 120, 400
@@ -22,9 +23,10 @@ VARIANTS = {
     "twin": Compression(slots=48, tied=False, user_form="last_head", user_type="int8"),
     "hstu": Compression(slots=48),
 }
+TWINS = {"full_fp16": "float16", "full_fp32": "float32", "recompute": "interactions"}  # of one twin, kept in full
 
 
-def fixture_config(family: str) -> ModelConfig:
+def fixture_config(family: str, d_model: int = 32) -> ModelConfig:
     return ModelConfig(
         family,
         ITEMS + 1,
@@ -33,7 +35,7 @@ def fixture_config(family: str) -> ModelConfig:
         [Feature("freshness")],
         [Feature("hour", 0, 24, 12, period=True)],
         embedding=16,
-        d_model=32,
+        d_model=d_model,
         heads=4,
         layers=2 if family == "hstu" else 1,
         hidden=16,
@@ -49,10 +51,16 @@ def fixture_config(family: str) -> ModelConfig:
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for family, compression in VARIANTS.items():
-        model = random_model(random_twin(fixture_config(family)), compression)
-        command = "python training/make_fixtures.py"
-        about = Export(f"fixture-{family}", command, max_positions=POSITIONS)
-        print(family, export_bundle(model, catalogue_log(model.config), folder / family, about), flush=True)
+        write(random_model(random_twin(fixture_config(family)), compression), folder / family)
+    twin = random_twin(fixture_config("target", d_model=72))  # rows that need both bytes of the stride
+    for name, kept in TWINS.items():
+        write(keep_twin(twin, kept), folder / name, golden_positions=40)
+
+
+def write(model: Ranker, folder: Path, golden_positions: int | None = None) -> None:
+    name = f"fixture-{folder.name.replace('_', '-')}"
+    about = Export(name, "python training/make_fixtures.py", {}, POSITIONS, golden_positions)
+    print(folder.name, export_bundle(model, catalogue_log(model.config), folder, about), flush=True)
 
 
 if __name__ == "__main__":

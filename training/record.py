@@ -1,16 +1,19 @@
 """What a user record holds of a position: fields, KV groups, and the bytes that Redis takes for them.
 
-A layer of a model is one KV group, and one more for the codebook where its user dims are coded.
+A layer of a model is one KV group, and one more for the codebook where its user dims are coded. Twins that are kept as
+they are have theirs in twin_record.py.
 """
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cache import CODES, SharedKV, UserDimsOnly
+from cache import CODES, KeptTwin, SharedKV, UserDimsOnly
 from hstu import HstuRanker
 from model import History, ModelConfig, Ranker
+from record_parts import Encoded, pool_of, route_field
+from twin_record import encode_twin, twin_fields, twin_groups
 
 
 @dataclass
@@ -41,7 +44,10 @@ def layer_fields(model: Ranker) -> list[LayerFields]:
     found = []
     for i, shared in enumerate(caches):
         if not isinstance(shared, SharedKV) or shared.compression.share != "both":
-            raise ValueError("only a model that shares keys and values can be served; convert it with share='both'")
+            raise ValueError(
+                "only a model that shares keys and values can be served; convert it with share='both', "
+                "or keep its twin as it is with keep_twin"
+            )
         c, prefix = shared.compression, f"layer{i}_" if len(caches) > 1 else ""
         coded = c.user_width > 0 and c.user_type == "codebook"
         plain = c.user_width > 0 and not coded
@@ -63,6 +69,8 @@ def layer_fields(model: Ranker) -> list[LayerFields]:
 
 def record_fields(model: Ranker) -> list[dict]:
     """The manifest's record fields, in the order of a row."""
+    if isinstance(model.cache, KeptTwin):
+        return twin_fields(model)
     fields = []
     for layer in layer_fields(model):
         c = layer.shared.compression
@@ -77,43 +85,30 @@ def record_fields(model: Ranker) -> list[dict]:
     return fields
 
 
-def route_field(name: str, slots: int) -> dict:
-    return {"name": name, "kind": "route", "type": "uint8" if slots <= 256 else "uint16", "width": 1, "slots": slots}
-
-
 def kv_groups(model: Ranker) -> list[dict]:
     """The manifest's KV groups."""
+    if isinstance(model.cache, KeptTwin):
+        return twin_groups(model)
     groups = []
     for layer in layer_fields(model):
         width = layer.shared.pool_key.shape[1]
         key, value = {"route": layer.key_route}, {"route": layer.value_route}
         if layer.user_key:
             key["user"], value["user"] = layer.user_key, layer.user_value
-        groups.append(
-            {"name": layer.group, "pool": pool_of(layer.shared.compression.slots, width), "key": key, "value": value}
-        )
+        pool = pool_of(layer.shared.compression.slots, width, width)
+        groups.append({"name": layer.group, "pool": pool, "key": key, "value": value})
         if layer.user_group:
             code = {"route": layer.user_code}
-            pool = pool_of(CODES, layer.shared.compression.user_width)
+            u = layer.shared.compression.user_width
+            pool = pool_of(CODES, u, u)
             groups.append({"name": layer.user_group, "pool": pool, "key": code, "value": code})
     return groups
 
 
-def pool_of(slots: int, width: int) -> dict:
-    return {"slots": slots, "keyWidth": width, "valueWidth": width}
-
-
-@dataclass
-class Encoded:
-    """Fields of positions as encode.onnx gives them, and how far each position is from another outcome."""
-
-    fields: dict[str, Tensor]  # each [B, N, width]
-    route_margin: Tensor  # [B, N] between the best and the second slot or code, smallest of all fields
-    rounding_margin: Tensor  # [B, N] of int8 user dims from the middle between two steps
-
-
 @torch.no_grad()
 def encode(model: Ranker, history: History) -> Encoded:
+    if isinstance(model.cache, KeptTwin):
+        return encode_twin(model, history)
     fields: dict[str, Tensor] = {}
     shape = history.item.shape
     route_margin, rounding_margin = torch.full(shape, torch.inf), torch.full(shape, torch.inf)
@@ -135,7 +130,7 @@ def encode(model: Ranker, history: History) -> Encoded:
     return Encoded(fields, route_margin, rounding_margin)
 
 
-ELEMENT_BYTES = {"uint8": 1, "uint16": 2, "int8": 1, "float16": 2}
+ELEMENT_BYTES = {"uint8": 1, "uint16": 2, "int8": 1, "float16": 2, "float32": 4}
 HEADER_BYTES, RING_EVENTS, EVENT_BYTES = 30, 14, 6  # docs/wire-format.md
 KEY = "ckv:{%s}:01234567"
 # What Redis 7 reports beyond the two strings: the object (16) and its dict entry (24, in a class of 24).
@@ -147,8 +142,10 @@ def full_bytes(c: ModelConfig) -> int:
     return c.layers * 2 * c.d_model * 4
 
 
-def row_bytes(model: nn.Module) -> int:
+def row_bytes(model: Ranker) -> int:
     """Bytes of a position's row, whatever the model keeps of it."""
+    if isinstance(model.cache, KeptTwin):
+        return sum(ELEMENT_BYTES[field["type"]] * field["width"] for field in twin_fields(model))
     caches = [layer.cache for layer in model.stack] if isinstance(model, HstuRanker) else [model.cache]
     total = 0
     for cache in caches:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-Fields = dict[str, np.ndarray]  # a record's fields as it gives them back: routes [N], user dims [N, U]
+Fields = dict[str, np.ndarray]  # a record's fields as it gives them back: routes [N], user dims [N, U], raw [N, 1]
 
 
 class ServedBundle:
@@ -55,6 +55,10 @@ class ServedBundle:
             inputs[x["name"]] = np.array(column, x["type"])
         outputs = self.run("encode", inputs)
         fields = {x["field"]: outputs[x["name"]] for x in self.manifest["graphs"]["encode"]["outputs"]}
+        for name, f in self.fields.items():
+            if f["kind"] == "raw":
+                column = [one["features"].get(f["source"], defaults[f["source"]]) for one in interactions]
+                fields[name] = np.array(column, np.float32)[:, None]
         assert set(fields) == set(self.fields)
         return {name: self.stored(self.fields[name], values) for name, values in fields.items()}
 
@@ -63,8 +67,8 @@ class ServedBundle:
         if field["kind"] == "route":
             assert values.min(initial=0) >= 0 and values.max(initial=0) < field["slots"]
             return values[:, 0].astype(field["type"]).astype(np.int64)
-        if field["type"] == "float16":
-            return values.astype(np.float16).astype(np.float32)
+        if field["type"] in ("float16", "float32"):
+            return values.astype(field["type"]).astype(np.float32)
         scale = np.array(field["scale"], np.float32)
         return np.clip(np.rint(values / scale), -127, 127).astype(np.int8).astype(np.float32) * scale
 
@@ -74,7 +78,7 @@ class ServedBundle:
     def rank(self, fields: Fields, candidates: list[str], own: dict[str, list[float]], context: dict) -> np.ndarray:
         def position_input(x: dict) -> np.ndarray:
             values = fields[x["field"]]
-            if x["role"] in ("routes", "user"):
+            if x["role"] in ("routes", "user", "raw"):
                 return values[-x["last"] :] if "last" in x else values
             slots, counts = np.unique(values, return_counts=True)
             return (slots if x["role"] == "distinct_slots" else counts).astype(x["type"])
@@ -85,13 +89,16 @@ class ServedBundle:
         """With the pool's rows from the gather graph."""
         groups = {group["name"]: group for group in self.manifest["groups"]}
         gather = self.manifest["graphs"]["gather"]
-        slots = {x["name"]: fields[groups[x["group"]][x["part"]]["route"]] for x in gather["inputs"]}
+        routes = {x["name"]: groups[x["group"]][x["part"]].get("route") for x in gather["inputs"]}
+        slots = {name: fields[route] if route else np.zeros(0, np.int64) for name, route in routes.items()}
         rows = {(x["group"], x["part"]): self.run("gather", slots)[x["name"]] for x in gather["outputs"]}
 
         def assembled(x: dict) -> np.ndarray:
+            if x["role"] == "raw":
+                return fields[x["field"]]
             part = groups[x["group"]][x["role"]]
-            user = [fields[part["user"]]] if "user" in part else []
-            return np.concatenate([rows[x["group"], x["role"]], *user], 1)
+            columns = [rows[x["group"], x["role"]]] if "route" in part else []
+            return np.concatenate(columns + ([fields[part["user"]]] if "user" in part else []), 1)
 
         return self.scores("rankKv", assembled, candidates, own, context)
 
