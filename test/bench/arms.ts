@@ -1,76 +1,116 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-import type { CollectiveKvClient, RankInput } from '@collectivekv/client';
-import type { BareRequest } from './bare-graph.js';
+import { join } from 'node:path';
+import { openBundle } from '@collectivekv/bundles';
+import { type CollectiveKvClient, createCollectiveKvClient, type Ranking } from '@collectivekv/client';
+import { type ServiceProcess, type Stack, startStack } from '@collectivekv/dev-stack';
+import type { BundleModel } from '@collectivekv/domain';
+import type { UserStore } from '@collectivekv/user-store';
+import { candidatesOf, type Histories, historiesOf, recordOf } from './workload.js';
 
-/** The bare graph in a process of its own. */
-export interface BareGraph {
-  /** Milliseconds of every run. */
-  run(request: BareRequest): Promise<number[]>;
-  close(): void;
+/** A bundle served by our services, under load. */
+export interface Arm {
+  readonly name: string;
+  readonly model: BundleModel;
+  readonly stack: Stack;
+  /** Those that a rank request passes through. */
+  readonly services: readonly ServiceProcess[];
+  /** Puts the records of histories of that length in place, of as many users as take turns. */
+  hold(positions: number): Promise<void>;
+  /** Ranks for the next user of that length. Throws where the answer was not given by the whole history. */
+  rank(positions: number, candidates: number): Promise<Ranking>;
+  /** The user whose turn is next. */
+  userId(positions: number): string;
+  close(): Promise<void>;
 }
 
-/** Starts a bare graph. */
-export async function startBareGraph(bundleDir: string): Promise<BareGraph> {
-  const child: ChildProcess = fork(fileURLToPath(new URL('./bare-graph.js', import.meta.url)), [bundleDir], {
-    serialization: 'advanced',
+/** Options of {@link startArm}. */
+export interface ArmOptions {
+  readonly name: string;
+  readonly bundleDir: string;
+  /** Folder of all that it writes. */
+  readonly dir: string;
+  readonly redisUrl: string;
+  readonly store: UserStore;
+  /** Longest history that is asked for. */
+  readonly longest: number;
+  /** Updaters; default none. */
+  readonly updaters?: number;
+}
+
+/** Worker threads of ranking, and bare graphs beside it. */
+export const WORKERS = 2;
+/** Users of a length take turns, so that no request finds its user's record fresh from the one before. */
+const MAX_USERS = 64;
+const MAX_RECORD_BYTES = 32e6;
+/** Long enough for a record of 20 MB on a busy machine. */
+const TIMEOUT_MS = 60_000;
+
+/** Starts the services with a bundle. */
+export async function startArm(options: ArmOptions): Promise<Arm> {
+  const { name, bundleDir, dir, redisUrl, store, longest, updaters = 0 } = options;
+  const { model } = await openBundle(bundleDir);
+  const stack = await startStack({
+    dir: join(dir, name),
+    bundlesDir: bundleDir,
+    redisUrl,
+    replicas: { updater: updaters },
+    env: { ranking: { CKV_WORKERS: String(WORKERS), CKV_FETCH_TIMEOUT_MS: String(TIMEOUT_MS) } },
   });
-  await once(child, 'message');
+  const client = createCollectiveKvClient({
+    rankingTarget: stack.targets.ranking,
+    rankTimeoutMs: TIMEOUT_MS,
+    maxAttempts: 1,
+  });
+  const turns = turnsOf(model, name);
+  const rankOnce = rankerOf(model, client);
+  let histories: Histories | undefined;
+  const held = new Set<number>();
+
   return {
-    async run(request) {
-      child.send(request);
-      const [times] = (await once(child, 'message')) as [number[]];
-      return times;
+    name,
+    model,
+    stack,
+    services: [...stack.services.ranking, ...stack.services['user-cache']],
+    async hold(positions) {
+      if (held.has(positions)) return;
+      held.add(positions);
+      histories ??= await historiesOf(bundleDir, longest);
+      const record = recordOf(model, histories(positions));
+      for (const userId of turns.users(positions)) await store.replaceRecord(model.id, userId, record);
     },
-    close: () => child.disconnect(),
+    rank: (positions, candidates) => rankOnce(turns.next(positions), positions, candidates),
+    userId: (positions) => turns.next(positions),
+    async close() {
+      client.close();
+      await stack.stop();
+    },
   };
 }
 
-/** Milliseconds of a rank call: seen by the caller, and by the service in each of its stages. */
-export interface RankTimes {
-  readonly caller: number;
-  readonly fetch: number;
-  readonly assemble: number;
-  readonly attend: number;
-  readonly service: number;
-}
-
-/** Rank calls one after the other. */
-export async function rankSerially(client: CollectiveKvClient, input: RankInput, runs: number): Promise<RankTimes[]> {
-  const times: RankTimes[] = [];
-  for (let run = 0; run < runs; run++) {
-    const startedMs = performance.now();
-    const { info } = await client.rank({ ...input, history: 'required' });
-    const caller = performance.now() - startedMs;
-    const { fetchUs = 0, assembleUs = 0, attendUs = 0, totalUs = 0 } = info.timings ?? {};
-    const [fetch, assemble, attend, service] = [fetchUs, assembleUs, attendUs, totalUs].map((us) => us / 1_000);
-    times.push({ caller, fetch: fetch ?? 0, assemble: assemble ?? 0, attend: attend ?? 0, service: service ?? 0 });
-    if (info.rung !== 'full' || info.coldUser) throw new Error('an answer without history');
-  }
-  return times;
-}
-
-/** Rank calls with so many in flight, for so long; calls a second. */
-export async function rankConcurrently(
-  client: CollectiveKvClient,
-  input: RankInput,
-  { inFlight, durationMs }: { inFlight: number; durationMs: number },
-): Promise<number> {
-  const startedMs = performance.now();
-  let count = 0;
-  const lane = async () => {
-    while (performance.now() - startedMs < durationMs) {
-      await client.rank({ ...input, history: 'required' });
-      count++;
+function rankerOf(model: BundleModel, client: CollectiveKvClient) {
+  const idsOf = new Map<number, readonly string[]>();
+  return async (userId: string, positions: number, count: number): Promise<Ranking> => {
+    const candidateIds = idsOf.get(count) ?? candidatesOf(model, count).ids;
+    idsOf.set(count, candidateIds);
+    const ranking = await client.rank({ userId, candidateIds, history: 'required' });
+    const { rung, positionCount } = ranking.info;
+    if (rung !== 'full' || positionCount !== positions) {
+      throw new Error(`an answer by ${positionCount} positions of ${positions}, rung ${rung}`);
     }
+    return ranking;
   };
-  await Promise.all(Array.from({ length: inFlight }, lane));
-  return (count * 1_000) / (performance.now() - startedMs);
 }
 
-/** The middle value. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+function turnsOf({ layout }: BundleModel, name: string) {
+  const taken = new Map<number, number>();
+  const userOf = (positions: number, i: number) => `${name}-${positions}-${i}`;
+  const countOf = (positions: number) =>
+    Math.max(1, Math.min(MAX_USERS, Math.floor(MAX_RECORD_BYTES / (positions * layout.strideBytes))));
+  return {
+    users: (positions: number) => Array.from({ length: countOf(positions) }, (_, i) => userOf(positions, i)),
+    next(positions: number) {
+      const turn = taken.get(positions) ?? 0;
+      taken.set(positions, turn + 1);
+      return userOf(positions, turn % countOf(positions));
+    },
+  };
 }

@@ -1,11 +1,12 @@
 // A child process that runs the rank graphs in a plain loop, with nothing around them: the ceiling of the service.
-// Fork it with the bundle's folder; send a BareRequest, get the milliseconds of every run.
+// Fork it with the bundle's folder; send a BareRequest, get a BareAnswer.
 import { join } from 'node:path';
 import { openBundle } from '@collectivekv/bundles';
 import {
   assembleRank,
   assembleRankKv,
   type GatheredRows,
+  type GraphName,
   slotHistogram,
   type Tensor,
   type Tensors,
@@ -13,18 +14,26 @@ import {
 import * as ort from 'onnxruntime-node';
 import { candidatesOf, randomRows } from './workload.js';
 
-/** What to run. */
+/** What to run: over random rows, as `historiesOf` gives them. */
 export interface BareRequest {
   readonly graph: 'rank' | 'rankKv';
   readonly positions: number;
   readonly candidates: number;
   readonly runs: number;
+  /** Ends the runs early, after three. */
+  readonly budgetMs: number;
 }
 
-const [, , dir = ''] = process.argv;
-const { model } = await openBundle(dir);
-const sessions = new Map<string, ort.InferenceSession>();
-// As the service's workers run it.
+/** What came of it. */
+export interface BareAnswer {
+  /** Of every run, ms. */
+  readonly times: number[];
+  readonly scores: Float32Array; // [candidates]
+}
+
+const LEAST_RUNS = 3;
+
+// As the service's workers run them.
 const options: ort.InferenceSession.SessionOptions = {
   intraOpNumThreads: 1,
   interOpNumThreads: 1,
@@ -35,45 +44,69 @@ const options: ort.InferenceSession.SessionOptions = {
     optimization: { disable_specified_optimizers: 'MatmulTransposeFusion' },
   },
 };
-for (const graph of ['rank', 'rankKv'] as const) {
-  sessions.set(graph, await ort.InferenceSession.create(join(dir, model.manifest.graphs[graph].file), options));
-}
+const [, , dir = ''] = process.argv;
+const { model } = await openBundle(dir);
+const { graphs, groups } = model.manifest;
+const open = (graph: GraphName) => ort.InferenceSession.create(join(dir, graphs[graph].file), options);
+const sessions = { rank: await open('rank'), rankKv: await open('rankKv'), gather: await open('gather') };
 
 process.on('message', async (request: BareRequest) => {
-  const session = sessions.get(request.graph);
-  if (!session) throw new Error(`no graph ${request.graph}`);
-  const feeds = feedsOf(request);
+  const session = sessions[request.graph];
+  const feeds = ortFeeds(await feedsOf(request));
   const times: number[] = [];
-  for (let run = 0; run < request.runs; run++) {
+  let outputs: ort.InferenceSession.OnnxValueMapType = {};
+  const begunMs = performance.now();
+  while (times.length < request.runs) {
     const startedMs = performance.now();
-    await session.run(feeds);
+    if (times.length >= LEAST_RUNS && startedMs - begunMs > request.budgetMs) break;
+    outputs = await session.run(feeds);
     times.push(performance.now() - startedMs);
   }
-  process.send?.(times);
+  const scores = outputs[graphs[request.graph].outputs[0]?.name ?? '']?.data as Float32Array;
+  process.send?.({ times, scores } satisfies BareAnswer);
 });
 process.on('disconnect', () => process.exit());
 process.send?.('ready');
 
-function feedsOf({ graph, positions, candidates: count }: BareRequest): Record<string, ort.Tensor> {
+async function feedsOf({ graph, positions, candidates: count }: BareRequest): Promise<Tensors> {
   const rows = randomRows(model, positions, positions);
-  const { candidates } = candidatesOf(model, count, 7);
-  const feeds: Tensors =
-    graph === 'rank' ? assembleRank(model, rows, candidates) : assembleRankKv(model, rows, zeroRows(rows), candidates);
-  const toOrt = ({ type, data, shape }: Tensor) => new ort.Tensor(type, data as ort.Tensor.DataType, shape as number[]);
-  return Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor)]));
+  const { candidates } = candidatesOf(model, count);
+  if (graph === 'rank') return assembleRank(model, rows, candidates);
+  return assembleRankKv(model, rows, await gather(rows), candidates);
 }
 
-/** Pool rows of the slots visited; their values do not matter to the time. */
-function zeroRows(rows: Uint8Array): Map<string, GatheredRows> {
+/** The pool rows of the slots that a history visits, by group. */
+async function gather(rows: Uint8Array): Promise<Map<string, GatheredRows>> {
+  const slotsOf = (group: string, part: 'key' | 'value') => {
+    const route = groups.find(({ name }) => name === group)?.[part].route;
+    return route === undefined ? new Int32Array(0) : slotHistogram(model, rows, route).slots;
+  };
+  const feeds = graphs.gather.inputs.flatMap((input) => {
+    if (input.role !== 'slots') return [];
+    const slots = slotsOf(input.group, input.part);
+    return [[input.name, new ort.Tensor('int64', BigInt64Array.from(slots, BigInt), [slots.length])] as const];
+  });
+  const outputs = await sessions.gather.run(Object.fromEntries(feeds));
+  const rowsOf = (group: string, part: 'key' | 'value') => {
+    const name = graphs.gather.outputs.find(
+      (output) => output.role === 'rows' && output.group === group && output.part === part,
+    )?.name;
+    return (name === undefined ? new Float32Array(0) : outputs[name]?.data) as Float32Array;
+  };
   return new Map(
-    model.manifest.groups.map(({ name, pool, key, value }) => {
-      const keySlots = key.route ? slotHistogram(model, rows, key.route).slots : new Int32Array(0);
-      const valueSlots = value.route ? slotHistogram(model, rows, value.route).slots : new Int32Array(0);
-      const keyRows = new Float32Array(keySlots.length * pool.keyWidth);
-      return [
-        name,
-        { keySlots, keyRows, valueSlots, valueRows: new Float32Array(valueSlots.length * pool.valueWidth) },
-      ];
-    }),
+    groups.map(({ name }) => [
+      name,
+      {
+        keySlots: slotsOf(name, 'key'),
+        keyRows: rowsOf(name, 'key'),
+        valueSlots: slotsOf(name, 'value'),
+        valueRows: rowsOf(name, 'value'),
+      },
+    ]),
   );
+}
+
+function ortFeeds(feeds: Tensors): Record<string, ort.Tensor> {
+  const toOrt = ({ type, data, shape }: Tensor) => new ort.Tensor(type, data as ort.Tensor.DataType, shape as number[]);
+  return Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor)]));
 }

@@ -1,43 +1,98 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { plotsOf } from './plots.js';
+import { mergeRun, type Results, type Row, type Run } from './results.js';
+import { gridTable, listTable } from './tables.js';
 
-/** One figure. */
-export interface Row {
-  readonly name: string;
-  readonly params: string;
-  readonly value: number;
-  readonly unit: string;
-  /** `>= 0.7` or `<= 1.35`; empty where there is none. */
-  readonly target: string;
+/** Where a report goes. */
+export interface ReportPaths {
+  readonly results: string;
+  /** A page with marks between which the report stands. */
+  readonly page: string;
+  /** Folder of the plots. */
+  readonly plots: string;
 }
 
-/** Whether a figure reaches its target; undefined without one. */
-export function reaches({ value, target }: Row): boolean | undefined {
-  const [, sign, bound] = /^([<>]=) (.+)$/.exec(target) ?? [];
-  if (!sign) return undefined;
-  return sign === '<=' ? value <= Number(bound) : value >= Number(bound);
+/** A table of the page. */
+interface Section {
+  readonly title: string;
+  readonly names: readonly string[];
+  /** A grid of these two parameters; without, a list. */
+  readonly grid?: readonly [down: string, across: string];
+  /** Only rows with this value of this parameter. */
+  readonly where?: readonly [parameter: string, value: string];
 }
 
-/** Writes the figures as JSON, and into the page between its marks. */
-export function writeReport(rows: readonly Row[], { results, page }: { results: string; page: string }): void {
-  writeFileSync(results, `${JSON.stringify({ node: process.version, cores: cpus().length, rows }, null, 2)}\n`);
-  const text = readFileSync(page, 'utf8');
+const SECTIONS: readonly Section[] = [
+  { title: 'Rank p50 by history length', names: ['rank_p50'], grid: ['positions', 'arm'] },
+  {
+    title: 'Stages of our Rank, p50',
+    names: ['rank_stage_p50'],
+    grid: ['positions', 'stage'],
+    where: ['arm', 'ours'],
+  },
+  {
+    title: 'Stages with a full cache in fp16, p50',
+    names: ['rank_stage_p50'],
+    grid: ['positions', 'stage'],
+    where: ['arm', 'full_fp16'],
+  },
+  {
+    title: 'Processor time of a request in ranking',
+    names: ['rank_cpu'],
+    grid: ['positions', 'arm'],
+    where: ['service', 'ranking'],
+  },
+  {
+    title: 'Processor time of a request in user-cache',
+    names: ['rank_cpu'],
+    grid: ['positions', 'arm'],
+    where: ['service', 'user-cache'],
+  },
+  { title: 'Redis GET of the record, p50', names: ['redis_get_p50'], grid: ['positions', 'arm'] },
+  { title: 'By candidates', names: ['candidates_rank_p50', 'candidates_rank_cpu'] },
+  { title: 'By pool', names: ['pool_rank_p50', 'pool_rank_cpu'] },
+  { title: 'Answers a second', names: ['rank_rate'], grid: ['in flight', 'arm'] },
+  { title: 'Latency by offered load', names: ['open_loop_latency'], grid: ['offered /s', 'percentile'] },
+  { title: 'Bytes of a user in Redis', names: ['bytes_per_user'], grid: ['positions', 'arm'] },
+];
+
+/** Puts a run among the results, and writes page and plots from all of them. */
+export function writeReport(run: Run, rows: readonly Row[], paths: ReportPaths): void {
+  const nothing: Results = { runs: [], rows: [] };
+  const before = existsSync(paths.results) ? (JSON.parse(readFileSync(paths.results, 'utf8')) as Results) : nothing;
+  const results = mergeRun(before, run, rows);
+  mkdirSync(dirname(paths.results), { recursive: true });
+  writeFileSync(paths.results, `${JSON.stringify(results, null, 2)}\n`);
+  mkdirSync(paths.plots, { recursive: true });
+  const plots = plotsOf(results.rows);
+  for (const { file, svg } of plots) writeFileSync(join(paths.plots, file), svg);
+  const folder = relative(dirname(paths.page), paths.plots);
+  const images = plots.map(({ file, title }) => `![${title}](${folder}/${file})`);
+  const text = readFileSync(paths.page, 'utf8');
   const [begin, end] = [text.indexOf('<!-- bench:begin'), text.indexOf('<!-- bench:end -->')];
-  if (begin < 0 || end < 0) throw new Error(`${page} has no marks for the figures`);
+  if (begin < 0 || end < 0) throw new Error(`${paths.page} has no marks for the figures`);
   const from = text.indexOf('\n', begin) + 1;
-  writeFileSync(page, `${text.slice(0, from)}${table(rows)}\n${text.slice(end)}`);
+  const parts = [results.runs.map(runText).join('\n'), ...tablesOf(results.rows, images)];
+  writeFileSync(paths.page, `${text.slice(0, from)}${parts.join('\n\n')}\n${text.slice(end)}`);
 }
 
-function table(rows: readonly Row[]): string {
-  const met = (row: Row) => ({ true: 'yes', false: '**no**', undefined: '' })[String(reaches(row))] ?? '';
-  const lines = rows.map((row) => {
-    const { name, params, value, unit, target } = row;
-    return `| ${name} | ${params} | ${rounded(value)}${unit === '' ? '' : ` ${unit}`} | ${target} | ${met(row)} |`;
+function tablesOf(rows: readonly Row[], images: readonly string[]): string[] {
+  const targets = rows.filter(({ target }) => target !== '');
+  const inSection = ({ names, where }: Section) =>
+    rows.filter(({ name, params }) => names.includes(name) && (!where || params[where[0]] === where[1]));
+  const named = new Set(SECTIONS.flatMap(({ names }) => names));
+  const others = rows.filter(({ name, target }) => target === '' && !named.has(name));
+  const sections = SECTIONS.flatMap((section) => {
+    const own = inSection(section);
+    if (own.length === 0) return [];
+    const [down, across] = section.grid ?? [];
+    return [`### ${section.title}`, down && across ? gridTable(own, down, across) : listTable(own)];
   });
-  const cores = `On ${cpus().length} cores, Node ${process.version}; everything on one machine.`;
-  return ['| name | params | value | target | met |', '|---|---|---|---|---|', ...lines, '', cores].join('\n');
+  return ['### Targets', listTable(targets), ...images, ...sections, '### Others', listTable(others)];
 }
 
-function rounded(value: number): string {
-  return value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(3);
+function runText({ mode, finished, minutes, node, cores, cpu }: Run): string {
+  const when = finished.slice(0, 10);
+  return `- ${mode} run of ${minutes.toFixed(1)} minutes, ${when}, on ${cores} cores (${cpu}), Node ${node}; everything on one machine.`;
 }

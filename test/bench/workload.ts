@@ -1,37 +1,67 @@
-// What every arm works on: a bundle, histories, candidates; the same for the same seed.
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { type BundleModel, type Candidates, encodeRecord } from '@collectivekv/domain';
+// What every arm works on: histories and candidates, the same for the same seed.
+import { encodeRows, loadBundle, openBundle } from '@collectivekv/bundles';
+import {
+  type BundleModel,
+  type Candidates,
+  encodeRecord,
+  type Interaction,
+  newestRows,
+  writeElement,
+} from '@collectivekv/domain';
+import { createEngine } from '@collectivekv/engine';
+import { randomNumbers } from './random.js';
 
-/** Candidates of a request. */
+/** Candidates of a request, where nothing else is said. */
 export const CANDIDATES = 500;
-/** Longest history. */
-export const MAX_POSITIONS = 50_000;
+const CANDIDATE_SEED = 7;
+const FIRST_EVENT_MS = 1_700_000_000_000;
 
-/** Copies a bundle and lets its records be as long as the longest history here; its graphs are the same files. */
-export function makeBenchBundle(from: string, to: string): string {
-  cpSync(from, to, { recursive: true });
-  const path = join(to, 'bundle.json');
-  const manifest = JSON.parse(readFileSync(path, 'utf8'));
-  writeFileSync(path, JSON.stringify({ ...manifest, name: 'bench', maxPositions: MAX_POSITIONS }));
-  return to;
+/** The rows of a history of so many positions. */
+export type Histories = (positions: number) => Uint8Array;
+
+/**
+ * Histories of a bundle. Where rows have routes these are random, so that a history visits every slot that it can: the
+ * worst case for attention over distinct slots. Elsewhere they are what the bundle encodes of random interactions.
+ */
+export async function historiesOf(dir: string, longest: number): Promise<Histories> {
+  const { model } = await openBundle(dir);
+  if (model.layout.fields.some(({ kind }) => kind === 'route')) {
+    return (positions) => randomRows(model, positions, positions);
+  }
+  const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 1 });
+  const bundle = await loadBundle(dir, engine, { graphs: ['encode'], verifyGolden: false });
+  const rows = await encodeRows(bundle, randomInteractions(longest, { users: 1, seed: 1 }));
+  await bundle.close();
+  await engine.close();
+  return (positions) => newestRows(model.layout, rows, positions);
 }
 
-/** Uniform numbers in [0, 1): mulberry32. */
-export function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Rows of random routes and user dims: every slot is visited, the worst case for attention over distinct slots. */
-export function randomRows(model: BundleModel, positions: number, seed: number): Uint8Array {
+/** Rows of random routes and user dims. */
+export function randomRows({ layout }: BundleModel, positions: number, seed: number): Uint8Array {
   const random = randomNumbers(seed);
-  return Uint8Array.from({ length: positions * model.layout.strideBytes }, () => Math.floor(random() * 256));
+  const rows = new Uint8Array(positions * layout.strideBytes);
+  const view = new DataView(rows.buffer);
+  for (let at = 0; at < rows.length; at += layout.strideBytes) {
+    for (const field of layout.fields) {
+      for (let i = 0; i < field.width; i++) {
+        writeElement(view, at, field, i, field.kind === 'route' ? Math.floor(random() * field.slots) : random());
+      }
+    }
+  }
+  return rows;
+}
+
+/** Interactions of as many users in turn, each event's id from the seed. */
+export function randomInteractions(count: number, { users, seed }: { users: number; seed: number }): Interaction[] {
+  const random = randomNumbers(seed);
+  return Array.from({ length: count }, (_, i) => ({
+    eventId: `bench-${seed}-${i}`,
+    userId: `bench-${i % users}`,
+    itemId: `i${String(1 + Math.floor(random() * 1_999)).padStart(4, '0')}`,
+    timestampMs: FIRST_EVENT_MS + i,
+    action: ['skip', 'click', 'like'][Math.floor(random() * 3)] ?? '',
+    features: { watch_ratio: random() },
+  }));
 }
 
 /** A user's record with those rows and a full ring. */
@@ -40,19 +70,15 @@ export function recordOf(model: BundleModel, rows: Uint8Array): Uint8Array {
     bundleId: model.id,
     strideBytes: model.layout.strideBytes,
     lifetimeCount: rows.length / model.layout.strideBytes,
-    lastEventMs: 1_700_000_000_000,
+    lastEventMs: FIRST_EVENT_MS,
     recentEvents: new Uint8Array(14 * 6).fill(1),
     rows,
   });
 }
 
 /** Random items of the catalogue, for the SDK and for the graph. */
-export function candidatesOf(
-  model: BundleModel,
-  count: number,
-  seed: number,
-): { ids: string[]; candidates: Candidates } {
-  const random = randomNumbers(seed);
+export function candidatesOf(model: BundleModel, count: number): { ids: string[]; candidates: Candidates } {
+  const random = randomNumbers(CANDIDATE_SEED);
   const itemIndices = Int32Array.from({ length: count }, () => 1 + Math.floor(random() * (model.items.count - 1)));
   const { candidate, context } = model.manifest.features;
   return {

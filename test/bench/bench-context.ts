@@ -1,0 +1,113 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startPrivateRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { createRedisUserStore, type UserStore } from '@collectivekv/user-store';
+import { type Arm, startArm, WORKERS } from './arms.js';
+import { type BenchBundleName, type BenchBundleOptions, benchBundle } from './bench-bundles.js';
+import { type BareGraph, startBareGraph } from './children.js';
+import type { BenchOptions } from './options.js';
+import type { Params, Row } from './results.js';
+
+/** What the parts of a run share. */
+export interface Bench {
+  readonly options: BenchOptions;
+  readonly redisUrl: string;
+  readonly redis: RedisClient;
+  /** The user records of all arms. */
+  readonly store: UserStore;
+  /** CollectiveKV, with an updater. */
+  readonly ours: Arm;
+  /** Its graph alone, as often as ranking has workers. */
+  readonly bare: readonly [BareGraph, ...BareGraph[]];
+  /** The other arms, started when first asked for. */
+  arm(name: BaselineName): Promise<Arm>;
+  /** An arm that whoever starts it closes. */
+  startArm(name: string, bundleDir: string): Promise<Arm>;
+  bundle(name: BenchBundleName, options?: BenchBundleOptions): string;
+  /** Adds a figure to the results. */
+  add(name: string, params: Params, value: number, unit?: string, target?: string): void;
+  /** Says what is being done. */
+  progress(text: string): void;
+  readonly rows: readonly Row[];
+  close(): Promise<void>;
+}
+
+/** What CollectiveKV is compared with: the same services and store, with other records and graphs. */
+export type BaselineName = 'full_fp16' | 'full_fp32' | 'recompute';
+/** All of them. */
+export const BASELINES = ['full_fp16', 'full_fp32', 'recompute'] as const satisfies BaselineName[];
+/** Longest history of these: one of 50,000 positions would be a record of 100 MB. */
+export const BASELINE_POSITIONS = 10_000;
+/** Begins every key. */
+export const KEY_PREFIX = 'ckv';
+
+/** Makes the bundles and starts Redis, our services and the bare graphs. */
+export async function startBench(options: BenchOptions): Promise<Bench> {
+  const begunMs = performance.now();
+  const progress = (text: string) => {
+    const seconds = Math.round((performance.now() - begunMs) / 1_000);
+    console.log(`[${String(seconds).padStart(3)} s] ${text}`);
+  };
+  const rows: Row[] = [];
+  const closing: (() => unknown)[] = [];
+  const close = async () => {
+    for (const end of closing.splice(0).reverse()) await end();
+  };
+  try {
+    return await start();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  async function start(): Promise<Bench> {
+    progress('bundles');
+    const bundle = (name: BenchBundleName, bundleOptions: BenchBundleOptions = {}) =>
+      benchBundle(name, { ...bundleOptions, python: options.python });
+    const shared = bundle('shared');
+    const dir = mkdtempSync(join(tmpdir(), 'ckv-bench-'));
+    closing.push(() => rmSync(dir, { recursive: true, force: true }));
+    const server = await startPrivateRedis({ dir: '.ckv/redis-server', dataDir: join(dir, 'redis') });
+    closing.push(server.stop);
+    const redis = await connectedRedis(server.url, { field: 'url', name: 'bench', whenAway: 'wait' });
+    closing.push(() => closeRedis(redis));
+    const store = createRedisUserStore({ client: redis, keyPrefix: KEY_PREFIX, recordTtlS: 86_400 });
+    const startWith = async (name: string, bundleDir: string, longest: number, updaters: number) => {
+      progress(`starting ${name}`);
+      return startArm({ name, bundleDir, dir, redisUrl: server.url, store, longest, updaters });
+    };
+    const ours = await startWith('ours', shared, Math.max(...options.lengths), 1);
+    closing.push(ours.close);
+    const [first, ...others] = await Promise.all(Array.from({ length: WORKERS }, () => startBareGraph(shared)));
+    if (!first) throw new Error('no bare graph');
+    closing.push(() => [first, ...others].map((one) => one.close()));
+    const arms = new Map<BaselineName, Promise<Arm>>();
+    closing.push(() => Promise.all([...arms.values()].map(async (arm) => (await arm).close())));
+
+    return {
+      options,
+      redisUrl: server.url,
+      redis,
+      store,
+      ours,
+      bare: [first, ...others],
+      arm(name) {
+        const started = arms.get(name) ?? startWith(name, bundle(name), BASELINE_POSITIONS, 0);
+        arms.set(name, started);
+        return started;
+      },
+      startArm: (name, bundleDir) => startWith(name, bundleDir, Math.max(...options.lengths), 0),
+      bundle,
+      add(name, params, value, unit = '', target = '') {
+        rows.push({ name, params, value, unit, target });
+        const about = Object.entries(params).map(([key, given]) => `${key} ${given}`);
+        progress(`  ${name} (${about.join(', ')}): ${value.toPrecision(4)} ${unit}${target && ` target ${target}`}`);
+      },
+      progress,
+      rows,
+      close,
+    };
+  }
+}

@@ -1,0 +1,80 @@
+// Child processes that stand for what there would be without us.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { services } from '@collectivekv/contracts';
+import { Client, credentials } from '@grpc/grpc-js';
+import type { BareAnswer, BareRequest } from './bare-graph.js';
+import { ECHO_METHOD } from './echo-method.js';
+
+/** The bare graph in a process of its own; one request at a time. */
+export interface BareGraph {
+  run(request: BareRequest): Promise<BareAnswer>;
+  close(): void;
+}
+
+/** Starts a bare graph. */
+export async function startBareGraph(bundleDir: string): Promise<BareGraph> {
+  const child = startChild('bare-graph', bundleDir);
+  await child.said();
+  return {
+    async run(request) {
+      child.process.send(request);
+      return (await child.said()) as BareAnswer;
+    },
+    close: () => child.process.disconnect(),
+  };
+}
+
+/** A gRPC server that does nothing, and a client. */
+export interface Echo {
+  call(): Promise<unknown>;
+  close(): void;
+}
+
+/** Starts an echo whose messages have the sizes of a Rank call with these candidates. */
+export async function startEcho(candidateIds: readonly string[]): Promise<Echo> {
+  const { requestSerialize, responseSerialize } = services.RankingService.service.Rank;
+  const request = requestSerialize({ userId: 'u'.repeat(10), candidateIds: [...candidateIds] });
+  const numbers = Buffer.alloc(candidateIds.length * 4, 1);
+  const answer = responseSerialize({
+    scores: numbers,
+    order: numbers,
+    info: { bundleId: 'f'.repeat(16), positionCount: 1_000, lastEventMs: Date.now(), timings: { totalUs: 5_000 } },
+  });
+  const child = startChild('echo-server', String(answer.length));
+  const client = new Client(`127.0.0.1:${await child.said()}`, credentials.createInsecure());
+  const { path, requestSerialize: write, responseDeserialize: read } = ECHO_METHOD;
+  return {
+    call: () =>
+      new Promise((resolve, reject) => {
+        client.makeUnaryRequest(path, write, read, request, (error, bytes) => (error ? reject(error) : resolve(bytes)));
+      }),
+    close() {
+      client.close();
+      child.process.disconnect();
+    },
+  };
+}
+
+interface Child {
+  readonly process: ChildProcess;
+  /** Its next message. Rejects when it ends. */
+  said(): Promise<unknown>;
+}
+
+function startChild(name: string, argument: string): Child {
+  const path = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
+  const child = fork(path, [argument], { serialization: 'advanced' });
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`${name} ended with ${code}; its last words are above`);
+  });
+  ended.catch(() => undefined); // whoever waits for a message learns of it
+  return {
+    process: child,
+    async said() {
+      const [message] = await Promise.race([once(child, 'message'), ended]);
+      return message;
+    },
+  };
+}

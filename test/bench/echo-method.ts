@@ -1,0 +1,14 @@
+import type { MethodDefinition } from '@grpc/grpc-js';
+
+const same = (bytes: Buffer) => bytes;
+
+/** A unary call of bytes. */
+export const ECHO_METHOD: MethodDefinition<Buffer, Buffer> = {
+  path: '/bench.Echo/Echo',
+  requestStream: false,
+  responseStream: false,
+  requestSerialize: same,
+  requestDeserialize: same,
+  responseSerialize: same,
+  responseDeserialize: same,
+};

@@ -1,0 +1,20 @@
+// A child process that answers every call at once with the same bytes: what gRPC alone costs. Fork it with the size of
+// the answer; it says its port.
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { ECHO_METHOD } from './echo-method.js';
+
+const answer = Buffer.alloc(Number(process.argv[2]), 1);
+const server = new Server();
+server.addService(
+  { echo: ECHO_METHOD },
+  {
+    echo: (_call: unknown, callback: (error: null, answer: Buffer) => void) => callback(null, answer),
+  },
+);
+const port = await new Promise<number>((resolve, reject) => {
+  server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+    error ? reject(error) : resolve(bound),
+  );
+});
+process.on('disconnect', () => process.exit());
+process.send?.(port);

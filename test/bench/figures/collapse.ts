@@ -1,0 +1,31 @@
+import { POOL_SLOTS } from '../bench-bundles.js';
+import type { Bench } from '../bench-context.js';
+import { createRounds } from '../medians.js';
+import { median } from '../statistics.js';
+import { CANDIDATES } from '../workload.js';
+
+const TARGETS: Record<number, string> = { 1000: '>= 2', 10000: '>= 20', 50000: '>= 80' };
+const GRAPHS = ['rank', 'rankKv'] as const;
+
+/** The graph over distinct slots against the one over assembled positions; one thread, nothing around them. */
+export async function collapse(bench: Bench): Promise<void> {
+  const { bare, options } = bench;
+  const seen = createRounds<readonly [graph: string, positions: number]>();
+  for (let round = 0; round <= options.rounds; round++) {
+    bench.progress(`collapse, ${round === 0 ? 'warm-up' : `round ${round} of ${options.rounds}`}`);
+    for (const positions of options.lengths) {
+      for (const graph of GRAPHS) {
+        const limits = { runs: options.runs, budgetMs: options.sliceMs / 3 };
+        const { times } = await bare[0].run({ graph, positions, candidates: CANDIDATES, ...limits });
+        if (round > 0) seen.add([graph, positions], median(times));
+      }
+    }
+  }
+  for (const positions of options.lengths) {
+    const about = { positions, pool: POOL_SLOTS, 'user head': 'coded', threads: 1 };
+    const [collapsed, assembled] = GRAPHS.map((graph) => seen.median([graph, positions]));
+    bench.add('assembled_graph_p50', about, assembled ?? Number.NaN, 'ms');
+    bench.add('collapsed_graph_p50', about, collapsed ?? Number.NaN, 'ms');
+    bench.add('collapse_speedup', about, (assembled ?? 0) / (collapsed ?? 0), '', TARGETS[positions]);
+  }
+}

@@ -1,0 +1,99 @@
+import type { Arm } from '../arms.js';
+import { BASELINE_POSITIONS, BASELINES, type Bench, KEY_PREFIX } from '../bench-context.js';
+import { type Echo, startEcho } from '../children.js';
+import { createRounds, type Rounds } from '../medians.js';
+import { type RankTimes, rankSerially, timeSerially } from '../rank-loops.js';
+import { median as medianOf } from '../statistics.js';
+import { CANDIDATES, candidatesOf } from '../workload.js';
+
+const SPEEDUPS = [
+  ['speedup_full_kv_fp16', 'full_fp16', { 1000: '>= 2', 10000: '>= 15' }],
+  ['speedup_full_kv_fp32', 'full_fp32', {}],
+  ['speedup_recompute', 'recompute', { 1000: '>= 2', 10000: '>= 15' }],
+] as const;
+const GROWTHS = [
+  [10_000, '<= 1.3'],
+  [50_000, '<= 2'],
+] as const;
+const STAGES = ['fetch', 'assemble', 'attend', 'service', 'caller'] as const satisfies (keyof RankTimes)[];
+
+type Key = readonly [what: string, name: string, positions: number];
+
+/** One request in flight, over history lengths: every arm, the graph alone, an echo and Redis, in turn. */
+export async function length(bench: Bench): Promise<void> {
+  const { options, ours } = bench;
+  const arms: readonly Arm[] = [ours, ...(await Promise.all(BASELINES.map((name) => bench.arm(name))))];
+  const echo = await startEcho(candidatesOf(ours.model, CANDIDATES).ids);
+  const seen = createRounds<Key>();
+  for (let round = 0; round <= options.rounds; round++) {
+    bench.progress(
+      `latency against history length, ${round === 0 ? 'warm-up' : `round ${round} of ${options.rounds}`}`,
+    );
+    const kept = round === 0 ? createRounds<Key>() : seen;
+    for (const positions of options.lengths) await oneRound(bench, arms, { positions, echo, kept });
+  }
+  echo.close();
+  for (const positions of options.lengths) report(bench, arms, positions, seen);
+  growth(bench, seen);
+}
+
+/** Arms of a length. */
+const armsAt = (arms: readonly Arm[], positions: number) =>
+  arms.filter(({ name }) => name === 'ours' || positions <= BASELINE_POSITIONS);
+
+async function oneRound(
+  { bare, options, redis }: Bench,
+  arms: readonly Arm[],
+  { positions, echo, kept }: { positions: number; echo: Echo; kept: Rounds<Key> },
+): Promise<void> {
+  const limits = { runs: options.runs, budgetMs: options.sliceMs / 2 };
+  const load = { positions, candidates: CANDIDATES };
+  const { times } = await bare[0].run({ graph: 'rank', ...load, ...limits });
+  kept.add(['bare', 'graph', positions], medianOf(times));
+  kept.add(['echo', '', 0], medianOf(await timeSerially(echo.call, limits)));
+  for (const arm of armsAt(arms, positions)) {
+    await arm.hold(positions);
+    const ranks = await rankSerially(arm, load, limits);
+    for (const stage of STAGES) {
+      kept.add([stage, arm.name, positions], medianOf(ranks.times.map((times) => times[stage])));
+    }
+    kept.add(['runs', arm.name, positions], ranks.times.length);
+    for (const [service, seconds] of ranks.cpuSeconds) kept.add([`cpu ${service}`, arm.name, positions], seconds);
+    const get = () => redis.getBuffer(`${KEY_PREFIX}:{${arm.userId(positions)}}:${arm.model.id.slice(0, 8)}`);
+    kept.add(['redis', arm.name, positions], medianOf(await timeSerially(get, limits)));
+  }
+}
+
+function report(bench: Bench, arms: readonly Arm[], positions: number, seen: Rounds<Key>): void {
+  const common = { candidates: CANDIDATES, positions };
+  const p50 = (arm: string) => seen.median(['caller', arm, positions]);
+  const bareMs = seen.median(['bare', 'graph', positions]);
+  bench.add('bare_graph_p50', common, bareMs, 'ms');
+  for (const { name: arm } of armsAt(arms, positions)) {
+    bench.add('rank_p50', { arm, ...common }, p50(arm), 'ms');
+    bench.add('redis_get_p50', { arm, positions }, seen.median(['redis', arm, positions]), 'ms');
+    for (const service of ['ranking', 'user-cache']) {
+      const cpuMs = (1_000 * seen.sum([`cpu ${service}`, arm, positions])) / seen.sum(['runs', arm, positions]);
+      bench.add('rank_cpu', { arm, service, ...common }, cpuMs, 'ms');
+    }
+    for (const stage of STAGES.slice(0, -1)) {
+      bench.add('rank_stage_p50', { arm, stage, ...common }, seen.median([stage, arm, positions]), 'ms');
+    }
+  }
+  bench.add('rank_over_bare', common, p50('ours') / bareMs, '', positions === 1_000 ? '<= 1.35' : '');
+  if (positions > BASELINE_POSITIONS) return;
+  for (const [name, arm, targets] of SPEEDUPS) {
+    const target = Object.entries(targets).find(([length]) => Number(length) === positions)?.[1];
+    bench.add(name, common, p50(arm) / p50('ours'), '', target);
+  }
+}
+
+function growth(bench: Bench, seen: Rounds<Key>): void {
+  bench.add('echo_p50', { candidates: CANDIDATES }, seen.median(['echo', '', 0]), 'ms');
+  if (!bench.options.lengths.includes(1_000)) return;
+  for (const [positions, target] of GROWTHS) {
+    if (!bench.options.lengths.includes(positions)) continue;
+    const ratio = seen.median(['caller', 'ours', positions]) / seen.median(['caller', 'ours', 1_000]);
+    bench.add('length_growth', { positions, over: 1_000 }, ratio, '', target);
+  }
+}

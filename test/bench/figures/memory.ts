@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Bench } from '../bench-context.js';
+import { openLoop } from '../open-loop.js';
+import type { Mode } from '../options.js';
+import { rankConcurrently } from '../rank-loops.js';
+import { mean, slope } from '../statistics.js';
+import { openProducer } from '../update-rates.js';
+import { readMetrics } from '../usage.js';
+import { CANDIDATES, randomInteractions } from '../workload.js';
+
+const SHARE = 0.5;
+const INTERACTIONS_PER_S = 200;
+const USERS = 500;
+const LOAD = { positions: 1_000, candidates: CANDIDATES };
+const MINUTE_MS = 60_000;
+const SAMPLE_MS = 2_000;
+/** Warm-up and measured time. */
+const MINUTES: Record<Mode, readonly [number, number]> = { full: [0.25, 1], quick: [0.1, 0.25], soak: [1, 10] };
+
+/** How the services' resident memory grows under steady load of both doors: a share a minute, by least squares. */
+export async function memory(bench: Bench): Promise<void> {
+  const { ours, options } = bench;
+  const [warmUpMinutes, minutes] = MINUTES[options.mode];
+  await ours.hold(LOAD.positions);
+  const ratePerS = SHARE * (await rankConcurrently(ours, LOAD, { inFlight: 16, durationMs: options.sliceMs }));
+  const durationMs = (warmUpMinutes + minutes) * MINUTE_MS;
+  const loads = [rankAt(bench, ratePerS, durationMs), recordAt(bench, durationMs)];
+  bench.progress(`memory: ${Math.round(ratePerS)} ranks and ${INTERACTIONS_PER_S} interactions a second, warm-up`);
+  await sleep(warmUpMinutes * MINUTE_MS);
+  const samples = new Map<string, [minute: number, bytes: number][]>();
+  const startedMs = performance.now();
+  for (let i = 0; performance.now() - startedMs < minutes * MINUTE_MS; i++) {
+    const minute = (performance.now() - startedMs) / MINUTE_MS;
+    if (i % 15 === 0) bench.progress(`memory under load, minute ${minute.toFixed(1)} of ${minutes}`);
+    for (const service of Object.values(ours.stack.services).flat()) {
+      const metric = await readMetrics(service);
+      const known = samples.get(service.name) ?? [];
+      samples.set(service.name, [...known, [minute, metric('process_resident_memory_bytes')]]);
+    }
+    await sleep(SAMPLE_MS);
+  }
+  const failedCounts = await Promise.all(loads);
+  const failed = failedCounts.reduce((sum, count) => sum + count, 0);
+  if (failed > 0) throw new Error(`${failed} requests failed under steady load`);
+  for (const [service, points] of samples) {
+    const residentBytes = mean(points.map(([, bytes]) => bytes));
+    const about = { service, minutes, ...(options.mode === 'soak' ? {} : { note: 'short' }) };
+    bench.add('rss', about, residentBytes / 1e6, 'MB');
+    bench.add('rss_slope', about, slope(points) / residentBytes, '', options.mode === 'soak' ? '<= 0.01' : '');
+  }
+}
+
+async function rankAt({ ours }: Bench, ratePerS: number, durationMs: number): Promise<number> {
+  const send = () => ours.rank(LOAD.positions, LOAD.candidates);
+  return (await openLoop({ ratePerS, durationMs, seed: 1, send })).failedCount;
+}
+
+async function recordAt({ redis }: Bench, durationMs: number): Promise<number> {
+  const count = Math.ceil((2 * INTERACTIONS_PER_S * durationMs) / 1_000);
+  const interactions = randomInteractions(count, { users: USERS, seed: 5_000 });
+  const producer = openProducer(redis);
+  const send = async (i: number) => producer.record(interactions.slice(i, i + 1));
+  const { failedCount } = await openLoop({ ratePerS: INTERACTIONS_PER_S, durationMs, seed: 2, send });
+  await producer.close();
+  return failedCount;
+}

@@ -1,0 +1,70 @@
+import type { Arm } from '../arms.js';
+import { POOL_SLOTS, SEPARATE_SLOTS } from '../bench-bundles.js';
+import type { Bench } from '../bench-context.js';
+import { createRounds } from '../medians.js';
+import { rankSerially } from '../rank-loops.js';
+import type { Params } from '../results.js';
+import { median } from '../statistics.js';
+import { CANDIDATES } from '../workload.js';
+
+const CANDIDATE_COUNTS = [10, 100, 500, 1_000, 2_000];
+const POOLS = [64, POOL_SLOTS, 1_024, 4_096, 16_384];
+const SWEEP_POSITIONS = 1_000;
+const POOL_POSITIONS = [1_000, 10_000];
+
+/** One thing that is measured in turn with the others of its sweep. */
+interface Stop {
+  readonly about: Params;
+  readonly arm: Arm;
+  readonly positions: number;
+  readonly candidates: number;
+}
+
+/** Latency and processor time of ours against the number of candidates. */
+export async function candidates(bench: Bench): Promise<void> {
+  const stops = CANDIDATE_COUNTS.map((count) => {
+    const about = { candidates: count, positions: SWEEP_POSITIONS };
+    return { about, arm: bench.ours, ...about };
+  });
+  await sweep(bench, 'candidates', stops);
+}
+
+/** Latency and processor time of ours against the pool's size. */
+export async function pool(bench: Bench): Promise<void> {
+  const arms: (readonly [Params, Arm])[] = [];
+  try {
+    for (const slots of POOLS) {
+      const about = { pool: slots, routes: 'tied' };
+      const own = slots === POOL_SLOTS ? bench.ours : undefined;
+      arms.push([about, own ?? (await bench.startArm(`pool-${slots}`, bench.bundle('shared', { slots })))]);
+    }
+    const separate = await bench.startArm('separate', bench.bundle('shared_separate'));
+    arms.push([{ pool: SEPARATE_SLOTS, routes: 'separate' }, separate]);
+    const stops = arms.flatMap(([about, arm]) =>
+      POOL_POSITIONS.map((positions) => ({ about: { ...about, positions }, arm, positions, candidates: CANDIDATES })),
+    );
+    await sweep(bench, 'pool', stops);
+  } finally {
+    await Promise.all(arms.map(async ([, arm]) => (arm === bench.ours ? undefined : arm.close())));
+  }
+}
+
+async function sweep(bench: Bench, name: string, stops: readonly Stop[]): Promise<void> {
+  const { rounds, runs, sliceMs } = bench.options;
+  const seen = createRounds<string>();
+  for (let round = 0; round <= rounds; round++) {
+    bench.progress(`${name}, ${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}`);
+    for (const [i, { arm, ...load }] of stops.entries()) {
+      await arm.hold(load.positions);
+      const ranks = await rankSerially(arm, load, { runs, budgetMs: sliceMs / 2 });
+      if (round === 0) continue;
+      seen.add(`${i} p50`, median(ranks.times.map(({ caller }) => caller)));
+      seen.add(`${i} runs`, ranks.times.length);
+      seen.add(`${i} cpu`, ...ranks.cpuSeconds.values());
+    }
+  }
+  for (const [i, { about }] of stops.entries()) {
+    bench.add(`${name}_rank_p50`, about, seen.median(`${i} p50`), 'ms');
+    bench.add(`${name}_rank_cpu`, about, (1_000 * seen.sum(`${i} cpu`)) / seen.sum(`${i} runs`), 'ms');
+  }
+}

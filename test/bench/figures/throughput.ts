@@ -1,0 +1,61 @@
+import { WORKERS } from '../arms.js';
+import type { Bench } from '../bench-context.js';
+import { createRounds } from '../medians.js';
+import { rankConcurrently } from '../rank-loops.js';
+import { readMetrics } from '../usage.js';
+import { CANDIDATES } from '../workload.js';
+
+const IN_FLIGHT = [1, 2, 4, 8, 16, 32];
+/** The concurrency of the targets. */
+const FULL_LOAD = 16;
+const LOAD = { positions: 1_000, candidates: CANDIDATES };
+/** Node samples the event loop's delay with a timer of so many ms and counts them in. */
+const SAMPLING_MS = 10;
+const BARE_RUNS = 10_000;
+
+/** Answers a second with so many in flight, against as many bare loops as ranking has workers on the same cores. */
+export async function throughput(bench: Bench): Promise<void> {
+  const { ours, options } = bench;
+  const full = await bench.arm('full_fp16');
+  const durationMs = options.sliceMs;
+  for (const arm of [ours, full]) await arm.hold(LOAD.positions);
+  const seen = createRounds<readonly [what: string, inFlight: number]>();
+  for (let round = 0; round <= options.rounds; round++) {
+    bench.progress(`throughput, ${round === 0 ? 'warm-up' : `round ${round} of ${options.rounds}`}`);
+    const kept = round === 0 ? createRounds<readonly [string, number]>() : seen;
+    kept.add(['bare', 0], await bareRate(bench, durationMs));
+    for (const inFlight of round === 0 ? [FULL_LOAD] : IN_FLIGHT) {
+      if (inFlight === FULL_LOAD) await eventLoopDelayMs(bench); // begins a new count
+      kept.add(['ours', inFlight], await rankConcurrently(ours, LOAD, { inFlight, durationMs }));
+      if (inFlight === FULL_LOAD) kept.add(['delay', 0], await eventLoopDelayMs(bench));
+      kept.add(['full_fp16', inFlight], await rankConcurrently(full, LOAD, { inFlight, durationMs }));
+    }
+  }
+  const bareMedian = seen.median(['bare', 0]);
+  bench.add('bare_graph_rate', { loops: WORKERS, ...LOAD }, bareMedian, '/s');
+  for (const arm of ['ours', 'full_fp16']) {
+    for (const inFlight of IN_FLIGHT) {
+      bench.add('rank_rate', { arm, 'in flight': inFlight, ...LOAD }, seen.median([arm, inFlight]), '/s');
+    }
+  }
+  const about = { 'in flight': FULL_LOAD, ...LOAD };
+  bench.add('throughput_over_bare', about, seen.median(['ours', FULL_LOAD]) / bareMedian, '', '>= 0.7');
+  bench.add('event_loop_delay_p99', { service: 'ranking', ...about }, seen.median(['delay', 0]), 'ms', '<= 10');
+}
+
+/** Runs a second of bare graphs, all at once. */
+async function bareRate({ bare }: Bench, budgetMs: number): Promise<number> {
+  const startedMs = performance.now();
+  const request = { graph: 'rank', ...LOAD, runs: BARE_RUNS, budgetMs } as const;
+  const answers = await Promise.all(bare.map((one) => one.run(request)));
+  const count = answers.reduce((sum, { times }) => sum + times.length, 0);
+  return (count * 1_000) / (performance.now() - startedMs);
+}
+
+/** How late ranking's main thread was for the sampling timer, p99 since this was last asked. */
+async function eventLoopDelayMs({ ours }: Bench): Promise<number> {
+  const [ranking] = ours.stack.services.ranking;
+  if (!ranking) throw new Error('no ranking service');
+  const metric = await readMetrics(ranking);
+  return Math.max(0, metric('nodejs_eventloop_lag_p99_seconds') * 1_000 - SAMPLING_MS);
+}

@@ -1,0 +1,50 @@
+import type { Arm } from './arms.js';
+import { BASELINE_POSITIONS, BASELINES, type Bench } from './bench-context.js';
+import type { Part } from './options.js';
+import { CANDIDATES } from './workload.js';
+
+/** Parts that time the baselines, too. */
+const PARTS_WITH_BASELINES: readonly Part[] = ['length', 'throughput'];
+/** How far scores may differ that are the same in exact arithmetic; half precision records have a bound of their own. */
+const TOLERANCE = 1e-4;
+const FP16_TOLERANCE = 2e-3;
+
+/**
+ * Compares what the arms answer before they are timed: Rank with the graph alone, attention over distinct slots with
+ * that over positions, a full cache with a recomputed one.
+ * @throws Error naming arms and difference
+ */
+export async function checkScores(bench: Bench): Promise<void> {
+  const { ours, bare, options } = bench;
+  const candidates = CANDIDATES;
+  const withBaselines = options.parts.some((part) => PARTS_WITH_BASELINES.includes(part));
+  for (const positions of options.lengths) {
+    bench.progress(`scores of all arms, ${positions} positions`);
+    const answer = (arm: Arm) => scoresOf(arm, positions);
+    const alone = (graph: 'rank' | 'rankKv') =>
+      bare[0].run({ graph, positions, candidates, runs: 1, budgetMs: 0 }).then(({ scores }) => scores);
+    const served = await answer(ours);
+    requireEqual(`Rank and the bare graph, ${positions} positions`, served, await alone('rank'), TOLERANCE);
+    requireEqual(`slots and positions, ${positions} positions`, served, await alone('rankKv'), TOLERANCE);
+    if (!withBaselines || positions > BASELINE_POSITIONS) continue;
+    const [fp16, fp32, recomputed] = await Promise.all(BASELINES.map(async (name) => answer(await bench.arm(name))));
+    if (!fp16 || !fp32 || !recomputed) throw new Error('an arm is missing');
+    requireEqual(`full fp32 and recompute, ${positions} positions`, fp32, recomputed, TOLERANCE);
+    requireEqual(`full fp32 and fp16, ${positions} positions`, fp32, fp16, FP16_TOLERANCE);
+  }
+}
+
+async function scoresOf(arm: Arm, positions: number): Promise<Float32Array> {
+  await arm.hold(positions);
+  return (await arm.rank(positions, CANDIDATES)).scores;
+}
+
+/** Throws where scores differ by more than the tolerance, are not as many, or are no numbers. */
+export function requireEqual(what: string, one: Float32Array, other: Float32Array, tolerance: number): void {
+  const difference = one.reduce((most, score, i) => Math.max(most, Math.abs(score - (other[i] ?? Number.NaN))), 0);
+  const spread = Math.max(...one) - Math.min(...one);
+  if (one.length !== other.length || !(difference <= tolerance)) {
+    throw new Error(`not timed: ${what} differ by ${difference} in ${one.length} scores, ${tolerance} is allowed`);
+  }
+  if (!(spread > tolerance * 10)) throw new Error(`not timed: ${what} say nothing, all scores are within ${spread}`);
+}

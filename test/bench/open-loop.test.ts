@@ -1,0 +1,75 @@
+import { expect, it } from 'vitest';
+import { type Clock, openLoop } from './open-loop.js';
+
+/** A clock that stands still until somebody waits; then what can be done is done, and it jumps there. */
+function steppedClock(): Clock & { pass(ms: number): void } {
+  let nowMs = 0;
+  return {
+    nowMs: () => nowMs,
+    async until(ms) {
+      await new Promise(setImmediate);
+      nowMs = Math.max(nowMs, ms);
+    },
+    pass(ms) {
+      nowMs += ms;
+    },
+  };
+}
+
+const LOAD = { ratePerS: 1_000, durationMs: 1_000, seed: 1 };
+
+it('sends at the rate, and counts next to nothing where answers come at once', async () => {
+  const { latency, sentCount, failedCount } = await openLoop({ ...LOAD, clock: steppedClock(), send: async () => {} });
+  expect(sentCount).toBeGreaterThan(900);
+  expect(sentCount).toBeLessThan(1_100);
+  expect(latency.count).toBe(sentCount);
+  expect(latency.percentileMs(99.9)).toBeLessThan(0.01);
+  expect(failedCount).toBe(0);
+});
+
+it('shows a stall in every request that it held up, not in one (coordinated omission)', async () => {
+  const clock = steppedClock();
+  const send = async (i: number) => {
+    if (i === 100) clock.pass(200); // this process hangs: about 200 sends become late
+  };
+  const { latency, lateness } = await openLoop({ ...LOAD, clock, send });
+  expect(latency.percentileMs(50)).toBeLessThan(1);
+  expect(latency.percentileMs(90)).toBeGreaterThan(80);
+  expect(latency.percentileMs(99)).toBeGreaterThan(180);
+  expect(lateness.percentileMs(99)).toBeGreaterThan(180);
+});
+
+it('goes on sending while a service hangs, and counts every wait for it from when it was due', async () => {
+  const clock = steppedClock();
+  let resume: () => void = () => undefined;
+  const resumed = new Promise<void>((resolve) => {
+    resume = resolve;
+  });
+  const send = async (i: number) => {
+    if (i === 500) resume(); // those before it were sent and hang
+    await resumed;
+  };
+  const { latency, lateness } = await openLoop({ ...LOAD, clock, send });
+  expect(lateness.percentileMs(99)).toBeLessThan(0.01);
+  expect(latency.percentileMs(99)).toBeGreaterThan(400);
+});
+
+it('counts failures, and the latencies of those asked for alone', async () => {
+  const send = async (i: number) => {
+    if (i < 10) throw new Error('no');
+  };
+  const result = await openLoop({ ...LOAD, clock: steppedClock(), send, counts: (i) => i % 100 === 0 });
+  expect(result.failedCount).toBe(10);
+  expect(result.latency.count).toBe(Math.ceil(result.sentCount / 100));
+});
+
+it('sends the same for the same seed', async () => {
+  const dueMs = async (seed: number) => {
+    const clock = steppedClock();
+    const times: number[] = [];
+    await openLoop({ ...LOAD, seed, clock, send: async () => void times.push(clock.nowMs()) });
+    return times;
+  };
+  expect(await dueMs(1)).toEqual(await dueMs(1));
+  expect(await dueMs(1)).not.toEqual(await dueMs(2));
+});

@@ -1,0 +1,91 @@
+import { type LineChart, lineChart, type Series } from './line-chart.js';
+import type { Row } from './results.js';
+
+/** A plot of docs/benchmarks.md. */
+export interface Plot {
+  /** Its file's name. */
+  readonly file: string;
+  readonly title: string;
+  readonly svg: string;
+}
+
+/** Draws what the figures have points for. */
+export function plotsOf(rows: readonly Row[]): Plot[] {
+  const bareRate = rows.find(({ name }) => name === 'bare_graph_rate')?.value;
+  const inFlight = rows.filter(({ name }) => name === 'rank_rate').map(({ params }) => Number(params['in flight']));
+  const bareLine = inFlight.map((x) => [x, bareRate ?? 0] as const);
+  const plots: readonly (readonly [file: string, chart: LineChart])[] = [
+    [
+      'latency-by-length.svg',
+      {
+        title: 'Rank p50 against history length, one in flight',
+        xLabel: 'positions',
+        yLabel: 'ms',
+        xLog: true,
+        yLog: true,
+        series: [
+          ...seriesBy(rows, 'rank_p50', 'arm', 'positions'),
+          { name: 'bare graph', points: pointsOf(rows, 'bare_graph_p50', 'positions') },
+        ],
+      },
+    ],
+    [
+      'bytes-by-length.svg',
+      {
+        title: 'Bytes of a user in Redis, key included',
+        xLabel: 'positions',
+        yLabel: 'bytes',
+        xLog: true,
+        yLog: true,
+        series: seriesBy(rows, 'bytes_per_user', 'arm', 'positions'),
+      },
+    ],
+    [
+      'throughput-by-concurrency.svg',
+      {
+        title: 'Answers a second against requests in flight',
+        xLabel: 'in flight',
+        yLabel: 'answers a second',
+        series: [
+          ...seriesBy(rows, 'rank_rate', 'arm', 'in flight'),
+          { name: 'bare graph', points: bareRate === undefined ? [] : bareLine.slice(0, inFlight.length / 2) },
+        ],
+      },
+    ],
+    [
+      'latency-by-load.svg',
+      {
+        title: 'Latency against offered load, open loop',
+        xLabel: 'offered requests a second',
+        yLabel: 'ms',
+        yLog: true,
+        series: seriesBy(rows, 'open_loop_latency', 'percentile', 'offered /s'),
+      },
+    ],
+  ];
+  return plots.flatMap(([file, chart]) => {
+    const drawn = chart.series.filter(({ points }) => points.length > 0);
+    return drawn.length === 0 ? [] : [{ file, title: chart.title, svg: lineChart({ ...chart, series: drawn }) }];
+  });
+}
+
+/** A line for each value of a parameter. */
+function seriesBy(rows: readonly Row[], name: string, parameter: string, x: string): Series[] {
+  const own = rows.filter((row) => row.name === name);
+  const values = [...new Set(own.map(({ params }) => String(params[parameter])))];
+  return values.map((value) => ({
+    name: value,
+    points: pointsOf(
+      own.filter(({ params }) => String(params[parameter]) === value),
+      name,
+      x,
+    ),
+  }));
+}
+
+function pointsOf(rows: readonly Row[], name: string, x: string): [number, number][] {
+  return rows
+    .filter((row) => row.name === name)
+    .map(({ params, value }): [number, number] => [Number(params[x]), value])
+    .sort(([a], [b]) => a - b);
+}

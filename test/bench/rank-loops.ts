@@ -1,0 +1,84 @@
+import type { Arm } from './arms.js';
+import { cpuSeconds } from './usage.js';
+
+/** Milliseconds of a rank call: seen by the caller, and by the service in each of its stages. */
+export interface RankTimes {
+  readonly caller: number;
+  readonly fetch: number;
+  readonly assemble: number;
+  readonly attend: number;
+  readonly service: number;
+}
+
+/** Calls one after the other. */
+export interface SerialRanks {
+  readonly times: RankTimes[];
+  /** Processor seconds that each service took for all of them, by its name. */
+  readonly cpuSeconds: ReadonlyMap<string, number>;
+}
+
+/** What to rank. */
+export interface RankLoad {
+  readonly positions: number;
+  readonly candidates: number;
+}
+
+const LEAST_RUNS = 3;
+
+/** Calls whatever one after the other, `runs` times or, after three, until the budget is spent; the ms of each. */
+export async function timeSerially(
+  call: () => Promise<unknown>,
+  { runs, budgetMs }: { runs: number; budgetMs: number },
+): Promise<number[]> {
+  const times: number[] = [];
+  const begunMs = performance.now();
+  while (times.length < runs) {
+    const startedMs = performance.now();
+    if (times.length >= LEAST_RUNS && startedMs - begunMs > budgetMs) break;
+    await call();
+    times.push(performance.now() - startedMs);
+  }
+  return times;
+}
+
+/** Rank calls one after the other. */
+export async function rankSerially(
+  arm: Arm,
+  { positions, candidates }: RankLoad,
+  limits: { runs: number; budgetMs: number },
+): Promise<SerialRanks> {
+  const inService: Omit<RankTimes, 'caller'>[] = [];
+  const before = await cpuSeconds(arm.services);
+  const callers = await timeSerially(async () => {
+    const { info } = await arm.rank(positions, candidates);
+    const { fetchUs = 0, assembleUs = 0, attendUs = 0, totalUs = 0 } = info.timings ?? {};
+    const [fetch = 0, assemble = 0, attend = 0, service = 0] = [fetchUs, assembleUs, attendUs, totalUs].map(
+      (us) => us / 1_000,
+    );
+    inService.push({ fetch, assemble, attend, service });
+  }, limits);
+  const after = await cpuSeconds(arm.services);
+  const nothing = { fetch: 0, assemble: 0, attend: 0, service: 0 };
+  return {
+    times: callers.map((caller, i) => ({ caller, ...(inService[i] ?? nothing) })),
+    cpuSeconds: new Map([...after].map(([name, seconds]) => [name, seconds - (before.get(name) ?? 0)])),
+  };
+}
+
+/** Rank calls with so many in flight, for so long; calls a second. */
+export async function rankConcurrently(
+  arm: Arm,
+  { positions, candidates }: RankLoad,
+  { inFlight, durationMs }: { inFlight: number; durationMs: number },
+): Promise<number> {
+  const startedMs = performance.now();
+  let count = 0;
+  const lane = async () => {
+    while (performance.now() - startedMs < durationMs) {
+      await arm.rank(positions, candidates);
+      count++;
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, lane));
+  return (count * 1_000) / (performance.now() - startedMs);
+}

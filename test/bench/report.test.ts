@@ -1,0 +1,105 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { lineChart } from './line-chart.js';
+import type { Mode } from './options.js';
+import { type ReportPaths, writeReport } from './report.js';
+import { type Results, type Row, type Run, reaches } from './results.js';
+
+const row = (name: string, params: Row['params'], value: number, target = ''): Row => ({
+  name,
+  params,
+  value,
+  unit: '',
+  target,
+});
+const run = (mode: Mode): Run => ({
+  mode,
+  finished: '2026-01-02T03:04:05.000Z',
+  minutes: 1,
+  node: 'v20',
+  cores: 2,
+  cpu: 'a processor',
+});
+
+let dir: string;
+let paths: ReportPaths;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ckv-report-'));
+  paths = { results: join(dir, 'results', 'latest.json'), page: join(dir, 'page.md'), plots: join(dir, 'plots') };
+  writeFileSync(paths.page, 'before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n');
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+const page = () => readFileSync(paths.page, 'utf8');
+const results = () => JSON.parse(readFileSync(paths.results, 'utf8')) as Results;
+
+it.each([
+  [1.2, '<= 1.35', true],
+  [1.4, '<= 1.35', false],
+  [0.8, '>= 0.70', true],
+  [0.6, '>= 0.70', false],
+  [Number.NaN, '<= 1', false],
+  [5, '', undefined],
+])('%f reaches "%s": %s', (value, target, met) => {
+  expect(reaches({ value, target })).toBe(met);
+});
+
+it('writes what was missed as missed, between the marks and nowhere else', () => {
+  writeReport(run('full'), [row('n', { p: 1 }, 2, '<= 1'), row('m', { q: 'x', r: 3 }, 12_345.6)], paths);
+  expect(page()).toMatch(/^before\n<!-- bench:begin -->\n[\s\S]*\n<!-- bench:end -->\nafter\n$/);
+  expect(page()).toContain('| n | p 1 | 2 | <= 1 | **no** |');
+  expect(page()).toContain('| m | q x, r 3 | 12,346 |');
+  expect(page()).not.toContain('old');
+  expect(results().rows).toHaveLength(2);
+});
+
+it('lets a soak stand beside a full run, and either replaces its own kind', () => {
+  const values = () => results().rows.map(({ mode, value }) => [mode, value]);
+  writeReport(run('full'), [row('n', {}, 1)], paths);
+  writeReport(run('soak'), [row('rss_slope', {}, 2)], paths);
+  writeReport(run('soak'), [row('rss_slope', {}, 3)], paths);
+  expect(values()).toEqual([
+    ['full', 1],
+    ['soak', 3],
+  ]);
+  writeReport(run('quick'), [row('n', {}, 4)], paths);
+  expect(values()).toEqual([
+    ['soak', 3],
+    ['quick', 4],
+  ]);
+  expect(results().runs.map(({ mode }) => mode)).toEqual(['soak', 'quick']);
+});
+
+it('draws a plot of the arms and shows it on the page', () => {
+  const arms = ['ours', 'full_fp16'].flatMap((arm) =>
+    [100, 1_000].map((positions) => row('rank_p50', { arm, positions }, positions / 100)),
+  );
+  writeReport(run('full'), arms, paths);
+  expect(readdirSync(paths.plots)).toEqual(['latency-by-length.svg']);
+  expect(readFileSync(join(paths.plots, 'latency-by-length.svg'), 'utf8')).toContain('>full_fp16<');
+  expect(page()).toContain('(plots/latency-by-length.svg)');
+  expect(page()).toContain('| positions | ours | full_fp16 |\n|---|---|---|\n| 100 | 1 | 1 |\n| 1000 | 10 | 10 |');
+});
+
+it('keeps every point inside a chart and higher values higher', () => {
+  const points = [
+    [1, 0.5],
+    [10, 40],
+    [50_000, 3_000],
+  ] as const;
+  for (const log of [true, false]) {
+    const series = [{ name: 'a < b', points }];
+    const svg = lineChart({ title: 't', xLabel: 'x', yLabel: 'y', xLog: log, yLog: log, series });
+    const dots = [...svg.matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)"/g)].map(([, x, y]) => [Number(x), Number(y)]);
+    expect(dots).toHaveLength(3);
+    for (const [x, y] of dots as [number, number][]) {
+      expect(x).toBeGreaterThanOrEqual(70);
+      expect(x).toBeLessThanOrEqual(560);
+      expect(y).toBeGreaterThanOrEqual(46);
+      expect(y).toBeLessThanOrEqual(360);
+    }
+    expect(dots.map(([, y]) => y)).toEqual(dots.map(([, y]) => Number(y)).sort((a, b) => b - a));
+    expect(svg).toContain('a &lt; b');
+  }
+});

@@ -1,0 +1,41 @@
+import { type Params, type Row, reaches } from './results.js';
+
+/** Figures one a line, with their targets where any has one. */
+export function listTable(rows: readonly Row[]): string {
+  const targets = rows.some(({ target }) => target !== '');
+  const head = ['name', 'params', 'value', ...(targets ? ['target', 'met'] : [])];
+  const met = (row: Row) => ({ true: 'yes', false: '**no**', undefined: '' })[String(reaches(row))] ?? '';
+  const lines = rows.map((row) => {
+    const cells = [row.name, paramsText(row.params), withUnit(row)];
+    return targets ? [...cells, row.target, met(row)] : cells;
+  });
+  return table(head, lines);
+}
+
+/** Figures of one name as a grid: a line for each value of one parameter, a column for each of another. */
+export function gridTable(rows: readonly Row[], down: string, across: string): string {
+  const distinct = (parameter: string) => [...new Set(rows.map(({ params }) => params[parameter] ?? ''))];
+  const columns = distinct(across);
+  const lines = distinct(down).map((line) => {
+    const own = rows.filter(({ params }) => (params[down] ?? '') === line);
+    const cells = columns.map((column) => own.find(({ params }) => (params[across] ?? '') === column));
+    return [String(line), ...cells.map((row) => (row ? withUnit(row) : ''))];
+  });
+  return table([down, ...columns.map(String)], lines);
+}
+
+function table(head: readonly string[], lines: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [line(head), `|${'---|'.repeat(head.length)}`, ...lines.map(line)].join('\n');
+}
+
+function paramsText(params: Params): string {
+  return Object.entries(params)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
+}
+
+function withUnit({ value, unit }: Row): string {
+  const digits = Math.abs(value) >= 100 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)));
+  return unit === '' ? digits : `${digits} ${unit}`;
+}
