@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MAX_POSITIONS } from './options.js';
 
@@ -15,6 +15,9 @@ export const POOL_SLOTS = 256;
 /** Rows of the pools whose keys and values have routes of their own. */
 export const SEPARATE_SLOTS = 10_000;
 
+/** Most candidates of a request. */
+export const MAX_CANDIDATES = 2_000;
+
 const CACHE = '.ckv/bench/bundles';
 const REMEDY =
   'python3 -m venv .venv && .venv/bin/pip install -r training/requirements.txt, or --python PATH of one that has PyTorch';
@@ -28,29 +31,35 @@ export interface BenchBundleOptions {
 }
 
 /**
- * The folder of a bundle, made where this code and these options have not made it yet: some seconds.
+ * The folder of a bundle, made where this code and these options have not made it yet: some seconds. Those with the usual
+ * pool are made together.
  * @throws Error with Python's last words and what to install
  */
 export function benchBundle(name: BenchBundleName, { slots = POOL_SLOTS, python }: BenchBundleOptions = {}): string {
   const args = [
-    ...['--only', name, '--d-model', String(D_MODEL), '--heads', String(HEADS)],
+    ...(slots === POOL_SLOTS ? [] : ['--only', name]),
+    ...['--d-model', String(D_MODEL), '--heads', String(HEADS)],
     ...['--slots', String(slots), '--separate-slots', String(SEPARATE_SLOTS), '--positions', String(MAX_POSITIONS)],
   ];
   const dir = join(CACHE, keyOf(args));
-  if (existsSync(dir)) return join(dir, name);
-  mkdirSync(CACHE, { recursive: true });
-  const unfinished = `${dir}.${process.pid}`;
-  makeBundle(python ?? (existsSync('.venv/bin/python') ? '.venv/bin/python' : 'python3'), [
-    ...args,
-    '--out',
-    unfinished,
-  ]);
-  rmSync(dir, { recursive: true, force: true });
-  renameSync(unfinished, dir);
+  if (!existsSync(dir)) {
+    mkdirSync(CACHE, { recursive: true });
+    const unfinished = `${dir}.${process.pid}`;
+    const program = python ?? (existsSync('.venv/bin/python') ? '.venv/bin/python' : 'python3');
+    makeBundles(program, [...args, '--out', unfinished]);
+    for (const made of readdirSync(unfinished)) allowCandidates(join(unfinished, made, 'bundle.json'));
+    renameSync(unfinished, dir);
+  }
   return join(dir, name);
 }
 
-function makeBundle(python: string, args: readonly string[]): void {
+/** The graphs take any number; the manifest says how many a request may have. */
+function allowCandidates(path: string): void {
+  const manifest: object = JSON.parse(readFileSync(path, 'utf8'));
+  writeFileSync(path, JSON.stringify({ ...manifest, maxCandidates: MAX_CANDIDATES }));
+}
+
+function makeBundles(python: string, args: readonly string[]): void {
   const { status, error, stderr } = spawnSync(python, ['training/bench_bundles.py', ...args], {
     encoding: 'utf8',
     stdio: ['ignore', 'inherit', 'pipe'],
@@ -64,7 +73,7 @@ function makeBundle(python: string, args: readonly string[]): void {
 
 /** Names a bundle by what it is made with, the training code included. */
 function keyOf(args: readonly string[]): string {
-  const hash = createHash('sha256').update(JSON.stringify(args));
+  const hash = createHash('sha256').update(JSON.stringify([args, MAX_CANDIDATES]));
   for (const file of readdirSync('training').sort()) {
     if (file.endsWith('.py') && !file.startsWith('test_')) hash.update(readFileSync(join('training', file)));
   }

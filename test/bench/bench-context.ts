@@ -31,7 +31,9 @@ export interface Bench {
   /** Says what is being done. */
   progress(text: string): void;
   readonly rows: readonly Row[];
-  close(): Promise<void>;
+  /** Folder of all that is written: the logs of the services are in it. It goes with `close`, unless told to keep it. */
+  readonly dir: string;
+  close(options?: { keepDir: boolean }): Promise<void>;
 }
 
 /** What CollectiveKV is compared with: the same services and store, with other records and graphs. */
@@ -52,8 +54,10 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
   };
   const rows: Row[] = [];
   const closing: (() => unknown)[] = [];
-  const close = async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'ckv-bench-'));
+  const close = async ({ keepDir = false } = {}) => {
     for (const end of closing.splice(0).reverse()) await end();
+    if (!keepDir) rmSync(dir, { recursive: true, force: true });
   };
   try {
     return await start();
@@ -67,8 +71,6 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
     const bundle = (name: BenchBundleName, bundleOptions: BenchBundleOptions = {}) =>
       benchBundle(name, { ...bundleOptions, python: options.python });
     const shared = bundle('shared');
-    const dir = mkdtempSync(join(tmpdir(), 'ckv-bench-'));
-    closing.push(() => rmSync(dir, { recursive: true, force: true }));
     const server = await startPrivateRedis({ dir: '.ckv/redis-server', dataDir: join(dir, 'redis') });
     closing.push(server.stop);
     const redis = await connectedRedis(server.url, { field: 'url', name: 'bench', whenAway: 'wait' });
@@ -107,6 +109,7 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
       },
       progress,
       rows,
+      dir,
       close,
     };
   }

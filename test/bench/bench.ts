@@ -43,9 +43,11 @@ async function run(options: BenchOptions): Promise<void> {
   const bench = await startBench(options);
   try {
     await measure(bench);
-  } finally {
-    await bench.close();
+  } catch (error) {
+    await bench.close({ keepDir: true });
+    throw new Error(`${error instanceof Error ? error.message : error}; logs: ${bench.dir}`, { cause: error });
   }
+  await bench.close();
   const missed = bench.rows.filter((row) => reaches(row) === false).map(({ name }) => name);
   bench.progress(missed.length === 0 ? 'all targets met' : `targets missed: ${[...new Set(missed)].join(', ')}`);
   if (options.out === undefined) return console.log('part of a run: nothing written; --out DIR writes');

@@ -2,6 +2,8 @@
 export interface Series {
   readonly name: string;
   readonly points: readonly (readonly [x: number, y: number])[];
+  /** Which of the colours, from 0; default by place. */
+  readonly colour?: number;
 }
 
 /** What a chart shows. */
@@ -18,7 +20,6 @@ export interface LineChart {
 const [WIDTH, HEIGHT] = [720, 420];
 const PLOT = { left: 70, right: 560, top: 46, bottom: 360 };
 const COLOURS = ['#0b6e4f', '#c8553d', '#3d5a80', '#8f6593', '#b8860b', '#555555', '#2a9d8f'];
-const DASHES = ['', '7 3', '2 3'];
 
 interface Axis {
   place(value: number): number;
@@ -58,16 +59,15 @@ export function lineChart({ title, xLabel, yLabel, series, xLog = false, yLog = 
   ].join('\n');
 }
 
-function line({ name, points }: Series, i: number, { x, y }: { x: Axis; y: Axis }): string {
-  const colour = COLOURS[i % COLOURS.length];
-  const dash = DASHES[Math.floor(i / COLOURS.length) % DASHES.length];
+function line({ name, points, colour: number }: Series, i: number, { x, y }: { x: Axis; y: Axis }): string {
+  const colour = COLOURS[(number ?? i) % COLOURS.length];
   const placed = points.map(([px, py]) => `${round(x.place(px))},${round(y.place(py))}`);
   const legendY = PLOT.top + 8 + i * 20;
   const dots = placed.map((at) => `<circle cx="${at.split(',')[0]}" cy="${at.split(',')[1]}" r="3" fill="${colour}"/>`);
   return [
-    `<polyline points="${placed.join(' ')}" fill="none" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/>`,
+    `<polyline points="${placed.join(' ')}" fill="none" stroke="${colour}" stroke-width="2"/>`,
     ...dots,
-    `<path d="M${PLOT.right + 12} ${legendY}h18" stroke="${colour}" stroke-width="3" stroke-dasharray="${dash}"/>`,
+    `<path d="M${PLOT.right + 12} ${legendY}h18" stroke="${colour}" stroke-width="3"/>`,
     text(PLOT.right + 36, legendY + 4, name, 'start'),
   ].join('\n');
 }
@@ -83,7 +83,7 @@ function axis(values: readonly number[], log: boolean, from: number, to: number)
 function decades(least: number, most: number): number[] {
   const candidates = Array.from({ length: 40 }, (_, i) => 10 ** Math.floor((i - 20) / 2) * (i % 2 === 0 ? 1 : 3));
   const first = candidates.findLastIndex((tick) => tick <= least);
-  const last = candidates.findIndex((tick) => tick > most);
+  const last = candidates.findIndex((tick) => tick >= most);
   return candidates.slice(Math.max(0, first), last + 1);
 }
 

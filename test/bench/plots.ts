@@ -9,6 +9,9 @@ export interface Plot {
   readonly svg: string;
 }
 
+/** An arm has the same colour in every plot. */
+const COLOURS = ['ours', 'full_fp16', 'full_fp32', 'recompute', 'bare graph', 'ours, int8 dims', 'ours, separate'];
+
 /** Draws what the figures have points for. */
 export function plotsOf(rows: readonly Row[]): Plot[] {
   const bareRate = rows.find(({ name }) => name === 'bare_graph_rate')?.value;
@@ -64,7 +67,9 @@ export function plotsOf(rows: readonly Row[]): Plot[] {
     ],
   ];
   return plots.flatMap(([file, chart]) => {
-    const drawn = chart.series.filter(({ points }) => points.length > 0);
+    const drawn = chart.series
+      .filter(({ points }) => points.length > 0)
+      .map((one, i) => ({ ...one, colour: COLOURS.includes(one.name) ? COLOURS.indexOf(one.name) : i }));
     return drawn.length === 0 ? [] : [{ file, title: chart.title, svg: lineChart({ ...chart, series: drawn }) }];
   });
 }

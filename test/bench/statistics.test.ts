@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { createLatencyHistogram } from './latency-histogram.js';
-import { createRounds } from './medians.js';
+import { createRounds } from './rounds.js';
 import { median, slope } from './statistics.js';
 
 it('takes the middle value, and the mean of two middle ones', () => {

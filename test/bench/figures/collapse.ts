@@ -1,6 +1,6 @@
 import { POOL_SLOTS } from '../bench-bundles.js';
 import type { Bench } from '../bench-context.js';
-import { createRounds } from '../medians.js';
+import { createRounds } from '../rounds.js';
 import { median } from '../statistics.js';
 import { CANDIDATES } from '../workload.js';
 

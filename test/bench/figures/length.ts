@@ -1,8 +1,8 @@
 import type { Arm } from '../arms.js';
 import { BASELINE_POSITIONS, BASELINES, type Bench, KEY_PREFIX } from '../bench-context.js';
 import { type Echo, startEcho } from '../children.js';
-import { createRounds, type Rounds } from '../medians.js';
 import { type RankTimes, rankSerially, timeSerially } from '../rank-loops.js';
+import { createRounds, type Rounds } from '../rounds.js';
 import { median as medianOf } from '../statistics.js';
 import { CANDIDATES, candidatesOf } from '../workload.js';
 

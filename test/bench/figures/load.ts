@@ -1,7 +1,7 @@
 import type { Bench } from '../bench-context.js';
-import { createRounds } from '../medians.js';
 import { openLoop } from '../open-loop.js';
 import { rankConcurrently } from '../rank-loops.js';
+import { createRounds } from '../rounds.js';
 import { CANDIDATES } from '../workload.js';
 
 const SHARES = [0.2, 0.4, 0.6, 0.8, 0.9];

@@ -1,14 +1,16 @@
 import type { Arm } from '../arms.js';
-import { POOL_SLOTS, SEPARATE_SLOTS } from '../bench-bundles.js';
+import { MAX_CANDIDATES, POOL_SLOTS, SEPARATE_SLOTS } from '../bench-bundles.js';
 import type { Bench } from '../bench-context.js';
-import { createRounds } from '../medians.js';
 import { rankSerially } from '../rank-loops.js';
 import type { Params } from '../results.js';
+import { createRounds } from '../rounds.js';
 import { median } from '../statistics.js';
 import { CANDIDATES } from '../workload.js';
 
-const CANDIDATE_COUNTS = [10, 100, 500, 1_000, 2_000];
+const CANDIDATE_COUNTS = [10, 100, 500, 1_000, MAX_CANDIDATES];
 const POOLS = [64, POOL_SLOTS, 1_024, 4_096, 16_384];
+/** Starting a stack takes seconds. */
+const QUICK_POOLS = [64, POOL_SLOTS, 16_384];
 const SWEEP_POSITIONS = 1_000;
 const POOL_POSITIONS = [1_000, 10_000];
 
@@ -33,7 +35,7 @@ export async function candidates(bench: Bench): Promise<void> {
 export async function pool(bench: Bench): Promise<void> {
   const arms: (readonly [Params, Arm])[] = [];
   try {
-    for (const slots of POOLS) {
+    for (const slots of bench.options.mode === 'quick' ? QUICK_POOLS : POOLS) {
       const about = { pool: slots, routes: 'tied' };
       const own = slots === POOL_SLOTS ? bench.ours : undefined;
       arms.push([about, own ?? (await bench.startArm(`pool-${slots}`, bench.bundle('shared', { slots })))]);

@@ -1,7 +1,7 @@
 import { WORKERS } from '../arms.js';
 import type { Bench } from '../bench-context.js';
-import { createRounds } from '../medians.js';
 import { rankConcurrently } from '../rank-loops.js';
+import { createRounds } from '../rounds.js';
 import { readMetrics } from '../usage.js';
 import { CANDIDATES } from '../workload.js';
 

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Interaction } from '@collectivekv/domain';
 import { type Bench, KEY_PREFIX } from '../bench-context.js';
-import { createRounds } from '../medians.js';
 import { type OpenLoopResult, openLoop } from '../open-loop.js';
+import { createRounds } from '../rounds.js';
 import { noopRate, openProducer, updateRate } from '../update-rates.js';
 import { readMetrics } from '../usage.js';
 import { randomInteractions } from '../workload.js';

@@ -1,0 +1,39 @@
+import { openBundle } from '@collectivekv/bundles';
+import { decodeRecord, slotHistogram } from '@collectivekv/domain';
+import { expect, it } from 'vitest';
+import { candidatesOf, historiesOf, randomInteractions, randomRows, recordOf } from './workload.js';
+
+const DEMO = 'bundles/demo';
+
+it('makes histories that visit every slot of the pool, the same for the same seed', async () => {
+  const { model } = await openBundle(DEMO);
+  const rows = randomRows(model, 5_000, 1);
+  for (const field of model.layout.fields) {
+    if (field.kind === 'route') expect(slotHistogram(model, rows, field.name).slots).toHaveLength(field.slots);
+  }
+  expect(randomRows(model, 5_000, 1)).toEqual(rows);
+  expect(randomRows(model, 5_000, 2)).not.toEqual(rows);
+});
+
+it('makes records that the services read', async () => {
+  const { model } = await openBundle(DEMO);
+  const histories = await historiesOf(DEMO, 300);
+  const record = decodeRecord(recordOf(model, histories(300)), {
+    bundleId: model.id,
+    strideBytes: model.layout.strideBytes,
+  });
+  expect(record.positionCount).toBe(300);
+  expect([...record.rows]).toEqual([...histories(300)]);
+});
+
+it('asks for items that the bundle knows, by id and by index alike', async () => {
+  const { model } = await openBundle(DEMO);
+  const { ids, candidates } = candidatesOf(model, 50);
+  expect(ids.map((id) => model.items.indexOf(id))).toEqual([...candidates.itemIndices]);
+  expect(Math.min(...candidates.itemIndices)).toBeGreaterThan(0);
+});
+
+it('never makes an event twice for different seeds', () => {
+  const ids = [1, 2].flatMap((seed) => randomInteractions(100, { users: 7, seed }).map(({ eventId }) => eventId));
+  expect(new Set(ids).size).toBe(200);
+});
