@@ -7,7 +7,7 @@ import { createRedisUserStore, type UserStore } from '@collectivekv/user-store';
 import { type Arm, startArm, WORKERS } from './arms.js';
 import { type BenchBundleName, type BenchBundleOptions, benchBundle } from './bench-bundles.js';
 import { type BareGraph, startBareGraph } from './children.js';
-import type { BenchOptions } from './options.js';
+import type { Baseline, BenchOptions } from './options.js';
 import type { Params, Row } from './results.js';
 
 /** What the parts of a run share. */
@@ -22,7 +22,7 @@ export interface Bench {
   /** Its graph alone, as often as ranking has workers. */
   readonly bare: readonly [BareGraph, ...BareGraph[]];
   /** The other arms, started when first asked for. */
-  arm(name: BaselineName): Promise<Arm>;
+  arm(name: Baseline): Promise<Arm>;
   /** An arm that whoever starts it closes. */
   startArm(name: string, bundleDir: string): Promise<Arm>;
   bundle(name: BenchBundleName, options?: BenchBundleOptions): string;
@@ -36,11 +36,7 @@ export interface Bench {
   close(options?: { keepDir: boolean }): Promise<void>;
 }
 
-/** What CollectiveKV is compared with: the same services and store, with other records and graphs. */
-export type BaselineName = 'full_fp16' | 'full_fp32' | 'recompute';
-/** All of them. */
-export const BASELINES = ['full_fp16', 'full_fp32', 'recompute'] as const satisfies BaselineName[];
-/** Longest history of these: one of 50,000 positions would be a record of 100 MB. */
+/** Longest history of the baselines: one of 50,000 positions would be a record of 100 MB. */
 export const BASELINE_POSITIONS = 10_000;
 /** Begins every key. */
 export const KEY_PREFIX = 'ckv';
@@ -85,7 +81,7 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
     const [first, ...others] = await Promise.all(Array.from({ length: WORKERS }, () => startBareGraph(shared)));
     if (!first) throw new Error('no bare graph');
     closing.push(() => [first, ...others].map((one) => one.close()));
-    const arms = new Map<BaselineName, Promise<Arm>>();
+    const arms = new Map<Baseline, Promise<Arm>>();
     closing.push(() => Promise.all([...arms.values()].map(async (arm) => (await arm).close())));
 
     return {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { PARTS, readOptions } from './options.js';
+import { BASELINES, PARTS, readOptions } from './options.js';
 
 it('runs every part of the whole and writes it to the tree', () => {
   expect(readOptions([])).toMatchObject({ mode: 'full', parts: PARTS, out: '.', python: undefined });
@@ -30,14 +30,21 @@ it('takes parts in their own order and lengths ascending, each once', () => {
 });
 
 it.each([
-  [['--only', 'bytes,speed'], '--only: no part speed; there are bytes, length'],
+  [['--only', 'bytes,speed'], '--only: there is no speed, but bytes, length'],
   [['--lengths', '100,50001'], '--lengths: "50001" is no whole number from 1 to 50000'],
+  [['--baselines', 'none,recompute'], '--baselines: there is no none, but full_fp32'],
   [['--rounds', '0'], '--rounds: "0" is no whole number from 1 to 100'],
   [['--runs', 'many'], '--runs: "many" is no whole number'],
   [['--quick', '--soak'], '--quick and --soak: give one of them'],
   [['--fast'], "Unknown option '--fast'"],
 ])('refuses %j', (args, message) => {
   expect(() => readOptions(args)).toThrow(message);
+});
+
+it('compares with all baselines, some or none', () => {
+  expect(readOptions([])?.baselines).toEqual(BASELINES);
+  expect(readOptions(['--baselines', 'recompute'])).toMatchObject({ baselines: ['recompute'], out: undefined });
+  expect(readOptions(['--baselines', 'none'])).toMatchObject({ baselines: [], out: undefined });
 });
 
 it('is asked for its usage', () => {

@@ -15,6 +15,11 @@ export const PARTS = [
 /** A part of a run. */
 export type Part = (typeof PARTS)[number];
 
+/** What CollectiveKV is compared with: the same services and store, with other records and graphs. */
+export const BASELINES = ['full_fp32', 'full_fp16', 'recompute'] as const;
+/** One of them. */
+export type Baseline = (typeof BASELINES)[number];
+
 /** How much is run: the whole, the whole with fewer and shorter rounds, or ten minutes of load for memory alone. */
 export type Mode = 'full' | 'quick' | 'soak';
 
@@ -22,6 +27,7 @@ export type Mode = 'full' | 'quick' | 'soak';
 export interface BenchOptions {
   readonly mode: Mode;
   readonly parts: readonly Part[];
+  readonly baselines: readonly Baseline[];
   /** Rounds that count, of every figure that is a median of rounds. */
   readonly rounds: number;
   /** Calls of an arm in a round, at most. */
@@ -40,11 +46,12 @@ export const USAGE = `npm run bench -- [options]
   --quick        all figures with fewer and shorter rounds
   --soak         ten minutes of load: the memory figures alone, merged into the others
   --only A,B     parts: ${PARTS.join(', ')}
+  --baselines A  of ${BASELINES.join(', ')}, or none
   --lengths A,B  positions of the histories
   --rounds N     rounds that count
   --runs N       calls of an arm in a round, at most
   --slice-ms N   time that an arm is under load in a round
-  --out DIR      write results, page and plots there; a run of parts or lengths is not written without
+  --out DIR      write results, page and plots there; a run of less than all is not written without
   --python PATH  the Python that makes the bundles, with PyTorch; default .venv/bin/python, else python3`;
 
 /** Longest history of a record. */
@@ -69,6 +76,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
       soak: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       only: { type: 'string' },
+      baselines: { type: 'string' },
       lengths: { type: 'string' },
       rounds: { type: 'string' },
       runs: { type: 'string' },
@@ -81,10 +89,11 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
   if (values.quick && values.soak) throw new Error('--quick and --soak: give one of them');
   const mode: Mode = values.soak ? 'soak' : values.quick ? 'quick' : 'full';
   const defaults = DEFAULTS[mode];
-  const partial = values.only !== undefined || values.lengths !== undefined;
+  const partial = [values.only, values.baselines, values.lengths].some((value) => value !== undefined);
   return {
     mode,
-    parts: mode === 'soak' ? ['memory'] : partsOf(values.only),
+    parts: mode === 'soak' ? ['memory'] : someOf('only', values.only, PARTS),
+    baselines: values.baselines === 'none' ? [] : someOf('baselines', values.baselines, BASELINES),
     rounds: numberOf('rounds', values.rounds, defaults.rounds, 100),
     runs: numberOf('runs', values.runs, defaults.runs, 10_000),
     sliceMs: numberOf('slice-ms', values['slice-ms'], defaults.sliceMs, 600_000),
@@ -94,12 +103,12 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
   };
 }
 
-function partsOf(text: string | undefined): readonly Part[] {
-  if (text === undefined) return PARTS;
+function someOf<Name extends string>(option: string, text: string | undefined, all: readonly Name[]): readonly Name[] {
+  if (text === undefined) return all;
   const asked = text.split(',');
-  const unknown = asked.filter((name) => !PARTS.some((part) => part === name));
-  if (unknown.length > 0) throw new Error(`--only: no part ${unknown.join(', ')}; there are ${PARTS.join(', ')}`);
-  return PARTS.filter((part) => asked.includes(part));
+  const unknown = asked.filter((name) => !all.some((known) => known === name));
+  if (unknown.length > 0) throw new Error(`--${option}: there is no ${unknown.join(', ')}, but ${all.join(', ')}`);
+  return all.filter((name) => asked.includes(name));
 }
 
 function lengthsOf(text: string): number[] {

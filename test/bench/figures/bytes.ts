@@ -1,6 +1,6 @@
 import { openBundle } from '@collectivekv/bundles';
 import { type BenchBundleName, D_MODEL, POOL_SLOTS, SEPARATE_SLOTS } from '../bench-bundles.js';
-import { BASELINE_POSITIONS, BASELINES, type Bench, KEY_PREFIX } from '../bench-context.js';
+import { BASELINE_POSITIONS, type Bench, KEY_PREFIX } from '../bench-context.js';
 import type { Params } from '../results.js';
 import { historiesOf, recordOf } from '../workload.js';
 
@@ -19,7 +19,7 @@ const OURS: readonly (readonly [BenchBundleName, Params])[] = [
 
 /** Redis's own MEMORY USAGE of a record, key included, and its share of the full float32 cache of as many positions. */
 export async function bytes(bench: Bench): Promise<void> {
-  const baselines = BASELINES.map((name) => [name, { arm: name }] as const);
+  const baselines = bench.options.baselines.map((name) => [name, { arm: name }] as const);
   for (const [name, about] of [...OURS, ...baselines]) {
     const dir = bench.bundle(name);
     const { model } = await openBundle(dir);

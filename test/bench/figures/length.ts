@@ -1,5 +1,5 @@
 import type { Arm } from '../arms.js';
-import { BASELINE_POSITIONS, BASELINES, type Bench, KEY_PREFIX } from '../bench-context.js';
+import { BASELINE_POSITIONS, type Bench, KEY_PREFIX } from '../bench-context.js';
 import { type Echo, startEcho } from '../children.js';
 import { type RankTimes, rankSerially, timeSerially } from '../rank-loops.js';
 import { createRounds, type Rounds } from '../rounds.js';
@@ -22,7 +22,7 @@ type Key = readonly [what: string, name: string, positions: number];
 /** One request in flight, over history lengths: every arm, the graph alone, an echo and Redis, in turn. */
 export async function length(bench: Bench): Promise<void> {
   const { options, ours } = bench;
-  const arms: readonly Arm[] = [ours, ...(await Promise.all(BASELINES.map((name) => bench.arm(name))))];
+  const arms: readonly Arm[] = [ours, ...(await Promise.all(options.baselines.map((name) => bench.arm(name))))];
   const echo = await startEcho(candidatesOf(ours.model, CANDIDATES).ids);
   const seen = createRounds<Key>();
   for (let round = 0; round <= options.rounds; round++) {
@@ -83,6 +83,7 @@ function report(bench: Bench, arms: readonly Arm[], positions: number, seen: Rou
   bench.add('rank_over_bare', common, p50('ours') / bareMs, '', positions === 1_000 ? '<= 1.35' : '');
   if (positions > BASELINE_POSITIONS) return;
   for (const [name, arm, targets] of SPEEDUPS) {
+    if (!arms.some((one) => one.name === arm)) continue;
     const target = Object.entries(targets).find(([length]) => Number(length) === positions)?.[1];
     bench.add(name, common, p50(arm) / p50('ours'), '', target);
   }
