@@ -12,7 +12,7 @@ import { candidates, pool } from './figures/sweeps.js';
 import { throughput } from './figures/throughput.js';
 import { updates } from './figures/updates.js';
 import { checkScores } from './integrity.js';
-import { type BenchOptions, type Part, readOptions, USAGE } from './options.js';
+import { BASELINES, type BenchOptions, PARTS, type Part, readOptions, USAGE } from './options.js';
 import { type ReportPaths, writeReport } from './report.js';
 import { reaches } from './results.js';
 
@@ -56,7 +56,8 @@ async function run(options: BenchOptions): Promise<void> {
   const machine = { node: process.version, cores: cpus().length, cpu: cpu?.model ?? 'unknown' };
   const minutes = (performance.now() - begunMs) / 60_000;
   const finished = new Date().toISOString();
-  writeReport({ mode: options.mode, finished, minutes, ...machine }, bench.rows, paths);
+  const leftOut = options.mode === 'soak' ? [] : leftOutOf(options);
+  writeReport({ mode: options.mode, finished, minutes, leftOut, ...machine }, bench.rows, paths);
   console.log(`written: ${Object.values(paths).join(', ')}`);
 }
 
@@ -67,6 +68,12 @@ async function measure(bench: Bench): Promise<void> {
     bench.progress(`part ${i + 1} of ${parts.length}: ${part}`);
     await MEASURE[part](bench);
   }
+}
+
+function leftOutOf({ parts, baselines }: BenchOptions): string[] {
+  const names: readonly string[] = [...PARTS, ...BASELINES];
+  const run: readonly string[] = [...parts, ...baselines];
+  return names.filter((name) => !run.includes(name));
 }
 
 function pathsIn(out: string): ReportPaths {

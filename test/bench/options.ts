@@ -58,8 +58,8 @@ export const USAGE = `npm run bench -- [options]
 export const MAX_POSITIONS = 50_000;
 
 const DEFAULTS = {
-  full: { rounds: 5, runs: 40, sliceMs: 3_000, lengths: [100, 300, 1_000, 3_000, 10_000, 50_000] },
-  quick: { rounds: 2, runs: 20, sliceMs: 1_000, lengths: [100, 1_000, 10_000, 50_000] },
+  full: { rounds: 5, runs: 40, sliceMs: 2_000, lengths: [100, 300, 1_000, 3_000, 10_000, 50_000] },
+  quick: { rounds: 2, runs: 20, sliceMs: 700, lengths: [100, 1_000, 10_000, 50_000] },
   soak: { rounds: 1, runs: 1, sliceMs: 3_000, lengths: [1_000] },
 } as const satisfies Record<Mode, object>;
 

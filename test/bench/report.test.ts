@@ -21,6 +21,7 @@ const run = (mode: Mode): Run => ({
   node: 'v20',
   cores: 2,
   cpu: 'a processor',
+  leftOut: [],
 });
 
 let dir: string;
@@ -52,6 +53,11 @@ it('writes what was missed as missed, between the marks and nowhere else', () =>
   expect(page()).toContain('| m | q x, r 3 | 12,346 |');
   expect(page()).not.toContain('old');
   expect(results().rows).toHaveLength(2);
+});
+
+it('says what was left out', () => {
+  writeReport({ ...run('quick'), leftOut: ['load', 'recompute'] }, [row('n', {}, 1)], paths);
+  expect(page()).toContain('- quick run of 1.0 minutes, 2026-01-02, without load, recompute, on 2 cores');
 });
 
 it('lets a soak stand beside a full run, and either replaces its own kind', () => {

@@ -17,10 +17,10 @@ export interface ReportPaths {
 interface Section {
   readonly title: string;
   readonly names: readonly string[];
-  /** A grid of these two parameters; without, a list. */
-  readonly grid?: readonly [down: string, across: string];
+  /** A grid of these two parameters, or of one and `name`. */
+  readonly grid: readonly [down: string, across: string];
   /** Only rows with this value of this parameter. */
-  readonly where?: readonly [parameter: string, value: string];
+  readonly where?: readonly [parameter: string, value: string | number];
 }
 
 const SECTIONS: readonly Section[] = [
@@ -49,12 +49,35 @@ const SECTIONS: readonly Section[] = [
     grid: ['positions', 'arm'],
     where: ['service', 'user-cache'],
   },
+  {
+    title: 'Ratios by history length',
+    names: ['rank_over_bare', 'speedup_full_kv_fp16', 'speedup_full_kv_fp32', 'speedup_recompute'],
+    grid: ['positions', 'name'],
+  },
   { title: 'Redis GET of the record, p50', names: ['redis_get_p50'], grid: ['positions', 'arm'] },
-  { title: 'By candidates', names: ['candidates_rank_p50', 'candidates_rank_cpu'] },
-  { title: 'By pool', names: ['pool_rank_p50', 'pool_rank_cpu'] },
+  {
+    title: 'Graphs alone, one thread',
+    names: ['assembled_graph_p50', 'collapsed_graph_p50', 'collapse_speedup'],
+    grid: ['positions', 'name'],
+  },
+  {
+    title: 'By candidates, 1,000 positions',
+    names: ['candidates_rank_p50', 'candidates_rank_cpu'],
+    grid: ['candidates', 'name'],
+  },
+  { title: 'Rank p50 by pool', names: ['pool_rank_p50'], grid: ['pool', 'positions'] },
+  { title: 'Processor time by pool, ranking and user-cache', names: ['pool_rank_cpu'], grid: ['pool', 'positions'] },
   { title: 'Answers a second', names: ['rank_rate'], grid: ['in flight', 'arm'] },
   { title: 'Latency by offered load', names: ['open_loop_latency'], grid: ['offered /s', 'percentile'] },
+  {
+    title: 'The load generator, and failures',
+    names: ['open_loop_sent_late_p99', 'open_loop_failed'],
+    grid: ['offered /s', 'name'],
+  },
   { title: 'Bytes of a user in Redis', names: ['bytes_per_user'], grid: ['positions', 'arm'] },
+  { title: 'Share of the full float32 cache', names: ['bytes_ratio'], grid: ['positions', 'arm'] },
+  { title: 'Memory, short run', names: ['rss', 'rss_slope'], grid: ['service', 'name'], where: ['note', 'short'] },
+  { title: 'Memory, soak', names: ['rss', 'rss_slope'], grid: ['service', 'name'], where: ['note', 'soak'] },
 ];
 
 /** Puts a run among the results, and writes page and plots from all of them. */
@@ -86,13 +109,14 @@ function tablesOf(rows: readonly Row[], images: readonly string[]): string[] {
   const sections = SECTIONS.flatMap((section) => {
     const own = inSection(section);
     if (own.length === 0) return [];
-    const [down, across] = section.grid ?? [];
-    return [`### ${section.title}`, down && across ? gridTable(own, down, across) : listTable(own)];
+    return [`### ${section.title}`, gridTable(own, ...section.grid)];
   });
   return ['### Targets', listTable(targets), ...images, ...sections, '### Others', listTable(others)];
 }
 
-function runText({ mode, finished, minutes, node, cores, cpu }: Run): string {
-  const when = finished.slice(0, 10);
-  return `- ${mode} run of ${minutes.toFixed(1)} minutes, ${when}, on ${cores} cores (${cpu}), Node ${node}; everything on one machine.`;
+function runText({ mode, finished, minutes, node, cores, cpu, leftOut }: Run): string {
+  const when = `${mode} run of ${minutes.toFixed(1)} minutes, ${finished.slice(0, 10)}`;
+  const machine = `${cores} cores (${cpu}), Node ${node}`;
+  const without = leftOut.length === 0 ? '' : `, without ${leftOut.join(', ')}`;
+  return `- ${when}${without}, on ${machine}; everything on one machine.`;
 }

@@ -22,6 +22,8 @@ export interface Run {
   readonly node: string;
   readonly cores: number;
   readonly cpu: string;
+  /** Parts and baselines that were not run. */
+  readonly leftOut: readonly string[];
 }
 
 /** What test/bench/results/latest.json holds. */

@@ -12,16 +12,20 @@ export function listTable(rows: readonly Row[]): string {
   return table(head, lines);
 }
 
-/** Figures of one name as a grid: a line for each value of one parameter, a column for each of another. */
+/**
+ * Figures as a grid: a line for each value of one parameter, a column for each of another. The parameter `name` is the
+ * figure's own.
+ */
 export function gridTable(rows: readonly Row[], down: string, across: string): string {
-  const distinct = (parameter: string) => [...new Set(rows.map(({ params }) => params[parameter] ?? ''))];
+  const of = (row: Row, parameter: string) => String(parameter === 'name' ? row.name : (row.params[parameter] ?? ''));
+  const distinct = (parameter: string) => [...new Set(rows.map((row) => of(row, parameter)))];
   const columns = distinct(across);
   const lines = distinct(down).map((line) => {
-    const own = rows.filter(({ params }) => (params[down] ?? '') === line);
-    const cells = columns.map((column) => own.find(({ params }) => (params[across] ?? '') === column));
-    return [String(line), ...cells.map((row) => (row ? withUnit(row) : ''))];
+    const own = rows.filter((row) => of(row, down) === line);
+    const cells = columns.map((column) => own.find((row) => of(row, across) === column));
+    return [line, ...cells.map((row) => (row ? withUnit(row) : ''))];
   });
-  return table([down, ...columns.map(String)], lines);
+  return table([down, ...columns], lines);
 }
 
 function table(head: readonly string[], lines: readonly (readonly string[])[]): string {

@@ -44,7 +44,7 @@ export async function memory(bench: Bench): Promise<void> {
   if (failed > 0) throw new Error(`${failed} requests failed under steady load`);
   for (const [service, points] of samples) {
     const residentBytes = mean(points.map(([, bytes]) => bytes));
-    const about = { service, minutes, ...(options.mode === 'soak' ? {} : { note: 'short' }) };
+    const about = { service, minutes, note: options.mode === 'soak' ? 'soak' : 'short' };
     bench.add('rss', about, residentBytes / 1e6, 'MB');
     bench.add('rss_slope', about, slope(points) / residentBytes, '', options.mode === 'soak' ? '<= 0.01' : '');
   }

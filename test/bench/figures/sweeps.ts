@@ -36,12 +36,12 @@ export async function pool(bench: Bench): Promise<void> {
   const arms: (readonly [Params, Arm])[] = [];
   try {
     for (const slots of bench.options.mode === 'quick' ? QUICK_POOLS : POOLS) {
-      const about = { pool: slots, routes: 'tied' };
+      const about = { pool: slots };
       const own = slots === POOL_SLOTS ? bench.ours : undefined;
       arms.push([about, own ?? (await bench.startArm(`pool-${slots}`, bench.bundle('shared', { slots })))]);
     }
     const separate = await bench.startArm('separate', bench.bundle('shared_separate'));
-    arms.push([{ pool: SEPARATE_SLOTS, routes: 'separate' }, separate]);
+    arms.push([{ pool: `${SEPARATE_SLOTS}, separate routes` }, separate]);
     const stops = arms.flatMap(([about, arm]) =>
       POOL_POSITIONS.map((positions) => ({ about: { ...about, positions }, arm, positions, candidates: CANDIDATES })),
     );
