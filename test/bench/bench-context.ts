@@ -51,9 +51,12 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
   const rows: Row[] = [];
   const closing: (() => unknown)[] = [];
   const dir = mkdtempSync(join(tmpdir(), 'ckv-bench-'));
+  const removeDir = () => rmSync(dir, { recursive: true, force: true });
+  process.once('exit', removeDir); // an interrupted run leaves nothing
   const close = async ({ keepDir = false } = {}) => {
     for (const end of closing.splice(0).reverse()) await end();
-    if (!keepDir) rmSync(dir, { recursive: true, force: true });
+    process.off('exit', removeDir);
+    if (!keepDir) removeDir();
   };
   try {
     return await start();

@@ -13,7 +13,7 @@ import { throughput } from './figures/throughput.js';
 import { updates } from './figures/updates.js';
 import { checkScores } from './integrity.js';
 import { BASELINES, type BenchOptions, PARTS, type Part, readOptions, USAGE } from './options.js';
-import { type ReportPaths, writeReport } from './report.js';
+import { openReport, type ReportPaths } from './report.js';
 import { reaches } from './results.js';
 
 const MEASURE: Record<Part, (bench: Bench) => Promise<void>> = {
@@ -29,6 +29,7 @@ const MEASURE: Record<Part, (bench: Bench) => Promise<void>> = {
 };
 const PAGE = 'docs/benchmarks.md';
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 try {
   const options = readOptions(process.argv.slice(2));
   if (options) await run(options);
@@ -40,6 +41,8 @@ try {
 
 async function run(options: BenchOptions): Promise<void> {
   const begunMs = performance.now();
+  const paths = options.out === undefined ? undefined : pathsIn(options.out);
+  const report = paths && openReport(paths);
   const bench = await startBench(options);
   try {
     await measure(bench);
@@ -50,14 +53,13 @@ async function run(options: BenchOptions): Promise<void> {
   await bench.close();
   const missed = bench.rows.filter((row) => reaches(row) === false).map(({ name }) => name);
   bench.progress(missed.length === 0 ? 'all targets met' : `targets missed: ${[...new Set(missed)].join(', ')}`);
-  if (options.out === undefined) return console.log('part of a run: nothing written; --out DIR writes');
-  const paths = pathsIn(options.out);
+  if (!paths || !report) return console.log('part of a run: nothing written; --out DIR writes');
   const [cpu] = cpus();
   const machine = { node: process.version, cores: cpus().length, cpu: cpu?.model ?? 'unknown' };
   const minutes = (performance.now() - begunMs) / 60_000;
   const finished = new Date().toISOString();
   const leftOut = options.mode === 'soak' ? [] : leftOutOf(options);
-  writeReport({ mode: options.mode, finished, minutes, leftOut, ...machine }, bench.rows, paths);
+  report.write({ mode: options.mode, finished, minutes, leftOut, ...machine }, bench.rows);
   console.log(`written: ${Object.values(paths).join(', ')}`);
 }
 

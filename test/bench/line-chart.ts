@@ -45,6 +45,7 @@ export function lineChart({ title, xLabel, yLabel, series, xLog = false, yLog = 
   const centre = (PLOT.top + PLOT.bottom) / 2;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
+    `<title>${escaped(title)}</title>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
     `<text x="${PLOT.left}" y="24" font-size="15" fill="#222222">${escaped(title)}</text>`,
     ...x.ticks.map((tick) => grid(x.place(tick), PLOT.top, x.place(tick), PLOT.bottom)),

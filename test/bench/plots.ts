@@ -15,8 +15,8 @@ const COLOURS = ['ours', 'full_fp16', 'full_fp32', 'recompute', 'bare graph', 'o
 /** Draws what the figures have points for. */
 export function plotsOf(rows: readonly Row[]): Plot[] {
   const bareRate = rows.find(({ name }) => name === 'bare_graph_rate')?.value;
-  const inFlight = rows.filter(({ name }) => name === 'rank_rate').map(({ params }) => Number(params['in flight']));
-  const bareLine = inFlight.map((x) => [x, bareRate ?? 0] as const);
+  const inFlight = new Set(pointsOf(rows, 'rank_rate', 'in flight').map(([x]) => x));
+  const bareLine = bareRate === undefined ? [] : [...inFlight].map((x) => [x, bareRate] as const);
   const plots: readonly (readonly [file: string, chart: LineChart])[] = [
     [
       'latency-by-length.svg',
@@ -49,10 +49,7 @@ export function plotsOf(rows: readonly Row[]): Plot[] {
         title: 'Answers a second against requests in flight',
         xLabel: 'in flight',
         yLabel: 'answers a second',
-        series: [
-          ...seriesBy(rows, 'rank_rate', 'arm', 'in flight'),
-          { name: 'bare graph', points: bareRate === undefined ? [] : bareLine.slice(0, inFlight.length / 2) },
-        ],
+        series: [...seriesBy(rows, 'rank_rate', 'arm', 'in flight'), { name: 'bare graph', points: bareLine }],
       },
     ],
     [

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { lineChart } from './line-chart.js';
 import type { Mode } from './options.js';
-import { type ReportPaths, writeReport } from './report.js';
+import { openReport, type ReportPaths } from './report.js';
 import { type Results, type Row, type Run, reaches } from './results.js';
 
 const row = (name: string, params: Row['params'], value: number, target = ''): Row => ({
@@ -47,7 +47,7 @@ it.each([
 });
 
 it('writes what was missed as missed, between the marks and nowhere else', () => {
-  writeReport(run('full'), [row('n', { p: 1 }, 2, '<= 1'), row('m', { q: 'x', r: 3 }, 12_345.6)], paths);
+  openReport(paths).write(run('full'), [row('n', { p: 1 }, 2, '<= 1'), row('m', { q: 'x', r: 3 }, 12_345.6)]);
   expect(page()).toMatch(/^before\n<!-- bench:begin -->\n[\s\S]*\n<!-- bench:end -->\nafter\n$/);
   expect(page()).toContain('| n | p 1 | 2 | <= 1 | **no** |');
   expect(page()).toContain('| m | q x, r 3 | 12,346 |');
@@ -56,20 +56,20 @@ it('writes what was missed as missed, between the marks and nowhere else', () =>
 });
 
 it('says what was left out', () => {
-  writeReport({ ...run('quick'), leftOut: ['load', 'recompute'] }, [row('n', {}, 1)], paths);
+  openReport(paths).write({ ...run('quick'), leftOut: ['load', 'recompute'] }, [row('n', {}, 1)]);
   expect(page()).toContain('- quick run of 1.0 minutes, 2026-01-02, without load, recompute, on 2 cores');
 });
 
 it('lets a soak stand beside a full run, and either replaces its own kind', () => {
   const values = () => results().rows.map(({ mode, value }) => [mode, value]);
-  writeReport(run('full'), [row('n', {}, 1)], paths);
-  writeReport(run('soak'), [row('rss_slope', {}, 2)], paths);
-  writeReport(run('soak'), [row('rss_slope', {}, 3)], paths);
+  openReport(paths).write(run('full'), [row('n', {}, 1)]);
+  openReport(paths).write(run('soak'), [row('rss_slope', {}, 2)]);
+  openReport(paths).write(run('soak'), [row('rss_slope', {}, 3)]);
   expect(values()).toEqual([
     ['full', 1],
     ['soak', 3],
   ]);
-  writeReport(run('quick'), [row('n', {}, 4)], paths);
+  openReport(paths).write(run('quick'), [row('n', {}, 4)]);
   expect(values()).toEqual([
     ['soak', 3],
     ['quick', 4],
@@ -77,11 +77,18 @@ it('lets a soak stand beside a full run, and either replaces its own kind', () =
   expect(results().runs.map(({ mode }) => mode)).toEqual(['soak', 'quick']);
 });
 
+it('refuses results and pages that it could not write to, before a run', () => {
+  writeFileSync(join(dir, 'other.json'), '{"rows": []}');
+  expect(() => openReport({ ...paths, results: join(dir, 'other.json') })).toThrow('delete it');
+  writeFileSync(paths.page, 'no marks');
+  expect(() => openReport(paths)).toThrow('no marks');
+});
+
 it('draws a plot of the arms and shows it on the page', () => {
   const arms = ['ours', 'full_fp16'].flatMap((arm) =>
     [100, 1_000].map((positions) => row('rank_p50', { arm, positions }, positions / 100)),
   );
-  writeReport(run('full'), arms, paths);
+  openReport(paths).write(run('full'), arms);
   expect(readdirSync(paths.plots)).toEqual(['latency-by-length.svg']);
   expect(readFileSync(join(paths.plots, 'latency-by-length.svg'), 'utf8')).toContain('>full_fp16<');
   expect(page()).toContain('(plots/latency-by-length.svg)');

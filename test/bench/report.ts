@@ -80,24 +80,51 @@ const SECTIONS: readonly Section[] = [
   { title: 'Memory, soak', names: ['rss', 'rss_slope'], grid: ['service', 'name'], where: ['note', 'soak'] },
 ];
 
-/** Puts a run among the results, and writes page and plots from all of them. */
-export function writeReport(run: Run, rows: readonly Row[], paths: ReportPaths): void {
-  const nothing: Results = { runs: [], rows: [] };
-  const before = existsSync(paths.results) ? (JSON.parse(readFileSync(paths.results, 'utf8')) as Results) : nothing;
-  const results = mergeRun(before, run, rows);
-  mkdirSync(dirname(paths.results), { recursive: true });
-  writeFileSync(paths.results, `${JSON.stringify(results, null, 2)}\n`);
-  mkdirSync(paths.plots, { recursive: true });
-  const plots = plotsOf(results.rows);
-  for (const { file, svg } of plots) writeFileSync(join(paths.plots, file), svg);
-  const folder = relative(dirname(paths.page), paths.plots);
-  const images = plots.map(({ file, title }) => `![${title}](${folder}/${file})`);
-  const text = readFileSync(paths.page, 'utf8');
+/** A page that runs are written to. */
+export interface Report {
+  /** Puts a run among the results, and writes page and plots from all of them. */
+  write(run: Run, rows: readonly Row[]): void;
+}
+
+/**
+ * Opens a report, before the time for a run is spent.
+ * @throws Error where the page has no place for the figures or the results so far cannot be read
+ */
+export function openReport(paths: ReportPaths): Report {
+  readResults(paths.results);
+  placeIn(paths.page);
+  return {
+    write(run, rows) {
+      const results = mergeRun(readResults(paths.results), run, rows);
+      mkdirSync(dirname(paths.results), { recursive: true });
+      writeFileSync(paths.results, `${JSON.stringify(results, null, 2)}\n`);
+      mkdirSync(paths.plots, { recursive: true });
+      const plots = plotsOf(results.rows);
+      for (const { file, svg } of plots) writeFileSync(join(paths.plots, file), svg);
+      const folder = relative(dirname(paths.page), paths.plots);
+      const images = plots.map(({ file, title }) => `![${title}](${folder}/${file})`);
+      const parts = [results.runs.map(runText).join('\n'), ...tablesOf(results.rows, images)];
+      const { before, after } = placeIn(paths.page);
+      writeFileSync(paths.page, `${before}${parts.join('\n\n')}\n${after}`);
+    },
+  };
+}
+
+function readResults(path: string): Results {
+  if (!existsSync(path)) return { runs: [], rows: [] };
+  const results: Partial<Results> = JSON.parse(readFileSync(path, 'utf8'));
+  if (!Array.isArray(results.runs) || !Array.isArray(results.rows)) {
+    throw new Error(`${path} has no runs and rows: delete it, or name another folder with --out`);
+  }
+  return { runs: results.runs, rows: results.rows };
+}
+
+/** What stands before and after the figures. */
+function placeIn(page: string): { before: string; after: string } {
+  const text = readFileSync(page, 'utf8');
   const [begin, end] = [text.indexOf('<!-- bench:begin'), text.indexOf('<!-- bench:end -->')];
-  if (begin < 0 || end < 0) throw new Error(`${paths.page} has no marks for the figures`);
-  const from = text.indexOf('\n', begin) + 1;
-  const parts = [results.runs.map(runText).join('\n'), ...tablesOf(results.rows, images)];
-  writeFileSync(paths.page, `${text.slice(0, from)}${parts.join('\n\n')}\n${text.slice(end)}`);
+  if (begin < 0 || end < 0) throw new Error(`${page} has no marks for the figures, <!-- bench:begin --> and end`);
+  return { before: text.slice(0, text.indexOf('\n', begin) + 1), after: text.slice(end) };
 }
 
 function tablesOf(rows: readonly Row[], images: readonly string[]): string[] {

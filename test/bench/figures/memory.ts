@@ -15,7 +15,7 @@ const LOAD = { positions: 1_000, candidates: CANDIDATES };
 const MINUTE_MS = 60_000;
 const SAMPLE_MS = 2_000;
 /** Warm-up and measured time. */
-const MINUTES: Record<Mode, readonly [number, number]> = { full: [0.25, 1], quick: [0.1, 0.25], soak: [1, 10] };
+const MINUTES: Record<Mode, readonly [number, number]> = { full: [0.25, 1], quick: [0.05, 0.2], soak: [1, 10] };
 
 /** How the services' resident memory grows under steady load of both doors: a share a minute, by least squares. */
 export async function memory(bench: Bench): Promise<void> {

@@ -6,7 +6,7 @@ import { createRounds } from '../rounds.js';
 import { readMetrics } from '../usage.js';
 import { CANDIDATES } from '../workload.js';
 
-const IN_FLIGHT = [1, 2, 4, 8, 16, 32];
+const IN_FLIGHT = { full: [1, 2, 4, 8, 16, 32], quick: [1, 4, 16, 32], soak: [] };
 /** The concurrency of the targets. */
 const FULL_LOAD = 16;
 /** A baseline beside ours. */
@@ -21,13 +21,14 @@ export async function throughput(bench: Bench): Promise<void> {
   const { ours, options } = bench;
   const arms = [ours, ...(options.baselines.includes(COMPARED) ? [await bench.arm(COMPARED)] : [])];
   const durationMs = options.sliceMs;
+  const inFlights = IN_FLIGHT[options.mode];
   for (const arm of arms) await arm.hold(LOAD.positions);
   const seen = createRounds<readonly [what: string, inFlight: number]>();
   for (let round = 0; round <= options.rounds; round++) {
     bench.progress(`throughput, ${round === 0 ? 'warm-up' : `round ${round} of ${options.rounds}`}`);
     const kept = round === 0 ? createRounds<readonly [string, number]>() : seen;
     kept.add(['bare', 0], await bareRate(bench, durationMs));
-    for (const inFlight of round === 0 ? [FULL_LOAD] : IN_FLIGHT) {
+    for (const inFlight of round === 0 ? [FULL_LOAD] : inFlights) {
       for (const arm of arms) {
         await eventLoopDelayMs(arm); // begins a new count
         kept.add([arm.name, inFlight], await rankConcurrently(arm, LOAD, { inFlight, durationMs }));
@@ -38,7 +39,7 @@ export async function throughput(bench: Bench): Promise<void> {
   const bareMedian = seen.median(['bare', 0]);
   bench.add('bare_graph_rate', { loops: WORKERS, ...LOAD }, bareMedian, '/s');
   for (const { name: arm } of arms) {
-    for (const inFlight of IN_FLIGHT) {
+    for (const inFlight of inFlights) {
       bench.add('rank_rate', { arm, 'in flight': inFlight, ...LOAD }, seen.median([arm, inFlight]), '/s');
     }
   }
