@@ -20,12 +20,12 @@ const FIRST_EVENT_MS = 1_700_000_000_000;
 export type Histories = (positions: number) => Uint8Array;
 
 /**
- * Histories of a bundle. Where rows have routes these are random, so that a history visits every slot that it can: the
- * worst case for attention over distinct slots. Elsewhere they are what the bundle encodes of random interactions.
+ * Histories of a bundle. Where the graph attends over distinct slots these are random, so that they visit every slot that
+ * they can: its worst case. Elsewhere they are what the bundle encodes of random interactions.
  */
 export async function historiesOf(dir: string, longest: number): Promise<Histories> {
   const { model } = await openBundle(dir);
-  if (model.layout.fields.some(({ kind }) => kind === 'route')) {
+  if (model.manifest.graphs.rank.inputs.some(({ role }) => role === 'distinct_slots')) {
     return (positions) => randomRows(model, positions, positions);
   }
   const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 1 });
