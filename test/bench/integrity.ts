@@ -5,9 +5,8 @@ import { CANDIDATES } from './workload.js';
 
 /** Parts that time the baselines, too. */
 const PARTS_WITH_BASELINES: readonly Part[] = ['length', 'throughput'];
-/** How far scores may differ that are the same in exact arithmetic; half precision records have a bound of their own. */
+/** How far scores may differ that are the same in exact arithmetic, half precision records included. */
 const TOLERANCE = 1e-4;
-const FP16_TOLERANCE = 2e-3;
 
 /**
  * Compares what the arms answer before they are timed: Rank with the graph alone, attention over distinct slots with
@@ -31,9 +30,8 @@ export async function checkScores(bench: Bench): Promise<void> {
     if (!first) continue;
     const expected = await answer(await bench.arm(first));
     for (const name of others) {
-      const tolerance = [first, name].includes('full_fp16') ? FP16_TOLERANCE : TOLERANCE;
       const what = `${first} and ${name}, ${positions} positions`;
-      requireEqual(what, expected, await answer(await bench.arm(name)), tolerance);
+      requireEqual(what, expected, await answer(await bench.arm(name)), TOLERANCE);
     }
   }
 }
