@@ -46,3 +46,11 @@ it('keeps rounds apart by key', () => {
   expect(rounds.sum(['a', 1])).toBe(6);
   expect(rounds.median(['b', 1])).toBeNaN();
 });
+
+it('compares within a round: a round that was slow for both says the same as the others', () => {
+  const rounds = createRounds<string>();
+  rounds.add('a', 10, 300, 10);
+  rounds.add('b', 5, 150, 40);
+  expect(rounds.ratio('a', 'b')).toBe(2);
+  expect(rounds.ratio('a', 'c')).toBeNaN();
+});

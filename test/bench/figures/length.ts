@@ -66,11 +66,11 @@ async function oneRound(
 
 function report(bench: Bench, arms: readonly Arm[], positions: number, seen: Rounds<Key>): void {
   const common = { candidates: CANDIDATES, positions };
-  const p50 = (arm: string) => seen.median(['caller', arm, positions]);
-  const bareMs = seen.median(['bare', 'graph', positions]);
-  bench.add('bare_graph_p50', common, bareMs, 'ms');
+  const p50Of = (arm: string): Key => ['caller', arm, positions];
+  const bareOf: Key = ['bare', 'graph', positions];
+  bench.add('bare_graph_p50', common, seen.median(bareOf), 'ms');
   for (const { name: arm } of armsAt(arms, positions)) {
-    bench.add('rank_p50', { arm, ...common }, p50(arm), 'ms');
+    bench.add('rank_p50', { arm, ...common }, seen.median(p50Of(arm)), 'ms');
     bench.add('redis_get_p50', { arm, positions }, seen.median(['redis', arm, positions]), 'ms');
     for (const service of ['ranking', 'user-cache']) {
       const cpuMs = (1_000 * seen.sum([`cpu ${service}`, arm, positions])) / seen.sum(['runs', arm, positions]);
@@ -80,12 +80,12 @@ function report(bench: Bench, arms: readonly Arm[], positions: number, seen: Rou
       bench.add('rank_stage_p50', { arm, stage, ...common }, seen.median([stage, arm, positions]), 'ms');
     }
   }
-  bench.add('rank_over_bare', common, p50('ours') / bareMs, '', positions === 1_000 ? '<= 1.35' : '');
+  bench.add('rank_over_bare', common, seen.ratio(p50Of('ours'), bareOf), '', positions === 1_000 ? '<= 1.35' : '');
   if (positions > BASELINE_POSITIONS) return;
   for (const [name, arm, targets] of SPEEDUPS) {
     if (!arms.some((one) => one.name === arm)) continue;
     const target = Object.entries(targets).find(([length]) => Number(length) === positions)?.[1];
-    bench.add(name, common, p50(arm) / p50('ours'), '', target);
+    bench.add(name, common, seen.ratio(p50Of(arm), p50Of('ours')), '', target);
   }
 }
 
@@ -94,7 +94,7 @@ function growth(bench: Bench, seen: Rounds<Key>): void {
   if (!bench.options.lengths.includes(1_000)) return;
   for (const [positions, target] of GROWTHS) {
     if (!bench.options.lengths.includes(positions)) continue;
-    const ratio = seen.median(['caller', 'ours', positions]) / seen.median(['caller', 'ours', 1_000]);
+    const ratio = seen.ratio(['caller', 'ours', positions], ['caller', 'ours', 1_000]);
     bench.add('length_growth', { positions, over: 1_000 }, ratio, '', target);
   }
 }

@@ -32,7 +32,7 @@ export async function updates(bench: Bench): Promise<void> {
   const about = { jobs: 'one an interaction' };
   bench.add('update_rate', about, ours, '/s');
   bench.add('noop_rate', { worker: 'BullMQ, concurrency 50' }, seen.median('noop'), '/s');
-  bench.add('updates_over_noop', about, ours / seen.median('noop'), '', '>= 0.5');
+  bench.add('updates_over_noop', about, seen.ratio('ours', 'noop'), '', '>= 0.5');
   await servable(bench, ours * TARGET_SHARE);
 }
 
