@@ -7,7 +7,7 @@ import {
 } from '@collectivekv/domain';
 import type { Append, PositionMatch, RecordShape } from './user-store.js';
 
-/** A record after an append: what `append-positions-2.lua` does, in TypeScript. */
+/** A record after an append: what `append-positions-2n.lua` does, in TypeScript. */
 export function appendToRecord(
   record: UserRecord | undefined,
   { bundleId, strideBytes, maxPositions }: RecordShape,

@@ -4,7 +4,14 @@ import { CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES, strideOf
 import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { deleteFromRecord } from './record-edit.js';
 import { createRecordKeys } from './record-keys.js';
-import { type AppendOutcome, checkAppend, noRecord, type UserStore } from './user-store.js';
+import {
+  type Append,
+  type AppendOutcome,
+  checkAppend,
+  noRecord,
+  type RecordShape,
+  type UserStore,
+} from './user-store.js';
 
 /** Options of {@link createRedisUserStore}. */
 export interface RedisUserStoreOptions {
@@ -18,19 +25,22 @@ export interface RedisUserStoreOptions {
 const QUARANTINE_TTL_S = 7 * 24 * 3600;
 const SCAN_COUNT = 500;
 const SWAP_TRIES = 5;
+/** Users of one script call: few, so that nobody's read waits long behind it. */
+const USERS_PER_CALL = 32;
+
+/** What the append script says of a user; -1 alone where the record is of another bundle. */
+type AppendReply = [applied: number, duplicates: number, positions: number, quarantined: number] | [-1];
 
 /** Lua scripts as commands of a client. */
 interface Scripts {
-  ckvAppendPositions(
-    ...keysAndArguments: (string | number | Buffer)[]
-  ): Promise<[applied: number, duplicates: number, positions: number, quarantined: number]>;
+  ckvAppendPositions(keyCount: number, ...keysAndArguments: (string | number | Buffer)[]): Promise<AppendReply[]>;
   ckvSwapRecord(key: string, sha1: string, record: Buffer): Promise<number>;
 }
 
 /** User records in Redis, one string a record. */
 export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUserStoreOptions): UserStore {
   const keys = createRecordKeys(keyPrefix);
-  client.defineCommand('ckvAppendPositions', { numberOfKeys: 2, lua: readLua('append-positions-2.lua') });
+  client.defineCommand('ckvAppendPositions', { lua: readLua('append-positions-2n.lua') });
   client.defineCommand('ckvSwapRecord', { numberOfKeys: 1, lua: readLua('swap-record-1.lua') });
   const scripts = client as unknown as Scripts;
 
@@ -46,6 +56,24 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
     return swapped === 1 ? { deleted: true, positionCount: record.positionCount - 1 } : undefined;
   }
 
+  // On a cluster a call reaches one slot, and every user has their own.
+  const usersPerCall = client.isCluster ? 1 : USERS_PER_CALL;
+
+  function appendTogether(shape: RecordShape, appends: readonly Append[]): Promise<AppendReply[]> {
+    const { bundleId, strideBytes, maxPositions } = shape;
+    return scripts.ckvAppendPositions(
+      2 * appends.length,
+      ...appends.flatMap(({ userId }) => [keys.record(userId, bundleId), keys.quarantine(userId, bundleId)]),
+      Buffer.from(bundleId, 'hex'),
+      strideBytes,
+      maxPositions,
+      RECENT_EVENT_RING,
+      recordTtlS,
+      QUARANTINE_TTL_S,
+      ...appends.flatMap(({ lastEventMs, eventHashes, rows }) => [lastEventMs, asBuffer(eventHashes), asBuffer(rows)]),
+    );
+  }
+
   return {
     getRecords: (bundleId, userIds) =>
       reachingRedis(async () => {
@@ -55,30 +83,13 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
 
     async appendPositions(shape, appends) {
       for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
-      const { bundleId, strideBytes, maxPositions } = shape;
-      const bundle = Buffer.from(bundleId, 'hex');
       return reachingRedis(async () => {
-        const calls = appends.map(async ({ userId, eventHashes, rows, lastEventMs }): Promise<AppendOutcome> => {
-          const [appliedCount, duplicateCount, positionCount, quarantined] = await scripts.ckvAppendPositions(
-            keys.record(userId, bundleId),
-            keys.quarantine(userId, bundleId),
-            bundle,
-            strideBytes,
-            maxPositions,
-            RECENT_EVENT_RING,
-            recordTtlS,
-            lastEventMs,
-            asBuffer(eventHashes),
-            asBuffer(rows),
-            QUARANTINE_TTL_S,
-          );
-          return { appliedCount, duplicateCount, positionCount, quarantined: quarantined === 1 };
-        });
-        const [outcomes] = await Promise.all([
-          settled(calls).catch(refusedAppend),
-          client.sadd(keys.bundles, bundleId),
-        ]);
-        return outcomes;
+        const calls: Promise<AppendReply[]>[] = [];
+        for (let from = 0; from < appends.length; from += usersPerCall) {
+          calls.push(appendTogether(shape, appends.slice(from, from + usersPerCall)));
+        }
+        const [replies] = await Promise.all([settled(calls), client.sadd(keys.bundles, shape.bundleId)]);
+        return replies.flat().map(outcomeOf);
       });
     },
 
@@ -140,9 +151,8 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   };
 }
 
-/** What the append script refuses. */
-function refusedAppend(error: unknown): never {
-  if (!(error instanceof Error) || !error.message.startsWith('CKV_BUNDLE_MISMATCH')) throw error;
+function outcomeOf([appliedCount, duplicateCount = 0, positionCount = 0, quarantined]: AppendReply): AppendOutcome {
+  if (appliedCount >= 0) return { appliedCount, duplicateCount, positionCount, quarantined: quarantined === 1 };
   const text = 'bundle_id: a record under this name is of another bundle';
   throw new CkvError('bundle_mismatch', text, { field: 'bundle_id' });
 }

@@ -144,6 +144,16 @@ export function describeUserStore(
       expect(Buffer.from((await store().getRecords(shape.bundleId, ['u']))[0] ?? [])).toEqual(Buffer.from(bytes));
     });
 
+    it("does others no harm where one of many has another bundle's record", async () => {
+      const users = Array.from({ length: 100 }, (_, i) => `user ${i}`);
+      await plant('user 50', shape.bundleId, encodeRecord({ ...emptyRecord(), bundleId: 'ffffffffffffffff' }));
+      const appends = users.map((user, i) => append(user, [i]));
+      await expect(store().appendPositions(shape, appends)).rejects.toMatchObject({ reason: 'bundle_mismatch' });
+      const others = appends.filter(({ userId }) => userId !== 'user 50');
+      await store().appendPositions(shape, others);
+      for (const [i, user] of users.entries()) if (i !== 50) expect(await numbersOf(user)).toEqual([i]);
+    });
+
     it('replaces a record', async () => {
       await store().appendPositions(shape, [append('u', [1, 2, 3])]);
       await store().replaceRecord(shape.bundleId, 'u', encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(8, 8) }));

@@ -1,0 +1,97 @@
+--[[
+Appends rows to users' records, of n users in one call: deduplicates by event, appends, trims, sets the TTL. All or
+nothing for each user. The record's layout is drawn in docs/wire-format.md.
+
+KEYS[2i - 1]  the record of the i-th user
+KEYS[2i]      where a record of theirs that cannot be read is set aside
+
+ARGV[1]  bundle id, 8 bytes
+ARGV[2]  bytes a row
+ARGV[3]  longest history, positions
+ARGV[4]  events the ring remembers
+ARGV[5]  TTL of a record, s
+ARGV[6]  TTL of what is set aside, s
+ARGV[3i + 4]  Unix ms of the i-th user's newest interaction
+ARGV[3i + 5]  event hashes, 6 bytes a row
+ARGV[3i + 6]  rows, oldest first
+
+Returns, user by user, { rows appended, rows left out as duplicates, positions now, 1 where a record was set aside },
+or { -1 } where the record is of another bundle: it is left as it is, and the other users' are appended to all the same.
+]]
+local FIXED, HASH = 30, 6
+local bundle, stride, max_positions, ring_limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local record_ttl_s, aside_ttl_s = ARGV[5], ARGV[6]
+
+local function append(key, aside_key, newest_ms, hashes, new_rows)
+  local lifetime, last_event_ms, ring, rows = 0, 0, '', ''
+  local quarantined = 0
+
+  local record = redis.pcall('GET', key)
+  if record then
+    local readable = false
+    -- A key of another type answers GET with an error, which is a table.
+    if type(record) == 'string' and #record >= FIXED and string.sub(record, 1, 3) == 'CK\1' then
+      if string.sub(record, 7, 14) ~= bundle then
+        return { -1 }
+      end
+      local stride_low, ring_count, stride_high = string.byte(record, 4, 6)
+      local positions = struct.unpack('<I4', record, 27)
+      local rows_at = FIXED + ring_count * HASH
+      if stride_low + 256 * stride_high == stride and ring_count <= ring_limit
+          and #record == rows_at + positions * stride then
+        readable = true
+        lifetime, last_event_ms = struct.unpack('<I6I6', record, 15)
+        ring = string.sub(record, FIXED + 1, rows_at)
+        rows = string.sub(record, rows_at + 1)
+      end
+    end
+    if not readable then
+      redis.call('RENAME', key, aside_key)
+      redis.call('EXPIRE', aside_key, aside_ttl_s)
+      quarantined = 1
+    end
+  end
+
+  -- The top bit of a hash's last byte says that the event's row was deleted; the event counts as seen all the same.
+  local seen = {}
+  for at = 1, #ring, HASH do
+    local last = string.byte(ring, at + HASH - 1)
+    seen[string.sub(ring, at, at + HASH - 2) .. string.char(last % 128)] = true
+  end
+
+  local fresh_hashes, fresh_rows, applied, duplicates = {}, {}, 0, 0
+  for i = 0, #hashes / HASH - 1 do
+    local hash = string.sub(hashes, i * HASH + 1, (i + 1) * HASH)
+    if seen[hash] then
+      duplicates = duplicates + 1
+    else
+      seen[hash] = true
+      applied = applied + 1
+      fresh_hashes[applied] = hash
+      fresh_rows[applied] = string.sub(new_rows, i * stride + 1, (i + 1) * stride)
+    end
+  end
+
+  if applied == 0 then
+    redis.call('EXPIRE', key, record_ttl_s)
+    return { 0, duplicates, #rows / stride, quarantined }
+  end
+
+  ring = string.sub(ring .. table.concat(fresh_hashes), -ring_limit * HASH)
+  rows = string.sub(rows .. table.concat(fresh_rows), -max_positions * stride)
+  lifetime = lifetime + applied
+  last_event_ms = math.max(last_event_ms, newest_ms)
+
+  local positions = #rows / stride
+  local header = 'CK\1' .. string.char(stride % 256, #ring / HASH, math.floor(stride / 256)) .. bundle
+    .. struct.pack('<I6I6I4', lifetime, last_event_ms, positions)
+  redis.call('SET', key, header .. ring .. rows, 'EX', record_ttl_s)
+  return { applied, duplicates, positions, quarantined }
+end
+
+local outcomes = {}
+for i = 1, #KEYS / 2 do
+  local newest_ms, hashes, new_rows = tonumber(ARGV[3 * i + 4]), ARGV[3 * i + 5], ARGV[3 * i + 6]
+  outcomes[i] = append(KEYS[2 * i - 1], KEYS[2 * i], newest_ms, hashes, new_rows)
+end
+return outcomes
