@@ -53,8 +53,9 @@ export function createAsideShelf(client: RedisClient, worker: Worker, token: str
     put,
     async putUnreadable(isTaken) {
       let count = 0;
-      for (const id of await client.lrange(activeKey, 0, -1)) {
-        if (isTaken(id)) continue;
+      // Asked at once: what is completed meanwhile is not taken any more.
+      const untaken = (await client.lrange(activeKey, 0, -1)).filter((id) => !isTaken(id));
+      for (const id of untaken) {
         if ((await client.type(worker.toKey(id))) !== 'hash') {
           await client.lrem(activeKey, 0, id); // a name without a job
           count++;

@@ -1,6 +1,7 @@
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
-import { type ConnectionOptions, type Job, Queue, type QueueOptions, Worker } from 'bullmq';
+import { type ConnectionOptions, Job, Queue, type QueueOptions, Worker } from 'bullmq';
 import { createAsideShelf } from './aside-shelf.js';
+import { createJobScripts, type KeepWhenDone, type StoredJob } from './job-scripts.js';
 
 /** Partitions where nothing else is configured. */
 export const DEFAULT_PARTITION_COUNT = 16;
@@ -53,7 +54,8 @@ export interface PartitionQueue {
   recover(): Promise<void>;
   /** Takes at most so many jobs, oldest first. What cannot even be read is set aside on the way. */
   take(maxCount: number): Promise<TakenJob[]>;
-  complete(job: TakenJob): Promise<void>;
+  /** Takes jobs off the queue for good. Where some cannot be, the others are all the same. */
+  complete(jobs: readonly TakenJob[]): Promise<void>;
   /**
    * Sets a job aside, where it can be seen, retried and dropped; `left` replaces its data with what is still to do. It
    * gets another id, so that the same events can be queued again meanwhile.
@@ -89,9 +91,38 @@ export function openPartitionQueue(options: {
     removeOnFail: { count: MAX_FAILED_JOBS },
   });
   worker.on('error', () => undefined); // every failure also rejects the call it belongs to
-  const taken = new Map<string, Job>();
+  const taken = new Map<string, { readonly keep: KeepWhenDone }>();
+  const scripts = createJobScripts(client, worker, { token, lockMs: LOCK_MS });
 
-  function jobOf({ id }: TakenJob): Job {
+  /** Reads a job and notes it as taken; undefined where it is no JSON. */
+  function read({ id, fields }: StoredJob): TakenJob | undefined {
+    try {
+      const opts = JSON.parse(fields.opts || '{}') as { removeOnComplete?: KeepWhenDone } | null;
+      const progress = JSON.parse(fields.progress || '0') as unknown;
+      const job = {
+        id,
+        name: fields.name ?? '',
+        payload: JSON.parse(fields.data || '{}') as unknown,
+        queuedAtMs: Number(fields.timestamp),
+        progress: Number.isSafeInteger(progress) ? Math.max(0, Number(progress)) : 0,
+      };
+      taken.set(id, { keep: opts?.removeOnComplete });
+      return job;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async function completeAlike(jobs: readonly TakenJob[], keep: KeepWhenDone): Promise<ReadonlyMap<string, string>> {
+    const failures = await scripts.complete(
+      jobs.map(({ id }) => id),
+      keep,
+    );
+    for (const { id } of jobs) if (!failures.has(id)) taken.delete(id);
+    return failures;
+  }
+
+  function requireTaken({ id }: TakenJob): { readonly keep: KeepWhenDone } {
     const job = taken.get(id);
     if (!job) throw new Error(`job ${id} is not taken`);
     return job;
@@ -105,35 +136,44 @@ export function openPartitionQueue(options: {
     recover: () =>
       reachingRedis(async () => {
         // Newest first, each to the front: the oldest is taken next. Jobs are not read here: one may be unreadable.
+        const back = client.multi();
         for (const id of await client.lrange(activeKey, 0, -1)) {
-          const back = client.multi().lrem(activeKey, 1, id).rpush(worker.toKey('wait'), id);
-          await back.del(`${worker.toKey(id)}:lock`).exec();
+          back
+            .lrem(activeKey, 1, id)
+            .rpush(worker.toKey('wait'), id)
+            .del(`${worker.toKey(id)}:lock`);
         }
+        await back.exec();
       }),
     take: (maxCount) =>
       reachingRedis(async () => {
-        const calls = Array.from({ length: maxCount }, () => worker.getNextJob(token, { block: false }));
-        const outcomes = await Promise.allSettled(calls);
-        const jobs = outcomes.flatMap((outcome) =>
-          outcome.status === 'fulfilled' && outcome.value ? outcome.value : [],
-        );
-        for (const job of jobs) taken.set(String(job.id), job);
-        const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+        const { jobs: stored, failure } = await scripts.take(maxCount);
+        const jobs = stored.flatMap((job) => read(job) ?? []);
+        if (jobs.length === stored.length && failure === '') return jobs;
         // Where it was no job's fault, what was taken is put back by recover().
-        if (failure && (await shelf.putUnreadable((id) => taken.has(id))) === 0) throw failure.reason;
-        return jobs.map((job) => {
-          const progress = Number.isSafeInteger(job.progress) ? Math.max(0, Number(job.progress)) : 0;
-          return { id: String(job.id), name: job.name, payload: job.data, queuedAtMs: job.timestamp, progress };
-        });
+        if ((await shelf.putUnreadable((id) => taken.has(id))) === 0) throw new Error(failure);
+        return jobs;
       }),
-    complete: (job) =>
+    complete: (jobs) =>
       reachingRedis(async () => {
-        await jobOf(job).moveToCompleted(undefined, token, false);
-        taken.delete(job.id);
+        const alike = new Map<string, { keep: KeepWhenDone; jobs: TakenJob[] }>();
+        for (const job of jobs) {
+          const { keep } = requireTaken(job);
+          const key = JSON.stringify(keep) ?? '';
+          const group = alike.get(key);
+          if (group) group.jobs.push(job);
+          else alike.set(key, { keep, jobs: [job] });
+        }
+        const outcomes = await Promise.all([...alike.values()].map((group) => completeAlike(group.jobs, group.keep)));
+        for (const [id, problem] of outcomes.flatMap((failures) => [...failures])) {
+          throw new Error(`job ${id} cannot be completed: ${problem}`);
+        }
       }),
     fail: (job, message, left) =>
       reachingRedis(async () => {
-        const bullJob = jobOf(job);
+        requireTaken(job);
+        const bullJob = await Job.fromId(worker, job.id);
+        if (!bullJob) throw new Error(`job ${job.id} is gone`);
         if (left) {
           await bullJob.updateData(left);
           await bullJob.updateProgress(0);
@@ -141,7 +181,11 @@ export function openPartitionQueue(options: {
         await shelf.put(bullJob, message);
         taken.delete(job.id);
       }),
-    remember: (job, progress) => reachingRedis(() => jobOf(job).updateProgress(progress)),
+    remember: (job, progress) =>
+      reachingRedis(() => {
+        requireTaken(job);
+        return worker.backend.updateProgress(job.id, progress);
+      }),
     close: () => worker.close(true),
   };
 }

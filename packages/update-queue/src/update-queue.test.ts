@@ -52,7 +52,7 @@ describe('the interaction queue', () => {
     const queue = consume();
     const jobs = await queue.take(20);
     expect(jobs.flatMap(({ payload }) => eventsOf(payload))).toEqual(Array.from({ length: 10 }, (_, n) => `e${n}`));
-    await Promise.all(jobs.map((job) => queue.complete(job)));
+    await queue.complete(jobs);
     expect(await client.keys('*:record-*')).toEqual([]);
     await Promise.all([queue.close(), producer.close()]);
   });
@@ -83,7 +83,7 @@ describe('the interaction queue', () => {
     const large = Array.from({ length: 40 }, (_, n) => interaction(n));
     await producer.record(large);
     const queue = consume();
-    for (const job of await queue.take(10)) await queue.complete(job);
+    await queue.complete(await queue.take(10));
     await producer.record(large);
     expect(await waitingCounts(client, 'ckv', [partition])).toEqual([0]);
     await producer.record([...large, interaction(40)]); // another batch
@@ -107,7 +107,7 @@ describe('the interaction queue', () => {
     const dead = consume('dead');
     const [first, second, third] = await dead.take(3);
     if (!first || !second || !third) throw new Error('nothing taken');
-    await dead.complete(first);
+    await dead.complete([first]);
     await dead.remember(second, 7);
     const next = consume('next');
     await next.recover();
@@ -115,7 +115,7 @@ describe('the interaction queue', () => {
     expect(jobs.flatMap(({ payload }) => eventsOf(payload))).toEqual(['e1', 'e2', 'e3', 'e4']);
     expect(jobs.map(({ progress }) => progress)).toEqual([7, 0, 0, 0]);
     // It is the next one's now; to its old holder that may pass, and is no fault of the job.
-    await expect(dead.complete(third)).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    await expect(dead.complete([third])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
     await Promise.all([dead.close(), next.close(), producer.close()]);
   });
 
@@ -185,7 +185,7 @@ describe('the interaction queue', () => {
       await producer.record(batch);
       expect((await queue.take(5)).map(({ payload }) => eventsOf(payload).length)).toEqual([batch.length]);
       await queue.recover();
-      for (const job of await queue.take(5)) await queue.complete(job);
+      await queue.complete(await queue.take(5));
     }
     await Promise.all([queue.close(), producer.close()]);
   });

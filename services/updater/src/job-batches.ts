@@ -93,7 +93,7 @@ export function createJobBatches({
           continue;
         }
         await producer.forward(job);
-        await queue.complete(taken);
+        await queue.complete([taken]);
         metrics.jobs.inc({ outcome: 'forwarded' });
       } catch (thrown) {
         const error = toCkvError(thrown);
@@ -163,7 +163,7 @@ export function createJobBatches({
       try {
         const found = await untilDone([work], () => writer.forget(wave.interaction));
         metrics.interactions.inc({ outcome: 'forgotten' }, found ? 1 : 0);
-        await work.queue.complete(wave.job.taken);
+        await work.queue.complete([wave.job.taken]);
         metrics.jobs.inc({ outcome: 'done' });
       } catch (thrown) {
         const error = toCkvError(thrown);
@@ -174,15 +174,14 @@ export function createJobBatches({
   }
 
   async function settle({ queue }: PartitionWork, jobs: readonly ReadJob[], refusals: Refusals): Promise<void> {
-    await Promise.all(
-      jobs.map(async (read) => {
-        const refusal = refusals.of(read);
-        if (refusal) return setAside(queue, read.taken, refusal.error, recordJobData(refusal.interactions));
-        await queue.complete(read.taken);
-        metrics.jobs.inc({ outcome: 'done' });
-        metrics.servableSeconds.observe(Math.max(0, Date.now() - read.taken.queuedAtMs) / 1000);
-      }),
-    );
+    const done = jobs.filter((read) => !refusals.of(read)).map(({ taken }) => taken);
+    if (done.length > 0) await queue.complete(done);
+    metrics.jobs.inc({ outcome: 'done' }, done.length);
+    for (const { queuedAtMs } of done) metrics.servableSeconds.observe(Math.max(0, Date.now() - queuedAtMs) / 1000);
+    for (const read of jobs) {
+      const refusal = refusals.of(read);
+      if (refusal) await setAside(queue, read.taken, refusal.error, recordJobData(refusal.interactions));
+    }
   }
 
   async function setAside(queue: PartitionQueue, taken: TakenJob, error: CkvError, left?: object): Promise<void> {
