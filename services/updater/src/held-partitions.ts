@@ -6,8 +6,10 @@ import type { PartitionLeases } from './partition-leases.js';
 
 /** The partitions that this process consumes, as heartbeats give and take them. */
 export interface HeldPartitions {
+  /** True where {@link settle} has something to open, to close or to give back. */
+  isDue(): boolean;
   /**
-   * Opens partitions that came and closes those that went; to be called between batches.
+   * Opens partitions that came and closes those that went; to be called with no batch in hand.
    * @returns those to consume
    */
   settle(): Promise<readonly PartitionQueue[]>;
@@ -28,7 +30,7 @@ export function holdPartitions(parts: {
   readonly log: Logger;
 }): HeldPartitions {
   const { leases, log } = parts;
-  const open = new Map<number, PartitionQueue>();
+  const open = new Map<number, { readonly queue: PartitionQueue; readonly openedMs: number }>();
   const stopping = new AbortController();
   let held: readonly number[] = [];
   let surplus = 0;
@@ -48,9 +50,11 @@ export function holdPartitions(parts: {
   }
 
   async function close(partition: number): Promise<void> {
-    const queue = open.get(partition);
+    const one = open.get(partition);
     open.delete(partition);
-    await queue?.close().catch((error) => log.warn({ partition, problem: toCkvError(error).message }, 'not closed'));
+    await one?.queue
+      .close()
+      .catch((error) => log.warn({ partition, problem: toCkvError(error).message }, 'not closed'));
   }
 
   async function closeAll(): Promise<void> {
@@ -66,22 +70,34 @@ export function holdPartitions(parts: {
     await leases.release(released);
   }
 
+  /** Open partitions that went, if only for a while: another updater may have worked on them. */
+  function gone(): number[] {
+    const all = [...open].filter(([partition, { openedMs }]) => !leases.isHeldSince(partition, openedMs));
+    return all.map(([partition]) => partition);
+  }
+
+  /** Partitions that came. */
+  function come(): number[] {
+    return held.filter((partition) => !open.has(partition) && leases.isHeld(partition));
+  }
+
   const beating = beat();
 
   return {
+    isDue: () => surplus > 0 || gone().length > 0 || come().length > 0,
     async settle() {
-      for (const partition of [...open.keys()]) if (!leases.isHeld(partition)) await close(partition);
+      for (const partition of gone()) await close(partition);
       await releaseSurplus();
-      for (const partition of held) {
-        if (open.has(partition) || !leases.isHeld(partition)) continue;
+      for (const partition of come()) {
+        const openedMs = performance.now();
         const queue = parts.openPartition(partition);
-        open.set(partition, queue);
+        open.set(partition, { queue, openedMs });
         await queue.recover().catch(async (error) => {
           await close(partition);
           throw error;
         });
       }
-      return [...open.values()];
+      return [...open.values()].map(({ queue }) => queue);
     },
     closeAll,
     async stop() {

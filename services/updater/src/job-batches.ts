@@ -18,21 +18,34 @@ import { createRefusals, type Refusals } from './refusals.js';
 export interface TakenJobs {
   readonly queue: PartitionQueue;
   readonly jobs: readonly TakenJob[];
+  /** When, by the monotonic clock, ms: before they were taken, and with the partition held. */
+  readonly takenMs: number;
 }
 
-/** Works jobs off. */
+/** Jobs that were read, and their interactions encoded as far as that needs no history. */
+export interface PreparedBatch {
+  readonly works: readonly PartitionWork[];
+  readonly encoded: EncodedInteractions;
+}
+
+/**
+ * Works jobs off in two steps, so that a batch can be taken and prepared while the one before it is applied. Both throw
+ * what may pass where the batch cannot go on here: a partition went to another updater, the queue is away, the signal
+ * aborted. What is not settled then is to be taken again.
+ */
 export interface JobBatches {
+  /** Reads and encodes; sets aside what is no job, and forwards what belongs to another partition. */
+  prepare(taken: readonly TakenJobs[]): Promise<PreparedBatch>;
   /**
-   * Settles every job: its interactions are in their records, or it was set aside, or forwarded.
-   * @throws what may pass, where the batch cannot go on here: a partition went to another updater, the queue is away,
-   * the signal aborted. What is not settled then is to be taken again.
+   * Settles the batch's jobs: their interactions are in their records, or set aside. One batch at a time, in the order
+   * in which they were taken.
    */
-  process(taken: readonly TakenJobs[]): Promise<void>;
+  apply(batch: PreparedBatch): Promise<void>;
 }
 
 /** What batches work with. */
 export interface JobBatchParts {
-  readonly leases: Pick<PartitionLeases, 'isHeld' | 'remainingMs'>;
+  readonly leases: Pick<PartitionLeases, 'isHeldSince' | 'remainingMs'>;
   readonly producer: Pick<InteractionProducer, 'forward'>;
   readonly partitionCount: number;
   readonly writer: RecordWriter;
@@ -42,9 +55,11 @@ export interface JobBatchParts {
   readonly signal: AbortSignal;
 }
 
-interface PartitionWork {
+/** What is to be done for one partition, in order. */
+export interface PartitionWork {
   readonly queue: PartitionQueue;
   readonly waves: Wave[];
+  readonly takenMs: number;
 }
 
 const RETRY_MS = [50, 2_000] as const;
@@ -64,16 +79,22 @@ export function createJobBatches({
   log,
   signal,
 }: JobBatchParts): JobBatches {
-  async function process(taken: readonly TakenJobs[]): Promise<void> {
+  async function prepare(taken: readonly TakenJobs[]): Promise<PreparedBatch> {
     const works: PartitionWork[] = [];
-    for (const { queue, jobs } of taken) works.push({ queue, waves: planWaves(await readJobs(queue, jobs)) });
+    for (const { queue, jobs, takenMs } of taken) {
+      works.push({ queue, waves: planWaves(await readJobs(queue, jobs)), takenMs });
+    }
     const waves = works.flatMap((work) => work.waves);
     const interactions = waves.flatMap((wave) => (wave.kind === 'append' ? [...wave.byUser.values()].flat() : []));
     metrics.batchInteractions.observe(interactions.length);
     const encoded = await untilDone(works, () => writer.encode(interactions));
     metrics.unknown.inc({ kind: 'item' }, encoded.unknownItemCount);
     metrics.unknown.inc({ kind: 'action' }, encoded.unknownActionCount);
-    const refusals = createRefusals(waves);
+    return { works, encoded };
+  }
+
+  async function apply({ works, encoded }: PreparedBatch): Promise<void> {
+    const refusals = createRefusals(works.flatMap((work) => work.waves));
     const last = Math.max(...works.map((work) => work.waves.length));
     for (let step = 0; step < last; step++) {
       await appendStep(works, step, encoded, refusals);
@@ -133,11 +154,12 @@ export function createJobBatches({
         }
       }
     }
-    for (const { work, wave } of current) {
+    const settling = current.map(async ({ work, wave }) => {
       requireHeld([work]);
       if (wave.remember) await work.queue.remember(wave.remember.job.taken, wave.remember.progress);
       await settle(work, wave.done, refusals);
-    }
+    });
+    await allDone(settling);
   }
 
   async function append(
@@ -191,9 +213,9 @@ export function createJobBatches({
     metrics.jobs.inc({ outcome: 'failed' });
   }
 
-  /** A partition that went is another's: appending its interactions here could reorder them. */
+  /** A partition that went is another's, or was: appending its interactions here could reorder them. */
   function requireHeld(works: readonly PartitionWork[]): void {
-    if (works.every(({ queue }) => leases.isHeld(queue.partition))) return;
+    if (works.every(({ queue, takenMs }) => leases.isHeldSince(queue.partition, takenMs))) return;
     throw new CkvError('conflict', 'a partition went to another updater');
   }
 
@@ -217,7 +239,7 @@ export function createJobBatches({
     }
   }
 
-  return { process };
+  return { prepare, apply };
 }
 
 /** Failures that say nothing about a job: the same append may succeed later. */
@@ -233,6 +255,11 @@ const PASSING: ReadonlySet<Reason> = new Set<Reason>([
 
 function mayPass({ reason }: CkvError): boolean {
   return PASSING.has(reason);
+}
+
+/** Waits for all, so that none is left running behind a failure; then throws the first failure. */
+async function allDone(work: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
 /** Growing pauses between tries, with jitter. */

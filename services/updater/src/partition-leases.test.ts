@@ -76,3 +76,28 @@ it('trusts a lease no longer than it lasts by its own clock', async () => {
   expect(one.isHeld(3)).toBe(false);
   vi.restoreAllMocks();
 });
+
+it('tells a lease held all along from one that ran out and came back', async () => {
+  const one = member();
+  await one.renew();
+  const takenMs = performance.now();
+  await one.renew();
+  expect(one.isHeldSince(3, takenMs)).toBe(true);
+  vi.spyOn(performance, 'now').mockReturnValue(takenMs + 2 * LEASE_MS);
+  await one.renew();
+  expect(one.isHeld(3)).toBe(true);
+  expect(one.isHeldSince(3, takenMs)).toBe(false);
+  expect(one.isHeldSince(3, performance.now())).toBe(true);
+  vi.restoreAllMocks();
+});
+
+it('tells a lease that another member had in between', async () => {
+  const [one, other] = [member(), member()];
+  await one.renew();
+  const takenMs = performance.now();
+  await one.leave();
+  await other.renew();
+  await other.leave();
+  await one.renew();
+  expect(one.isHeldSince(3, takenMs)).toBe(false);
+});

@@ -15,6 +15,8 @@ export interface PartitionLeases {
   renew(): Promise<{ held: number[]; surplus: number }>;
   /** True while no other process can have taken the partition, by this process's own clock. */
   isHeld(partition: number): boolean;
+  /** True where it is held, and no other process can have had it in between, since then by the monotonic clock, ms. */
+  isHeldSince(partition: number, sinceMs: number): boolean;
   /** How long the partition stays held at least, ms. */
   remainingMs(partition: number): number;
   release(partitions: readonly number[]): Promise<void>;
@@ -38,9 +40,10 @@ export function createPartitionLeases(client: RedisClient, keyPrefix: string, pa
   const membersKey = `${queuePrefix(keyPrefix)}:updaters`;
   const leasesKey = `${queuePrefix(keyPrefix)}:partition-leases`;
   const member = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`.replace(/\s/g, '_');
-  const heldUntilMs = new Map<number, number>(); // by the monotonic clock
+  let terms = new Map<number, { readonly sinceMs: number; readonly untilMs: number }>(); // by the monotonic clock
 
-  const remainingMs = (partition: number) => (heldUntilMs.get(partition) ?? 0) - performance.now();
+  const remainingMs = (partition: number) => (terms.get(partition)?.untilMs ?? 0) - performance.now();
+  const isHeld = (partition: number) => remainingMs(partition) > 0;
 
   // One call at a time: an answer to a renewal that was asked before a release would bring back what was released.
   let last: Promise<unknown> = Promise.resolve();
@@ -57,21 +60,26 @@ export function createPartitionLeases(client: RedisClient, keyPrefix: string, pa
         const askedMs = performance.now();
         const answer = await scripts.ckvHoldLeases(membersKey, leasesKey, member, LEASE_MS, partitionCount);
         const [share = 0, ...held] = answer;
-        heldUntilMs.clear();
-        for (const partition of held) heldUntilMs.set(partition, askedMs + LEASE_MS);
+        const termOf = (partition: number) => {
+          const sinceMs = (isHeld(partition) && terms.get(partition)?.sinceMs) || askedMs;
+          return [partition, { sinceMs, untilMs: askedMs + LEASE_MS }] as const;
+        };
+        terms = new Map(held.map(termOf));
         return { held, surplus: Math.max(0, held.length - share) };
       }),
-    isHeld: (partition) => remainingMs(partition) > 0,
+    isHeld,
+    isHeldSince: (partition, sinceMs) =>
+      isHeld(partition) && (terms.get(partition)?.sinceMs ?? Number.POSITIVE_INFINITY) <= sinceMs,
     remainingMs,
     release: (partitions) =>
       inTurn(async () => {
-        for (const partition of partitions) heldUntilMs.delete(partition);
+        for (const partition of partitions) terms.delete(partition);
         await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 0, ...partitions);
       }),
     leave: () =>
       inTurn(async () => {
-        const partitions = [...heldUntilMs.keys()];
-        heldUntilMs.clear();
+        const partitions = [...terms.keys()];
+        terms.clear();
         await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 1, ...partitions);
       }),
   };

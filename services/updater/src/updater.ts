@@ -3,7 +3,7 @@ import { toCkvError } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
 import type { Arrivals, PartitionQueue } from '@collectivekv/update-queue';
 import type { HeldPartitions } from './held-partitions.js';
-import { backoffMs, type JobBatches, type TakenJobs } from './job-batches.js';
+import { backoffMs, type JobBatches, type PreparedBatch, type TakenJobs } from './job-batches.js';
 
 /** Brings queued interactions into user records. */
 export interface Updater {
@@ -30,12 +30,12 @@ export interface UpdaterParts {
 const IDLE_MS = 250;
 /** Even a queue that looks empty is asked so often: delayed and prioritised jobs are not in its waiting list. */
 const SWEEP_MS = 1_000;
-/** Jobs taken from a partition at once, at least and at most. */
-const TAKE_JOBS = [1, 64] as const;
+/** Jobs taken from a partition at once, at the most: between these. With fewer, what a batch costs itself prevails. */
+const TAKE_JOBS = [8, 64] as const;
 /** A batch that took longer makes the next one smaller, so that no partition waits long for the backlog of another. */
 const BATCH_MS = 100;
 
-/** Starts the one loop: take jobs from the partitions held, work them off, again. */
+/** Starts the one loop: take jobs from the partitions held and prepare them, while the batch before them is applied. */
 export function startUpdater({
   able,
   holdPartitions,
@@ -58,7 +58,8 @@ export function startUpdater({
     if (sweep) sweptMs = performance.now();
     const takes = queues.map(async (queue, i) => {
       const count = Math.min(takeCount, Math.max(waiting[i] ?? 0, sweep ? 1 : 0));
-      return { queue, jobs: count > 0 ? await queue.take(count) : [] };
+      const takenMs = performance.now();
+      return { queue, jobs: count > 0 ? await queue.take(count) : [], takenMs };
     });
     return (await Promise.all(takes)).filter(({ jobs }) => jobs.length > 0);
   }
@@ -73,27 +74,48 @@ export function startUpdater({
 
   async function workOn(partitions: HeldPartitions): Promise<void> {
     let failures = 0;
+    let queues: readonly PartitionQueue[] = [];
+    let inHand: Promise<void> = Promise.resolve(); // the batch that is being applied
     while (!signal.aborted) {
       try {
-        const queues = await partitions.settle();
-        const held = queues.map(({ partition }) => partition);
+        if (partitions.isDue()) {
+          await inHand;
+          queues = await partitions.settle();
+        }
         const taken = await takeJobs(queues);
         if (taken.length > 0) {
-          const startedMs = performance.now();
-          await batches.process(taken);
-          const wished = performance.now() - startedMs > BATCH_MS ? takeCount / 4 : takeCount * 2;
-          takeCount = Math.min(TAKE_JOBS[1], Math.max(TAKE_JOBS[0], Math.floor(wished)));
+          const batch = await batches.prepare(taken);
+          await inHand;
+          inHand = apply(batch).then(() => {
+            failures = 0;
+          });
+          inHand.catch(() => undefined); // it is thrown where it is awaited
         } else {
+          const held = queues.map(({ partition }) => partition);
           await orAborted(arrivals.wait(held, IDLE_MS), signal);
         }
-        failures = 0;
       } catch (thrown) {
-        const error = toCkvError(thrown);
-        log.warn({ reason: error.reason, problem: error.message, err: error.cause }, 'the queue cannot be worked on');
+        logFailure(thrown);
+        await inHand.catch(() => undefined);
+        inHand = Promise.resolve();
         await partitions.closeAll(); // it is unknown what was taken: opening them again puts it back
         await pause(backoffMs(failures++));
       }
     }
+    await inHand.catch(logFailure);
+  }
+
+  async function apply(batch: PreparedBatch): Promise<void> {
+    const startedMs = performance.now();
+    await batches.apply(batch);
+    const ratio = BATCH_MS / (performance.now() - startedMs);
+    const wished = Math.floor(takeCount * Math.min(2, Math.max(0.25, ratio)));
+    takeCount = Math.min(TAKE_JOBS[1], Math.max(TAKE_JOBS[0], wished));
+  }
+
+  function logFailure(thrown: unknown): void {
+    const error = toCkvError(thrown);
+    log.warn({ reason: error.reason, problem: error.message, err: error.cause }, 'the queue cannot be worked on');
   }
 
   async function pause(ms: number): Promise<void> {

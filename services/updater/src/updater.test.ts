@@ -1,0 +1,178 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { CkvError } from '@collectivekv/domain';
+import { createLogger } from '@collectivekv/service-kit';
+import type { PartitionQueue, TakenJob } from '@collectivekv/update-queue';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { PreparedBatch, TakenJobs } from './job-batches.js';
+import { startUpdater, type Updater } from './updater.js';
+
+/** Jobs that wait in the partition, and those that are taken; as ids. */
+let waiting: number[];
+let active: number[];
+/** What the updater did, in order. */
+let steps: string[];
+/** How prepare and apply end for a batch that begins with that job; default: at once, well. */
+let endings: Map<string, Promise<void>>;
+let due: boolean;
+let updater: Updater;
+
+const unused = () => Promise.reject(new Error('unused'));
+const queue: PartitionQueue = {
+  partition: 3,
+  recover: unused,
+  async take(maxCount) {
+    const taken = waiting.splice(0, maxCount);
+    active.push(...taken);
+    return taken.map((n) => ({ id: String(n), name: 'record', payload: {}, queuedAtMs: 1, progress: 0 }));
+  },
+  complete: unused,
+  fail: unused,
+  remember: unused,
+  close: unused,
+};
+
+const idsOf = (taken: readonly TakenJobs[]) => taken.flatMap(({ jobs }) => jobs.map(({ id }: TakenJob) => Number(id)));
+const batchOf = new WeakMap<PreparedBatch, number[]>();
+
+async function step(name: 'prepare' | 'apply', ids: readonly number[]): Promise<void> {
+  const text = `${name} ${ids[0]}`;
+  steps.push(text);
+  await endings.get(text);
+  steps.push(`${text} ends`);
+}
+
+beforeEach(() => {
+  waiting = [];
+  active = [];
+  steps = [];
+  endings = new Map();
+  due = true;
+  updater = startUpdater({
+    able: Promise.resolve(),
+    holdPartitions: () => ({
+      isDue: () => due,
+      async settle() {
+        due = false;
+        steps.push('settle');
+        waiting.unshift(...active.splice(0));
+        return [queue];
+      },
+      async closeAll() {
+        steps.push('close');
+        due = true;
+      },
+      async stop() {
+        steps.push('stop');
+      },
+    }),
+    waitingCounts: async () => [waiting.length],
+    arrivals: { wait: () => turn() },
+    batches: {
+      async prepare(taken) {
+        const ids = idsOf(taken);
+        await step('prepare', ids);
+        const batch: PreparedBatch = {
+          works: [],
+          encoded: { bundles: [], unknownItemCount: 0, unknownActionCount: 0 },
+        };
+        batchOf.set(batch, ids);
+        return batch;
+      },
+      async apply(batch) {
+        const ids = batchOf.get(batch) ?? [];
+        await step('apply', ids);
+        active = active.filter((n) => !ids.includes(n));
+      },
+    },
+    onWaiting: () => undefined,
+    log: createLogger('test', 'silent'),
+    stopping: new AbortController(),
+  });
+});
+let release: (() => void)[] = [];
+afterEach(async () => {
+  for (const end of release) end();
+  release = [];
+  await updater.stop();
+});
+
+/** Keeps a step from ending until it is told how. */
+function hold(name: string): { end(): void; fail(): void } {
+  let end = () => {};
+  let fail = () => {};
+  const ending = new Promise<void>((resolve, reject) => {
+    end = resolve;
+    fail = () => reject(new CkvError('conflict', 'a partition went'));
+  });
+  endings.set(name, ending);
+  release.push(end);
+  return { end, fail };
+}
+const until = (text: string) => vi.waitUntil(() => steps.includes(text), { interval: 1 });
+const turns = async () => {
+  for (let i = 0; i < 20; i++) await turn();
+};
+
+it('prepares a batch while the one before it is applied, and applies them one by one, in order', async () => {
+  const first = hold('apply 1');
+  waiting.push(1);
+  await until('apply 1');
+  waiting.push(2);
+  await until('prepare 2 ends');
+  waiting.push(3);
+  await turns();
+  expect(steps).not.toContain('apply 2');
+  expect(steps).not.toContain('prepare 3'); // no more than two batches are in memory
+  first.end();
+  await until('apply 3 ends');
+  const applied = steps.filter((text) => text.startsWith('apply'));
+  expect(applied).toEqual([1, 2, 3].flatMap((n) => [`apply ${n}`, `apply ${n} ends`]));
+});
+
+it('opens, closes and gives back partitions only with no batch in hand', async () => {
+  const first = hold('apply 1');
+  waiting.push(1);
+  await until('apply 1');
+  due = true;
+  waiting.push(2);
+  await turns();
+  expect(steps.filter((text) => text === 'settle').length).toBe(1);
+  first.end();
+  await until('apply 2 ends');
+  expect(steps.lastIndexOf('settle')).toBeGreaterThan(steps.indexOf('apply 1 ends'));
+});
+
+it.each([
+  ['applied', 'apply 1', 'prepare 2', 'apply 1'],
+  ['prepared', 'prepare 2', 'apply 1', 'apply 2'],
+])(
+  'takes again what is not settled, after a batch could not be %s and the other ended',
+  async (_, bad, other, next) => {
+    const steppers = { 'apply 1': hold('apply 1'), 'prepare 2': hold('prepare 2') };
+    waiting.push(1);
+    await until('apply 1');
+    waiting.push(2);
+    await until('prepare 2');
+    steppers[bad as keyof typeof steppers].fail();
+    await turns();
+    expect(steps).not.toContain('close');
+    endings.clear();
+    steppers[other as keyof typeof steppers].end();
+    await until('close');
+    expect(steps.indexOf('close')).toBeGreaterThan(steps.indexOf(`${other} ends`));
+    await vi.waitUntil(() => waiting.length + active.length === 0, { interval: 1 });
+    expect(steps.slice(steps.indexOf('close')).find((text) => text.startsWith('apply'))).toBe(next);
+  },
+);
+
+it('ends when the batch in hand is applied, and gives the partitions back after it', async () => {
+  const first = hold('apply 1');
+  waiting.push(1);
+  await until('apply 1');
+  const stopped = updater.stop();
+  await turns();
+  expect(steps).not.toContain('stop');
+  first.end();
+  await stopped;
+  expect(steps.slice(-2)).toEqual(['apply 1 ends', 'stop']);
+});
