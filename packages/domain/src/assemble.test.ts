@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { assembleRank, assembleRankKv, slotHistogram } from './assemble.js';
+import { assembleRank, assembleRankKv } from './assemble.js';
 import { packRows } from './encode.js';
 import { codebookManifest, fixtureManifest, fixtureModel, fullManifest } from './manifest.fixture.js';
 import { isPositionInput } from './positions.js';
+import { slotHistogram } from './slot-histogram.js';
 import { float16ToNumber, float32, integers, numberToFloat16 } from './tensor.js';
 
 const model = fixtureModel();

@@ -2,6 +2,7 @@ import type { BundleModel } from './bundle-model.js';
 import { CkvError } from './errors.js';
 import type { GraphInput, KvGroup } from './manifest.js';
 import { fieldTensor, isPositionInput, positionTensor, routesOf } from './positions.js';
+import { type SlotHistogram, slotHistogram } from './slot-histogram.js';
 import { float32, integers, integerType, type Tensor, type Tensors } from './tensor.js';
 
 /** What is scored: one column a feature, one index a candidate. */
@@ -11,14 +12,6 @@ export interface Candidates {
   readonly columns: Readonly<Record<string, Float32Array>>; // each [candidates]
   /** Context features by name. */
   readonly context: Readonly<Record<string, number>>;
-}
-
-/** The slots a history visits. */
-export interface SlotHistogram {
-  /** Ascending. */
-  readonly slots: Int32Array; // [distinct]
-  /** Positions a slot. */
-  readonly counts: Float32Array; // [distinct]
 }
 
 /** Rows gathered from the pool for one KV group, one a slot of the histograms they were asked with. */
@@ -52,7 +45,7 @@ export function assembleRank(model: BundleModel, rows: Uint8Array, candidates: C
       }
       case 'slot_counts': {
         const { counts } = histogram(input.field);
-        return float32(counts.slice(), [counts.length]);
+        return float32(counts, [counts.length]);
       }
       default:
         return candidateTensor(input, candidates);
@@ -78,27 +71,6 @@ export function assembleRankKv(
     if (!group || !pool) throw new CkvError('bug', `no rows gathered for group ${input.group}`);
     return assemblePart(model, rows, group, input.role, pool);
   });
-}
-
-/** Distinct slots of a route field and how many positions take each: one pass over the rows. */
-export function slotHistogram(model: BundleModel, rows: Uint8Array, fieldName: string): SlotHistogram {
-  const field = model.layout.field(fieldName);
-  if (field.kind !== 'route') throw new CkvError('bug', `${fieldName} is no route field`);
-  const perSlot = new Uint32Array(field.slots);
-  let distinct = 0;
-  for (const slot of routesOf(model, rows, fieldName)) {
-    if (perSlot[slot] === 0) distinct++;
-    perSlot[slot] = (perSlot[slot] ?? 0) + 1;
-  }
-  const slots = new Int32Array(distinct);
-  const counts = new Float32Array(distinct);
-  for (let slot = 0, to = 0; slot < perSlot.length; slot++) {
-    const count = perSlot[slot] ?? 0;
-    if (count === 0) continue;
-    slots[to] = slot;
-    counts[to++] = count;
-  }
-  return { slots, counts };
 }
 
 function assemblePart(

@@ -6,4 +6,5 @@ export * from './interaction.js';
 export * from './layout.js';
 export * from './manifest.js';
 export * from './record.js';
+export { type SlotHistogram, slotHistogram } from './slot-histogram.js';
 export * from './tensor.js';

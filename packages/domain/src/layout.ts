@@ -70,27 +70,33 @@ const WORTH_A_COPY = 16;
 
 /** Reads a field of every row, row after row, into `into` (length: rows x width), dequantised. */
 export function readField(rows: Uint8Array, strideBytes: number, field: PlacedField, into: Float32Array | Int32Array) {
-  const { offsetBytes, width } = field;
-  if (field.type === 'float32' && into instanceof Float32Array && width >= WORTH_A_COPY) {
+  const { offsetBytes, type, width } = field;
+  if (type === 'float32' && into instanceof Float32Array && width >= WORTH_A_COPY) {
     copyField(rows, strideBytes, field, into);
     return;
   }
-  const rowCount = rows.length / strideBytes;
+  const scales = field.kind === 'user' ? field.scale : undefined;
+  const elementBytes = ELEMENT_BYTES[type];
+  if (elementBytes === 1) {
+    // A view of the bytes is several times faster than a read through a function.
+    const bytes = type === 'int8' ? new Int8Array(rows.buffer, rows.byteOffset, rows.byteLength) : rows;
+    for (let row = 0, to = 0; row < rows.length; row += strideBytes) {
+      for (let i = 0; i < width; i++) into[to++] = (bytes[row + offsetBytes + i] as number) * (scales?.[i] ?? 1);
+    }
+    return;
+  }
   const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
-  let to = 0;
-  if (field.type === 'float16') {
+  if (type === 'float16') {
     const numbers = float16Numbers();
-    for (let row = 0; row < rowCount; row++) {
-      let at = row * strideBytes + offsetBytes;
+    for (let row = 0, to = 0; row < rows.length; row += strideBytes) {
+      let at = row + offsetBytes;
       for (let i = 0; i < width; i++, at += 2) into[to++] = numbers[view.getUint16(at, true)] ?? 0;
     }
     return;
   }
-  const elementBytes = ELEMENT_BYTES[field.type];
-  const scales = field.kind === 'user' ? field.scale : undefined;
-  const read = readers[field.type];
-  for (let row = 0; row < rowCount; row++) {
-    let at = row * strideBytes + offsetBytes;
+  const read = readers[type];
+  for (let row = 0, to = 0; row < rows.length; row += strideBytes) {
+    let at = row + offsetBytes;
     for (let i = 0; i < width; i++, at += elementBytes) into[to++] = read(view, at) * (scales?.[i] ?? 1);
   }
 }

@@ -1,7 +1,7 @@
 import type { BundleModel } from './bundle-model.js';
-import { CkvError } from './errors.js';
 import { copyField, newestRows, type PlacedField, readField } from './layout.js';
 import type { GraphInput } from './manifest.js';
+import { beyondPool, routeField } from './slot-histogram.js';
 import { float32, integers, integerType, type Tensor } from './tensor.js';
 
 /** An input over a history's positions, oldest first. */
@@ -29,15 +29,10 @@ export function positionTensor(model: BundleModel, rows: Uint8Array, input: Posi
 
 /** The slots of a route field, one a position. Throws record_corrupt for one beyond the pool. */
 export function routesOf({ layout }: BundleModel, rows: Uint8Array, fieldName: string): Int32Array {
-  const field = layout.field(fieldName);
-  if (field.kind !== 'route') throw new CkvError('bug', `${fieldName} is no route field`);
+  const field = routeField(layout.field(fieldName));
   const routes = new Int32Array(rows.length / layout.strideBytes); // [positions]
   readField(rows, layout.strideBytes, field, routes);
-  for (const slot of routes) {
-    if (slot >= field.slots) {
-      throw new CkvError('record_corrupt', `a row's ${fieldName} is ${slot}, of ${field.slots} slots`);
-    }
-  }
+  for (const slot of routes) if (slot >= field.slots) throw beyondPool(field, slot);
   return routes;
 }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { float16ToNumber, numberToFloat16 } from './tensor.js';
+import { float16ToNumber, integers, numberToFloat16 } from './tensor.js';
 
 it('gives every half precision number its own bits back', () => {
   for (let bits = 0; bits < 0x10000; bits++) {
@@ -29,4 +29,9 @@ it('overflows to infinity', () => {
     Number.POSITIVE_INFINITY,
     Number.NEGATIVE_INFINITY,
   ]);
+});
+
+it.each(['int32', 'int64'] as const)('holds every 32-bit integer as %s', (type) => {
+  const values = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31)];
+  expect([...integers(type, values, [5]).data].map(Number)).toEqual(values);
 });

@@ -19,11 +19,16 @@ export function float32(data: Float32Array, shape: readonly number[]): Tensor {
   return { type: 'float32', data, shape };
 }
 
-/** An integer tensor of the type a graph asks for. Values must be integers. */
+/** An integer tensor of the type a graph asks for. Values must be integers of 32 bits. */
 export function integers(type: 'int64' | 'int32', values: ArrayLike<number>, shape: readonly number[]): Tensor {
   if (type === 'int32') return { type, data: Int32Array.from(values), shape };
   const data = new BigInt64Array(values.length);
-  for (let i = 0; i < values.length; i++) data[i] = BigInt(values[i] ?? 0);
+  const halves = new Int32Array(data.buffer); // low, high: without a BigInt for every value
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as number;
+    halves[2 * i] = value;
+    halves[2 * i + 1] = value >> 31;
+  }
   return { type, data, shape };
 }
 
