@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError, type Tensors, toCkvError } from '@collectivekv/domain';
 import type { Provider } from './protocol.js';
 import { loadError, requireProvider } from './provider.js';
-import { createRunQueue, type RunLimits } from './run-queue.js';
+import { createRunQueue, type RunLimits, unwanted } from './run-queue.js';
 import { startWorkerThread, type WorkerThread } from './worker-thread.js';
 
 const RESTART_DELAY_MS = 100;
@@ -22,7 +22,7 @@ export interface EngineOptions {
 /** Graphs that were loaded together. */
 export interface GraphSet {
   /**
-   * Runs a graph. The feeds are given up: buffers that a tensor fills wholly are transferred, not copied.
+   * Runs a graph. The feeds are given up: large buffers that a tensor fills wholly are transferred, not copied.
    * @throws overloaded, deadline or cancelled while queued; dependency_unavailable where the worker died; bug where
    * onnxruntime refuses the feeds
    */
@@ -82,13 +82,28 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       const run = queue.shift();
       if (!run) return;
       const worker = idle.pop() as WorkerThread;
-      worker
-        .perform({ kind: 'run', graph: run.graph, feeds: run.feeds })
-        .then(run.resolve, (error) => run.reject(toCkvError(error)))
-        .finally(() => {
-          if (workers.has(worker)) idle.push(worker);
-          dispatch();
-        });
+      perform(worker, run.graph, run.feeds).then(run.resolve, run.reject);
+    }
+  }
+
+  /** Runs a graph now, or when its turn comes. */
+  function enqueue(graph: string, feeds: Tensors, limits: RunLimits): Promise<Tensors> {
+    const worker = idle.pop(); // where one is idle, nothing waits
+    if (!worker) return queue.push(graph, feeds, limits);
+    const refused = unwanted(limits);
+    if (!refused) return perform(worker, graph, feeds);
+    idle.push(worker);
+    return Promise.reject(refused);
+  }
+
+  async function perform(worker: WorkerThread, graph: string, feeds: Tensors): Promise<Tensors> {
+    try {
+      return await worker.perform({ kind: 'run', graph, feeds });
+    } catch (error) {
+      throw toCkvError(error);
+    } finally {
+      if (workers.has(worker)) idle.push(worker);
+      dispatch();
     }
   }
 
@@ -114,8 +129,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
         async run(graph, feeds, limits = {}) {
           if (released || closed) throw new CkvError('draining', 'the graphs are closed');
           if (!(graph in graphs)) throw new CkvError('bug', `graph ${graph} was not loaded`);
-          const run = queue.push(prefix + graph, feeds, limits);
-          dispatch();
+          const run = enqueue(prefix + graph, feeds, limits);
           inFlight.add(run);
           try {
             return await run;

@@ -3,8 +3,8 @@ import { CkvError, type Tensors } from '@collectivekv/domain';
 /** When a run must start at the latest, and whether it is still wanted. */
 export interface RunLimits {
   /** Unix ms. */
-  readonly deadlineMs?: number;
-  readonly signal?: AbortSignal;
+  readonly deadlineMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A run that waits for a worker. */
@@ -35,9 +35,9 @@ export function createRunQueue(limit: number): RunQueue {
     },
     push(graph, feeds, { deadlineMs, signal }) {
       return new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(cancelled(signal));
+        const refused = unwanted({ deadlineMs, signal });
+        if (refused) return reject(refused);
         const remainingMs = (deadlineMs ?? Number.POSITIVE_INFINITY) - Date.now();
-        if (remainingMs <= 0) return reject(late());
         if (queue.size >= limit) {
           const text = `${limit} graph runs wait already; send less, or add replicas`;
           return reject(new CkvError('overloaded', text, { retryAfterMs: RETRY_AFTER_MS }));
@@ -72,6 +72,12 @@ export function createRunQueue(limit: number): RunQueue {
       queue.clear();
     },
   };
+}
+
+/** Why a run need not start: its deadline passed, or its caller left. */
+export function unwanted({ deadlineMs = Number.POSITIVE_INFINITY, signal }: RunLimits): CkvError | undefined {
+  if (signal?.aborted) return cancelled(signal);
+  return Date.now() < deadlineMs ? undefined : late();
 }
 
 function late(): CkvError {

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { CkvError, type Tensors } from '@collectivekv/domain';
 import type { FromWorker, ToWorker, WorkerSettings } from './protocol.js';
+import { transferable } from './transferable.js';
 
 /** A message without the id that its sender gives it. */
 export type Command = ToWorker extends infer M ? (M extends ToWorker ? Omit<M, 'id'> : never) : never;
@@ -64,15 +65,4 @@ export function startWorkerThread(settings: WorkerSettings): WorkerThread {
       await worker.terminate();
     },
   };
-}
-
-/** The buffers that may be handed over: those that one tensor fills wholly. */
-function transferable(feeds: Tensors): ArrayBuffer[] {
-  const buffers = new Set<ArrayBuffer>();
-  for (const { data } of Object.values(feeds)) {
-    if (data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength && data.byteLength > 0) {
-      buffers.add(data.buffer);
-    }
-  }
-  return [...buffers];
 }

@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { Tensor, Tensors } from '@collectivekv/domain';
 import * as ort from 'onnxruntime-node';
 import type { FromWorker, ToWorker, WorkerSettings } from './protocol.js';
+import { transferable } from './transferable.js';
 
 const { provider, threadsPerWorker } = workerData as WorkerSettings;
 const sessions = new Map<string, ort.InferenceSession>();
@@ -11,8 +12,7 @@ if (!port) throw new Error('this file runs in a worker thread');
 port.on('message', async (message: ToWorker) => {
   try {
     const outputs = await perform(message);
-    const transfer = [...new Set(Object.values(outputs).map((tensor) => tensor.data.buffer as ArrayBuffer))];
-    port.postMessage({ id: message.id, ok: true, outputs } satisfies FromWorker, transfer);
+    port.postMessage({ id: message.id, ok: true, outputs } satisfies FromWorker, transferable(outputs));
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     port.postMessage({ id: message.id, ok: false, message: text } satisfies FromWorker);

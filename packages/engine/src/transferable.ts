@@ -1,0 +1,19 @@
+import type { Tensors } from '@collectivekv/domain';
+
+/** From here on handing a buffer over costs less than copying it. */
+const TRANSFER_BYTES = 64 * 1024;
+
+/** The buffers to hand over to another thread: large ones that one tensor fills wholly. */
+export function transferable(tensors: Tensors): ArrayBuffer[] {
+  const buffers = new Set<ArrayBuffer>();
+  for (const { data } of Object.values(tensors)) {
+    if (
+      data.buffer instanceof ArrayBuffer &&
+      data.byteLength === data.buffer.byteLength &&
+      data.byteLength >= TRANSFER_BYTES
+    ) {
+      buffers.add(data.buffer);
+    }
+  }
+  return [...buffers];
+}
