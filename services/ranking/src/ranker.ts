@@ -14,6 +14,7 @@ import {
 import type { PoolRows } from './pool-rows.js';
 import { candidatesOf, type RankQuery } from './rank-query.js';
 import type { RecordSource } from './record-source.js';
+import { orderOf } from './score-order.js';
 import { createStopwatch, type StageTimings } from './stage-timings.js';
 
 /** How far below the best an answer stands. */
@@ -203,12 +204,6 @@ function scoresOf({ model }: LoadedBundle, outputs: Tensors, count: number): Flo
   }
   if (tensor.data.some((score) => Number.isNaN(score))) throw new CkvError('bug', 'the rank graph answered NaN');
   return tensor.data;
-}
-
-/** Indices by falling score; equal scores keep their order. */
-function orderOf(scores: Float32Array, topK: number): Uint32Array {
-  const order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b);
-  return topK > 0 ? order.subarray(0, topK) : order;
 }
 
 function rungOf(query: RankQuery, missing: Reason | undefined, withoutRows: boolean): Rung {
