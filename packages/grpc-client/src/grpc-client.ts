@@ -11,6 +11,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { errorFrom } from './grpc-errors.js';
+import { callUnary } from './unary-call.js';
 
 /** When a call must end. */
 export interface CallLimits {
@@ -79,26 +80,14 @@ export function createGrpcClient<S extends ServiceName>(
   }
 
   return {
-    call(method, request, limits = {}) {
-      const spec = specOf(method);
-      return new Promise((resolve, reject) => {
-        if (limits.signal?.aborted) return reject(abortReason(limits.signal));
-        const call = client.makeUnaryRequest(
-          spec.path,
-          spec.requestSerialize,
-          spec.responseDeserialize,
-          request,
-          metadata,
-          optionsOf(limits),
-          (error, response) => {
-            limits.signal?.removeEventListener('abort', onAbort);
-            if (error) reject(limits.signal?.aborted ? abortReason(limits.signal) : failureOf(error));
-            else resolve(response as ResponseOf<S, typeof method>);
-          },
-        );
-        const onAbort = () => call.cancel();
-        limits.signal?.addEventListener('abort', onAbort, { once: true });
-      });
+    async call(method, request, { deadlineMs, signal } = {}) {
+      if (signal?.aborted) throw abortReason(signal);
+      try {
+        const response = await callUnary(client, specOf(method), { request, metadata, deadlineMs, signal });
+        return response as ResponseOf<S, typeof method>;
+      } catch (error) {
+        throw signal?.aborted ? abortReason(signal) : failureOf(error as ServiceError);
+      }
     },
 
     async *stream(method, request, limits = {}) {

@@ -15,9 +15,11 @@ export interface CallContext {
 /** Longest an unary call may take where the caller set no deadline. */
 export const DEFAULT_DEADLINE_MS = 30_000;
 
-/** A call's context and what ends its timers. */
+/** A call's context, with what ends the call and what ends its timers. */
 export interface OpenContext {
   readonly context: CallContext;
+  /** Settles as `work` does, or rejects with why the call ended where that comes first. */
+  untilEnded<T>(work: Promise<T>): Promise<T>;
   close(): void;
 }
 
@@ -30,31 +32,44 @@ export function openContext(
   const asked = Number(call.getDeadline());
   const fallback = streaming ? Number.POSITIVE_INFINITY : nowMs + DEFAULT_DEADLINE_MS;
   const deadlineMs = Number.isFinite(asked) ? asked : fallback;
-  const controller = new AbortController();
-  setMaxListeners(0, controller.signal); // a call of many requests waits for many runs
-  const onCancelled = () => controller.abort(new CkvError('cancelled', 'the caller gave up'));
+  let controller: AbortController | undefined; // made when asked for: most handlers never do
+  let ended: CkvError | undefined;
+  let onEnded: ((why: CkvError) => void) | undefined;
+  const end = (why: CkvError) => {
+    if (ended) return;
+    ended = why;
+    onEnded?.(why);
+    controller?.abort(why);
+  };
+  const onCancelled = () => end(new CkvError('cancelled', 'the caller gave up'));
   call.on('cancelled', onCancelled);
   const timer = Number.isFinite(deadlineMs)
     ? setTimeout(
-        () => controller.abort(new CkvError('deadline', 'the deadline passed')),
+        () => end(new CkvError('deadline', 'the deadline passed')),
         Math.min(Math.max(0, deadlineMs - nowMs), 2 ** 31 - 1),
       )
     : undefined;
   return {
-    context: { deadlineMs, signal: controller.signal, draining },
+    context: {
+      deadlineMs,
+      get signal() {
+        if (controller) return controller.signal;
+        controller = new AbortController();
+        setMaxListeners(0, controller.signal); // a call of many requests waits for many runs
+        if (ended) controller.abort(ended);
+        return controller.signal;
+      },
+      draining,
+    },
+    untilEnded: (work) =>
+      new Promise((resolve, reject) => {
+        if (ended) reject(ended);
+        onEnded = reject;
+        work.then(resolve, reject);
+      }),
     close() {
       clearTimeout(timer);
       call.off('cancelled', onCancelled);
     },
   };
-}
-
-/** Settles as `work` does, or rejects with the signal's reason where that comes first. */
-export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { CkvError, toCkvError } from '@collectivekv/domain';
 import { statusOf } from '@collectivekv/grpc-client';
 import { type handleServerStreamingCall, type handleUnaryCall, type Metadata, status } from '@grpc/grpc-js';
-import { type CallContext, openContext, untilAborted } from './call-context.js';
+import { type CallContext, openContext } from './call-context.js';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
 
@@ -51,10 +51,10 @@ export function createRpcGate(options: { token: string; log: Logger; metrics: Me
   return {
     unary: (rpc, handler) => async (call, callback) => {
       const startedMs = performance.now();
-      const { context, close } = openContext(call, { streaming: false, draining: draining.signal });
+      const { context, untilEnded, close } = openContext(call, { streaming: false, draining: draining.signal });
       try {
         admit(call.request, call.metadata);
-        const response = await untilAborted(handler(call.request as never, context), context.signal);
+        const response = await untilEnded(handler(call.request as never, context));
         callback(null, response);
         settle(rpc, startedMs);
       } catch (thrown) {

@@ -8,6 +8,12 @@ interface FieldDescriptor {
   readonly label: string;
 }
 
+/** A field and the wire types that it may have, the usual one first. */
+interface WireField {
+  readonly name: string;
+  readonly wires: readonly number[];
+}
+
 const WIRE_NAMES = ['varint', '64-bit', 'length-delimited', 'group', 'group', '32-bit'];
 const VARINT = /^TYPE_(U?INT(32|64)|SINT(32|64)|BOOL|ENUM)$/;
 const FIXED64 = /^TYPE_(DOUBLE|S?FIXED64)$/;
@@ -18,36 +24,53 @@ const FIXED32 = /^TYPE_(FLOAT|S?FIXED32)$/;
  * something else without a word.
  * @returns an invalid_request naming the field, or undefined where all is well
  */
-export function wireProblem(bytes: Uint8Array, fields: ReadonlyMap<number, FieldDescriptor>): CkvError | undefined {
+export function wireProblem(bytes: Uint8Array, fields: ReadonlyMap<number, WireField>): CkvError | undefined {
   let at = 0;
   while (at < bytes.length) {
+    const from = at;
     const tag = readVarint(bytes, at);
     if (!tag) return broken(at);
     const field = fields.get(Math.floor(tag.value / 8));
     const wire = tag.value % 8;
-    if (field && !wiresOf(field).includes(wire)) {
+    if (field && !field.wires.includes(wire)) {
       return invalidRequest(
         field.name,
-        `has wire type ${WIRE_NAMES[wire] ?? wire}, ${WIRE_NAMES[wiresOf(field)[0] ?? 0]} is expected`,
+        `has wire type ${WIRE_NAMES[wire] ?? wire}, ${WIRE_NAMES[field.wires[0] ?? 0]} is expected`,
         'encode it by the .proto file',
       );
     }
     const end = skip(bytes, tag.next, wire);
     if (end === undefined || end > bytes.length) return field ? truncated(field.name) : broken(at);
-    at = end;
+    at = skipAlike(bytes, from, end);
   }
   return undefined;
 }
 
 /** The fields of a proto-loader message type, by number. */
-export function fieldsOf(messageType: unknown): ReadonlyMap<number, FieldDescriptor> {
+export function fieldsOf(messageType: unknown): ReadonlyMap<number, WireField> {
   const { field } = messageType as { field: FieldDescriptor[] };
-  return new Map(field.map((descriptor) => [descriptor.number, descriptor]));
+  return new Map(field.map((descriptor) => [descriptor.number, { name: descriptor.name, wires: wiresOf(descriptor) }]));
 }
 
 function wiresOf({ type, label }: FieldDescriptor): number[] {
   const own = VARINT.test(type) ? 0 : FIXED64.test(type) ? 1 : FIXED32.test(type) ? 5 : 2;
   return label === 'LABEL_REPEATED' && own !== 2 ? [own, 2] : [own];
+}
+
+/**
+ * The end of the entries behind `end` that are like the one at `from`: strings or bytes of a repeated field, with a tag
+ * and a length of one byte each. A rank request has hundreds of them.
+ */
+function skipAlike(bytes: Uint8Array, from: number, end: number): number {
+  const tag = bytes[from] as number;
+  if (tag >= 0x80 || tag % 8 !== 2) return end;
+  let at = end;
+  while (bytes[at] === tag) {
+    const length = bytes[at + 1] ?? 0x80;
+    if (length >= 0x80 || at + 2 + length > bytes.length) break;
+    at += 2 + length;
+  }
+  return at;
 }
 
 function readVarint(bytes: Uint8Array, from: number): { value: number; next: number } | undefined {

