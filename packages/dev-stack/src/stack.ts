@@ -63,13 +63,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (!redis) await requireRedis(redisUrl);
     onProgress(redis ? `Redis on ${redisUrl}` : 'Redis from CKV_REDIS_URL');
 
+    const records = { CKV_REDIS_URL: redisUrl, CKV_KEY_PREFIX: keyPrefix };
     const [pool, userCache] = await Promise.all([
       startReplicas('pool', { CKV_BUNDLES_DIR: options.bundlesDir, CKV_STATE_DIR: join(dir, 'pool') }),
-      startReplicas('user-cache', { CKV_REDIS_URL: redisUrl, CKV_KEY_PREFIX: keyPrefix }),
+      startReplicas('user-cache', records),
     ]);
     const upstream = { CKV_POOL_TARGET: targetOf(pool), CKV_USER_CACHE_TARGET: targetOf(userCache) };
     const [ranking, updater] = await Promise.all([
-      startReplicas('ranking', upstream),
+      startReplicas('ranking', { ...upstream, ...records }), // where CKV_RECORD_READS says so, it reads them itself
       startReplicas('updater', { ...upstream, CKV_QUEUE_REDIS_URL: redisUrl, CKV_KEY_PREFIX: keyPrefix }),
     ]);
     const services = { pool, 'user-cache': userCache, ranking, updater };

@@ -1,3 +1,4 @@
 export * from './memory-user-store.js';
+export { createRedisRecordReader, type RecordReader } from './redis-record-reader.js';
 export * from './redis-user-store.js';
 export * from './user-store.js';

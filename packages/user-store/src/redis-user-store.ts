@@ -4,6 +4,7 @@ import { CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES, strideOf
 import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { deleteFromRecord } from './record-edit.js';
 import { createRecordKeys } from './record-keys.js';
+import { createRedisRecordReader, unreadableKey } from './redis-record-reader.js';
 import {
   type Append,
   type AppendOutcome,
@@ -75,11 +76,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   }
 
   return {
-    getRecords: (bundleId, userIds) =>
-      reachingRedis(async () => {
-        const found = userIds.map((userId) => client.getBuffer(keys.record(userId, bundleId)).catch(unreadableKey));
-        return (await Promise.all(found)).map((bytes) => bytes ?? undefined);
-      }),
+    ...createRedisRecordReader({ client, keyPrefix }),
 
     async appendPositions(shape, appends) {
       for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
@@ -155,12 +152,6 @@ function outcomeOf([appliedCount, duplicateCount = 0, positionCount = 0, quarant
   if (appliedCount >= 0) return { appliedCount, duplicateCount, positionCount, quarantined: quarantined === 1 };
   const text = 'bundle_id: a record under this name is of another bundle';
   throw new CkvError('bundle_mismatch', text, { field: 'bundle_id' });
-}
-
-/** A key of another type, read as bytes that are no record: its reader says record_corrupt, and its neighbours go on. */
-function unreadableKey(error: unknown): Buffer {
-  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return Buffer.from('?');
-  throw error;
 }
 
 /** Waits for all, so that none is left running behind a failure; then throws the first failure. */

@@ -6,6 +6,20 @@ export const rankingConfigSchema = z.object({
   ...commonConfig({ port: 50053 }),
   CKV_POOL_TARGET: z.string().min(1).default('127.0.0.1:50051').describe('gRPC target of the pool service'),
   CKV_USER_CACHE_TARGET: z.string().min(1).default('127.0.0.1:50052').describe('gRPC target of the user-cache service'),
+  CKV_RECORD_READS: z
+    .enum(['user-cache', 'redis'])
+    .default('user-cache')
+    .describe('where records are read: through the user-cache, or from its Redis itself, which saves a hop'),
+  CKV_REDIS_URL: z
+    .string()
+    .min(1)
+    .default('redis://127.0.0.1:6379')
+    .describe("the user-cache's Redis, where records are read from it"),
+  CKV_KEY_PREFIX: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, _, . and -')
+    .default('ckv')
+    .describe("begins every key in Redis; the user-cache's"),
   CKV_POOL_MODE: z
     .enum(['replica', 'remote'])
     .default('replica')

@@ -7,6 +7,7 @@ import { createRankingHandlers } from './handlers.js';
 import { createRankingMetrics } from './metrics.js';
 import { createPoolRows } from './pool-rows.js';
 import { createRanker } from './ranker.js';
+import { openRedisReads, openUserCacheReads } from './read-records.js';
 import { createRecordSource } from './record-source.js';
 
 await runService({
@@ -22,8 +23,8 @@ await runService({
     onClose('engine', engine.close);
     const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, config);
     onClose('pool client', pool.close);
-    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, config);
-    onClose('user-cache client', userCache.close);
+    const records = config.CKV_RECORD_READS === 'redis' ? openRedisReads(config, log) : openUserCacheReads(config);
+    onClose('record reads', records.close);
     const remote = config.CKV_POOL_MODE === 'remote';
     const bundles = followBundles({
       pool,
@@ -37,7 +38,7 @@ await runService({
     const ranker = createRanker({
       bundles,
       records: createRecordSource({
-        userCache,
+        read: records.read,
         nearCacheBytes: config.CKV_NEAR_CACHE_BYTES,
         timeoutMs: config.CKV_FETCH_TIMEOUT_MS,
       }),

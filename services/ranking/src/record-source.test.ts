@@ -2,6 +2,7 @@ import { CkvError } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
 import { createGrpcServer, createLogger, createMetrics, type GrpcServer } from '@collectivekv/service-kit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { readThroughUserCache } from './read-records.js';
 import { createRecordSource } from './record-source.js';
 
 let calls: { bundleId: string; userIds: string[] }[];
@@ -55,7 +56,7 @@ beforeEach(() => {
 
 describe('record source', () => {
   it('joins the reads of one moment, and gives everybody their own', async () => {
-    const source = createRecordSource({ userCache, nearCacheBytes: 0, timeoutMs: 1_000 });
+    const source = createRecordSource({ read: readThroughUserCache(userCache), nearCacheBytes: 0, timeoutMs: 1_000 });
     const users = Array.from({ length: 600 }, (_, i) => `u${i}`);
     const records = await Promise.all([...users, 'cold'].map((userId) => source.get(query(userId))));
     expect(calls.map(({ userIds }) => userIds.length)).toEqual([512, 89]);
@@ -66,8 +67,12 @@ describe('record source', () => {
   });
 
   it('reads anew unless the caller allows a copy, and then only one young enough', async () => {
-    const source = createRecordSource({ userCache, nearCacheBytes: 10_000, timeoutMs: 1_000 });
-    await source.get(query('u'));
+    const source = createRecordSource({
+      read: readThroughUserCache(userCache),
+      nearCacheBytes: 10_000,
+      timeoutMs: 1_000,
+    });
+    await source.get(query('u', 60_000));
     await source.get(query('u'));
     expect(calls.length).toBe(2);
     const copy = await source.get(query('u', 60_000));
@@ -82,8 +87,23 @@ describe('record source', () => {
     expect(calls.length).toBe(4);
   });
 
+  it('keeps no copy for nobody, and renews the copies it has', async () => {
+    const source = createRecordSource({
+      read: readThroughUserCache(userCache),
+      nearCacheBytes: 10_000,
+      timeoutMs: 1_000,
+    });
+    await source.get(query('u'));
+    await source.get(query('u', 60_000));
+    expect(calls.length).toBe(2); // the first, who wanted the record anew, left none
+    answer = async (userIds) => userIds.map(() => Buffer.from('grown'));
+    await source.get(query('u'));
+    expect(String(Buffer.from((await source.get(query('u', 60_000))).bytes ?? []))).toBe('grown');
+    expect(calls.length).toBe(3);
+  });
+
   it('lets nobody wait beyond their own deadline for a call that others wait for longer', async () => {
-    const source = createRecordSource({ userCache, nearCacheBytes: 0, timeoutMs: 5_000 });
+    const source = createRecordSource({ read: readThroughUserCache(userCache), nearCacheBytes: 0, timeoutMs: 5_000 });
     let finish: () => void = () => undefined;
     answer = (userIds) =>
       new Promise((resolve) => {
@@ -97,7 +117,7 @@ describe('record source', () => {
   });
 
   it('fails everybody who waited for a call that failed, and nobody else', async () => {
-    const source = createRecordSource({ userCache, nearCacheBytes: 0, timeoutMs: 1_000 });
+    const source = createRecordSource({ read: readThroughUserCache(userCache), nearCacheBytes: 0, timeoutMs: 1_000 });
     answer = async () => {
       throw new CkvError('dependency_unavailable', 'away');
     };

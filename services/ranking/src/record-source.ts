@@ -1,6 +1,6 @@
 import { CkvError, toCkvError } from '@collectivekv/domain';
-import type { GrpcClient } from '@collectivekv/grpc-client';
 import { LRUCache } from 'lru-cache';
+import { MAX_READS, type ReadRecords } from './read-records.js';
 
 /** A record's bytes as read, and how old the copy is. */
 export interface FetchedRecord {
@@ -13,23 +13,25 @@ export interface FetchedRecord {
 export interface RecordSource {
   /**
    * The user's record under a bundle, from the near cache where a copy is at most `maxStalenessMs` old.
-   * @throws dependency_unavailable or deadline where the user-cache cannot answer in time
+   * @throws dependency_unavailable or deadline where the record cannot be read in time
    */
   get(query: { bundleId: string; userId: string; maxStalenessMs: number; deadlineMs: number }): Promise<FetchedRecord>;
 }
 
 /** Options of {@link createRecordSource}. */
 export interface RecordSourceOptions {
-  readonly userCache: GrpcClient<'UserCacheService'>;
+  readonly read: ReadRecords;
   /** Bound of the near cache; 0 keeps none. */
   readonly nearCacheBytes: number;
-  /** Longest wait for the user-cache. */
+  /** Longest wait for a record. */
   readonly timeoutMs: number;
 }
 
 interface Waiter {
   readonly userId: string;
   readonly deadlineMs: number;
+  /** A copy is wanted, for the next who allows one. */
+  readonly keep: boolean;
   resolve(record: FetchedRecord): void;
   reject(error: CkvError): void;
 }
@@ -39,11 +41,13 @@ interface Copy {
   readonly readAtMs: number;
 }
 
-const MAX_BATCH = 512;
 const COPY_OVERHEAD_BYTES = 128;
 
-/** Creates a source that joins the reads of one turn of the event loop into one GetRecords call a bundle. */
-export function createRecordSource({ userCache, nearCacheBytes, timeoutMs }: RecordSourceOptions): RecordSource {
+/**
+ * Creates a source that joins the reads of one turn of the event loop into one a bundle. Copies are kept of records that a
+ * caller who allows a copy asked for, and renewed by whoever reads them.
+ */
+export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSourceOptions): RecordSource {
   const nearCache =
     nearCacheBytes > 0
       ? new LRUCache<string, Copy>({
@@ -56,22 +60,22 @@ export function createRecordSource({ userCache, nearCacheBytes, timeoutMs }: Rec
   async function flush(bundleId: string): Promise<void> {
     const waiters = waiting.get(bundleId) ?? [];
     waiting.delete(bundleId);
-    for (let from = 0; from < waiters.length; from += MAX_BATCH) {
-      void read(bundleId, waiters.slice(from, from + MAX_BATCH));
+    for (let from = 0; from < waiters.length; from += MAX_READS) {
+      void readFor(bundleId, waiters.slice(from, from + MAX_READS));
     }
   }
 
-  async function read(bundleId: string, waiters: readonly Waiter[]): Promise<void> {
+  async function readFor(bundleId: string, waiters: readonly Waiter[]): Promise<void> {
     const readAtMs = Date.now();
     const deadlineMs = Math.max(...waiters.map((waiter) => waiter.deadlineMs));
     try {
       const userIds = waiters.map((waiter) => waiter.userId);
-      const { records } = await userCache.call('GetRecords', { bundleId, userIds }, { deadlineMs });
-      if (records.length !== waiters.length) throw new CkvError('bug', 'user-cache answered another number of records');
+      const records = await read(bundleId, userIds, { deadlineMs });
       waiters.forEach((waiter, i) => {
-        const bytes = records[i]?.length ? records[i] : undefined;
+        const bytes = records[i];
+        const key = copyKey(bundleId, waiter.userId);
         // A copy of its own: the received bytes are a view that would keep the whole message alive.
-        nearCache?.set(copyKey(bundleId, waiter.userId), { bytes: bytes && Uint8Array.from(bytes), readAtMs });
+        if (nearCache && (waiter.keep || nearCache.has(key))) nearCache.set(key, { bytes: bytes?.slice(), readAtMs });
         waiter.resolve({ bytes, ageMs: 0 });
       });
     } catch (thrown) {
@@ -93,6 +97,7 @@ export function createRecordSource({ userCache, nearCacheBytes, timeoutMs }: Rec
         const waiter: Waiter = {
           userId,
           deadlineMs: untilMs,
+          keep: maxStalenessMs > 0,
           resolve(record) {
             clearTimeout(timer);
             resolve(record);

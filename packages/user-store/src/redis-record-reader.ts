@@ -1,0 +1,30 @@
+import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
+import { createRecordKeys } from './record-keys.js';
+import type { UserStore } from './user-store.js';
+
+/** Reads user records. */
+export type RecordReader = Pick<UserStore, 'getRecords'>;
+
+/** Reads user records from Redis, and cannot write them. */
+export function createRedisRecordReader({
+  client,
+  keyPrefix,
+}: {
+  client: RedisClient;
+  keyPrefix: string;
+}): RecordReader {
+  const keys = createRecordKeys(keyPrefix);
+  return {
+    getRecords: (bundleId, userIds) =>
+      reachingRedis(async () => {
+        const found = userIds.map((userId) => client.getBuffer(keys.record(userId, bundleId)).catch(unreadableKey));
+        return (await Promise.all(found)).map((bytes) => bytes ?? undefined);
+      }),
+  };
+}
+
+/** A key of another type, read as bytes that are no record: its reader says record_corrupt, and its neighbours go on. */
+export function unreadableKey(error: unknown): Buffer {
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return Buffer.from('?');
+  throw error;
+}
