@@ -5,6 +5,8 @@ export interface RunLimits {
   /** Unix ms. */
   readonly deadlineMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Why the caller left already, where that is known without a signal. */
+  readonly ended?: CkvError | undefined;
 }
 
 /** A run that waits for a worker. */
@@ -33,9 +35,10 @@ export function createRunQueue(limit: number): RunQueue {
     get length() {
       return queue.size;
     },
-    push(graph, feeds, { deadlineMs, signal }) {
+    push(graph, feeds, limits) {
       return new Promise((resolve, reject) => {
-        const refused = unwanted({ deadlineMs, signal });
+        const { deadlineMs, signal } = limits;
+        const refused = unwanted(limits);
         if (refused) return reject(refused);
         const remainingMs = (deadlineMs ?? Number.POSITIVE_INFINITY) - Date.now();
         if (queue.size >= limit) {
@@ -75,9 +78,11 @@ export function createRunQueue(limit: number): RunQueue {
 }
 
 /** Why a run need not start: its deadline passed, or its caller left. */
-export function unwanted({ deadlineMs = Number.POSITIVE_INFINITY, signal }: RunLimits): CkvError | undefined {
-  if (signal?.aborted) return cancelled(signal);
-  return Date.now() < deadlineMs ? undefined : late();
+export function unwanted(limits: RunLimits): CkvError | undefined {
+  const { deadlineMs = Number.POSITIVE_INFINITY } = limits;
+  if (Date.now() >= deadlineMs) return late();
+  if ('ended' in limits) return limits.ended; // its signal would be made for this alone
+  return limits.signal?.aborted ? cancelled(limits.signal) : undefined;
 }
 
 function late(): CkvError {

@@ -6,7 +6,9 @@ import type { ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
 export interface CallContext {
   /** When the caller stops waiting, Unix ms. */
   readonly deadlineMs: number;
-  /** Aborts with a CkvError at the deadline or when the caller gives up. */
+  /** Why the call ended before its answer; undefined while it runs. */
+  readonly ended: CkvError | undefined;
+  /** Aborts with a CkvError at the deadline or when the caller gives up. Made when first asked for. */
   readonly signal: AbortSignal;
   /** Aborts when the service begins to shut down: a stream without an end of its own ends then. */
   readonly draining: AbortSignal;
@@ -32,7 +34,7 @@ export function openContext(
   const asked = Number(call.getDeadline());
   const fallback = streaming ? Number.POSITIVE_INFINITY : nowMs + DEFAULT_DEADLINE_MS;
   const deadlineMs = Number.isFinite(asked) ? asked : fallback;
-  let controller: AbortController | undefined; // made when asked for: most handlers never do
+  let controller: AbortController | undefined;
   let ended: CkvError | undefined;
   let onEnded: ((why: CkvError) => void) | undefined;
   const end = (why: CkvError) => {
@@ -52,6 +54,9 @@ export function openContext(
   return {
     context: {
       deadlineMs,
+      get ended() {
+        return ended;
+      },
       get signal() {
         if (controller) return controller.signal;
         controller = new AbortController();

@@ -6,7 +6,7 @@ import type {
   RankRequest__Output,
   RankResponse,
 } from '@collectivekv/contracts';
-import { invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
+import { invalidRequest, isShortId, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
 import type { CallContext, Logger } from '@collectivekv/service-kit';
 import type { RankingMetrics } from './metrics.js';
 import { bytesOf, floatsFrom } from './packed.js';
@@ -56,7 +56,7 @@ function queryOf(request: RankRequest__Output, at: string): RankQuery {
   const { candidateIds, recentInteractions, maxStalenessMs, topK, bundleId } = request;
   checkCount(`${at}candidate_ids`, candidateIds.length, 1, LIMITS.candidates);
   candidateIds.forEach((id, i) => {
-    parseId(id, `${at}candidate_ids[${i}]`, LIMITS.idBytes);
+    if (!isShortId(id, LIMITS.idBytes)) parseId(id, `${at}candidate_ids[${i}]`, LIMITS.idBytes);
   });
   checkCount(`${at}recent_interactions`, recentInteractions.length, 0, LIMITS.recentInteractions);
   const recent = recentInteractions.map((raw, i) => {

@@ -7,7 +7,7 @@ import { createRankingHandlers } from './handlers.js';
 import { createRankingMetrics } from './metrics.js';
 import { createPoolRows } from './pool-rows.js';
 import { createRanker } from './ranker.js';
-import { openRedisReads, openUserCacheReads } from './read-records.js';
+import { openRecordReads } from './record-reads.js';
 import { createRecordSource } from './record-source.js';
 
 await runService({
@@ -23,7 +23,7 @@ await runService({
     onClose('engine', engine.close);
     const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, config);
     onClose('pool client', pool.close);
-    const records = config.CKV_RECORD_READS === 'redis' ? openRedisReads(config, log) : openUserCacheReads(config);
+    const records = openRecordReads(config, log);
     onClose('record reads', records.close);
     const remote = config.CKV_POOL_MODE === 'remote';
     const bundles = followBundles({

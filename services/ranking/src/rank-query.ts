@@ -44,14 +44,20 @@ export function candidatesOf(model: BundleModel, query: RankQuery): Candidates &
       'rank in several calls',
     );
   }
-  const itemIndices = Int32Array.from(query.candidateIds, (id) => items.indexOf(id)); // [candidates]
+  const itemIndices = new Int32Array(count); // [candidates]
+  let unknownCount = 0;
+  for (let i = 0; i < count; i++) {
+    const index = items.indexOf(query.candidateIds[i] as string);
+    itemIndices[i] = index;
+    if (index === 0) unknownCount++;
+  }
   const columns = columnsOf(manifest.features.candidate, query.candidateFeatures, 'candidate_features', count);
   const context = columnsOf(manifest.features.context, query.contextFeatures, 'context_features', 1);
   return {
     itemIndices,
     columns,
     context: Object.fromEntries(Object.entries(context).map(([name, values]) => [name, values[0] ?? 0])),
-    unknownCount: itemIndices.reduce((unknown, index) => unknown + (index === 0 ? 1 : 0), 0),
+    unknownCount,
   };
 }
 

@@ -85,8 +85,9 @@ export function createRanker({ bundles, records, poolRows }: RankerParts): Ranke
     async rank(query, limits) {
       const stopwatch = createStopwatch();
       const bundle = query.bundleId === '' ? bundles.active() : bundles.get(query.bundleId);
-      const candidates = candidatesOf(bundle.model, query);
-      const { history, recentRows } = await readAndEncode();
+      const reading = readAndEncode();
+      const candidates = besides(reading, () => candidatesOf(bundle.model, query));
+      const { history, recentRows } = await reading;
       const merged = mergeRecent(bundle, history.record, recentRows);
       const attended = await attend(merged.rows);
       const scores = scoresOf(bundle, attended.outputs, query.candidateIds.length);
@@ -151,6 +152,16 @@ export function createRanker({ bundles, records, poolRows }: RankerParts): Ranke
       }
     },
   };
+}
+
+/** Does what needs no record while the record is on its way; where that fails, nobody waits for the record. */
+function besides<T>(reading: Promise<unknown>, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    reading.catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Failures of the history's way that an answer without history can stand in for. */

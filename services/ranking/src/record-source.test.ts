@@ -2,7 +2,7 @@ import { CkvError } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
 import { createGrpcServer, createLogger, createMetrics, type GrpcServer } from '@collectivekv/service-kit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { readThroughUserCache } from './read-records.js';
+import { readThroughUserCache } from './record-reads.js';
 import { createRecordSource } from './record-source.js';
 
 let calls: { bundleId: string; userIds: string[] }[];

@@ -1,6 +1,6 @@
-import { CkvError, toCkvError } from '@collectivekv/domain';
+import { CkvError } from '@collectivekv/domain';
 import { LRUCache } from 'lru-cache';
-import { MAX_READS, type ReadRecords } from './read-records.js';
+import type { ReadRecord } from './record-reads.js';
 
 /** A record's bytes as read, and how old the copy is. */
 export interface FetchedRecord {
@@ -20,20 +20,11 @@ export interface RecordSource {
 
 /** Options of {@link createRecordSource}. */
 export interface RecordSourceOptions {
-  readonly read: ReadRecords;
+  readonly read: ReadRecord;
   /** Bound of the near cache; 0 keeps none. */
   readonly nearCacheBytes: number;
   /** Longest wait for a record. */
   readonly timeoutMs: number;
-}
-
-interface Waiter {
-  readonly userId: string;
-  readonly deadlineMs: number;
-  /** A copy is wanted, for the next who allows one. */
-  readonly keep: boolean;
-  resolve(record: FetchedRecord): void;
-  reject(error: CkvError): void;
 }
 
 interface Copy {
@@ -44,8 +35,8 @@ interface Copy {
 const COPY_OVERHEAD_BYTES = 128;
 
 /**
- * Creates a source that joins the reads of one turn of the event loop into one a bundle. Copies are kept of records that a
- * caller who allows a copy asked for, and renewed by whoever reads them.
+ * Creates a source. Copies are kept of records that a caller who allows a copy asked for, and renewed by whoever reads
+ * them.
  */
 export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSourceOptions): RecordSource {
   const nearCache =
@@ -55,67 +46,32 @@ export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSo
           sizeCalculation: (copy, key) => (copy.bytes?.length ?? 0) + key.length + COPY_OVERHEAD_BYTES,
         })
       : undefined;
-  const waiting = new Map<string, Waiter[]>();
-
-  async function flush(bundleId: string): Promise<void> {
-    const waiters = waiting.get(bundleId) ?? [];
-    waiting.delete(bundleId);
-    for (let from = 0; from < waiters.length; from += MAX_READS) {
-      void readFor(bundleId, waiters.slice(from, from + MAX_READS));
-    }
-  }
-
-  async function readFor(bundleId: string, waiters: readonly Waiter[]): Promise<void> {
-    const readAtMs = Date.now();
-    const deadlineMs = Math.max(...waiters.map((waiter) => waiter.deadlineMs));
-    try {
-      const userIds = waiters.map((waiter) => waiter.userId);
-      const records = await read(bundleId, userIds, { deadlineMs });
-      waiters.forEach((waiter, i) => {
-        const bytes = records[i];
-        const key = copyKey(bundleId, waiter.userId);
-        // A copy of its own: the received bytes are a view that would keep the whole message alive.
-        if (nearCache && (waiter.keep || nearCache.has(key))) nearCache.set(key, { bytes: bytes?.slice(), readAtMs });
-        waiter.resolve({ bytes, ageMs: 0 });
-      });
-    } catch (thrown) {
-      const error = toCkvError(thrown);
-      for (const waiter of waiters) waiter.reject(error);
-    }
-  }
 
   return {
-    get({ bundleId, userId, maxStalenessMs, deadlineMs }) {
-      const copy = maxStalenessMs > 0 ? nearCache?.get(copyKey(bundleId, userId)) : undefined;
-      const ageMs = copy ? Date.now() - copy.readAtMs : 0;
-      if (copy && ageMs >= 0 && ageMs <= maxStalenessMs) return Promise.resolve({ bytes: copy.bytes, ageMs });
-      return new Promise<FetchedRecord>((resolve, reject) => {
-        const untilMs = Math.min(deadlineMs, Date.now() + timeoutMs);
-        // The call that this read joins may wait longer, for others.
-        const late = () => reject(new CkvError('deadline', 'the record did not come in time'));
-        const timer = setTimeout(late, Math.max(0, untilMs - Date.now()));
-        const waiter: Waiter = {
-          userId,
-          deadlineMs: untilMs,
-          keep: maxStalenessMs > 0,
-          resolve(record) {
-            clearTimeout(timer);
-            resolve(record);
-          },
-          reject(error) {
-            clearTimeout(timer);
-            reject(error);
-          },
-        };
-        const queue = waiting.get(bundleId);
-        if (queue) queue.push(waiter);
-        else {
-          waiting.set(bundleId, [waiter]);
-          setImmediate(() => void flush(bundleId));
-        }
-      });
+    async get({ bundleId, userId, maxStalenessMs, deadlineMs }) {
+      const key = copyKey(bundleId, userId);
+      const copy = maxStalenessMs > 0 ? nearCache?.get(key) : undefined;
+      const nowMs = Date.now();
+      const ageMs = copy ? nowMs - copy.readAtMs : 0;
+      if (copy && ageMs >= 0 && ageMs <= maxStalenessMs) return { bytes: copy.bytes, ageMs };
+      const untilMs = Math.min(deadlineMs, nowMs + timeoutMs);
+      const bytes = await inTime(read(bundleId, userId, untilMs), untilMs - nowMs);
+      if (nearCache && (maxStalenessMs > 0 || nearCache.has(key))) {
+        // A copy of its own: the received bytes are a view that would keep the whole message alive.
+        nearCache.set(key, { bytes: bytes && Uint8Array.from(bytes), readAtMs: nowMs });
+      }
+      return { bytes, ageMs: 0 };
     },
   };
+}
+
+/** Settles as `reading` does, or rejects with `deadline`: a read that others share may wait longer than one of them. */
+function inTime<T>(reading: Promise<T>, timeoutMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new CkvError('deadline', 'the record did not come in time'));
+    const timer = setTimeout(late, Math.max(0, timeoutMs));
+    reading.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 function copyKey(bundleId: string, userId: string): string {

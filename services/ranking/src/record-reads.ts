@@ -1,0 +1,47 @@
+import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
+import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import type { Logger } from '@collectivekv/service-kit';
+import { createRedisRecordReader, type RecordReader } from '@collectivekv/user-store';
+import type { RankingConfig } from './config.js';
+import { joinReads } from './joined-reads.js';
+
+/** A user's record of a bundle, undefined where there is none. It may settle after `deadlineMs`, when nobody waits any more. */
+export type ReadRecord = (bundleId: string, userId: string, deadlineMs: number) => Promise<Uint8Array | undefined>;
+
+/** A way to the records. */
+export interface RecordReads {
+  readonly read: ReadRecord;
+  close(): void;
+}
+
+/**
+ * Opens the way to the records that the configuration names.
+ * @throws invalid_request for a bad Redis URL
+ */
+export function openRecordReads(config: RankingConfig, log: Logger): RecordReads {
+  if (config.CKV_RECORD_READS === 'user-cache') {
+    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, config);
+    return { read: readThroughUserCache(userCache), close: userCache.close };
+  }
+  const client = connectRedis(config.CKV_REDIS_URL, {
+    field: 'CKV_REDIS_URL',
+    name: 'ckv-ranking',
+    whenAway: 'fail',
+    onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
+  });
+  const reader = createRedisRecordReader({ client, keyPrefix: config.CKV_KEY_PREFIX });
+  return { read: readFromRedis(reader), close: () => closeRedis(client) };
+}
+
+/** Reads through the user-cache service; the reads of one moment share a call. */
+export function readThroughUserCache(userCache: GrpcClient<'UserCacheService'>): ReadRecord {
+  return joinReads(async (bundleId, userIds, deadlineMs) => {
+    const { records } = await userCache.call('GetRecords', { bundleId, userIds: [...userIds] }, { deadlineMs });
+    return records.map((bytes) => (bytes.length > 0 ? bytes : undefined));
+  });
+}
+
+/** Reads from Redis itself, where a command each costs less than joining them. */
+function readFromRedis(reader: RecordReader): ReadRecord {
+  return async (bundleId, userId) => (await reader.getRecords(bundleId, [userId]))[0];
+}
