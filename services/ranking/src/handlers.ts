@@ -18,7 +18,7 @@ export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics, l
   async function answer(request: RankRequest__Output, at: string, call: CallContext): Promise<RankResponse> {
     const query = queryOf(request, at);
     const answered = await ranker.rank(query, call);
-    metrics.observe(answered, query.candidateIds.length);
+    setImmediate(() => metrics.observe(answered, query.candidateIds.length)); // the caller need not wait for it
     return responseOf(answered);
   }
 

@@ -16,7 +16,7 @@ export function createRankingMetrics(metrics: Metrics, engine: Engine): RankingM
   watchGauge(metrics, queued, () => engine.queuedCount);
   const stageSeconds = new Histogram({
     name: 'ckv_rank_stage_seconds',
-    help: 'Time of a rank request by stage; total is the whole',
+    help: 'Time of a rank request by the stages that it went through; total is the whole',
     labelNames: ['stage'] as const,
     buckets: LATENCY_BUCKETS,
     registers: [registry],
@@ -35,10 +35,10 @@ export function createRankingMetrics(metrics: Metrics, engine: Engine): RankingM
   });
   return {
     observe({ timings, rung, rungReason, unknownCandidateCount }, candidateCount) {
-      for (const [stage, us] of Object.entries(timings)) stageSeconds.observe({ stage }, us / 1e6);
+      for (const [stage, us] of Object.entries(timings)) if (us > 0) stageSeconds.observe({ stage }, us / 1e6);
       answers.inc({ rung, reason: rungReason });
       candidates.inc({ known: 'true' }, candidateCount - unknownCandidateCount);
-      candidates.inc({ known: 'false' }, unknownCandidateCount);
+      if (unknownCandidateCount > 0) candidates.inc({ known: 'false' }, unknownCandidateCount);
     },
   };
 }
