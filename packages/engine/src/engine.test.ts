@@ -97,6 +97,15 @@ describe('engine', () => {
     await busy;
   });
 
+  it('answers what waits when it is closed, whichever worker it was given to', async () => {
+    const graphs = await (await start()).load(GATHER);
+    const runs = Array.from({ length: 4 }, () => graphs.run('gather', slots(1)));
+    const outcomes = Promise.allSettled(runs);
+    await engine?.close();
+    const reasons = (await outcomes).map((run) => (run.status === 'rejected' ? run.reason.reason : 'done'));
+    expect(reasons.slice(1)).toEqual(['draining', 'draining', 'draining']);
+  });
+
   it('reports what onnxruntime refuses, and runs on', async () => {
     const graphs = await (await start()).load(GATHER);
     await expect(graphs.run('gather', {})).rejects.toMatchObject({

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError, type Tensors, toCkvError } from '@collectivekv/domain';
 import type { Provider } from './protocol.js';
 import { loadError, requireProvider } from './provider.js';
-import { createRunQueue, type RunLimits, unwanted } from './run-queue.js';
+import { createRunQueue, type QueuedRun, type RunLimits, unwanted } from './run-queue.js';
 import { startWorkerThread, type WorkerThread } from './worker-thread.js';
 
 const RESTART_DELAY_MS = 100;
@@ -40,6 +40,13 @@ export interface Engine {
   close(): Promise<void>;
 }
 
+/** What a worker has in hand: a run, and the one that it goes on with while the first's outputs are on their way. */
+interface Hands {
+  runs: number;
+  /** That one, until the worker comes to it. */
+  next: QueuedRun | undefined;
+}
+
 /**
  * Creates an engine.
  * @throws provider_missing with what to install
@@ -49,22 +56,21 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const queue = createRunQueue(options.queueLimit);
   const loaded = new Map<string, string>(); // key -> path
   const workers = new Set<WorkerThread>();
-  const idle: WorkerThread[] = [];
+  const able = new Map<WorkerThread, Hands>(); // those that have every graph
   let nextSet = 1;
   let closed = false;
 
   async function addWorker(failureCount = 0): Promise<void> {
     const worker = startWorkerThread(options);
     workers.add(worker);
-    let able = false;
+    let ready = false;
     void worker.ended.then(async () => {
       workers.delete(worker);
-      const at = idle.indexOf(worker);
-      if (at >= 0) idle.splice(at, 1);
-      await sleep(able ? 0 : Math.min(RESTART_DELAY_MS * 2 ** failureCount, MAX_RESTART_DELAY_MS), undefined, {
+      able.delete(worker);
+      await sleep(ready ? 0 : Math.min(RESTART_DELAY_MS * 2 ** failureCount, MAX_RESTART_DELAY_MS), undefined, {
         ref: false,
       });
-      if (!closed) await addWorker(able ? 0 : failureCount + 1).catch(() => undefined);
+      if (!closed) await addWorker(ready ? 0 : failureCount + 1).catch(() => undefined);
     });
     try {
       for (const [graph, path] of loaded) await worker.perform({ kind: 'load', graph, path });
@@ -72,37 +78,57 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       await worker.terminate(); // its end starts the next try
       throw error;
     }
-    able = true;
-    idle.push(worker);
+    ready = true;
+    able.set(worker, { runs: 0, next: undefined });
     dispatch();
   }
 
+  /** A worker with fewer runs than that; one that has none before others. */
+  function workerBelow(runs: number): WorkerThread | undefined {
+    let found: WorkerThread | undefined;
+    let fewest = runs;
+    for (const [worker, hands] of able) {
+      if (hands.runs >= fewest) continue;
+      found = worker;
+      fewest = hands.runs;
+    }
+    return found;
+  }
+
   function dispatch(): void {
-    while (idle.length > 0) {
+    for (let worker = workerBelow(2); worker; worker = workerBelow(2)) {
       const run = queue.shift();
       if (!run) return;
-      const worker = idle.pop() as WorkerThread;
+      const hands = able.get(worker) as Hands;
+      if (hands.runs === 0) run.start();
+      else hands.next = run;
       perform(worker, run.graph, run.feeds).then(run.resolve, run.reject);
     }
   }
 
   /** Runs a graph now, or when its turn comes. */
   function enqueue(graph: string, feeds: Tensors, limits: RunLimits): Promise<Tensors> {
-    const worker = idle.pop(); // where one is idle, nothing waits
-    if (!worker) return queue.push(graph, feeds, limits);
-    const refused = unwanted(limits);
-    if (!refused) return perform(worker, graph, feeds);
-    idle.push(worker);
-    return Promise.reject(refused);
+    const idle = workerBelow(1); // where one is idle, nothing waits
+    if (idle) {
+      const refused = unwanted(limits);
+      return refused ? Promise.reject(refused) : perform(idle, graph, feeds);
+    }
+    const run = queue.push(graph, feeds, limits);
+    dispatch();
+    return run;
   }
 
   async function perform(worker: WorkerThread, graph: string, feeds: Tensors): Promise<Tensors> {
+    const hands = able.get(worker) as Hands;
+    hands.runs++;
     try {
       return await worker.perform({ kind: 'run', graph, feeds });
     } catch (error) {
       throw toCkvError(error);
     } finally {
-      if (workers.has(worker)) idle.push(worker);
+      hands.runs--;
+      hands.next?.start();
+      hands.next = undefined;
       dispatch();
     }
   }

@@ -13,15 +13,19 @@ export interface RunLimits {
 export interface QueuedRun {
   readonly graph: string;
   readonly feeds: Tensors;
+  /** From now on it no longer leaves. */
+  start(): void;
   resolve(outputs: Tensors): void;
   reject(error: CkvError): void;
 }
 
-/** Runs in order of arrival, bounded; what is past its deadline or cancelled leaves unrun. */
+/** Runs in order of arrival, bounded; what is past its deadline or cancelled before it starts leaves. */
 export interface RunQueue {
+  /** Runs that have not started. */
   readonly length: number;
   /** Rejects with overloaded at the bound, deadline or cancelled where the run left before it started. */
   push(graph: string, feeds: Tensors, limits: RunLimits): Promise<Tensors>;
+  /** The first that no worker was given yet; it goes on waiting until it is started. */
   shift(): QueuedRun | undefined;
   rejectAll(error: CkvError): void;
 }
@@ -31,9 +35,10 @@ const RETRY_AFTER_MS = 20;
 /** Creates a queue. */
 export function createRunQueue(limit: number): RunQueue {
   const queue = new Set<QueuedRun>();
+  const given = new Set<QueuedRun>(); // to a worker that has another to finish first
   return {
     get length() {
-      return queue.size;
+      return queue.size + given.size;
     },
     push(graph, feeds, limits) {
       return new Promise((resolve, reject) => {
@@ -41,12 +46,12 @@ export function createRunQueue(limit: number): RunQueue {
         const refused = unwanted(limits);
         if (refused) return reject(refused);
         const remainingMs = (deadlineMs ?? Number.POSITIVE_INFINITY) - Date.now();
-        if (queue.size >= limit) {
+        if (queue.size + given.size >= limit) {
           const text = `${limit} graph runs wait already; send less, or add replicas`;
           return reject(new CkvError('overloaded', text, { retryAfterMs: RETRY_AFTER_MS }));
         }
         const leave = (error: CkvError) => {
-          if (queue.delete(run)) settle(() => reject(error));
+          if (queue.delete(run) || given.delete(run)) settle(() => reject(error));
         };
         const onAbort = () => leave(cancelled(signal));
         const timer = remainingMs < 2 ** 31 ? setTimeout(() => leave(late()), remainingMs) : undefined;
@@ -58,6 +63,7 @@ export function createRunQueue(limit: number): RunQueue {
         const run: QueuedRun = {
           graph,
           feeds,
+          start: () => given.delete(run),
           resolve: (outputs) => settle(() => resolve(outputs)),
           reject: (error) => settle(() => reject(error)),
         };
@@ -67,12 +73,16 @@ export function createRunQueue(limit: number): RunQueue {
     },
     shift() {
       const [first] = queue;
-      if (first) queue.delete(first);
+      if (first) {
+        queue.delete(first);
+        given.add(first);
+      }
       return first;
     },
     rejectAll(error) {
-      for (const run of queue) run.reject(error);
+      for (const run of [...queue, ...given]) run.reject(error);
       queue.clear();
+      given.clear();
     },
   };
 }
