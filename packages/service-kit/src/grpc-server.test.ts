@@ -93,6 +93,22 @@ describe('gRPC server', () => {
     await expect(aborted).resolves.toMatchObject({ reason: expect.stringMatching(/deadline|cancelled/) });
   });
 
+  it('tells a handler of the end that it asks for afterwards', async () => {
+    await start();
+    const told = new Promise((resolve) => {
+      perform = async (call) => {
+        await expect.poll(() => call.ended?.reason).toBe('cancelled');
+        resolve([call.signal.aborted, call.signal.reason]);
+        return { deletedCount: 0 };
+      };
+    });
+    const controller = new AbortController();
+    const call = client().call('DeleteRecord', {}, { signal: controller.signal });
+    setTimeout(() => controller.abort(), 100);
+    await expect(call).rejects.toMatchObject({ reason: 'cancelled' });
+    await expect(told).resolves.toEqual([true, expect.objectContaining({ reason: 'cancelled' })]);
+  });
+
   it('lets nobody in without the token, and whoever has it', async () => {
     await start(TOKEN);
     await expect(client().call('DeleteRecord', {})).rejects.toMatchObject({ reason: 'unauthenticated' });
