@@ -46,8 +46,8 @@ const RUNGS: Record<string, RankDetails['rung']> = {
 
 /** The ranking of a response. */
 export function rankingOf(input: RankInput, response: RankResponse__Output): Ranking {
-  const scores = new Float32Array(Uint8Array.from(response.scores).buffer);
-  const order = new Uint32Array(Uint8Array.from(response.order).buffer);
+  const scores = new Float32Array(new Uint8Array(response.scores).buffer);
+  const order = new Uint32Array(new Uint8Array(response.order).buffer);
   const info = response.info as RankInfo__Output; // every answer has one
   return {
     scores,

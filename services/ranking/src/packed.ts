@@ -3,7 +3,7 @@
  * would keep the whole message alive.
  */
 export function floatsFrom(bytes: Uint8Array): Float32Array {
-  return new Float32Array(Uint8Array.from(bytes).buffer);
+  return new Float32Array(new Uint8Array(bytes).buffer);
 }
 
 /** An array's memory as bytes, without copying. */

@@ -72,7 +72,7 @@ describe('record source', () => {
       nearCacheBytes: 10_000,
       timeoutMs: 1_000,
     });
-    await source.get(query('u', 60_000));
+    await source.get(query('u'));
     await source.get(query('u'));
     expect(calls.length).toBe(2);
     const copy = await source.get(query('u', 60_000));
@@ -85,21 +85,6 @@ describe('record source', () => {
     expect(calls.length).toBe(3);
     await source.get({ ...query('u', 60_000), bundleId: 'other' });
     expect(calls.length).toBe(4);
-  });
-
-  it('keeps no copy for nobody, and renews the copies it has', async () => {
-    const source = createRecordSource({
-      read: readThroughUserCache(userCache),
-      nearCacheBytes: 10_000,
-      timeoutMs: 1_000,
-    });
-    await source.get(query('u'));
-    await source.get(query('u', 60_000));
-    expect(calls.length).toBe(2); // the first, who wanted the record anew, left none
-    answer = async (userIds) => userIds.map(() => Buffer.from('grown'));
-    await source.get(query('u'));
-    expect(String(Buffer.from((await source.get(query('u', 60_000))).bytes ?? []))).toBe('grown');
-    expect(calls.length).toBe(3);
   });
 
   it('lets nobody wait beyond their own deadline for a call that others wait for longer', async () => {

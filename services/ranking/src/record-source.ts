@@ -34,10 +34,7 @@ interface Copy {
 
 const COPY_OVERHEAD_BYTES = 128;
 
-/**
- * Creates a source. Copies are kept of records that a caller who allows a copy asked for, and renewed by whoever reads
- * them.
- */
+/** Creates a source that keeps copies of what it read. */
 export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSourceOptions): RecordSource {
   const nearCache =
     nearCacheBytes > 0
@@ -56,10 +53,8 @@ export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSo
       if (copy && ageMs >= 0 && ageMs <= maxStalenessMs) return { bytes: copy.bytes, ageMs };
       const untilMs = Math.min(deadlineMs, nowMs + timeoutMs);
       const bytes = await inTime(read(bundleId, userId, untilMs), untilMs - nowMs);
-      if (nearCache && (maxStalenessMs > 0 || nearCache.has(key))) {
-        // A copy of its own: the received bytes are a view that would keep the whole message alive.
-        nearCache.set(key, { bytes: bytes && Uint8Array.from(bytes), readAtMs: nowMs });
-      }
+      // A copy of its own: the received bytes are a view that would keep the whole message alive.
+      nearCache?.set(key, { bytes: bytes && new Uint8Array(bytes), readAtMs: nowMs });
       return { bytes, ageMs: 0 };
     },
   };
