@@ -91,6 +91,9 @@ describe('gRPC server', () => {
       reason: 'deadline',
     });
     await expect(aborted).resolves.toMatchObject({ reason: expect.stringMatching(/deadline|cancelled/) });
+    // The handler never returns, and yet the call is over and counted.
+    const codes = async () => (await metrics.rpcSeconds.get()).values.map(({ labels }) => String(labels.code));
+    await expect.poll(codes).toContainEqual(expect.stringMatching(/DEADLINE_EXCEEDED|CANCELLED/));
   });
 
   it('tells a handler of the end that it asks for afterwards', async () => {
