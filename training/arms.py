@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from cache import Compression
+from checkpoints import read_checkpoint, write_checkpoint
 from convert import calibrate, convert, sample_history, with_new_pool, without_pool
 from families import create_twin
 from fit import FitConfig, fit
@@ -107,7 +108,7 @@ class Arms:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{step}.pt"
         if path.exists():
-            saved = torch.load(path, weights_only=True)
+            saved = read_checkpoint(path)
             model.load_state_dict(saved["model"])
             model.eval()
         else:
@@ -115,8 +116,7 @@ class Arms:
             part = self.folder / f"{step}.part"
             losses = fit(model, self.log, self.split.train, c, f"{self.name} {step}", part, teacher)
             saved = {"model": model.state_dict(), "seconds": time.process_time() - started, "losses": losses}
-            torch.save(saved, path.with_suffix(".draft"))
-            path.with_suffix(".draft").rename(path)
+            write_checkpoint(saved, path)
         before = before or Arm(model)
         return Arm(model, before.seconds + saved["seconds"], before.losses + saved["losses"])
 

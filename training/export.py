@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from bundle_folder import check_folder
 from cache import KeptTwin
 from features import Feature
 from golden import write_golden
@@ -44,7 +45,11 @@ class Export:
 
 
 def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
-    """Writes the bundle in the place of what was at `folder`, and returns its id."""
+    """Writes the bundle in the place of what was at `folder`, and returns its id.
+
+    Raises UserError for a folder that no bundle may take the place of.
+    """
+    check_folder(folder)
     model = model.cpu().eval().requires_grad_(False)
     draft = folder.with_name(f".{folder.name}-draft")
     shutil.rmtree(draft, ignore_errors=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from errors import UserError
+
 NAME = "[a-z0-9][a-z0-9_-]{0,63}"  # as a bundle's manifest has it
 
 
@@ -39,12 +41,12 @@ def parse_feature(text: str) -> Feature:
     except ValueError:
         numbers = [0.0]
     if not re.fullmatch(NAME, name) or len(numbers) not in (0, 2, 3):
-        raise ValueError(
+        raise UserError(
             f"feature {text!r}: NAME[:LOW:HIGH[:DEFAULT]][:period] is required, such as hour:0:24:12:period, "
             "with a NAME of a-z, 0-9, - and _"
         )
     low, high = numbers[:2] or (0.0, 1.0)
     default = numbers[2] if len(numbers) == 3 else (low + high) / 2
     if not low <= default <= high or low == high:
-        raise ValueError(f"feature {text!r}: the default must lie within LOW and HIGH, and these must differ")
+        raise UserError(f"feature {text!r}: the default must lie within LOW and HIGH, and these must differ")
     return Feature(name, low, high, default, period)

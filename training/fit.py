@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from batches import Batch, batches, cut_blocks, pack_blocks
+from checkpoints import read_checkpoint, write_checkpoint
 from log import Log
 from metrics import auc, gauc, logloss
 
@@ -102,15 +103,12 @@ class Progress:
 
 
 def save(path: Path, state: Progress, *parts) -> None:
-    draft = path.with_suffix(".draft")
-    torch.save(
-        {"state": asdict(state), "parts": [p.state_dict() for p in parts], "random": torch.get_rng_state()}, draft
-    )
-    draft.rename(path)
+    states = [part.state_dict() for part in parts]
+    write_checkpoint({"state": asdict(state), "parts": states, "random": torch.get_rng_state()}, path)
 
 
 def restore(path: Path, *parts) -> Progress:
-    saved = torch.load(path, weights_only=True)
+    saved = read_checkpoint(path)
     for part, state in zip(parts, saved["parts"]):
         part.load_state_dict(state)
     torch.set_rng_state(saved["random"])

@@ -4,14 +4,16 @@ A query sees the positions of its user with an earlier timestamp, never those of
 together do not see each other's outcome. docs/interaction-log.md describes the files.
 """
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from errors import UserError
 from features import Feature
 from log_file import read_table
 
@@ -41,6 +43,15 @@ class Log:
     def query_user(self) -> np.ndarray:
         return np.repeat(np.arange(self.users), np.diff(self.query_starts))
 
+    def digest(self) -> str:
+        """The sha256 of all that training sees of the log."""
+        found = hashlib.sha256()
+        for f in fields(self):
+            value = getattr(self, f.name)
+            found.update(value.tobytes() if isinstance(value, np.ndarray) else "\0".join(value).encode())
+            found.update(f"{f.name} {np.shape(value)}".encode())
+        return found.hexdigest()
+
 
 @dataclass
 class Columns:
@@ -63,9 +74,9 @@ def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[
     wanted = [f.name for f in (*columns.interaction, *columns.candidate, *columns.context)]
     missing = [name for name in wanted if name not in table.column_names]
     if missing:
-        raise ValueError(f"the log has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
+        raise UserError(f"the log has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
     if "label" not in table.column_names:
-        raise ValueError("the log has no column label, so there is nothing to learn; add it, 1 for what to predict")
+        raise UserError("the log has no column label, so there is nothing to learn; add it, 1 for what to predict")
     _, user = codes(table["user_id"])
     user -= 1  # there is no unknown user
     items, item = codes(table["item_id"])
@@ -86,7 +97,7 @@ def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[
     users = int(user.max()) + 1
     unknown = [name for name in history_actions if name not in actions[1:]]
     if unknown:
-        raise ValueError(f"the log has no action {', '.join(unknown)}; it has {', '.join(actions[1:]) or 'none'}")
+        raise UserError(f"the log has no action {', '.join(unknown)}; it has {', '.join(actions[1:]) or 'none'}")
     chosen = [i + 1 for i, name in enumerate(actions[1:]) if name in history_actions]
     position = np.flatnonzero(np.isin(action, chosen)) if history_actions else np.arange(len(user))
     query = np.flatnonzero(~np.isnan(label))
@@ -137,7 +148,7 @@ def split_log(log: Log, how: str) -> Split:
     except ValueError:
         width, back = 0.0, 0
     if kind not in ("position", "time", "users") or not 0 < width < 1 or not 0 <= back < 1 / width - 1:
-        raise ValueError(
+        raise UserError(
             f"split {how!r}: position:SHARE, time:SHARE or users:SHARE is required, such as position:0.1 or "
             "position:0.1/1, with something before it to learn from"
         )
@@ -159,7 +170,7 @@ def split_log(log: Log, how: str) -> Split:
     split = Split(train=rank < low, test=(rank >= low) & (rank < high))
     for purpose, chosen in (("learn from", split.train), ("test on", split.test)):
         if not chosen.any():
-            raise ValueError(f"split {how!r} leaves none of {len(rank)} labelled rows to {purpose}; try time:0.1")
+            raise UserError(f"split {how!r} leaves none of {len(rank)} labelled rows to {purpose}; try time:0.1")
     return split
 
 

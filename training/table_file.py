@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from errors import UserError
+
 Say = Callable[[str], None]
 
 BLOCK_BYTES = 1 << 24  # of text, unpacked, a batch
@@ -27,7 +29,7 @@ BATCH_ROWS = 1 << 18  # of Parquet
 SAY_EVERY_S = 2.0
 
 
-class LogError(ValueError):
+class LogError(UserError):
     """A file that cannot be read: its text names the file, what is wrong and the remedy."""
 
 

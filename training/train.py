@@ -14,7 +14,6 @@ same command is given again; --fresh begins anew.
 import argparse
 import hashlib
 import math
-import re
 import shutil
 import subprocess
 import sys
@@ -25,12 +24,16 @@ from pathlib import Path
 import torch
 
 from arms import Arm, Arms
+from bundle_folder import check_folder
 from cache import Compression
+from errors import UserError
 from export import Export, export_bundle
 from features import Feature, parse_feature
 from fit import FitConfig, evaluate
+from locks import locked
 from log import Columns, Log, read_log, split_log
 from model import FAMILY_NAMES, ModelConfig
+from options import check_features, check_log, check_options
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,6 +79,7 @@ class TrainConfig:
     fresh: bool = False  # forget the checkpoints of an interrupted run
 
 
+KINDS = ("interaction", "candidate", "context")
 FIRST_SIMULATED_USER = 1_000_000
 # The demo's defaults, where they differ: a small pool, users held out whole.
 DEMO = {
@@ -102,16 +106,36 @@ def simulate(config: TrainConfig) -> None:
 
 
 def main(config: TrainConfig) -> dict[str, float]:
+    """Trains and writes the bundle; returns its metrics.
+
+    Raises UserError, before anything is trained, for what cannot become a bundle.
+    """
+    check_options(config)
+    features = {kind: [parse_feature(text) for text in getattr(config, f"{kind}_features")] for kind in KINDS}
+    check_features(features)
+    check_folder(config.out)
+    out = hashlib.sha256(str(config.out.resolve()).encode()).hexdigest()[:8]
+    with locked(ROOT / ".ckv" / "training" / f"out-{out}.lock", f"training into --out {config.out}"):
+        return run(config, features)
+
+
+def run(config: TrainConfig, features: dict[str, list[Feature]]) -> dict[str, float]:
     started = time.perf_counter()
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.source == "demo":
         print(f"simulate {config.users} users", flush=True)
         simulate(config)
-    features = {kind: [parse_feature(text) for text in getattr(config, f"{kind}_features")] for kind in KINDS}
-    check_names(config, features)
     log = read_log(config.log, Columns(**features), config.history_actions)
     arms = arms_of(config, log, features)
+    check_log(log.actions, log.query_label, arms.split.train, arms.split.test)
+    with locked(arms.folder.with_suffix(".lock"), f"training with the checkpoints in {arms.folder}"):
+        metrics = train_arms(config, arms)
+        print(f"{(time.perf_counter() - started) / 60:.1f} minutes", flush=True)
+    return metrics
+
+
+def train_arms(config: TrainConfig, arms: Arms) -> dict[str, float]:
     if config.fresh:
         shutil.rmtree(arms.folder, ignore_errors=True)
     metrics: dict[str, float] = {}
@@ -131,32 +155,19 @@ def main(config: TrainConfig) -> dict[str, float]:
                 report(metrics, "userDimsOnly", arms.user_dims_only(), arms)
             report(metrics, "twin", arms.twin_again(twin), arms)
     metrics["testQueries"] = int(arms.split.test.sum())
-    command = " ".join(["python training/train.py", *(sys.argv[1:] or [config.source])])
-    about = Export(config.name, command, metrics, config.max_positions)
-    bundle_id = export_bundle(arm.model, log, config.out, about)
+    given = " ".join(["python training/train.py", *(sys.argv[1:] or [config.source])])
+    about = Export(config.name, given, metrics, config.max_positions)
+    bundle_id = export_bundle(arm.model, arms.log, config.out, about)
     shutil.rmtree(arms.folder)
-    print(f"bundle {bundle_id} in {config.out}, {(time.perf_counter() - started) / 60:.1f} minutes", flush=True)
+    print(f"bundle {bundle_id} in {config.out}", flush=True)
     return metrics
 
 
-KINDS = ("interaction", "candidate", "context")
-
-
-def check_names(config: TrainConfig, features: dict[str, list[Feature]]) -> None:
-    """What a bundle could not be served with is told before training, not after."""
-    if not re.fullmatch("[a-z0-9-]{1,64}", config.name):
-        raise ValueError(f"--name {config.name!r}: a bundle's name is of a-z, 0-9 and -")
-    for kinds in (["interaction"], ["candidate", "context"]):  # each the inputs of one graph
-        names = [feature.name for kind in kinds for feature in features[kind]]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise ValueError(f"feature {twice[0]!r} stands twice among the {' and '.join(kinds)} features")
-
-
-def settings_of(config: TrainConfig) -> str:
-    """Tells checkpoints of another command apart: 8 characters of what training depends on."""
-    idle = ("out", "comparisons", "threads", "fresh")
+def settings_of(config: TrainConfig, log: Log) -> str:
+    """Tells checkpoints of another command or log apart: 8 characters of what training depends on."""
+    idle = ("log", "out", "comparisons", "threads", "fresh")
     settings = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in idle}
+    settings["log"] = log.digest()
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
 
@@ -184,7 +195,7 @@ def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -
         FitConfig(config.epochs, config.rate, seed=config.seed, **shared),
         FitConfig(config.tune_epochs, config.tune_rate, seed=config.seed + 100, **shared),
         compression,
-        ROOT / ".ckv" / "training" / f"{config.name}-{settings_of(config)}",
+        ROOT / ".ckv" / "training" / f"{config.name}-{settings_of(config, log)}",
         config.name,
     )
 
@@ -196,6 +207,16 @@ def report(metrics: dict[str, float], name: str, arm: Arm, arms: Arms, history: 
         if math.isnan(value):  # no user has both labels
             continue
         metrics[name + measure.capitalize() if name else measure] = round(value, 4)
+
+
+def command() -> int:
+    """The exit code: 2 for what whoever gave the command can mend."""
+    try:
+        main(parse_arguments())
+    except (UserError, OSError, subprocess.CalledProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def parse_arguments() -> TrainConfig:
@@ -229,4 +250,4 @@ CHOICES = {
 }
 
 if __name__ == "__main__":
-    main(parse_arguments())
+    sys.exit(command())

@@ -1,0 +1,23 @@
+"""Names that a bundle's graphs give their own tensors, which a feature, an input of its own name, must not have."""
+
+import re
+
+OPS = (
+    "abs|add|argmax|cast|clip|concat|cos|cumsum|div|equal|exp|expand|floor|gather|gemm|greater|greaterorequal|identity|"
+    "layernormalization|less|lessorequal|log|matmul|max|min|mul|pad|range|reducemin|reducesum|relu|reshape|round|shape|"
+    "sigmoid|sin|slice|softmax|split|sqrt|squeeze|sub|tanh|topk|transpose|unsqueeze|where"
+)
+PARAMETERS = (
+    "deep|score|mix|mix_context|out|query|fingerprint_query|hash_query|search_query|recent_query|interaction_features|"
+    "full_key|full_value"
+)
+RESERVED = re.compile(
+    rf"({OPS})_\d+(_\d+)?|({PARAMETERS})_(weight|bias)|(number|shape|pool|history|output|layer\d+)_.*|"
+    r"((key_|value_|recent_)?routes?|user_(code|key|value)s?|slots?)(_.*)?|user|history|keys?|values?|scores|"
+    r"(recent_)?null_(key|value)|(item|action)_(index|table)|candidate(_item)?|positions|recent_positions|candidates|"
+    r"axis_\d+|place_\d+|bucket_numbers|distance_buckets|lowest|planes|powers|reach|zero|batch"
+)
+
+
+def is_reserved(name: str) -> bool:
+    return RESERVED.fullmatch(name) is not None
