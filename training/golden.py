@@ -25,6 +25,7 @@ FIRST_INTERACTION_MS = 1_700_000_000_000
 ROUTE_MARGIN = 1e-4  # golden positions stay this far from a tie between slots
 ROUNDING_MARGIN = 1e-3  # and this far, in int8 steps, from the middle between two codes
 STABLE = 1e-5  # a golden candidate's score differs no more between float32 and float64
+REDRAWS = 4  # of a history of which too little is clear; then it is shorter
 GIVEN_DIGITS = 3  # of features in golden requests
 
 
@@ -70,11 +71,27 @@ class Drawer:
         return torch.from_numpy(drawn.round(GIVEN_DIGITS).clip(low, high).astype(np.float32))
 
     def history(self, count: int, unknown: bool = False, defaults: bool = False) -> History:
-        """One user's [1, count], or max_positions where that is less. With `unknown`, among the first are an unknown
+        """One user's [1, count], or max_positions where that is less, or what is clear where that is less.
+        With `unknown`, among the first are an unknown
         item and an unknown action. With `defaults`, features have their defaults."""
         c = self.model.config
         count = min(count, c.max_positions)
-        total = 2 * count + 32
+        drawn = self.only_clear(self.draw(2 * count + 32, unknown, defaults), count)
+        for _ in range(REDRAWS):
+            if drawn.item.shape[1] >= count:
+                break
+            drawn = self.only_clear(joined(drawn, self.draw(2 * count + 32, defaults=defaults)), count)
+        kept = drawn.item.shape[1]
+        if count and not kept:
+            raise RuntimeError(
+                f"none of {(REDRAWS + 1) * (2 * count + 32)} golden interactions are clear of ties between slots or "
+                "codes; give other --slots or another --seed"
+            )
+        return at(drawn, torch.arange(min(count, kept)))  # what comes later changes nothing before it
+
+    def draw(self, total: int, unknown: bool = False, defaults: bool = False) -> History:
+        """[1, total], clear or not."""
+        c = self.model.config
         item = self.random.integers(1, c.items, total)
         action = self.random.integers(1, c.actions, total) if c.actions > 1 else np.zeros(total, np.int64)
         if unknown:
@@ -83,16 +100,15 @@ class Drawer:
         features = self.columns(c.interaction_features, (total,))
         if defaults:
             features[:] = torch.tensor([f.default for f in c.interaction_features])
-        drawn = history_of(torch.from_numpy(item), torch.from_numpy(action), features)
+        return history_of(torch.from_numpy(item), torch.from_numpy(action), features)
+
+    def only_clear(self, drawn: History, count: int) -> History:
+        """Without what is not clear, as far as the first `count`."""
         alone = not isinstance(self.model, HstuRanker)  # else a position that is dropped changes what follows it
         while not (clear := self.clear(drawn))[:count].all():
             drop = (~clear).nonzero()[:, 0][: None if alone else 1]
-            keep = torch.isin(torch.arange(len(clear)), drop, invert=True)
-            drawn = history_of(drawn.item[0, keep], drawn.action[0, keep], drawn.features[0, keep])
-        if drawn.item.shape[1] < count:
-            raise RuntimeError(f"only {drawn.item.shape[1]} of {count} golden interactions are clear of ties")
-        kept = torch.arange(count)  # what comes later changes nothing before it
-        return history_of(drawn.item[0, kept], drawn.action[0, kept], drawn.features[0, kept])
+            drawn = at(drawn, torch.isin(torch.arange(len(clear)), drop, invert=True))
+        return drawn
 
     def clear(self, history: History) -> Tensor:
         """[N] bool."""
@@ -121,6 +137,17 @@ class Drawer:
 
 def history_of(item: Tensor, action: Tensor, features: Tensor) -> History:
     return History(item[None], action[None], features[None], torch.ones_like(item[None], dtype=torch.bool))
+
+
+def at(history: History, which: Tensor) -> History:
+    """One user's positions that an index or a mask tells."""
+    return history_of(history.item[0, which], history.action[0, which], history.features[0, which])
+
+
+def joined(first: History, second: History) -> History:
+    return history_of(
+        *(torch.cat([getattr(x, name)[0] for x in (first, second)]) for name in ("item", "action", "features"))
+    )
 
 
 def candidates_of(item: Tensor, own: Tensor, context: Tensor, history: History) -> Candidates:
@@ -256,6 +283,8 @@ def served_cases(log_items: list[str], log_actions: list[str], draw: Drawer, lon
     cases = []
     for name, count, options in drawn:
         history = draw.history(count, **options)
+        if history.item.shape[1] < min(count, draw.model.config.max_positions):
+            name = f"{name}; {history.item.shape[1]} clear of ties"
         cases.append(served_case(log_items, log_actions, draw.model, name, history, draw.candidates(history, 30)))
     # What a request leaves out takes the feature's default.
     history = draw.history(20, defaults=True)

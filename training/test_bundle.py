@@ -317,6 +317,7 @@ def test_the_manifest_lists_every_file_with_its_digest(built: Built) -> None:
 def test_the_same_model_gives_the_same_bytes_in_the_place_of_what_was_there(built: Built, tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / "old").write_text("of another bundle")
+    (tmp_path / "again" / "bundle.json").write_text("{}")
     assert export(built.variant, build(built.variant), tmp_path / "again") == built.bundle_id
     assert [path.name for path in tmp_path.iterdir()] == ["again"]
     assert not (tmp_path / "again" / "old").exists()
@@ -369,3 +370,33 @@ def test_golden_histories_and_candidates_are_clear_of_what_rounding_could_turn()
     candidates = draw.candidates(history, 30)
     assert len(candidates.item[0].unique()) == candidates.item.shape[1] >= 15
     assert (candidates.now == 60).all()
+
+
+def only_items(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
+    """Only each `share`th item is clear."""
+    monkeypatch.setattr(Drawer, "clear", lambda self, history: history.item[0] % share == 1)
+
+
+@pytest.mark.parametrize(("share", "enough"), [(3, True), (30, False)])
+def test_a_golden_history_is_drawn_again_where_too_little_is_clear_and_else_shorter(
+    share: int, enough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_items(monkeypatch, share)
+    model = small_twin("target", items=31, max_positions=50)
+    found = Drawer(model, np.random.default_rng(1)).history(50)
+    assert (found.item % share == 1).all()
+    assert found.item.shape[1] == 50 if enough else 0 < found.item.shape[1] < 50
+    assert found.features.shape == (1, found.item.shape[1], 1)
+
+
+def test_an_export_fails_for_ties_only_where_nothing_is_clear(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = compress(small_twin("target"), Compression(slots=16)).requires_grad_(False)
+    log = catalogue_log(model.config)
+    only_items(monkeypatch, 30)
+    export_bundle(model, log, tmp_path / "bundle", Export("small", "test", {}, 40))
+    cases = json.loads((tmp_path / "bundle" / "golden" / "served.json").read_text())["cases"]
+    (short,) = [case for case in cases if case["name"].startswith("50 ")]
+    assert short["name"].endswith(f"; {len(short['interactions'])} clear of ties")
+    monkeypatch.setattr(Drawer, "clear", lambda self, history: history.item[0] < 0)
+    with pytest.raises(RuntimeError, match="none of .* golden interactions are clear"):
+        export_bundle(model, log, tmp_path / "none", Export("small", "test", {}, 40))
