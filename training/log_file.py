@@ -8,6 +8,7 @@ history alone), then numeric features (float32, null where unknown). Rows keep t
 sorts them stably by (user, timestamp, order in the file).
 """
 
+import contextlib
 import gzip
 import json
 import lzma
@@ -21,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from table_file import Batch, LogError, Say, bare_suffix, quiet, read_batches
+from table_file import Batch, LogError, Say, bare_suffix, first_line, quiet, read_batches
 
 SCHEMA = pa.schema(
     [
@@ -87,17 +88,32 @@ def read_table(path: Path, say: Say = quiet) -> tuple[pa.Table, LogReport]:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Writes to the kind of file that the name says; a file that is there is replaced once the new one is whole."""
+    """Writes to the kind of file that the name says; a file that is there is replaced once the new one is whole.
+
+    Raises LogError where it cannot be written; nothing of it is left then.
+    """
     kind = kind_to_write(path)
     for column in SCHEMA:
         if column.name not in table.schema.names or table.schema.field(column.name).type != column.type:
             raise LogError(f"the table for {path} has no column {column.name} of type {column.type}")
     part = path.with_name(f"{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_kind(table, part, kind, path.suffix)
+        part.replace(path)
+    except OSError as error:
+        raise LogError(f"{path}: cannot be written ({first_line(error)}); make room, or give another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def write_kind(table: pa.Table, part: Path, kind: str, suffix: str) -> None:
+    """`suffix`: .gz or .xz packs text."""
     if kind == ".parquet":
         pyarrow.parquet.write_table(table, part, row_group_size=ROW_GROUP)
     else:
-        with {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)(part, "wb") as file:
+        with {".gz": gzip.open, ".xz": lzma.open}.get(suffix, open)(part, "wb") as file:
             if kind == ".jsonl":
                 for batch in table.to_batches(ROW_GROUP):
                     rows = ({name: v for name, v in row.items() if v is not None} for row in batch.to_pylist())
@@ -105,13 +121,17 @@ def write_table(table: pa.Table, path: Path) -> None:
             else:
                 options = pyarrow.csv.WriteOptions(delimiter="\t" if kind == ".tsv" else ",")
                 pyarrow.csv.write_csv(table, file, options)
-    part.replace(path)
 
 
 def kind_to_write(path: Path) -> str:
     kind = bare_suffix(path)
     if kind not in (".csv", ".tsv", ".jsonl", ".parquet") or (kind == ".parquet" and path.suffix != kind):
         raise LogError(f"{path}: unknown kind of file; use .csv, .tsv, .jsonl (each also .gz or .xz) or .parquet")
+    if path.is_dir():
+        raise LogError(f"{path}: is a folder; give the name of a file")
+    nearest = next((parent for parent in path.parents if parent.exists()), None)
+    if nearest and not nearest.is_dir():
+        raise LogError(f"{path}: {nearest} is no folder; give another place")
     return kind
 
 

@@ -10,7 +10,7 @@ class Router(nn.Linear):
 
     A frozen router that reads S may meet the same rows again and again, an item with an action each: with `remembers`,
     it scores a row once, until it has met too many. Routing into 10,000 slots would otherwise take most of the time of
-    training and evaluation.
+    training and evaluation. One thread at a time may call a router that remembers.
     """
 
     REMEMBERED = 200_000  # rows; with more, they hardly repeat, and looking them up costs more than it spares
@@ -30,20 +30,37 @@ class Router(nn.Linear):
             return self.remembered(x.flatten(0, -2)).view(x.shape[:-1]) if self.remembers else self(x).argmax(-1)
 
     def remembered(self, rows: Tensor) -> Tensor:
-        state = (self.weight.data_ptr(), self.weight._version, self.bias._version)
+        state = tuple((p.data_ptr(), p._version) for p in (self.weight, self.bias))
         if state != self.chosen_by:
-            self.hashes = self.slots = torch.zeros(0, dtype=torch.int64, device=rows.device)
+            self.forget(rows.device)
             self.chosen_by = state
         wanted = row_hashes(rows)
         place, known = self.find(wanted)
         if not known.all():
             new, row = first_of_each(wanted[~known])
             slots = self(rows[~known][row]).argmax(-1)
-            order = torch.cat([self.hashes, new]).argsort()
-            self.hashes, self.slots = torch.cat([self.hashes, new])[order], torch.cat([self.slots, slots])[order]
+            self.remember(new, slots)
             place, _ = self.find(wanted)
-        self.remembers = len(self.hashes) <= self.REMEMBERED
-        return self.slots[place]
+        found = self.slots[place]
+        if len(self.hashes) > self.REMEMBERED:
+            self.remembers = False
+            self.forget(rows.device)
+        return found
+
+    def remember(self, new: Tensor, slots: Tensor) -> None:
+        """Merges hashes, ascending and none of them known, into the remembered ones."""
+        place = torch.searchsorted(self.hashes, new) + torch.arange(len(new), device=new.device)
+        old = torch.ones(len(self.hashes) + len(new), dtype=torch.bool, device=new.device)
+        old[place] = False
+        merged = []
+        for kept, added in ((self.hashes, new), (self.slots, slots)):
+            both = torch.empty(len(old), dtype=torch.int64, device=new.device)
+            both[old], both[place] = kept, added
+            merged.append(both)
+        self.hashes, self.slots = merged
+
+    def forget(self, device: torch.device) -> None:
+        self.hashes = self.slots = torch.zeros(0, dtype=torch.int64, device=device)
 
     def find(self, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Where each hash is among the remembered ones, and whether it is."""

@@ -141,18 +141,28 @@ def read_json_lines(path: Path, say: Say = quiet) -> Iterator[Batch]:
         rows, places, broken = [], [], []
         for text in block.split(b"\n"):
             if text.strip():
-                try:
-                    row = json.loads(text)
-                except ValueError:
-                    row = None
-                (places if isinstance(row, dict) else broken).append(line)
-                if isinstance(row, dict):
+                row = json_row(text)
+                (broken if row is None else places).append(line)
+                if row is not None:
                     rows.append(row)
             line += 1
         line -= 1  # what follows the last line break is no line
         names = dict.fromkeys(name for row in rows for name in row)
-        columns = {name: pa.array([json_cell(row.get(name)) for row in rows], pa.string()) for name in names}
+        columns = {name: pa.array([row.get(name, "") for row in rows], pa.string()) for name in names}
         yield Batch(path, "line", columns, np.array(places, np.int64), broken, "no JSON object", has_header=False)
+
+
+def json_row(text: bytes) -> dict[str, str] | None:
+    """The cells of a line; None where it is no object, is nested too deeply, or has half a character in it."""
+    try:
+        row = json.loads(text)
+        if not isinstance(row, dict):
+            return None
+        cells = {name: json_cell(value) for name, value in row.items()}
+        "".join([*cells, *cells.values()]).encode()
+    except (ValueError, RecursionError):
+        return None
+    return cells
 
 
 def json_cell(value: object) -> str:

@@ -82,6 +82,13 @@ def test_lines_of_json_that_are_no_objects_are_counted(tmp_path):
     assert (report.skipped, report.first) == ({"no JSON object": 2}, {"no JSON object": "log.jsonl, line 5"})
 
 
+@pytest.mark.parametrize("bad", ["[" * 100_000, '{"a": ' + "[" * 100_000, r'{"user_id": "\ud800"}', r'{"\ud800": 1}'])
+def test_lines_of_json_that_are_nested_too_deeply_or_are_no_text_are_counted(tmp_path, bad):
+    good = '{"user_id": "u", "item_id": "i", "timestamp_ms": 1600000000000}\n'
+    table, report = read_table(written(tmp_path / "log.jsonl", good * 2 + bad + "\n" + good))
+    assert (len(table), report.first) == (3, {"no JSON object": "log.jsonl, line 3"})
+
+
 def test_action_and_label_may_be_missing_and_text_is_no_feature(tmp_path):
     content = (
         "event_id,user_id,video_id,time_ms,title,hour\n1,u,i,1.7e12,Up,3\n2,u,j,1.7e12,Jaws,late\n3,u,j,1.7e12,,4\n"
@@ -167,6 +174,23 @@ def test_a_missing_file_and_a_parquet_file_cut_short_are_refused(tmp_path):
         read_table(written(tmp_path / "log.parquet", whole[:-20]))
     with pytest.raises(LogError, match=r"log\.parquet: is damaged after row 0"):
         read_table(written(tmp_path / "log.parquet", b"PAR1" + b"\xff" * 200 + whole[204:]))
+
+
+@pytest.mark.parametrize("name", ["folder.csv", "file/log.csv", "file/below/log.parquet", "full.csv", "full.parquet"])
+def test_what_cannot_be_written_is_told_and_nothing_of_it_is_left(tmp_path, name, monkeypatch):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("kept")
+
+    def full(table, file, *_, **__):
+        (Path(file).write_text if isinstance(file, Path) else file.write)("half" if isinstance(file, Path) else b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.csv.write_csv", full)
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    with pytest.raises(LogError, match=name.split("/")[0] + ".*; "):
+        write_table(a_log(), tmp_path / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.csv"]
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_a_table_that_is_no_log_is_not_written(tmp_path):
