@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cache import KeptTwin
+from errors import UserError
 from features import Feature
 from graph_parts import model_tables
 from hstu import HstuRanker
@@ -83,7 +84,7 @@ class Drawer:
             drawn = self.only_clear(joined(drawn, self.draw(2 * count + 32, defaults=defaults)), count)
         kept = drawn.item.shape[1]
         if count and not kept:
-            raise RuntimeError(
+            raise UserError(
                 f"none of {(REDRAWS + 1) * (2 * count + 32)} golden interactions are clear of ties between slots or "
                 "codes; give other --slots or another --seed"
             )

@@ -19,6 +19,7 @@ import argparse
 import copy
 import json
 import multiprocessing
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -30,6 +31,7 @@ import torch
 from arms import Arm, Arms, without_history
 from cache import Compression, SharedKV, UserDimsOnly
 from convert import calibrate, sample_history
+from errors import UserError
 from fit import FitConfig, evaluate
 from importers import IMPORTERS
 from log import Columns, Log, Split, freeze_history, log_from_table, split_log
@@ -75,6 +77,21 @@ class Job:
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.family}/{self.seed}"
+
+
+def jobs_named(only: Sequence[str], families: Sequence[str]) -> list[Job]:
+    """The jobs of these names, or all where none is named.
+
+    Raises UserError for a name of no job.
+    """
+    known = {str(job): job for job in (Job(d, f, s) for s in SEEDS for f in families for d in DATASETS)}
+    for name in only:
+        if name not in known:
+            raise UserError(
+                f"--only {name}: no such job; give DATASET/FAMILY/SEED with one of {', '.join(DATASETS)} / "
+                f"{', '.join(families)} / {', '.join(map(str, SEEDS))}"
+            )
+    return [job for name, job in known.items() if not only or name in only]
 
 
 def model_config(family: str, log: Log) -> ModelConfig:
@@ -235,10 +252,10 @@ def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
     """Every variant of every job that has no row yet, or of the jobs named."""
     done = {(r["dataset"], r["family"], r["seed"], r["variant"]) for r in read_rows()}
     work = []
-    for job in [Job(d, f, s) for s in SEEDS for f in ["none", *FAMILIES] for d in DATASETS]:
+    for job in jobs_named(only, ["none", *FAMILIES]):
         wanted = ["no_history"] if job.family == "none" else variants
         missing = [v for v in wanted if only or (job.dataset, job.family, job.seed, v) not in done]
-        if missing and (not only or str(job) in only):
+        if missing:
             work.append((job, missing))
     print(f"{len(work)} jobs: {' '.join(str(job) for job, _ in work)}", flush=True)
     with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
@@ -254,7 +271,7 @@ def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
 def knobs(data: Path, only: list[str], workers: int) -> None:
     """Every knob on the jobs named, or on SIM over ML-1M; the twins must be there already."""
     done = {(r["dataset"], r["family"], r["seed"], r["knob"], r["value"]) for r in read_rows("knobs")}
-    jobs = [Job(d, f, int(s)) for d, f, s in (name.split("/") for name in only or ["ml-1m/sim/1"])]
+    jobs = jobs_named(only or ["ml-1m/sim/1"], FAMILIES)
     wanted = [(job, knob, value) for job in jobs for knob, values in KNOBS.items() for value in values]
     wanted = [(j, k, v) for j, k, v in wanted if (j.dataset, j.family, j.seed, k, v) not in done]
     with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
@@ -266,11 +283,9 @@ def structures(data: Path, only: list[str], workers: int) -> None:
     """What the keys, values and slots of finished jobs look like, of seed 1 unless named."""
     torch.set_num_threads(workers)
     found = {f"{r['dataset']}/{r['family']}/{r['seed']}": r for r in read_rows("structure")}
-    for name in only or [f"{d}/{f}/1" for d in DATASETS for f in FAMILIES]:
-        dataset, family, seed = name.split("/")
-        job = Job(dataset, family, int(seed))
-        log, split = read_dataset(dataset, data)
-        found[name] = structure(job, arms_of(job, log, split, compression(family)))
+    for job in jobs_named(only or [f"{d}/{f}/1" for d in DATASETS for f in FAMILIES], FAMILIES):
+        log, split = read_dataset(job.dataset, data)
+        found[str(job)] = structure(job, arms_of(job, log, split, compression(job.family)))
         write_rows(list(found.values()), "structure")
 
 
@@ -282,10 +297,14 @@ if __name__ == "__main__":
     parser.add_argument("--variants", nargs="*", default=VARIANTS, choices=VARIANTS)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     options = parser.parse_args()
-    if options.command == "report":
-        write_report(ROOT)
-    elif options.command == "run":
-        run(options.data, options.only, options.workers, options.variants)
-    else:
-        act = {"knobs": knobs, "structure": structures}[options.command]
-        act(options.data, options.only, options.workers)
+    try:
+        if options.command == "report":
+            write_report(ROOT)
+        elif options.command == "run":
+            run(options.data, options.only, options.workers, options.variants)
+        else:
+            act = {"knobs": knobs, "structure": structures}[options.command]
+            act(options.data, options.only, options.workers)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

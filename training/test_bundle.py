@@ -11,6 +11,7 @@ import torch
 
 import make_fixtures
 from cache import Compression
+from errors import UserError
 from export import Export, export_bundle
 from features import Feature
 from golden import Drawer, score
@@ -398,5 +399,5 @@ def test_an_export_fails_for_ties_only_where_nothing_is_clear(monkeypatch: pytes
     (short,) = [case for case in cases if case["name"].startswith("50 ")]
     assert short["name"].endswith(f"; {len(short['interactions'])} clear of ties")
     monkeypatch.setattr(Drawer, "clear", lambda self, history: history.item[0] < 0)
-    with pytest.raises(RuntimeError, match="none of .* golden interactions are clear"):
+    with pytest.raises(UserError, match="none of .* golden interactions are clear"):
         export_bundle(model, log, tmp_path / "none", Export("small", "test", {}, 40))

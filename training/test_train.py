@@ -13,6 +13,7 @@ import arms as arms_module
 import quality
 import train
 from cache import Compression
+from errors import UserError
 from record import bytes_per_position
 from served_bundle import ServedBundle
 from testbed import planted_log
@@ -314,6 +315,21 @@ def test_a_knob_gives_a_row_as_converted_and_one_as_tuned(
         assert row["routes"] == ("separate" if knob == "tied" else "tied")
         distinct = row["distinctSlots"]
         assert set(distinct) == {"5", "20"} and 1 <= distinct["5"] <= 5 and distinct["5"] <= distinct["20"] <= 20
+
+
+@pytest.mark.parametrize("act", [lambda *a: quality.run(*a, ["twin"]), quality.knobs, quality.structures])
+@pytest.mark.parametrize("name", ["foo/bar", "foo", "tiny/sim/9", "tiny/sim/one"])
+def test_a_name_of_no_job_is_told_with_those_that_there_are(act, name: str, tiny_dataset: Path) -> None:
+    with pytest.raises(UserError, match=f"--only {name}: .*tiny, frozen / .*sim.* / 1, 2, 3"):
+        act(tiny_dataset, [name], 1)
+
+
+def test_jobs_are_those_named_or_all(tiny_dataset: Path) -> None:
+    assert [str(job) for job in quality.jobs_named(["tiny/sim/2", "frozen/eta/1"], ["sim", "eta"])] == [
+        "frozen/eta/1",
+        "tiny/sim/2",
+    ]
+    assert len(quality.jobs_named([], ["sim", "eta"])) == 2 * 2 * 3
 
 
 def test_rows_that_are_measured_again_replace_the_old_ones(tiny_dataset: Path) -> None:
