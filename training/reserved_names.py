@@ -4,11 +4,11 @@ import re
 
 OPS = (
     "abs|add|argmax|cast|clip|concat|cos|cumsum|div|equal|exp|expand|floor|gather|gemm|greater|greaterorequal|identity|"
-    "layernormalization|less|lessorequal|log|matmul|max|min|mul|pad|range|reducemin|reducesum|relu|reshape|round|shape|"
+    "layernormalization|less|lessorequal|log|matmul|max|min|mul|multiheadattention|pad|range|reducemin|reducesum|relu|reshape|round|shape|"
     "sigmoid|sin|slice|softmax|split|sqrt|squeeze|sub|tanh|topk|transpose|unsqueeze|where"
 )
 PARAMETERS = (
-    "deep|score|mix|mix_context|out|query|fingerprint_query|hash_query|search_query|recent_query|interaction_features|"
+    "deep|score|mix|mix_context|out|query|fused_query|fingerprint_query|hash_query|search_query|recent_query|interaction_features|"
     "full_key|full_value"
 )
 RESERVED = re.compile(
