@@ -131,7 +131,7 @@ def run(config: TrainConfig, features: dict[str, list[Feature]]) -> dict[str, fl
     check_log(log.actions, log.query_label, arms.split.train, arms.split.test)
     with locked(arms.folder.with_suffix(".lock"), f"training with the checkpoints in {arms.folder}"):
         metrics = train_arms(config, arms)
-        print(f"{(time.perf_counter() - started) / 60:.1f} minutes", flush=True)
+        print(f"{time.perf_counter() - started:.0f} seconds", flush=True)
     return metrics
 
 

@@ -39,7 +39,7 @@ export function summaryTable(summary: Summary): string {
   const table = new Table({ style: { head: [], border: [] }, colAligns: ['left', 'right'] });
   const count = (value: number) => value.toLocaleString('en');
   const ms = (value: number) => `${value.toFixed(1)} ms`;
-  const auc = (value: number | null) => (value === null ? 'no labels in the log' : value.toFixed(4));
+  const auc = (value: number | null) => (value === null ? 'not measured in a replay' : value.toFixed(4));
   table.push(
     ['users', count(summary.users)],
     ['interactions', count(summary.interactions)],
