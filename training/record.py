@@ -126,8 +126,18 @@ def encode(model: Ranker, history: History) -> Encoded:
         for name, score in zip([*layer.routes, layer.user_code], scores):
             best = score.topk(2, -1)
             fields[name] = best.indices[..., :1]
-            route_margin = route_margin.minimum(best.values[..., 0] - best.values[..., 1])
+            margin = best.values[..., 0] - best.values[..., 1]
+            route_margin = route_margin.minimum(margin / code_scale(shared) if name == layer.user_code else margin)
     return Encoded(fields, route_margin, rounding_margin)
+
+
+def code_scale(shared: SharedKV) -> float:
+    """What a margin between codes is measured in: where user dims lie close together, so do the scores of their codes.
+
+    Scores differ by the square of the codes' spread; rounding, which is of the dims' own size, by the spread itself.
+    """
+    spread = float(shared.codes.std(0).norm())
+    return min(1.0, 4 * spread**2 + 0.01 * spread)
 
 
 ELEMENT_BYTES = {"uint8": 1, "uint16": 2, "int8": 1, "float16": 2, "float32": 4}

@@ -11,13 +11,14 @@ import torch
 
 import make_fixtures
 from cache import Compression
+from convert import calibrate
 from errors import UserError
 from export import Export, export_bundle
 from features import Feature
 from golden import Drawer, score
 from log import Log
 from model import Candidates, History, Ranker
-from random_models import catalogue_log
+from random_models import catalogue_log, random_history
 from record import row_bytes
 from served_bundle import Fields, ServedBundle, joined
 from testbed import CANDIDATE_FEATURES, CONTEXT_FEATURES, HISTORY_FEATURES, compress, small_twin
@@ -371,6 +372,17 @@ def test_golden_histories_and_candidates_are_clear_of_what_rounding_could_turn()
     candidates = draw.candidates(history, 30)
     assert len(candidates.item[0].unique()) == candidates.item.shape[1] >= 15
     assert (candidates.now == 60).all()
+
+
+def test_user_dims_that_lie_close_together_are_not_taken_for_ties() -> None:
+    model = compress(small_twin("target"), Compression(slots=16))
+    clear = [int(Drawer(model, np.random.default_rng(1)).clear(random_history(model.config, 1, 200, 2)).sum())]
+    with torch.no_grad():
+        for part in model.cache.user.parameters():
+            part.mul_(1e-3)
+    calibrate(model, random_history(model.config, 40, 30, 1), 1)
+    clear.append(int(Drawer(model, np.random.default_rng(1)).clear(random_history(model.config, 1, 200, 2)).sum()))
+    assert clear[1] > clear[0] / 2 > 50
 
 
 def only_items(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
