@@ -72,9 +72,11 @@ class Drawer:
         return torch.from_numpy(drawn.round(GIVEN_DIGITS).clip(low, high).astype(np.float32))
 
     def history(self, count: int, unknown: bool = False, defaults: bool = False) -> History:
-        """One user's [1, count], or max_positions where that is less, or what is clear where that is less.
-        With `unknown`, among the first are an unknown
-        item and an unknown action. With `defaults`, features have their defaults."""
+        """One user's [1, count]; fewer where max_positions is less, or less is clear.
+
+        With `unknown`, among the first are an unknown item and an unknown action; with `defaults`, features have
+        their defaults.
+        """
         c = self.model.config
         count = min(count, c.max_positions)
         drawn = self.only_clear(self.draw(2 * count + 32, unknown, defaults), count)

@@ -11,6 +11,7 @@ import {
   type Tensor,
   type Tensors,
 } from '@collectivekv/domain';
+import { sessionOptions } from '@collectivekv/engine';
 import * as ort from 'onnxruntime-node';
 import { candidatesOf, randomRows } from './workload.js';
 
@@ -34,16 +35,7 @@ export interface BareAnswer {
 const LEAST_RUNS = 3;
 
 // As the service's workers run them.
-const options: ort.InferenceSession.SessionOptions = {
-  intraOpNumThreads: 1,
-  interOpNumThreads: 1,
-  executionMode: 'sequential',
-  enableMemPattern: false,
-  extra: {
-    session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } },
-    optimization: { disable_specified_optimizers: 'MatmulTransposeFusion' },
-  },
-};
+const options = sessionOptions({ provider: 'cpu', threadsPerWorker: 1 });
 const [, , dir = ''] = process.argv;
 const { model } = await openBundle(dir);
 const { graphs, groups } = model.manifest;

@@ -1,3 +1,4 @@
 export * from './engine.js';
 export type { Provider } from './protocol.js';
 export type { RunLimits } from './run-queue.js';
+export { sessionOptions } from './session-options.js';

@@ -2,9 +2,10 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { Tensor, Tensors } from '@collectivekv/domain';
 import * as ort from 'onnxruntime-node';
 import type { FromWorker, ToWorker, WorkerSettings } from './protocol.js';
+import { sessionOptions } from './session-options.js';
 import { transferable } from './transferable.js';
 
-const { provider, threadsPerWorker } = workerData as WorkerSettings;
+const options = sessionOptions(workerData as WorkerSettings);
 const sessions = new Map<string, ort.InferenceSession>();
 const port = parentPort;
 if (!port) throw new Error('this file runs in a worker thread');
@@ -22,7 +23,7 @@ port.on('message', async (message: ToWorker) => {
 async function perform(message: ToWorker): Promise<Tensors> {
   switch (message.kind) {
     case 'load': {
-      sessions.set(message.graph, await ort.InferenceSession.create(message.path, sessionOptions()));
+      sessions.set(message.graph, await ort.InferenceSession.create(message.path, options));
       return {};
     }
     case 'release': {
@@ -38,24 +39,6 @@ async function perform(message: ToWorker): Promise<Tensors> {
       return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, fromOrt(tensor)]));
     }
   }
-}
-
-function sessionOptions(): ort.InferenceSession.SessionOptions {
-  return {
-    executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
-    graphOptimizationLevel: 'all',
-    intraOpNumThreads: threadsPerWorker,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    // Shapes differ from request to request, so a pattern planned for one does not fit the next.
-    enableMemPattern: false,
-    extra: {
-      // Idle threads that spin would take the cores from the other services of the machine.
-      session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } },
-      // onnxruntime 1.30 divides by zero, which ends the process, where a fused transpose meets no positions.
-      optimization: { disable_specified_optimizers: 'MatmulTransposeFusion' },
-    },
-  };
 }
 
 function toOrt({ type, data, shape }: Tensor): ort.Tensor {
