@@ -39,7 +39,7 @@ function causalBundle(model: BundleModel, window = Number.POSITIVE_INFINITY) {
       user_code: { type: 'int64', data: new BigInt64Array(items.length), shape },
     };
   };
-  return { bundle: { model, graphs: { run, close: async () => undefined } }, runs };
+  return { bundle: { model, graphs: { run } }, runs };
 }
 
 const interactionsOf = (count: number): Interaction[] =>

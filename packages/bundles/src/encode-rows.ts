@@ -1,6 +1,6 @@
 import { encodeBatchLimit, encodeFeeds, type Interaction, newestRows, packRows } from '@collectivekv/domain';
 import type { RunLimits } from '@collectivekv/engine';
-import type { LoadedBundle } from './load-bundle.js';
+import type { RunnableBundle } from './load-bundle.js';
 
 /** Options of {@link encodeRows}. */
 export interface EncodeOptions {
@@ -16,7 +16,7 @@ export interface EncodeOptions {
  * rows before it as history, the rows are the same but for the rounding of differently shaped runs
  */
 export async function encodeRows(
-  { model, graphs }: Pick<LoadedBundle, 'model' | 'graphs'>,
+  { model, graphs }: RunnableBundle,
   interactions: readonly Interaction[],
   { history = new Uint8Array(0), limits = {} }: EncodeOptions = {},
 ): Promise<Uint8Array> {

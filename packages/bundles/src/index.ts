@@ -3,3 +3,4 @@ export * from './follow-bundles.js';
 export * from './golden.js';
 export * from './load-bundle.js';
 export * from './open-bundle.js';
+export * from './rank-scores.js';

@@ -1,7 +1,15 @@
 import { join } from 'node:path';
-import { type BundleModel, CkvError, type GraphName } from '@collectivekv/domain';
+import {
+  type BundleModel,
+  CkvError,
+  float32,
+  type GraphName,
+  joinScores,
+  type Manifest,
+  splitCandidates,
+} from '@collectivekv/domain';
 import type { Engine, GraphSet } from '@collectivekv/engine';
-import { goldenDifference, readGolden } from './golden.js';
+import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
 import { type OpenBundle, openBundle } from './open-bundle.js';
 
 /** A bundle whose graphs can run. */
@@ -9,9 +17,14 @@ export interface LoadedBundle {
   readonly dir: string;
   readonly model: BundleModel;
   readonly graphs: GraphSet;
+  /** True where golden vectors showed that a candidate's score depends on no other candidate. */
+  readonly splitsCandidates: boolean;
   /** Waits for runs in flight, then frees the sessions. */
   close(): Promise<void>;
 }
+
+/** What runs one graph at a time needs of a bundle. */
+export type RunnableBundle = Pick<LoadedBundle, 'model'> & { readonly graphs: Pick<GraphSet, 'run'> };
 
 /** Options of {@link loadBundle}. */
 export interface LoadOptions {
@@ -34,20 +47,23 @@ export async function loadBundle(
   const files = graphs.map((graph) => [graph, { path: join(dir, bundle.model.manifest.graphs[graph].file) }] as const);
   const set = await engine.load(Object.fromEntries(files));
   try {
-    if (verifyGolden) await verify(bundle, set, graphs);
+    const splitsCandidates = verifyGolden && (await verify(bundle, set, graphs));
+    return { dir, model: bundle.model, graphs: set, splitsCandidates, close: () => set.close() };
   } catch (error) {
     await set.close();
     throw error;
   }
-  return { dir, model: bundle.model, graphs: set, close: () => set.close() };
 }
 
-async function verify(bundle: OpenBundle, set: GraphSet, graphs: readonly GraphName[]): Promise<void> {
+/** Runs the golden vectors. True where they come out the same with the candidates in two parts. */
+async function verify(bundle: OpenBundle, set: GraphSet, graphs: readonly GraphName[]): Promise<boolean> {
   const { manifest, id } = bundle.model;
   const cases = (await readGolden(bundle)).filter(({ graph }) => graphs.includes(graph));
   const covered = new Set(cases.map(({ graph }) => graph));
   const problems = graphs.filter((graph) => !covered.has(graph)).map((graph) => `${graph} has no golden vector`);
+  const splitting: (boolean | undefined)[] = [];
   for (const golden of cases) {
+    splitting.push(await splitsCandidates(golden, set, manifest));
     const outputs = await set.run(golden.graph, golden.inputs);
     const difference = goldenDifference(golden, outputs, manifest.golden.tolerance);
     if (difference !== '') problems.push(`${golden.graph} "${golden.name}": ${difference}`);
@@ -55,4 +71,15 @@ async function verify(bundle: OpenBundle, set: GraphSet, graphs: readonly GraphN
   if (problems.length > 0) {
     throw new CkvError('bundle_invalid', `bundle ${id} is not reproduced on this machine: ${problems.join('; ')}`);
   }
+  return splitting.includes(true) && !splitting.includes(false);
+}
+
+/** Whether a candidate's score is its own, by a golden vector; undefined where that does not tell. */
+async function splitsCandidates(golden: GoldenCase, set: GraphSet, { graphs, golden: { tolerance } }: Manifest) {
+  const { inputs } = graphs[golden.graph];
+  const parts = splitCandidates(inputs, structuredClone(golden.inputs), 2);
+  const [output] = Object.keys(golden.outputs);
+  if (parts.length < 2 || output === undefined) return undefined;
+  const scores = joinScores(await set.runEach(golden.graph, parts), output);
+  return goldenDifference(golden, { [output]: float32(scores, [scores.length]) }, tolerance) === '';
 }

@@ -1,5 +1,6 @@
 export * from './assemble.js';
 export * from './bundle-model.js';
+export * from './candidate-parts.js';
 export * from './encode.js';
 export * from './errors.js';
 export * from './interaction.js';

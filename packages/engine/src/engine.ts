@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError, type Tensors, toCkvError } from '@collectivekv/domain';
 import type { Provider } from './protocol.js';
 import { loadError, requireProvider } from './provider.js';
-import { createRunQueue, type QueuedRun, type RunLimits, unwanted } from './run-queue.js';
+import { createRunQueue, type GraphRun, type RunLimits, unwanted } from './run-queue.js';
+import { transferable } from './transferable.js';
 import { startWorkerThread, type WorkerThread } from './worker-thread.js';
 
 const RESTART_DELAY_MS = 100;
@@ -15,7 +16,7 @@ export interface EngineOptions {
   readonly workerCount: number;
   /** Threads that one run may use. */
   readonly threadsPerWorker: number;
-  /** Runs that may wait for a worker. */
+  /** Runs that may wait, beside the two that each worker is given. */
   readonly queueLimit: number;
 }
 
@@ -23,10 +24,14 @@ export interface EngineOptions {
 export interface GraphSet {
   /**
    * Runs a graph. The feeds are given up: large buffers that a tensor fills wholly are transferred, not copied.
-   * @throws overloaded, deadline or cancelled while queued; dependency_unavailable where the worker died; bug where
+   * @throws overloaded, deadline or the caller's end where it did not start; dependency_unavailable where the worker died; bug where
    * onnxruntime refuses the feeds
    */
   run(graph: string, feeds: Tensors, limits?: RunLimits): Promise<Tensors>;
+  /** Runs a graph over several feeds, which may share tensors, at once; throws as `run` does. */
+  runEach(graph: string, parts: readonly Tensors[], limits?: RunLimits): Promise<Tensors[]>;
+  /** Workers that would start on a run at once. */
+  readonly idleWorkerCount: number;
   /** Waits for the runs in flight, then frees the sessions. */
   close(): Promise<void>;
 }
@@ -40,13 +45,6 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-/** What a worker has in hand: a run, and the one that it goes on with while the first's outputs are on their way. */
-interface Hands {
-  runs: number;
-  /** That one, until the worker comes to it. */
-  next: QueuedRun | undefined;
-}
-
 /**
  * Creates an engine.
  * @throws provider_missing with what to install
@@ -56,9 +54,11 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const queue = createRunQueue(options.queueLimit);
   const loaded = new Map<string, string>(); // key -> path
   const workers = new Set<WorkerThread>();
-  const able = new Map<WorkerThread, Hands>(); // those that have every graph
+  const able = new Map<WorkerThread, number>(); // those that have every graph, with their runs
   let nextSet = 1;
   let closed = false;
+
+  const closedError = () => new CkvError('draining', 'the engine is closed');
 
   async function addWorker(failureCount = 0): Promise<void> {
     const worker = startWorkerThread(options);
@@ -79,7 +79,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       throw error;
     }
     ready = true;
-    able.set(worker, { runs: 0, next: undefined });
+    able.set(worker, 0);
     dispatch();
   }
 
@@ -87,50 +87,56 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   function workerBelow(runs: number): WorkerThread | undefined {
     let found: WorkerThread | undefined;
     let fewest = runs;
-    for (const [worker, hands] of able) {
-      if (hands.runs >= fewest) continue;
+    for (const [worker, count] of able) {
+      if (count >= fewest) continue;
       found = worker;
-      fewest = hands.runs;
+      fewest = count;
     }
     return found;
   }
 
+  function idleWorkerCount(): number {
+    let count = 0;
+    for (const runs of able.values()) if (runs === 0) count++;
+    return count;
+  }
+
+  /** Gives workers what waits: a second run, too, to go on with while the first's outputs are on their way. */
   function dispatch(): void {
     for (let worker = workerBelow(2); worker; worker = workerBelow(2)) {
       const run = queue.shift();
       if (!run) return;
-      const hands = able.get(worker) as Hands;
-      if (hands.runs === 0) run.start();
-      else hands.next = run;
-      perform(worker, run.graph, run.feeds).then(run.resolve, run.reject);
+      perform(worker, run).then(run.resolve, run.reject);
     }
   }
 
   /** Runs a graph now, or when its turn comes. */
-  function enqueue(graph: string, feeds: Tensors, limits: RunLimits): Promise<Tensors> {
+  function enqueue(run: GraphRun, limits: RunLimits): Promise<Tensors> {
     const idle = workerBelow(1); // where one is idle, nothing waits
     if (idle) {
       const refused = unwanted(limits);
-      return refused ? Promise.reject(refused) : perform(idle, graph, feeds);
+      return refused ? Promise.reject(refused) : perform(idle, run);
     }
-    const run = queue.push(graph, feeds, limits);
+    const answer = queue.push(run, limits);
     dispatch();
-    return run;
+    return answer;
   }
 
-  async function perform(worker: WorkerThread, graph: string, feeds: Tensors): Promise<Tensors> {
-    const hands = able.get(worker) as Hands;
-    hands.runs++;
+  async function perform(worker: WorkerThread, { graph, feeds, keepFeeds }: GraphRun): Promise<Tensors> {
+    countRuns(worker, 1);
     try {
-      return await worker.perform({ kind: 'run', graph, feeds });
+      return await worker.perform({ kind: 'run', graph, feeds }, keepFeeds ? [] : transferable(feeds));
     } catch (error) {
-      throw toCkvError(error);
+      throw closed ? closedError() : toCkvError(error);
     } finally {
-      hands.runs--;
-      hands.next?.start();
-      hands.next = undefined;
+      countRuns(worker, -1);
       dispatch();
     }
+  }
+
+  function countRuns(worker: WorkerThread, change: number): void {
+    const runs = able.get(worker);
+    if (runs !== undefined) able.set(worker, runs + change); // a dead one is gone from there
   }
 
   await Promise.all(Array.from({ length: options.workerCount }, () => addWorker()));
@@ -151,22 +157,29 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       }
       const inFlight = new Set<Promise<unknown>>();
       let released = false;
+      async function run(graph: string, feeds: Tensors, limits: RunLimits, keepFeeds: boolean): Promise<Tensors> {
+        if (released || closed) throw new CkvError('draining', 'the graphs are closed');
+        if (!(graph in graphs)) throw new CkvError('bug', `graph ${graph} was not loaded`);
+        const answer = enqueue({ graph: prefix + graph, feeds, keepFeeds }, limits);
+        inFlight.add(answer);
+        try {
+          return await answer;
+        } catch (thrown) {
+          const error = toCkvError(thrown);
+          throw error.reason === 'bug'
+            ? new CkvError('bug', `graph ${graph}: ${error.message}`, { cause: error })
+            : error;
+        } finally {
+          inFlight.delete(answer);
+        }
+      }
       return {
-        async run(graph, feeds, limits = {}) {
-          if (released || closed) throw new CkvError('draining', 'the graphs are closed');
-          if (!(graph in graphs)) throw new CkvError('bug', `graph ${graph} was not loaded`);
-          const run = enqueue(prefix + graph, feeds, limits);
-          inFlight.add(run);
-          try {
-            return await run;
-          } catch (thrown) {
-            const error = toCkvError(thrown);
-            throw error.reason === 'bug'
-              ? new CkvError('bug', `graph ${graph}: ${error.message}`, { cause: error })
-              : error;
-          } finally {
-            inFlight.delete(run);
-          }
+        run: (graph, feeds, limits = {}) => run(graph, feeds, limits, false),
+        // Runs start in order, so the last part may give its tensors up when the others have theirs.
+        runEach: (graph, parts, limits = {}) =>
+          Promise.all(parts.map((feeds, i) => run(graph, feeds, limits, i < parts.length - 1))),
+        get idleWorkerCount() {
+          return idleWorkerCount();
         },
         async close() {
           if (released) return;
@@ -183,7 +196,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
     async close() {
       closed = true;
-      queue.rejectAll(new CkvError('draining', 'the engine is closed'));
+      queue.rejectAll(closedError());
       await Promise.all([...workers].map((worker) => worker.terminate()));
     },
   };

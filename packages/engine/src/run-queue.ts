@@ -1,104 +1,82 @@
 import { CkvError, type Tensors } from '@collectivekv/domain';
 
-/** When a run must start at the latest, and whether it is still wanted. */
+/** When a run must start at the latest, and whether it is still wanted. Both are looked at when its turn comes. */
 export interface RunLimits {
   /** Unix ms. */
   readonly deadlineMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** Why the caller left already, where that is known without a signal. */
+  /** Why the caller left; undefined while it waits. */
   readonly ended?: CkvError | undefined;
 }
 
-/** A run that waits for a worker. */
-export interface QueuedRun {
+/** What to run. */
+export interface GraphRun {
   readonly graph: string;
   readonly feeds: Tensors;
-  /** From now on it no longer leaves. */
-  start(): void;
-  resolve(outputs: Tensors): void;
-  reject(error: CkvError): void;
+  /** Copies the feeds instead of giving large ones up: another run needs them, too. */
+  readonly keepFeeds: boolean;
 }
 
-/** Runs in order of arrival, bounded; what is past its deadline or cancelled before it starts leaves. */
+/** A run that waits for a worker. */
+export interface QueuedRun extends GraphRun {
+  resolve(outputs: Tensors): void;
+  reject(error: unknown): void;
+}
+
+/** Runs in order of arrival, bounded; what is past its deadline or no longer wanted is left out. */
 export interface RunQueue {
-  /** Runs that have not started. */
   readonly length: number;
-  /** Rejects with overloaded at the bound, deadline or cancelled where the run left before it started. */
-  push(graph: string, feeds: Tensors, limits: RunLimits): Promise<Tensors>;
-  /** The first that no worker was given yet; it goes on waiting until it is started. */
+  /** Settles as the run does. Rejects with overloaded at the bound, deadline or the caller's end when its turn comes. */
+  push(run: GraphRun, limits: RunLimits): Promise<Tensors>;
+  /** Takes the first that is still wanted. */
   shift(): QueuedRun | undefined;
   rejectAll(error: CkvError): void;
 }
 
 const RETRY_AFTER_MS = 20;
 
+interface Entry {
+  readonly run: QueuedRun;
+  readonly limits: RunLimits;
+}
+
 /** Creates a queue. */
 export function createRunQueue(limit: number): RunQueue {
-  const queue = new Set<QueuedRun>();
-  const given = new Set<QueuedRun>(); // to a worker that has another to finish first
+  let entries: Entry[] = [];
+
+  /** True where the run is still wanted; else it is rejected. */
+  function isWanted({ run, limits }: Entry): boolean {
+    const why = unwanted(limits);
+    if (why) run.reject(why);
+    return !why;
+  }
+
   return {
     get length() {
-      return queue.size + given.size;
+      return entries.length;
     },
-    push(graph, feeds, limits) {
+    push(run, limits) {
       return new Promise((resolve, reject) => {
-        const { deadlineMs, signal } = limits;
-        const refused = unwanted(limits);
-        if (refused) return reject(refused);
-        const remainingMs = (deadlineMs ?? Number.POSITIVE_INFINITY) - Date.now();
-        if (queue.size + given.size >= limit) {
+        if (entries.length >= limit) entries = entries.filter(isWanted);
+        if (entries.length >= limit) {
           const text = `${limit} graph runs wait already; send less, or add replicas`;
           return reject(new CkvError('overloaded', text, { retryAfterMs: RETRY_AFTER_MS }));
         }
-        const leave = (error: CkvError) => {
-          if (queue.delete(run) || given.delete(run)) settle(() => reject(error));
-        };
-        const onAbort = () => leave(cancelled(signal));
-        const timer = remainingMs < 2 ** 31 ? setTimeout(() => leave(late()), remainingMs) : undefined;
-        const settle = (then: () => void) => {
-          clearTimeout(timer);
-          signal?.removeEventListener('abort', onAbort);
-          then();
-        };
-        const run: QueuedRun = {
-          graph,
-          feeds,
-          start: () => given.delete(run),
-          resolve: (outputs) => settle(() => resolve(outputs)),
-          reject: (error) => settle(() => reject(error)),
-        };
-        signal?.addEventListener('abort', onAbort, { once: true });
-        queue.add(run);
+        entries.push({ run: { ...run, resolve, reject }, limits });
       });
     },
     shift() {
-      const [first] = queue;
-      if (first) {
-        queue.delete(first);
-        given.add(first);
-      }
-      return first;
+      for (let entry = entries.shift(); entry; entry = entries.shift()) if (isWanted(entry)) return entry.run;
+      return undefined;
     },
     rejectAll(error) {
-      for (const run of [...queue, ...given]) run.reject(error);
-      queue.clear();
-      given.clear();
+      for (const { run } of entries) run.reject(error);
+      entries = [];
     },
   };
 }
 
 /** Why a run need not start: its deadline passed, or its caller left. */
-export function unwanted(limits: RunLimits): CkvError | undefined {
-  const { deadlineMs = Number.POSITIVE_INFINITY } = limits;
-  if (Date.now() >= deadlineMs) return late();
-  if ('ended' in limits) return limits.ended; // its signal would be made for this alone
-  return limits.signal?.aborted ? cancelled(limits.signal) : undefined;
-}
-
-function late(): CkvError {
-  return new CkvError('deadline', 'the deadline passed before the graph ran');
-}
-
-function cancelled(signal: AbortSignal | undefined): CkvError {
-  return signal?.reason instanceof CkvError ? signal.reason : new CkvError('cancelled', 'the caller gave up');
+export function unwanted({ deadlineMs = Number.POSITIVE_INFINITY, ended }: RunLimits): CkvError | undefined {
+  if (ended) return ended;
+  return Date.now() >= deadlineMs ? new CkvError('deadline', 'the deadline passed before the graph ran') : undefined;
 }

@@ -2,7 +2,6 @@ import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { CkvError, type Tensors } from '@collectivekv/domain';
 import type { FromWorker, ToWorker, WorkerSettings } from './protocol.js';
-import { transferable } from './transferable.js';
 
 /** A message without the id that its sender gives it. */
 export type Command = ToWorker extends infer M ? (M extends ToWorker ? Omit<M, 'id'> : never) : never;
@@ -10,7 +9,7 @@ export type Command = ToWorker extends infer M ? (M extends ToWorker ? Omit<M, '
 /** A thread that holds sessions and does one thing at a time. */
 export interface WorkerThread {
   /** Rejects with a CkvError: bundle_invalid or bug by onnxruntime's word, dependency_unavailable where the thread died. */
-  perform(command: Command): Promise<Tensors>;
+  perform(command: Command, transfer?: readonly ArrayBuffer[]): Promise<Tensors>;
   /** Resolves when the thread has ended, for whatever reason. */
   readonly ended: Promise<void>;
   terminate(): Promise<void>;
@@ -53,12 +52,12 @@ export function startWorkerThread(settings: WorkerSettings): WorkerThread {
 
   return {
     ended,
-    perform(command) {
+    perform(command, transfer = []) {
       return new Promise((resolve, reject) => {
         if (dead) return reject(new CkvError('dependency_unavailable', 'the graph worker died; it is being replaced'));
         const id = nextId++;
         pending.set(id, { resolve, reject });
-        worker.postMessage({ ...command, id }, command.kind === 'run' ? transferable(command.feeds) : []);
+        worker.postMessage({ ...command, id }, transfer);
       });
     },
     async terminate() {

@@ -39,8 +39,7 @@ function twoGroups() {
         return [`${name}_rows`, { type: 'float32', data: rows, shape: [rows.length, 1] }];
       }),
     );
-  const close = async () => undefined;
-  return { dir: '', model, graphs: { run, close }, close };
+  return { model, graphs: { run } };
 }
 
 it.each([
@@ -49,7 +48,7 @@ it.each([
   ['', [3], [4]], // the first
 ])('gathers the slots of group "%s" from that group alone', async (group, keySlots, valueSlots) => {
   const query = { group, keySlots: Uint32Array.from(keySlots), valueSlots: Uint32Array.from(valueSlots) };
-  const limits = { deadlineMs: Date.now() + 1_000, signal: new AbortController().signal };
+  const limits = { deadlineMs: Date.now() + 1_000 };
   const { keyRows, valueRows } = await gatherRows(twoGroups(), query, limits);
   expect([[...keyRows], [...valueRows]]).toEqual([keySlots, valueSlots]);
 });

@@ -1,4 +1,4 @@
-import type { LoadedBundle } from '@collectivekv/bundles';
+import type { RunnableBundle } from '@collectivekv/bundles';
 import {
   CkvError,
   type GraphInput,
@@ -8,6 +8,7 @@ import {
   type KvGroup,
   type Tensor,
 } from '@collectivekv/domain';
+import type { RunLimits } from '@collectivekv/engine';
 
 /** Slots one call may gather for each part. */
 export const MAX_GATHER_SLOTS = 100_000;
@@ -31,9 +32,9 @@ export interface GatheredParts {
  * @throws invalid_request for an unknown group, too many slots, or a slot beyond the pool
  */
 export async function gatherRows(
-  bundle: LoadedBundle,
+  bundle: RunnableBundle,
   query: GatherQuery,
-  limits: { deadlineMs: number; signal: AbortSignal },
+  limits: RunLimits,
 ): Promise<GatheredParts> {
   const { groups, graphs } = bundle.model.manifest;
   const group = query.group === '' ? groups[0] : groups.find(({ name }) => name === query.group);

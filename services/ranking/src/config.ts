@@ -27,6 +27,13 @@ export const rankingConfigSchema = z.object({
   CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
   CKV_WORKERS: z.coerce.number().int().min(1).max(64).default(1).describe('worker threads that run graphs'),
   CKV_THREADS_PER_WORKER: z.coerce.number().int().min(1).max(64).default(1).describe('threads of one graph run'),
+  CKV_PART_CANDIDATES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(10_000)
+    .default(100)
+    .describe('candidates that a part has at least where idle workers share a request; 0 never splits one'),
   CKV_QUEUE_LIMIT: z.coerce.number().int().min(1).max(100_000).default(256).describe('graph runs that may wait'),
   CKV_CACHE_DIR: z.string().min(1).default('.ckv/cache/ranking').describe('folder of fetched bundles'),
   CKV_NEAR_CACHE_BYTES: z.coerce

@@ -43,6 +43,7 @@ await runService({
         timeoutMs: config.CKV_FETCH_TIMEOUT_MS,
       }),
       poolRows: remote ? createPoolRows(pool) : undefined,
+      partCandidates: config.CKV_PART_CANDIDATES,
     });
     server.add('RankingService', createRankingHandlers(ranker, createRankingMetrics(metrics, engine), log));
   },

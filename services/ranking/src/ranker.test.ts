@@ -24,6 +24,8 @@ function historyBundle(): LoadedBundle {
     itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
   });
   const graphs: LoadedBundle['graphs'] = {
+    idleWorkerCount: 1,
+    runEach: (graph, parts) => Promise.all(parts.map((feeds) => graphs.run(graph, feeds))),
     async run(graph, feeds) {
       const seen = [...(feeds.routes?.data ?? [])].map(Number);
       if (graph === 'rank') {
@@ -41,7 +43,7 @@ function historyBundle(): LoadedBundle {
     },
     close: async () => undefined,
   };
-  return { dir: '', model, graphs, close: async () => undefined };
+  return { dir: '', model, graphs, splitsCandidates: false, close: async () => undefined };
 }
 
 const bundle = historyBundle();
@@ -79,7 +81,7 @@ const records: RecordSource = {
 };
 const bundles = { active: () => bundle, get: () => bundle };
 const rank = (recent: Interaction[]) =>
-  createRanker({ bundles, records }).rank(query(recent), {
+  createRanker({ bundles, records, partCandidates: 0 }).rank(query(recent), {
     deadlineMs: Date.now() + 5_000,
     signal: new AbortController().signal,
   });

@@ -1,7 +1,7 @@
-import { type BundleFollower, encodeRows, type LoadedBundle } from '@collectivekv/bundles';
+import { type BundleFollower, encodeRows, type LoadedBundle, rankScores } from '@collectivekv/bundles';
 import {
   assembleRank,
-  CkvError,
+  type CkvError,
   decodeRecord,
   freshInteractions,
   type Interaction,
@@ -36,15 +36,22 @@ export interface RankAnswer {
   readonly timings: StageTimings;
 }
 
+/** When an answer must be there, and what tells that nobody waits for it any more. */
+export interface RankLimits {
+  /** Unix ms. */
+  readonly deadlineMs: number;
+  readonly ended?: CkvError | undefined;
+  readonly signal: AbortSignal;
+}
+
 /** Ranks candidates. */
 export interface Ranker {
   /**
    * Scores a query's candidates by attention over the user's history.
-   * @param limits deadline (Unix ms) and cancellation
    * @throws invalid_request, bundle_not_loaded, overloaded, deadline, cancelled; with history required also what kept
    * the record away
    */
-  rank(query: RankQuery, limits: { deadlineMs: number; signal: AbortSignal }): Promise<RankAnswer>;
+  rank(query: RankQuery, limits: RankLimits): Promise<RankAnswer>;
 }
 
 /** What a ranker works with. */
@@ -53,6 +60,8 @@ export interface RankerParts {
   readonly records: RecordSource;
   /** Gathers pool rows over the network; absent where the pool is a replica inside the rank graph. */
   readonly poolRows?: PoolRows | undefined;
+  /** Candidates that a part has at least where idle workers share a request; 0 never splits. */
+  readonly partCandidates: number;
 }
 
 interface History {
@@ -65,7 +74,7 @@ interface History {
 const NO_RECORD: History = { record: undefined, ageMs: 0, missing: undefined };
 
 /** Creates a ranker. */
-export function createRanker({ bundles, records, poolRows }: RankerParts): Ranker {
+export function createRanker({ bundles, records, poolRows, partCandidates }: RankerParts): Ranker {
   async function readHistory({ model }: LoadedBundle, query: RankQuery, deadlineMs: number): Promise<History> {
     if (query.historyPolicy === 'ignored') return NO_RECORD;
     try {
@@ -90,12 +99,11 @@ export function createRanker({ bundles, records, poolRows }: RankerParts): Ranke
       const { history, recentRows } = await reading;
       const merged = mergeRecent(bundle, history.record, recentRows);
       const attended = await attend(merged.rows);
-      const scores = scoresOf(bundle, attended.outputs, query.candidateIds.length);
       const missing = attended.missing ?? history.missing;
       const withoutRows = attended.missing !== undefined || merged.rows.length === 0;
       return {
-        scores,
-        order: orderOf(scores, query.topK),
+        scores: attended.scores,
+        order: orderOf(attended.scores, query.topK),
         bundleId: bundle.model.id,
         positionCount: withoutRows ? 0 : merged.rows.length / bundle.model.layout.strideBytes,
         mergedCount: withoutRows ? 0 : merged.mergedCount,
@@ -124,16 +132,12 @@ export function createRanker({ bundles, records, poolRows }: RankerParts): Ranke
         return { history, recentRows: freshRows(bundle, history.record, recent, rows) };
       }
 
-      async function attend(rows: Uint8Array): Promise<{ outputs: Tensors; missing?: Reason }> {
+      async function attend(rows: Uint8Array): Promise<{ scores: Float32Array; missing?: Reason }> {
         const run = (graph: 'rank' | 'rankKv', feeds: Tensors) =>
-          stopwatch.time('attend', () => bundle.graphs.run(graph, feeds, limits));
+          stopwatch.time('attend', () => rankScores(bundle, graph, feeds, { partCandidates, limits }));
         if (!poolRows) {
-          return {
-            outputs: await run(
-              'rank',
-              await stopwatch.time('assemble', () => assembleRank(bundle.model, rows, candidates)),
-            ),
-          };
+          const feeds = await stopwatch.time('assemble', () => assembleRank(bundle.model, rows, candidates));
+          return { scores: await run('rank', feeds) };
         }
         const source = poolRows;
         const gathered = await stopwatch
@@ -145,10 +149,10 @@ export function createRanker({ bundles, records, poolRows }: RankerParts): Ranke
           });
         if (typeof gathered === 'string') {
           const feeds = source.assemble(bundle.model, new Uint8Array(0), new Map(), candidates);
-          return { outputs: await run('rankKv', feeds), missing: gathered };
+          return { scores: await run('rankKv', feeds), missing: gathered };
         }
         const feeds = await stopwatch.time('assemble', () => source.assemble(bundle.model, rows, gathered, candidates));
-        return { outputs: await run('rankKv', feeds) };
+        return { scores: await run('rankKv', feeds) };
       }
     },
   };
@@ -206,15 +210,6 @@ function mergeRecent(
     rows: newestRows(model.layout, Buffer.concat([stored, recentRows]), model.manifest.maxPositions),
     mergedCount: recentRows.length / model.layout.strideBytes,
   };
-}
-
-function scoresOf({ model }: LoadedBundle, outputs: Tensors, count: number): Float32Array {
-  const tensor = outputs[model.manifest.graphs.rank.outputs[0]?.name ?? ''];
-  if (tensor?.type !== 'float32' || tensor.data.length !== count) {
-    throw new CkvError('bug', `the rank graph answered ${tensor?.data.length ?? 0} scores for ${count} candidates`);
-  }
-  if (tensor.data.some((score) => Number.isNaN(score))) throw new CkvError('bug', 'the rank graph answered NaN');
-  return tensor.data;
 }
 
 function rungOf(query: RankQuery, missing: Reason | undefined, withoutRows: boolean): Rung {

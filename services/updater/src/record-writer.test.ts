@@ -96,9 +96,11 @@ function bundleOf(name: string, { withHistory = false, wideBytes = 0 }): LoadedB
         wide: { type: 'float32', data: new Float32Array((wideBytes / 4) * items.length), shape: [items.length, -1] },
       };
     },
+    runEach: (graph, parts) => Promise.all(parts.map((feeds) => graphs.run(graph, feeds))),
+    idleWorkerCount: 1,
     close: async () => undefined,
   };
-  return { dir: '', model, graphs, close: async () => undefined };
+  return { dir: '', model, graphs, splitsCandidates: false, close: async () => undefined };
 }
 
 const behind = bundleOf('behind', { withHistory: true });

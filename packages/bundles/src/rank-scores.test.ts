@@ -1,0 +1,108 @@
+import { fileURLToPath } from 'node:url';
+import { assembleRank, float32, type Tensors } from '@collectivekv/domain';
+import { createEngine, type Engine, type GraphSet } from '@collectivekv/engine';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type LoadedBundle, loadBundle } from './load-bundle.js';
+import { rankScores } from './rank-scores.js';
+
+const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const CANDIDATES = 30;
+let engine: Engine;
+let demo: LoadedBundle;
+beforeAll(async () => {
+  engine = await createEngine({ provider: 'cpu', workerCount: 3, threadsPerWorker: 1, queueLimit: 16 });
+  demo = await loadBundle(DEMO, engine, { graphs: ['rank'], verifyGolden: true });
+});
+afterAll(() => engine.close());
+
+function feeds(): Tensors {
+  const { model } = demo;
+  const rows = Uint8Array.from({ length: 200 * model.layout.strideBytes }, (_, i) => (i * 37) % 251);
+  const { candidate, context } = model.manifest.features;
+  return assembleRank(model, rows, {
+    itemIndices: Int32Array.from({ length: CANDIDATES }, (_, i) => i * 3),
+    columns: Object.fromEntries(
+      candidate.map(({ name }) => [name, Float32Array.from({ length: CANDIDATES }, (_, i) => i / 60)]),
+    ),
+    context: Object.fromEntries(context.map((feature) => [feature.name, feature.default])),
+  });
+}
+
+/** A bundle's graphs with the number of parts that each call had. */
+function counted({ graphs }: LoadedBundle, idleWorkerCount: number) {
+  const partCounts: number[] = [];
+  const watched: GraphSet = {
+    ...graphs,
+    idleWorkerCount,
+    runEach(graph, parts, limits) {
+      partCounts.push(parts.length);
+      return graphs.runEach(graph, parts, limits);
+    },
+  };
+  return { partCounts, graphs: watched };
+}
+
+describe('rankScores', () => {
+  it.each([
+    ['as many parts as workers are idle', { idle: 3, partCandidates: 5, parts: 3 }],
+    ['no part below the least', { idle: 3, partCandidates: 12, parts: 2 }],
+    ['one where none is idle', { idle: 0, partCandidates: 5, parts: 1 }],
+    ['one where splitting is off', { idle: 3, partCandidates: 0, parts: 1 }],
+    ['one where the candidates are too few', { idle: 3, partCandidates: 31, parts: 1 }],
+  ])('makes %s, and the same scores', async (_, { idle, partCandidates, parts }) => {
+    const whole = await rankScores(demo, 'rank', feeds(), { partCandidates: 0 });
+    const { graphs, partCounts } = counted(demo, idle);
+    const scores = await rankScores({ ...demo, graphs }, 'rank', feeds(), { partCandidates });
+    expect(partCounts).toEqual([parts]);
+    expect(scores).toHaveLength(CANDIDATES);
+    expect(new Set(whole).size).toBe(CANDIDATES);
+    scores.forEach((score, i) => {
+      expect(score).toBeCloseTo(whole[i] ?? Number.NaN, 5);
+    });
+  });
+
+  it('never splits what a bundle does not allow to be split', async () => {
+    const { graphs, partCounts } = counted(demo, 3);
+    await rankScores({ ...demo, graphs, splitsCandidates: false }, 'rank', feeds(), { partCandidates: 5 });
+    expect(partCounts).toEqual([1]);
+  });
+
+  it.each([
+    ['too few', [0.5], /answered 1 scores for 30/],
+    ['no numbers', Array(CANDIDATES).fill(Number.NaN), /NaN/],
+  ])('takes %s for a fault of the graph', async (_, scores, message) => {
+    const answer = { scores: float32(Float32Array.from(scores), [scores.length]) };
+    const graphs: GraphSet = { ...demo.graphs, idleWorkerCount: 1, runEach: async () => [answer] };
+    const failure = rankScores({ ...demo, graphs }, 'rank', feeds(), { partCandidates: 5 });
+    await expect(failure).rejects.toMatchObject({ reason: 'bug', message: expect.stringMatching(message) });
+  });
+});
+
+describe('a bundle', () => {
+  it('may be split where its golden scores are the same in parts', () => {
+    expect(demo.splitsCandidates).toBe(true);
+  });
+
+  it('may not be split where a score depends on the other candidates', async () => {
+    const listwise: Engine = {
+      ...engine,
+      async load(files) {
+        const graphs = await engine.load(files);
+        return {
+          ...graphs,
+          runEach: (graph, parts) => Promise.all(parts.map((part) => halvedIfPart(graphs, graph, part))),
+        };
+      },
+    };
+    const bundle = await loadBundle(DEMO, listwise, { graphs: ['rank'], verifyGolden: true });
+    expect(bundle.splitsCandidates).toBe(false);
+    await bundle.close();
+  });
+});
+
+/** Scores that fall with the candidates' number, as where candidates attend over one another. */
+async function halvedIfPart(graphs: GraphSet, graph: string, part: Tensors): Promise<Tensors> {
+  const { scores } = await graphs.run(graph, part);
+  const data = Float32Array.from(scores?.data as Float32Array, (score) => score / 2);
+  return { scores: float32(data, [data.length]) };
+}
