@@ -14,7 +14,7 @@ const PERCENTILES = [50, 99];
 const USERS = 500;
 /** One interaction in so many is of a new user, whose record is watched for. */
 const WATCH_EVERY = 50;
-const POLL_MS = 1;
+const POLL_MS = 5;
 /** An open loop needs longer than a closed one for its tail. */
 const SLICES = 2;
 
