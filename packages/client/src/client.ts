@@ -68,16 +68,16 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
     async rank(input, call = {}) {
       const limits = limitsOf(call, rankMs);
       const request = rankRequestOf(input);
-      return rankingOf(input, await withRetries(limits, () => ranking.call('Rank', request, limits)));
+      return rankingOf(request, await withRetries(limits, () => ranking.call('Rank', request, limits)));
     },
 
     async rankMany(inputs, call = {}) {
       const limits = limitsOf(call, rankMs);
       const requests = inputs.map(rankRequestOf);
       const { outcomes } = await withRetries(limits, () => ranking.call('RankMany', { requests }, limits));
-      return inputs.map((input, i) => {
+      return requests.map((request, i) => {
         const outcome = outcomes[i];
-        if (outcome?.response) return rankingOf(input, outcome.response);
+        if (outcome?.response) return rankingOf(request, outcome.response);
         const { reason, message } = outcome?.failure ?? { reason: 'bug', message: 'no outcome' };
         return new CkvError(reason as Reason, message);
       });

@@ -1,6 +1,6 @@
 import type { RankInfo__Output, RankRequest, RankResponse__Output } from '@collectivekv/contracts';
 import type { Interaction } from '@collectivekv/domain';
-import type { InteractionInput, RankDetails, RankInput, Ranking } from './rank-messages.js';
+import type { InteractionInput, RankDetails, RankedItem, RankInput, Ranking } from './rank-messages.js';
 
 /** An interaction with its blanks filled in. */
 export function completeInteraction(input: InteractionInput): Interaction {
@@ -44,14 +44,18 @@ const RUNGS: Record<string, RankDetails['rung']> = {
   DEGRADATION_RUNG_NO_HISTORY: 'no_history',
 };
 
-/** The ranking of a response. */
-export function rankingOf(input: RankInput, response: RankResponse__Output): Ranking {
+/** The ranking of a response to `request`. */
+export function rankingOf({ candidateIds = [] }: RankRequest, response: RankResponse__Output): Ranking {
   const scores = new Float32Array(new Uint8Array(response.scores).buffer);
   const order = new Uint32Array(new Uint8Array(response.order).buffer);
   const info = response.info as RankInfo__Output; // every answer has one
+  let ranked: RankedItem[] | undefined;
   return {
     scores,
-    ranked: Array.from(order, (i) => ({ itemId: input.candidateIds[i] ?? '', score: scores[i] ?? 0 })),
+    get ranked() {
+      ranked ??= Array.from(order, (i) => ({ itemId: candidateIds[i] ?? '', score: scores[i] ?? 0 }));
+      return ranked;
+    },
     info: { ...info, rung: RUNGS[info.rung] ?? 'no_history' },
   };
 }

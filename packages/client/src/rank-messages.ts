@@ -35,11 +35,17 @@ export interface RankInput {
 /** How an answer came about; see RankInfo in ranking.proto. */
 export type RankDetails = Omit<RankInfo__Output, 'rung'> & { readonly rung: 'full' | 'recent_only' | 'no_history' };
 
+/** A candidate with its score. */
+export interface RankedItem {
+  readonly itemId: string;
+  readonly score: number;
+}
+
 /** A ranking. */
 export interface Ranking {
   /** One a candidate, in the request's order. */
   readonly scores: Float32Array; // [candidates]
-  /** Best first. */
-  readonly ranked: readonly { readonly itemId: string; readonly score: number }[];
+  /** Best first. Made when first asked for. */
+  readonly ranked: readonly RankedItem[];
   readonly info: RankDetails;
 }
