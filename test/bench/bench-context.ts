@@ -8,7 +8,9 @@ import { type Arm, startArm, WORKERS } from './arms.js';
 import { type BenchBundleName, type BenchBundleOptions, benchBundle } from './bench-bundles.js';
 import { type BareGraph, startBareGraph } from './children.js';
 import type { Baseline, BenchOptions } from './options.js';
+import { warmUp } from './rank-loops.js';
 import type { Params, Row } from './results.js';
+import { CANDIDATES } from './workload.js';
 
 /** What the parts of a run share. */
 export interface Bench {
@@ -38,6 +40,7 @@ export interface Bench {
 
 /** Longest history of the baselines: one of 50,000 positions would be a record of 100 MB. */
 export const BASELINE_POSITIONS = 10_000;
+const WARM_UP_POSITIONS = 1_000;
 /** Begins every key. */
 export const KEY_PREFIX = 'ckv';
 
@@ -77,7 +80,14 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
     const store = createRedisUserStore({ client: redis, keyPrefix: KEY_PREFIX, recordTtlS: 86_400 });
     const startWith = async (name: string, bundleDir: string, longest: number, updaters: number) => {
       progress(`starting ${name}`);
-      return startArm({ name, bundleDir, dir, redisUrl: server.url, store, longest, updaters });
+      const arm = await startArm({ name, bundleDir, dir, redisUrl: server.url, store, longest, updaters });
+      try {
+        await warmUp(arm, { positions: Math.min(longest, WARM_UP_POSITIONS), candidates: CANDIDATES }, options.warmUp);
+      } catch (error) {
+        await arm.close();
+        throw error;
+      }
+      return arm;
     };
     const ours = await startWith('ours', shared, Math.max(...options.lengths), 1);
     closing.push(ours.close);

@@ -34,6 +34,8 @@ export interface BenchOptions {
   readonly runs: number;
   /** How long an arm is under load in a round, and the longest that its calls of a round may take one by one. */
   readonly sliceMs: number;
+  /** Calls that an arm answers before any counts, and the longest that they may take. */
+  readonly warmUp: { readonly calls: number; readonly budgetMs: number };
   /** Positions of the histories, ascending. */
   readonly lengths: readonly number[];
   /** Where results, page and plots go; undefined leaves them unwritten. */
@@ -58,9 +60,21 @@ export const USAGE = `npm run bench -- [options]
 export const MAX_POSITIONS = 50_000;
 
 const DEFAULTS = {
-  full: { rounds: 5, runs: 40, sliceMs: 2_000, lengths: [100, 300, 1_000, 3_000, 10_000, 50_000] },
-  quick: { rounds: 2, runs: 20, sliceMs: 700, lengths: [100, 1_000, 10_000, 50_000] },
-  soak: { rounds: 1, runs: 1, sliceMs: 3_000, lengths: [1_000] },
+  full: {
+    warmUp: { calls: 4_000, budgetMs: 12_000 },
+    rounds: 5,
+    runs: 40,
+    sliceMs: 2_000,
+    lengths: [100, 300, 1_000, 3_000, 10_000, 50_000],
+  },
+  quick: {
+    warmUp: { calls: 1_500, budgetMs: 4_000 },
+    rounds: 2,
+    runs: 20,
+    sliceMs: 700,
+    lengths: [100, 1_000, 10_000, 50_000],
+  },
+  soak: { warmUp: { calls: 4_000, budgetMs: 12_000 }, rounds: 1, runs: 1, sliceMs: 3_000, lengths: [1_000] },
 } as const satisfies Record<Mode, object>;
 
 /**
@@ -96,6 +110,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     baselines: values.baselines === 'none' ? [] : someOf('baselines', values.baselines, BASELINES),
     rounds: numberOf('rounds', values.rounds, defaults.rounds, 100),
     runs: numberOf('runs', values.runs, defaults.runs, 10_000),
+    warmUp: defaults.warmUp,
     sliceMs: numberOf('slice-ms', values['slice-ms'], defaults.sliceMs, 600_000),
     lengths: values.lengths === undefined ? defaults.lengths : lengthsOf(values.lengths),
     out: values.out ?? (partial ? undefined : '.'),

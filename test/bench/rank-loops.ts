@@ -24,6 +24,7 @@ export interface RankLoad {
 }
 
 const LEAST_RUNS = 3;
+const WARM_UP_IN_FLIGHT = 8;
 
 /** Calls whatever one after the other, `runs` times or, after three, until the budget is spent; the ms of each. */
 export async function timeSerially(
@@ -63,6 +64,20 @@ export async function rankSerially(
     times: callers.map((caller, i) => ({ caller, ...(inService[i] ?? nothing) })),
     cpuSeconds: new Map([...after].map(([name, seconds]) => [name, seconds - (before.get(name) ?? 0)])),
   };
+}
+
+/**
+ * Rank calls until the processes are warm, their code compiled and their heaps grown: a service that answers for weeks is
+ * not to be timed in its first seconds, when a call takes twice as long.
+ */
+export async function warmUp(arm: Arm, load: RankLoad, { calls, budgetMs }: { calls: number; budgetMs: number }) {
+  await arm.hold(load.positions);
+  const untilMs = performance.now() + budgetMs;
+  let left = calls;
+  const lane = async () => {
+    while (left-- > 0 && performance.now() < untilMs) await arm.rank(load.positions, load.candidates);
+  };
+  await Promise.all(Array.from({ length: WARM_UP_IN_FLIGHT }, lane));
 }
 
 /** Rank calls with so many in flight, for so long; calls a second. */

@@ -24,6 +24,7 @@ export async function length(bench: Bench): Promise<void> {
   const { options, ours } = bench;
   const arms: readonly Arm[] = [ours, ...(await Promise.all(options.baselines.map((name) => bench.arm(name))))];
   const echo = await startEcho(candidatesOf(ours.model, CANDIDATES).ids);
+  await timeSerially(echo.call, { runs: options.warmUp.calls, budgetMs: options.warmUp.budgetMs });
   const seen = createRounds<Key>();
   for (let round = 0; round <= options.rounds; round++) {
     bench.progress(
