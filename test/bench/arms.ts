@@ -34,6 +34,8 @@ export interface ArmOptions {
   readonly longest: number;
   /** Updaters; default none. */
   readonly updaters?: number;
+  /** Of ranking's configuration what is not the default. */
+  readonly ranking?: Readonly<Record<string, string>>;
 }
 
 /** Worker threads of ranking, and bare graphs beside it. */
@@ -46,14 +48,14 @@ const TIMEOUT_MS = 60_000;
 
 /** Starts the services with a bundle. */
 export async function startArm(options: ArmOptions): Promise<Arm> {
-  const { name, bundleDir, dir, redisUrl, store, longest, updaters = 0 } = options;
+  const { name, bundleDir, dir, redisUrl, store, longest, updaters = 0, ranking = {} } = options;
   const { model } = await openBundle(bundleDir);
   const stack = await startStack({
     dir: join(dir, name),
     bundlesDir: bundleDir,
     redisUrl,
     replicas: { updater: updaters },
-    env: { ranking: { CKV_WORKERS: String(WORKERS), CKV_FETCH_TIMEOUT_MS: String(TIMEOUT_MS) } },
+    env: { ranking: { CKV_WORKERS: String(WORKERS), CKV_FETCH_TIMEOUT_MS: String(TIMEOUT_MS), ...ranking } },
   });
   const client = createCollectiveKvClient({
     rankingTarget: stack.targets.ranking,

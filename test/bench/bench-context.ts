@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createRedisUserStore, type UserStore } from '@collectivekv/user-store';
-import { type Arm, startArm, WORKERS } from './arms.js';
+import { type Arm, type ArmOptions, startArm, WORKERS } from './arms.js';
 import { type BenchBundleName, type BenchBundleOptions, benchBundle } from './bench-bundles.js';
 import { type BareGraph, startBareGraph } from './children.js';
 import type { Baseline, BenchOptions } from './options.js';
@@ -25,8 +25,8 @@ export interface Bench {
   readonly bare: readonly [BareGraph, ...BareGraph[]];
   /** The other arms, started when first asked for. */
   arm(name: Baseline): Promise<Arm>;
-  /** An arm that whoever starts it closes. */
-  startArm(name: string, bundleDir: string): Promise<Arm>;
+  /** An arm that whoever starts it closes, with ranking's configuration where it is not the default. */
+  startArm(name: string, bundleDir: string, ranking?: Readonly<Record<string, string>>): Promise<Arm>;
   bundle(name: BenchBundleName, options?: BenchBundleOptions): string;
   /** Adds a figure to the results. */
   add(name: string, params: Params, value: number, unit?: string, target?: string): void;
@@ -78,9 +78,14 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
     const redis = await connectedRedis(server.url, { field: 'url', name: 'bench', whenAway: 'wait' });
     closing.push(() => closeRedis(redis));
     const store = createRedisUserStore({ client: redis, keyPrefix: KEY_PREFIX, recordTtlS: 86_400 });
-    const startWith = async (name: string, bundleDir: string, longest: number, updaters: number) => {
+    const startWith = async (
+      name: string,
+      bundleDir: string,
+      longest: number,
+      more: Pick<ArmOptions, 'updaters' | 'ranking'> = {},
+    ) => {
       progress(`starting ${name}`);
-      const arm = await startArm({ name, bundleDir, dir, redisUrl: server.url, store, longest, updaters });
+      const arm = await startArm({ name, bundleDir, dir, redisUrl: server.url, store, longest, ...more });
       try {
         await warmUp(arm, { positions: Math.min(longest, WARM_UP_POSITIONS), candidates: CANDIDATES }, options.warmUp);
       } catch (error) {
@@ -89,7 +94,7 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
       }
       return arm;
     };
-    const ours = await startWith('ours', shared, Math.max(...options.lengths), 1);
+    const ours = await startWith('ours', shared, Math.max(...options.lengths), { updaters: 1 });
     closing.push(ours.close);
     const [first, ...others] = await Promise.all(Array.from({ length: WORKERS }, () => startBareGraph(shared)));
     if (!first) throw new Error('no bare graph');
@@ -105,11 +110,12 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
       ours,
       bare: [first, ...others],
       arm(name) {
-        const started = arms.get(name) ?? startWith(name, bundle(name), BASELINE_POSITIONS, 0);
+        const started = arms.get(name) ?? startWith(name, bundle(name), BASELINE_POSITIONS);
         arms.set(name, started);
         return started;
       },
-      startArm: (name, bundleDir) => startWith(name, bundleDir, Math.max(...options.lengths), 0),
+      startArm: (name, bundleDir, ranking = {}) =>
+        startWith(name, bundleDir, Math.max(...options.lengths), { ranking }),
       bundle,
       add(name, params, value, unit = '', target = '') {
         rows.push({ name, params, value, unit, target });

@@ -19,21 +19,22 @@ export async function checkScores(bench: Bench): Promise<void> {
   const withBaselines = options.parts.some((part) => PARTS_WITH_BASELINES.includes(part));
   for (const positions of options.lengths) {
     bench.progress(`scores of all arms, ${positions} positions`);
-    const answer = (arm: Arm) => scoresOf(arm, positions);
     const alone = (graph: 'rank' | 'rankKv') =>
       bare[0].run({ graph, positions, candidates, runs: 1, budgetMs: 0 }).then(({ scores }) => scores);
-    const served = await answer(ours);
+    const served = await scoresOf(ours, positions);
     requireEqual(`Rank and the bare graph, ${positions} positions`, served, await alone('rank'), TOLERANCE);
     requireEqual(`slots and positions, ${positions} positions`, served, await alone('rankKv'), TOLERANCE);
     if (!withBaselines || positions > BASELINE_POSITIONS) continue;
     const [first, ...others] = options.baselines;
     if (!first) continue;
-    const expected = await answer(await bench.arm(first));
-    for (const name of others) {
-      const what = `${first} and ${name}, ${positions} positions`;
-      requireEqual(what, expected, await answer(await bench.arm(name)), TOLERANCE);
-    }
+    for (const name of others) await requireSameScores(await bench.arm(first), await bench.arm(name), positions);
   }
+}
+
+/** Throws where two arms of one model answer differently. */
+export async function requireSameScores(one: Arm, other: Arm, positions: number): Promise<void> {
+  const what = `${one.name} and ${other.name}, ${positions} positions`;
+  requireEqual(what, await scoresOf(one, positions), await scoresOf(other, positions), TOLERANCE);
 }
 
 async function scoresOf(arm: Arm, positions: number): Promise<Float32Array> {

@@ -10,7 +10,16 @@ export interface Plot {
 }
 
 /** An arm has the same colour in every plot. */
-const COLOURS = ['ours', 'full_fp16', 'full_fp32', 'recompute', 'bare graph', 'ours, int8 dims', 'ours, separate'];
+const COLOURS = [
+  'ours',
+  'full_fp16',
+  'full_fp32',
+  'recompute',
+  'bare graph',
+  'ours, int8 dims',
+  'ours, separate',
+  'ours, unsplit',
+];
 
 /** Draws what the figures have points for. */
 export function plotsOf(rows: readonly Row[]): Plot[] {

@@ -51,7 +51,13 @@ const SECTIONS: readonly Section[] = [
   },
   {
     title: 'Ratios by history length',
-    names: ['rank_over_bare', 'speedup_full_kv_fp16', 'speedup_full_kv_fp32', 'speedup_recompute'],
+    names: [
+      'rank_over_bare',
+      'rank_over_bare_unsplit',
+      'speedup_full_kv_fp16',
+      'speedup_full_kv_fp32',
+      'speedup_recompute',
+    ],
     grid: ['positions', 'name'],
   },
   { title: 'Redis GET of the record, p50', names: ['redis_get_p50'], grid: ['positions', 'arm'] },
@@ -62,7 +68,7 @@ const SECTIONS: readonly Section[] = [
   },
   {
     title: 'By candidates, 1,000 positions',
-    names: ['candidates_rank_p50', 'candidates_rank_cpu'],
+    names: ['candidates_rank_p50', 'candidates_rank_cpu', 'candidates_bare_p50'],
     grid: ['candidates', 'name'],
   },
   { title: 'Rank p50 by pool', names: ['pool_rank_p50'], grid: ['pool', 'positions'] },

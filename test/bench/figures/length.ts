@@ -1,6 +1,7 @@
 import type { Arm } from '../arms.js';
 import { BASELINE_POSITIONS, type Bench, KEY_PREFIX } from '../bench-context.js';
 import { type Echo, startEcho } from '../children.js';
+import { requireSameScores } from '../integrity.js';
 import { type RankTimes, rankSerially, timeSerially } from '../rank-loops.js';
 import { createRounds, type Rounds } from '../rounds.js';
 import { median as medianOf } from '../statistics.js';
@@ -17,12 +18,18 @@ const GROWTHS = [
 ] as const;
 const STAGES = ['fetch', 'assemble', 'attend', 'service', 'caller'] as const satisfies (keyof RankTimes)[];
 
+/** Ours with every request on one worker, as the bare graph is. */
+const UNSPLIT = 'ours, unsplit';
+
 type Key = readonly [what: string, name: string, positions: number];
 
 /** One request in flight, over history lengths: every arm, the graph alone, an echo and Redis, in turn. */
 export async function length(bench: Bench): Promise<void> {
   const { options, ours } = bench;
-  const arms: readonly Arm[] = [ours, ...(await Promise.all(options.baselines.map((name) => bench.arm(name))))];
+  const baselines = await Promise.all(options.baselines.map((name) => bench.arm(name)));
+  const unsplit = await bench.startArm(UNSPLIT, bench.bundle('shared'), { CKV_PART_CANDIDATES: '0' });
+  for (const positions of options.lengths) await requireSameScores(ours, unsplit, positions);
+  const arms: readonly Arm[] = [ours, unsplit, ...baselines];
   const echo = await startEcho(candidatesOf(ours.model, CANDIDATES).ids);
   await timeSerially(echo.call, { runs: options.warmUp.calls, budgetMs: options.warmUp.budgetMs });
   const seen = createRounds<Key>();
@@ -34,13 +41,14 @@ export async function length(bench: Bench): Promise<void> {
     for (const positions of options.lengths) await oneRound(bench, arms, { positions, echo, kept });
   }
   echo.close();
+  await unsplit.close();
   for (const positions of options.lengths) report(bench, arms, positions, seen);
   growth(bench, seen);
 }
 
 /** Arms of a length. */
 const armsAt = (arms: readonly Arm[], positions: number) =>
-  arms.filter(({ name }) => name === 'ours' || positions <= BASELINE_POSITIONS);
+  arms.filter(({ name }) => name === 'ours' || name === UNSPLIT || positions <= BASELINE_POSITIONS);
 
 async function oneRound(
   { bare, options, redis }: Bench,
@@ -82,6 +90,7 @@ function report(bench: Bench, arms: readonly Arm[], positions: number, seen: Rou
     }
   }
   bench.add('rank_over_bare', common, seen.ratio(p50Of('ours'), bareOf), '', positions === 1_000 ? '<= 1.35' : '');
+  bench.add('rank_over_bare_unsplit', common, seen.ratio(p50Of(UNSPLIT), bareOf));
   if (positions > BASELINE_POSITIONS) return;
   for (const [name, arm, targets] of SPEEDUPS) {
     if (!arms.some((one) => one.name === arm)) continue;

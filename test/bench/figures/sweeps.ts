@@ -1,13 +1,14 @@
 import type { Arm } from '../arms.js';
 import { MAX_CANDIDATES, POOL_SLOTS, SEPARATE_SLOTS } from '../bench-bundles.js';
 import type { Bench } from '../bench-context.js';
+import type { BareGraph } from '../children.js';
 import { rankSerially } from '../rank-loops.js';
 import type { Params } from '../results.js';
 import { createRounds } from '../rounds.js';
 import { median } from '../statistics.js';
 import { CANDIDATES } from '../workload.js';
 
-const CANDIDATE_COUNTS = [10, 100, 500, 1_000, MAX_CANDIDATES];
+const CANDIDATE_COUNTS = [10, 100, 250, 500, 1_000, MAX_CANDIDATES];
 const POOLS = [64, POOL_SLOTS, 1_024, 4_096, 16_384];
 /** Starting a stack takes seconds. */
 const QUICK_POOLS = [64, POOL_SLOTS, 16_384];
@@ -20,13 +21,15 @@ interface Stop {
   readonly arm: Arm;
   readonly positions: number;
   readonly candidates: number;
+  /** The graph alone, where it is to be timed beside. */
+  readonly bare?: BareGraph;
 }
 
 /** Latency and processor time of ours against the number of candidates. */
 export async function candidates(bench: Bench): Promise<void> {
   const stops = CANDIDATE_COUNTS.map((count) => {
     const about = { candidates: count, positions: SWEEP_POSITIONS };
-    return { about, arm: bench.ours, ...about };
+    return { about, arm: bench.ours, bare: bench.bare[0], ...about };
   });
   await sweep(bench, 'candidates', stops);
 }
@@ -56,17 +59,21 @@ async function sweep(bench: Bench, name: string, stops: readonly Stop[]): Promis
   const seen = createRounds<string>();
   for (let round = 0; round <= rounds; round++) {
     bench.progress(`${name}, ${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}`);
-    for (const [i, { arm, ...load }] of stops.entries()) {
+    for (const [i, { arm, bare, ...load }] of stops.entries()) {
       await arm.hold(load.positions);
-      const ranks = await rankSerially(arm, load, { runs, budgetMs: sliceMs / 2 });
+      const limits = { runs, budgetMs: sliceMs / 2 };
+      const ranks = await rankSerially(arm, load, limits);
+      const alone = await bare?.run({ graph: 'rank', ...load, ...limits });
       if (round === 0) continue;
+      if (alone) seen.add(`${i} bare`, median(alone.times));
       seen.add(`${i} p50`, median(ranks.times.map(({ caller }) => caller)));
       seen.add(`${i} runs`, ranks.times.length);
       seen.add(`${i} cpu`, ...ranks.cpuSeconds.values());
     }
   }
-  for (const [i, { about }] of stops.entries()) {
+  for (const [i, { about, bare }] of stops.entries()) {
     bench.add(`${name}_rank_p50`, about, seen.median(`${i} p50`), 'ms');
+    if (bare) bench.add(`${name}_bare_p50`, about, seen.median(`${i} bare`), 'ms');
     bench.add(`${name}_rank_cpu`, about, (1_000 * seen.sum(`${i} cpu`)) / seen.sum(`${i} runs`), 'ms');
   }
 }
