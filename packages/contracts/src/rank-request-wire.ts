@@ -35,13 +35,23 @@ export function withQuickIds<Response, Received>(
 
 /** The ids as their entries' bytes; undefined where one has no short way. */
 function packIds(ids: readonly string[]): Buffer | undefined {
-  let text = '';
+  let size = 0;
   for (const id of ids) {
     if (typeof id !== 'string' || id.length > 0x7f) return undefined;
-    text += `\x12${String.fromCharCode(id.length)}${id}`;
+    size += 2 + id.length;
   }
-  const bytes = Buffer.from(text);
-  return bytes.length === text.length ? bytes : undefined; // as many bytes as characters: ASCII
+  const bytes = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const id of ids) {
+    bytes[at++] = CANDIDATE_ID;
+    bytes[at++] = id.length;
+    for (let i = 0; i < id.length; i++) {
+      const code = id.charCodeAt(i);
+      if (code > 0x7f) return undefined;
+      bytes[at++] = code;
+    }
+  }
+  return bytes;
 }
 
 /** The ids of the entries at `from`, and where they end. */
