@@ -1,16 +1,7 @@
-import { CkvError } from './errors.js';
+import { createItemCatalogue, type ItemCatalogue } from './item-catalogue.js';
 import { createRowLayout, type RowLayout } from './layout.js';
 import { bundleIdOf, type Manifest, parseManifest } from './manifest.js';
 import { isPositionInput } from './positions.js';
-
-/** Item ids to the indices that the graphs know. */
-export interface ItemCatalogue {
-  readonly count: number;
-  /** The item's index; 0, the unknown item, for an id that is not in the catalogue. */
-  indexOf(itemId: string): number;
-  /** The id at an index; the unknown item's is empty. */
-  idAt(index: number): string;
-}
 
 /** What of a bundle is needed to encode, assemble and decode: everything but its sessions. */
 export interface BundleModel {
@@ -35,22 +26,8 @@ export function createBundleModel(parts: { manifestBytes: Uint8Array; itemIds: r
     id: bundleIdOf(parts.manifestBytes),
     manifest,
     layout: createRowLayout(manifest),
-    items: createCatalogue(parts.itemIds, manifest.items.count),
+    items: createItemCatalogue(parts.itemIds, manifest.items.count),
     encodesWithHistory: manifest.graphs.encode.inputs.some(isPositionInput),
     actionIndex: (action) => actions.get(action) ?? 0,
-  };
-}
-
-function createCatalogue(itemIds: readonly string[], count: number): ItemCatalogue {
-  if (itemIds.length !== count) {
-    throw new CkvError('bundle_invalid', `items: the file has ${itemIds.length} ids, bundle.json says ${count}`);
-  }
-  if (itemIds[0] !== '') throw new CkvError('bundle_invalid', 'items: index 0 is the unknown item, its id must be ""');
-  const indices = new Map(itemIds.map((id, index) => [id, index]));
-  if (indices.size !== count) throw new CkvError('bundle_invalid', 'items: an id stands twice');
-  return {
-    count,
-    indexOf: (itemId) => indices.get(itemId) ?? 0,
-    idAt: (index) => itemIds[index] ?? '',
   };
 }

@@ -4,6 +4,7 @@ export * from './candidate-parts.js';
 export * from './encode.js';
 export * from './errors.js';
 export * from './interaction.js';
+export * from './item-catalogue.js';
 export * from './layout.js';
 export * from './manifest.js';
 export * from './record.js';
