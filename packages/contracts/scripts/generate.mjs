@@ -1,6 +1,6 @@
 // Types from proto/ into src/generated, and the proto files beside the compiled code, where they are loaded from.
 import { execFileSync } from 'node:child_process';
-import { cpSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,8 +24,19 @@ execFileSync(
 );
 cpSync(protoDir, join(here, 'dist', 'proto'), { recursive: true });
 
-// One barrel of every message and service type.
 const generated = join(here, 'src', 'generated', 'collectivekv', 'v1');
+
+// What a service receives has its candidate ids packed: src/rank-request-wire.ts.
+const rankRequest = join(generated, 'RankRequest.ts');
+const text = readFileSync(rankRequest, 'utf8');
+const packed = text.replace(
+  `'candidateIds': (string)[];`,
+  `'candidateIds': import('../../../packed-ids.js').PackedIds;`,
+);
+if (packed === text) throw new Error(`${rankRequest} has no 'candidateIds': (string)[]; adapt generate.mjs`);
+writeFileSync(rankRequest, packed);
+
+// One barrel of every message and service type.
 const exports = readdirSync(generated).map(
   (file) => `export type * from './collectivekv/v1/${file.replace('.ts', '.js')}';`,
 );

@@ -1,22 +1,35 @@
-import { isAscii } from 'node:buffer';
+import { isUtf8 } from 'node:buffer';
 import type { MethodDefinition } from '@grpc/proto-loader';
-import type { RankRequest, RankRequest__Output } from './generated/messages.js';
+import type {
+  RankManyRequest,
+  RankManyRequest__Output,
+  RankRequest,
+  RankRequest__Output,
+} from './generated/messages.js';
+import { PackedIds, packIds } from './packed-ids.js';
 
 /** The tags of user_id and candidate_ids in a RankRequest, both length-delimited. */
 const USER_ID = 0x0a;
 const CANDIDATE_ID = 0x12;
+/** The tag of requests in a RankManyRequest. */
+const REQUEST = 0x0a;
+
+/** A request as proto-loader reads it: with a string an id. */
+type LoadedRankRequest = Omit<RankRequest__Output, 'candidateIds'> & { candidateIds: string[] };
 
 /**
- * Lets a method write and read the hundreds of candidate ids of a rank request as one string instead of one by one, a few
- * times faster: the same bytes. What is not ASCII or takes more than 127 bytes goes the usual way.
+ * Lets a method write the hundreds of candidate ids of a rank request by a loop of its own, a few times faster, and read
+ * them without making strings. What is not ASCII or takes more than 127 bytes is written the usual way; ids that take more
+ * than 127 bytes, do not stand together or are no UTF-8 are read the usual way and packed.
  */
 export function withQuickIds<Response, Received>(
   method: MethodDefinition<RankRequest, Response, RankRequest__Output, Received>,
 ): void {
-  const { requestSerialize, requestDeserialize } = method;
+  const { requestSerialize } = method;
+  const readAll = method.requestDeserialize as unknown as (bytes: Buffer) => LoadedRankRequest;
 
   method.requestSerialize = (request) => {
-    const ids = request.candidateIds && packIds(request.candidateIds);
+    const ids = request.candidateIds && idEntries(request.candidateIds);
     if (!ids) return requestSerialize(request);
     const rest = requestSerialize({ ...request, candidateIds: [] });
     const at = endOfUserId(rest); // fields stand in the order of their numbers
@@ -26,15 +39,54 @@ export function withQuickIds<Response, Received>(
 
   method.requestDeserialize = (bytes) => {
     const from = endOfUserId(bytes);
-    const { ids, end } = unpackIds(bytes, from ?? bytes.length);
-    if (from === undefined || ids.length === 0) return requestDeserialize(bytes);
-    const rest = requestDeserialize(Buffer.concat([bytes.subarray(0, from), bytes.subarray(end)]));
-    return { ...rest, candidateIds: rest.candidateIds.length > 0 ? [...ids, ...rest.candidateIds] : ids };
+    const { count, end } = findIds(bytes, from ?? bytes.length);
+    if (from !== undefined && count > 0 && isUtf8(bytes.subarray(from, end))) {
+      const rest = readAll(Buffer.concat([bytes.subarray(0, from), bytes.subarray(end)]));
+      if (rest.candidateIds.length === 0) return { ...rest, candidateIds: idsAt(bytes, from, count) };
+    }
+    return withPackedIds(readAll(bytes));
   };
 }
 
+/** Lets a method read each of its requests by `readOne`: those of RankMany as Rank reads its own. */
+export function withQuickRequests<Response, Received>(
+  method: MethodDefinition<RankManyRequest, Response, RankManyRequest__Output, Received>,
+  readOne: (bytes: Buffer) => RankRequest__Output,
+): void {
+  const readAll = method.requestDeserialize as unknown as (bytes: Buffer) => { requests: LoadedRankRequest[] };
+
+  method.requestDeserialize = (bytes) => {
+    const requests: RankRequest__Output[] = [];
+    let at = 0;
+    for (let one = requestAt(bytes, at); one; one = requestAt(bytes, at)) {
+      requests.push(readOne(bytes.subarray(one.from, one.to)));
+      at = one.to;
+    }
+    const rest = readAll(bytes.subarray(at));
+    return { ...rest, requests: [...requests, ...rest.requests.map(withPackedIds)] };
+  };
+}
+
+/** Where the request of the entry at `at` stands; undefined where there is none, or it is cut off. */
+function requestAt(bytes: Buffer, at: number): { from: number; to: number } | undefined {
+  if (bytes[at] !== REQUEST) return undefined;
+  let length = 0;
+  for (let i = 0; i < 4; i++) {
+    const byte = bytes[at + 1 + i] ?? 0x80;
+    length |= (byte & 0x7f) << (7 * i);
+    if (byte >= 0x80) continue;
+    const from = at + 2 + i;
+    return from + length <= bytes.length ? { from, to: from + length } : undefined;
+  }
+  return undefined;
+}
+
+function withPackedIds(request: LoadedRankRequest): RankRequest__Output {
+  return { ...request, candidateIds: packIds(request.candidateIds) };
+}
+
 /** The ids as their entries' bytes; undefined where one has no short way. */
-function packIds(ids: readonly string[]): Buffer | undefined {
+function idEntries(ids: readonly string[]): Buffer | undefined {
   let size = 0;
   for (const id of ids) {
     if (typeof id !== 'string' || id.length > 0x7f) return undefined;
@@ -54,26 +106,29 @@ function packIds(ids: readonly string[]): Buffer | undefined {
   return bytes;
 }
 
-/** The ids of the entries at `from`, and where they end. */
-function unpackIds(bytes: Buffer, from: number): { ids: string[]; end: number } {
-  const ends: number[] = [];
+/** How many entries of ids stand at `from`, and where they end; an id of more than 127 bytes ends them. */
+function findIds(bytes: Buffer, from: number): { count: number; end: number } {
+  let count = 0;
   let end = from;
   while (bytes[end] === CANDIDATE_ID) {
     const length = bytes[end + 1] ?? 0x80;
     if (length >= 0x80 || end + 2 + length > bytes.length) break;
     end += 2 + length;
-    ends.push(end);
+    count++;
   }
-  const entries = bytes.subarray(from, end);
-  if (!isAscii(entries)) return { ids: [], end: from };
-  const text = entries.toString('latin1');
-  let at = 0;
-  const ids = ends.map((next) => {
-    const id = text.substring(at + 2, next - from);
-    at = next - from;
-    return id;
-  });
-  return { ids, end };
+  return { count, end };
+}
+
+/** The ids of the `count` entries at `from`. */
+function idsAt(bytes: Buffer, from: number, count: number): PackedIds {
+  const bounds = new Int32Array(2 * count);
+  let at = from;
+  for (let i = 0; i < bounds.length; i += 2) {
+    bounds[i] = at + 2;
+    at += 2 + (bytes[at + 1] as number);
+    bounds[i + 1] = at;
+  }
+  return new PackedIds(bytes, bounds);
 }
 
 /** Where the user_id at the beginning ends, 0 without one; undefined for one of more than 127 bytes. */

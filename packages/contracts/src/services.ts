@@ -7,7 +7,7 @@ import type { ProtoGrpcType as InteractionProto } from './generated/interaction.
 import type { ProtoGrpcType as PoolProto } from './generated/pool.js';
 import type { ProtoGrpcType as RankingProto } from './generated/ranking.js';
 import type { ProtoGrpcType as UserCacheProto } from './generated/user_cache.js';
-import { withQuickIds } from './rank-request-wire.js';
+import { withQuickIds, withQuickRequests } from './rank-request-wire.js';
 
 type Package = RankingProto['collectivekv']['v1'] &
   PoolProto['collectivekv']['v1'] &
@@ -27,7 +27,9 @@ const { RankingService, PoolService, UserCacheService, InteractionService } = (
   loadPackageDefinition(packageDefinition) as unknown as { collectivekv: { v1: Package } }
 ).collectivekv.v1;
 
-withQuickIds(RankingService.service.Rank);
+const { Rank, RankMany } = RankingService.service;
+withQuickIds(Rank);
+withQuickRequests(RankMany, Rank.requestDeserialize);
 
 /** The services: client constructors, each with its definition under `service`. */
 export const services = { RankingService, PoolService, UserCacheService, InteractionService };

@@ -27,11 +27,6 @@ export interface Interaction {
   readonly features: Readonly<Record<string, number>>;
 }
 
-/** True for an id that no encoding makes too long: for many at once, where {@link parseId} would name each one's place. */
-export function isShortId(value: unknown, maxBytes: number): boolean {
-  return typeof value === 'string' && value.length > 0 && value.length * 3 <= maxBytes; // a UTF-16 unit takes 3 bytes at most
-}
-
 /** Reads an id: a string of 1 to `maxBytes` bytes of UTF-8. */
 export function parseId(value: unknown, field: string, maxBytes: number): string {
   if (typeof value !== 'string') throw invalidRequest(field, `is ${typeName(value)}, not a string`, 'send a string');

@@ -6,7 +6,7 @@ import type {
   RankRequest__Output,
   RankResponse,
 } from '@collectivekv/contracts';
-import { invalidRequest, isShortId, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
+import { invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
 import type { CallContext, Logger } from '@collectivekv/service-kit';
 import type { RankingMetrics } from './metrics.js';
 import { bytesOf, floatsFrom } from './packed.js';
@@ -55,9 +55,10 @@ function queryOf(request: RankRequest__Output, at: string): RankQuery {
   const userId = parseId(request.userId, `${at}user_id`, LIMITS.idBytes);
   const { candidateIds, recentInteractions, maxStalenessMs, topK, bundleId } = request;
   checkCount(`${at}candidate_ids`, candidateIds.length, 1, LIMITS.candidates);
-  candidateIds.forEach((id, i) => {
-    if (!isShortId(id, LIMITS.idBytes)) parseId(id, `${at}candidate_ids[${i}]`, LIMITS.idBytes);
-  });
+  for (let i = 0; i < candidateIds.length; i++) {
+    const bytes = candidateIds.to(i) - candidateIds.from(i);
+    if (bytes === 0 || bytes > LIMITS.idBytes) parseId(candidateIds.at(i), `${at}candidate_ids[${i}]`, LIMITS.idBytes);
+  }
   checkCount(`${at}recent_interactions`, recentInteractions.length, 0, LIMITS.recentInteractions);
   const recent = recentInteractions.map((raw, i) => {
     const interaction = parseInteraction(raw, `${at}recent_interactions[${i}]`);

@@ -1,3 +1,4 @@
+import type { PackedIds } from '@collectivekv/contracts';
 import {
   type BundleModel,
   type Candidates,
@@ -18,7 +19,7 @@ export interface FeatureColumn {
 /** A rank request whose own bounds hold; what depends on the bundle is checked by {@link candidatesOf}. */
 export interface RankQuery {
   readonly userId: string;
-  readonly candidateIds: readonly string[];
+  readonly candidateIds: PackedIds;
   readonly candidateFeatures: readonly FeatureColumn[];
   readonly contextFeatures: readonly FeatureColumn[];
   readonly recentInteractions: readonly Interaction[];
@@ -36,7 +37,8 @@ export interface RankQuery {
  */
 export function candidatesOf(model: BundleModel, query: RankQuery): Candidates & { unknownCount: number } {
   const { manifest, items } = model;
-  const count = query.candidateIds.length;
+  const ids = query.candidateIds;
+  const count = ids.length;
   if (count > manifest.maxCandidates) {
     throw invalidRequest(
       'candidate_ids',
@@ -47,7 +49,7 @@ export function candidatesOf(model: BundleModel, query: RankQuery): Candidates &
   const itemIndices = new Int32Array(count); // [candidates]
   let unknownCount = 0;
   for (let i = 0; i < count; i++) {
-    const index = items.indexOf(query.candidateIds[i] as string);
+    const index = items.indexOfBytes(ids.bytes, ids.from(i), ids.to(i));
     itemIndices[i] = index;
     if (index === 0) unknownCount++;
   }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle } from '@collectivekv/bundles';
+import { packIds } from '@collectivekv/contracts';
 import { CkvError, createBundleModel, encodeRecord, eventHash, type Interaction } from '@collectivekv/domain';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { RankQuery } from './rank-query.js';
@@ -57,7 +58,7 @@ const interactions: Interaction[] = Array.from({ length: 9 }, (_, i) => ({
 }));
 const query = (recentInteractions: Interaction[]): RankQuery => ({
   userId: 'u',
-  candidateIds: Array(MAX_POSITIONS).fill('i0001'),
+  candidateIds: packIds(Array(MAX_POSITIONS).fill('i0001')),
   candidateFeatures: [],
   contextFeatures: [],
   recentInteractions,
