@@ -66,7 +66,8 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
     }
     known.count += jobs.length;
     const [first, ...others] = jobs;
-    if (first && others.length === 0) await queue.add(first.name, first.jobData, first.opts); // half of a bulk's cost
+    if (first && others.length === 0)
+      await queue.add(first.name, first.jobData, first.opts); // half of a bulk's cost
     else await queue.addBulk(jobs.map(({ name, jobData, opts }) => ({ name, data: jobData, opts })));
   }
 
