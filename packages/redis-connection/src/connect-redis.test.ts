@@ -1,27 +1,74 @@
-import { createServer } from 'node:net';
-import { expect, it } from 'vitest';
-import { connectedRedis } from './connect-redis.js';
+import { spawnSync } from 'node:child_process';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { closeRedis, connectedRedis, connectRedis, type RedisClient } from './connect-redis.js';
+
+const openssl = spawnSync('openssl', ['version']).status === 0;
+const options = { field: 'CKV_REDIS_URL', name: 'test', whenAway: 'fail' } as const;
 
 it('gives up when nothing answers in time, and says where and why', async () => {
-  const options = { field: 'CKV_REDIS_URL', name: 'test', whenAway: 'fail' } as const;
   await expect(connectedRedis('redis://127.0.0.1:1', options, 200)).rejects.toMatchObject({
     reason: 'dependency_unavailable',
     message: expect.stringMatching(/^CKV_REDIS_URL: Redis cannot be reached \(connect ECONNREFUSED/),
   });
 });
 
-it('goes on trying until its time is over: what refuses at first may be starting', async () => {
-  let attempts = 0;
-  const server = createServer((socket) => {
-    attempts++;
-    socket.destroy();
-  }).listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as { port: number };
-  const options = { field: 'url', name: 'test', whenAway: 'fail' } as const;
-  await expect(connectedRedis(`redis://127.0.0.1:${port}`, options, 500)).rejects.toMatchObject({
-    reason: 'dependency_unavailable',
+describe('with a server that is not Redis', () => {
+  let server: Server;
+  let at: string;
+  let sockets: Socket[];
+  let client: RedisClient | undefined;
+  const connect = (url: string) => {
+    client = connectRedis(url, { ...options, onError: () => undefined });
+    return client;
+  };
+
+  beforeEach(async () => {
+    sockets = [];
+    server = createServer((socket) => {
+      sockets.push(socket);
+      socket.on('error', () => undefined);
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    at = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   });
-  expect(attempts).toBeGreaterThan(1);
-  server.close();
+  afterEach(() => {
+    vi.unstubAllEnvs();
+    if (client) closeRedis(client);
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+
+  it('goes on trying until its time is over: what refuses at first may be starting', async () => {
+    server.on('connection', (socket) => socket.destroy());
+    await expect(connectedRedis(`redis://${at}`, options, 500)).rejects.toMatchObject({
+      reason: 'dependency_unavailable',
+    });
+    expect(sockets.length).toBeGreaterThan(1);
+  });
+
+  it.skipIf(!openssl)('speaks TLS with sentinels, and with the primary that they name', async () => {
+    const subject = ['-subj', '/CN=localhost', '-nodes', '-keyout', '-', '-out', '-'];
+    const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', ...subject];
+    const pem = spawnSync('openssl', request, { encoding: 'utf8' }).stdout;
+    const [host, port] = at.split(':');
+    const answerTo = (command: string) => {
+      if (command.includes('hello')) return '%0\r\n';
+      return command.includes('get-master-addr-by-name') ? `*2\r\n+${host}\r\n+${port}\r\n` : '*0\r\n';
+    };
+    const sentinel = createTlsServer({ key: pem, cert: pem }, (socket) => {
+      socket.on('data', (asked) => {
+        const commands = String(asked).split(/(?=^\*\d+\r\n)/m);
+        socket.write(commands.map(answerTo).join(''));
+      });
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => sentinel.once('listening', resolve));
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
+    connect(`rediss+sentinel://user:secret@127.0.0.1:${(sentinel.address() as AddressInfo).port}/main`);
+    await vi.waitUntil(() => sockets.length > 0);
+    const greeting = await new Promise<Buffer>((resolve) => sockets[0]?.once('data', resolve));
+    expect(greeting[0]).toBe(0x16); // a TLS handshake
+    sentinel.close();
+  });
 });

@@ -96,8 +96,12 @@ function singleOptions(address: RedisAddress, options: ConnectOptions) {
   const common = { ...commonOptions(address, options), db: address.db };
   const [node] = address.nodes;
   if (address.kind === 'sentinel') {
-    const sentinels = address.nodes.map(({ host, port }) => ({ host, port }));
-    return { ...common, sentinels, name: address.primaryName };
+    return {
+      ...common,
+      sentinels: address.nodes.map(({ host, port }) => ({ host, port })),
+      name: address.primaryName,
+      ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
+    };
   }
   return { ...common, host: node?.host ?? '', port: node?.port ?? 0 };
 }
