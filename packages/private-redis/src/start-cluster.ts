@@ -8,6 +8,8 @@ export interface PrivateCluster {
   /** `redis+cluster://` with every node. */
   readonly url: string;
   readonly nodes: readonly PrivateRedis[];
+  /** Replaces a node after a kill, on the same port and data. */
+  restartNode(i: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -24,7 +26,7 @@ export async function startPrivateCluster(
   options: StartOptions & { readonly nodeCount: number },
 ): Promise<PrivateCluster> {
   const nodes: PrivateRedis[] = [];
-  for (let i = 0; i < options.nodeCount; i++) nodes.push(await startNode(options, i));
+  for (let i = 0; i < options.nodeCount; i++) nodes.push(await startNode(options, i, await nodePort()));
   const ports = nodes.map(({ url }) => Number(new URL(url).port));
   for (const [i, port] of ports.entries()) {
     const [from, to] = [i, i + 1].map((n) => Math.floor((n * SLOTS) / ports.length)) as [number, number];
@@ -40,15 +42,22 @@ export async function startPrivateCluster(
   return {
     url: `redis+cluster://${ports.map((port) => `127.0.0.1:${port}`).join(',')}`,
     nodes,
+    async restartNode(i) {
+      nodes[i] = await startNode(options, i, ports[i] ?? 0);
+    },
     async stop() {
       await Promise.all(nodes.map((node) => node.stop()));
     },
   };
 }
 
-async function startNode(options: StartOptions, i: number): Promise<PrivateRedis> {
+async function nodePort(): Promise<number> {
   let port = await freePort();
   while (port > MAX_NODE_PORT) port = await freePort();
+  return port;
+}
+
+function startNode(options: StartOptions, i: number, port: number): Promise<PrivateRedis> {
   return startPrivateRedis({
     ...options,
     port,

@@ -48,6 +48,28 @@ describe('with a server that is not Redis', () => {
     expect(sockets.length).toBeGreaterThan(1);
   });
 
+  it.each([
+    ['alone', () => `redis://${at}`],
+    ['as a cluster', () => `redis+cluster://${at}`],
+    ['as a sentinel', () => `redis+sentinel://${at}/main`],
+  ])('fails what is asked of one that never answers, %s, and connects anew', async (_, url) => {
+    const asked = connect(url());
+    const ask = () => Promise.allSettled(Array.from({ length: 100 }, () => asked.get('key')));
+    await vi.waitUntil(() => sockets.length > 0);
+    const [first] = sockets;
+    first?.resume(); // else it does not see its end
+    expect((await ask()).every(({ status }) => status === 'rejected')).toBe(true);
+    await vi.waitUntil(() => first?.destroyed && sockets.some((one) => !one.destroyed), { timeout: 20_000 });
+    expect((await ask()).every(({ status }) => status === 'rejected')).toBe(true);
+  });
+
+  it('asks for its name in CLIENT LIST, and for nothing more that an access rule would have to allow', async () => {
+    connect(`redis://${at}`);
+    await vi.waitUntil(() => sockets.length > 0);
+    const greeting = String(await new Promise((resolve) => sockets[0]?.once('data', resolve)));
+    expect(greeting.match(/(?<=^\$\d+\r\n)[a-z]+/gim)).toEqual(['hello', 'client', 'setname', 'test']);
+  });
+
   it.skipIf(!openssl)('speaks TLS with sentinels, and with the primary that they name', async () => {
     const subject = ['-subj', '/CN=localhost', '-nodes', '-keyout', '-', '-out', '-'];
     const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', ...subject];

@@ -51,6 +51,21 @@ describe('on a cluster', () => {
       await client.sadd(keys.bundles, id);
     },
   );
+
+  it('fails at once while a node is away, rather than asking again for seconds, until it is back', async () => {
+    const users = Array.from({ length: 20 }, (_, i) => `u${i}`); // on every node
+    /** What came of reading each: nothing, or why not. */
+    async function outcomes(): Promise<string[]> {
+      const reads = users.map((userId) => store.getRecords('0123456789abcdef', [userId]));
+      const settled = await Promise.allSettled(reads);
+      return settled.map((read) => (read.status === 'rejected' ? read.reason.cause.message : ''));
+    }
+    await cluster.nodes[0]?.kill();
+    const down = expect.stringMatching(/^CLUSTERDOWN/); // after many tries it would begin otherwise
+    await expect.poll(outcomes, { timeout: 20_000 }).toEqual(users.map(() => down));
+    await cluster.restartNode(0);
+    await expect.poll(outcomes, { timeout: 20_000 }).toEqual(users.map(() => ''));
+  }, 60_000);
 });
 
 describe('behind a sentinel', () => {

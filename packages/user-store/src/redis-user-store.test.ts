@@ -81,6 +81,23 @@ describe('user store in Redis', () => {
     expect(memoryBytes).toBeLessThan(5_300); // the 5,120-byte class of the allocator, and the key
   });
 
+  it('gives a Redis up that hangs: what waits fails, then everything at once, until it goes on', async () => {
+    await store.appendPositions(shape, [one]);
+    const away = { reason: 'dependency_unavailable' };
+    process.kill(redis.pid, 'SIGSTOP');
+    try {
+      const waiting = Array.from({ length: 100 }, () => store.getRecords(bundleId, ['u']));
+      const outcomes = await Promise.allSettled(waiting);
+      expect(outcomes).toEqual(outcomes.map(() => ({ status: 'rejected', reason: expect.objectContaining(away) })));
+      expect(isConnected(client)).toBe(false);
+      await expect(store.getRecords(bundleId, ['u'])).rejects.toMatchObject(away);
+    } finally {
+      process.kill(redis.pid, 'SIGCONT');
+    }
+    await vi.waitUntil(() => isConnected(client), { timeout: 10_000 });
+    expect(await store.getRecords(bundleId, ['u'])).toEqual([expect.any(Uint8Array)]);
+  });
+
   it('says dependency_unavailable while Redis is away, at once, and works again when it is back', async () => {
     await store.appendPositions(shape, [one]);
     const { url } = redis;
