@@ -1,48 +1,62 @@
-// Parts are away: ranking answers what it can, says so, and recovers.
+// Parts are away: ranking answers what it can, says so, and recovers; whichever way it reads records.
+import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
+import { type E2eStack, interactionsOf, type OtherRanking, startE2e, startOtherRanking } from './e2e-stack.js';
 
 let e2e: E2eStack;
+let other: OtherRanking;
+const clients: CollectiveKvClient[] = []; // they try once: what fails is seen
 const candidateIds = ['i0001', 'i0002', 'i0003'];
 beforeAll(async () => {
   e2e = await startE2e();
+  other = await startOtherRanking(e2e.stack, { CKV_RECORD_READS: 'user-cache' });
+  for (const rankingTarget of [e2e.stack.targets.ranking, other.address]) {
+    clients.push(createCollectiveKvClient({ rankingTarget, rankTimeoutMs: 10_000, maxAttempts: 1 }));
+  }
   await e2e.client.recordInteractions(interactionsOf('u', 30));
   await e2e.untilApplied('u', 30);
 });
-afterAll(() => e2e?.close());
+afterAll(async () => {
+  for (const client of clients) client.close();
+  await other?.close();
+  await e2e?.close();
+});
 
-const rankFull = () =>
+/** The client of a ranking service that reads from Redis, as is usual, or through the user-cache. */
+const through = (reads: 'redis' | 'user-cache'): CollectiveKvClient => clients[reads === 'redis' ? 0 : 1] ?? e2e.client;
+
+const rank = (client: CollectiveKvClient) => client.rank({ userId: 'u', candidateIds });
+const rankFull = (client: CollectiveKvClient = e2e.client) =>
   expect
-    .poll(async () => (await e2e.client.rank({ userId: 'u', candidateIds })).info, { timeout: 20_000 })
+    .poll(async () => (await rank(client)).info, { timeout: 20_000 })
     .toMatchObject({ rung: 'full', positionCount: 30 });
+const everybodyRanksFull = () => Promise.all(clients.map(rankFull));
+const userCache = () => e2e.stack.services['user-cache'][0];
 
 describe.each([
-  [
-    'user-cache',
-    () => e2e.stack.services['user-cache'][0]?.kill(),
-    () => e2e.stack.services['user-cache'][0]?.restart(),
-  ],
-  ['Redis', () => e2e.stack.redis?.kill(), () => e2e.stack.restartRedis()],
-] as const)('without %s', (_, kill, revive) => {
+  ['Redis', 'redis', () => e2e.stack.redis?.kill(), () => e2e.stack.restartRedis()],
+  ['Redis', 'user-cache', () => e2e.stack.redis?.kill(), () => e2e.stack.restartRedis()],
+  ['user-cache', 'user-cache', () => userCache()?.kill(), () => userCache()?.restart()],
+] as const)('without %s, reading through %s', (_, reads, kill, revive) => {
   beforeAll(async () => {
     await kill();
   });
 
   it('ranks without history and says why', async () => {
-    const { info, scores } = await e2e.client.rank({ userId: 'u', candidateIds });
+    const { info, scores } = await rank(through(reads));
     expect(info).toMatchObject({
       rung: 'no_history',
       rungReason: 'dependency_unavailable',
       positionCount: 0,
       coldUser: false,
     });
-    const bare = await e2e.client.rank({ userId: 'u', candidateIds, history: 'ignored' });
+    const bare = await through(reads).rank({ userId: 'u', candidateIds, history: 'ignored' });
     expect(bare.scores).toEqual(scores);
   });
 
   it('ranks by the recent interactions that come with the request', async () => {
     const recentInteractions = interactionsOf('u', 3);
-    const { info } = await e2e.client.rank({ userId: 'u', candidateIds, recentInteractions });
+    const { info } = await through(reads).rank({ userId: 'u', candidateIds, recentInteractions });
     expect(info).toMatchObject({
       rung: 'recent_only',
       rungReason: 'dependency_unavailable',
@@ -52,13 +66,52 @@ describe.each([
   });
 
   it('fails where the caller demands history', async () => {
-    const demanded = e2e.client.rank({ userId: 'u', candidateIds, history: 'required' }, { timeoutMs: 500 });
-    await expect(demanded).rejects.toMatchObject({ reason: expect.stringMatching(/dependency_unavailable|deadline/) });
+    const demanded = through(reads).rank({ userId: 'u', candidateIds, history: 'required' });
+    await expect(demanded).rejects.toMatchObject({ reason: 'dependency_unavailable' });
   });
 
   it('ranks with history again when it is back', async () => {
     await revive();
-    await rankFull();
+    await everybodyRanksFull();
+  });
+});
+
+describe('without the user-cache', () => {
+  it('ranks with history all the same, cold users too, reading from Redis', async () => {
+    const before = await rank(through('redis'));
+    await userCache()?.kill();
+    const { info, scores } = await rank(through('redis'));
+    expect(info).toMatchObject({ rung: 'full', positionCount: 30, coldUser: false });
+    expect(scores).toEqual(before.scores);
+    const cold = await through('redis').rank({ userId: 'nobody', candidateIds });
+    expect(cold.info).toMatchObject({ rung: 'full', coldUser: true });
+    await userCache()?.restart();
+    await everybodyRanksFull();
+  });
+});
+
+describe.each(['redis', 'user-cache'] as const)('while Redis hangs, reading through %s', (reads) => {
+  const signal = (name: NodeJS.Signals) => process.kill(e2e.stack.redis?.pid ?? Number.NaN, name);
+  beforeAll(() => {
+    signal('SIGSTOP');
+  });
+  afterAll(() => {
+    signal('SIGCONT');
+  });
+
+  it('waits for the record until its deadline, then answers without, or refuses where history is demanded', async () => {
+    const { info } = await rank(through(reads));
+    expect(info).toMatchObject({ rung: 'no_history', rungReason: 'deadline' });
+    const demanded = through(reads).rank({ userId: 'u', candidateIds, history: 'required' });
+    await expect(demanded).rejects.toMatchObject({ reason: 'deadline' });
+  });
+
+  it('waits no longer once the connection is given up, and ranks with history when Redis goes on', async () => {
+    await expect
+      .poll(async () => (await rank(through(reads))).info.rungReason, { timeout: 20_000 })
+      .toBe('dependency_unavailable');
+    signal('SIGCONT');
+    await everybodyRanksFull();
   });
 });
 

@@ -100,25 +100,29 @@ export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = 
   };
 }
 
-/** A ranking service in remote mode beside a stack's own, with a client. */
-export interface RemoteRanking {
+/** A ranking service beside a stack's own, with a client. */
+export interface OtherRanking {
   readonly address: string;
   readonly client: CollectiveKvClient;
   close(): Promise<void>;
 }
 
-/** Starts a ranking service that gathers pool rows over the network. */
-export async function startRemoteRanking({ targets }: Stack): Promise<RemoteRanking> {
-  const dir = await mkdtemp(join(tmpdir(), 'ckv-remote-'));
+/** Starts a ranking service that is configured otherwise than the stack's own. */
+export async function startOtherRanking(
+  { redisUrl, targets }: Stack,
+  env: Readonly<Record<string, string>>,
+): Promise<OtherRanking> {
+  const dir = await mkdtemp(join(tmpdir(), 'ckv-ranking-'));
   const service = await startServiceProcess({
     name: 'ranking',
     logFile: join(dir, 'ranking.log'),
     env: {
       CKV_BIND: '127.0.0.1:0',
-      CKV_POOL_MODE: 'remote',
       CKV_CACHE_DIR: join(dir, 'cache'),
       CKV_POOL_TARGET: targets.pool,
+      CKV_REDIS_URL: redisUrl,
       CKV_USER_CACHE_TARGET: targets['user-cache'],
+      ...env,
     },
   });
   await service.untilReady();

@@ -9,7 +9,7 @@ import { encodeRecord, partitionOf } from '@collectivekv/domain';
 import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
 import { inspectQueue } from '@collectivekv/update-queue';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { type E2eStack, type RemoteRanking, startE2e, startRemoteRanking } from './e2e-stack.js';
+import { type E2eStack, type OtherRanking, startE2e, startOtherRanking } from './e2e-stack.js';
 
 const BUNDLES = fileURLToPath(new URL('../fixtures/bundles', import.meta.url));
 const families = existsSync(BUNDLES) ? readdirSync(BUNDLES).filter((name) => !name.startsWith('.')) : [];
@@ -20,14 +20,14 @@ it.runIf(existsSync(BUNDLES))('there are bundles to serve', () => {
 
 describe.each(families)('%s', (family) => {
   let e2e: E2eStack;
-  let remote: RemoteRanking;
+  let remote: OtherRanking;
   let cases: ServedCase[];
   let maxPositions: number;
   beforeAll(async () => {
     const bundleDir = join(BUNDLES, family);
     cases = await readServedGolden(await openBundle(bundleDir));
     e2e = await startE2e({}, bundleDir);
-    remote = await startRemoteRanking(e2e.stack);
+    remote = await startOtherRanking(e2e.stack, { CKV_POOL_MODE: 'remote' });
     maxPositions = e2e.bundle.model.manifest.maxPositions;
   });
   afterAll(async () => {

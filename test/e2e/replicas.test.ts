@@ -16,19 +16,19 @@ import {
   type E2eStack,
   interactionsOf,
   OPEN,
-  type RemoteRanking,
+  type OtherRanking,
   startE2e,
-  startRemoteRanking,
+  startOtherRanking,
 } from './e2e-stack.js';
 import { pythonWith } from './python.js';
 
 const TEST_REDIS = { field: 'url', name: 'test', whenAway: 'wait' } as const;
 let e2e: E2eStack;
-let remote: RemoteRanking;
+let remote: OtherRanking;
 
 beforeAll(async () => {
   e2e = await startE2e({ replicas: { pool: 2, 'user-cache': 2, ranking: 2, updater: 2 } });
-  remote = await startRemoteRanking(e2e.stack);
+  remote = await startOtherRanking(e2e.stack, { CKV_POOL_MODE: 'remote' });
 });
 afterAll(async () => {
   await remote?.close();

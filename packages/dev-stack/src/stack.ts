@@ -70,7 +70,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     ]);
     const upstream = { CKV_POOL_TARGET: targetOf(pool), CKV_USER_CACHE_TARGET: targetOf(userCache) };
     const [ranking, updater] = await Promise.all([
-      startReplicas('ranking', { ...upstream, ...records }), // where CKV_RECORD_READS says so, it reads them itself
+      startReplicas('ranking', { ...upstream, ...records }),
       startReplicas('updater', { ...upstream, CKV_QUEUE_REDIS_URL: redisUrl, CKV_KEY_PREFIX: keyPrefix }),
     ]);
     const services = { pool, 'user-cache': userCache, ranking, updater };

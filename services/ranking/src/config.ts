@@ -5,21 +5,25 @@ import { z } from 'zod';
 export const rankingConfigSchema = z.object({
   ...commonConfig({ port: 50053 }),
   CKV_POOL_TARGET: z.string().min(1).default('127.0.0.1:50051').describe('gRPC target of the pool service'),
-  CKV_USER_CACHE_TARGET: z.string().min(1).default('127.0.0.1:50052').describe('gRPC target of the user-cache service'),
   CKV_RECORD_READS: z
-    .enum(['user-cache', 'redis'])
-    .default('user-cache')
-    .describe('where records are read: through the user-cache, or from its Redis itself, which saves a hop'),
+    .enum(['redis', 'user-cache'])
+    .default('redis')
+    .describe('how records are read: from Redis itself, or through the user-cache, where it alone may reach Redis'),
   CKV_REDIS_URL: z
     .string()
     .min(1)
     .default('redis://127.0.0.1:6379')
-    .describe("the user-cache's Redis, where records are read from it"),
+    .describe("the user-cache's Redis; a Redis user who may only read is enough"),
   CKV_KEY_PREFIX: z
     .string()
     .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, _, . and -')
     .default('ckv')
-    .describe("begins every key in Redis; the user-cache's"),
+    .describe("begins every key in Redis; the user-cache's, or every user looks cold"),
+  CKV_USER_CACHE_TARGET: z
+    .string()
+    .min(1)
+    .default('127.0.0.1:50052')
+    .describe('gRPC target of the user-cache service, where records are read through it'),
   CKV_POOL_MODE: z
     .enum(['replica', 'remote'])
     .default('replica')
