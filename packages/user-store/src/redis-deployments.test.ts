@@ -13,6 +13,7 @@ import {
 } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, primariesOf, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { expectReadAccess } from './read-access.contract.js';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisUserStore } from './redis-user-store.js';
 import { describeUserStore } from './user-store.contract.js';
@@ -52,6 +53,10 @@ describe('on a cluster', () => {
     },
   );
 
+  it('lets the user that docs/configuration.md gives ranking read records, and nothing else', async () => {
+    closeRedis(await expectReadAccess(client, cluster.url));
+  });
+
   it('fails at once while a node is away, rather than asking again for seconds, until it is back', async () => {
     const users = Array.from({ length: 20 }, (_, i) => `u${i}`); // on every node
     /** What came of reading each: nothing, or why not. */
@@ -80,12 +85,14 @@ describe('behind a sentinel', () => {
     const monitor = `sentinel monitor main 127.0.0.1 ${new URL(primary.url).port} 1`;
     writeFileSync(config, `port ${port}\nbind 127.0.0.1\ndir ${join(dir, 'sentinel')}\n${monitor}\n`);
     const sentinel = spawn(path, [config, '--sentinel'], { env: { ...process.env, ...env }, stdio: 'ignore' });
-    const client = await connect(`redis+sentinel://127.0.0.1:${port}/main`);
+    const sentinelUrl = `redis+sentinel://127.0.0.1:${port}/main`;
+    const client = await connect(sentinelUrl);
     const store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
     const shape = { bundleId: '0123456789abcdef', strideBytes: 1, maxPositions: 10 };
     const append = { userId: 'u', eventHashes: new Uint8Array(6), rows: Uint8Array.of(7), lastEventMs: 1 };
     expect(await store.appendPositions(shape, [append])).toMatchObject([{ appliedCount: 1 }]);
     expect(await store.stats('', 10)).toMatchObject({ recordCount: 1 });
+    closeRedis(await expectReadAccess(client, sentinelUrl));
     closeRedis(client);
     sentinel.kill();
     await once(sentinel, 'exit');

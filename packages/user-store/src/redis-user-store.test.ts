@@ -5,6 +5,7 @@ import { decodeRecord, encodeRecord, eventHash, RECENT_EVENT_RING } from '@colle
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { expectReadAccess } from './read-access.contract.js';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisUserStore } from './redis-user-store.js';
 import { describeUserStore } from './user-store.contract.js';
@@ -79,6 +80,10 @@ describe('user store in Redis', () => {
     expect(positionCount).toBe(1_000);
     expect(memoryBytes / (1_000 * 2 * 256 * 4)).toBeLessThanOrEqual(0.008);
     expect(memoryBytes).toBeLessThan(5_300); // the 5,120-byte class of the allocator, and the key
+  });
+
+  it('lets the user that docs/configuration.md gives ranking read records, and nothing else', async () => {
+    closeRedis(await expectReadAccess(client, redis.url));
   });
 
   it('gives a Redis up that hangs: what waits fails, then everything at once, until it goes on', async () => {
