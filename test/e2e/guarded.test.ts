@@ -1,10 +1,12 @@
-// A token and TLS between everybody: whoever lacks either stays outside.
+// A token and TLS between everybody, and a user of ranking's own in Redis: whoever lacks either stays outside.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createCollectiveKvClient } from '@collectivekv/client';
 import { type Stack, startStack } from '@collectivekv/dev-stack';
+import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEMO_BUNDLE, interactionsOf } from './e2e-stack.js';
 
@@ -59,5 +61,49 @@ describe.skipIf(!openssl)('with a token and TLS', () => {
       reason,
     });
     kv.close();
+  });
+});
+
+describe('with a user in Redis who may only read', () => {
+  const password = 'p/ss:w@rd-of-the-guarded-test';
+  let dir: string;
+  let redis: PrivateRedis;
+  let admin: RedisClient;
+  let stack: Stack;
+  const setPassword = (text: string) =>
+    admin.call('ACL', 'SETUSER', 'ranking', 'resetpass', 'on', `>${text}`, '~ckv:{*', '+get', '+info');
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'ckv-reader-'));
+    redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+    admin = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
+    await setPassword(password);
+    const url = redis.url.replace('://', `://ranking:${encodeURIComponent(password)}@`);
+    const env = { ranking: { CKV_REDIS_URL: url, CKV_LOG_LEVEL: 'debug' } };
+    stack = await startStack({ dir, bundlesDir: DEMO_BUNDLE, redisUrl: redis.url, env });
+  });
+  afterAll(async () => {
+    await stack?.stop();
+    if (admin) closeRedis(admin);
+    await redis?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('ranking reads, goes on without history where the password is wrong, and writes it nowhere', async () => {
+    const { ranking, updater } = stack.targets;
+    const kv = createCollectiveKvClient({ rankingTarget: ranking, interactionTarget: updater, rankTimeoutMs: 5_000 });
+    await kv.recordInteractions(interactionsOf('u', 3));
+    const rung = async () => (await kv.rank({ userId: 'u', candidateIds: ['i0001'] })).info;
+    const withHistory = { rung: 'full', positionCount: 3 };
+    await expect.poll(rung, { timeout: 15_000 }).toMatchObject(withHistory);
+    await setPassword('another');
+    await admin.call('CLIENT', 'KILL', 'USER', 'ranking');
+    const log = () => readFileSync(join(dir, 'logs', 'ranking-0.log'), 'utf8');
+    await expect.poll(log, { timeout: 15_000 }).toContain('WRONGPASS');
+    expect(await rung()).toMatchObject({ rung: 'no_history', rungReason: 'dependency_unavailable' });
+    await setPassword(password);
+    await expect.poll(rung, { timeout: 15_000 }).toMatchObject(withHistory);
+    kv.close();
+    for (const text of [password, encodeURIComponent(password)]) expect(log()).not.toContain(text);
+    expect(statSync(join(dir, 'stack.json')).mode & 0o777).toBe(0o600);
   });
 });

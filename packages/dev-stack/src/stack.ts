@@ -97,6 +97,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await writeFile(
       join(dir, 'stack.json'),
       `${JSON.stringify({ pid: process.pid, redisUrl, keyPrefix, targets, metrics: metricsOf(services) }, null, 2)}\n`,
+      { mode: 0o600 }, // the URL may hold a password
     );
 
     return {
