@@ -71,7 +71,7 @@ export async function startArm(options: ArmOptions): Promise<Arm> {
     name,
     model,
     stack,
-    services: [...stack.services.ranking, ...stack.services['user-cache']],
+    services: stack.services.ranking, // which reads records from Redis itself
     async hold(positions) {
       if (held.has(positions)) return;
       held.add(positions);

@@ -44,12 +44,6 @@ const SECTIONS: readonly Section[] = [
     where: ['service', 'ranking'],
   },
   {
-    title: 'Processor time of a request in user-cache',
-    names: ['rank_cpu'],
-    grid: ['positions', 'arm'],
-    where: ['service', 'user-cache'],
-  },
-  {
     title: 'Ratios by history length',
     names: [
       'rank_over_bare',
@@ -72,7 +66,7 @@ const SECTIONS: readonly Section[] = [
     grid: ['candidates', 'name'],
   },
   { title: 'Rank p50 by pool', names: ['pool_rank_p50'], grid: ['pool', 'positions'] },
-  { title: 'Processor time by pool, ranking and user-cache', names: ['pool_rank_cpu'], grid: ['pool', 'positions'] },
+  { title: 'Processor time of ranking by pool', names: ['pool_rank_cpu'], grid: ['pool', 'positions'] },
   { title: 'Answers a second', names: ['rank_rate'], grid: ['in flight', 'arm'] },
   { title: 'Latency by offered load', names: ['open_loop_latency'], grid: ['offered /s', 'percentile'] },
   {

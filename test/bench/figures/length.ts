@@ -81,10 +81,8 @@ function report(bench: Bench, arms: readonly Arm[], positions: number, seen: Rou
   for (const { name: arm } of armsAt(arms, positions)) {
     bench.add('rank_p50', { arm, ...common }, seen.median(p50Of(arm)), 'ms');
     bench.add('redis_get_p50', { arm, positions }, seen.median(['redis', arm, positions]), 'ms');
-    for (const service of ['ranking', 'user-cache']) {
-      const cpuMs = (1_000 * seen.sum([`cpu ${service}`, arm, positions])) / seen.sum(['runs', arm, positions]);
-      bench.add('rank_cpu', { arm, service, ...common }, cpuMs, 'ms');
-    }
+    const cpuMs = (1_000 * seen.sum(['cpu ranking', arm, positions])) / seen.sum(['runs', arm, positions]);
+    bench.add('rank_cpu', { arm, service: 'ranking', ...common }, cpuMs, 'ms');
     for (const stage of STAGES.slice(0, -1)) {
       bench.add('rank_stage_p50', { arm, stage, ...common }, seen.median([stage, arm, positions]), 'ms');
     }
