@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError } from '@collectivekv/domain';
 import { type CommonConfig, ConfigError } from './config.js';
 import { createGrpcServer, type GrpcServer } from './grpc-server.js';
+import { relaxHeapGrowth } from './heap-growth.js';
 import { createLogger, type Logger } from './log.js';
 import { createMetrics, type Metrics, serveMetrics } from './metrics.js';
 
@@ -41,6 +42,7 @@ export async function runService<C extends CommonConfig>({
   config: readConfig,
   start,
 }: ServiceOptions<C>): Promise<void> {
+  relaxHeapGrowth();
   const config = orExit(readConfig);
   const log = createLogger(name, config.CKV_LOG_LEVEL);
   const metrics = createMetrics(name);
