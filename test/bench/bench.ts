@@ -8,6 +8,7 @@ import { collapse } from './figures/collapse.js';
 import { length } from './figures/length.js';
 import { load } from './figures/load.js';
 import { memory } from './figures/memory.js';
+import { profile } from './figures/profile.js';
 import { candidates, pool } from './figures/sweeps.js';
 import { throughput } from './figures/throughput.js';
 import { updates } from './figures/updates.js';
@@ -23,6 +24,7 @@ const MEASURE: Record<Part, (bench: Bench) => Promise<void>> = {
   pool,
   throughput,
   load,
+  profile,
   collapse,
   updates,
   memory,

@@ -8,6 +8,7 @@ export const PARTS = [
   'pool',
   'throughput',
   'load',
+  'profile',
   'collapse',
   'updates',
   'memory',

@@ -68,6 +68,11 @@ const SECTIONS: readonly Section[] = [
   { title: 'Rank p50 by pool', names: ['pool_rank_p50'], grid: ['pool', 'positions'] },
   { title: 'Processor time of ranking by pool', names: ['pool_rank_cpu'], grid: ['pool', 'positions'] },
   { title: 'Answers a second', names: ['rank_rate'], grid: ['in flight', 'arm'] },
+  {
+    title: "Ranking's main thread, 16 in flight: whose time it is",
+    names: ['main_thread_share'],
+    grid: ['owner', 'name'],
+  },
   { title: 'Latency by offered load', names: ['open_loop_latency'], grid: ['offered /s', 'percentile'] },
   {
     title: 'The load generator, and failures',
