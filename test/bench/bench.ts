@@ -61,7 +61,7 @@ async function run(options: BenchOptions): Promise<void> {
   const minutes = (performance.now() - begunMs) / 60_000;
   const finished = new Date().toISOString();
   const leftOut = options.mode === 'soak' ? [] : leftOutOf(options);
-  report.write({ mode: options.mode, finished, minutes, leftOut, ...machine }, bench.rows);
+  report.write({ mode: options.mode, finished, minutes, rounds: options.rounds, leftOut, ...machine }, bench.rows);
   console.log(`written: ${Object.values(paths).join(', ')}`);
 }
 

@@ -18,6 +18,7 @@ const run = (mode: Mode): Run => ({
   mode,
   finished: '2026-01-02T03:04:05.000Z',
   minutes: 1,
+  rounds: 2,
   node: 'v20',
   cores: 2,
   cpu: 'a processor',
@@ -57,7 +58,9 @@ it('writes what was missed as missed, between the marks and nowhere else', () =>
 
 it('says what was left out', () => {
   openReport(paths).write({ ...run('quick'), leftOut: ['load', 'recompute'] }, [row('n', {}, 1)]);
-  expect(page()).toContain('- quick run of 1.0 minutes, 2026-01-02, without load, recompute, on 2 cores');
+  expect(page()).toContain(
+    '- quick run of 1.0 minutes, 2 round(s) of each figure, 2026-01-02, without load, recompute, on 2 cores',
+  );
 });
 
 it('lets a soak stand beside a full run, and either replaces its own kind', () => {

@@ -143,11 +143,12 @@ function tablesOf(rows: readonly Row[], images: readonly string[]): string[] {
     if (own.length === 0) return [];
     return [`### ${section.title}`, gridTable(own, ...section.grid)];
   });
-  return ['### Targets', listTable(targets), ...images, ...sections, '### Others', listTable(others)];
+  const rest = others.length > 0 ? ['### Others', listTable(others)] : [];
+  return ['### Targets', listTable(targets), ...images, ...sections, ...rest];
 }
 
-function runText({ mode, finished, minutes, node, cores, cpu, leftOut }: Run): string {
-  const when = `${mode} run of ${minutes.toFixed(1)} minutes, ${finished.slice(0, 10)}`;
+function runText({ mode, finished, minutes, rounds, node, cores, cpu, leftOut }: Run): string {
+  const when = `${mode} run of ${minutes.toFixed(1)} minutes, ${rounds} round(s) of each figure, ${finished.slice(0, 10)}`;
   const machine = `${cores} cores (${cpu}), Node ${node}`;
   const without = leftOut.length === 0 ? '' : `, without ${leftOut.join(', ')}`;
   return `- ${when}${without}, on ${machine}; everything on one machine.`;

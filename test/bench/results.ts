@@ -19,6 +19,7 @@ export interface Run {
   /** ISO 8601, UTC. */
   readonly finished: string;
   readonly minutes: number;
+  readonly rounds: number;
   readonly node: string;
   readonly cores: number;
   readonly cpu: string;
