@@ -68,8 +68,11 @@ export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOpt
     for (const id of ids) {
       if (loaded.has(id)) continue;
       try {
-        loaded.set(id, await fetchAndLoad(id, origin));
+        const bundle = await fetchAndLoad(id, origin);
+        loaded.set(id, bundle);
         log.info({ bundleId: id, origin }, 'bundle loaded');
+        const ranks = graphs.some((graph) => graph === 'rank' || graph === 'rankKv');
+        if (ranks && !bundle.splitsCandidates) log.info({ bundleId: id }, 'its scores do not allow to split requests');
       } catch (error) {
         if (id === next.activeBundleId) throw error;
         log.warn({ bundleId: id, err: error }, 'a bundle kept for rollback does not load');

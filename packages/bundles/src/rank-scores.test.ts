@@ -50,10 +50,11 @@ describe('rankScores', () => {
     ['one where splitting is off', { idle: 3, partCandidates: 0, parts: 1 }],
     ['one where the candidates are too few', { idle: 3, partCandidates: 31, parts: 1 }],
   ])('makes %s, and the same scores', async (_, { idle, partCandidates, parts }) => {
-    const whole = await rankScores(demo, 'rank', feeds(), { partCandidates: 0 });
+    const { scores: whole } = await rankScores(demo, 'rank', feeds(), { partCandidates: 0 });
     const { graphs, partCounts } = counted(demo, idle);
-    const scores = await rankScores({ ...demo, graphs }, 'rank', feeds(), { partCandidates });
+    const { scores, partCount } = await rankScores({ ...demo, graphs }, 'rank', feeds(), { partCandidates });
     expect(partCounts).toEqual([parts]);
+    expect(partCount).toBe(parts);
     expect(scores).toHaveLength(CANDIDATES);
     expect(new Set(whole).size).toBe(CANDIDATES);
     scores.forEach((score, i) => {

@@ -2,6 +2,13 @@ import { CkvError, candidateCount, joinScores, splitCandidates, type Tensors } f
 import type { RunLimits } from '@collectivekv/engine';
 import type { LoadedBundle } from './load-bundle.js';
 
+/** What a rank graph answered. */
+export interface RankScores {
+  readonly scores: Float32Array; // [candidates]
+  /** Runs that the candidates were shared between. */
+  readonly partCount: number;
+}
+
 /** Options of {@link rankScores}. */
 export interface RankOptions {
   /** Candidates that a part has at least; 0 never splits. */
@@ -12,7 +19,6 @@ export interface RankOptions {
 /**
  * Runs a rank graph. Where workers are idle they share the candidates, if the bundle allows it: each candidate's score is
  * its own, so the parts' scores are the whole's but for the rounding of differently shaped runs.
- * @returns [candidates]
  * @throws what a run throws; bug for scores that are none
  */
 export async function rankScores(
@@ -20,7 +26,7 @@ export async function rankScores(
   graph: 'rank' | 'rankKv',
   feeds: Tensors,
   { partCandidates, limits }: RankOptions,
-): Promise<Float32Array> {
+): Promise<RankScores> {
   const { inputs, outputs } = model.manifest.graphs[graph];
   const count = candidateCount(inputs, feeds);
   const most = splitsCandidates && partCandidates > 0 ? Math.floor(count / partCandidates) : 1;
@@ -31,5 +37,5 @@ export async function rankScores(
     throw new CkvError('bug', `the rank graph answered ${scores.length} scores for ${count} candidates`);
   }
   if (scores.some((score) => Number.isNaN(score))) throw new CkvError('bug', 'the rank graph answered NaN');
-  return scores;
+  return { scores, partCount: parts.length };
 }

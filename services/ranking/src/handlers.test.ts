@@ -35,6 +35,7 @@ const handlers = createRankingHandlers(
         coldUser: true,
         rung: 'full',
         rungReason: '',
+        partCount: 1,
         timings: createStopwatch().finish(),
       };
     },

@@ -27,6 +27,11 @@ export function createRankingMetrics(metrics: Metrics, engine: Engine): RankingM
     labelNames: ['rung', 'reason'] as const,
     registers: [registry],
   });
+  const runs = new Counter({
+    name: 'ckv_rank_graph_runs_total',
+    help: 'Runs of the rank graph: more than answers where idle workers shared candidates',
+    registers: [registry],
+  });
   const candidates = new Counter({
     name: 'ckv_rank_candidates_total',
     help: 'Candidates scored, by whether the bundle knows them',
@@ -34,9 +39,10 @@ export function createRankingMetrics(metrics: Metrics, engine: Engine): RankingM
     registers: [registry],
   });
   return {
-    observe({ timings, rung, rungReason, unknownCandidateCount }, candidateCount) {
+    observe({ timings, rung, rungReason, partCount, unknownCandidateCount }, candidateCount) {
       for (const [stage, us] of Object.entries(timings)) if (us > 0) stageSeconds.observe({ stage }, us / 1e6);
       answers.inc({ rung, reason: rungReason });
+      runs.inc(partCount);
       candidates.inc({ known: 'true' }, candidateCount - unknownCandidateCount);
       if (unknownCandidateCount > 0) candidates.inc({ known: 'false' }, unknownCandidateCount);
     },

@@ -1,4 +1,4 @@
-import { type BundleFollower, encodeRows, type LoadedBundle, rankScores } from '@collectivekv/bundles';
+import { type BundleFollower, encodeRows, type LoadedBundle, type RankScores, rankScores } from '@collectivekv/bundles';
 import {
   assembleRank,
   type CkvError,
@@ -33,6 +33,8 @@ export interface RankAnswer {
   readonly coldUser: boolean;
   readonly rung: Rung;
   readonly rungReason: Reason | '';
+  /** Runs of the graph that the candidates were shared between. */
+  readonly partCount: number;
   readonly timings: StageTimings;
 }
 
@@ -113,6 +115,7 @@ export function createRanker({ bundles, records, poolRows, partCandidates }: Ran
         coldUser: !history.record && !missing && query.historyPolicy !== 'ignored',
         rung: rungOf(query, missing, withoutRows),
         rungReason: missing ?? '',
+        partCount: attended.partCount,
         timings: stopwatch.finish(),
       };
 
@@ -132,12 +135,12 @@ export function createRanker({ bundles, records, poolRows, partCandidates }: Ran
         return { history, recentRows: freshRows(bundle, history.record, recent, rows) };
       }
 
-      async function attend(rows: Uint8Array): Promise<{ scores: Float32Array; missing?: Reason }> {
+      async function attend(rows: Uint8Array): Promise<RankScores & { missing?: Reason }> {
         const run = (graph: 'rank' | 'rankKv', feeds: Tensors) =>
           stopwatch.time('attend', () => rankScores(bundle, graph, feeds, { partCandidates, limits }));
         if (!poolRows) {
           const feeds = await stopwatch.time('assemble', () => assembleRank(bundle.model, rows, candidates));
-          return { scores: await run('rank', feeds) };
+          return run('rank', feeds);
         }
         const source = poolRows;
         const gathered = await stopwatch
@@ -149,10 +152,10 @@ export function createRanker({ bundles, records, poolRows, partCandidates }: Ran
           });
         if (typeof gathered === 'string') {
           const feeds = source.assemble(bundle.model, new Uint8Array(0), new Map(), candidates);
-          return { scores: await run('rankKv', feeds), missing: gathered };
+          return { ...(await run('rankKv', feeds)), missing: gathered };
         }
         const feeds = await stopwatch.time('assemble', () => source.assemble(bundle.model, rows, gathered, candidates));
-        return { scores: await run('rankKv', feeds) };
+        return run('rankKv', feeds);
       }
     },
   };

@@ -1,3 +1,4 @@
+import { toCkvError } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
 import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
 import type { Logger } from '@collectivekv/service-kit';
@@ -7,6 +8,8 @@ import { joinReads } from './joined-reads.js';
 
 /** A user's record of a bundle, undefined where there is none. It may settle after `deadlineMs`, when nobody waits any more. */
 export type ReadRecord = (bundleId: string, userId: string, deadlineMs: number) => Promise<Uint8Array | undefined>;
+
+const REPORT_EVERY_MS = 10_000;
 
 /** A way to the records. */
 export interface RecordReads {
@@ -21,7 +24,7 @@ export interface RecordReads {
 export function openRecordReads(config: RankingConfig, log: Logger): RecordReads {
   if (config.CKV_RECORD_READS === 'user-cache') {
     const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, config);
-    return { read: readThroughUserCache(userCache), close: userCache.close };
+    return { read: reporting(readThroughUserCache(userCache), log), close: userCache.close };
   }
   const client = connectRedis(config.CKV_REDIS_URL, {
     field: 'CKV_REDIS_URL',
@@ -30,7 +33,26 @@ export function openRecordReads(config: RankingConfig, log: Logger): RecordReads
     onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
   });
   const reader = createRedisRecordReader({ client, keyPrefix: config.CKV_KEY_PREFIX });
-  return { read: readFromRedis(reader), close: () => closeRedis(client) };
+  return { read: reporting(readFromRedis(reader), log), close: () => closeRedis(client) };
+}
+
+/** Logs why reads fail, the first of {@link REPORT_EVERY_MS}: an answer without history says its reason alone. */
+export function reporting(read: ReadRecord, log: Pick<Logger, 'warn'>): ReadRecord {
+  let reportedMs = Number.NEGATIVE_INFINITY;
+  return async (...query) => {
+    try {
+      return await read(...query);
+    } catch (thrown) {
+      const { reason, message, cause } = toCkvError(thrown);
+      const nowMs = performance.now();
+      if (nowMs - reportedMs >= REPORT_EVERY_MS) {
+        reportedMs = nowMs;
+        const problem = cause instanceof Error ? `${message}: ${cause.message}` : message;
+        log.warn({ reason, problem }, 'a record cannot be read');
+      }
+      throw thrown;
+    }
+  };
 }
 
 /** Reads through the user-cache service; the reads of one moment share a call. */
