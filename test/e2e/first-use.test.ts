@@ -166,7 +166,7 @@ describe('the quickstart', () => {
     const log = join(dir, 'bad.csv');
     writeFileSync(log, 'user_id,item,timestamp_ms\nu,i,1e12\n');
     await expect(runQuickstart({ ...options(), dataFile: log })).rejects.toThrow(
-      /line 2: no item_id; it has user_id, item/,
+      /bad\.csv, line 2: no column item_id; it has user_id, item, timestamp_ms\. .*--columns item_id=NAME/,
     );
   });
 });

@@ -45,8 +45,16 @@ it('names events by file and line, the same each time, unless the log does', asy
 it('maps columns, and says which is missing and where', async () => {
   const content = 'who,what,when\nu,i,1e12\nu,,2e12\n';
   const columns = { user_id: 'who', item_id: 'what', timestamp_ms: 'when' };
-  await expect(read('log.csv', content, columns)).rejects.toThrow(/line 3: no what; it has who, what, when/);
-  await expect(read('log.csv', content)).rejects.toThrow(/line 2: no timestamp_ms|line 2: no user_id/);
+  await expect(read('log.csv', content, columns)).rejects.toThrow(
+    /log\.csv, line 3: what is empty; fill it in, or leave the line out/,
+  );
+  await expect(read('log.csv', content)).rejects.toThrow(/line 2: no column timestamp_ms/);
+  await expect(read('log.csv', 'user_id,thing,timestamp_ms\nu,i,1e12\n')).rejects.toThrow(
+    /log\.csv, line 2: no column item_id; it has user_id, thing, timestamp_ms\. .* map it with --columns item_id=NAME/,
+  );
+  await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,1e12,more\n')).rejects.toThrow(
+    /log\.csv: .*line 2; give every line as many cells as the header/,
+  );
   await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,soon\n')).rejects.toThrow(/line 2: the timestamp/);
   await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,1700000000\n')).rejects.toThrow(/are these seconds/);
   await expect(read('log.jsonl', '{"userId":"u"\n')).rejects.toThrow(/log\.jsonl, line 1: is no JSON object/);
@@ -73,7 +81,7 @@ it('reads Parquet with other types, packings and usual names, and says which col
     { userId: '8', itemId: '2', timestampMs: 1_700_000_000_123 },
   ]);
   await expect(read('log.parquet', other, { user_id: 'who' })).rejects.toThrow(
-    /log\.parquet, row 1: no who; it has user_id, video_id, time_ms/,
+    /log\.parquet, row 1: no column who; it has user_id, video_id, time_ms/,
   );
 });
 

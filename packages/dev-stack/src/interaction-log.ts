@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { InteractionInput } from '@collectivekv/client';
-import { parse } from 'csv-parse';
+import { CsvError, parse } from 'csv-parse';
 import { parquetRows } from './parquet-rows.js';
 
 /** An interaction of a log, with the id that makes replaying it again the same. */
@@ -46,18 +46,23 @@ export interface LogOptions {
 export async function* readInteractionLog({ file, columns, features }: LogOptions): AsyncGenerator<LoggedInteraction> {
   const seed = createHash('sha256').update(basename(file)).digest('hex').slice(0, 8);
   const parquet = file.endsWith('.parquet');
+  const unit = parquet ? 'row' : 'line';
   let line = 1;
   for await (const row of parquet ? parquetRows(file) : textRows(file)) {
     line++;
-    const at = parquet ? `${file}, row ${line - 1}` : `${file}, line ${line}`;
+    const at = `${file}, ${unit} ${parquet ? line - 1 : line}`;
     const text = (column: LogColumn, required: boolean): string => {
       const names = columns[column] === undefined ? USUAL_NAMES[column] : [columns[column]];
       const value = names
         .map((name) => row[name])
         .find((found) => found !== undefined && found !== null && found !== '');
       if (value !== undefined || !required) return String(value instanceof Date ? value.getTime() : (value ?? ''));
+      const found = names.find((name) => name in row);
+      if (found !== undefined) throw new Error(`${at}: ${found} is empty; fill it in, or leave the ${unit} out`);
       const have = Object.keys(row).join(', ');
-      throw new Error(`${at}: no ${names[0]}; it has ${have}. Map it with --columns ${column}=NAME`);
+      throw new Error(
+        `${at}: no column ${names[0]}; it has ${have}. Name it so in the file, or map it with --columns ${column}=NAME`,
+      );
     };
     const timestampMs = Number(text('timestamp_ms', true));
     if (!Number.isFinite(timestampMs)) {
@@ -97,7 +102,13 @@ async function* textRows(file: string): AsyncGenerator<Record<string, unknown>> 
   const delimiter = bare.endsWith('.tsv') ? '\t' : ',';
   const parser = parse({ columns: true, delimiter, skip_empty_lines: true, trim: true, bom: true });
   content.on('error', (error) => parser.destroy(error));
-  yield* content.pipe(parser);
+  try {
+    yield* content.pipe(parser);
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    const remedy = 'give every line as many cells as the header, and quote those with a separator in them';
+    throw new Error(`${file}: ${error.message}; ${remedy}`, { cause: error });
+  }
 }
 
 function parseLine(line: string, at: string): Record<string, unknown> {

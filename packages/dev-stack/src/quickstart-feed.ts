@@ -96,7 +96,7 @@ export function replayedFeed(options: {
   return {
     async check() {
       for await (const _ of readInteractionLog({ ...options, features })) return;
-      throw new Error(`${options.file} has no interactions`);
+      throw new Error(`${options.file} has no interactions; give a log with rows below its header`);
     },
     historyCount: undefined,
     async *history() {
