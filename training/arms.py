@@ -65,6 +65,7 @@ class Arms:
 
     def converted(self, twin: Arm) -> Arm:
         """CollectiveKV before any training of its own."""
+        print(f"  {self.name} conversion: k-means for {self.compression.slots:,} slots", flush=True)
         started = time.process_time()
         model = convert(twin.model, self.sample(), self.compression, self.main.seed)
         return Arm(model, time.process_time() - started)

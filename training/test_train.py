@@ -76,9 +76,12 @@ ARMS = ["", "twinBeforeFineTune", "converted", "noHistory", "userDimsOnly", "twi
 
 
 @pytest.mark.parametrize("family", ["target", "hstu"])
-def test_a_log_becomes_a_bundle_with_the_figures_of_every_arm(family: str, root: Path) -> None:
+def test_a_log_becomes_a_bundle_with_the_figures_of_every_arm(
+    family: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = small_train(root, family=family, layers=2)
     metrics = main(config)
+    assert "small conversion: k-means for 16 slots" in capsys.readouterr().out
     assert set(metrics) == {"testQueries"} | {
         name + measure if not name else name + measure.capitalize()
         for name in ARMS
