@@ -61,18 +61,28 @@ class Columns:
     candidate: Sequence[Feature] = ()
     context: Sequence[Feature] = ()
 
+    def names(self) -> list[str]:
+        return [f.name for f in (*self.interaction, *self.candidate, *self.context)]
+
 
 def read_log(path: Path, columns: Columns, history_actions: Sequence[str] = ()) -> Log:
-    """Reads a log file. With `history_actions`, only rows with these actions become positions."""
+    """Reads a log file. With `history_actions`, only rows with these actions become positions.
+
+    Raises UserError for a file of which no log can be made, and for features that it does not have.
+    """
     table, report = read_table(path)
     for line in report.lines():
         print(f"  {line}", flush=True)
+    for name in columns.names():
+        if name in report.left_out:
+            raise UserError(
+                f"{path}: column {name} is {report.left_out[name]}; write numbers in it, or name it as no feature"
+            )
     return log_from_table(table, columns, history_actions)
 
 
 def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[str] = ()) -> Log:
-    wanted = [f.name for f in (*columns.interaction, *columns.candidate, *columns.context)]
-    missing = [name for name in wanted if name not in table.column_names]
+    missing = [name for name in columns.names() if name not in table.column_names]
     if missing:
         raise UserError(f"the log has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
     if "label" not in table.column_names:

@@ -13,7 +13,7 @@ import gzip
 import json
 import lzma
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,7 @@ class LogReport:
     skipped: dict[str, int] = field(default_factory=dict)  # rows that could not be read, by reason
     first: dict[str, str] = field(default_factory=dict)  # where a reason was met first
     notes: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)  # columns that are no features, and why
 
     def lines(self) -> list[str]:
         share = f" ({self.positives / self.labelled:.1%})" if self.labelled else ""
@@ -149,6 +150,7 @@ class LogRows:
         self.met: set[str] = set()  # our columns that a batch had
         self.filled: dict[str, int] = {}  # feature -> cells with something in them
         self.wrong: dict[str, int] = {}  # feature -> cells that are no number
+        self.first_wrong: dict[str, str] = {}  # feature -> the first of these, and where it is
 
     def skip(self, reason: str, batch: Batch, places: Sequence[int]) -> None:
         """Counts rows that are left out before `add` sees them."""
@@ -198,6 +200,9 @@ class LogRows:
             value, filled, wrong = numbers(column, rows)
             self.filled[name] = self.filled.get(name, 0) + int(filled[keep].sum())
             self.wrong[name] = self.wrong.get(name, 0) + int(wrong[keep].sum())
+            if name not in self.first_wrong and (wrong & keep).any():
+                row = int((wrong & keep).argmax())
+                self.first_wrong[name] = f"{str(column[row])[:40]!r} at {batch.place(int(batch.places[row]))}"
             part[name] = value.cast(pa.float32(), safe=False)
         self.kept += int(keep.sum())
         self.parts.append(part if keep.all() else {n: c.filter(pa.array(keep)) for n, c in part.items()})
@@ -214,12 +219,17 @@ class LogRows:
             )
         if not self.kept:
             raise LogError(f"{self.path}: has no rows; give a file with interactions")
+        left_out: dict[str, str] = {}
         for name, filled in self.filled.items():
-            if self.wrong[name] > MOST_SKIPPED * filled or not filled:
-                self.notes.append(f"column {name} left out: " + ("not numeric" if filled else "empty"))
+            if not filled:
+                left_out[name] = "empty"
+            elif self.wrong[name] > MOST_SKIPPED * filled:
+                left_out[name] = f"not numeric, first {self.first_wrong[name]}"
             elif self.wrong[name]:
-                self.notes.append(f"{self.wrong[name]:,} cells of column {name} are no numbers: left empty")
-        features = [n for n, filled in self.filled.items() if filled and self.wrong[n] <= MOST_SKIPPED * filled]
+                wrong = f"{self.wrong[name]:,} cells of column {name} are no numbers"
+                self.notes.append(f"{wrong}, first {self.first_wrong[name]}: left empty")
+        self.notes += [f"column {name} left out: {why}" for name, why in left_out.items()]
+        features = [name for name in self.filled if name not in left_out]
         schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float32()) for name in features)])
         batches = [
             pa.record_batch(
@@ -229,7 +239,8 @@ class LogRows:
         ]
         table = pa.Table.from_batches(batches, schema)
         missing = [f"no column {name}" for name in ("action", "label") if name not in self.met]
-        return table, summarise(table, self.skipped, self.first, [*missing, *self.notes])
+        report = summarise(table, self.skipped, self.first, [*missing, *self.notes])
+        return table, replace(report, left_out=left_out)
 
     def _require(self, columns: Sequence[str] | set[str] | Mapping[str, pa.Array], have: Sequence[str]) -> None:
         for name in REQUIRED:

@@ -97,8 +97,12 @@ def test_action_and_label_may_be_missing_and_text_is_no_feature(tmp_path):
     assert table.column_names == [*SCHEMA.names, "hour"]
     assert table["hour"].to_pylist() == [3, None, 4]
     assert table["timestamp_ms"].to_pylist() == [1_700_000_000_000] * 3
-    assert {"no column action", "no column label", "column title left out: not numeric"} <= set(report.notes)
-    assert "1 cells of column hour are no numbers: left empty" in report.notes
+    assert {
+        "no column action",
+        "no column label",
+        "column title left out: not numeric, first 'Up' at log.csv, line 2",
+    } <= set(report.notes)
+    assert "1 cells of column hour are no numbers, first 'late' at log.csv, line 3: left empty" in report.notes
 
 
 def test_parquet_may_have_numbers_for_ids_and_times_for_timestamps(tmp_path):

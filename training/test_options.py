@@ -242,3 +242,16 @@ def test_a_wrong_command_gives_an_error_line_and_2(
     assert train.command() == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert leftovers(root) == []
+
+
+def test_a_feature_column_without_numbers_is_told_as_such_with_its_first_cell(root: Path) -> None:  # noqa: F811
+    config = small_train(root, context_features=[], candidate_features=["shade"])
+    rows = config.log.read_text().replace("freshness", "shade").splitlines()
+    cells = [row.split(",") for row in rows[1:]]
+    written = [",".join([*row[:6], "" if i == 0 else "dark", row[7]]) for i, row in enumerate(cells)]
+    config.log.write_text("\n".join([rows[0], *written]) + "\n")
+    with pytest.raises(UserError, match="column shade is not numeric, first 'dark' at log.csv, line 3; write numbers"):
+        main(config)
+    config.log.write_text(config.log.read_text().replace("dark", ""))
+    with pytest.raises(UserError, match="column shade is empty; write numbers"):
+        main(config)
