@@ -28,7 +28,9 @@ HEAD = """# Quality: what the compression costs
     python training/quality.py structure --data DIR    # what users share, how the pool is used
     python training/quality.py report                  # this page and its plots
 
-Written by the last command from `training/results/*.json`; only notes between markers are kept."""
+Written by the last command from `training/results/*.json`; only notes between markers are kept.
+
+**Which settings to choose, and why: [knobs](#knobs).**"""
 
 SECTIONS: dict[str, Callable[[Results], str]] = {
     "Targets": targets,
