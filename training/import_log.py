@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+from errors import exit_code
 from importers import IMPORTERS
 from log_file import kind_to_write, write_table
-from table_file import LogError
 
 
 def main() -> None:
@@ -30,14 +30,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help=".parquet, .csv, .tsv or .jsonl, text also .gz or .xz")
     args = parser.parse_args()
     start = time.monotonic()
-    try:
-        kind_to_write(args.out)
-        table, report = IMPORTERS[args.format].read(args.source, lambda text: print(text, file=sys.stderr, flush=True))
-        write_table(table, args.out)
-    except LogError as error:
-        sys.exit(f"import_log: {error}")
+    kind_to_write(args.out)
+    table, report = IMPORTERS[args.format].read(args.source, lambda text: print(text, file=sys.stderr, flush=True))
+    write_table(table, args.out)
     print(*report.lines(), f"written to {args.out} in {time.monotonic() - start:.1f} s", sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -19,6 +19,8 @@ import argparse
 import copy
 import json
 import multiprocessing
+import multiprocessing.pool
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +33,7 @@ import torch
 from arms import Arm, Arms, without_history
 from cache import Compression, SharedKV, UserDimsOnly
 from convert import calibrate, sample_history
-from errors import UserError
+from errors import UserError, exit_code
 from fit import FitConfig, evaluate
 from importers import IMPORTERS
 from log import Columns, Log, Split, freeze_history, log_from_table, split_log
@@ -248,6 +250,12 @@ def write_rows(rows: list[dict], name: str = "quality") -> None:
     (RESULTS / f"{name}.json").write_text(f'{{"datasets": {datasets},\n"rows": [\n{lines}\n]}}\n')
 
 
+def worker_pool(workers: int) -> multiprocessing.pool.Pool:
+    """A process a job. Ctrl-C reaches all of them, and is this one's to answer."""
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    return multiprocessing.get_context("spawn").Pool(workers, signal.signal, ignore, maxtasksperchild=1)
+
+
 def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
     """Every variant of every job that has no row yet, or of the jobs named."""
     done = {(r["dataset"], r["family"], r["seed"], r["variant"]) for r in read_rows()}
@@ -258,7 +266,7 @@ def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
         if missing:
             work.append((job, missing))
     print(f"{len(work)} jobs: {' '.join(str(job) for job, _ in work)}", flush=True)
-    with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+    with worker_pool(workers) as pool:
         for result in [
             pool.apply_async(run_job, (job, data, compression(job.family), missing)) for job, missing in work
         ]:
@@ -274,7 +282,7 @@ def knobs(data: Path, only: list[str], workers: int) -> None:
     jobs = jobs_named(only or ["ml-1m/sim/1"], FAMILIES)
     wanted = [(job, knob, value) for job in jobs for knob, values in KNOBS.items() for value in values]
     wanted = [(j, k, v) for j, k, v in wanted if (j.dataset, j.family, j.seed, k, v) not in done]
-    with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+    with worker_pool(workers) as pool:
         for result in [pool.apply_async(measure_knob, (job, data, knob, value)) for job, knob, value in wanted]:
             write_rows([*read_rows("knobs"), *result.get()], "knobs")
 
@@ -289,7 +297,7 @@ def structures(data: Path, only: list[str], workers: int) -> None:
         write_rows(list(found.values()), "structure")
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["run", "knobs", "structure", "report"])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "data")
@@ -297,14 +305,16 @@ if __name__ == "__main__":
     parser.add_argument("--variants", nargs="*", default=VARIANTS, choices=VARIANTS)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     options = parser.parse_args()
-    try:
-        if options.command == "report":
-            write_report(ROOT)
-        elif options.command == "run":
-            run(options.data, options.only, options.workers, options.variants)
-        else:
-            act = {"knobs": knobs, "structure": structures}[options.command]
-            act(options.data, options.only, options.workers)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    if options.command == "report":
+        write_report(ROOT)
+    elif options.command == "run":
+        run(options.data, options.only, options.workers, options.variants)
+    else:
+        act = {"knobs": knobs, "structure": structures}[options.command]
+        act(options.data, options.only, options.workers)
+
+
+INTERRUPTED = "interrupted; the same command goes on at the last checkpoints"
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main, INTERRUPTED))

@@ -443,7 +443,7 @@ def test_the_command_writes_a_log_or_says_in_one_line_why_not(tmp_path):
     ]
     assert read_table(tmp_path / "log.csv.gz")[0].num_rows == 2
     failed = command("movielens", str(tmp_path / "none.dat"), "--out", str(tmp_path / "log.csv"))
-    assert failed.returncode == 1
-    assert failed.stderr == f"import_log: {tmp_path}/none.dat: is not there; check the path\n"
+    assert failed.returncode == command().returncode == 2
+    assert failed.stderr == f"error: {tmp_path}/none.dat: is not there; check the path\n"
     listed = command("--help").stdout
     assert all(f"  {name} " in listed for name in IMPORTERS)

@@ -255,3 +255,18 @@ def test_a_feature_column_without_numbers_is_told_as_such_with_its_first_cell(ro
     config.log.write_text(config.log.read_text().replace("dark", ""))
     with pytest.raises(UserError, match="column shade is empty; write numbers"):
         main(config)
+
+
+def test_ctrl_c_gives_one_line_and_130(
+    root: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    log = small_train(root).log
+    monkeypatch.setattr(arms_module, "fit", interrupted)
+    monkeypatch.setattr(train.sys, "argv", ["train.py", "log", "--log", str(log), "--out", str(root / "bundle")])
+    assert train.command() == 130
+    assert re.fullmatch("interrupted; the same command.* goes on .*\n", capsys.readouterr().err)

@@ -1,6 +1,7 @@
 """The commands, end to end on small logs: a bundle from a CSV file, and rows of results from a data set."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -333,6 +334,11 @@ def test_jobs_are_those_named_or_all(tiny_dataset: Path) -> None:
         "tiny/sim/2",
     ]
     assert len(quality.jobs_named([], ["sim", "eta"])) == 2 * 2 * 3
+
+
+def test_ctrl_c_is_left_to_the_process_that_started_the_jobs() -> None:
+    with quality.worker_pool(1) as pool:
+        assert pool.apply(signal.getsignal, (signal.SIGINT,)) == signal.SIG_IGN
 
 
 def test_rows_that_are_measured_again_replace_the_old_ones(tiny_dataset: Path) -> None:

@@ -26,7 +26,7 @@ import torch
 from arms import Arm, Arms
 from bundle_folder import check_folder
 from cache import Compression
-from errors import UserError
+from errors import exit_code
 from export import Export, export_bundle
 from features import Feature, parse_feature
 from fit import FitConfig, evaluate
@@ -210,13 +210,11 @@ def report(metrics: dict[str, float], name: str, arm: Arm, arms: Arms, history: 
 
 
 def command() -> int:
-    """The exit code: 2 for what whoever gave the command can mend."""
-    try:
-        main(parse_arguments())
-    except (UserError, OSError, subprocess.CalledProcessError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """The exit code, see errors.py."""
+    return exit_code(
+        lambda: main(parse_arguments()),
+        "interrupted; the same command, without --fresh, goes on at its last checkpoint",
+    )
 
 
 def parse_arguments() -> TrainConfig:
