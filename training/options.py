@@ -13,7 +13,7 @@ from log_file import NO_FEATURES, SCHEMA
 from reserved_names import is_reserved
 
 if TYPE_CHECKING:
-    from train import TrainConfig
+    from arguments import TrainConfig
 
 # Lowest and highest value of each option. A bundle's own limits are those of packages/domain/src/manifest.ts.
 LIMITS: dict[str, tuple[int, int]] = {

@@ -14,6 +14,7 @@ import pytest
 
 import arms as arms_module
 import train
+from arguments import TrainConfig
 from bundle_folder import check_folder
 from cache import Compression
 from checkpoints import read_checkpoint, write_checkpoint
@@ -25,7 +26,11 @@ from options import check_features, check_log, check_options
 from reserved_names import is_reserved
 from test_train import Interrupted, leftovers, root, small_train  # noqa: F401
 from testbed import compress, random_log, small_twin
-from train import TrainConfig, main
+from train import main
+
+
+def a_config(**changes) -> TrainConfig:
+    return TrainConfig("log", Path("log.csv"), Path("out"), **changes)
 
 
 @pytest.mark.parametrize(
@@ -58,16 +63,16 @@ from train import TrainConfig, main
     ],
 )
 def test_an_option_out_of_its_limits_is_named_with_its_value(changes: dict) -> None:
-    check_options(TrainConfig("log"))
+    check_options(a_config())
     name = next(iter(changes))
     with pytest.raises(UserError, match=rf"--{name.replace('_', '-')} '?{changes[name]}'?: .*;"):
-        check_options(TrainConfig("log", **changes))
+        check_options(a_config(**changes))
 
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match="--device cuda"):
-        check_options(TrainConfig("log", device="cuda"))
+        check_options(a_config(device="cuda"))
 
 
 @pytest.mark.parametrize("text", ["user_id", "label", "timestamp_ms", "event_id", "scores", "route", "user_code",
@@ -242,6 +247,23 @@ def test_a_wrong_command_gives_an_error_line_and_2(
     assert train.command() == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert leftovers(root) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "--log, the interaction log, .*and --out, the folder .*: give"),
+        (["--out", "mine"], "error: --log, "),
+        (["--log", "log.csv"], "error: --out, "),
+    ],
+)
+def test_a_log_of_ones_own_and_its_bundle_have_no_default(
+    given: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train.sys, "argv", ["train.py", "log", *given])
+    with pytest.raises(SystemExit, match="2"):
+        train.command()
+    assert re.search(said, capsys.readouterr().err)
 
 
 def test_a_feature_column_without_numbers_is_told_as_such_with_its_first_cell(root: Path) -> None:  # noqa: F811

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,13 @@ import pytest
 import arms as arms_module
 import quality
 import train
+from arguments import DEMO, HELP, TrainConfig, parse_arguments
 from cache import Compression
 from errors import UserError
 from record import bytes_per_position
 from served_bundle import ServedBundle
 from testbed import planted_log
-from train import TrainConfig, main
+from train import main
 
 START = 1_600_000_000_000
 
@@ -208,18 +209,18 @@ def test_what_could_not_become_a_bundle_is_told_before_training(changes: dict, m
 
 def arguments(*given: str, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     monkeypatch.setattr(train.sys, "argv", ["train.py", *given])
-    return train.parse_arguments()
+    return parse_arguments(train.__doc__)
 
 
 def test_options_become_the_config_and_the_demo_has_defaults_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     given = "log --log a.csv --name demo --family sim --epochs 0.5 --history-actions like click --separate-routes"
     config = arguments(*given.split(), "--no-comparisons", "--out", "x", monkeypatch=monkeypatch)
     assert config == TrainConfig(
-        "log", Path("a.csv"), "demo", Path("x"), "sim", epochs=0.5, history_actions=["like", "click"],
+        "log", Path("a.csv"), Path("x"), "demo", "sim", epochs=0.5, history_actions=["like", "click"],
         separate_routes=True, comparisons=False
     )  # fmt: skip
     demo = arguments("--seed", "3", "demo", monkeypatch=monkeypatch)
-    assert demo == replace(TrainConfig("demo", seed=3), **train.DEMO)
+    assert demo == TrainConfig("demo", seed=3, **DEMO)
     assert arguments("demo", "--slots", "7", monkeypatch=monkeypatch).slots == 7
 
 
@@ -228,6 +229,17 @@ def test_a_command_has_help(command: str) -> None:
     folder = Path(train.__file__).parent
     done = subprocess.run([sys.executable, folder / command, "--help"], capture_output=True, text=True, check=True)
     assert command in done.stdout and "usage" in done.stdout
+
+
+def test_every_option_is_explained_and_every_example_of_the_help_keeps_its_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set(HELP) == {f.name for f in fields(TrainConfig)} - {"source"}
+    with pytest.raises(SystemExit):
+        arguments("--help", monkeypatch=monkeypatch)
+    said = capsys.readouterr().out
+    assert all(len(line) <= 120 for line in said.splitlines()) and "price:0:500:20 \\\n" in said
+    assert all(form in said for form in ("position:SHARE", "time:SHARE", "users:SHARE", "NAME[:LOW:HIGH"))
 
 
 # quality.py

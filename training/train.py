@@ -3,26 +3,29 @@
     python training/train.py demo                                 # simulate a log, train, write bundles/demo
     python training/train.py log --log my.parquet --family sim --name mine --out bundles/mine
     python training/train.py log --log my.csv --epochs 0.1 --tune-epochs 0.1 --out /tmp/quick      # a quick look
-    python training/train.py log --log my.csv --interaction-features watch_ratio --candidate-features price:0:500:20 \
+    python training/train.py log --log my.csv --interaction-features watch_ratio --candidate-features price:0:500:20 \\
         --context-features hour:0:24:12:period --out bundles/mine
 
 docs/interaction-log.md describes the log, and how import_log.py makes one of a public data set. `demo` runs the feed
 simulator through node, so it needs `npm ci && npm run build` first. What was interrupted goes on where it was when the
 same command is given again; --fresh begins anew.
+
+A feature is NAME[:LOW:HIGH[:DEFAULT]][:period], with NAME a numeric column of the log: LOW to HIGH, 0 to 1 where not
+given, is scaled to 0 to 1, and what lies outside is cut. An empty cell counts as DEFAULT, the middle where not given.
+With :period HIGH is LOW again, as with hours: hour:0:24:period.
 """
 
-import argparse
 import hashlib
 import math
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import asdict, fields
 
 import torch
 
+from arguments import ROOT, TrainConfig, parse_arguments
 from arms import Arm, Arms
 from bundle_folder import check_folder
 from cache import Compression
@@ -32,64 +35,11 @@ from features import Feature, parse_feature
 from fit import FitConfig, evaluate
 from locks import locked
 from log import Columns, Log, read_log, split_log
-from model import FAMILY_NAMES, ModelConfig
+from model import ModelConfig
 from options import check_features, check_log, check_options
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@dataclass
-class TrainConfig:
-    source: str  # demo: simulate the log; log: read --log
-    log: Path = ROOT / ".ckv" / "training" / "demo-log.csv"  # .csv, .tsv, .jsonl or .parquet
-    name: str = "demo"  # of the bundle
-    out: Path = ROOT / "bundles" / "demo"
-    family: str = "target"  # target, sim, sdim, eta, twin or hstu
-    split: str = (
-        "position:0.1"  # what is tested on: position:SHARE, time:SHARE, users:SHARE; .../1 the part before that
-    )
-    history_actions: list[str] = field(
-        default_factory=list
-    )  # rows with these actions are history; all where none is named
-    interaction_features: list[str] = field(default_factory=list)  # NAME[:LOW:HIGH[:DEFAULT]][:period]
-    candidate_features: list[str] = field(default_factory=list)
-    context_features: list[str] = field(default_factory=list)
-    seed: int = 1
-    epochs: float = 2.25  # of the twin, before it is converted
-    rate: float = 6e-3
-    tune_epochs: float = 0.4  # of the twin, CollectiveKV and the user dims alone, after the conversion
-    tune_rate: float = 3e-4
-    batch: int = 4096  # positions of one step
-    block: int = 128  # queries of a user that are learned together, with as many positions before them
-    slots: int = 10_000
-    user_width: int = 2
-    user_type: str = "codebook"  # codebook, int8 or float16
-    user_form: str = "own_head"  # own_head or last_head
-    separate_routes: bool = False  # a route each for key and value
-    recipe: str = "convert"  # convert; published: router and pool learned from scratch, with gate and auxiliary losses
-    embedding: int = 64
-    d_model: int = 256
-    heads: int = 8
-    layers: int = 1  # HSTU's
-    max_positions: int = 1000
-    comparisons: bool = True  # train the other arms as well, and put their figures into the bundle
-    users: int = 1500  # demo: simulated; far from the low indices that demos and tests stream
-    threads: int = 0  # 0: as many as there are cores
-    device: str = "cpu"  # or cuda
-    fresh: bool = False  # forget the checkpoints of an interrupted run
-
-
 KINDS = ("interaction", "candidate", "context")
-FIRST_SIMULATED_USER = 1_000_000
-# The demo's defaults, where they differ: a small pool, users held out whole.
-DEMO = {
-    "interaction_features": ["watch_ratio"],
-    "candidate_features": ["freshness"],
-    "context_features": ["hour:0:24:12:period"],
-    "slots": 256,
-    "split": "users:0.1",
-    "epochs": 1.5,
-}
+FIRST_SIMULATED_USER = 1_000_000  # far from the low indices that demos and tests stream
 
 
 def simulate(config: TrainConfig) -> None:
@@ -212,40 +162,10 @@ def report(metrics: dict[str, float], name: str, arm: Arm, arms: Arms, history: 
 def command() -> int:
     """The exit code, see errors.py."""
     return exit_code(
-        lambda: main(parse_arguments()),
+        lambda: main(parse_arguments(__doc__ or "")),
         "interrupted; the same command, without --fresh, goes on at its last checkpoint",
     )
 
-
-def parse_arguments() -> TrainConfig:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", choices=["demo", "log"])
-    for f in fields(TrainConfig):
-        if f.name == "source":
-            continue
-        flag = f"--{f.name.replace('_', '-')}"
-        default = f.default_factory() if f.default is MISSING else f.default
-        if f.type is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
-        elif isinstance(default, list):
-            parser.add_argument(flag, nargs="*", default=default, metavar="NAME")
-        else:
-            choices = CHOICES.get(f.name)
-            parser.add_argument(flag, type=f.type, default=default, choices=choices, help=f"default {default}")
-    options = parser.parse_args()
-    if options.source == "demo":
-        parser.set_defaults(**DEMO)
-        options = parser.parse_args()
-    return TrainConfig(**vars(options))
-
-
-CHOICES = {
-    "family": FAMILY_NAMES,
-    "user_type": ["codebook", "int8", "float16"],
-    "user_form": ["own_head", "last_head"],
-    "recipe": ["convert", "published"],
-    "device": ["cpu", "cuda"],
-}
 
 if __name__ == "__main__":
     sys.exit(command())
