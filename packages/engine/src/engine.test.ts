@@ -1,4 +1,8 @@
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Worker } from 'node:worker_threads';
 import { CkvError, type Tensors } from '@collectivekv/domain';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createEngine, type Engine, type EngineOptions } from './engine.js';
@@ -151,6 +155,26 @@ describe('engine', () => {
     const graphs = await started.load(GATHER);
     await graphs.close();
     await expect(graphs.run('gather', slots(1))).rejects.toMatchObject({ reason: 'draining' });
+  });
+
+  it('replaces a worker that died, also where the files of a load that failed are gone', async () => {
+    const threads: Worker[] = [];
+    const collect = (thread: Worker) => threads.push(thread);
+    process.on('worker', collect);
+    const started = await start();
+    const graphs = await started.load(GATHER);
+    process.off('worker', collect);
+    const dir = await mkdtemp(join(tmpdir(), 'ckv-engine-'));
+    const types = join(dir, 'types.onnx');
+    await copyFile(fileURLToPath(new URL('../../../test/fixtures/element-types.onnx', import.meta.url)), types);
+    const failed = started.load({ types: { path: types }, none: { path: join(dir, 'none.onnx') } });
+    await expect(failed).rejects.toMatchObject({ reason: 'bundle_invalid' });
+    await rm(dir, { recursive: true });
+
+    expect(threads).toHaveLength(1);
+    await threads[0]?.terminate();
+    await expect.poll(() => graphs.idleWorkerCount, { timeout: 10_000 }).toBe(1);
+    expect((await graphs.run('gather', slots(1))).history_key_rows?.shape).toEqual([1, 256]);
   });
 
   it('refuses a provider that is missing, and says what to install', async () => {

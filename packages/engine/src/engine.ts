@@ -148,11 +148,21 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
     async load(graphs) {
       const prefix = `${nextSet++}:`;
+      async function release(): Promise<void> {
+        for (const graph of Object.keys(graphs)) {
+          loaded.delete(prefix + graph);
+          const releases = [...workers].map((worker) => worker.perform({ kind: 'release', graph: prefix + graph }));
+          await Promise.allSettled(releases);
+        }
+      }
       for (const [graph, { path }] of Object.entries(graphs)) {
         const key = prefix + graph;
         const loads = [...workers].map((worker) => worker.perform({ kind: 'load', graph: key, path }));
         const failed = (await Promise.allSettled(loads)).find((load) => load.status === 'rejected');
-        if (failed) throw loadError(options.provider, graph, toCkvError(failed.reason));
+        if (failed) {
+          await release(); // else a worker that is replaced would load what may be gone by then
+          throw loadError(options.provider, graph, toCkvError(failed.reason));
+        }
         loaded.set(key, path);
       }
       const inFlight = new Set<Promise<unknown>>();
@@ -185,11 +195,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
           if (released) return;
           released = true;
           await Promise.allSettled(inFlight);
-          for (const graph of Object.keys(graphs)) {
-            loaded.delete(prefix + graph);
-            const releases = [...workers].map((worker) => worker.perform({ kind: 'release', graph: prefix + graph }));
-            await Promise.allSettled(releases);
-          }
+          await release();
         },
       };
     },
