@@ -1,0 +1,61 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { afterEach, describe, expect, it } from 'vitest';
+
+const KIT = createRequire(import.meta.url).resolve('@collectivekv/service-kit');
+/** Says that it is up, and logs three lines and exits when told to. */
+const LOGGING = `
+  import { createLogger } from ${JSON.stringify(KIT)};
+  const log = createLogger('test', 'info');
+  process.stdin.once('data', () => {
+    for (const line of ['first', 'second', 'last']) log.info({ token: 'x' }, line);
+    process.exit(7);
+  });
+  process.stdout.write('up');
+`;
+
+let child: ChildProcess | undefined;
+afterEach(() => child?.kill('SIGKILL'));
+
+function start(stderr: 'pipe' | number): ChildProcess {
+  child = spawn(process.execPath, ['--input-type=module', '-e', LOGGING], { stdio: ['pipe', 'pipe', stderr] });
+  return child;
+}
+
+async function exitCode(process: ChildProcess): Promise<unknown> {
+  process.stdin?.end('go');
+  return (await once(process, 'exit'))[0];
+}
+
+describe('createLogger', () => {
+  it('has written every line when the process exits, without secrets', async () => {
+    const process = start('pipe');
+    let text = '';
+    process.stderr?.on('data', (chunk) => {
+      text += chunk;
+    });
+    const read = once(process.stderr as NodeJS.ReadableStream, 'end');
+    expect(await exitCode(process)).toBe(7);
+    await read;
+    const lines = text.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject(
+      ['first', 'second', 'last'].map((msg) => ({ msg, token: '[redacted]' })),
+    );
+  });
+
+  it('lets the process exit when nobody reads stderr any more', async () => {
+    const process = start('pipe');
+    await once(process.stdout as NodeJS.ReadableStream, 'data');
+    process.stderr?.destroy();
+    expect(await exitCode(process)).toBe(7);
+  });
+
+  it.runIf(existsSync('/dev/full'))('goes on where the disk behind stderr is full', async () => {
+    const full = openSync('/dev/full', 'w');
+    const process = start(full);
+    closeSync(full);
+    expect(await exitCode(process)).toBe(7);
+  });
+});
