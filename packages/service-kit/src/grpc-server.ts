@@ -19,7 +19,7 @@ import type { Logger } from './log.js';
 import { splitBind } from './loopback.js';
 import type { Metrics } from './metrics.js';
 import { createRpcGate, UnreadableRequest } from './rpc-gate.js';
-import { fieldsOf, wireProblem } from './wire-check.js';
+import { fieldsOf, type MessageDescriptor, wireProblem } from './wire-check.js';
 
 /** A service's handlers: unary ones answer a promise, streaming ones an async iterable. */
 export type Handlers<S extends ServiceName> = {
@@ -117,8 +117,8 @@ export function createGrpcServer({
 }
 
 function readerOf(spec: ServiceDefinition[string]): (bytes: Buffer) => unknown {
-  const { requestType } = spec as unknown as { requestType: { type: { name: string } } };
-  const fields = fieldsOf(requestType.type);
+  const { requestType } = spec as unknown as { requestType: { type: MessageDescriptor & { name: string } } };
+  const fields = fieldsOf(requestType.type, messageNamed);
   return (bytes) => {
     const problem = wireProblem(bytes, fields);
     if (problem) return new UnreadableRequest(problem);
@@ -129,6 +129,12 @@ function readerOf(spec: ServiceDefinition[string]): (bytes: Buffer) => unknown {
       return new UnreadableRequest(invalidRequest('request', problem, 'encode it by the .proto file'));
     }
   };
+}
+
+/** A message type of the .proto files; a map's entries have none. */
+function messageNamed(typeName: string): MessageDescriptor | undefined {
+  const definition = packageDefinition[`collectivekv.v1.${typeName.split('.').at(-1)}`];
+  return definition && 'type' in definition ? (definition.type as MessageDescriptor) : undefined;
 }
 
 function credentialsOf(config: GrpcServerOptions['config']): ServerCredentials {

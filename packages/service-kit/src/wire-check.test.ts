@@ -1,13 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import { fieldsOf, wireProblem } from './wire-check.js';
+import { fieldsOf, type MessageDescriptor, wireProblem } from './wire-check.js';
 
-const fields = fieldsOf({
+const string = { type: 'TYPE_STRING', label: 'LABEL_OPTIONAL' };
+const types: Record<string, MessageDescriptor> = {
+  Column: { field: [{ name: 'name', number: 1, ...string }] },
+};
+const request = {
   field: [
     { name: 'user_id', number: 1, type: 'TYPE_STRING', label: 'LABEL_OPTIONAL' },
     { name: 'candidate_ids', number: 2, type: 'TYPE_STRING', label: 'LABEL_REPEATED' },
+    { name: 'columns', number: 3, type: 'TYPE_MESSAGE', label: 'LABEL_REPEATED', typeName: 'Column' },
+    { name: 'features', number: 4, type: 'TYPE_MESSAGE', label: 'LABEL_REPEATED', typeName: 'x.FeaturesEntry' },
     { name: 'top_k', number: 7, type: 'TYPE_UINT32', label: 'LABEL_OPTIONAL' },
   ],
-});
+};
+const fields = fieldsOf(request, (name) => types[name]);
 const id = (length: number) => [
   0x12,
   ...(length < 0x80 ? [length] : [(length & 0x7f) | 0x80, length >> 7]),
@@ -26,5 +33,25 @@ describe('wireProblem', () => {
     expect(problemOf(...ids, 0x12)).toBe('candidate_ids');
     expect(problemOf(...ids, 0x3a, 1, 1)).toBe('top_k');
     expect(problemOf(...ids, 0x38)).toBe('top_k');
+  });
+
+  it('looks into the messages of a message', () => {
+    expect(problemOf(0x1a, 3, 0x0a, 1, 97, 0x1a, 0)).toBeUndefined();
+    expect(problemOf(0x1a, 2, 0x08, 1)).toBe('name');
+    expect(problemOf(0x1a, 3, 0x0a, 2, 97)).toBe('name');
+    expect(problemOf(0x18, 1)).toBe('columns');
+    expect(problemOf(0x22, 2, 0x08, 1)).toBeUndefined(); // an entry of a map, of no type of its own
+  });
+
+  it('refuses a message that holds more messages than can be read', () => {
+    const entries = (tag: number, count: number) => Array.from({ length: count }, () => [tag, 0]).flat();
+    const half = entries(0x1a, 250_000);
+    const problem = (...bytes: number[][]) => wireProblem(Uint8Array.from(bytes.flat()), fields);
+    expect(problem(half, half)).toBeUndefined();
+    expect(problem(half, entries(0x22, 250_001))).toMatchObject({
+      field: 'features',
+      message: expect.stringMatching(/more than 500000 messages.*split the call/),
+    });
+    expect(problem(half, half, entries(0x12, 500_000))).toBeUndefined();
   });
 });

@@ -1,18 +1,33 @@
 import { type CkvError, invalidRequest } from '@collectivekv/domain';
 
-/** A field as a proto descriptor has it. */
+/** A message type as a proto descriptor has it. */
+export interface MessageDescriptor {
+  readonly field: readonly FieldDescriptor[];
+}
+
 interface FieldDescriptor {
   readonly name: string;
   readonly number: number;
   readonly type: string;
   readonly label: string;
+  readonly typeName?: string;
 }
+
+/** The fields of a message type by number. */
+export type WireFields = ReadonlyMap<number, WireField>;
 
 /** A field and the wire types that it may have, the usual one first. */
 interface WireField {
   readonly name: string;
   readonly wires: readonly number[];
+  /** True where it holds messages. */
+  readonly nests: boolean;
+  /** Their fields, where their type is known. */
+  readonly nested: WireFields | undefined;
 }
+
+/** Messages in a message, at all depths: each becomes an object of many times its bytes. */
+const MAX_NESTED = 500_000;
 
 const WIRE_NAMES = ['varint', '64-bit', 'length-delimited', 'group', 'group', '32-bit'];
 const VARINT = /^TYPE_(U?INT(32|64)|SINT(32|64)|BOOL|ENUM)$/;
@@ -20,11 +35,15 @@ const FIXED64 = /^TYPE_(DOUBLE|S?FIXED64)$/;
 const FIXED32 = /^TYPE_(FLOAT|S?FIXED32)$/;
 
 /**
- * Finds the first top-level field of a message whose wire type is not its declared one: protobufjs reads such bytes as
- * something else without a word.
+ * Finds the first field of a message, or of a message in it, whose wire type is not its declared one, since protobufjs
+ * reads such bytes as something else without a word; and a message that holds too many to be read.
  * @returns an invalid_request naming the field, or undefined where all is well
  */
-export function wireProblem(bytes: Uint8Array, fields: ReadonlyMap<number, WireField>): CkvError | undefined {
+export function wireProblem(bytes: Uint8Array, fields: WireFields): CkvError | undefined {
+  return problemWithin(bytes, fields, { count: 0 });
+}
+
+function problemWithin(bytes: Uint8Array, fields: WireFields, messages: { count: number }): CkvError | undefined {
   let at = 0;
   while (at < bytes.length) {
     const from = at;
@@ -41,15 +60,35 @@ export function wireProblem(bytes: Uint8Array, fields: ReadonlyMap<number, WireF
     }
     const end = skip(bytes, tag.next, wire);
     if (end === undefined || end > bytes.length) return field ? truncated(field.name) : broken(at);
-    at = skipAlike(bytes, from, end);
+    if (!field?.nests) {
+      at = skipAlike(bytes, from, end);
+      continue;
+    }
+    if (++messages.count > MAX_NESTED) return tooMany(field.name);
+    const content = bytes.subarray(readVarint(bytes, tag.next)?.next, end);
+    const problem = field.nested && problemWithin(content, field.nested, messages);
+    if (problem) return problem;
+    at = end;
   }
   return undefined;
 }
 
-/** The fields of a proto-loader message type, by number. */
-export function fieldsOf(messageType: unknown): ReadonlyMap<number, WireField> {
-  const { field } = messageType as { field: FieldDescriptor[] };
-  return new Map(field.map((descriptor) => [descriptor.number, { name: descriptor.name, wires: wiresOf(descriptor) }]));
+/**
+ * The fields of a message type, and of those that it holds.
+ * @param typeNamed finds a message type by the name that a field has for it
+ */
+export function fieldsOf(
+  { field }: MessageDescriptor,
+  typeNamed: (typeName: string) => MessageDescriptor | undefined,
+): WireFields {
+  const entries = field.map((descriptor) => {
+    const { name, number, type, typeName = '' } = descriptor;
+    const nests = type === 'TYPE_MESSAGE';
+    const nestedType = nests ? typeNamed(typeName) : undefined;
+    const nested = nestedType && fieldsOf(nestedType, typeNamed);
+    return [number, { name, wires: wiresOf(descriptor), nests, nested }] as const;
+  });
+  return new Map(entries);
 }
 
 function wiresOf({ type, label }: FieldDescriptor): number[] {
@@ -95,6 +134,10 @@ function skip(bytes: Uint8Array, from: number, wire: number): number | undefined
 
 function truncated(name: string): CkvError {
   return invalidRequest(name, 'ends before its length', 'encode it by the .proto file');
+}
+
+function tooMany(name: string): CkvError {
+  return invalidRequest(name, `is one of more than ${MAX_NESTED} messages in the request`, 'split the call');
 }
 
 function broken(at: number): CkvError {
