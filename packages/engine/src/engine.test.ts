@@ -161,7 +161,8 @@ describe('engine', () => {
     const threads: Worker[] = [];
     const collect = (thread: Worker) => threads.push(thread);
     process.on('worker', collect);
-    const started = await start();
+    const deaths: unknown[] = [];
+    const started = await start({ onWorkerDeath: (error) => deaths.push(error) });
     const graphs = await started.load(GATHER);
     process.off('worker', collect);
     const dir = await mkdtemp(join(tmpdir(), 'ckv-engine-'));
@@ -175,6 +176,9 @@ describe('engine', () => {
     await threads[0]?.terminate();
     await expect.poll(() => graphs.idleWorkerCount, { timeout: 10_000 }).toBe(1);
     expect((await graphs.run('gather', slots(1))).history_key_rows?.shape).toEqual([1, 256]);
+    expect(deaths).toHaveLength(1);
+    await started.close();
+    expect(deaths).toHaveLength(1);
   });
 
   it('refuses a provider that is missing, and says what to install', async () => {

@@ -18,6 +18,8 @@ export interface EngineOptions {
   readonly threadsPerWorker: number;
   /** Runs that may wait, beside the two that each worker is given. */
   readonly queueLimit: number;
+  /** Called when a worker died that is being replaced, with the error that ended it. */
+  readonly onWorkerDeath?: (error: unknown) => void;
 }
 
 /** Graphs that were loaded together. */
@@ -61,12 +63,13 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const closedError = () => new CkvError('draining', 'the engine is closed');
 
   async function addWorker(failureCount = 0): Promise<void> {
-    const worker = startWorkerThread(options);
+    const worker = startWorkerThread({ provider: options.provider, threadsPerWorker: options.threadsPerWorker });
     workers.add(worker);
     let ready = false;
-    void worker.ended.then(async () => {
+    void worker.ended.then(async (error) => {
       workers.delete(worker);
       able.delete(worker);
+      if (!closed) options.onWorkerDeath?.(error);
       await sleep(ready ? 0 : Math.min(RESTART_DELAY_MS * 2 ** failureCount, MAX_RESTART_DELAY_MS), undefined, {
         ref: false,
       });

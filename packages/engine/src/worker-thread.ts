@@ -10,8 +10,8 @@ export type Command = ToWorker extends infer M ? (M extends ToWorker ? Omit<M, '
 export interface WorkerThread {
   /** Rejects with a CkvError: bundle_invalid or bug by onnxruntime's word, dependency_unavailable where the thread died. */
   perform(command: Command, transfer?: readonly ArrayBuffer[]): Promise<Tensors>;
-  /** Resolves when the thread has ended, for whatever reason. */
-  readonly ended: Promise<void>;
+  /** Resolves when the thread has ended, with the error that ended it, if any. */
+  readonly ended: Promise<unknown>;
   terminate(): Promise<void>;
 }
 
@@ -40,13 +40,13 @@ export function startWorkerThread(settings: WorkerSettings): WorkerThread {
   worker.on('error', (error) => {
     cause = error;
   });
-  const ended = new Promise<void>((resolve) => {
+  const ended = new Promise<unknown>((resolve) => {
     worker.on('exit', () => {
       dead = true;
       const error = new CkvError('dependency_unavailable', 'the graph worker died; it is being replaced', { cause });
       for (const waiter of pending.values()) waiter.reject(error);
       pending.clear();
-      resolve();
+      resolve(cause);
     });
   });
 
