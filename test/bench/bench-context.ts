@@ -27,6 +27,8 @@ export interface Bench {
   arm(name: Baseline): Promise<Arm>;
   /** An arm that whoever starts it closes, with ranking's configuration where it is not the default. */
   startArm(name: string, bundleDir: string, ranking?: Readonly<Record<string, string>>): Promise<Arm>;
+  /** Ends baselines that no later part asks for: idle processes take time, too. */
+  retire(names: readonly Baseline[]): Promise<void>;
   bundle(name: BenchBundleName, options?: BenchBundleOptions): string;
   /** Adds a figure to the results. */
   add(name: string, params: Params, value: number, unit?: string, target?: string): void;
@@ -113,6 +115,13 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
         const started = arms.get(name) ?? startWith(name, bundle(name), BASELINE_POSITIONS);
         arms.set(name, started);
         return started;
+      },
+      async retire(names) {
+        for (const name of names) {
+          const arm = await arms.get(name);
+          arms.delete(name);
+          await arm?.close();
+        }
       },
       startArm: (name, bundleDir, ranking = {}) =>
         startWith(name, bundleDir, Math.max(...options.lengths), { ranking }),

@@ -33,6 +33,8 @@ export interface BenchOptions {
   readonly rounds: number;
   /** Calls of an arm in a round, at most. */
   readonly runs: number;
+  /** Calls of an arm in a round before those that count. */
+  readonly settleRuns: number;
   /** How long an arm is under load in a round, and the longest that its calls of a round may take one by one. */
   readonly sliceMs: number;
   /** Calls that an arm answers before any counts, and the longest that they may take. */
@@ -64,18 +66,27 @@ const DEFAULTS = {
   full: {
     warmUp: { calls: 4_000, budgetMs: 12_000 },
     rounds: 5,
-    runs: 40,
+    runs: 100,
+    settleRuns: 20,
     sliceMs: 2_000,
     lengths: [100, 300, 1_000, 3_000, 10_000, 50_000],
   },
   quick: {
     warmUp: { calls: 1_500, budgetMs: 4_000 },
     rounds: 2,
-    runs: 20,
+    runs: 30,
+    settleRuns: 10,
     sliceMs: 700,
     lengths: [100, 1_000, 10_000, 50_000],
   },
-  soak: { warmUp: { calls: 4_000, budgetMs: 12_000 }, rounds: 1, runs: 1, sliceMs: 3_000, lengths: [1_000] },
+  soak: {
+    warmUp: { calls: 4_000, budgetMs: 12_000 },
+    rounds: 1,
+    runs: 1,
+    settleRuns: 0,
+    sliceMs: 3_000,
+    lengths: [1_000],
+  },
 } as const satisfies Record<Mode, object>;
 
 /**
@@ -112,6 +123,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     rounds: numberOf('rounds', values.rounds, defaults.rounds, 100),
     runs: numberOf('runs', values.runs, defaults.runs, 10_000),
     warmUp: defaults.warmUp,
+    settleRuns: defaults.settleRuns,
     sliceMs: numberOf('slice-ms', values['slice-ms'], defaults.sliceMs, 600_000),
     lengths: values.lengths === undefined ? defaults.lengths : lengthsOf(values.lengths),
     out: values.out ?? (partial ? undefined : '.'),

@@ -15,7 +15,7 @@ export async function collapse(bench: Bench): Promise<void> {
     bench.progress(`collapse, ${round === 0 ? 'warm-up' : `round ${round} of ${options.rounds}`}`);
     for (const positions of options.lengths) {
       for (const graph of GRAPHS) {
-        const limits = { runs: options.runs, budgetMs: options.sliceMs / 3 };
+        const limits = { runs: options.runs, budgetMs: options.sliceMs / 3, settleRuns: 1 };
         const { times } = await bare[0].run({ graph, positions, candidates: CANDIDATES, ...limits });
         if (round > 0) seen.add([graph, positions], median(times));
       }

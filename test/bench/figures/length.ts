@@ -6,6 +6,7 @@ import { type RankTimes, rankSerially, timeSerially } from '../rank-loops.js';
 import { createRounds, type Rounds } from '../rounds.js';
 import { median as medianOf } from '../statistics.js';
 import { CANDIDATES, candidatesOf } from '../workload.js';
+import { COMPARED_UNDER_LOAD } from './throughput.js';
 
 const SPEEDUPS = [
   ['speedup_full_kv_fp16', 'full_fp16', { 1000: '>= 2', 10000: '>= 15' }],
@@ -31,7 +32,7 @@ export async function length(bench: Bench): Promise<void> {
   for (const positions of options.lengths) await requireSameScores(ours, unsplit, positions);
   const arms: readonly Arm[] = [ours, unsplit, ...baselines];
   const echo = await startEcho(candidatesOf(ours.model, CANDIDATES).ids);
-  await timeSerially(echo.call, { runs: options.warmUp.calls, budgetMs: options.warmUp.budgetMs });
+  await timeSerially(echo.call, { runs: options.warmUp.calls, budgetMs: options.warmUp.budgetMs, settleRuns: 0 });
   const seen = createRounds<Key>();
   for (let round = 0; round <= options.rounds; round++) {
     bench.progress(
@@ -42,6 +43,7 @@ export async function length(bench: Bench): Promise<void> {
   }
   echo.close();
   await unsplit.close();
+  await bench.retire(options.baselines.filter((name) => name !== COMPARED_UNDER_LOAD));
   for (const positions of options.lengths) report(bench, arms, positions, seen);
   growth(bench, seen);
 }
@@ -55,7 +57,7 @@ async function oneRound(
   arms: readonly Arm[],
   { positions, echo, kept }: { positions: number; echo: Echo; kept: Rounds<Key> },
 ): Promise<void> {
-  const limits = { runs: options.runs, budgetMs: options.sliceMs / 2 };
+  const limits = { runs: options.runs, budgetMs: options.sliceMs / 2, settleRuns: options.settleRuns };
   const load = { positions, candidates: CANDIDATES };
   const { times } = await bare[0].run({ graph: 'rank', ...load, ...limits });
   kept.add(['bare', 'graph', positions], medianOf(times));

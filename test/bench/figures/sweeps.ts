@@ -55,13 +55,13 @@ export async function pool(bench: Bench): Promise<void> {
 }
 
 async function sweep(bench: Bench, name: string, stops: readonly Stop[]): Promise<void> {
-  const { rounds, runs, sliceMs } = bench.options;
+  const { rounds, runs, settleRuns, sliceMs } = bench.options;
   const seen = createRounds<string>();
   for (let round = 0; round <= rounds; round++) {
     bench.progress(`${name}, ${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}`);
     for (const [i, { arm, bare, ...load }] of stops.entries()) {
       await arm.hold(load.positions);
-      const limits = { runs, budgetMs: sliceMs / 2 };
+      const limits = { runs, budgetMs: sliceMs / 2, settleRuns };
       const ranks = await rankSerially(arm, load, limits);
       const alone = await bare?.run({ graph: 'rank', ...load, ...limits });
       if (round === 0) continue;
