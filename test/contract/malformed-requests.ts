@@ -59,6 +59,7 @@ export function specOf(service: ServiceName, method: string) {
     readonly path: string;
     readonly requestSerialize: (request: object) => Buffer;
     readonly requestType: { readonly type: { readonly field: FieldDescriptor[] } };
+    readonly requestStream: boolean;
     readonly responseStream: boolean;
   };
   return { ...definition, fields: definition.requestType.type.field };

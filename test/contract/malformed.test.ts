@@ -119,6 +119,7 @@ const wrongRanks: HandMade = [
 /** For each rpc: a good request, and requests with one thing wrong. */
 const RPCS: Record<string, readonly [process: ServiceProcessName, good: object, wrong: HandMade]> = {
   'RankingService/Rank': ['ranking', rank, wrongRanks],
+  'RankingService/RankStream': ['ranking', rank, wrongRanks],
   'RankingService/RankMany': [
     'ranking',
     { requests: [rank] },
@@ -304,8 +305,8 @@ it('covers every rpc that has a request', () => {
 
 describe.each(Object.entries(RPCS))('%s', (rpc, [process, good, wrong]) => {
   const [service, method] = rpc.split('/') as [ServiceName, MethodName<ServiceName>];
-  const { path, responseStream } = specOf(service, method);
-  const call = (bytes: Buffer) => send(clients.get(process) as Client, path, bytes, responseStream);
+  const spec = specOf(service, method);
+  const call = (bytes: Buffer) => send(clients.get(process) as Client, spec, bytes);
 
   it('refuses a hundred malformed requests, each with the field at fault', async () => {
     const requests = malformedRequests(service, method, good, wrong);
@@ -327,15 +328,21 @@ it('left every process alive and well', async () => {
 });
 
 /** Sends bytes as a request; resolves with the failure, or undefined where it was accepted. */
-function send(client: Client, path: string, bytes: Buffer, stream: boolean): Promise<ServiceError | undefined> {
+function send(
+  client: Client,
+  { path, requestStream, responseStream }: ReturnType<typeof specOf>,
+  bytes: Buffer,
+): Promise<ServiceError | undefined> {
   const asIs = (value: Buffer) => value;
   return new Promise((resolve) => {
     const deadline = { deadline: Date.now() + 10_000 };
-    if (!stream) {
+    if (!requestStream && !responseStream) {
       client.makeUnaryRequest(path, asIs, asIs, bytes, deadline, (error) => resolve(error ?? undefined));
       return;
     }
-    const call = client.makeServerStreamRequest(path, asIs, asIs, bytes, deadline);
+    const call = requestStream
+      ? client.makeBidiStreamRequest(path, asIs, asIs, deadline).end(bytes)
+      : client.makeServerStreamRequest(path, asIs, asIs, bytes, deadline);
     call.on('data', () => undefined);
     call.on('error', (error) => resolve(error as ServiceError));
     call.on('end', () => resolve(undefined));

@@ -74,12 +74,33 @@ describe('two replicas of each service', () => {
     for (let i = 0; i < 20; i++) await e2e.client.rank({ userId: 'x', candidateIds: ['i0001'] });
     for (const service of e2e.stack.services.ranking) {
       expect(
-        await metricOf(service, /^ckv_rpc_duration_seconds_count.*RankingService\/Rank".* (\d+)/m),
+        await metricOf(service, /^ckv_rpc_duration_seconds_count.*RankingService\/RankStream".* (\d+)/m),
       ).toBeGreaterThan(5);
     }
     for (const service of e2e.stack.services.updater) {
       await expect.poll(() => metricOf(service, /^ckv_held_partitions\S* (\d+)/m), { timeout: 10_000 }).toBe(8);
     }
+  });
+
+  it('lose no rank call while rankings leave and die', async () => {
+    let [ranking, answered] = [true, 0];
+    const callers = Array.from({ length: 8 }, async (_, i) => {
+      while (ranking) {
+        await e2e.client.rank({ userId: `caller-${i}`, candidateIds: ['i0001', 'i0002'] }, { timeoutMs: 10_000 });
+        answered++;
+      }
+    });
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      for (const service of e2e.stack.services.ranking) {
+        const before = answered;
+        await service.kill(signal);
+        await service.restart();
+        await service.untilReady(20_000);
+        await expect.poll(() => answered, { timeout: 10_000 }).toBeGreaterThan(before);
+      }
+    }
+    ranking = false;
+    await Promise.all(callers);
   });
 
   it('count a retried event once', async () => {

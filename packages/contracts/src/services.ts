@@ -27,8 +27,9 @@ const { RankingService, PoolService, UserCacheService, InteractionService } = (
   loadPackageDefinition(packageDefinition) as unknown as { collectivekv: { v1: Package } }
 ).collectivekv.v1;
 
-const { Rank, RankMany } = RankingService.service;
+const { Rank, RankMany, RankStream } = RankingService.service;
 withQuickIds(Rank);
+withQuickIds(RankStream);
 withQuickRequests(RankMany, Rank.requestDeserialize);
 
 /** The services: client constructors, each with its definition under `service`. */

@@ -11,6 +11,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { errorFrom } from './grpc-errors.js';
+import { createStreamCalls, type StreamCalls } from './stream-calls.js';
 import { callUnary } from './unary-call.js';
 
 /** When a call must end. */
@@ -23,6 +24,15 @@ export interface CallLimits {
 /** Calls one service. Failures are CkvErrors. */
 export interface GrpcClient<S extends ServiceName> {
   call<M extends MethodName<S>>(method: M, request: RequestOf<S, M>, limits?: CallLimits): Promise<ResponseOf<S, M>>;
+  /**
+   * As `call`, by a method that takes a stream of requests and answers each before the next: streams stay open from one
+   * call to the next. The request's `timeoutMs` is set.
+   */
+  callOnStream<M extends MethodName<S>>(
+    method: M,
+    request: RequestOf<S, M> & { timeoutMs?: number },
+    limits?: CallLimits,
+  ): Promise<ResponseOf<S, M>>;
   stream<M extends MethodName<S>>(
     method: M,
     request: RequestOf<S, M>,
@@ -79,16 +89,32 @@ export function createGrpcClient<S extends ServiceName>(
     return new CkvError(error.reason, `${name} at ${target} cannot be reached`, { cause: thrown });
   }
 
+  const streamCalls = new Map<string, StreamCalls>();
+  const streamCallsOf = (method: string) => {
+    const made = streamCalls.get(method) ?? createStreamCalls(client, specOf(method), metadata);
+    streamCalls.set(method, made);
+    return made;
+  };
+
+  /** The response, or why there is none. */
+  async function answered<T>(signal: AbortSignal | undefined, call: () => Promise<unknown>): Promise<T> {
+    if (signal?.aborted) throw abortReason(signal);
+    try {
+      return (await call()) as T;
+    } catch (error) {
+      throw signal?.aborted ? abortReason(signal) : failureOf(error as ServiceError);
+    }
+  }
+
   return {
-    async call(method, request, { deadlineMs, signal } = {}) {
-      if (signal?.aborted) throw abortReason(signal);
-      try {
-        const response = await callUnary(client, specOf(method), { request, metadata, deadlineMs, signal });
-        return response as ResponseOf<S, typeof method>;
-      } catch (error) {
-        throw signal?.aborted ? abortReason(signal) : failureOf(error as ServiceError);
-      }
-    },
+    call: (method, request, { deadlineMs, signal } = {}) =>
+      answered(signal, () => callUnary(client, specOf(method), { request, metadata, deadlineMs, signal })),
+
+    callOnStream: (method, request, limits = {}) =>
+      answered(limits.signal, () => {
+        const timed = { ...request, timeoutMs: timeoutOf(limits) };
+        return streamCallsOf(method).call(timed, limits);
+      }),
 
     async *stream(method, request, limits = {}) {
       const spec = specOf(method);
@@ -114,7 +140,10 @@ export function createGrpcClient<S extends ServiceName>(
       }
     },
 
-    close: () => client.close(),
+    close() {
+      for (const calls of streamCalls.values()) calls.close();
+      client.close();
+    },
   };
 }
 
@@ -132,6 +161,12 @@ function channelCredentials(caFile: string): ChannelCredentials {
 
 function optionsOf({ deadlineMs }: CallLimits): { deadline?: number } {
   return deadlineMs === undefined || !Number.isFinite(deadlineMs) ? {} : { deadline: deadlineMs };
+}
+
+/** Milliseconds left, at least one; 0 for no end. */
+function timeoutOf({ deadlineMs = Number.POSITIVE_INFINITY }: CallLimits): number {
+  if (!Number.isFinite(deadlineMs)) return 0;
+  return Math.min(Math.max(1, Math.ceil(deadlineMs - Date.now())), 2 ** 32 - 1);
 }
 
 function abortReason(signal: AbortSignal): CkvError {

@@ -1,11 +1,5 @@
-import {
-  type Client,
-  Metadata,
-  type MethodDefinition,
-  type ServiceError,
-  type StatusObject,
-  status,
-} from '@grpc/grpc-js';
+import { type Client, type Metadata, type MethodDefinition, status } from '@grpc/grpc-js';
+import { failed, serviceError } from './service-error.js';
 
 /** What to send, and for how long to wait. */
 export interface UnaryCall {
@@ -56,12 +50,4 @@ export function callUnary(
       call.cancelWithStatus(status.INTERNAL, `the request cannot be written: ${(error as Error).message}`);
     }
   });
-}
-
-function failed(code: status, details: string): StatusObject {
-  return { code, details, metadata: new Metadata() };
-}
-
-function serviceError(ended: StatusObject): ServiceError {
-  return Object.assign(new Error(`${ended.code} ${status[ended.code]}: ${ended.details}`), ended);
 }

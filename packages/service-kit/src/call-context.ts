@@ -1,6 +1,6 @@
-import { setMaxListeners } from 'node:events';
+import { type EventEmitter, setMaxListeners } from 'node:events';
 import { CkvError } from '@collectivekv/domain';
-import type { ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
+import type { ServerUnaryCall } from '@grpc/grpc-js';
 
 /** What a handler knows of its call beside the request. */
 export interface CallContext {
@@ -14,7 +14,7 @@ export interface CallContext {
   readonly draining: AbortSignal;
 }
 
-/** Longest an unary call may take where the caller set no deadline. */
+/** Longest a request may take where the caller set no deadline. */
 export const DEFAULT_DEADLINE_MS = 30_000;
 
 /** A call's context, with what ends the call and what ends its timers. */
@@ -25,15 +25,23 @@ export interface OpenContext {
   close(): void;
 }
 
-/** Opens the context of an unary call, or of a stream, which has a deadline only where the caller set one. */
-export function openContext(
-  call: ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>,
-  { streaming, draining }: { streaming: boolean; draining: AbortSignal },
-): OpenContext {
+/** What unary calls and streams of grpc-js have in common. */
+export type ServerCall = Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'metadata'> & EventEmitter;
+
+/** When a request must be answered: at the call's deadline, else after `defaultMs`, or after `timeoutMs` if that is sooner. */
+export interface ContextOptions {
+  readonly defaultMs: number;
+  /** 0 sets no bound. */
+  readonly timeoutMs?: number;
+  readonly draining: AbortSignal;
+}
+
+/** Opens the context of one request. */
+export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draining }: ContextOptions): OpenContext {
   const nowMs = Date.now();
   const asked = Number(call.getDeadline());
-  const fallback = streaming ? Number.POSITIVE_INFINITY : nowMs + DEFAULT_DEADLINE_MS;
-  const deadlineMs = Number.isFinite(asked) ? asked : fallback;
+  const bounds = [Number.isFinite(asked) ? asked : nowMs + defaultMs, ...(timeoutMs > 0 ? [nowMs + timeoutMs] : [])];
+  const deadlineMs = Math.min(...bounds);
   let controller: AbortController | undefined;
   let ended: CkvError | undefined;
   let onEnded: ((why: CkvError) => void) | undefined;

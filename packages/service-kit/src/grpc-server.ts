@@ -18,10 +18,10 @@ import { type CommonConfig, ConfigError } from './config.js';
 import type { Logger } from './log.js';
 import { splitBind } from './loopback.js';
 import type { Metrics } from './metrics.js';
-import { createRpcGate, UnreadableRequest } from './rpc-gate.js';
+import { type Answer, type AnswerStream, createRpcGate, UnreadableRequest } from './rpc-gate.js';
 import { fieldsOf, type MessageDescriptor, wireProblem } from './wire-check.js';
 
-/** A service's handlers: unary ones answer a promise, streaming ones an async iterable. */
+/** A service's handlers: a promise for each request, of a call or of a stream of them; an async iterable for a stream of answers. */
 export type Handlers<S extends ServiceName> = {
   [M in MethodName<S>]: (
     request: HandlerRequestOf<S, M>,
@@ -89,9 +89,9 @@ export function createGrpcServer({
         if (!spec) throw new Error(`${name} has no method ${method}`);
         guarded[method] = { ...spec, requestDeserialize: readerOf(spec) };
         const rpc = `${name}/${method}`;
-        implementation[method] = spec.responseStream
-          ? gate.stream(rpc, handler as (request: never, call: CallContext) => AsyncIterable<unknown>)
-          : gate.unary(rpc, handler as (request: never, call: CallContext) => Promise<unknown>);
+        if (spec.requestStream) implementation[method] = gate.pingPong(rpc, handler as Answer);
+        else if (spec.responseStream) implementation[method] = gate.stream(rpc, handler as AnswerStream);
+        else implementation[method] = gate.unary(rpc, handler as Answer);
       }
       server.addService(guarded, implementation);
       names.push(`collectivekv.v1.${name}`);

@@ -2,8 +2,15 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { CkvError, toCkvError } from '@collectivekv/domain';
 import { statusOf } from '@collectivekv/grpc-client';
-import { type handleServerStreamingCall, type handleUnaryCall, type Metadata, status } from '@grpc/grpc-js';
-import { type CallContext, openContext } from './call-context.js';
+import {
+  type handleBidiStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type Metadata,
+  type ServerDuplexStream,
+  status,
+} from '@grpc/grpc-js';
+import { type CallContext, DEFAULT_DEADLINE_MS, openContext, type ServerCall } from './call-context.js';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
 
@@ -12,16 +19,18 @@ export class UnreadableRequest {
   constructor(readonly error: CkvError) {}
 }
 
+/** Answers one request. */
+export type Answer = (request: never, call: CallContext) => Promise<unknown>;
+
+/** Answers one request with many messages. */
+export type AnswerStream = (request: never, call: CallContext) => AsyncIterable<unknown>;
+
 /** What every rpc passes on its way in and out. */
 export interface RpcGate {
-  unary(
-    rpc: string,
-    handler: (request: never, call: CallContext) => Promise<unknown>,
-  ): handleUnaryCall<unknown, unknown>;
-  stream(
-    rpc: string,
-    handler: (request: never, call: CallContext) => AsyncIterable<unknown>,
-  ): handleServerStreamingCall<unknown, unknown>;
+  unary(rpc: string, handler: Answer): handleUnaryCall<unknown, unknown>;
+  /** A stream of requests, each answered before the next is read; the first failure ends it. */
+  pingPong(rpc: string, handler: Answer): handleBidiStreamingCall<unknown, unknown>;
+  stream(rpc: string, handler: AnswerStream): handleServerStreamingCall<unknown, unknown>;
   /** From now on new calls are refused. */
   drain(): void;
 }
@@ -48,27 +57,72 @@ export function createRpcGate(options: { token: string; log: Logger; metrics: Me
     else log.debug({ rpc, code, tookMs, reason: error?.reason, field: error?.field }, 'rpc');
   }
 
+  /** Sends the handler's answer to a request. Throws a CkvError where there is none. */
+  async function answer(
+    rpc: string,
+    handler: Answer,
+    { call, request, send }: { call: ServerCall; request: unknown; send: (response: unknown) => void },
+  ): Promise<void> {
+    const startedMs = performance.now();
+    const { context, untilEnded, close } = openContext(call, {
+      defaultMs: DEFAULT_DEADLINE_MS,
+      timeoutMs: (request as { timeoutMs?: number }).timeoutMs ?? 0,
+      draining: draining.signal,
+    });
+    try {
+      admit(request, call.metadata);
+      send(await untilEnded(handler(request as never, context)));
+      settle(rpc, startedMs);
+    } catch (thrown) {
+      const error = toCkvError(thrown);
+      settle(rpc, startedMs, error);
+      throw error;
+    } finally {
+      close();
+    }
+  }
+
   return {
     unary: (rpc, handler) => async (call, callback) => {
-      const startedMs = performance.now();
-      const { context, untilEnded, close } = openContext(call, { streaming: false, draining: draining.signal });
       try {
-        admit(call.request, call.metadata);
-        const response = await untilEnded(handler(call.request as never, context));
-        callback(null, response);
-        settle(rpc, startedMs);
-      } catch (thrown) {
-        const error = toCkvError(thrown);
-        callback(statusOf(error));
-        settle(rpc, startedMs, error);
+        await answer(rpc, handler, { call, request: call.request, send: (response) => callback(null, response) });
+      } catch (error) {
+        callback(statusOf(toCkvError(error)));
+      }
+    },
+
+    pingPong: (rpc, handler) => async (call) => {
+      let answering = false;
+      const onDraining = () => {
+        if (!answering) call.end();
+      };
+      draining.signal.addEventListener('abort', onDraining, { once: true });
+      try {
+        for await (const request of call.iterator({ destroyOnReturn: false })) {
+          answering = true;
+          let flushed = true;
+          const send = (response: unknown) => {
+            flushed = call.write(response);
+          };
+          await answer(rpc, handler, { call, request, send });
+          if (!flushed) await drained(call);
+          answering = false;
+          if (draining.signal.aborted) break;
+        }
+        call.end();
+      } catch (error) {
+        if (!call.cancelled) call.emit('error', statusOf(toCkvError(error)));
       } finally {
-        close();
+        draining.signal.removeEventListener('abort', onDraining);
       }
     },
 
     stream: (rpc, handler) => async (call) => {
       const startedMs = performance.now();
-      const { context, close } = openContext(call, { streaming: true, draining: draining.signal });
+      const { context, close } = openContext(call, {
+        defaultMs: Number.POSITIVE_INFINITY,
+        draining: draining.signal,
+      });
       try {
         admit(call.request, call.metadata);
         for await (const message of handler(call.request as never, context)) {
@@ -90,6 +144,13 @@ export function createRpcGate(options: { token: string; log: Logger; metrics: Me
       draining.abort();
     },
   };
+}
+
+/** Resolves when the stream takes more, or has ended. */
+async function drained(call: ServerDuplexStream<unknown, unknown>): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  await Promise.race([once(call, 'drain', { signal }), once(call, 'close', { signal })]).finally(() => over.abort());
 }
 
 function digest(text: string): Buffer {

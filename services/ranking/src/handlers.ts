@@ -27,6 +27,10 @@ export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics, l
       return answer(request, '', call);
     },
 
+    async RankStream(request: RankRequest__Output, call: CallContext): Promise<RankResponse> {
+      return answer(request, '', call);
+    },
+
     async RankMany({ requests }: RankManyRequest__Output, call: CallContext): Promise<RankManyResponse> {
       checkCount('requests', requests.length, 1, LIMITS.rankManyRequests);
       const outcomes = requests.map(async (request, i) => {

@@ -1,0 +1,216 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type RankResponse, services } from '@collectivekv/contracts';
+import { CkvError, invalidRequest } from '@collectivekv/domain';
+import { createGrpcClient, errorFrom, type GrpcClient } from '@collectivekv/grpc-client';
+import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CallContext } from './call-context.js';
+import { createGrpcServer, type GrpcServer } from './grpc-server.js';
+import { createLogger } from './log.js';
+import { createMetrics } from './metrics.js';
+
+const TOKEN = 'a-token-of-24-characters';
+const { path, requestSerialize } = services.RankingService.service.RankStream;
+const metrics = createMetrics('test');
+let server: GrpcServer;
+let address: string;
+/** Users whose requests were begun. */
+let begun: string[];
+let perform: (userId: string, call: CallContext) => Promise<RankResponse>;
+const closing: (() => void)[] = [];
+
+async function start(token = ''): Promise<void> {
+  const config = { CKV_BIND: '127.0.0.1:0', CKV_TOKEN: token, CKV_TLS_CERT_FILE: '', CKV_TLS_KEY_FILE: '' };
+  server = createGrpcServer({
+    config: { ...config, CKV_ALLOW_INSECURE: false },
+    log: createLogger('test', 'silent'),
+    metrics,
+  });
+  const unused = () => Promise.reject(new CkvError('bug', 'unused'));
+  server.add('RankingService', {
+    Rank: unused,
+    RankMany: unused,
+    RankStream({ userId }, call) {
+      begun.push(userId);
+      return perform(userId, call);
+    },
+  });
+  ({ address } = await server.start());
+}
+
+function sdk(token = ''): GrpcClient<'RankingService'> {
+  const made = createGrpcClient('RankingService', address, { CKV_TOKEN: token, CKV_TLS_CA_FILE: '' });
+  closing.push(made.close);
+  return made;
+}
+
+const ask = (client: GrpcClient<'RankingService'>, userId: string, limits = {}) =>
+  client.callOnStream('RankStream', { userId, candidateIds: ['i'] }, limits);
+
+/** A stream of somebody who keeps to no rules. */
+function stranger(): ClientDuplexStream<Buffer, Buffer> {
+  const client = new Client(address, credentials.createInsecure());
+  const asIs = (bytes: Buffer) => bytes;
+  const stream = client.makeBidiStreamRequest(path, asIs, asIs, new Metadata());
+  stream.on('error', () => undefined);
+  closing.push(() => {
+    stream.cancel();
+    client.close();
+  });
+  return stream;
+}
+
+const requestOf = (userId: string) => requestSerialize({ userId, candidateIds: ['i'] });
+const failureOf = (stream: ClientDuplexStream<Buffer, Buffer>) =>
+  new Promise((resolve) => stream.on('error', (error) => resolve(errorFrom(error as ServiceError))));
+
+beforeEach(() => {
+  begun = [];
+  perform = async (userId) => ({ scores: Buffer.from(userId) });
+});
+afterEach(async () => {
+  for (const close of closing.splice(0)) close();
+  await server.drain(0);
+});
+
+describe('a stream of requests', () => {
+  it('answers each, and counts each', async () => {
+    await start();
+    const counted = async () => {
+      const { values } = await metrics.rpcSeconds.get();
+      const ours = values.filter(
+        ({ labels, metricName }) => labels.rpc === 'RankingService/RankStream' && metricName?.endsWith('_count'),
+      );
+      return ours.reduce((sum, { value }) => sum + value, 0);
+    };
+    const before = await counted();
+    const client = sdk();
+    for (const userId of ['a', 'b', 'c']) {
+      expect(String((await ask(client, userId)).scores)).toBe(userId);
+    }
+    expect((await counted()) - before).toBe(3);
+  });
+
+  it('takes the next request when the one before is answered', async () => {
+    await start();
+    const finish: (() => void)[] = [];
+    perform = (userId) => new Promise((resolve) => finish.push(() => resolve({ scores: Buffer.from(userId) })));
+    const stream = stranger();
+    const answers: Buffer[] = [];
+    stream.on('data', (bytes) => answers.push(bytes));
+    for (const userId of ['a', 'b', 'c']) stream.write(requestOf(userId));
+    stream.end();
+    await expect.poll(() => begun).toEqual(['a']);
+    await sleep(50);
+    expect(begun).toEqual(['a']);
+    finish[0]?.();
+    await expect.poll(() => begun).toEqual(['a', 'b']);
+    const ended = new Promise<void>((resolve) => stream.on('end', resolve));
+    finish[1]?.();
+    await expect.poll(() => begun).toEqual(['a', 'b', 'c']);
+    finish[2]?.();
+    await ended;
+    expect(answers).toHaveLength(3);
+  });
+
+  it('takes no more requests of a caller who does not read the answers', async () => {
+    await start();
+    perform = async () => ({ scores: Buffer.alloc(100_000) });
+    const stream = stranger();
+    stream.once('data', () => stream.pause());
+    for (let i = 0; i < 500; i++) stream.write(requestOf(`u${i}`));
+    await expect.poll(() => begun.length).toBeGreaterThan(0);
+    let [before, now] = [-1, 0];
+    while (before !== now) {
+      before = now;
+      await sleep(100);
+      now = begun.length;
+    }
+    expect(begun.length).toBeLessThan(250);
+    let answered = 1;
+    stream.on('data', () => answered++).resume();
+    await expect.poll(() => answered, { timeout: 10_000 }).toBe(500);
+  });
+
+  it('ends with the first failure, its reason and field', async () => {
+    await start();
+    const client = sdk();
+    perform = async () => {
+      throw invalidRequest('candidate_ids', 'is wrong', 'right it');
+    };
+    const error = { reason: 'invalid_request', field: 'candidate_ids' };
+    await expect(ask(client, 'a')).rejects.toMatchObject(error);
+    perform = async (userId) => ({ scores: Buffer.from(userId) });
+    expect(String((await ask(client, 'b')).scores)).toBe('b');
+  });
+
+  it('refuses what is no request', async () => {
+    await start();
+    const stream = stranger();
+    const failed = failureOf(stream);
+    stream.write(Buffer.from([0xfa, 0x3e]));
+    expect(await failed).toMatchObject({ reason: 'invalid_request', field: 'request' });
+    expect(begun).toEqual([]);
+  });
+
+  it('lets nobody in without the token', async () => {
+    await start(TOKEN);
+    await expect(ask(sdk(), 'a')).rejects.toMatchObject({ reason: 'unauthenticated' });
+    expect(String((await ask(sdk(TOKEN), 'a')).scores)).toBe('a');
+  });
+
+  it.each([
+    ["the request's deadline", () => ({ deadlineMs: Date.now() + 200 }), /deadline|cancelled/],
+    ["its caller's end", () => ({ signal: AbortSignal.timeout(100) }), /cancelled/],
+  ])('tells the handler of %s', async (_, limits, reason) => {
+    await start();
+    const told = new Promise((resolve) => {
+      perform = (_userId, { signal }) => {
+        signal.addEventListener('abort', () => resolve(signal.reason));
+        return new Promise(() => undefined);
+      };
+    });
+    await expect(ask(sdk(), 'a', limits())).rejects.toMatchObject({ reason: expect.stringMatching(reason) });
+    expect(await told).toMatchObject({ reason: expect.stringMatching(reason) });
+  });
+
+  it('holds each request to its own timeout', async () => {
+    await start();
+    perform = (userId) => (userId === 'slow' ? new Promise(() => undefined) : Promise.resolve({}));
+    const stream = stranger();
+    const failed = failureOf(stream);
+    stream.on('data', () => undefined);
+    const timed = (userId: string, timeoutMs: number) => requestSerialize({ userId, candidateIds: ['i'], timeoutMs });
+    stream.write(timed('quick', 50));
+    await sleep(100);
+    stream.write(timed('slow', 150));
+    expect(await failed).toMatchObject({ reason: 'deadline' });
+    expect(begun).toEqual(['quick', 'slow']);
+  });
+
+  it('ends when the service shuts down: at once where it rests, else with the answer', async () => {
+    await start();
+    const client = sdk();
+    let finish: () => void = () => undefined;
+    await ask(client, 'resting');
+    const asked = new Promise<void>((resolve) => {
+      perform = (userId) => {
+        resolve();
+        return new Promise((answer) => {
+          finish = () => answer({ scores: Buffer.from(userId) });
+        });
+      };
+    });
+    const running = ask(client, 'running');
+    await asked;
+    let drained = false;
+    const draining = server.drain(20_000).then(() => {
+      drained = true;
+    });
+    await sleep(100);
+    expect(drained).toBe(false);
+    finish();
+    expect(String((await running).scores)).toBe('running');
+    await draining;
+  });
+});
