@@ -7,7 +7,13 @@ import type { UserStore } from '@collectivekv/user-store';
 import { candidatesOf, type Histories, historiesOf, recordOf } from './workload.js';
 
 /** A bundle served by our services, under load. */
-export interface Arm {
+export interface Arm extends Served {
+  /** The same with a gRPC call of its own for each request, where the others share streams. */
+  readonly unary: Served;
+}
+
+/** What a request is answered by. */
+export interface Served {
   readonly name: string;
   readonly model: BundleModel;
   readonly stack: Stack;
@@ -57,35 +63,38 @@ export async function startArm(options: ArmOptions): Promise<Arm> {
     replicas: { updater: updaters },
     env: { ranking: { CKV_WORKERS: String(WORKERS), CKV_FETCH_TIMEOUT_MS: String(TIMEOUT_MS), ...ranking } },
   });
-  const client = createCollectiveKvClient({
-    rankingTarget: stack.targets.ranking,
-    rankTimeoutMs: TIMEOUT_MS,
-    maxAttempts: 1,
-  });
+  const access = { rankingTarget: stack.targets.ranking, rankTimeoutMs: TIMEOUT_MS, maxAttempts: 1 };
+  const client = createCollectiveKvClient(access);
+  const unaryClient = createCollectiveKvClient({ ...access, rankStreams: false });
   const turns = turnsOf(model, name);
-  const rankOnce = rankerOf(model, client);
+  const rankWith = (which: CollectiveKvClient): Served['rank'] => {
+    const rankOnce = rankerOf(model, which);
+    return (positions, candidates) => rankOnce(turns.next(positions), positions, candidates);
+  };
   let histories: Histories | undefined;
   const held = new Set<number>();
 
-  return {
+  const arm = {
     name,
     model,
     stack,
     services: stack.services.ranking, // which reads records from Redis itself
-    async hold(positions) {
+    async hold(positions: number) {
       if (held.has(positions)) return;
       held.add(positions);
       histories ??= await historiesOf(bundleDir, longest);
       const record = recordOf(model, histories(positions));
       for (const userId of turns.users(positions)) await store.replaceRecord(model.id, userId, record);
     },
-    rank: (positions, candidates) => rankOnce(turns.next(positions), positions, candidates),
-    userId: (positions) => turns.next(positions),
+    rank: rankWith(client),
+    userId: (positions: number) => turns.next(positions),
     async close() {
       client.close();
+      unaryClient.close();
       await stack.stop();
     },
   };
+  return { ...arm, unary: { ...arm, name: `${name}, unary`, rank: rankWith(unaryClient) } };
 }
 
 function rankerOf(model: BundleModel, client: CollectiveKvClient) {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { services } from '@collectivekv/contracts';
 import { Client, credentials } from '@grpc/grpc-js';
 import type { BareAnswer, BareRequest } from './bare-graph.js';
-import { ECHO_METHOD } from './echo-method.js';
+import { ECHO_METHOD, ECHO_STREAM_METHOD } from './echo-method.js';
 
 /** The bare graph in a process of its own; one request at a time. */
 export interface BareGraph {
@@ -28,7 +28,10 @@ export async function startBareGraph(bundleDir: string): Promise<BareGraph> {
 
 /** A gRPC server that does nothing, and a client. */
 export interface Echo {
-  call(): Promise<unknown>;
+  /** A call. */
+  unary(): Promise<unknown>;
+  /** A message on a stream, and its answer. */
+  stream(): Promise<unknown>;
   close(): void;
 }
 
@@ -45,12 +48,19 @@ export async function startEcho(candidateIds: readonly string[]): Promise<Echo> 
   const child = startChild('echo-server', String(answer.length));
   const client = new Client(`127.0.0.1:${await child.said()}`, credentials.createInsecure());
   const { path, requestSerialize: write, responseDeserialize: read } = ECHO_METHOD;
+  const stream = client.makeBidiStreamRequest(ECHO_STREAM_METHOD.path, write, read);
+  stream.on('error', () => undefined); // its cancellation, in the end
   return {
-    call: () =>
+    async stream() {
+      stream.write(request);
+      await once(stream, 'data');
+    },
+    unary: () =>
       new Promise((resolve, reject) => {
         client.makeUnaryRequest(path, write, read, request, (error, bytes) => (error ? reject(error) : resolve(bytes)));
       }),
     close() {
+      stream.cancel();
       client.close();
       child.process.disconnect();
     },

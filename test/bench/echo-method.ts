@@ -12,3 +12,11 @@ export const ECHO_METHOD: MethodDefinition<Buffer, Buffer> = {
   responseSerialize: same,
   responseDeserialize: same,
 };
+
+/** A stream of them. */
+export const ECHO_STREAM_METHOD: MethodDefinition<Buffer, Buffer> = {
+  ...ECHO_METHOD,
+  path: '/bench.Echo/EchoStream',
+  requestStream: true,
+  responseStream: true,
+};

@@ -1,14 +1,15 @@
 // A child process that answers every call at once with the same bytes: what gRPC alone costs. Fork it with the size of
 // the answer; it says its port.
-import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { ECHO_METHOD } from './echo-method.js';
+import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import { ECHO_METHOD, ECHO_STREAM_METHOD } from './echo-method.js';
 
 const answer = Buffer.alloc(Number(process.argv[2]), 1);
 const server = new Server();
 server.addService(
-  { echo: ECHO_METHOD },
+  { echo: ECHO_METHOD, echoStream: ECHO_STREAM_METHOD },
   {
     echo: (_call: unknown, callback: (error: null, answer: Buffer) => void) => callback(null, answer),
+    echoStream: (stream: ServerDuplexStream<Buffer, Buffer>) => stream.on('data', () => stream.write(answer)),
   },
 );
 const port = await new Promise<number>((resolve, reject) => {

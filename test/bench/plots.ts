@@ -19,6 +19,7 @@ const COLOURS = [
   'ours, int8 dims',
   'ours, separate',
   'ours, unsplit',
+  'ours, unary',
 ];
 
 /** Draws what the figures have points for. */

@@ -1,4 +1,4 @@
-import type { Arm } from './arms.js';
+import type { Served } from './arms.js';
 import { cpuSeconds } from './usage.js';
 
 /** Milliseconds of a rank call: seen by the caller, and by the service in each of its stages. */
@@ -53,7 +53,7 @@ export async function timeSerially(
 
 /** Rank calls one after the other. */
 export async function rankSerially(
-  arm: Arm,
+  arm: Served,
   { positions, candidates }: RankLoad,
   { settleRuns, ...limits }: SerialLimits,
 ): Promise<SerialRanks> {
@@ -83,7 +83,7 @@ export async function rankSerially(
  * Rank calls until the processes are warm, their code compiled and their heaps grown: a service that answers for weeks is
  * not to be timed in its first seconds, when a call takes twice as long.
  */
-export async function warmUp(arm: Arm, load: RankLoad, { calls, budgetMs }: { calls: number; budgetMs: number }) {
+export async function warmUp(arm: Served, load: RankLoad, { calls, budgetMs }: { calls: number; budgetMs: number }) {
   await arm.hold(load.positions);
   const untilMs = performance.now() + budgetMs;
   let left = calls;
@@ -95,7 +95,7 @@ export async function warmUp(arm: Arm, load: RankLoad, { calls, budgetMs }: { ca
 
 /** Rank calls with so many in flight, for so long; calls a second. */
 export async function rankConcurrently(
-  arm: Arm,
+  arm: Served,
   { positions, candidates }: RankLoad,
   { inFlight, durationMs }: { inFlight: number; durationMs: number },
 ): Promise<number> {

@@ -47,6 +47,7 @@ const SECTIONS: readonly Section[] = [
     title: 'Ratios by history length',
     names: [
       'rank_over_bare',
+      'rank_over_bare_unary',
       'rank_over_bare_unsplit',
       'speedup_full_kv_fp16',
       'speedup_full_kv_fp32',

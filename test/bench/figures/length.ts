@@ -1,4 +1,4 @@
-import type { Arm } from '../arms.js';
+import type { Served } from '../arms.js';
 import { BASELINE_POSITIONS, type Bench, KEY_PREFIX } from '../bench-context.js';
 import { type Echo, startEcho } from '../children.js';
 import { requireSameScores } from '../integrity.js';
@@ -19,6 +19,8 @@ const GROWTHS = [
 ] as const;
 const STAGES = ['fetch', 'assemble', 'attend', 'service', 'caller'] as const satisfies (keyof RankTimes)[];
 
+const ECHOES = ['unary', 'stream'] as const;
+
 /** Ours with every request on one worker, as the bare graph is. */
 const UNSPLIT = 'ours, unsplit';
 
@@ -30,9 +32,10 @@ export async function length(bench: Bench): Promise<void> {
   const baselines = await Promise.all(options.baselines.map((name) => bench.arm(name)));
   const unsplit = await bench.startArm(UNSPLIT, bench.bundle('shared'), { CKV_PART_CANDIDATES: '0' });
   for (const positions of options.lengths) await requireSameScores(ours, unsplit, positions);
-  const arms: readonly Arm[] = [ours, unsplit, ...baselines];
+  const arms: readonly Served[] = [ours, ours.unary, unsplit, ...baselines];
   const echo = await startEcho(candidatesOf(ours.model, CANDIDATES).ids);
-  await timeSerially(echo.call, { runs: options.warmUp.calls, budgetMs: options.warmUp.budgetMs, settleRuns: 0 });
+  const { calls: runs, budgetMs } = options.warmUp;
+  for (const way of ECHOES) await timeSerially(echo[way], { runs, budgetMs: budgetMs / ECHOES.length, settleRuns: 0 });
   const seen = createRounds<Key>();
   for (let round = 0; round <= options.rounds; round++) {
     bench.progress(
@@ -49,19 +52,19 @@ export async function length(bench: Bench): Promise<void> {
 }
 
 /** Arms of a length. */
-const armsAt = (arms: readonly Arm[], positions: number) =>
-  arms.filter(({ name }) => name === 'ours' || name === UNSPLIT || positions <= BASELINE_POSITIONS);
+const armsAt = (arms: readonly Served[], positions: number) =>
+  arms.filter(({ name }) => name.startsWith('ours') || positions <= BASELINE_POSITIONS);
 
 async function oneRound(
   { bare, options, redis }: Bench,
-  arms: readonly Arm[],
+  arms: readonly Served[],
   { positions, echo, kept }: { positions: number; echo: Echo; kept: Rounds<Key> },
 ): Promise<void> {
   const limits = { runs: options.runs, budgetMs: options.sliceMs / 2, settleRuns: options.settleRuns };
   const load = { positions, candidates: CANDIDATES };
   const { times } = await bare[0].run({ graph: 'rank', ...load, ...limits });
   kept.add(['bare', 'graph', positions], medianOf(times));
-  kept.add(['echo', '', 0], medianOf(await timeSerially(echo.call, limits)));
+  for (const way of ECHOES) kept.add(['echo', way, 0], medianOf(await timeSerially(echo[way], limits)));
   for (const arm of armsAt(arms, positions)) {
     await arm.hold(positions);
     const ranks = await rankSerially(arm, load, limits);
@@ -75,7 +78,7 @@ async function oneRound(
   }
 }
 
-function report(bench: Bench, arms: readonly Arm[], positions: number, seen: Rounds<Key>): void {
+function report(bench: Bench, arms: readonly Served[], positions: number, seen: Rounds<Key>): void {
   const common = { candidates: CANDIDATES, positions };
   const p50Of = (arm: string): Key => ['caller', arm, positions];
   const bareOf: Key = ['bare', 'graph', positions];
@@ -90,6 +93,7 @@ function report(bench: Bench, arms: readonly Arm[], positions: number, seen: Rou
     }
   }
   bench.add('rank_over_bare', common, seen.ratio(p50Of('ours'), bareOf), '', positions === 1_000 ? '<= 1.35' : '');
+  bench.add('rank_over_bare_unary', common, seen.ratio(p50Of(bench.ours.unary.name), bareOf));
   bench.add('rank_over_bare_unsplit', common, seen.ratio(p50Of(UNSPLIT), bareOf));
   if (positions > BASELINE_POSITIONS) return;
   for (const [name, arm, targets] of SPEEDUPS) {
@@ -100,7 +104,7 @@ function report(bench: Bench, arms: readonly Arm[], positions: number, seen: Rou
 }
 
 function growth(bench: Bench, seen: Rounds<Key>): void {
-  bench.add('echo_p50', { candidates: CANDIDATES }, seen.median(['echo', '', 0]), 'ms');
+  for (const way of ECHOES) bench.add('echo_p50', { way, candidates: CANDIDATES }, seen.median(['echo', way, 0]), 'ms');
   if (!bench.options.lengths.includes(1_000)) return;
   for (const [positions, target] of GROWTHS) {
     if (!bench.options.lengths.includes(positions)) continue;

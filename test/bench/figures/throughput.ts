@@ -1,4 +1,4 @@
-import { type Arm, WORKERS } from '../arms.js';
+import { type Served, WORKERS } from '../arms.js';
 import type { Bench } from '../bench-context.js';
 import type { Baseline } from '../options.js';
 import { rankConcurrently } from '../rank-loops.js';
@@ -19,8 +19,9 @@ const BARE_RUNS = 10_000;
 /** Answers a second with so many in flight, against as many bare loops as ranking has workers on the same cores. */
 export async function throughput(bench: Bench): Promise<void> {
   const { ours, options } = bench;
-  const arms = [
+  const arms: readonly Served[] = [
     ours,
+    ours.unary,
     ...(options.baselines.includes(COMPARED_UNDER_LOAD) ? [await bench.arm(COMPARED_UNDER_LOAD)] : []),
   ];
   const durationMs = options.sliceMs;
@@ -47,6 +48,7 @@ export async function throughput(bench: Bench): Promise<void> {
   }
   const about = { 'in flight': FULL_LOAD, ...LOAD };
   bench.add('throughput_over_bare', about, seen.ratio(['ours', FULL_LOAD], ['bare', 0]), '', '>= 0.7');
+  bench.add('throughput_over_bare_unary', about, seen.ratio([ours.unary.name, FULL_LOAD], ['bare', 0]));
   bench.add(
     'event_loop_delay_p99',
     { service: 'ranking', ...about },
@@ -66,7 +68,7 @@ async function bareRate({ bare }: Bench, budgetMs: number): Promise<number> {
 }
 
 /** How late ranking's main thread was for the sampling timer, p99 since this was last asked. */
-async function eventLoopDelayMs({ stack }: Arm): Promise<number> {
+async function eventLoopDelayMs({ stack }: Served): Promise<number> {
   const [ranking] = stack.services.ranking;
   if (!ranking) throw new Error('no ranking service');
   const metric = await readMetrics(ranking);
