@@ -19,7 +19,18 @@ export interface LineChart {
 
 const [WIDTH, HEIGHT] = [720, 420];
 const PLOT = { left: 70, right: 560, top: 46, bottom: 360 };
-const COLOURS = ['#0b6e4f', '#c8553d', '#3d5a80', '#8f6593', '#b8860b', '#555555', '#2a9d8f', '#94b447', '#d1495b'];
+const COLOURS = [
+  '#0b6e4f',
+  '#c8553d',
+  '#3d5a80',
+  '#8f6593',
+  '#b8860b',
+  '#555555',
+  '#2a9d8f',
+  '#94b447',
+  '#d1495b',
+  '#6b705c',
+];
 
 interface Axis {
   place(value: number): number;

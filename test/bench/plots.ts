@@ -20,6 +20,7 @@ const COLOURS = [
   'ours, separate',
   'ours, unsplit',
   'ours, unary',
+  'ours, by user-cache',
 ];
 
 /** Draws what the figures have points for. */
@@ -37,7 +38,7 @@ export function plotsOf(rows: readonly Row[]): Plot[] {
         xLog: true,
         yLog: true,
         series: [
-          ...seriesBy(rows, 'rank_p50', 'arm', 'positions'),
+          ...seriesBy(rows, 'rank_p50', 'arm', 'positions').filter(({ name }) => !name.startsWith('ours,')),
           { name: 'bare graph', points: pointsOf(rows, 'bare_graph_p50', 'positions') },
         ],
       },

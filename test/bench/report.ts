@@ -49,6 +49,7 @@ const SECTIONS: readonly Section[] = [
       'rank_over_bare',
       'rank_over_bare_unary',
       'rank_over_bare_unsplit',
+      'rank_over_bare_by_user_cache',
       'speedup_full_kv_fp16',
       'speedup_full_kv_fp32',
       'speedup_recompute',

@@ -34,5 +34,5 @@ it('ends where the caller gives up', async () => {
   const { call } = failing(9, error);
   const retrying = withRetries({ ...limits(), signal: controller.signal }, call);
   controller.abort();
-  await expect(retrying).rejects.toBe(error);
+  await expect(retrying).rejects.toMatchObject({ reason: 'cancelled', cause: error });
 });

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type CkvError, REASONS, toCkvError } from '@collectivekv/domain';
+import { CkvError, REASONS, toCkvError } from '@collectivekv/domain';
 
 /** Bounds of a call with its retries. */
 export interface RetryLimits {
@@ -15,7 +15,7 @@ const MAX_DELAY_MS = 1_000;
 /**
  * Calls until it succeeds, fails for good, or runs out of attempts or time. Pauses double from 25 ms to 1 s, at random
  * between half and whole; a delay that the server asks for is kept.
- * @throws the last failure
+ * @throws the last failure; cancelled where the signal aborts a pause
  */
 export async function withRetries<T>(limits: RetryLimits, call: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -27,7 +27,7 @@ export async function withRetries<T>(limits: RetryLimits, call: () => Promise<T>
       const late = Date.now() + delayMs >= limits.deadlineMs;
       if (REASONS[error.reason].retry !== 'backoff' || attempt >= limits.maxAttempts || late) throw error;
       await sleep(delayMs, undefined, { signal: limits.signal }).catch(() => {
-        throw error;
+        throw new CkvError('cancelled', 'the caller gave up', { cause: error });
       });
     }
   }

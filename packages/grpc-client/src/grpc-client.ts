@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type MethodName, type RequestOf, type ResponseOf, type ServiceName, services } from '@collectivekv/contracts';
 import { CkvError } from '@collectivekv/domain';
@@ -85,10 +86,13 @@ export function createGrpcClient<S extends ServiceName>(
   function failureOf(thrown: ServiceError): CkvError {
     const error = errorFrom(thrown);
     const answered = thrown.metadata?.get('ckv-reason').length > 0;
-    if (answered || error.reason !== 'dependency_unavailable') return error;
+    if (answered) return error;
+    if (error.reason === 'deadline') return new CkvError('deadline', 'the deadline passed', { cause: thrown });
+    if (error.reason !== 'dependency_unavailable') return error;
     return new CkvError(error.reason, `${name} at ${target} cannot be reached`, { cause: thrown });
   }
 
+  let closed = false;
   const streamCalls = new Map<string, StreamCalls>();
   const streamCallsOf = (method: string) => {
     const made = streamCalls.get(method) ?? createStreamCalls(client, specOf(method), metadata);
@@ -98,7 +102,9 @@ export function createGrpcClient<S extends ServiceName>(
 
   /** The response, or why there is none. */
   async function answered<T>(signal: AbortSignal | undefined, call: () => Promise<unknown>): Promise<T> {
+    if (closed) throw new CkvError('cancelled', 'the client was closed');
     if (signal?.aborted) throw abortReason(signal);
+    if (signal) setMaxListeners(0, signal); // a caller may end many calls by one
     try {
       return (await call()) as T;
     } catch (error) {
@@ -141,6 +147,7 @@ export function createGrpcClient<S extends ServiceName>(
     },
 
     close() {
+      closed = true;
       for (const calls of streamCalls.values()) calls.close();
       client.close();
     },

@@ -11,6 +11,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createGrpcClient } from './grpc-client.js';
 import { errorFrom } from './grpc-errors.js';
 import { createStreamCalls, type StreamCalls, type StreamCallsOptions } from './stream-calls.js';
 
@@ -19,6 +20,7 @@ type Stream = ServerDuplexStream<{ userId: string; topK: number }, { scores: Buf
 const spec = services.RankingService.service.RankStream;
 const answerOf = (text: string) => ({ scores: Buffer.from(text) });
 let server: Server;
+let address: string;
 let client: Client;
 let calls: StreamCalls;
 let streams: Stream[];
@@ -45,7 +47,8 @@ beforeEach(async () => {
       error ? reject(error) : resolve(bound),
     );
   });
-  client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+  address = `127.0.0.1:${port}`;
+  client = new Client(address, credentials.createInsecure());
   open({ spread: 1 });
 });
 afterEach(() => {
@@ -84,6 +87,20 @@ describe('calls on streams', () => {
     const answers = [];
     for (let i = 0; i < 7; i++) answers.push(await ask('u'));
     expect(answers).toEqual(['u@0', 'u@1', 'u@2', 'u@0', 'u@1', 'u@2', 'u@0']);
+    for (const stream of streams) stream.end();
+    await sleep(50);
+    const later = [await ask('u'), await ask('u'), await ask('u'), await ask('u')];
+    expect(later).toEqual(['u@3', 'u@4', 'u@5', 'u@3']);
+  });
+
+  it('leave a stream that rested long, so that it holds no process', async () => {
+    open({ spread: 1, restMs: 100 });
+    for (let i = 0; i < 8; i++) {
+      expect(await ask('a')).toBe('a@0'); // in use it stays
+      await sleep(30);
+    }
+    await expect.poll(() => streams[0]?.writableEnded).toBe(true);
+    expect(await ask('b')).toBe('b@1');
   });
 
   it('leave a stream that is old, when it rests', async () => {
@@ -112,13 +129,13 @@ describe('calls on streams', () => {
     expect(await ask('b')).toBe('b@1');
   });
 
-  it('are told where the service ended the stream in peace, before or during the call', async () => {
+  it('have another stream where the service ended theirs in peace, and fail where it ends that, too', async () => {
     await ask('a');
     streams[0]?.end();
-    await sleep(50);
-    expect(await ask('b')).toBe('b@1');
+    expect(await ask('b')).toBe('b@1'); // whether the end has been heard of or not
     onRequest = (stream) => stream.end();
     expect(await failure(ask('c'))).toMatchObject({ reason: 'draining' });
+    expect(streams).toHaveLength(3);
   });
 
   it.each([
@@ -131,6 +148,17 @@ describe('calls on streams', () => {
     await expect.poll(() => streams[0]?.cancelled).toBe(true);
     onRequest = (stream, userId, number) => stream.write(answerOf(`${userId}@${number}`));
     expect(await ask('c')).toBe('c@1');
+  });
+
+  it('are not touched by the end of a call before them', async () => {
+    const controller = new AbortController();
+    await ask('a', { deadlineMs: Date.now() + 100, signal: controller.signal });
+    onRequest = async (stream, userId, number) => {
+      controller.abort();
+      await sleep(200);
+      stream.write(answerOf(`${userId}@${number}`));
+    };
+    expect(await ask('b')).toBe('b@0');
   });
 
   it('that nobody can write fail, and leave the stream alone', async () => {
@@ -165,6 +193,13 @@ describe('calls on streams', () => {
     answer();
     expect(await running).toBe('late');
     await expect.poll(() => streams[0]?.writableEnded).toBe(true);
+  });
+
+  it('leave no stream behind when the client is closed', async () => {
+    const made = createGrpcClient('RankingService', address, { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' });
+    await made.callOnStream('RankStream', { userId: 'a', candidateIds: [] });
+    made.close();
+    await expect.poll(() => streams[0]?.cancelled).toBe(true);
   });
 
   it('to nobody fail as any call does', async () => {

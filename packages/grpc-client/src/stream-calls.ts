@@ -22,23 +22,23 @@ export interface StreamCallLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-interface Waiter {
-  onMessage(message: Buffer): void;
-  onEnd(ended: StatusObject): void;
-}
-
 interface OpenStream {
   readonly call: ReturnType<ReturnType<Client['getChannel']>['createCall']>;
+  /** When it has served long enough. */
+  readonly endsMs: number;
+  restsSinceMs: number;
+  /** True from when a call gave up on it. */
+  cancelled: boolean;
   /** The call that has it. */
-  waiter: Waiter | undefined;
-  /** True when no other call may have it. */
-  spent: boolean;
+  waiter: { onMessage(message: Buffer): void; onEnd(ended: StatusObject): void } | undefined;
 }
 
 /** Options of {@link createStreamCalls}. */
 export interface StreamCallsOptions {
   /** So long a stream takes calls; the one after it may go to a server that was not there before. Default 10 s. */
   readonly lifetimeMs?: number;
+  /** So long a stream may rest: until then it keeps the process from ending. Default 500 ms. */
+  readonly restMs?: number;
   /** Streams to open before any is used again: so many servers share even calls that come one by one. Default 8. */
   readonly spread?: number;
 }
@@ -53,20 +53,18 @@ export function createStreamCalls(
   client: Client,
   { path, requestSerialize, responseDeserialize }: MethodDefinition<unknown, unknown>,
   metadata: Metadata,
-  { lifetimeMs = 10_000, spread = 8 }: StreamCallsOptions = {},
+  { lifetimeMs = 10_000, restMs = 500, spread = 8 }: StreamCallsOptions = {},
 ): StreamCalls {
   const resting: OpenStream[] = [];
   let openCount = 0;
   let closed = false;
+  let sweeping: NodeJS.Timeout | undefined;
 
   function open(): OpenStream {
     const call = client.getChannel().createCall(path, Number.POSITIVE_INFINITY, undefined, null, undefined);
-    const stream: OpenStream = { call, waiter: undefined, spent: false };
+    const endsMs = performance.now() + lifetimeMs;
+    const stream: OpenStream = { call, endsMs, restsSinceMs: 0, cancelled: false, waiter: undefined };
     openCount++;
-    const timer = setTimeout(() => {
-      stream.spent = true;
-      if (leaveRest(stream)) call.halfClose();
-    }, lifetimeMs).unref();
     call.start(metadata, {
       onReceiveMetadata: () => undefined,
       onReceiveMessage(message: Buffer) {
@@ -74,14 +72,13 @@ export function createStreamCalls(
         stream.waiter = undefined;
         call.startRead();
         if (!waiter) return call.cancelWithStatus(status.INTERNAL, 'a response came that nobody asked for');
-        if (stream.spent || closed) call.halfClose();
-        else resting.push(stream);
+        if (!stream.cancelled) rest(stream);
         waiter.onMessage(message);
       },
       onReceiveStatus(ended) {
-        clearTimeout(timer);
         openCount--;
-        leaveRest(stream);
+        const at = resting.indexOf(stream);
+        if (at >= 0) resting.splice(at, 1);
         stream.waiter?.onEnd(ended);
       },
     });
@@ -89,37 +86,64 @@ export function createStreamCalls(
     return stream;
   }
 
-  /** True where it rested. */
-  function leaveRest(stream: OpenStream): boolean {
-    const at = resting.indexOf(stream);
-    if (at >= 0) resting.splice(at, 1);
-    return at >= 0;
+  function rest(stream: OpenStream): void {
+    stream.restsSinceMs = performance.now();
+    if (closed || stream.restsSinceMs >= stream.endsMs) {
+      stream.call.halfClose();
+      return;
+    }
+    resting.push(stream);
+    sweeping ??= setInterval(sweep, restMs / 2).unref();
+  }
+
+  /** Ends what rested or served long enough. */
+  function sweep(): void {
+    const nowMs = performance.now();
+    for (const stream of resting.splice(0)) {
+      if (nowMs >= stream.endsMs || nowMs - stream.restsSinceMs >= restMs) stream.call.halfClose();
+      else resting.push(stream);
+    }
+    if (resting.length > 0) return;
+    clearInterval(sweeping);
+    sweeping = undefined;
+  }
+
+  /** Sends a request; its response, or undefined where the service ended the stream in peace, which it does between requests. */
+  async function converse(
+    stream: OpenStream,
+    request: Buffer,
+    { deadlineMs = Number.POSITIVE_INFINITY, signal }: StreamCallLimits,
+  ): Promise<Buffer | undefined> {
+    const cancel = (code: status, details: string) => {
+      stream.cancelled = true;
+      stream.call.cancelWithStatus(code, details);
+    };
+    const onAbort = () => cancel(status.CANCELLED, 'Cancelled on client');
+    const onLate = () => cancel(status.DEADLINE_EXCEEDED, 'Deadline exceeded');
+    const leftMs = Math.min(Math.max(0, deadlineMs - Date.now()), MAX_TIMER_MS);
+    const timer = Number.isFinite(deadlineMs) ? setTimeout(onLate, leftMs) : undefined;
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await new Promise((resolve, reject) => {
+        stream.waiter = {
+          onMessage: resolve,
+          onEnd: (ended) => (ended.code === status.OK ? resolve(undefined) : reject(serviceError(ended))),
+        };
+        stream.call.sendMessageWithContext({}, request);
+      });
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    }
   }
 
   return {
-    async call(request, { deadlineMs = Number.POSITIVE_INFINITY, signal }) {
+    async call(request, limits) {
       const bytes = written(request);
-      const stream = (openCount < spread ? undefined : resting.shift()) ?? open();
-      const cancel = (code: status, details: string) => {
-        stream.spent = true;
-        stream.call.cancelWithStatus(code, details);
-      };
-      const onAbort = () => cancel(status.CANCELLED, 'Cancelled on client');
-      const onLate = () => cancel(status.DEADLINE_EXCEEDED, 'Deadline exceeded');
-      const leftMs = Math.min(Math.max(0, deadlineMs - Date.now()), MAX_TIMER_MS);
-      const timer = Number.isFinite(deadlineMs) ? setTimeout(onLate, leftMs) : undefined;
-      signal?.addEventListener('abort', onAbort, { once: true });
-      try {
-        return read(
-          await new Promise<Buffer>((resolve, reject) => {
-            stream.waiter = { onMessage: resolve, onEnd: (ended) => reject(serviceError(whyEnded(ended))) };
-            stream.call.sendMessageWithContext({}, bytes);
-          }),
-        );
-      } finally {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-      }
+      const rested = openCount < spread ? undefined : resting.shift();
+      const message = (rested && (await converse(rested, bytes, limits))) ?? (await converse(open(), bytes, limits));
+      if (message) return read(message);
+      throw serviceError(statusOf(new CkvError('draining', 'the service ended the stream; call again')));
     },
 
     close() {
@@ -143,10 +167,4 @@ export function createStreamCalls(
       throw serviceError(failed(status.INTERNAL, `the response cannot be read: ${(error as Error).message}`));
     }
   }
-}
-
-/** A server that shuts down ends its streams in peace; the call that was just on its way must be made again. */
-function whyEnded(ended: StatusObject): StatusObject {
-  if (ended.code !== status.OK) return ended;
-  return statusOf(new CkvError('draining', 'the service ended the stream; call again'));
 }

@@ -49,6 +49,8 @@ export interface GrpcServerOptions {
   readonly metrics: Metrics;
   /** Largest message taken; default 16 MiB. */
   readonly maxMessageBytes?: number;
+  /** So long a stream of requests may be without one; default 30 s. */
+  readonly maxRestMs?: number;
 }
 
 const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
@@ -62,6 +64,7 @@ export function createGrpcServer({
   log,
   metrics,
   maxMessageBytes = 16 * 1024 * 1024,
+  maxRestMs = 30_000,
 }: GrpcServerOptions): GrpcServer {
   const credentials = credentialsOf(config);
   const tls = config.CKV_TLS_CERT_FILE !== '';
@@ -73,7 +76,7 @@ export function createGrpcServer({
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
   });
-  const gate = createRpcGate({ token: config.CKV_TOKEN, log, metrics });
+  const gate = createRpcGate({ token: config.CKV_TOKEN, log, metrics, maxRestMs });
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);
   new ReflectionService(packageDefinition).addToServer(server);

@@ -19,12 +19,13 @@ let begun: string[];
 let perform: (userId: string, call: CallContext) => Promise<RankResponse>;
 const closing: (() => void)[] = [];
 
-async function start(token = ''): Promise<void> {
+async function start(token = '', maxRestMs = 30_000): Promise<void> {
   const config = { CKV_BIND: '127.0.0.1:0', CKV_TOKEN: token, CKV_TLS_CERT_FILE: '', CKV_TLS_KEY_FILE: '' };
   server = createGrpcServer({
     config: { ...config, CKV_ALLOW_INSECURE: false },
     log: createLogger('test', 'silent'),
     metrics,
+    maxRestMs,
   });
   const unused = () => Promise.reject(new CkvError('bug', 'unused'));
   server.add('RankingService', {
@@ -153,8 +154,27 @@ describe('a stream of requests', () => {
     expect(begun).toEqual([]);
   });
 
+  it('ends when no request comes for long, not while one is answered', async () => {
+    await start('', 200);
+    const silent = stranger();
+    const ended = new Promise((resolve) => silent.resume().on('end', () => resolve('ended')));
+    expect(await ended).toBe('ended');
+    perform = async (userId) => {
+      await sleep(300);
+      return { scores: Buffer.from(userId) };
+    };
+    const stream = stranger();
+    let answered = 0;
+    const over = new Promise((resolve) => stream.on('data', () => answered++).on('end', () => resolve('over')));
+    stream.write(requestOf('a'));
+    stream.write(requestOf('b'));
+    expect(await over).toBe('over');
+    expect(answered).toBe(2);
+  });
+
   it('lets nobody in without the token', async () => {
     await start(TOKEN);
+    expect(await failureOf(stranger())).toMatchObject({ reason: 'unauthenticated' }); // before it asks for anything
     await expect(ask(sdk(), 'a')).rejects.toMatchObject({ reason: 'unauthenticated' });
     expect(String((await ask(sdk(TOKEN), 'a')).scores)).toBe('a');
   });
@@ -172,6 +192,18 @@ describe('a stream of requests', () => {
     });
     await expect(ask(sdk(), 'a', limits())).rejects.toMatchObject({ reason: expect.stringMatching(reason) });
     expect(await told).toMatchObject({ reason: expect.stringMatching(reason) });
+  });
+
+  it('tells the handler how long the caller waits', async () => {
+    await start();
+    let deadlineMs = 0;
+    perform = async (_userId, call) => {
+      ({ deadlineMs } = call);
+      return {};
+    };
+    const asked = Date.now() + 5_000;
+    await ask(sdk(), 'a', { deadlineMs: asked });
+    expect(Math.abs(deadlineMs - asked)).toBeLessThan(2_000);
   });
 
   it('holds each request to its own timeout', async () => {

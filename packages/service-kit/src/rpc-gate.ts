@@ -28,24 +28,41 @@ export type AnswerStream = (request: never, call: CallContext) => AsyncIterable<
 /** What every rpc passes on its way in and out. */
 export interface RpcGate {
   unary(rpc: string, handler: Answer): handleUnaryCall<unknown, unknown>;
-  /** A stream of requests, each answered before the next is read; the first failure ends it. */
+  /** A stream of requests, each answered before the next is read. The first failure ends it, and a long rest. */
   pingPong(rpc: string, handler: Answer): handleBidiStreamingCall<unknown, unknown>;
   stream(rpc: string, handler: AnswerStream): handleServerStreamingCall<unknown, unknown>;
   /** From now on new calls are refused. */
   drain(): void;
 }
 
+/** Options of {@link createRpcGate}. */
+export interface RpcGateOptions {
+  /** Bearer token that callers must have; empty asks for none. */
+  readonly token: string;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** So long a stream of requests may be without one. */
+  readonly maxRestMs: number;
+}
+
 /** Creates the gate: authentication, unreadable requests, draining, deadlines, statuses, one log line and one metric. */
-export function createRpcGate(options: { token: string; log: Logger; metrics: Metrics }): RpcGate {
-  const { log, metrics } = options;
+export function createRpcGate(options: RpcGateOptions): RpcGate {
+  const { log, metrics, maxRestMs } = options;
   const wanted = options.token === '' ? undefined : digest(`Bearer ${options.token}`);
   const draining = new AbortController();
 
-  function admit(request: unknown, metadata: Metadata): void {
+  /** Why a caller is sent away. */
+  function refusal(metadata: Metadata): CkvError | undefined {
     if (wanted && !timingSafeEqual(wanted, digest(String(metadata.get('authorization')[0] ?? '')))) {
-      throw new CkvError('unauthenticated', 'authorization: the bearer token is missing or wrong; send CKV_TOKEN');
+      return new CkvError('unauthenticated', 'authorization: the bearer token is missing or wrong; send CKV_TOKEN');
     }
-    if (draining.signal.aborted) throw new CkvError('draining', 'the service is shutting down; call another replica');
+    if (!draining.signal.aborted) return undefined;
+    return new CkvError('draining', 'the service is shutting down; call another replica');
+  }
+
+  function admit(request: unknown, metadata: Metadata): void {
+    const refused = refusal(metadata);
+    if (refused) throw refused;
     if (request instanceof UnreadableRequest) throw request.error;
   }
 
@@ -92,11 +109,18 @@ export function createRpcGate(options: { token: string; log: Logger; metrics: Me
     },
 
     pingPong: (rpc, handler) => async (call) => {
+      const refused = refusal(call.metadata);
+      if (refused) {
+        settle(rpc, performance.now(), refused);
+        call.emit('error', statusOf(refused));
+        return;
+      }
       let answering = false;
-      const onDraining = () => {
+      const endRest = () => {
         if (!answering) call.end();
       };
-      draining.signal.addEventListener('abort', onDraining, { once: true });
+      const rest = setTimeout(endRest, maxRestMs);
+      draining.signal.addEventListener('abort', endRest, { once: true });
       try {
         for await (const request of call.iterator({ destroyOnReturn: false })) {
           answering = true;
@@ -108,12 +132,14 @@ export function createRpcGate(options: { token: string; log: Logger; metrics: Me
           if (!flushed) await drained(call);
           answering = false;
           if (draining.signal.aborted) break;
+          rest.refresh();
         }
         call.end();
       } catch (error) {
         if (!call.cancelled) call.emit('error', statusOf(toCkvError(error)));
       } finally {
-        draining.signal.removeEventListener('abort', onDraining);
+        clearTimeout(rest);
+        draining.signal.removeEventListener('abort', endRest);
       }
     },
 

@@ -1,4 +1,4 @@
-import type { Served } from '../arms.js';
+import type { Arm, Served } from '../arms.js';
 import { BASELINE_POSITIONS, type Bench, KEY_PREFIX } from '../bench-context.js';
 import { type Echo, startEcho } from '../children.js';
 import { requireSameScores } from '../integrity.js';
@@ -21,8 +21,11 @@ const STAGES = ['fetch', 'assemble', 'attend', 'service', 'caller'] as const sat
 
 const ECHOES = ['unary', 'stream'] as const;
 
-/** Ours with every request on one worker, as the bare graph is. */
-const UNSPLIT = 'ours, unsplit';
+/** Ours otherwise configured: every request on one worker, as the bare graph is; records read as other services read them. */
+const VARIANTS = [
+  { name: 'ours, unsplit', env: { CKV_PART_CANDIDATES: '0' }, ratio: 'rank_over_bare_unsplit' },
+  { name: 'ours, by user-cache', env: { CKV_RECORD_READS: 'user-cache' }, ratio: 'rank_over_bare_by_user_cache' },
+];
 
 type Key = readonly [what: string, name: string, positions: number];
 
@@ -30,9 +33,12 @@ type Key = readonly [what: string, name: string, positions: number];
 export async function length(bench: Bench): Promise<void> {
   const { options, ours } = bench;
   const baselines = await Promise.all(options.baselines.map((name) => bench.arm(name)));
-  const unsplit = await bench.startArm(UNSPLIT, bench.bundle('shared'), { CKV_PART_CANDIDATES: '0' });
-  for (const positions of options.lengths) await requireSameScores(ours, unsplit, positions);
-  const arms: readonly Served[] = [ours, ours.unary, unsplit, ...baselines];
+  const variants: Arm[] = [];
+  for (const { name, env } of VARIANTS) variants.push(await bench.startArm(name, bench.bundle('shared'), env));
+  for (const positions of options.lengths) {
+    for (const variant of variants) await requireSameScores(ours, variant, positions);
+  }
+  const arms: readonly Served[] = [ours, ours.unary, ...variants, ...baselines];
   const echo = await startEcho(candidatesOf(ours.model, CANDIDATES).ids);
   const { calls: runs, budgetMs } = options.warmUp;
   for (const way of ECHOES) await timeSerially(echo[way], { runs, budgetMs: budgetMs / ECHOES.length, settleRuns: 0 });
@@ -45,7 +51,7 @@ export async function length(bench: Bench): Promise<void> {
     for (const positions of options.lengths) await oneRound(bench, arms, { positions, echo, kept });
   }
   echo.close();
-  await unsplit.close();
+  for (const variant of variants) await variant.close();
   await bench.retire(options.baselines.filter((name) => name !== COMPARED_UNDER_LOAD));
   for (const positions of options.lengths) report(bench, arms, positions, seen);
   growth(bench, seen);
@@ -94,7 +100,7 @@ function report(bench: Bench, arms: readonly Served[], positions: number, seen: 
   }
   bench.add('rank_over_bare', common, seen.ratio(p50Of('ours'), bareOf), '', positions === 1_000 ? '<= 1.35' : '');
   bench.add('rank_over_bare_unary', common, seen.ratio(p50Of(bench.ours.unary.name), bareOf));
-  bench.add('rank_over_bare_unsplit', common, seen.ratio(p50Of(UNSPLIT), bareOf));
+  for (const { name, ratio } of VARIANTS) bench.add(ratio, common, seen.ratio(p50Of(name), bareOf));
   if (positions > BASELINE_POSITIONS) return;
   for (const [name, arm, targets] of SPEEDUPS) {
     if (!arms.some((one) => one.name === arm)) continue;

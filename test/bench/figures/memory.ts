@@ -46,7 +46,7 @@ export async function memory(bench: Bench): Promise<void> {
     const residentBytes = mean(points.map(([, bytes]) => bytes));
     const about = { service, minutes, note: options.mode === 'soak' ? 'soak' : 'short' };
     bench.add('rss', about, residentBytes / 1e6, 'MB');
-    bench.add('rss_slope', about, slope(points) / residentBytes, '', options.mode === 'soak' ? '<= 0.01' : '');
+    bench.add('rss_slope', about, slope(points) / residentBytes, '/min', options.mode === 'soak' ? '<= 0.01' : '');
   }
 }
 
