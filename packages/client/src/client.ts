@@ -21,8 +21,8 @@ export interface ClientOptions {
   /** Tries of a call. Default 4. */
   readonly maxAttempts?: number;
   /**
-   * Rank requests share streams that stay open up to 10 s, which spares either side half of what a call costs. False makes
-   * each a call of its own, where something between cannot carry such streams. Default true.
+   * Rank requests share streams that stay open for about a second, which spares either side half of what a call costs.
+   * False makes each a call of its own, where something between cannot carry such streams. Default true.
    */
   readonly rankStreams?: boolean;
 }

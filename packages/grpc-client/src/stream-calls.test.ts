@@ -49,7 +49,7 @@ beforeEach(async () => {
   });
   address = `127.0.0.1:${port}`;
   client = new Client(address, credentials.createInsecure());
-  open({ spread: 1 });
+  open({ spread: 1, lifetimeMs: 60_000 });
 });
 afterEach(() => {
   calls.close();
@@ -83,7 +83,7 @@ describe('calls on streams', () => {
   });
 
   it('go round so many streams, though one would do', async () => {
-    open({ spread: 3 });
+    open({ spread: 3, lifetimeMs: 60_000 });
     const answers = [];
     for (let i = 0; i < 7; i++) answers.push(await ask('u'));
     expect(answers).toEqual(['u@0', 'u@1', 'u@2', 'u@0', 'u@1', 'u@2', 'u@0']);
@@ -94,7 +94,7 @@ describe('calls on streams', () => {
   });
 
   it('leave a stream that rested long, so that it holds no process', async () => {
-    open({ spread: 1, restMs: 100 });
+    open({ spread: 1, restMs: 100, lifetimeMs: 60_000 });
     for (let i = 0; i < 8; i++) {
       expect(await ask('a')).toBe('a@0'); // in use it stays
       await sleep(30);
@@ -148,6 +148,19 @@ describe('calls on streams', () => {
     await expect.poll(() => streams[0]?.cancelled).toBe(true);
     onRequest = (stream, userId, number) => stream.write(answerOf(`${userId}@${number}`));
     expect(await ask('c')).toBe('c@1');
+  });
+
+  it('that end in the turn in which they begin leave no stream', async () => {
+    await ask('another'); // so that the channel is there
+    onRequest = () => undefined;
+    const calls = Array.from({ length: 20 }, () => {
+      const controller = new AbortController();
+      const call = failure(ask('a', { signal: controller.signal }));
+      controller.abort();
+      return call;
+    });
+    for (const call of calls) expect(await call).toMatchObject({ reason: 'cancelled' });
+    await expect.poll(() => streams.filter(({ cancelled, writableEnded }) => !cancelled && !writableEnded)).toEqual([]);
   });
 
   it('are not touched by the end of a call before them', async () => {

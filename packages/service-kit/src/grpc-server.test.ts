@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { CkvError, invalidRequest } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -154,6 +156,18 @@ describe('gRPC server', () => {
     await called;
     await server.drain(100);
     expect(await stuck).toMatch(/dependency_unavailable|cancelled|draining/);
+  });
+
+  it('ends though a peer hangs', async () => {
+    await start();
+    const [host = '', port] = address.split(':');
+    const hanging = connect({ host, port: Number(port), allowHalfOpen: true });
+    hanging.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+    hanging.write(Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])); // empty SETTINGS, and nothing ever after
+    await once(hanging, 'data');
+    hanging.pause();
+    await server.drain(100);
+    hanging.destroy();
   });
 
   it('refuses an address beyond loopback without a token or TLS', () => {

@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type HandlerRequestOf,
   type HandlerResponseOf,
@@ -53,6 +54,8 @@ export interface GrpcServerOptions {
   readonly maxRestMs?: number;
 }
 
+/** Connections that are cut are gone by then, but those of peers that hang. */
+const CUT_MS = 1_000;
 const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 
 /**
@@ -112,9 +115,14 @@ export function createGrpcServer({
     async drain(graceMs) {
       gate.drain();
       const finished = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-      const timer = setTimeout(() => server.forceShutdown(), graceMs);
-      await finished;
-      clearTimeout(timer);
+      const timers = new AbortController();
+      const untilCut = sleep(graceMs, undefined, timers).then(() => {
+        server.forceShutdown();
+        return sleep(CUT_MS, undefined, timers); // a peer that hangs never closes its end
+      });
+      await Promise.race([finished, untilCut]);
+      timers.abort();
+      untilCut.catch(() => undefined);
     },
   };
 }

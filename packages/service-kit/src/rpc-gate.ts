@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { CkvError, toCkvError } from '@collectivekv/domain';
 import { statusOf } from '@collectivekv/grpc-client';
 import {
@@ -50,6 +50,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
   const { log, metrics, maxRestMs } = options;
   const wanted = options.token === '' ? undefined : digest(`Bearer ${options.token}`);
   const draining = new AbortController();
+  setMaxListeners(0, draining.signal); // every stream listens
 
   /** Why a caller is sent away. */
   function refusal(metadata: Metadata): CkvError | undefined {
