@@ -1,6 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type HandlerRequestOf,
   type HandlerResponseOf,
@@ -54,7 +53,7 @@ export interface GrpcServerOptions {
   readonly maxRestMs?: number;
 }
 
-/** Connections that are cut are gone by then, but those of peers that hang. */
+/** Connections that are cut are gone by then, but for those of peers that hang. */
 const CUT_MS = 1_000;
 const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 
@@ -115,16 +114,22 @@ export function createGrpcServer({
     async drain(graceMs) {
       gate.drain();
       const finished = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-      const timers = new AbortController();
-      const untilCut = sleep(graceMs, undefined, timers).then(() => {
-        server.forceShutdown();
-        return sleep(CUT_MS, undefined, timers); // a peer that hangs never closes its end
-      });
-      await Promise.race([finished, untilCut]);
-      timers.abort();
-      untilCut.catch(() => undefined);
+      if (await doneWithin(graceMs, finished)) return;
+      server.forceShutdown();
+      await doneWithin(CUT_MS, finished); // a peer that hangs never closes its end
     },
   };
+}
+
+/** Waits for it, no longer than that; whether it is done. */
+function doneWithin(timeoutMs: number, work: Promise<void>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), timeoutMs);
+    work.then(() => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+  });
 }
 
 function readerOf(spec: ServiceDefinition[string]): (bytes: Buffer) => unknown {
