@@ -2,6 +2,7 @@
 // nothing and fails where a part is out of date.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { REASONS } from '@collectivekv/domain';
+import { z } from 'zod';
 import { root } from './workspace.mjs';
 
 const CHECK = process.argv.includes('--check');
@@ -91,16 +92,19 @@ async function configurationTables() {
   );
   const rowsOf = (schema) => {
     const defaults = schema.parse({});
+    const { properties: outputs } = z.toJSONSchema(schema, { unrepresentable: 'any' });
+    const { properties: inputs } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
     return Object.entries(schema.shape).map(([name, field]) => {
       const fallback = defaults[name] === '' ? '' : `\`${defaults[name]}\``;
-      return [`\`${name}\``, fallback, field.description ?? ''];
+      const takes = valuesOf(outputs[name]) || valuesOf(inputs[name]);
+      return [`\`${name}\``, fallback, takes, field.description ?? ''];
     });
   };
   // What all services share is listed once; a default that differs from service to service stays with its service.
   const listed = schemas.map(([service, schema]) => [service, rowsOf(schema).map((row) => row.join(' | '))]);
   const [, first] = listed[0];
   const common = first.filter((row) => listed.every(([, rows]) => rows.includes(row)));
-  const head = ['variable', 'default', 'means'];
+  const head = ['variable', 'default', 'takes', 'means'];
   const parts = [
     ['Every service', common],
     ...listed.map(([name, rows]) => [name, rows.filter((r) => !common.includes(r))]),
@@ -114,6 +118,18 @@ async function configurationTables() {
         )}`,
     )
     .join('\n\n');
+}
+
+/** What a variable takes, where its schema bounds it. */
+function valuesOf({ type, enum: words, minimum, maximum, minLength = 0 }) {
+  if (words) return words.map((word) => `\`${word}\``).join(', ');
+  if (type === 'boolean') return '`true`, `false`';
+  if (minimum !== undefined) {
+    return maximum === Number.MAX_SAFE_INTEGER
+      ? `${minimum.toLocaleString('en')} and more`
+      : `${minimum.toLocaleString('en')} to ${maximum.toLocaleString('en')}`;
+  }
+  return minLength > 1 ? `${minLength} characters and more` : '';
 }
 
 function metricsTable() {
