@@ -44,7 +44,12 @@ def rank(protos: str, target: str) -> dict:
             if answer.info.position_count == 20:
                 break
             time.sleep(0.05)
-    return {"scores": struct.unpack("<3f", answer.scores), "positions": answer.info.position_count}
+        streamed = [struct.unpack("<3f", one.scores) for one in ranking.RankStream(iter([request] * 2), timeout=5)]
+    return {
+        "scores": struct.unpack("<3f", answer.scores),
+        "streamed": streamed,
+        "positions": answer.info.position_count,
+    }
 
 
 if __name__ == "__main__":

@@ -259,8 +259,9 @@ describe.skipIf(!python)('Python', () => {
       },
     );
     expect(run.stderr).toBe('');
-    const answer = JSON.parse(run.stdout) as { scores: number[]; positions: number };
+    const answer = JSON.parse(run.stdout) as { scores: number[]; streamed: number[][]; positions: number };
     expect(answer.positions).toBe(20);
+    expect(answer.streamed).toEqual([answer.scores, answer.scores]);
     const own = await e2e.client.rank({ userId: 'py', candidateIds: ['i0001', 'i0002', 'i0003'] });
     expect(own.info.positionCount).toBe(20);
     answer.scores.forEach((score, i) => {

@@ -130,7 +130,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
             flushed = call.write(response);
           };
           await answer(rpc, handler, { call, request, send });
-          if (!flushed) await drained(call);
+          if (!flushed && !call.destroyed) await drained(call);
           answering = false;
           if (draining.signal.aborted) break;
           rest.refresh();
