@@ -133,7 +133,7 @@ describe('two replicas of each service', () => {
     const client = createCollectiveKvClient({ rankingTarget: remote.address });
     await e2e.client.recordInteractions(interactionsOf('stale', 3));
     await e2e.untilApplied('stale', 3);
-    await client.rank({ userId: 'stale', candidateIds: ['i0001'] });
+    await client.rank({ userId: 'stale', candidateIds: ['i0001'], maxStalenessMs: 3_600_000 });
     await e2e.client.recordInteractions(interactionsOf('stale', 2, 3));
     await e2e.untilApplied('stale', 5);
     const copy = await client.rank({ userId: 'stale', candidateIds: ['i0001'], maxStalenessMs: 3_600_000 });

@@ -73,7 +73,7 @@ describe('record source', () => {
       timeoutMs: 1_000,
     });
     await source.get(query('u'));
-    await source.get(query('u'));
+    await source.get(query('u', 60_000)); // nobody allowed a copy before
     expect(calls.length).toBe(2);
     const copy = await source.get(query('u', 60_000));
     expect(calls.length).toBe(2);
@@ -85,6 +85,16 @@ describe('record source', () => {
     expect(calls.length).toBe(3);
     await source.get({ ...query('u', 60_000), bundleId: 'other' });
     expect(calls.length).toBe(4);
+  });
+
+  it('renews a copy by every read of its user', async () => {
+    const read = readThroughUserCache(userCache);
+    const source = createRecordSource({ read, nearCacheBytes: 10_000, timeoutMs: 1_000 });
+    await source.get(query('u', 60_000));
+    answer = async () => [Buffer.from('newer')];
+    await source.get(query('u'));
+    expect(String(Buffer.from((await source.get(query('u', 60_000))).bytes ?? []))).toBe('newer');
+    expect(calls.length).toBe(2);
   });
 
   it('lets nobody wait beyond their own deadline for a call that others wait for longer', async () => {

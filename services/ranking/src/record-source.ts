@@ -12,7 +12,8 @@ export interface FetchedRecord {
 /** Reads user records for ranking. */
 export interface RecordSource {
   /**
-   * The user's record under a bundle, from the near cache where a copy is at most `maxStalenessMs` old.
+   * The user's record under a bundle, from the near cache where a copy is at most `maxStalenessMs` old. Copies are made for
+   * users who are asked for with some staleness.
    * @throws dependency_unavailable or deadline where the record cannot be read in time
    */
   get(query: { bundleId: string; userId: string; maxStalenessMs: number; deadlineMs: number }): Promise<FetchedRecord>;
@@ -53,8 +54,11 @@ export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSo
       if (copy && ageMs >= 0 && ageMs <= maxStalenessMs) return { bytes: copy.bytes, ageMs };
       const untilMs = Math.min(deadlineMs, nowMs + timeoutMs);
       const bytes = await inTime(read(bundleId, userId, untilMs), untilMs - nowMs);
-      // A copy of its own: the received bytes are a view that would keep the whole message alive.
-      nearCache?.set(key, { bytes: bytes && new Uint8Array(bytes), readAtMs: nowMs });
+      // Who never allows a copy should not pay for one; one that is there already is renewed.
+      if (nearCache && (maxStalenessMs > 0 || nearCache.has(key))) {
+        // A copy of its own: the received bytes are a view that would keep the whole message alive.
+        nearCache.set(key, { bytes: bytes && new Uint8Array(bytes), readAtMs: nowMs });
+      }
       return { bytes, ageMs: 0 };
     },
   };
