@@ -90,17 +90,22 @@ describe('two replicas of each service', () => {
         answered++;
       }
     });
-    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-      for (const service of e2e.stack.services.ranking) {
-        const before = answered;
-        await service.kill(signal);
-        await service.restart();
-        await service.untilReady(20_000);
-        await expect.poll(() => answered, { timeout: 10_000 }).toBeGreaterThan(before);
+    const all = Promise.all(callers);
+    all.catch(() => undefined); // told of below
+    try {
+      for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+        for (const service of e2e.stack.services.ranking) {
+          const before = answered;
+          await service.kill(signal);
+          await service.restart();
+          await service.untilReady(20_000);
+          await expect.poll(() => answered, { timeout: 10_000 }).toBeGreaterThan(before);
+        }
       }
+    } finally {
+      ranking = false;
     }
-    ranking = false;
-    await Promise.all(callers);
+    await all;
   });
 
   it('count a retried event once', async () => {

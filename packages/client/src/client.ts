@@ -21,8 +21,8 @@ export interface ClientOptions {
   /** Tries of a call. Default 4. */
   readonly maxAttempts?: number;
   /**
-   * Rank requests share streams that stay open for about a second, which spares either side half of what a call costs.
-   * False makes each a call of its own, where something between cannot carry such streams. Default true.
+   * Rank requests share streams that stay open for about a second, which costs both sides less than a call each. False
+   * makes each a call of its own, where something between cannot carry such streams. Default true.
    */
   readonly rankStreams?: boolean;
 }
@@ -31,6 +31,7 @@ export interface ClientOptions {
 export interface CallOptions {
   /** Overrides the client's. */
   readonly timeoutMs?: number;
+  /** May end many calls: its bound of listeners is lifted. */
   readonly signal?: AbortSignal;
 }
 

@@ -27,7 +27,8 @@ export async function withRetries<T>(limits: RetryLimits, call: () => Promise<T>
       const late = Date.now() + delayMs >= limits.deadlineMs;
       if (REASONS[error.reason].retry !== 'backoff' || attempt >= limits.maxAttempts || late) throw error;
       await sleep(delayMs, undefined, { signal: limits.signal }).catch(() => {
-        throw new CkvError('cancelled', 'the caller gave up', { cause: error });
+        const why: unknown = limits.signal?.reason;
+        throw why instanceof CkvError ? why : new CkvError('cancelled', 'the caller gave up', { cause: error });
       });
     }
   }

@@ -27,7 +27,7 @@ export interface GrpcClient<S extends ServiceName> {
   call<M extends MethodName<S>>(method: M, request: RequestOf<S, M>, limits?: CallLimits): Promise<ResponseOf<S, M>>;
   /**
    * As `call`, by a method that takes a stream of requests and answers each before the next: streams stay open from one
-   * call to the next. The request's `timeoutMs` is set.
+   * call to the next. Sets the request's `timeoutMs` from `deadlineMs`.
    */
   callOnStream<M extends MethodName<S>>(
     method: M,
@@ -101,8 +101,8 @@ export function createGrpcClient<S extends ServiceName>(
   };
 
   /** The response, or why there is none. */
-  async function answered<T>(signal: AbortSignal | undefined, call: () => Promise<unknown>): Promise<T> {
-    if (closed) throw new CkvError('cancelled', 'the client was closed');
+  async function guarded<T>(signal: AbortSignal | undefined, call: () => Promise<unknown>): Promise<T> {
+    if (closed) throw closedError();
     if (signal?.aborted) throw abortReason(signal);
     if (signal) setMaxListeners(0, signal); // a caller may end many calls by one
     try {
@@ -114,15 +114,16 @@ export function createGrpcClient<S extends ServiceName>(
 
   return {
     call: (method, request, { deadlineMs, signal } = {}) =>
-      answered(signal, () => callUnary(client, specOf(method), { request, metadata, deadlineMs, signal })),
+      guarded(signal, () => callUnary(client, specOf(method), { request, metadata, deadlineMs, signal })),
 
     callOnStream: (method, request, limits = {}) =>
-      answered(limits.signal, () => {
+      guarded(limits.signal, () => {
         const timed = { ...request, timeoutMs: timeoutOf(limits) };
         return streamCallsOf(method).call(timed, limits);
       }),
 
     async *stream(method, request, limits = {}) {
+      if (closed) throw closedError();
       const spec = specOf(method);
       const call = client.makeServerStreamRequest(
         spec.path,
@@ -174,6 +175,10 @@ function optionsOf({ deadlineMs }: CallLimits): { deadline?: number } {
 function timeoutOf({ deadlineMs = Number.POSITIVE_INFINITY }: CallLimits): number {
   if (!Number.isFinite(deadlineMs)) return 0;
   return Math.min(Math.max(1, Math.ceil(deadlineMs - Date.now())), 2 ** 32 - 1);
+}
+
+function closedError(): CkvError {
+  return new CkvError('cancelled', 'the client was closed');
 }
 
 function abortReason(signal: AbortSignal): CkvError {

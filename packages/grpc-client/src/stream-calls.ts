@@ -22,51 +22,49 @@ export interface StreamCallLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of {@link createStreamCalls}. */
+export interface StreamCallsOptions {
+  /** How long a stream takes calls, give or take a quarter. Later calls may reach servers that started since. Default 1 s. */
+  readonly maxAgeMs?: number;
+  /** How long a stream may be idle. Open streams keep the process alive. Default 500 ms. */
+  readonly idleTimeoutMs?: number;
+  /** Streams to open before any is used again: so many servers share even calls that come one by one. Default 8. */
+  readonly spread?: number;
+}
+
 interface OpenStream {
   readonly call: ReturnType<ReturnType<Client['getChannel']>['createCall']>;
-  /** When it has served long enough. */
-  readonly endsMs: number;
-  restsSinceMs: number;
+  /** When it is too old for another call. */
+  readonly expiresMs: number;
+  idleSinceMs: number;
   /** True from when a call gave up on it. */
   cancelled: boolean;
   /** The call that has it. */
   waiter: { onMessage(message: Buffer): void; onEnd(ended: StatusObject): void } | undefined;
 }
 
-/** Options of {@link createStreamCalls}. */
-export interface StreamCallsOptions {
-  /**
-   * So long a stream takes calls, give or take a quarter; the one after it may go to a server that was not there before.
-   * Default 1 s.
-   */
-  readonly lifetimeMs?: number;
-  /** So long a stream may rest: until then it keeps the process from ending. Default 500 ms. */
-  readonly restMs?: number;
-  /** Streams to open before any is used again: so many servers share even calls that come one by one. Default 8. */
-  readonly spread?: number;
-}
-
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Calls a method whose requests and responses alternate on a stream. There are as many streams as calls at a time, each
- * opened as any call is, so that the channel spreads them over all addresses. The one that rested longest is next.
+ * opened as any call is, so that the channel spreads them over all addresses. The one that was idle longest is next.
  */
 export function createStreamCalls(
   client: Client,
   { path, requestSerialize, responseDeserialize }: MethodDefinition<unknown, unknown>,
   metadata: Metadata,
-  { lifetimeMs = 1_000, restMs = 500, spread = 8 }: StreamCallsOptions = {},
+  { maxAgeMs = 1_000, idleTimeoutMs = 500, spread = 8 }: StreamCallsOptions = {},
 ): StreamCalls {
-  const resting: OpenStream[] = [];
+  const idle: OpenStream[] = [];
   let openCount = 0;
   let closed = false;
   let sweeping: NodeJS.Timeout | undefined;
 
   function open(): OpenStream {
+    if (closed) throw serviceError(failed(status.CANCELLED, 'the client was closed'));
     const call = client.getChannel().createCall(path, Number.POSITIVE_INFINITY, undefined, null, undefined);
-    const endsMs = performance.now() + lifetimeMs * (0.75 + Math.random() / 2);
-    const stream: OpenStream = { call, endsMs, restsSinceMs: 0, cancelled: false, waiter: undefined };
+    const expiresMs = performance.now() + maxAgeMs * (0.75 + Math.random() / 2);
+    const stream: OpenStream = { call, expiresMs, idleSinceMs: 0, cancelled: false, waiter: undefined };
     openCount++;
     call.start(metadata, {
       onReceiveMetadata: () => undefined,
@@ -75,13 +73,13 @@ export function createStreamCalls(
         stream.waiter = undefined;
         call.startRead();
         if (!waiter) return call.cancelWithStatus(status.INTERNAL, 'a response came that nobody asked for');
-        if (!stream.cancelled) rest(stream);
         waiter.onMessage(message);
+        if (!stream.cancelled) release(stream);
       },
       onReceiveStatus(ended) {
         openCount--;
-        const at = resting.indexOf(stream);
-        if (at >= 0) resting.splice(at, 1);
+        const at = idle.indexOf(stream);
+        if (at >= 0) idle.splice(at, 1);
         // grpc-js goes on to open a stream that was cancelled in the turn that began it.
         if (ended.code !== status.OK) setImmediate(() => call.cancelWithStatus(ended.code, ended.details));
         stream.waiter?.onEnd(ended);
@@ -91,69 +89,77 @@ export function createStreamCalls(
     return stream;
   }
 
-  function rest(stream: OpenStream): void {
-    stream.restsSinceMs = performance.now();
-    if (closed || stream.restsSinceMs >= stream.endsMs) {
+  function release(stream: OpenStream): void {
+    stream.idleSinceMs = performance.now();
+    if (closed || stream.idleSinceMs >= stream.expiresMs) {
       stream.call.halfClose();
       return;
     }
-    resting.push(stream);
-    sweeping ??= setInterval(sweep, restMs / 2).unref();
+    idle.push(stream);
+    sweeping ??= setInterval(sweep, idleTimeoutMs / 2).unref();
   }
 
-  /** Ends what rested or served long enough. */
+  /** Ends the streams that are too old, or idle too long. */
   function sweep(): void {
     const nowMs = performance.now();
-    for (const stream of resting.splice(0)) {
-      if (nowMs >= stream.endsMs || nowMs - stream.restsSinceMs >= restMs) stream.call.halfClose();
-      else resting.push(stream);
+    for (const stream of idle.splice(0)) {
+      if (nowMs >= stream.expiresMs || nowMs - stream.idleSinceMs >= idleTimeoutMs) stream.call.halfClose();
+      else idle.push(stream);
     }
-    if (resting.length > 0) return;
+    if (idle.length > 0) return;
     clearInterval(sweeping);
     sweeping = undefined;
   }
 
-  /** Sends a request; its response, or undefined where the service ended the stream in peace, which it does between requests. */
-  async function converse(
+  /** Sends a request; its response, or undefined where the server ended the stream in peace, which it does between requests. */
+  function exchange(
     stream: OpenStream,
     request: Buffer,
     { deadlineMs = Number.POSITIVE_INFINITY, signal }: StreamCallLimits,
   ): Promise<Buffer | undefined> {
-    const cancel = (code: status, details: string) => {
-      stream.cancelled = true;
-      stream.call.cancelWithStatus(code, details);
-    };
-    const onAbort = () => cancel(status.CANCELLED, 'Cancelled on client');
-    const onLate = () => cancel(status.DEADLINE_EXCEEDED, 'Deadline exceeded');
-    const leftMs = Math.min(Math.max(0, deadlineMs - Date.now()), MAX_TIMER_MS);
-    const timer = Number.isFinite(deadlineMs) ? setTimeout(onLate, leftMs) : undefined;
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      return await new Promise((resolve, reject) => {
-        stream.waiter = {
-          onMessage: resolve,
-          onEnd: (ended) => (ended.code === status.OK ? resolve(undefined) : reject(serviceError(ended))),
-        };
-        stream.call.sendMessageWithContext({}, request);
-      });
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    }
+    return new Promise((resolve, reject) => {
+      const cancel = (code: status, details: string) => {
+        stream.cancelled = true;
+        stream.call.cancelWithStatus(code, details);
+      };
+      const onAbort = () => cancel(status.CANCELLED, 'Cancelled on client');
+      const onLate = () => cancel(status.DEADLINE_EXCEEDED, 'Deadline exceeded');
+      const leftMs = Math.min(Math.max(0, deadlineMs - Date.now()), MAX_TIMER_MS);
+      const timer = Number.isFinite(deadlineMs) ? setTimeout(onLate, leftMs) : undefined;
+      signal?.addEventListener('abort', onAbort, { once: true });
+      // Before the stream may go to another call.
+      const detach = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      stream.waiter = {
+        onMessage(message) {
+          detach();
+          resolve(message);
+        },
+        onEnd(ended) {
+          detach();
+          if (ended.code === status.OK) resolve(undefined);
+          else reject(serviceError(ended));
+        },
+      };
+      if (signal?.aborted) onAbort();
+      else stream.call.sendMessageWithContext({}, request);
+    });
   }
 
   return {
     async call(request, limits) {
       const bytes = written(request);
-      const rested = openCount < spread ? undefined : resting.shift();
-      const message = (rested && (await converse(rested, bytes, limits))) ?? (await converse(open(), bytes, limits));
+      const used = openCount < spread ? undefined : idle.shift();
+      const message = (used && (await exchange(used, bytes, limits))) ?? (await exchange(open(), bytes, limits));
       if (message) return read(message);
       throw serviceError(statusOf(new CkvError('draining', 'the service ended the stream; call again')));
     },
 
     close() {
       closed = true;
-      for (const { call } of resting.splice(0)) call.cancelWithStatus(status.CANCELLED, 'the client was closed');
+      for (const { call } of idle.splice(0)) call.cancelWithStatus(status.CANCELLED, 'the client was closed');
     },
   };
 

@@ -28,7 +28,7 @@ export interface OpenContext {
 /** What unary calls and streams of grpc-js have in common. */
 export type ServerCall = Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'metadata'> & EventEmitter;
 
-/** When a request must be answered: at the call's deadline, else after `defaultMs`, or after `timeoutMs` if that is sooner. */
+/** When a request must be answered: at the call's deadline or after `timeoutMs`, whichever is sooner; else after `defaultMs`. */
 export interface ContextOptions {
   readonly defaultMs: number;
   /** 0 sets no bound. */
@@ -40,8 +40,10 @@ export interface ContextOptions {
 export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draining }: ContextOptions): OpenContext {
   const nowMs = Date.now();
   const asked = Number(call.getDeadline());
-  const bounds = [Number.isFinite(asked) ? asked : nowMs + defaultMs, ...(timeoutMs > 0 ? [nowMs + timeoutMs] : [])];
-  const deadlineMs = Math.min(...bounds);
+  const byCallMs = Number.isFinite(asked) ? asked : Number.POSITIVE_INFINITY;
+  const byRequestMs = timeoutMs > 0 ? nowMs + timeoutMs : Number.POSITIVE_INFINITY;
+  const boundMs = Math.min(byCallMs, byRequestMs);
+  const deadlineMs = Number.isFinite(boundMs) ? boundMs : nowMs + defaultMs;
   let controller: AbortController | undefined;
   let ended: CkvError | undefined;
   let onEnded: ((why: CkvError) => void) | undefined;

@@ -49,11 +49,11 @@ export interface GrpcServerOptions {
   readonly metrics: Metrics;
   /** Largest message taken; default 16 MiB. */
   readonly maxMessageBytes?: number;
-  /** So long a stream of requests may be without one; default 30 s. */
-  readonly maxRestMs?: number;
+  /** How long a stream of requests may go without one; default 30 s. */
+  readonly idleTimeoutMs?: number;
 }
 
-/** Connections that are cut are gone by then, but for those of peers that hang. */
+/** How long to wait for connections that were cut: a peer that hangs never closes its end. */
 const CUT_MS = 1_000;
 const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 
@@ -66,7 +66,7 @@ export function createGrpcServer({
   log,
   metrics,
   maxMessageBytes = 16 * 1024 * 1024,
-  maxRestMs = 30_000,
+  idleTimeoutMs = 30_000,
 }: GrpcServerOptions): GrpcServer {
   const credentials = credentialsOf(config);
   const tls = config.CKV_TLS_CERT_FILE !== '';
@@ -78,7 +78,7 @@ export function createGrpcServer({
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
   });
-  const gate = createRpcGate({ token: config.CKV_TOKEN, log, metrics, maxRestMs });
+  const gate = createRpcGate({ token: config.CKV_TOKEN, log, metrics, idleTimeoutMs });
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);
   new ReflectionService(packageDefinition).addToServer(server);
@@ -116,7 +116,7 @@ export function createGrpcServer({
       const finished = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
       if (await doneWithin(graceMs, finished)) return;
       server.forceShutdown();
-      await doneWithin(CUT_MS, finished); // a peer that hangs never closes its end
+      await doneWithin(CUT_MS, finished);
     },
   };
 }

@@ -19,13 +19,13 @@ let begun: string[];
 let perform: (userId: string, call: CallContext) => Promise<RankResponse>;
 const closing: (() => void)[] = [];
 
-async function start(token = '', maxRestMs = 30_000): Promise<void> {
+async function start(token = '', idleTimeoutMs = 30_000): Promise<void> {
   const config = { CKV_BIND: '127.0.0.1:0', CKV_TOKEN: token, CKV_TLS_CERT_FILE: '', CKV_TLS_KEY_FILE: '' };
   server = createGrpcServer({
     config: { ...config, CKV_ALLOW_INSECURE: false },
     log: createLogger('test', 'silent'),
     metrics,
-    maxRestMs,
+    idleTimeoutMs,
   });
   const unused = () => Promise.reject(new CkvError('bug', 'unused'));
   server.add('RankingService', {
@@ -180,9 +180,9 @@ describe('a stream of requests', () => {
   });
 
   it.each([
-    ["the request's deadline", () => ({ deadlineMs: Date.now() + 200 }), /deadline|cancelled/],
-    ["its caller's end", () => ({ signal: AbortSignal.timeout(100) }), /cancelled/],
-  ])('tells the handler of %s', async (_, limits, reason) => {
+    ['for want of time', () => ({ deadlineMs: Date.now() + 200 }), /deadline|cancelled/],
+    ['of its own will', () => ({ signal: AbortSignal.timeout(100) }), /cancelled/],
+  ])('tells the handler that its caller has gone, %s', async (_, limits, reason) => {
     await start();
     const told = new Promise((resolve) => {
       perform = (_userId, { signal }) => {
@@ -201,9 +201,11 @@ describe('a stream of requests', () => {
       ({ deadlineMs } = call);
       return {};
     };
-    const asked = Date.now() + 5_000;
-    await ask(sdk(), 'a', { deadlineMs: asked });
-    expect(Math.abs(deadlineMs - asked)).toBeLessThan(2_000);
+    for (const waitMs of [5_000, 90_000]) {
+      const asked = Date.now() + waitMs;
+      await ask(sdk(), 'a', { deadlineMs: asked });
+      expect(Math.abs(deadlineMs - asked)).toBeLessThan(2_000);
+    }
   });
 
   it('holds each request to its own timeout', async () => {
@@ -220,29 +222,27 @@ describe('a stream of requests', () => {
     expect(begun).toEqual(['quick', 'slow']);
   });
 
-  it('ends when the service shuts down: at once where it rests, else with the answer', async () => {
+  it('ends when the service shuts down: at once where it is idle, else with the answer', async () => {
     await start();
-    const client = sdk();
+    const [idle, busy] = [stranger(), stranger()]; // who never end a stream themselves
+    const over: string[] = [];
+    let answered = 0;
+    idle.on('data', () => answered++).on('end', () => over.push('idle'));
+    busy.on('data', () => answered++).on('end', () => over.push('busy'));
+    idle.write(requestOf('idle'));
+    await expect.poll(() => answered).toBe(1);
     let finish: () => void = () => undefined;
-    await ask(client, 'resting');
-    const asked = new Promise<void>((resolve) => {
-      perform = (userId) => {
-        resolve();
-        return new Promise((answer) => {
-          finish = () => answer({ scores: Buffer.from(userId) });
-        });
-      };
-    });
-    const running = ask(client, 'running');
-    await asked;
-    let drained = false;
-    const draining = server.drain(20_000).then(() => {
-      drained = true;
-    });
-    await sleep(100);
-    expect(drained).toBe(false);
+    perform = () =>
+      new Promise((resolve) => {
+        finish = () => resolve({});
+      });
+    busy.write(requestOf('busy'));
+    await expect.poll(() => begun).toEqual(['idle', 'busy']);
+    const drained = server.drain(20_000);
+    await expect.poll(() => over).toEqual(['idle']);
     finish();
-    expect(String((await running).scores)).toBe('running');
-    await draining;
+    await expect.poll(() => over).toEqual(['idle', 'busy']);
+    expect(answered).toBe(2);
+    await drained;
   });
 });

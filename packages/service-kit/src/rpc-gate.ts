@@ -28,7 +28,7 @@ export type AnswerStream = (request: never, call: CallContext) => AsyncIterable<
 /** What every rpc passes on its way in and out. */
 export interface RpcGate {
   unary(rpc: string, handler: Answer): handleUnaryCall<unknown, unknown>;
-  /** A stream of requests, each answered before the next is read. The first failure ends it, and a long rest. */
+  /** A stream of requests, each answered before the next is read. The first failure ends it, or a long time without one. */
   pingPong(rpc: string, handler: Answer): handleBidiStreamingCall<unknown, unknown>;
   stream(rpc: string, handler: AnswerStream): handleServerStreamingCall<unknown, unknown>;
   /** From now on new calls are refused. */
@@ -41,13 +41,22 @@ export interface RpcGateOptions {
   readonly token: string;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** So long a stream of requests may be without one. */
-  readonly maxRestMs: number;
+  /** How long a stream of requests may go without one. */
+  readonly idleTimeoutMs: number;
+}
+
+/** One request, and the way of its response. */
+interface Asked {
+  readonly call: ServerCall;
+  readonly request: unknown;
+  /** Why its caller may not come in. */
+  readonly refused?: CkvError | undefined;
+  send(response: unknown): void;
 }
 
 /** Creates the gate: authentication, unreadable requests, draining, deadlines, statuses, one log line and one metric. */
 export function createRpcGate(options: RpcGateOptions): RpcGate {
-  const { log, metrics, maxRestMs } = options;
+  const { log, metrics, idleTimeoutMs } = options;
   const wanted = options.token === '' ? undefined : digest(`Bearer ${options.token}`);
   const draining = new AbortController();
   setMaxListeners(0, draining.signal); // every stream listens
@@ -61,12 +70,6 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
     return new CkvError('draining', 'the service is shutting down; call another replica');
   }
 
-  function admit(request: unknown, metadata: Metadata): void {
-    const refused = refusal(metadata);
-    if (refused) throw refused;
-    if (request instanceof UnreadableRequest) throw request.error;
-  }
-
   function settle(rpc: string, startedMs: number, error?: CkvError): void {
     const tookMs = performance.now() - startedMs;
     const code = error ? (status[statusOf(error).code] ?? 'UNKNOWN') : 'OK';
@@ -76,11 +79,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
   }
 
   /** Sends the handler's answer to a request. Throws a CkvError where there is none. */
-  async function answer(
-    rpc: string,
-    handler: Answer,
-    { call, request, send }: { call: ServerCall; request: unknown; send: (response: unknown) => void },
-  ): Promise<void> {
+  async function answer(rpc: string, handler: Answer, { call, request, refused, send }: Asked): Promise<void> {
     const startedMs = performance.now();
     const { context, untilEnded, close } = openContext(call, {
       defaultMs: DEFAULT_DEADLINE_MS,
@@ -88,7 +87,8 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
       draining: draining.signal,
     });
     try {
-      admit(request, call.metadata);
+      if (refused) throw refused;
+      if (request instanceof UnreadableRequest) throw request.error;
       send(await untilEnded(handler(request as never, context)));
       settle(rpc, startedMs);
     } catch (thrown) {
@@ -103,27 +103,30 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
   return {
     unary: (rpc, handler) => async (call, callback) => {
       try {
-        await answer(rpc, handler, { call, request: call.request, send: (response) => callback(null, response) });
+        const send = (response: unknown) => callback(null, response);
+        await answer(rpc, handler, { call, request: call.request, refused: refusal(call.metadata), send });
       } catch (error) {
         callback(statusOf(toCkvError(error)));
       }
     },
 
     pingPong: (rpc, handler) => async (call) => {
+      const startedMs = performance.now();
       const refused = refusal(call.metadata);
       if (refused) {
-        settle(rpc, performance.now(), refused);
+        settle(rpc, startedMs, refused);
         call.emit('error', statusOf(refused));
         return;
       }
       let answering = false;
-      const endRest = () => {
+      const endIdle = () => {
         if (!answering) call.end();
       };
-      const rest = setTimeout(endRest, maxRestMs);
-      draining.signal.addEventListener('abort', endRest, { once: true });
+      const idle = setTimeout(endIdle, idleTimeoutMs);
+      draining.signal.addEventListener('abort', endIdle, { once: true });
       try {
         for await (const request of call.iterator({ destroyOnReturn: false })) {
+          if (call.writableEnded) break; // the caller is told to send it again
           answering = true;
           let flushed = true;
           const send = (response: unknown) => {
@@ -133,14 +136,14 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
           if (!flushed && !call.destroyed) await drained(call);
           answering = false;
           if (draining.signal.aborted) break;
-          rest.refresh();
+          idle.refresh();
         }
         call.end();
       } catch (error) {
         if (!call.cancelled) call.emit('error', statusOf(toCkvError(error)));
       } finally {
-        clearTimeout(rest);
-        draining.signal.removeEventListener('abort', endRest);
+        clearTimeout(idle);
+        draining.signal.removeEventListener('abort', endIdle);
       }
     },
 
@@ -151,7 +154,9 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
         draining: draining.signal,
       });
       try {
-        admit(call.request, call.metadata);
+        const refused = refusal(call.metadata);
+        if (refused) throw refused;
+        if (call.request instanceof UnreadableRequest) throw call.request.error;
         for await (const message of handler(call.request as never, context)) {
           if (context.signal.aborted) break;
           if (!call.write(message)) await once(call, 'drain', { signal: context.signal });
