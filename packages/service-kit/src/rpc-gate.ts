@@ -87,8 +87,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
       draining: draining.signal,
     });
     try {
-      if (refused) throw refused;
-      if (request instanceof UnreadableRequest) throw request.error;
+      admit(request, refused);
       send(await untilEnded(handler(request as never, context)));
       settle(rpc, startedMs);
     } catch (thrown) {
@@ -154,9 +153,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
         draining: draining.signal,
       });
       try {
-        const refused = refusal(call.metadata);
-        if (refused) throw refused;
-        if (call.request instanceof UnreadableRequest) throw call.request.error;
+        admit(call.request, refusal(call.metadata));
         for await (const message of handler(call.request as never, context)) {
           if (context.signal.aborted) break;
           if (!call.write(message)) await once(call, 'drain', { signal: context.signal });
@@ -176,6 +173,12 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
       draining.abort();
     },
   };
+}
+
+/** Throws why a request is not answered. */
+function admit(request: unknown, refused: CkvError | undefined): void {
+  if (refused) throw refused;
+  if (request instanceof UnreadableRequest) throw request.error;
 }
 
 /** Resolves when the stream takes more, or has ended. */

@@ -22,14 +22,11 @@ export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics, l
     return responseOf(answered);
   }
 
-  return {
-    async Rank(request: RankRequest__Output, call: CallContext): Promise<RankResponse> {
-      return answer(request, '', call);
-    },
+  const Rank = (request: RankRequest__Output, call: CallContext) => answer(request, '', call);
 
-    async RankStream(request: RankRequest__Output, call: CallContext): Promise<RankResponse> {
-      return answer(request, '', call);
-    },
+  return {
+    Rank,
+    RankStream: Rank,
 
     async RankMany({ requests }: RankManyRequest__Output, call: CallContext): Promise<RankManyResponse> {
       checkCount('requests', requests.length, 1, LIMITS.rankManyRequests);
