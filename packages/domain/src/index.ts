@@ -1,4 +1,6 @@
+export * from './all-done.js';
 export * from './assemble.js';
+export * from './backoff.js';
 export * from './bundle-model.js';
 export * from './candidate-parts.js';
 export * from './encode.js';
