@@ -32,7 +32,7 @@ export async function updateRate({ ours, redis }: Bench, count: number, seed: nu
   const before = await applied();
   await updater.kill('SIGTERM');
   const producer = openProducer(redis);
-  for (const one of randomInteractions(count, { users: USERS, seed })) await producer.record([one]);
+  for (const one of randomInteractions(count, { users: USERS, seed })) await producer.enqueue([one]);
   await producer.close();
   await updater.restart();
   return steadyRate(async () => (await applied()) - before, count);

@@ -26,7 +26,7 @@ export interface InteractionProducer {
    * Resolves when Redis holds all of them; one user's stay in order. The same batch again, while it waits, is queued once.
    * @throws overloaded at the bound, dependency_unavailable
    */
-  record(interactions: readonly Interaction[]): Promise<void>;
+  enqueue(interactions: readonly Interaction[]): Promise<void>;
   /** Queues the removal of an interaction, behind whatever its user has queued already. */
   forget(interaction: Interaction): Promise<void>;
   /** Queues a job that was accepted before, in another partition: the bound does not hold for it. */
@@ -98,7 +98,7 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
     });
 
   return {
-    record: (interactions) => addInteractions(interactions, true),
+    enqueue: (interactions) => addInteractions(interactions, true),
     forget: (interaction) => addRemoval(interaction, true),
     forward: (job) =>
       job.kind === 'record' ? addInteractions(job.interactions, false) : addRemoval(job.interaction, false),

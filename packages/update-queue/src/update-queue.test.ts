@@ -48,7 +48,7 @@ const eventsOf = (payload: unknown) =>
 describe('the interaction queue', () => {
   it("gives a partition's jobs in the order they were queued", async () => {
     const producer = produce();
-    for (let n = 0; n < 10; n++) await producer.record([interaction(n)]);
+    for (let n = 0; n < 10; n++) await producer.enqueue([interaction(n)]);
     const queue = consume();
     const jobs = await queue.take(20);
     expect(jobs.flatMap(({ payload }) => eventsOf(payload))).toEqual(Array.from({ length: 10 }, (_, n) => `e${n}`));
@@ -60,7 +60,7 @@ describe('the interaction queue', () => {
   it("splits by partition and by size, and keeps a user's order", async () => {
     const producer = produce();
     const many = Array.from({ length: 1_200 }, (_, n) => interaction(n, n % 2 ? 'u' : `other ${n}`));
-    await producer.record(many);
+    await producer.enqueue(many);
     const queue = consume();
     const jobs = await queue.take(20);
     const own = jobs.flatMap(({ payload }) => (payload as { interactions: Interaction[] }).interactions);
@@ -72,8 +72,8 @@ describe('the interaction queue', () => {
 
   it('queues the same batch once while it waits', async () => {
     const producer = produce();
-    await producer.record([interaction(1)]);
-    await producer.record([interaction(1)]);
+    await producer.enqueue([interaction(1)]);
+    await producer.enqueue([interaction(1)]);
     expect(await waitingCounts(client, 'ckv', [partition])).toEqual([1]);
     await producer.close();
   });
@@ -81,20 +81,20 @@ describe('the interaction queue', () => {
   it("leaves out the retry of a batch larger than a record's ring, also after it is done", async () => {
     const producer = produce();
     const large = Array.from({ length: 40 }, (_, n) => interaction(n));
-    await producer.record(large);
+    await producer.enqueue(large);
     const queue = consume();
     await queue.complete(await queue.take(10));
-    await producer.record(large);
+    await producer.enqueue(large);
     expect(await waitingCounts(client, 'ckv', [partition])).toEqual([0]);
-    await producer.record([...large, interaction(40)]); // another batch
+    await producer.enqueue([...large, interaction(40)]); // another batch
     expect(await waitingCounts(client, 'ckv', [partition])).toEqual([1]);
     await Promise.all([queue.close(), producer.close()]);
   });
 
   it('refuses what goes beyond the bound, and says when to come back', async () => {
     const producer = produce(3);
-    for (let n = 0; n < 3; n++) await producer.record([interaction(n)]);
-    await expect(producer.record([interaction(9)])).rejects.toMatchObject({
+    for (let n = 0; n < 3; n++) await producer.enqueue([interaction(n)]);
+    await expect(producer.enqueue([interaction(9)])).rejects.toMatchObject({
       reason: 'overloaded',
       retryAfterMs: expect.any(Number),
     });
@@ -103,7 +103,7 @@ describe('the interaction queue', () => {
 
   it('gives what a dead consumer had taken to the next one, in order, with its progress', async () => {
     const producer = produce();
-    for (let n = 0; n < 5; n++) await producer.record([interaction(n)]);
+    for (let n = 0; n < 5; n++) await producer.enqueue([interaction(n)]);
     const dead = consume('dead');
     const [first, second, third] = await dead.take(3);
     if (!first || !second || !third) throw new Error('nothing taken');
@@ -121,7 +121,7 @@ describe('the interaction queue', () => {
 
   it('sets a job aside where it is seen, retried and dropped', async () => {
     const producer = produce();
-    for (let n = 0; n < 3; n++) await producer.record([interaction(n)]);
+    for (let n = 0; n < 3; n++) await producer.enqueue([interaction(n)]);
     const queue = consume();
     for (const job of await queue.take(10)) await queue.fail(job, `invalid_request: wrong ${job.id}`);
     const inspection = inspectQueue({ client, keyPrefix: 'ckv', partitionCount });
@@ -141,8 +141,8 @@ describe('the interaction queue', () => {
 
   it('sets a job aside that is no JSON, and what is no job, and gives the others', async () => {
     const producer = produce();
-    await producer.record([interaction(1)]);
-    await producer.record([interaction(2)]);
+    await producer.enqueue([interaction(1)]);
+    await producer.enqueue([interaction(2)]);
     const key = (id: string) => `{ckv}:interactions-${partition}:${id}`;
     const [second = ''] = await client.lrange(key('wait'), 0, 0);
     await client.hset(key(second), 'data', '{"version": 1, "x": NaN}'); // as Python writes it
@@ -163,7 +163,7 @@ describe('the interaction queue', () => {
 
   it('recovers what it took beside an unreadable job', async () => {
     const producer = produce();
-    for (let n = 0; n < 3; n++) await producer.record([interaction(n)]);
+    for (let n = 0; n < 3; n++) await producer.enqueue([interaction(n)]);
     const key = (id: string) => `{ckv}:interactions-${partition}:${id}`;
     const [last = ''] = await client.lrange(key('wait'), 0, 0);
     const dead = consume('dead');
@@ -180,9 +180,9 @@ describe('the interaction queue', () => {
     const large = Array.from({ length: 40 }, (_, n) => interaction(n));
     const queue = consume();
     for (const batch of [[interaction(100)], large]) {
-      await producer.record(batch);
+      await producer.enqueue(batch);
       for (const job of await queue.take(5)) await queue.fail(job, 'invalid_request: wrong');
-      await producer.record(batch);
+      await producer.enqueue(batch);
       expect((await queue.take(5)).map(({ payload }) => eventsOf(payload).length)).toEqual([batch.length]);
       await queue.recover();
       await queue.complete(await queue.take(5));
@@ -192,7 +192,7 @@ describe('the interaction queue', () => {
 
   it('keeps what is left to do of a job that is set aside', async () => {
     const producer = produce();
-    await producer.record([interaction(1), interaction(2)]);
+    await producer.enqueue([interaction(1), interaction(2)]);
     const queue = consume();
     const [job] = await queue.take(1);
     if (!job) throw new Error('nothing taken');
@@ -210,15 +210,15 @@ describe('the interaction queue', () => {
     const twin = Array.from({ length: 99 }, (_, i) => `twin ${i}`).find(
       (id) => partitionOf(id, partitionCount) === partition,
     );
-    await producer.record([interaction(1)]);
-    await producer.record([interaction(1, twin)]);
+    await producer.enqueue([interaction(1)]);
+    await producer.enqueue([interaction(1, twin)]);
     expect(await waitingCounts(client, 'ckv', [partition])).toEqual([2]);
     await producer.close();
   });
 
   it('forwards beyond the bound what was accepted before', async () => {
     const producer = produce(1);
-    await producer.record([interaction(1)]);
+    await producer.enqueue([interaction(1)]);
     await producer.forward({ kind: 'record', interactions: [interaction(2)] });
     expect(await waitingCounts(client, 'ckv', [partition])).toEqual([2]);
     await producer.close();
@@ -232,7 +232,7 @@ describe('the interaction queue', () => {
       onError: () => undefined,
     });
     const producer = createInteractionProducer({ client: away, keyPrefix: 'ckv', partitionCount, maxWaitingJobs: 9 });
-    await expect(producer.record([interaction(1)])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    await expect(producer.enqueue([interaction(1)])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
     closeRedis(away);
   });
 });
@@ -247,7 +247,7 @@ it('tells of a job that comes, at once, and of none after a while', async () => 
   });
   await arrivals.wait([], 1); // a turn of the loop
   expect(told).toBe(false);
-  await producer.record([interaction(1)]);
+  await producer.enqueue([interaction(1)]);
   await waiting;
   await arrivals.wait([0, 1, 2, 3], 20);
   closeRedis(own);

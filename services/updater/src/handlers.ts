@@ -19,7 +19,7 @@ export function createInteractionHandlers(producer: InteractionProducer) {
           'split the call',
         );
       }
-      await producer.record(interactions.map((raw, i) => parseInteraction(raw, `interactions[${i}]`)));
+      await producer.enqueue(interactions.map((raw, i) => parseInteraction(raw, `interactions[${i}]`)));
       return { queuedCount: length };
     },
 

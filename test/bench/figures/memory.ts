@@ -59,7 +59,7 @@ async function recordAt({ redis }: Bench, durationMs: number): Promise<number> {
   const count = Math.ceil((2 * INTERACTIONS_PER_S * durationMs) / 1_000);
   const interactions = randomInteractions(count, { users: USERS, seed: 5_000 });
   const producer = openProducer(redis);
-  const send = async (i: number) => producer.record(interactions.slice(i, i + 1));
+  const send = async (i: number) => producer.enqueue(interactions.slice(i, i + 1));
   const { failedCount } = await openLoop({ ratePerS: INTERACTIONS_PER_S, durationMs, seed: 2, send });
   await producer.close();
   return failedCount;

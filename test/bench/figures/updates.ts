@@ -69,9 +69,9 @@ async function recordAt({ ours, redis, options }: Bench, ratePerS: number, seed:
     counts: watched,
     async send(i) {
       const one = interactions[i] as Interaction;
-      if (!watched(i)) return producer.record([one]);
+      if (!watched(i)) return producer.enqueue([one]);
       const userId = `watched-${seed}-${i}`;
-      await producer.record([{ ...one, userId }]);
+      await producer.enqueue([{ ...one, userId }]);
       const key = `${KEY_PREFIX}:{${userId}}:${ours.model.id.slice(0, 8)}`;
       while ((await redis.exists(key)) === 0) await sleep(POLL_MS);
     },
