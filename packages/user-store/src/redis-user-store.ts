@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES, strideOf } from '@collectivekv/domain';
+import { allDone, CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES, strideOf } from '@collectivekv/domain';
 import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { deleteFromRecord } from './record-edit.js';
 import { createRecordKeys } from './record-keys.js';
@@ -85,7 +85,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
         for (let from = 0; from < appends.length; from += usersPerCall) {
           calls.push(appendTogether(shape, appends.slice(from, from + usersPerCall)));
         }
-        const [replies] = await Promise.all([settled(calls), client.sadd(keys.bundles, shape.bundleId)]);
+        const [replies] = await Promise.all([allDone(calls), client.sadd(keys.bundles, shape.bundleId)]);
         return replies.flat().map(outcomeOf);
       });
     },
@@ -152,15 +152,6 @@ function outcomeOf([appliedCount, duplicateCount = 0, positionCount = 0, quarant
   if (appliedCount >= 0) return { appliedCount, duplicateCount, positionCount, quarantined: quarantined === 1 };
   const text = 'bundle_id: a record under this name is of another bundle';
   throw new CkvError('bundle_mismatch', text, { field: 'bundle_id' });
-}
-
-/** Waits for all, so that none is left running behind a failure; then throws the first failure. */
-async function settled<T>(calls: readonly Promise<T>[]): Promise<T[]> {
-  const outcomes = await Promise.allSettled(calls);
-  return outcomes.map((outcome) => {
-    if (outcome.status === 'rejected') throw outcome.reason;
-    return outcome.value;
-  });
 }
 
 function readLua(file: string): string {

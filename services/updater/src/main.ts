@@ -10,13 +10,13 @@ import {
   waitingCounts,
   watchArrivals,
 } from '@collectivekv/update-queue';
+import { createJobBatches } from './batches/job-batches.js';
 import { loadConfig } from './config.js';
 import { createInteractionHandlers } from './handlers.js';
-import { holdPartitions } from './held-partitions.js';
-import { createJobBatches } from './job-batches.js';
 import { createUpdaterMetrics } from './metrics.js';
-import { createPartitionLeases } from './partition-leases.js';
-import { createRecordWriter } from './record-writer.js';
+import { holdPartitions } from './partitions/held-partitions.js';
+import { createPartitionLeases } from './partitions/partition-leases.js';
+import { createRecordWriter } from './records/record-writer.js';
 import { startUpdater } from './updater.js';
 
 await runService({

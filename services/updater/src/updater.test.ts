@@ -3,7 +3,7 @@ import { CkvError } from '@collectivekv/domain';
 import { createLogger } from '@collectivekv/service-kit';
 import type { PartitionQueue, TakenJob } from '@collectivekv/update-queue';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import type { PreparedBatch, TakenJobs } from './job-batches.js';
+import type { PreparedBatch, TakenJobs } from './batches/job-batches.js';
 import { startUpdater, type Updater } from './updater.js';
 
 /** Jobs that wait in the partition, and those that are taken; as ids. */

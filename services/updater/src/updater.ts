@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { toCkvError } from '@collectivekv/domain';
+import { backoffMs, toCkvError } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
 import type { Arrivals, PartitionQueue } from '@collectivekv/update-queue';
-import type { HeldPartitions } from './held-partitions.js';
-import { backoffMs, type JobBatches, type PreparedBatch, type TakenJobs } from './job-batches.js';
+import type { JobBatches, PreparedBatch, TakenJobs } from './batches/job-batches.js';
+import type { HeldPartitions } from './partitions/held-partitions.js';
 
 /** Brings queued interactions into user records. */
 export interface Updater {
@@ -34,6 +34,9 @@ const SWEEP_MS = 1_000;
 const TAKE_JOBS = [8, 64] as const;
 /** A batch that took longer makes the next one smaller, so that no partition waits long for the backlog of another. */
 const BATCH_MS = 100;
+
+/** Pauses after a failure. */
+const RETRY_PAUSE = { firstMs: 50, longestMs: 2_000 } as const;
 
 /** Starts the one loop: take jobs from the partitions held and prepare them, while the batch before them is applied. */
 export function startUpdater({
@@ -99,7 +102,7 @@ export function startUpdater({
         await inHand.catch(() => undefined);
         inHand = Promise.resolve();
         await partitions.closeAll(); // it is unknown what was taken: opening them again puts it back
-        await pause(backoffMs(failures++));
+        await pause(backoffMs(++failures, RETRY_PAUSE));
       }
     }
     await inHand.catch(logFailure);

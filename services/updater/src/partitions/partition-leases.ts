@@ -86,5 +86,5 @@ export function createPartitionLeases(client: RedisClient, keyPrefix: string, pa
 }
 
 function readLua(file: string): string {
-  return readFileSync(new URL(`../lua/${file}`, import.meta.url), 'utf8');
+  return readFileSync(new URL(`../../lua/${file}`, import.meta.url), 'utf8');
 }

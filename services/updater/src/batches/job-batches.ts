@@ -1,5 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CkvError, type Interaction, partitionOf, type Reason, toCkvError } from '@collectivekv/domain';
+import {
+  allDone,
+  backoffMs,
+  CkvError,
+  type Interaction,
+  partitionOf,
+  type Reason,
+  toCkvError,
+} from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
 import {
   type InteractionProducer,
@@ -8,10 +16,10 @@ import {
   recordJobData,
   type TakenJob,
 } from '@collectivekv/update-queue';
+import type { UpdaterMetrics } from '../metrics.js';
+import type { PartitionLeases } from '../partitions/partition-leases.js';
+import type { EncodedInteractions, RecordWriter } from '../records/record-writer.js';
 import { planWaves, type ReadJob, type Wave } from './append-plan.js';
-import type { UpdaterMetrics } from './metrics.js';
-import type { PartitionLeases } from './partition-leases.js';
-import type { EncodedInteractions, RecordWriter } from './record-writer.js';
 import { createRefusals, type Refusals } from './refusals.js';
 
 /** Jobs taken from one partition, oldest first. */
@@ -62,7 +70,7 @@ export interface PartitionWork {
   readonly takenMs: number;
 }
 
-const RETRY_MS = [50, 2_000] as const;
+const RETRY_PAUSE = { firstMs: 50, longestMs: 2_000 } as const;
 
 /**
  * Creates the batches: the interactions of all partitions are encoded together and appended wave by wave; those whose
@@ -234,7 +242,7 @@ export function createJobBatches({
         metrics.retries.inc({ reason: error.reason });
         log.warn({ reason: error.reason, problem: error.message, failures }, 'retrying a batch');
         if (signal.aborted) throw error;
-        await sleep(backoffMs(failures), undefined, { signal }).catch(() => undefined);
+        await sleep(backoffMs(failures + 1, RETRY_PAUSE), undefined, { signal }).catch(() => undefined);
       }
     }
   }
@@ -255,15 +263,4 @@ const PASSING: ReadonlySet<Reason> = new Set<Reason>([
 
 function mayPass({ reason }: CkvError): boolean {
   return PASSING.has(reason);
-}
-
-/** Waits for all, so that none is left running behind a failure; then throws the first failure. */
-async function allDone(work: readonly Promise<void>[]): Promise<void> {
-  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason;
-}
-
-/** Growing pauses between tries, with jitter. */
-export function backoffMs(failures: number): number {
-  const [first, longest] = RETRY_MS;
-  return Math.min(first * 2 ** Math.min(failures, 16), longest) * (0.5 + Math.random() / 2);
 }

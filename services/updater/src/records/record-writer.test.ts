@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createRecordWriter } from './record-writer.js';
 
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const DEMO = fileURLToPath(new URL('../../../../bundles/demo', import.meta.url));
 const MAX_POSITIONS = 20;
 const unused = () => Promise.reject(new CkvError('bug', 'unused'));
 
