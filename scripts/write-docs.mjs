@@ -57,7 +57,7 @@ function publicNames() {
 function exportedNames(folder) {
   if (!existsSync(`${folder}/index.ts`)) return [];
   const index = readFileSync(`${folder}/index.ts`, 'utf8');
-  const files = [...index.matchAll(/from '\.\/([\w-]+)\.js'/g)].map((match) => match[1]).sort();
+  const files = [...index.matchAll(/from '\.\/([\w/-]+)\.js'/g)].map((match) => match[1]).sort();
   const documented =
     /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\nexport (?:async )?(?:interface|type|class|function\*?|const) (\w+)/g;
   return files.flatMap((file) => {

@@ -15,7 +15,7 @@ from reserved_names import is_reserved
 if TYPE_CHECKING:
     from arguments import TrainConfig
 
-# Lowest and highest value of each option. A bundle's own limits are those of packages/domain/src/manifest.ts.
+# Lowest and highest value of each option. A bundle's own limits are those of packages/domain/src/bundle/manifest-schema.ts.
 LIMITS: dict[str, tuple[int, int]] = {
     "seed": (0, 2**31 - 1),
     "threads": (0, 1024),

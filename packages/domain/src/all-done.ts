@@ -1,5 +1,5 @@
 /**
- * Waits until every promise has settled, so that no work is left running behind a failure.
+ * Waits until every promise has settled, so that a failure leaves no work running.
  * @returns the results, in order
  * @throws the first failure, in order
  */

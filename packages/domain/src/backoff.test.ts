@@ -13,7 +13,7 @@ describe('backoffMs', () => {
     ]);
   });
 
-  it('is never less than half of the pause', () => {
+  it('draws no pause below half of that', () => {
     vi.spyOn(Math, 'random').mockReturnValue(0);
     expect([1, 2, 7].map((failures) => backoffMs(failures, RANGE))).toEqual([25, 50, 1_000]);
   });

@@ -1,4 +1,4 @@
-/** What a caller may do after a failure: nothing, one retry, retries with backoff, or refresh its bundle first. */
+/** What a caller may do after a failure: nothing, retry once, retry with backoff, or first refresh its bundle. */
 export type RetryAdvice = 'no' | 'once' | 'backoff' | 'refresh';
 
 interface ReasonEntry {
@@ -14,40 +14,45 @@ function entry(status: number, statusName: string, retry: RetryAdvice, meaning: 
   return { status, statusName, retry, meaning };
 }
 
-/** Every way a call can fail, with its gRPC status and what the caller may do. docs/errors.md is written from it. */
+/** Every reason for a failed call, with its gRPC status and what the caller may do. Source of docs/errors.md. */
 export const REASONS = {
-  invalid_request: entry(3, 'INVALID_ARGUMENT', 'no', 'A field breaks its bounds; the message names it.'),
-  user_not_found: entry(5, 'NOT_FOUND', 'no', 'The user has no record. Ranking treats it as a cold start.'),
-  bundle_mismatch: entry(9, 'FAILED_PRECONDITION', 'refresh', 'Record and request are of different bundles.'),
-  bundle_not_loaded: entry(9, 'FAILED_PRECONDITION', 'refresh', 'The bundle is not loaded on this replica.'),
-  bundle_invalid: entry(9, 'FAILED_PRECONDITION', 'no', 'A bundle breaks the format, a digest or its golden vectors.'),
-  record_corrupt: entry(15, 'DATA_LOSS', 'no', "A record's bytes are not a record; it is set aside."),
-  conflict: entry(10, 'ABORTED', 'once', 'Another writer changed the record in between.'),
-  overloaded: entry(8, 'RESOURCE_EXHAUSTED', 'backoff', 'A queue is at its bound.'),
+  invalid_request: entry(3, 'INVALID_ARGUMENT', 'no', 'A field breaks its bounds. The message names the field.'),
+  user_not_found: entry(5, 'NOT_FOUND', 'no', 'The user has no record. Ranking treats the user as a cold start.'),
+  bundle_mismatch: entry(9, 'FAILED_PRECONDITION', 'refresh', 'The record belongs to another bundle than the request.'),
+  bundle_not_loaded: entry(9, 'FAILED_PRECONDITION', 'refresh', 'This replica has not loaded the bundle.'),
+  bundle_invalid: entry(
+    9,
+    'FAILED_PRECONDITION',
+    'no',
+    'A bundle breaks the format, differs from a digest, or fails its golden vectors.',
+  ),
+  record_corrupt: entry(15, 'DATA_LOSS', 'no', 'The stored bytes are not a valid record. The record is quarantined.'),
+  conflict: entry(10, 'ABORTED', 'once', 'Another writer changed the record between read and write.'),
+  overloaded: entry(8, 'RESOURCE_EXHAUSTED', 'backoff', 'A queue is at its bound, or Redis is at its memory limit.'),
   dependency_unavailable: entry(14, 'UNAVAILABLE', 'backoff', 'Redis or another service cannot be reached.'),
   draining: entry(14, 'UNAVAILABLE', 'backoff', 'The service is shutting down.'),
   deadline: entry(4, 'DEADLINE_EXCEEDED', 'no', 'The deadline passed.'),
-  cancelled: entry(1, 'CANCELLED', 'no', 'The caller gave up.'),
+  cancelled: entry(1, 'CANCELLED', 'no', 'The caller cancelled the call.'),
   unauthenticated: entry(16, 'UNAUTHENTICATED', 'no', 'The token is missing or wrong.'),
   permission_denied: entry(7, 'PERMISSION_DENIED', 'no', 'The token does not allow this call.'),
   provider_missing: entry(9, 'FAILED_PRECONDITION', 'no', 'The execution provider is not installed.'),
-  bug: entry(13, 'INTERNAL', 'no', 'A defect; the log has its cause.'),
+  bug: entry(13, 'INTERNAL', 'no', 'A defect in the service. The service log has the cause.'),
 } as const satisfies Record<string, ReasonEntry>;
 
 /** A key of {@link REASONS}. */
 export type Reason = keyof typeof REASONS;
 
-/** What a {@link CkvError} carries beside its message. */
+/** The optional parts of a {@link CkvError}. */
 export interface CkvErrorDetails {
-  /** The field at fault, as a path: `appends[3].rows`. */
+  /** Path of the field at fault: `appends[3].rows`. */
   readonly field?: string | undefined;
-  /** When a retry may succeed. */
+  /** Delay after which a retry may succeed. */
   readonly retryAfterMs?: number | undefined;
-  /** Kept for the log, never sent. */
+  /** Goes to the log, never to the caller. */
   readonly cause?: unknown;
 }
 
-/** The one error class: a reason from the table and a message fit for the caller. */
+/** The one error class: a reason from {@link REASONS} and a message that the caller may read. */
 export class CkvError extends Error {
   readonly reason: Reason;
   readonly field: string | undefined;
@@ -63,7 +68,7 @@ export class CkvError extends Error {
 }
 
 /**
- * An `invalid_request`.
+ * Returns an `invalid_request` error.
  * @param field path of the field: `candidate_ids[7]`
  * @param problem what is wrong, with the limit: `has 300 bytes, at most 256 are allowed`
  * @param remedy what to do: `send a shorter id`
@@ -72,7 +77,7 @@ export function invalidRequest(field: string, problem: string, remedy: string): 
   return new CkvError('invalid_request', `${field}: ${problem}; ${remedy}`, { field });
 }
 
-/** Anything thrown, as a CkvError: what is not one already becomes a `bug` with a fixed text and its cause kept. */
+/** Returns a thrown CkvError as it is. Turns any other thrown value into a `bug` with a fixed text and that cause. */
 export function toCkvError(thrown: unknown): CkvError {
   if (thrown instanceof CkvError) return thrown;
   return new CkvError('bug', 'internal error; the service log has its cause', { cause: thrown });

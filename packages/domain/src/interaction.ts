@@ -1,13 +1,13 @@
 import { invalidRequest } from './errors.js';
 
-/** Bounds on what callers send. */
+/** Upper bounds of the fields that callers send. */
 export const LIMITS = {
   eventIdBytes: 128,
   idBytes: 256,
   actionBytes: 64,
   featureCount: 64,
   featureNameBytes: 64,
-  /** What the record's header can hold: 48 bits. */
+  /** The record's header has 48 bits for a time. */
   timestampMs: 2 ** 48 - 1,
   recordInteractions: 1_000,
   candidates: 10_000,
@@ -27,7 +27,11 @@ export interface Interaction {
   readonly features: Readonly<Record<string, number>>;
 }
 
-/** Reads an id: a string of 1 to `maxBytes` bytes of UTF-8. */
+/**
+ * Reads an id: a string of 1 to `maxBytes` bytes of UTF-8.
+ * @param field path of the field, for errors
+ * @throws invalid_request naming the field, the limit and the remedy
+ */
 export function parseId(value: unknown, field: string, maxBytes: number): string {
   if (typeof value !== 'string') throw invalidRequest(field, `is ${typeName(value)}, not a string`, 'send a string');
   const bytes = Buffer.byteLength(value);
@@ -39,8 +43,8 @@ export function parseId(value: unknown, field: string, maxBytes: number): string
 }
 
 /**
- * Reads an interaction from JSON or from a decoded message.
- * @param path where it stands, for errors: `interactions[3]`
+ * Reads an interaction from parsed JSON or from a decoded message. Ignores unknown keys.
+ * @param path path of the interaction, for errors: `interactions[3]`
  * @throws invalid_request naming the field, the limit and the remedy
  */
 export function parseInteraction(value: unknown, path: string): Interaction {
@@ -67,8 +71,9 @@ export function parseInteraction(value: unknown, path: string): Interaction {
 }
 
 /**
- * Reads an interaction to be forgotten: event and user are required; without an item it can be found by its event alone.
- * @throws invalid_request naming the field
+ * Reads an interaction that is to be forgotten. Only event and user are required. Without an item, the interaction can
+ * be found by its event only.
+ * @throws invalid_request naming the field, the limit and the remedy
  */
 export function parseForgotten(value: unknown, path: string): Interaction {
   const raw = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
@@ -116,17 +121,4 @@ function typeName(value: unknown): string {
 
 function describe(value: unknown): string {
   return typeof value === 'number' ? String(value) : typeName(value);
-}
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  return crc >>> 0;
-});
-
-/** The queue partition of a user: CRC-32 (IEEE) of the id's UTF-8 bytes, modulo `partitionCount`. */
-export function partitionOf(userId: string, partitionCount: number): number {
-  let crc = 0xffffffff;
-  for (const byte of Buffer.from(userId)) crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ byte) & 0xff] ?? 0);
-  return ((crc ^ 0xffffffff) >>> 0) % partitionCount;
 }

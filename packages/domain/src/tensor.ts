@@ -1,6 +1,7 @@
 import { CkvError } from './errors.js';
+import { float16ToNumber } from './float16.js';
 
-/** Element types that the graphs use. float16 travels as its bits, since Node 20 has no Float16Array. */
+/** A graph's input or output. A float16 tensor holds bits, since Node 20 has no Float16Array. */
 export type Tensor =
   | { readonly type: 'float32'; readonly data: Float32Array; readonly shape: readonly number[] }
   | { readonly type: 'float16'; readonly data: Uint16Array; readonly shape: readonly number[] }
@@ -11,19 +12,19 @@ export type Tensor =
 /** Element type of a {@link Tensor}. */
 export type TensorType = Tensor['type'];
 
-/** Tensors by the name a graph gives them. */
+/** Tensors by the name that the graph gives them. */
 export type Tensors = Record<string, Tensor>;
 
-/** A float32 tensor over `data`. */
+/** Returns a float32 tensor over `data`, without a copy. */
 export function float32(data: Float32Array, shape: readonly number[]): Tensor {
   return { type: 'float32', data, shape };
 }
 
-/** An integer tensor of the type a graph asks for. Values must be integers of 32 bits. */
+/** Returns an integer tensor of the type that a graph requires. Every value must be a 32-bit integer. */
 export function integers(type: 'int64' | 'int32', values: ArrayLike<number>, shape: readonly number[]): Tensor {
   if (type === 'int32') return { type, data: Int32Array.from(values), shape };
   const data = new BigInt64Array(values.length);
-  const halves = new Int32Array(data.buffer); // low, high: without a BigInt for every value
+  const halves = new Int32Array(data.buffer); // low half, then high half: avoids one BigInt per value
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as number;
     halves[2 * i] = value;
@@ -32,54 +33,18 @@ export function integers(type: 'int64' | 'int32', values: ArrayLike<number>, sha
   return { type, data, shape };
 }
 
-/** An integer tensor type, or a `bundle_invalid`. */
+/**
+ * Returns `type` if it is an integer tensor type.
+ * @throws bundle_invalid for any other type
+ */
 export function integerType(type: string): 'int64' | 'int32' {
   if (type === 'int64' || type === 'int32') return type;
   throw new CkvError('bundle_invalid', `an index input has type ${type}, int64 or int32 is required`);
 }
 
-/** Element `index` of a tensor as a number; float16 bits are converted. */
+/** Returns element `index` of a tensor as a number. Converts float16 bits. */
 export function elementAt(tensor: Tensor, index: number): number {
   const value = tensor.data[index];
   if (value === undefined) throw new CkvError('bug', `tensor has no element ${index}`);
   return tensor.type === 'float16' ? float16ToNumber(Number(value)) : Number(value);
-}
-
-/** IEEE 754 half precision bits to a number. */
-export function float16ToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * 2 ** -24 * fraction;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * 2 ** (exponent - 25) * (1024 + fraction);
-}
-
-let numbersOfBits: Float32Array | undefined;
-
-/** Every half precision number at the place of its bits, 256 KiB: for reading many. */
-export function float16Numbers(): Float32Array {
-  numbersOfBits ??= Float32Array.from({ length: 0x10000 }, (_, bits) => float16ToNumber(bits));
-  return numbersOfBits;
-}
-
-const f32 = new Float32Array(1);
-const u32 = new Uint32Array(f32.buffer);
-
-/** A number to IEEE 754 half precision bits, rounded to nearest even. */
-export function numberToFloat16(value: number): number {
-  f32[0] = value;
-  const bits = u32[0] ?? 0;
-  const sign = (bits >>> 16) & 0x8000;
-  const magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00;
-  if (magnitude >= 0x477ff000) return sign | 0x7c00;
-  if (magnitude < 0x38800000) {
-    const scaled = Math.abs(value) * 2 ** 24;
-    const floor = Math.floor(scaled);
-    const rest = scaled - floor;
-    return sign | (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor);
-  }
-  const rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
-  return sign | ((rounded - 0x38000000) >>> 13);
 }

@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { codebookManifest, fixtureManifest, fullManifest, historyManifest, manifestBytes } from './manifest.fixture.js';
-import { bundleIdOf, type Manifest, parseManifest } from './manifest.js';
+import { bundleIdOf, parseManifest } from './manifest.js';
+import type { Manifest } from './manifest-schema.js';
 
 type Draft = { -readonly [K in keyof Manifest]: Manifest[K] };
 
-/** Each breaks one rule; the second entry must stand in the error. */
+/** What the manifest has, how to break the fixture so, and the error to expect. */
 const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
-  ['a schema of the future', (m) => Object.assign(m, { schemaVersion: 2 }), /schemaVersion/],
-  ['a key that the schema does not have', (m) => Object.assign(m, { extra: 1 }), /extra/],
+  ['a newer schema version', (m) => Object.assign(m, { schemaVersion: 2 }), /schemaVersion/],
+  ['an unknown key', (m) => Object.assign(m, { extra: 1 }), /extra/],
   [
     'a path that leaves the bundle',
     (m) => m.files.push({ path: '../x', bytes: 0, sha256: 'a'.repeat(64) }),
@@ -18,15 +19,23 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
     (m) => Object.assign(m.graphs.encode, { file: '/etc/passwd' }),
     /graphs\.encode\.file.*relative/,
   ],
-  ['a digest that is none', (m) => Object.assign(m.files[0] ?? {}, { sha256: 'abc' }), /files\.0\.sha256.*sha256/],
-  ['a graph that is not listed', (m) => m.files.splice(0, 1), /graphs\.encode\.file: encode\.onnx is not in files/],
+  [
+    'a digest that is not a sha256',
+    (m) => Object.assign(m.files[0] ?? {}, { sha256: 'abc' }),
+    /files\.0\.sha256.*sha256/,
+  ],
+  [
+    'a graph file that is not listed',
+    (m) => m.files.splice(0, 1),
+    /graphs\.encode\.file: encode\.onnx is not in files/,
+  ],
   [
     'more slots than a byte holds',
     (m) => Object.assign(m.record.fields[0] ?? {}, { slots: 257 }),
     /257 slots do not fit uint8/,
   ],
   [
-    'a pool of another size than its routes',
+    'a pool and a route field with different slot counts',
     (m) => Object.assign(m.groups[0]?.pool ?? {}, { slots: 3 }),
     /4 slots, the pool has 3/,
   ],
@@ -36,33 +45,33 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
     /user_key\.scale: 0 scales for 1/,
   ],
   [
-    'a raw field without a source',
+    'a raw field of an unknown feature',
     (m) => Object.assign(m.record.fields[3] ?? {}, { source: 'nope' }),
     /time\.source: no interaction feature nope/,
   ],
   [
-    'a group of an unknown route',
+    'a group with an unknown route field',
     (m) => Object.assign(m.groups[0]?.key ?? {}, { route: 'nope' }),
     /key\.route: no route field nope/,
   ],
   [
     'float32 dims with scales',
     (m) => Object.assign(m.record.fields[1] ?? {}, { type: 'float32' }),
-    /user_key\.scale: float32 takes none/,
+    /user_key\.scale: float32 takes no scale/,
   ],
   [
-    'an input whose type is not what its field can give',
+    'an input type that its field cannot fill',
     (m) => Object.assign(m.graphs.rank.inputs.find(({ role }) => role === 'user') ?? {}, { type: 'float16' }),
     /graphs\.rank\.inputs\.user_key\.type: float16 of a int8 field, float32 or the field's own float16/,
   ],
-  ['a group part without anything', (m) => Object.assign(m.groups[0] ?? {}, { key: {} }), /needs a route/],
+  ['a group part without route and user field', (m) => Object.assign(m.groups[0] ?? {}, { key: {} }), /needs a route/],
   [
-    'a role that its graph cannot have',
+    'an input role that its graph does not take',
     (m) => m.graphs.encode.inputs.push({ name: 'x', role: 'candidate_item', type: 'int64', shape: [] }),
-    /candidate_item has no meaning in encode/,
+    /encode takes no candidate_item/,
   ],
   [
-    'an encode graph that takes slots instead of positions',
+    'an encode graph that takes distinct slots',
     (m) =>
       m.graphs.encode.inputs.push({
         name: 'x',
@@ -71,25 +80,25 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
         type: 'int64',
         shape: ['slots'],
       }),
-    /distinct_slots has no meaning in encode/,
+    /encode takes no distinct_slots/,
   ],
   [
-    'an encode graph that takes the history of an unknown field',
+    'an encode input of an unknown field',
     (m) => m.graphs.encode.inputs.push({ name: 'x', role: 'user', field: 'nope', type: 'float32', shape: [] }),
     /graphs\.encode\.inputs\.x\.field: no user field nope/,
   ],
   [
-    'no position at all as the newest ones',
+    'a last of 0',
     (m) => Object.assign(m.graphs.rank.inputs.find(({ role }) => role === 'routes') ?? {}, { last: 0 }),
     /graphs\.rank\.inputs\.\d\.last/,
   ],
   [
-    'more of the newest positions than a graph may ask for',
+    'a last above 65,536',
     (m) => Object.assign(m.graphs.rank.inputs.find(({ role }) => role === 'user') ?? {}, { last: 65_537 }),
     /graphs\.rank\.inputs\.\d\.last/,
   ],
   [
-    'slots of the newest positions',
+    'a last on distinct slots',
     (m) => Object.assign(m.graphs.rank.inputs.find(({ role }) => role === 'distinct_slots') ?? {}, { last: 5 }),
     /last/,
   ],
@@ -106,23 +115,27 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
     /no group nope/,
   ],
   [
-    'an encode graph that leaves a field out',
+    'an encode graph without an output for a field',
     (m) => m.graphs.encode.outputs.splice(1, 1),
-    /none fills the field user_key/,
+    /no output fills the field user_key/,
   ],
   [
-    'two scores',
+    'two scores outputs',
     (m) => m.graphs.rank.outputs.push({ name: 'x', role: 'scores', type: 'float32', shape: [] }),
     /exactly one scores/,
   ],
-  ['a field twice', (m) => m.record.fields.push(structuredClone(m.record.fields[0]) as never), /route stands twice/],
   [
-    'a default out of bounds',
+    'a duplicated field',
+    (m) => m.record.fields.push(structuredClone(m.record.fields[0]) as never),
+    /route is duplicated/,
+  ],
+  [
+    'a default outside its bounds',
     (m) => Object.assign(m.features.context[0] ?? {}, { default: 99 }),
     /features\.context\.0.*default/,
   ],
   [
-    'golden vectors that are not listed',
+    'a golden file that is not listed',
     (m) => Object.assign(m.golden, { served: 'golden/other.json' }),
     /golden\/other\.json is missing/,
   ],
@@ -134,9 +147,9 @@ describe('parseManifest', () => {
   });
 
   it.each([
-    ['an encode graph with history', historyManifest()],
+    ['an encode graph with inputs over positions', historyManifest()],
     ['a codebook with a group of its own', codebookManifest()],
-    ['keys and values in full', fullManifest()],
+    ['a full model', fullManifest()],
   ])('accepts %s', (_, manifest) => {
     expect(parseManifest(manifestBytes(manifest))).toEqual(manifest);
   });
@@ -154,7 +167,7 @@ describe('parseManifest', () => {
     expect(() => parseManifest(manifestBytes(draft))).toThrow(/3 problem\(s\).*field route.*encode\.onnx.*rank\.onnx/);
   });
 
-  it('refuses bytes that are no JSON', () => {
+  it('refuses bytes that are not JSON', () => {
     expect(() => parseManifest(Buffer.from('{'))).toThrow(/not JSON/);
   });
 

@@ -1,23 +1,23 @@
 import { createItemCatalogue, type ItemCatalogue } from './item-catalogue.js';
-import { createRowLayout, type RowLayout } from './layout.js';
-import { bundleIdOf, type Manifest, parseManifest } from './manifest.js';
-import { isPositionInput } from './positions.js';
+import { bundleIdOf, parseManifest } from './manifest.js';
+import { isPositionInput, type Manifest } from './manifest-schema.js';
+import { createRowLayout, type RowLayout } from './row-layout.js';
 
-/** What of a bundle is needed to encode, assemble and decode: everything but its sessions. */
+/** A bundle without its engine sessions: enough to encode interactions, decode records and assemble graph inputs. */
 export interface BundleModel {
   readonly id: string;
   readonly manifest: Manifest;
   readonly layout: RowLayout;
   readonly items: ItemCatalogue;
-  /** True where an interaction's row depends on the rows before it: encode then wants its user's history. */
+  /** True if an interaction's row depends on the rows before it. The encode graph then takes the user's history. */
   readonly encodesWithHistory: boolean;
-  /** The action's place in the vocabulary; 0 for an unknown one. */
+  /** Returns the action's index in the vocabulary; 0 for an unknown action. */
   actionIndex(action: string): number;
 }
 
 /**
- * Builds a model from a bundle's manifest and catalogue.
- * @throws bundle_invalid with every problem of the manifest, or where the catalogue does not fit it
+ * Creates the model of a bundle from its manifest and its item ids.
+ * @throws bundle_invalid with every problem of the manifest, or if the item ids do not fit it
  */
 export function createBundleModel(parts: { manifestBytes: Uint8Array; itemIds: readonly string[] }): BundleModel {
   const manifest = parseManifest(parts.manifestBytes);

@@ -1,15 +1,15 @@
-import type { BundleModel } from './bundle-model.js';
-import { CkvError } from './errors.js';
-import type { Interaction } from './interaction.js';
-import { writeElement, writeField } from './layout.js';
-import type { Feature } from './manifest.js';
-import { isPositionInput, positionTensor } from './positions.js';
-import { elementAt, float32, integers, integerType, type Tensor, type Tensors } from './tensor.js';
+import type { BundleModel } from '../bundle/bundle-model.js';
+import { type Feature, isPositionInput } from '../bundle/manifest-schema.js';
+import { writeElement, writeField } from '../bundle/row-layout.js';
+import { CkvError } from '../errors.js';
+import type { Interaction } from '../interaction.js';
+import { elementAt, float32, integers, integerType, type Tensor, type Tensors } from '../tensor.js';
+import { positionTensor } from './positions.js';
 
 /**
- * Fills the encode graph's inputs by role, one row an interaction.
- * @param interactions of any mix of users; of one user, in order, where the bundle encodes with history
- * @param history the user's rows, oldest first, where the bundle encodes with history; else empty
+ * Fills the encode graph's inputs by role, one row per interaction.
+ * @param interactions interactions of any users. If the bundle encodes with history: of one user, in order
+ * @param history the user's rows, oldest first, if the bundle encodes with history; else empty
  */
 export function encodeFeeds(
   model: BundleModel,
@@ -37,7 +37,7 @@ export function encodeFeeds(
         break;
       }
       default:
-        if (!isPositionInput(input)) throw new CkvError('bug', `the encode graph has no role ${input.role}`);
+        if (!isPositionInput(input)) throw new CkvError('bug', `the encode graph takes no ${input.role}`);
         feeds[input.name] = positionTensor(model, history, input);
     }
   }
@@ -45,10 +45,11 @@ export function encodeFeeds(
 }
 
 /**
- * How many interactions may share a run of an encode graph behind a history of so many positions. A run attends to all
- * that it is given, while a record drops its oldest position for each new one beyond maxPositions: there, one
- * interaction a run keeps rows the same however interactions are batched. Where every input over positions has a `last`
- * within maxPositions, the graph itself looks no further back, and a run takes any number.
+ * Returns how many interactions may share a run of the encode graph, behind a history of `positionCount` positions.
+ * Rows must not depend on how interactions are batched. A run attends to every position that it is given, but a full
+ * record drops its oldest position for each new one. So runs stop at maxPositions, and behind a full record each
+ * interaction gets a run of its own. If every input over positions has a `last` of at most maxPositions, the graph looks
+ * no further back than the record, and the limit is infinite.
  */
 export function encodeBatchLimit({ manifest }: BundleModel, positionCount: number): number {
   const { maxPositions, graphs } = manifest;
@@ -58,7 +59,7 @@ export function encodeBatchLimit({ manifest }: BundleModel, positionCount: numbe
   return bounded ? Number.POSITIVE_INFINITY : Math.max(1, maxPositions - positionCount + 1);
 }
 
-/** Interactions whose item, and whose action, the bundle does not know. */
+/** Counts the interactions with an unknown item, and those with an unknown action. */
 export function countUnknown(
   model: BundleModel,
   interactions: readonly Interaction[],
@@ -71,7 +72,8 @@ export function countUnknown(
 
 /**
  * Packs the encode graph's outputs into record rows.
- * @returns strideBytes a row, in the interactions' order
+ * @returns rows of strideBytes, in the order of the interactions
+ * @throws bundle_invalid if an output is missing or has another length than its field requires
  */
 export function packRows(model: BundleModel, outputs: Tensors, interactions: readonly Interaction[]): Uint8Array {
   const { strideBytes, fields } = model.layout;
@@ -117,7 +119,7 @@ function requireOutput(outputs: Tensors, name: string, length: number): Tensor {
   return tensor;
 }
 
-/** The manifest's feature of that name; names were checked with the manifest. */
+/** Returns a feature by name. Throws a `bug` for an unknown name, since the manifest's names were checked. */
 function featureNamed(features: readonly Feature[], name: string): Feature {
   const feature = features.find((candidate) => candidate.name === name);
   if (!feature) throw new CkvError('bug', `no feature ${name}`);

@@ -1,48 +1,32 @@
-import { createHash } from 'node:crypto';
-import { CkvError } from './errors.js';
-import type { Interaction } from './interaction.js';
+import { CkvError } from '../errors.js';
+import { EVENT_HASH_BYTES, RECENT_EVENT_RING, type RecentEvents } from './recent-events.js';
 
-/** Events that a record remembers for deduplication; with it 1,000 rows of 5 bytes fill jemalloc's 5,120-byte class. */
-export const RECENT_EVENT_RING = 14;
-/** Bytes of an event's hash. */
-export const EVENT_HASH_BYTES = 6;
-/** Bytes before the ring. */
+/** Bytes of the header, which comes before the ring. */
 export const RECORD_FIXED_BYTES = 30;
-/** The layout this code reads and writes. */
+/** The layout version that this code reads and writes. */
 export const RECORD_LAYOUT = 1;
-/** Longest row: the stride has two bytes. */
+/** Bytes of the longest row: the header has two bytes for the stride. */
 export const MAX_STRIDE_BYTES = 65_535;
-/** In a ring entry's last byte: the event's row was deleted. */
-export const RING_TOMBSTONE = 0x80;
 
 const MAGIC = 0x4b43; // 'CK', little-endian
 
-/** A user's record, decoded. `rows` and `recentEvents` are views of the bytes given. */
-export interface UserRecord {
+/** A user's decoded record. `rows` and `recentEvents` are views of the decoded bytes. */
+export interface UserRecord extends RecentEvents {
   readonly bundleId: string;
   readonly strideBytes: number;
   readonly positionCount: number;
-  /** Interactions ever applied, trimmed and deleted ones included. */
+  /** Number of interactions ever applied, including trimmed and deleted ones. */
   readonly lifetimeCount: number;
-  /** Unix milliseconds of the newest interaction; 0 where none is known. */
+  /** Time of the newest interaction, Unix milliseconds; 0 if unknown. */
   readonly lastEventMs: number;
-  /** {@link EVENT_HASH_BYTES} an entry, oldest first. */
-  readonly recentEvents: Uint8Array; // [ringCount * 6]
-  /** Oldest first. */
+  /** Rows of `strideBytes` bytes, oldest first. */
   readonly rows: Uint8Array; // [positionCount * strideBytes]
 }
 
 /**
- * The hash that stands for an event in a record: the first 6 bytes of sha256(eventId) with the top bit cleared, which
- * leaves 47 bits: of 10^12 interactions against full rings, 0.1 are taken for duplicates wrongly.
+ * Encodes a record to the bytes that docs/wire-format.md describes.
+ * @throws bug if the ring or the rows are not a whole number of entries, or the ring has more than 14
  */
-export function eventHash(eventId: string): Uint8Array {
-  const hash = Uint8Array.from(createHash('sha256').update(eventId).digest().subarray(0, EVENT_HASH_BYTES));
-  hash[EVENT_HASH_BYTES - 1] = (hash[EVENT_HASH_BYTES - 1] ?? 0) & ~RING_TOMBSTONE;
-  return hash;
-}
-
-/** Writes a record; docs/wire-format.md draws it. */
 export function encodeRecord(record: Omit<UserRecord, 'positionCount'>): Uint8Array {
   const ringCount = record.recentEvents.length / EVENT_HASH_BYTES;
   const positionCount = record.rows.length / record.strideBytes;
@@ -65,8 +49,9 @@ export function encodeRecord(record: Omit<UserRecord, 'positionCount'>): Uint8Ar
 }
 
 /**
- * Reads a record without copying.
- * @throws bundle_mismatch for another bundle's record, record_corrupt for bytes that are no record; the message says why
+ * Decodes a record without copying it.
+ * @throws bundle_mismatch for another bundle's record; record_corrupt for bytes that are not a record, with the cause in
+ * the message
  */
 export function decodeRecord(bytes: Uint8Array, expected: { bundleId: string; strideBytes: number }): UserRecord {
   if (bytes.length < RECORD_FIXED_BYTES) {
@@ -85,7 +70,7 @@ export function decodeRecord(bytes: Uint8Array, expected: { bundleId: string; st
     throw corrupt(`foreign: rows of ${strideBytes} bytes, the bundle has ${expected.strideBytes}`);
   }
   const ringCount = view.readUInt8(4);
-  if (ringCount > RECENT_EVENT_RING) throw corrupt(`ring of ${ringCount} events, at most ${RECENT_EVENT_RING}`);
+  if (ringCount > RECENT_EVENT_RING) throw corrupt(`malformed: ring of ${ringCount}, at most ${RECENT_EVENT_RING}`);
   const positionCount = view.readUInt32LE(26);
   const rowsOffset = RECORD_FIXED_BYTES + ringCount * EVENT_HASH_BYTES;
   const expectedBytes = rowsOffset + positionCount * strideBytes;
@@ -104,43 +89,16 @@ export function decodeRecord(bytes: Uint8Array, expected: { bundleId: string; st
   };
 }
 
-/** The stride that a record's header gives. Throws record_corrupt where it gives none. */
+/**
+ * Returns the row length in a record's header.
+ * @throws record_corrupt if the header is truncated or the row length is 0
+ */
 export function strideOf(bytes: Uint8Array): number {
   const [low, high] = [bytes[3], bytes[5]];
   if (low === undefined || high === undefined) throw corrupt('truncated: it has no header');
   const strideBytes = low | (high << 8);
   if (strideBytes === 0) throw corrupt('foreign: rows of 0 bytes');
   return strideBytes;
-}
-
-/** True where the record's ring holds the event, deleted or not. */
-export function hasEvent(record: Pick<UserRecord, 'recentEvents'>, hash: Uint8Array): boolean {
-  const ring = record.recentEvents;
-  for (let offset = 0; offset < ring.length; offset += EVENT_HASH_BYTES) {
-    if (sameEvent(ring, offset, hash)) return true;
-  }
-  return false;
-}
-
-/** The interactions whose events the record does not know, each event once, in their order. */
-export function freshInteractions(
-  record: Pick<UserRecord, 'recentEvents'> | undefined,
-  interactions: readonly Interaction[],
-): Interaction[] {
-  const seen = new Set<string>();
-  return interactions.filter(({ eventId }) => {
-    const hash = eventHash(eventId);
-    const key = Buffer.from(hash).toString('hex');
-    const known = seen.has(key) || (record !== undefined && hasEvent(record, hash));
-    seen.add(key);
-    return !known;
-  });
-}
-
-function sameEvent(ring: Uint8Array, offset: number, hash: Uint8Array): boolean {
-  const last = EVENT_HASH_BYTES - 1;
-  for (let i = 0; i < last; i++) if (ring[offset + i] !== hash[i]) return false;
-  return ((ring[offset + last] ?? 0) & ~RING_TOMBSTONE) === hash[last];
 }
 
 function corrupt(problem: string): CkvError {

@@ -1,5 +1,5 @@
 import { type BundleModel, createBundleModel } from './bundle-model.js';
-import type { GraphInput, GraphOutput, Manifest } from './manifest.js';
+import type { GraphInput, GraphOutput, Manifest } from './manifest-schema.js';
 
 const sha256 = '0'.repeat(64);
 const candidates: GraphInput[] = [
@@ -9,7 +9,7 @@ const candidates: GraphInput[] = [
 ];
 const scores: GraphOutput[] = [{ name: 'scores', role: 'scores', type: 'float32', shape: ['candidates'] }];
 
-/** A small manifest for tests: 4 slots of width 2, tied routes, int8 user dims, one raw timestamp. */
+/** Returns a small manifest: 4 slots of width 2, one route for key and value, int8 and float16 user dims, a raw time. */
 export function fixtureManifest(): Manifest {
   return structuredClone<Manifest>({
     schemaVersion: 1,
@@ -104,7 +104,7 @@ export function fixtureManifest(): Manifest {
   });
 }
 
-/** The fixture whose encode takes the history: its routes, user keys and times. */
+/** Returns the fixture with an encode graph that takes the history: routes, user keys and times. */
 export function historyManifest(): Manifest {
   const manifest = fixtureManifest();
   manifest.graphs.encode.inputs.push(
@@ -115,7 +115,7 @@ export function historyManifest(): Manifest {
   return manifest;
 }
 
-/** The fixture with its user keys in a codebook: a route field of 256 slots and a group of its own. */
+/** Returns the fixture with a codebook: one more route field, of 256 slots, with a group of its own. */
 export function codebookManifest(): Manifest {
   const manifest = fixtureManifest();
   manifest.record.fields.push({ kind: 'route', name: 'code', type: 'uint8', width: 1, slots: 256 });
@@ -157,7 +157,7 @@ export function codebookManifest(): Manifest {
   return manifest;
 }
 
-/** The fixture without routes: keys of 80 float16 and values of 80 float32 in full, 480 bytes a row. */
+/** Returns the fixture of a full model, without routes: keys of 80 float16 and values of 80 float32, 480 bytes per row. */
 export function fullManifest(): Manifest {
   const manifest = fixtureManifest();
   const shape = ['positions', 80];
@@ -192,12 +192,12 @@ export function fullManifest(): Manifest {
   return manifest;
 }
 
-/** bundle.json's bytes for a manifest. */
+/** Returns the bytes of bundle.json for a manifest. */
 export function manifestBytes(manifest: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(manifest));
 }
 
-/** The model of a fixture; items are `a` (1) and `b` (2). */
+/** Returns the model of a fixture. Its items are `a` (index 1) and `b` (index 2). */
 export function fixtureModel(manifest = fixtureManifest()): BundleModel {
   return createBundleModel({ manifestBytes: manifestBytes(manifest), itemIds: ['', 'a', 'b'] });
 }

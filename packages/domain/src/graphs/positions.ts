@@ -1,20 +1,12 @@
-import type { BundleModel } from './bundle-model.js';
-import { copyField, newestRows, type PlacedField, readField } from './layout.js';
-import type { GraphInput } from './manifest.js';
+import type { BundleModel } from '../bundle/bundle-model.js';
+import type { PositionInput } from '../bundle/manifest-schema.js';
+import { copyField, newestRows, type PlacedField, readField } from '../bundle/row-layout.js';
+import { float32, integers, integerType, type Tensor } from '../tensor.js';
 import { beyondPool, routeField } from './slot-histogram.js';
-import { float32, integers, integerType, type Tensor } from './tensor.js';
-
-/** An input over a history's positions, oldest first. */
-export type PositionInput = Extract<GraphInput, { role: 'routes' | 'user' | 'raw' }>;
-
-/** True for an input that has an entry for every position. */
-export function isPositionInput(input: GraphInput): input is PositionInput {
-  return input.role === 'routes' || input.role === 'user' || input.role === 'raw';
-}
 
 /**
- * Fills an input over positions: the whole history, or its newest `last` positions, fewer where it is shorter.
- * @param rows the history, oldest first, strideBytes a row
+ * Fills an input over positions with the whole history, or with its newest `last` positions.
+ * @param rows the history, oldest first, rows of strideBytes
  * @throws record_corrupt for a route beyond the pool
  */
 export function positionTensor(model: BundleModel, rows: Uint8Array, input: PositionInput): Tensor {
@@ -27,7 +19,10 @@ export function positionTensor(model: BundleModel, rows: Uint8Array, input: Posi
   return integers(integerType(input.type), routes, [routes.length]);
 }
 
-/** The slots of a route field, one a position. Throws record_corrupt for one beyond the pool. */
+/**
+ * Reads the routes of every position.
+ * @throws record_corrupt for a route beyond the pool
+ */
 export function routesOf({ layout }: BundleModel, rows: Uint8Array, fieldName: string): Int32Array {
   const field = routeField(layout.field(fieldName));
   const routes = new Int32Array(rows.length / layout.strideBytes); // [positions]
@@ -36,7 +31,7 @@ export function routesOf({ layout }: BundleModel, rows: Uint8Array, fieldName: s
   return routes;
 }
 
-/** A field of every position, dequantised. */
+/** Reads a field of every position as float32. Dequantises int8. */
 export function fieldTensor({ layout }: BundleModel, rows: Uint8Array, field: PlacedField): Tensor {
   const positions = rows.length / layout.strideBytes;
   const values = new Float32Array(positions * field.width); // [positions * width]
@@ -44,7 +39,7 @@ export function fieldTensor({ layout }: BundleModel, rows: Uint8Array, field: Pl
   return float32(values, [positions, field.width]);
 }
 
-/** A float16 field of every position, as it is in the rows. */
+/** Copies a float16 field of every position, without conversion. */
 function float16Tensor({ layout }: BundleModel, rows: Uint8Array, field: PlacedField): Tensor {
   const positions = rows.length / layout.strideBytes;
   const bits = new Uint16Array(positions * field.width); // [positions * width]

@@ -1,23 +1,23 @@
-import type { BundleModel } from './bundle-model.js';
-import { CkvError } from './errors.js';
-import type { PlacedField } from './layout.js';
+import type { BundleModel } from '../bundle/bundle-model.js';
+import type { PlacedField } from '../bundle/row-layout.js';
+import { CkvError } from '../errors.js';
 
-/** The slots a history visits. */
+/** The distinct slots that a history visits, with counts. */
 export interface SlotHistogram {
-  /** Ascending. */
+  /** Distinct slots, ascending. */
   readonly slots: Int32Array; // [distinct]
-  /** Positions a slot. */
+  /** Number of positions per slot. */
   readonly counts: Float32Array; // [distinct]
 }
 
 /** A route field of a bundle's rows. */
 export type RouteField = Extract<PlacedField, { kind: 'route' }>;
 
-/** Counts while a histogram is made, all 0 between calls: a request should not pay for clearing a large pool's worth. */
+/** Counts of the histogram that is being made. All 0 between calls, so that no call has to clear a large pool's counts. */
 const perSlot = new Uint32Array(65_536);
 
 /**
- * Distinct slots of a route field and how many positions take each.
+ * Counts the positions of every slot that a route field visits.
  * @throws record_corrupt for a route beyond the pool
  */
 export function slotHistogram({ layout }: BundleModel, rows: Uint8Array, fieldName: string): SlotHistogram {
@@ -39,7 +39,7 @@ export function slotHistogram({ layout }: BundleModel, rows: Uint8Array, fieldNa
   return { slots, counts };
 }
 
-/** Counts into {@link perSlot}. `end` is behind the highest slot. */
+/** Adds to {@link perSlot}. The returned `end` is the highest slot plus 1. */
 function countSlots(rows: Uint8Array, strideBytes: number, field: RouteField): { distinct: number; end: number } {
   const wide = field.type === 'uint16';
   let distinct = 0;
@@ -55,13 +55,13 @@ function countSlots(rows: Uint8Array, strideBytes: number, field: RouteField): {
   return { distinct, end: highest + 1 };
 }
 
-/** The field as a route, or a `bug`: names were checked with the manifest. */
+/** Returns the field as a route field. Throws a `bug` for another kind, since the manifest was checked. */
 export function routeField(field: PlacedField): RouteField {
   if (field.kind === 'route') return field;
-  throw new CkvError('bug', `${field.name} is no route field`);
+  throw new CkvError('bug', `${field.name} is not a route field`);
 }
 
-/** The error for a route that its pool does not have. */
+/** Returns the record_corrupt error for a route beyond its pool. */
 export function beyondPool({ name, slots }: RouteField, slot: number): CkvError {
-  return new CkvError('record_corrupt', `a row's ${name} is ${slot}, of ${slots} slots`);
+  return new CkvError('record_corrupt', `a row's ${name} is ${slot}, the pool has ${slots} slots`);
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { fixtureManifest, fixtureModel, historyManifest } from '../bundle/manifest.fixture.js';
+import { isPositionInput } from '../bundle/manifest-schema.js';
+import { float32, integers } from '../tensor.js';
 import { countUnknown, encodeBatchLimit, encodeFeeds, packRows } from './encode.js';
-import { fixtureManifest, fixtureModel, historyManifest } from './manifest.fixture.js';
-import { isPositionInput } from './positions.js';
-import { float32, integers } from './tensor.js';
 
 const model = fixtureModel();
 const base = { eventId: 'e', userId: 'u', timestampMs: 3_000, features: {} };
@@ -21,7 +21,7 @@ const row = (route: number, userKey: number) =>
     [{ ...base, itemId: 'a', action: '' }],
   );
 
-/** The history manifest, its inputs over positions bounded. */
+/** Returns the history manifest with a `last` on its inputs over positions. */
 function boundedManifest(...bounds: (number | undefined)[]) {
   const manifest = historyManifest();
   manifest.graphs.encode.inputs = manifest.graphs.encode.inputs.map((input) => {
@@ -39,7 +39,7 @@ describe('encodeFeeds', () => {
     expect([...(feeds.ratio?.data ?? [])]).toEqual([1, 0.5]);
   });
 
-  it('feeds the history, quantised as the record has it, to a graph that asks for it', () => {
+  it('feeds the history, with the quantised values of the record, to a graph that takes it', () => {
     const history = Buffer.concat([row(3, 0.74), row(1, 0.76)]);
     const feeds = encodeFeeds(fixtureModel(historyManifest()), interactions, history);
     expect(feeds.item?.shape).toEqual([2]);
@@ -48,7 +48,7 @@ describe('encodeFeeds', () => {
     expect(feeds.time).toEqual({ type: 'float32', data: Float32Array.of(3, 3), shape: [2, 1] });
   });
 
-  it('feeds no positions where there is no history, and bounded ones where the graph looks back so far only', () => {
+  it('feeds no positions without a history, and at most the newest `last` positions', () => {
     expect(encodeFeeds(fixtureModel(historyManifest()), interactions).user_key?.shape).toEqual([0, 1]);
     const bounded = fixtureModel(boundedManifest(1, 2, undefined));
     const feeds = encodeFeeds(bounded, interactions, Buffer.concat([row(3, 0), row(2, 0), row(1, 0)]));
@@ -58,23 +58,23 @@ describe('encodeFeeds', () => {
 });
 
 describe('encodesWithHistory', () => {
-  it('holds where encode has an input over positions', () => {
+  it('is true if the encode graph has an input over positions', () => {
     expect(fixtureModel(fixtureManifest()).encodesWithHistory).toBe(false);
     expect(fixtureModel(historyManifest()).encodesWithHistory).toBe(true);
   });
 });
 
 describe('encodeBatchLimit', () => {
-  const everything = Number.POSITIVE_INFINITY; // the fixture's records have 5 positions at most
+  const everything = Number.POSITIVE_INFINITY; // the fixture's records have at most 5 positions
   it.each([
     ['no history', fixtureManifest(), 5, everything],
-    ['all of the history, none there', historyManifest(), 0, 6],
-    ['all of the history, room for two', historyManifest(), 3, 3],
-    ['all of the history, a full record', historyManifest(), 5, 1],
-    ['its newest positions', boundedManifest(2, 3, 5), 5, everything],
-    ['its newest positions, all of one field', boundedManifest(2, 3), 5, 1],
-    ['more of its newest positions than a record has', boundedManifest(2, 3, 6), 5, 1],
-  ])('of a graph that attends to %s', (_, manifest, positions, limit) => {
+    ['the whole history, which is empty', historyManifest(), 0, 6],
+    ['the whole history, with room for two', historyManifest(), 3, 3],
+    ['the whole history, which fills the record', historyManifest(), 5, 1],
+    ['the newest positions of all fields', boundedManifest(2, 3, 5), 5, everything],
+    ['the newest positions of two fields and all of a third', boundedManifest(2, 3), 5, 1],
+    ['more of the newest positions than a record has', boundedManifest(2, 3, 6), 5, 1],
+  ])('for a graph with %s', (_, manifest, positions, limit) => {
     expect(encodeBatchLimit(fixtureModel(manifest), positions)).toBe(limit);
   });
 });

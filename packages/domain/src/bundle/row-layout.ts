@@ -1,24 +1,24 @@
-import { CkvError } from './errors.js';
-import type { Manifest, RecordField } from './manifest.js';
-import { MAX_STRIDE_BYTES } from './record.js';
-import { float16Numbers, float16ToNumber, numberToFloat16 } from './tensor.js';
+import { CkvError } from '../errors.js';
+import { float16Numbers, float16ToNumber, numberToFloat16 } from '../float16.js';
+import { MAX_STRIDE_BYTES } from '../record/record.js';
+import type { Manifest, RecordField } from './manifest-schema.js';
 
 const ELEMENT_BYTES = { uint8: 1, int8: 1, uint16: 2, float16: 2, uint32: 4, float32: 4 } as const;
 
-/** A field of a row with the place where it stands. */
+/** A field of a row, with its offset from the row's first byte. */
 export type PlacedField = RecordField & { readonly offsetBytes: number };
 
-/** How a record's row is laid out: fields in manifest order, little-endian, without padding. */
+/** The layout of a record's rows: fields in manifest order, little-endian, without padding. */
 export interface RowLayout {
   readonly strideBytes: number;
   readonly fields: readonly PlacedField[];
-  /** The field, or a `bug`: names were checked with the manifest. */
+  /** Returns a field by name. Throws a `bug` for an unknown name, since the manifest's names were checked. */
   field(name: string): PlacedField;
 }
 
 /**
- * Lays out a bundle's rows.
- * @throws bundle_invalid where a row takes more than 65,535 bytes
+ * Computes the row layout of a bundle.
+ * @throws bundle_invalid if a row takes more than 65,535 bytes
  */
 export function createRowLayout(manifest: Manifest): RowLayout {
   let offsetBytes = 0;
@@ -43,12 +43,12 @@ export function createRowLayout(manifest: Manifest): RowLayout {
   };
 }
 
-/** The newest `count` rows of a history, in their order; all of a shorter one. A view. */
+/** Returns a view of the newest `count` rows of a history, oldest first; all rows if the history is shorter. */
 export function newestRows({ strideBytes }: RowLayout, rows: Uint8Array, count: number): Uint8Array {
   return rows.subarray(Math.max(0, rows.length - count * strideBytes));
 }
 
-/** Writes one element of a field into a row; user dims are quantised: int8 = round(value / scale) within ±127. */
+/** Writes one element of a field into a row. Quantises int8 elements: round(value / scale), clamped to ±127. */
 export function writeElement(
   view: DataView,
   rowOffset: number,
@@ -65,10 +65,10 @@ function quantise(value: number, scale: number): number {
   return Math.max(-127, Math.min(127, Math.round(value / scale)));
 }
 
-/** Elements from which on copying a row's bytes is cheaper than reading them one by one. */
+/** From this width on, copying a field's bytes is cheaper than reading its elements one by one. */
 const WORTH_A_COPY = 16;
 
-/** Reads a field of every row, row after row, into `into` (length: rows x width), dequantised. */
+/** Reads a field of every row, row after row, into `into` (length: rows x width). Dequantises int8 elements. */
 export function readField(rows: Uint8Array, strideBytes: number, field: PlacedField, into: Float32Array | Int32Array) {
   const { offsetBytes, type, width } = field;
   if (type === 'float32' && into instanceof Float32Array && width >= WORTH_A_COPY) {
@@ -78,7 +78,7 @@ export function readField(rows: Uint8Array, strideBytes: number, field: PlacedFi
   const scales = field.kind === 'user' ? field.scale : undefined;
   const elementBytes = ELEMENT_BYTES[type];
   if (elementBytes === 1) {
-    // A view of the bytes is several times faster than a read through a function.
+    // Indexing a byte array is several times faster than calling a DataView's getter.
     const bytes = type === 'int8' ? new Int8Array(rows.buffer, rows.byteOffset, rows.byteLength) : rows;
     for (let row = 0, to = 0; row < rows.length; row += strideBytes) {
       for (let i = 0; i < width; i++) into[to++] = (bytes[row + offsetBytes + i] as number) * (scales?.[i] ?? 1);
@@ -101,7 +101,10 @@ export function readField(rows: Uint8Array, strideBytes: number, field: PlacedFi
   }
 }
 
-/** Writes a float16 or float32 field of every row from `values` of its own type (length: rows x width). */
+/**
+ * Writes a float16 or float32 field of every row.
+ * @param values elements of the field's type, row after row (length: rows x width)
+ */
 export function writeField(
   rows: Uint8Array,
   strideBytes: number,
@@ -115,7 +118,10 @@ export function writeField(
   }
 }
 
-/** Copies a float16 or float32 field of every row as it is, row after row, into `into` (length: rows x width). */
+/**
+ * Copies a float16 or float32 field of every row, without conversion.
+ * @param into receives elements of the field's type, row after row (length: rows x width)
+ */
 export function copyField(
   rows: Uint8Array,
   strideBytes: number,

@@ -1,16 +1,16 @@
-import { CkvError } from './errors.js';
-import type { GraphInput } from './manifest.js';
-import type { Tensor, Tensors } from './tensor.js';
+import type { GraphInput } from '../bundle/manifest-schema.js';
+import { CkvError } from '../errors.js';
+import type { Tensor, Tensors } from '../tensor.js';
 
-/** Candidates in a rank graph's feeds. */
+/** Returns the number of candidates in a rank graph's feeds. */
 export function candidateCount(inputs: readonly GraphInput[], feeds: Tensors): number {
   const input = inputs.find(isPerCandidate);
   return (input && feeds[input.name]?.shape[0]) ?? 0;
 }
 
 /**
- * A rank graph's feeds in parts of nearly as many candidates each, in their order; what all candidates share, history and
- * context, is the same tensor in every part. Not more parts than candidates.
+ * Splits a rank graph's feeds by candidates, in order. Part sizes differ by at most one candidate. History and context are
+ * the same tensors in every part. There are at most as many parts as candidates, and at least one.
  */
 export function splitCandidates(inputs: readonly GraphInput[], feeds: Tensors, partCount: number): Tensors[] {
   const count = candidateCount(inputs, feeds);
@@ -23,7 +23,7 @@ export function splitCandidates(inputs: readonly GraphInput[], feeds: Tensors, p
   });
 }
 
-/** The scores of all parts, in their order. */
+/** Joins the scores of all parts, in order. */
 export function joinScores(parts: readonly Tensors[], output: string): Float32Array {
   const scores = parts.map(({ [output]: tensor }) => (tensor?.type === 'float32' ? tensor.data : new Float32Array(0)));
   if (scores.length === 1 && scores[0]) return scores[0];
@@ -40,9 +40,9 @@ function isPerCandidate({ role }: GraphInput): boolean {
   return role === 'candidate_item' || role === 'candidate_feature';
 }
 
-/** Copies: a view would send its whole buffer to another thread. */
+/** Copies a part of an input. A view would send the whole buffer to another thread. */
 function entriesOf(feeds: Tensors, name: string, from: number, to: number): Tensor {
   const tensor = feeds[name];
-  if (tensor?.shape.length !== 1) throw new CkvError('bug', `input ${name} is not one value a candidate`);
+  if (tensor?.shape.length !== 1) throw new CkvError('bug', `input ${name} does not have one value per candidate`);
   return { ...tensor, data: tensor.data.slice(from, to), shape: [to - from] } as Tensor;
 }

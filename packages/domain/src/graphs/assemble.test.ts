@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { codebookManifest, fixtureManifest, fixtureModel, fullManifest } from '../bundle/manifest.fixture.js';
+import { isPositionInput } from '../bundle/manifest-schema.js';
+import { float16ToNumber, numberToFloat16 } from '../float16.js';
+import { float32, integers } from '../tensor.js';
 import { assembleRank, assembleRankKv } from './assemble.js';
 import { packRows } from './encode.js';
-import { codebookManifest, fixtureManifest, fixtureModel, fullManifest } from './manifest.fixture.js';
-import { isPositionInput } from './positions.js';
 import { slotHistogram } from './slot-histogram.js';
-import { float16ToNumber, float32, integers, numberToFloat16 } from './tensor.js';
 
 const model = fixtureModel();
 const candidates = {
@@ -62,8 +63,8 @@ describe('assembleRank', () => {
   it('refuses a route beyond the pool', () => {
     const rows = rowsOf([1]);
     rows[0] = 4;
-    expect(() => slotHistogram(model, rows, 'route')).toThrow(/route is 4, of 4 slots/);
-    expect(() => assembleRank(model, rows, candidates)).toThrow(/route is 4, of 4 slots/);
+    expect(() => slotHistogram(model, rows, 'route')).toThrow(/route is 4, the pool has 4 slots/);
+    expect(() => assembleRank(model, rows, candidates)).toThrow(/route is 4, the pool has 4 slots/);
   });
 });
 
@@ -86,17 +87,17 @@ describe('an input over positions', () => {
     [3, [1, 3, 2]],
     [4, [3, 1, 3, 2]],
     [9, [3, 1, 3, 2]],
-  ])('with last %i has the newest positions alone, the oldest of them first', (last, newest) => {
+  ])('with last %i has only the newest positions, oldest first', (last, newest) => {
     const rows = rowsOf([3, 1, 3, 2]);
     const feeds = assembleRank(lastModel(last), rows, candidates);
     expect([...(feeds.routes?.data ?? [])].map(Number)).toEqual(newest);
     expect(feeds.user_key).toMatchObject({ shape: [newest.length, 1] });
     expect([...(feeds.user_value?.data ?? [])]).toEqual(newest.map((route) => -route));
     expect([...(feeds.all_routes?.data ?? [])].map(Number)).toEqual([3, 1, 3, 2]);
-    expect([...(feeds.slot_counts?.data ?? [])]).toEqual([1, 1, 2]); // slots are those of the whole history
+    expect([...(feeds.slot_counts?.data ?? [])]).toEqual([1, 1, 2]); // of the whole history
   });
 
-  it('has its newest positions beside assembled ones, and none for a cold user', () => {
+  it('has the newest positions in rank_kv too, and none for a cold user', () => {
     const pool = { keySlots: Int32Array.of(0), keyRows: new Float32Array(2) };
     const gathered = new Map([['history', { ...pool, valueSlots: pool.keySlots, valueRows: pool.keyRows }]]);
     const feedsOf = (rows: Uint8Array) => assembleRankKv(lastModel(2), rows, gathered, candidates);
@@ -125,7 +126,7 @@ describe('a codebook', () => {
     }),
   );
 
-  it('collapses onto its codes as a pool does onto its slots, each field by itself', () => {
+  it('gets a histogram of its codes, apart from the histogram of the slots', () => {
     const { slots, slot_counts, codes, code_counts } = assembleRank(coded, rows, candidates);
     expect([slots, slot_counts].map((tensor) => [...(tensor?.data ?? [])].map(Number))).toEqual([
       [1, 3],
@@ -137,7 +138,7 @@ describe('a codebook', () => {
     ]);
   });
 
-  it("assembles each group from its own route field and its own pool's rows", () => {
+  it('assembles each group from its own route field and its own pool', () => {
     const part = (slots: number[], width: number, offset: number) =>
       Float32Array.from(slots.flatMap((slot) => Array<number>(width).fill(slot + offset)));
     const gathered = (slots: number[], keyWidth: number, valueWidth: number) => ({
@@ -158,7 +159,7 @@ describe('a codebook', () => {
 });
 
 describe('assembleRankKv', () => {
-  it('puts the pool row and the user dims side by side, whatever the routes', () => {
+  it('puts pool row and user dims side by side, whatever the routes', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 12 }), (routes) => {
         const rows = rowsOf(routes);
@@ -176,7 +177,7 @@ describe('assembleRankKv', () => {
   });
 });
 
-describe('keys and values that are kept in full', () => {
+describe("a full model's keys and values", () => {
   const full = fixtureModel(fullManifest());
   const shape = [3, 80];
   const keys = Float32Array.from({ length: 240 }, (_, i) => i / 7 - 15);
@@ -187,7 +188,7 @@ describe('keys and values that are kept in full', () => {
   const packed = packRows(full, { key: float32(keys, shape), value: float32(values, shape) }, interactions);
   const rounded = keys.map((key) => float16ToNumber(numberToFloat16(key)));
 
-  it('come back as they went in, from wherever their rows stand in memory', () => {
+  it('are read unchanged, whatever the offset of the rows in memory', () => {
     for (const offset of [0, 1, 2, 3]) {
       const rows = new Uint8Array(offset + packed.length).subarray(offset);
       rows.set(packed);
@@ -198,7 +199,7 @@ describe('keys and values that are kept in full', () => {
     }
   });
 
-  it('are assembled without any row of a pool', () => {
+  it('are assembled without pool rows', () => {
     const none = { keySlots: new Int32Array(0), keyRows: new Float32Array(0) };
     const gathered = { ...none, valueSlots: none.keySlots, valueRows: none.keyRows };
     const feeds = assembleRankKv(full, packed, new Map([['history', gathered]]), candidates);

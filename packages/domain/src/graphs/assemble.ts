@@ -1,11 +1,11 @@
-import type { BundleModel } from './bundle-model.js';
-import { CkvError } from './errors.js';
-import type { GraphInput, KvGroup } from './manifest.js';
-import { fieldTensor, isPositionInput, positionTensor, routesOf } from './positions.js';
+import type { BundleModel } from '../bundle/bundle-model.js';
+import { type GraphInput, isPositionInput, type KvGroup } from '../bundle/manifest-schema.js';
+import { CkvError } from '../errors.js';
+import { float32, integers, integerType, type Tensor, type Tensors } from '../tensor.js';
+import { fieldTensor, positionTensor, routesOf } from './positions.js';
 import { type SlotHistogram, slotHistogram } from './slot-histogram.js';
-import { float32, integers, integerType, type Tensor, type Tensors } from './tensor.js';
 
-/** What is scored: one column a feature, one index a candidate. */
+/** The candidates of a rank request: one index per candidate, one column per feature. */
 export interface Candidates {
   readonly itemIndices: Int32Array; // [candidates]
   /** Candidate features by name. */
@@ -14,7 +14,7 @@ export interface Candidates {
   readonly context: Readonly<Record<string, number>>;
 }
 
-/** Rows gathered from the pool for one KV group, one a slot of the histograms they were asked with. */
+/** Rows gathered from the pool for one KV group: one row per listed slot. */
 export interface GatheredRows {
   readonly keySlots: Int32Array; // [keys]
   readonly keyRows: Float32Array; // [keys * keyWidth]
@@ -23,9 +23,10 @@ export interface GatheredRows {
 }
 
 /**
- * Fills the rank graph's inputs by role. The pool is inside the graph, so slots and counts are enough where the graph
- * attends over distinct slots: exact, since equal keys share one softmax term times their count.
- * @param rows the history, oldest first, strideBytes a row; empty for a cold user
+ * Fills the rank graph's inputs by role. The pool is inside the graph. If the graph attends over distinct slots, it takes
+ * slots and counts. The scores stay exact: equal keys have equal softmax terms, so one term times its count is their sum.
+ * @param rows the history, oldest first, rows of strideBytes; empty for a cold user
+ * @throws record_corrupt for a route beyond the pool
  */
 export function assembleRank(model: BundleModel, rows: Uint8Array, candidates: Candidates): Tensors {
   const histograms = new Map<string, SlotHistogram>();
@@ -54,8 +55,9 @@ export function assembleRank(model: BundleModel, rows: Uint8Array, candidates: C
 }
 
 /**
- * Assembles the final K and V, [pool row, user dims] a position, and fills the rank_kv graph's inputs with them.
- * @param gathered pool rows by group name; every slot of the history must be among them
+ * Assembles K and V, one [pool row, user dims] per position, and fills the rank_kv graph's inputs with them.
+ * @param gathered pool rows by group name. Must have every slot of the history
+ * @throws record_corrupt for a route beyond the pool
  */
 export function assembleRankKv(
   model: BundleModel,
@@ -112,7 +114,7 @@ function candidateTensor(input: GraphInput, candidates: Candidates): Tensor {
   if (input.role === 'candidate_item') return integers(integerType(input.type), candidates.itemIndices, [count]);
   if (input.role === 'candidate_feature') {
     const column = candidates.columns[input.feature];
-    if (column?.length !== count) throw new CkvError('bug', `no column ${input.feature} of ${count} candidates`);
+    if (column?.length !== count) throw new CkvError('bug', `no column ${input.feature} for ${count} candidates`);
     return float32(column.slice(), [count]);
   }
   if (input.role === 'context_feature') {
@@ -120,7 +122,7 @@ function candidateTensor(input: GraphInput, candidates: Candidates): Tensor {
     if (value === undefined) throw new CkvError('bug', `no context feature ${input.feature}`);
     return float32(Float32Array.of(value), [1]);
   }
-  throw new CkvError('bug', `input ${input.name} has role ${input.role}, which is not a candidate's`);
+  throw new CkvError('bug', `input ${input.name} has the role ${input.role}, which no candidate fills`);
 }
 
 function fill(inputs: readonly GraphInput[], tensorFor: (input: GraphInput) => Tensor): Tensors {

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { fixtureManifest, fixtureModel } from './manifest.fixture.js';
-import type { RecordField } from './manifest.js';
+import { fixtureManifest, fixtureModel } from '../bundle/manifest.fixture.js';
+import type { RecordField } from '../bundle/manifest-schema.js';
 import { slotHistogram } from './slot-histogram.js';
 
-/** A model whose rows have the route field alone, behind `before` bytes of another. */
+/** Returns the fixture's model with the route field moved to the end of the row. */
 function modelOf(type: 'uint8' | 'uint16', slots: number) {
   const manifest = fixtureManifest();
   const route = manifest.record.fields.find(({ name }) => name === 'route') as RecordField;
@@ -26,28 +26,31 @@ function rowsOf(model: ReturnType<typeof modelOf>, routes: readonly number[]): U
   return rows;
 }
 
-it.each(['uint8', 'uint16'] as const)('counts every slot of %s routes, whatever was counted before', (type) => {
-  const slots = type === 'uint8' ? 200 : 60_000;
-  const model = modelOf(type, slots);
-  fc.assert(
-    fc.property(fc.array(fc.nat(slots - 1), { maxLength: 60 }), (routes) => {
-      const counted = new Map<number, number>();
-      for (const route of routes) counted.set(route, (counted.get(route) ?? 0) + 1);
-      const expected = [...counted].sort(([a], [b]) => a - b);
-      const { slots: found, counts } = slotHistogram(model, rowsOf(model, routes), 'route');
-      expect([...found]).toEqual(expected.map(([slot]) => slot));
-      expect([...counts]).toEqual(expected.map(([, count]) => count));
-    }),
-  );
-});
+it.each(['uint8', 'uint16'] as const)(
+  'counts the positions of every slot of %s routes, whatever was counted before',
+  (type) => {
+    const slots = type === 'uint8' ? 200 : 60_000;
+    const model = modelOf(type, slots);
+    fc.assert(
+      fc.property(fc.array(fc.nat(slots - 1), { maxLength: 60 }), (routes) => {
+        const counted = new Map<number, number>();
+        for (const route of routes) counted.set(route, (counted.get(route) ?? 0) + 1);
+        const expected = [...counted].sort(([a], [b]) => a - b);
+        const { slots: found, counts } = slotHistogram(model, rowsOf(model, routes), 'route');
+        expect([...found]).toEqual(expected.map(([slot]) => slot));
+        expect([...counts]).toEqual(expected.map(([, count]) => count));
+      }),
+    );
+  },
+);
 
 it.each([
   ['uint8', 200],
   ['uint16', 60_000],
-] as const)('refuses a %s route beyond its pool, and counts right afterwards', (type, slots) => {
+] as const)('refuses a %s route beyond its pool, and counts correctly afterwards', (type, slots) => {
   const model = modelOf(type, slots);
   const bad = rowsOf(model, [3, slots, 3]);
-  expect(() => slotHistogram(model, bad, 'route')).toThrow(`route is ${slots}, of ${slots} slots`);
+  expect(() => slotHistogram(model, bad, 'route')).toThrow(`route is ${slots}, the pool has ${slots} slots`);
   const { slots: found, counts } = slotHistogram(model, rowsOf(model, [3]), 'route');
   expect([[...found], [...counts]]).toEqual([[3], [1]]);
 });

@@ -1,4 +1,4 @@
-import type { GraphInput, GraphName, Manifest } from './manifest.js';
+import type { GraphInput, GraphName, Manifest } from './manifest-schema.js';
 
 const GRAPH_ROLES: Record<GraphName, { inputs: ReadonlySet<string>; output: string }> = {
   encode: {
@@ -25,7 +25,10 @@ const GRAPH_ROLES: Record<GraphName, { inputs: ReadonlySet<string>; output: stri
   gather: { inputs: new Set(['slots']), output: 'rows' },
 };
 
-/** What the schema alone cannot say: names that refer to each other, widths that must agree. One line a problem. */
+/**
+ * Checks the rules that the schema cannot express: names that refer to each other, sizes that must agree.
+ * @returns one line per problem, each with the path of the problem
+ */
 export function manifestRuleProblems(manifest: Manifest): string[] {
   return [
     ...duplicateProblems(manifest),
@@ -47,7 +50,7 @@ function duplicateProblems({ record, groups, files, actions, features }: Manifes
     ['features.context', features.context.map((feature) => feature.name)],
   ];
   return lists.flatMap(([path, names]) =>
-    names.filter((name, i) => names.indexOf(name) !== i).map((name) => `${path}: ${name} stands twice`),
+    names.filter((name, i) => names.indexOf(name) !== i).map((name) => `${path}: ${name} is duplicated`),
   );
 }
 
@@ -61,7 +64,8 @@ function fieldProblems({ record, features }: Manifest): string[] {
     if (field.kind === 'user' && field.type === 'int8' && field.scale?.length !== field.width) {
       return [`${at}.scale: ${field.scale?.length ?? 0} scales for ${field.width} dimensions`];
     }
-    if (field.kind === 'user' && field.type !== 'int8' && field.scale) return [`${at}.scale: ${field.type} takes none`];
+    if (field.kind === 'user' && field.type !== 'int8' && field.scale)
+      return [`${at}.scale: ${field.type} takes no scale`];
     if (field.kind === 'raw' && field.source !== 'timestamp_s' && !interaction.has(field.source)) {
       return [`${at}.source: no interaction feature ${field.source}`];
     }
@@ -94,12 +98,12 @@ function graphProblems(manifest: Manifest): string[] {
     const roles = GRAPH_ROLES[graphName];
     const problems = graph.inputs.flatMap((input) => {
       const at = `graphs.${graphName}.inputs.${input.name}`;
-      if (!roles.inputs.has(input.role)) return [`${at}.role: ${input.role} has no meaning in ${graphName}`];
+      if (!roles.inputs.has(input.role)) return [`${at}.role: ${graphName} takes no ${input.role}`];
       return referenceProblems(manifest, input, at);
     });
     for (const output of graph.outputs) {
       if (output.role !== roles.output)
-        problems.push(`graphs.${graphName}.outputs.${output.name}: not ${roles.output}`);
+        problems.push(`graphs.${graphName}.outputs.${output.name}.role: ${output.role}, ${roles.output} is required`);
     }
     if (graphName === 'encode') problems.push(...encodeOutputProblems(manifest));
     if (roles.output === 'scores' && graph.outputs.length !== 1) {
@@ -148,7 +152,7 @@ function encodeOutputProblems({ graphs, record }: Manifest): string[] {
   const outputs = new Set(graphs.encode.outputs.map((output) => (output.role === 'field' ? output.field : '')));
   return record.fields
     .filter((field) => field.kind !== 'raw' && !outputs.has(field.name))
-    .map((field) => `graphs.encode.outputs: none fills the field ${field.name}`);
+    .map((field) => `graphs.encode.outputs: no output fills the field ${field.name}`);
 }
 
 function fileProblems({ files, items, golden }: Manifest): string[] {

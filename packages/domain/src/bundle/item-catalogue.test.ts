@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createItemCatalogue } from './item-catalogue.js';
 
 const catalogueOf = (...itemIds: string[]) => createItemCatalogue(itemIds, itemIds.length);
-/** An id's bytes between others, as in a message. */
+/** The id's bytes between other bytes, as in a message. */
 const between = (id: string) => {
   const bytes = Buffer.from(`\x12${id}\x12`);
   return [bytes, 1, bytes.length - 1] as const;
@@ -16,7 +16,7 @@ const id = fc.oneof(
 );
 
 describe('a catalogue', () => {
-  it('finds what a Map finds, by strings and by bytes', () => {
+  it('finds the same indices as a Map, by string and by bytes', () => {
     fc.assert(
       fc.property(fc.uniqueArray(id.filter(Boolean), { maxLength: 60 }), fc.array(id), (ids, others) => {
         const items = catalogueOf('', ...ids);
@@ -31,25 +31,25 @@ describe('a catalogue', () => {
     );
   });
 
-  it('finds every one of 100,000 items and nothing else', () => {
+  it('finds each of 100,000 items and no other id', () => {
     const ids = Array.from({ length: 100_000 }, (_, i) => (i === 0 ? '' : `i${i}`));
     const items = createItemCatalogue(ids, ids.length);
     expect(ids.map((one) => items.indexOfBytes(...between(one)))).toEqual(ids.map((_, i) => i));
     expect(ids.filter((one) => items.indexOf(`${one}0x`) !== 0)).toEqual([]);
   });
 
-  it('tells ids of one hash apart', () => {
+  it('tells ids with equal hashes apart', () => {
     const items = catalogueOf('', 'declinate', 'macallums', 'altarages');
     expect(['declinate', 'macallums', 'altarages', 'zinkes'].map(items.indexOf)).toEqual([1, 2, 3, 0]);
     expect(catalogueOf('', 'declinate').indexOf('macallums')).toBe(0);
   });
 
-  it('has an empty id at every index beyond its items', () => {
+  it('has an empty id at every index outside the catalogue', () => {
     const items = catalogueOf('', 'a', 'b');
     expect([items.idAt(2), items.idAt(3), items.idAt(4), items.idAt(-1)]).toEqual(['b', '', '', '']);
   });
 
-  it('never finds half a surrogate pair, nor takes its replacement for it', () => {
+  it('never finds an id with half a surrogate pair, nor takes its replacement character for it', () => {
     const items = catalogueOf('', '\ud83d', '\ude00', '\ufffd', 'a\ud83d');
     for (const half of ['\ud83d', '\ude00', 'a\ud83d', '\ud83d\ud83d']) expect(items.indexOf(half)).toBe(0);
     expect(items.indexOf('\u{1f600}')).toBe(0);
@@ -58,11 +58,11 @@ describe('a catalogue', () => {
   });
 
   it.each([
-    ['another count', ['', 'a'], 3, 'items: the file has 2 ids, bundle.json says 3'],
-    ['no unknown item', ['a', 'b'], 2, 'items: index 0 is the unknown item, its id must be ""'],
-    ['nothing', [], 0, 'items: index 0 is the unknown item, its id must be ""'],
-    ['an id twice', ['', 'a', 'é', 'b', 'é'], 5, 'items: an id stands twice'],
-    ['the unknown item twice', ['', 'a', ''], 3, 'items: an id stands twice'],
+    ['a wrong count', ['', 'a'], 3, 'items: the file has 2 ids, bundle.json says 3'],
+    ['a first id that is not empty', ['a', 'b'], 2, 'items: index 0 is the unknown item, its id must be ""'],
+    ['no ids', [], 0, 'items: index 0 is the unknown item, its id must be ""'],
+    ['a duplicated id', ['', 'a', 'é', 'b', 'é'], 5, 'items: an id is duplicated'],
+    ['a second empty id', ['', 'a', ''], 3, 'items: an id is duplicated'],
   ])('is refused with %s', (_, ids, count, message) => {
     expect(() => createItemCatalogue(ids, count)).toThrow(message);
   });

@@ -1,8 +1,5 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { CkvError } from './errors.js';
-import { manifestRuleProblems } from './manifest-rules.js';
-import { MAX_STRIDE_BYTES } from './record.js';
+import { MAX_STRIDE_BYTES } from '../record/record.js';
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, 'must be 1 to 64 of a-z, 0-9, - and _');
 const count = (max: number) => z.int().min(1).max(max);
@@ -53,7 +50,7 @@ const groupSchema = z.strictObject({
 
 const tensorSpec = { name: z.string().min(1), type: tensorType, shape };
 const group = { group: name, part: z.enum(['key', 'value']) };
-/** An input over positions may have the newest of them alone. */
+/** Limits an input over positions to the newest ones. */
 const last = count(65_536).optional();
 const inputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('interaction_item'), ...tensorSpec }),
@@ -78,7 +75,8 @@ const outputSchema = z.discriminatedUnion('role', [
 ]);
 const graphSchema = z.strictObject({ file: path, inputs: z.array(inputSchema), outputs: z.array(outputSchema) });
 
-const manifestSchema = z.strictObject({
+/** The schema of bundle.json. docs/wire-format.md explains its parts. */
+export const manifestSchema = z.strictObject({
   schemaVersion: z.literal(1),
   name: z.string().regex(/^[a-z0-9-]{1,64}$/, 'must be 1 to 64 of a-z, 0-9 and -'),
   family: name,
@@ -104,48 +102,30 @@ const manifestSchema = z.strictObject({
   training: z.strictObject({ command: z.string(), metrics: z.record(z.string(), z.number()) }),
 });
 
-/** bundle.json, checked: see docs/wire-format.md. */
+/** A checked bundle.json. docs/wire-format.md explains its parts. */
 export type Manifest = z.infer<typeof manifestSchema>;
-/** A graph of a bundle. */
+/** Name of one of a bundle's graphs. */
 export type GraphName = keyof Manifest['graphs'];
-/** A graph's file, inputs and outputs. */
+/** The file, inputs and outputs of a graph. */
 export type GraphSpec = z.infer<typeof graphSchema>;
-/** An input with the role that says how it is filled. */
+/** A graph's input. Its role says how it is filled. */
 export type GraphInput = z.infer<typeof inputSchema>;
-/** An output with the role that says what it holds. */
+/** A graph's output. Its role says what it holds. */
 export type GraphOutput = z.infer<typeof outputSchema>;
-/** A field of a record's row. */
+/** A field of a record's rows. */
 export type RecordField = z.infer<typeof fieldSchema>;
-/** A float32 feature with its bounds and default. */
+/** A float32 feature with its default and its bounds. */
 export type Feature = z.infer<typeof featureSchema>;
-/** One attention layer's cache. */
+/** The cache of one attention layer: a key part and a value part. */
 export type KvGroup = z.infer<typeof groupSchema>;
 
 /** The names of all graphs. */
 export const GRAPH_NAMES = ['encode', 'rank', 'rankKv', 'gather'] as const satisfies readonly GraphName[];
 
-/**
- * Reads and checks bundle.json.
- * @throws bundle_invalid whose message lists every problem, each with its path
- */
-export function parseManifest(bytes: Uint8Array): Manifest {
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch (cause) {
-    throw new CkvError('bundle_invalid', 'bundle.json is not JSON; export the bundle again', { cause });
-  }
-  const parsed = manifestSchema.safeParse(json);
-  const problems = parsed.success
-    ? manifestRuleProblems(parsed.data)
-    : parsed.error.issues.map((issue) => `${issue.path.join('.') || 'bundle.json'}: ${issue.message}`);
-  if (!parsed.success || problems.length > 0) {
-    throw new CkvError('bundle_invalid', `bundle.json has ${problems.length} problem(s): ${problems.join('; ')}`);
-  }
-  return parsed.data;
-}
+/** An input over a history's positions, oldest first. */
+export type PositionInput = Extract<GraphInput, { role: 'routes' | 'user' | 'raw' }>;
 
-/** A bundle's id: the first 16 hexadecimal characters of bundle.json's sha256. */
-export function bundleIdOf(manifestBytes: Uint8Array): string {
-  return createHash('sha256').update(manifestBytes).digest('hex').slice(0, 16);
+/** True if the input has one entry per position. */
+export function isPositionInput(input: GraphInput): input is PositionInput {
+  return input.role === 'routes' || input.role === 'user' || input.role === 'raw';
 }

@@ -1,23 +1,23 @@
-import { CkvError } from './errors.js';
+import { CkvError } from '../errors.js';
 
-/** Item ids to the indices that the graphs know. */
+/** Maps item ids to the indices that the graphs use. */
 export interface ItemCatalogue {
   readonly count: number;
-  /** The item's index; 0, the unknown item, for an id that is not in the catalogue. */
+  /** Returns the item's index, or 0, the unknown item, if the catalogue does not have the id. */
   indexOf(itemId: string): number;
-  /** {@link indexOf} of the id whose UTF-8 is `bytes` from `from` up to `to`; makes no string. */
+  /** Like {@link indexOf}, for the id whose UTF-8 is in `bytes` from `from` up to `to`. Makes no string. */
   indexOfBytes(bytes: Uint8Array, from: number, to: number): number;
-  /** The id at an index; the unknown item's is empty. */
+  /** Returns the id at an index. The id of the unknown item, and of an index beyond the catalogue, is empty. */
   idAt(index: number): string;
 }
 
-/** Half a surrogate pair: has no UTF-8, so that no message can hold an id with one and no item is found by one. */
+/** Half a surrogate pair has no UTF-8. A message cannot hold such an id, so no lookup may find it. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /**
- * Builds a catalogue: a hash table over the ids' bytes, which keeps no string.
- * @param count how many ids there must be
- * @throws bundle_invalid for another count, a first id that is not '', or an id that stands twice
+ * Creates a catalogue: a hash table over the ids' bytes, without strings.
+ * @param count the required number of ids
+ * @throws bundle_invalid if there are more or fewer ids, if the first is not '', or if one is duplicated
  */
 export function createItemCatalogue(itemIds: readonly string[], count: number): ItemCatalogue {
   if (itemIds.length !== count) {
@@ -27,9 +27,9 @@ export function createItemCatalogue(itemIds: readonly string[], count: number): 
 
   const ids = Buffer.alloc(itemIds.reduce((bytes, id) => bytes + Buffer.byteLength(id), 0));
   const starts = new Uint32Array(count + 1); // id i is `ids` from starts[i] up to starts[i + 1]
-  // Open addressing, at most half full. An entry is an item's index, with the hash's bits above `mask` over it so that
-  // few other ids are compared; 0 is free, for the unknown item is not in here.
-  const table = new Int32Array(1 << (32 - Math.clz32(count * 2 - 1))); // the next power of two from 2 * count
+  // Open addressing, at most half full. The low bits of an entry are the item's index; the bits above `mask` are those of
+  // its hash, so that few ids with another hash are compared. 0 marks a free slot: the unknown item is not in the table.
+  const table = new Int32Array(1 << (32 - Math.clz32(count * 2 - 1))); // the lowest power of two that is at least 2 * count
   const mask = table.length - 1;
   for (let index = 1; index < count; index++) {
     const id = itemIds[index] as string;
@@ -39,11 +39,11 @@ export function createItemCatalogue(itemIds: readonly string[], count: number): 
     if (LONE_SURROGATE.test(id)) continue;
     const hash = hashOf(ids, from, to);
     const slot = slotOf(hash, ids, from, to);
-    if (id === '' || table[slot] !== 0) throw new CkvError('bundle_invalid', 'items: an id stands twice');
+    if (id === '' || table[slot] !== 0) throw new CkvError('bundle_invalid', 'items: an id is duplicated');
     table[slot] = (hash & ~mask) | index;
   }
 
-  /** Where the id stands in the table, or the free slot where it would. */
+  /** Returns the id's slot in the table, or the free slot for it if the table does not have the id. */
   function slotOf(hash: number, bytes: Uint8Array, from: number, to: number): number {
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const entry = table[slot] as number;
@@ -74,7 +74,7 @@ export function createItemCatalogue(itemIds: readonly string[], count: number): 
   };
 }
 
-/** FNV-1a, its high bits folded onto the low ones: those choose the slot. */
+/** FNV-1a, with its high bits folded onto the low bits, which choose the slot. */
 function hashOf(bytes: Uint8Array, from: number, to: number): number {
   let hash = 0x811c9dc5;
   for (let i = from; i < to; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { GraphInput } from '../bundle/manifest-schema.js';
+import { float32, integers, type Tensors } from '../tensor.js';
 import { candidateCount, joinScores, splitCandidates } from './candidate-parts.js';
-import type { GraphInput } from './manifest.js';
-import { float32, integers, type Tensors } from './tensor.js';
 
 const spec = { type: 'int64' as const, shape: ['n'] };
 const inputs: GraphInput[] = [
@@ -33,7 +33,7 @@ describe('splitCandidates', () => {
     [5, 1, [5]],
     [5, 0, [5]],
     [0, 4, [0]],
-  ])('shares %i candidates between %i parts', (count, parts, sizes) => {
+  ])('splits %i candidates into at most %i parts', (count, parts, sizes) => {
     const feeds = feedsOf(count);
     const split = splitCandidates(inputs, feeds, parts);
     expect(split.map((part) => candidateCount(inputs, part))).toEqual(sizes);
@@ -46,12 +46,12 @@ describe('splitCandidates', () => {
     }
   });
 
-  it('gives parts memory of their own, so that sending one does not send all', () => {
+  it('gives each part its own memory, so that sending one does not send all', () => {
     for (const part of splitCandidates(inputs, feedsOf(8), 2)) expect(part.item?.data.buffer.byteLength).toBe(4 * 8);
   });
 });
 
-it('joins the scores of parts in their order', () => {
+it('joins the scores of all parts in order', () => {
   const part = (...scores: number[]) => ({ scores: float32(Float32Array.from(scores), [scores.length]) });
   expect([...joinScores([part(1, 2), part(), part(3)], 'scores')]).toEqual([1, 2, 3]);
   expect([...joinScores([part(4)], 'scores')]).toEqual([4]);

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { createRowLayout, newestRows, readField, writeElement } from './layout.js';
 import { fixtureManifest, fixtureModel } from './manifest.fixture.js';
+import { createRowLayout, newestRows, readField, writeElement } from './row-layout.js';
 
-describe('a row', () => {
+describe('a row layout', () => {
   const { layout } = fixtureModel(); // uint8 route, int8 x 0.5, float16, uint32
 
-  it('has its fields in order without padding', () => {
+  it('places the fields in order, without padding', () => {
     expect(layout.fields.map(({ name, offsetBytes }) => [name, offsetBytes])).toEqual([
       ['route', 0],
       ['user_key', 1],
@@ -22,7 +22,7 @@ describe('a row', () => {
     [-0.76, -1],
     [1_000, 63.5],
     [-1_000, -63.5],
-  ])('rounds int8 dimensions to the nearest step, within 127 of them: %f to %f', (value, stored) => {
+  ])('rounds an int8 element to the nearest of 127 steps either way: %f to %f', (value, stored) => {
     const row = new Uint8Array(layout.strideBytes);
     writeElement(new DataView(row.buffer), 0, layout.field('user_key'), 0, value);
     const read = new Float32Array(1);
@@ -35,14 +35,14 @@ describe('a row', () => {
     [2, [1, 2]],
     [3, [0, 1, 2]],
     [9, [0, 1, 2]],
-  ])('is among the newest %i of a history, or not', (count, newest) => {
+  ])('finds the newest %i rows of a history of 3', (count, newest) => {
     const rows = Uint8Array.from([0, 1, 2].flatMap((place) => Array<number>(layout.strideBytes).fill(place)));
     const seen = newestRows(layout, rows, count);
     expect(seen.length).toBe(newest.length * layout.strideBytes);
     expect(newest.map((_, i) => seen[i * layout.strideBytes])).toEqual(newest);
   });
 
-  it('may take 65,535 bytes and no more', () => {
+  it('refuses rows of more than 65,535 bytes', () => {
     const manifest = fixtureManifest();
     manifest.record.fields.push({ kind: 'user', name: 'wide', type: 'float16', width: 32_763 });
     expect(createRowLayout(manifest).strideBytes).toBe(65_534);
