@@ -10,7 +10,9 @@ export function float16ToNumber(bits: number): number {
 
 let numbersOfBits: Float32Array | undefined;
 
-/** Returns a table from half precision bits to numbers: 65,536 entries, 256 KiB. Made at the first call; for bulk reads. */
+/**
+ * Returns a table from half precision bits to numbers: 65,536 entries, 256 KiB. Made at the first call; for bulk reads.
+ */
 export function float16Numbers(): Float32Array {
   numbersOfBits ??= Float32Array.from({ length: 0x10000 }, (_, bits) => float16ToNumber(bits));
   return numbersOfBits;

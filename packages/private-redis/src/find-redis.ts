@@ -8,7 +8,7 @@ const run = promisify(execFile);
 /** A redis-server that can be started. */
 export interface RedisServer {
   readonly path: string;
-  /** Environment it needs beside the usual one. */
+  /** Variables to add to its environment. */
   readonly env: Readonly<Record<string, string>>;
 }
 
@@ -16,9 +16,9 @@ export interface RedisServer {
 export interface FindOptions {
   /** Folder for a fetched redis-server. */
   readonly dir: string;
-  /** Folders to look in, joined as in PATH. Default: PATH itself. */
+  /** Folders to search, joined as in PATH. Default: PATH itself. */
   readonly searchPath?: string;
-  /** Told what takes long. */
+  /** Called before a slow step, with its description. */
   readonly onProgress?: (message: string) => void;
 }
 
@@ -26,9 +26,9 @@ const REMEDY =
   'install Redis 6.2 or newer (Debian, Ubuntu: apt install redis-server; macOS: brew install redis; Fedora: dnf install redis), or set CKV_REDIS_URL';
 
 /**
- * Finds a redis-server: on the PATH, fetched before, or fetched now by the system's package manager, without root:
- * Debian and Ubuntu packages are unpacked under `dir`, Homebrew installs its own.
- * @throws Error that says in one line what to install
+ * Finds a redis-server: one on the PATH, one that an earlier call fetched, or one that this call fetches. The system's
+ * package manager fetches without root: Debian and Ubuntu packages are unpacked under `dir`, Homebrew installs its own.
+ * @throws Error with one line that says what to install
  */
 export async function findRedis({
   dir,
@@ -59,7 +59,7 @@ async function unpackDebianPackages(dir: string): Promise<RedisServer> {
   await rm(dir, { recursive: true, force: true });
   await mkdir(packagesDir, { recursive: true });
   await downloadPackages(packagesDir, []).catch(async () => {
-    // The system's package lists may be missing or stale: keep lists of our own.
+    // The system's package lists may be missing or stale. Keep separate lists.
     const own = await ownLists(dir);
     await run('apt-get', ['update', ...own]);
     await downloadPackages(packagesDir, own);
@@ -73,7 +73,7 @@ async function unpackDebianPackages(dir: string): Promise<RedisServer> {
   return server;
 }
 
-/** Downloads redis-server and what of its dependencies is not installed. */
+/** Downloads redis-server and those of its dependencies that are not installed. */
 async function downloadPackages(dir: string, options: readonly string[]): Promise<void> {
   const wanted = ['redis-server', 'redis-tools'];
   const { stdout } = await run('apt-get', ['install', '-s', '--no-install-recommends', ...options, ...wanted]);

@@ -1,7 +1,6 @@
 /**
- * Runs a command as long as standard input stays open, so that a server that knows nothing of its parent does not
- * outlive it. `node guard.js COMMAND [ARGUMENT…]`; it says `guard: pid N` on stdout, among what
- * the command says.
+ * `node guard.js COMMAND [ARGUMENT…]` runs a command until standard input closes, so that a server never outlives the
+ * process that started it. Prints `guard: pid N` on stdout, among the command's own output.
  */
 import { spawn } from 'node:child_process';
 import { writeSync } from 'node:fs';
@@ -18,4 +17,4 @@ child.on('error', (error) => {
 child.on('exit', (code, signal) => process.exit(signal ? 1 : (code ?? 1)));
 process.stdin.on('end', end).resume();
 process.on('SIGTERM', end);
-process.on('SIGINT', () => undefined); // the terminal sends it to all; the parent decides
+process.on('SIGINT', () => undefined); // the terminal sends SIGINT to every process; the parent decides when to end

@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-it('starts, ends in order, and starts again on the same data folder', async () => {
+it('starts, shuts down in order, and starts again on the same data folder', async () => {
   const options = { dir: join(dir, 'server'), dataDir: join(dir, 'redis') };
   const first = await startPrivateRedis(options);
   expect(first.url).toMatch(/^redis:\/\/127\.0\.0\.1:\d+$/);
@@ -20,7 +20,7 @@ it('starts, ends in order, and starts again on the same data folder', async () =
   expect(() => process.kill(second.pid, 0)).toThrow('ESRCH');
 });
 
-it('says in one line what to install where there is no server and no package manager', async () => {
+it('says in one line what to install if there is no server and no package manager', async () => {
   const path = process.env.PATH;
   process.env.PATH = dir;
   try {

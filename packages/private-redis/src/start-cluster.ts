@@ -3,24 +3,24 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort, type PrivateRedis, type StartOptions, startPrivateRedis } from './start-redis.js';
 
-/** A Redis cluster of one's own on loopback ports. */
+/** A private Redis cluster on loopback ports. */
 export interface PrivateCluster {
-  /** `redis+cluster://` with every node. */
+  /** `redis+cluster://` URL of all nodes. */
   readonly url: string;
   readonly nodes: readonly PrivateRedis[];
-  /** Replaces a node after a kill, on the same port and data. */
+  /** Restarts a killed node on the same port and data. */
   restartNode(i: number): Promise<void>;
   stop(): Promise<void>;
 }
 
 const SLOTS = 16_384;
 const JOIN_TIMEOUT_MS = 30_000;
-/** A node's bus port is 10,000 above its own, and must be a port too. */
+/** A node's bus port is its own port plus 10,000, and must be at most 65,535. */
 const MAX_NODE_PORT = 55_535;
 
 /**
- * Starts primaries without replicas and joins them to a cluster; for tests.
- * @throws Error where they do not agree within 30 s
+ * Starts primaries without replicas and joins them to a cluster, for tests.
+ * @throws Error if the nodes do not agree within 30 s
  */
 export async function startPrivateCluster(
   options: StartOptions & { readonly nodeCount: number },
@@ -71,7 +71,7 @@ async function agree(ports: readonly number[]): Promise<boolean> {
   return states.every((state) => state.includes('cluster_state:ok') && state.includes(`cluster_size:${ports.length}`));
 }
 
-/** Sends an inline command; resolves with the reply's text. */
+/** Sends an inline command. Returns the text of the reply. */
 function ask(port: number, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: '127.0.0.1', port });

@@ -6,26 +6,26 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type FindOptions, findRedis } from './find-redis.js';
 
-/** A redis-server of one's own on a loopback port. */
+/** A private redis-server on a loopback port. */
 export interface PrivateRedis {
   readonly url: string;
-  /** The server's own process id. */
+  /** Process id of the server. */
   readonly pid: number;
-  /** Resolves when the server has ended, for whatever reason. */
+  /** Resolves when the server has ended, for any reason. */
   readonly exited: Promise<void>;
-  /** Ends it without a word, as a crash does. Data written so far stays on disk. */
+  /** Ends the server by SIGKILL, like a crash. Data on disk stays. */
   kill(): Promise<void>;
-  /** Ends it in order. */
+  /** Shuts the server down in order. */
   stop(): Promise<void>;
 }
 
 /** Options of {@link startPrivateRedis}. */
 export interface StartOptions extends FindOptions {
-  /** Folder of its data. */
+  /** Folder of the server's data. */
   readonly dataDir: string;
-  /** Default: a free one. */
+  /** Default: a free port. */
   readonly port?: number;
-  /** When writes reach the disk; default `everysec`. `always` survives a kill without loss. */
+  /** When writes reach the disk; default `everysec`. With `always`, a kill loses no write. */
   readonly fsync?: 'everysec' | 'always' | 'no';
   /** Further arguments of redis-server. */
   readonly args?: readonly string[];
@@ -36,8 +36,9 @@ const START_TIMEOUT_MS = 15_000;
 const TRIES = 3;
 
 /**
- * Starts a redis-server that ends with this process: append-only file, nothing evicted, loopback only.
- * @throws Error with the server's last words where it does not start
+ * Starts a redis-server that ends with this process. It has an append-only file, evicts nothing and listens on
+ * loopback.
+ * @throws Error with the last lines of the server's output if the server does not start
  */
 export async function startPrivateRedis(options: StartOptions): Promise<PrivateRedis> {
   const server = await findRedis(options);
@@ -46,7 +47,8 @@ export async function startPrivateRedis(options: StartOptions): Promise<PrivateR
     try {
       return await launch(server, options, options.port ?? (await freePort()));
     } catch (error) {
-      if (options.port !== undefined || attempt === TRIES) throw error; // else another process took the free port
+      // Another process may have taken the free port: try again with another one.
+      if (options.port !== undefined || attempt === TRIES) throw error;
     }
   }
 }
@@ -66,19 +68,19 @@ async function launch(
     env: { ...process.env, ...server.env },
   });
   let output = '';
-  let becomeKnown: (pid: number) => void = () => undefined;
-  const known = new Promise<number>((resolve) => {
-    becomeKnown = resolve;
+  let reportPid: (pid: number) => void = () => undefined;
+  const reportedPid = new Promise<number>((resolve) => {
+    reportPid = resolve;
   });
   for (const stream of [guard.stdout, guard.stderr]) {
     stream.on('data', (chunk) => {
       output = `${output}${chunk}`.slice(-4_000);
-      const [, said] = /^guard: pid (\d+)$/m.exec(output) ?? [];
-      if (said) becomeKnown(Number(said));
+      const [, serverPid] = /^guard: pid (\d+)$/m.exec(output) ?? [];
+      if (serverPid) reportPid(Number(serverPid));
     });
   }
   const exited = once(guard, 'exit').then(() => undefined);
-  const pid = (await Promise.race([known, exited])) ?? 0;
+  const pid = (await Promise.race([reportedPid, exited])) ?? 0;
   if (!(await answers(port, guard))) {
     guard.kill('SIGKILL');
     throw new Error(`redis-server did not start on port ${port}: ${output.trim().split('\n').slice(-3).join(' | ')}`);
@@ -98,7 +100,7 @@ async function launch(
   };
 }
 
-/** Waits until the server answers PING with PONG. */
+/** Waits until the server answers PING with PONG. Returns false if the server ends first, or after 15 s. */
 async function answers(port: number, guard: ChildProcess): Promise<boolean> {
   const deadlineMs = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadlineMs && guard.exitCode === null) {
@@ -122,7 +124,7 @@ function ping(port: number): Promise<boolean> {
   });
 }
 
-/** A loopback port that nobody listens on right now. */
+/** Returns a loopback port that no process listens on at this moment. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -7,7 +7,7 @@ import { closeRedis, connectedRedis, connectRedis, type RedisClient } from './co
 const openssl = spawnSync('openssl', ['version']).status === 0;
 const options = { field: 'CKV_REDIS_URL', name: 'test', whenAway: 'fail' } as const;
 
-it('gives up when nothing answers in time, and says where and why', async () => {
+it('gives up when Redis does not answer in time, and names the variable and the cause', async () => {
   await expect(connectedRedis('redis://127.0.0.1:1', options, 200)).rejects.toMatchObject({
     reason: 'dependency_unavailable',
     message: expect.stringMatching(/^CKV_REDIS_URL: Redis cannot be reached \(connect ECONNREFUSED/),
@@ -40,7 +40,7 @@ describe('with a server that is not Redis', () => {
     server.close();
   });
 
-  it('goes on trying until its time is over: what refuses at first may be starting', async () => {
+  it('retries until its time is over, since a server that refuses may be starting', async () => {
     server.on('connection', (socket) => socket.destroy());
     await expect(connectedRedis(`redis://${at}`, options, 500)).rejects.toMatchObject({
       reason: 'dependency_unavailable',
@@ -52,25 +52,25 @@ describe('with a server that is not Redis', () => {
     ['alone', () => `redis://${at}`],
     ['as a cluster', () => `redis+cluster://${at}`],
     ['as a sentinel', () => `redis+sentinel://${at}/main`],
-  ])('fails what is asked of one that never answers, %s, and connects anew', async (_, url) => {
+  ])('fails the commands to a server that never answers, %s, and reconnects', async (_, url) => {
     const asked = connect(url());
     const ask = () => Promise.allSettled(Array.from({ length: 100 }, () => asked.get('key')));
     await vi.waitUntil(() => sockets.length > 0);
     const [first] = sockets;
-    first?.resume(); // else it does not see its end
+    first?.resume(); // without a reader the socket never sees its end
     expect((await ask()).every(({ status }) => status === 'rejected')).toBe(true);
     await vi.waitUntil(() => first?.destroyed && sockets.some((one) => !one.destroyed), { timeout: 20_000 });
     expect((await ask()).every(({ status }) => status === 'rejected')).toBe(true);
   });
 
-  it('asks for its name in CLIENT LIST, and for nothing more that an access rule would have to allow', async () => {
+  it('sets its name for CLIENT LIST, and sends no other command that an access rule would have to allow', async () => {
     connect(`redis://${at}`);
     await vi.waitUntil(() => sockets.length > 0);
     const greeting = String(await new Promise((resolve) => sockets[0]?.once('data', resolve)));
     expect(greeting.match(/(?<=^\$\d+\r\n)[a-z]+/gim)).toEqual(['hello', 'client', 'setname', 'test']);
   });
 
-  it.skipIf(!openssl)('speaks TLS with sentinels, and with the primary that they name', async () => {
+  it.skipIf(!openssl)('speaks TLS with the sentinels, and with the primary that they name', async () => {
     const subject = ['-subj', '/CN=localhost', '-nodes', '-keyout', '-', '-out', '-'];
     const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', ...subject];
     const pem = spawnSync('openssl', request, { encoding: 'utf8' }).stdout;

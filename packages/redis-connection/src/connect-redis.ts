@@ -7,17 +7,17 @@ export type RedisClient = Redis | Cluster;
 
 /** Options of {@link connectRedis}. */
 export interface ConnectOptions {
-  /** The variable that the URL came from, for errors. */
+  /** Name of the variable that holds the URL, for errors. */
   readonly field: string;
   /** Shown by CLIENT LIST. */
   readonly name: string;
   /**
-   * What a command does while Redis is away: `fail` at once, as a request wants it, or `wait` for it to come back, as
-   * BullMQ's workers want it. With `fail`, a server that says nothing for 5 s while commands wait is away too: they fail,
-   * and the connection is made anew.
+   * What a command does while Redis is away: `fail` at once, for requests, or `wait` until Redis is back, for BullMQ's
+   * workers. With `fail`, a server that sends nothing for 5 s while commands wait counts as away. The commands then
+   * fail and the client reconnects.
    */
   readonly whenAway: 'fail' | 'wait';
-  /** Called with every connection error; at least the first of each outage is worth a log line. */
+  /** Called with every connection error. Log at least the first error of each outage. */
   readonly onError: (error: Error) => void;
 }
 
@@ -26,8 +26,8 @@ const SILENCE_TIMEOUT_MS = 5_000;
 const MAX_RECONNECT_MS = 1_000;
 
 /**
- * Connects, and reconnects for ever: 50 ms doubling to 1 s between tries. Returns before the connection stands.
- * @throws invalid_request for a bad URL
+ * Returns a client that connects in the background. It reconnects for ever; pauses double from 50 ms to 1 s.
+ * @throws invalid_request for a malformed URL
  */
 export function connectRedis(url: string, options: ConnectOptions): RedisClient {
   const address = parseRedisUrl(url, options.field);
@@ -39,7 +39,8 @@ export function connectRedis(url: string, options: ConnectOptions): RedisClient 
 
 /**
  * Connects and waits until commands can be sent.
- * @throws invalid_request for a bad URL, dependency_unavailable where nothing answers in time; the text names `field`
+ * @throws invalid_request for a malformed URL; dependency_unavailable if Redis does not answer in time. Both name
+ * `field`
  */
 export async function connectedRedis(
   url: string,
@@ -63,17 +64,17 @@ export async function connectedRedis(
   });
 }
 
-/** True where commands can be sent now. */
+/** True if commands can be sent now. */
 export function isConnected(client: RedisClient): boolean {
   return client.status === 'ready';
 }
 
-/** Ends a connection at once; commands in flight fail. */
+/** Closes a connection at once. Commands in flight fail. */
 export function closeRedis(client: RedisClient): void {
   client.disconnect();
 }
 
-/** Every server that holds keys: the one, or the cluster's primaries. */
+/** Returns every server that holds keys: the single server, or all primaries of a cluster. */
 export function primariesOf(client: RedisClient): Redis[] {
   return client instanceof Cluster ? client.nodes('master') : [client];
 }
@@ -86,10 +87,10 @@ function commonOptions(address: RedisAddress, { name, whenAway }: ConnectOptions
     ...(address.password === '' ? {} : { password: address.password }),
     ...(address.tls ? { tls: {} } : {}),
     connectTimeout: CONNECT_TIMEOUT_MS,
-    disableClientInfo: true, // a command less for an access rule to allow
+    disableClientInfo: true, // otherwise access rules must allow CLIENT SETINFO
     enableOfflineQueue: !fail,
     maxRetriesPerRequest: fail ? 0 : null,
-    // Not ioredis's commandTimeout: after it a command fails, but stays queued for as long as the connection does.
+    // Not ioredis's commandTimeout: a timed-out command would stay queued until the connection closes.
     ...(fail ? { socketTimeout: SILENCE_TIMEOUT_MS } : {}),
     retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times - 1, 10), MAX_RECONNECT_MS),
   } satisfies CommonRedisOptions & Record<string, unknown>;
@@ -103,7 +104,7 @@ function singleOptions(address: RedisAddress, options: ConnectOptions) {
       ...common,
       sentinels: address.nodes.map(({ host, port }) => ({ host, port })),
       name: address.primaryName,
-      sentinelCommandTimeout: CONNECT_TIMEOUT_MS, // then the next sentinel is asked
+      sentinelCommandTimeout: CONNECT_TIMEOUT_MS, // then ioredis asks the next sentinel
       ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
     };
   }
@@ -111,8 +112,8 @@ function singleOptions(address: RedisAddress, options: ConnectOptions) {
 }
 
 /**
- * A node is connected to when first needed, and refuses what comes until then: it is asked again for 100 ms at the most,
- * where ioredis would go on for seconds.
+ * ioredis connects to a cluster node when the first command needs it, and fails commands until that connection is
+ * ready. These options retry such a command for at most 100 ms. ioredis's defaults would retry for seconds.
  */
 const FAIL_SOON = { maxRedirections: 5, retryDelayOnFailover: 25, retryDelayOnClusterDown: 0 } as const;
 

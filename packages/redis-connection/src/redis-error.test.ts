@@ -18,18 +18,18 @@ it.each([
   [reply("OOM command not allowed when used memory > 'maxmemory'."), 'overloaded'],
   [reply('WRONGTYPE Operation against a key holding the wrong kind of value'), 'bug'],
   [reply('ERR unknown command'), 'bug'],
-  [new CkvError('conflict', 'as it is'), 'conflict'],
-])('%s means %s', (thrown, reason) => {
+  [new CkvError('conflict', 'unchanged'), 'conflict'],
+])('converts %s to %s', (thrown, reason) => {
   expect(redisError(thrown)).toMatchObject({ reason });
 });
 
-it('keeps what Redis said out of the message', () => {
+it('keeps the reply out of the message, and in the cause', () => {
   const error = redisError(reply('ERR user secret-name'));
   expect(error.message).not.toContain('secret-name');
   expect(String(error.cause)).toContain('secret-name');
 });
 
-it('drops the command that ioredis hangs on its errors', () => {
+it('drops the command that ioredis attaches to its errors', () => {
   const thrown = Object.assign(reply('ERR no'), { command: { name: 'get', args: ['ckv:{user-1}:0'] } });
   expect(JSON.stringify(redisError(thrown).cause, Object.getOwnPropertyNames(thrown))).not.toContain('user-1');
 });

@@ -1,11 +1,11 @@
 import { CkvError } from '@collectivekv/domain';
 
-/** Replies that say that the command itself is wrong; any other is about Redis's state, which may change. */
+/** Replies to a command that can never succeed. Any other error reply is about Redis's state, which may change. */
 const WRONG_COMMAND = /^(WRONGTYPE|NOSCRIPT|CROSSSLOT|ERR(?! max number of clients))\b/;
 
 /**
- * What a failed command means: a reply that says the memory is full is `overloaded`, any other refusal of the command
- * is a `bug`, and everything else is a connection's doing.
+ * Returns the CkvError for a failed command. If Redis is out of memory, it is `overloaded`. If the command itself is
+ * wrong, it is a `bug`. Any other failure is `dependency_unavailable`.
  */
 export function redisError(thrown: unknown): CkvError {
   if (thrown instanceof CkvError) return thrown;
@@ -24,7 +24,7 @@ export function redisError(thrown: unknown): CkvError {
   return new CkvError('dependency_unavailable', 'Redis cannot be reached', { retryAfterMs: 100, cause: error });
 }
 
-/** Runs what talks to Redis; whatever it throws becomes the CkvError of {@link redisError}. */
+/** Runs `work`, which sends commands to Redis. Converts what it throws by {@link redisError}. */
 export async function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -33,7 +33,10 @@ export async function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The error without the command that ioredis hangs on it: its arguments are user ids and rows, which no log may have. */
+/**
+ * Copies an error without the command that ioredis attaches. Its arguments hold user ids and rows, which must not be
+ * logged.
+ */
 function withoutCommand(thrown: unknown): Error {
   if (!(thrown instanceof Error)) return new Error(String(thrown));
   const bare = new Error(thrown.message);

@@ -43,11 +43,11 @@ describe('parseRedisUrl', () => {
     'redis+sentinel://a',
     'redis://a/1/2',
     'redis://u:p%ZZ@a',
-  ])('refuses %j naming the variable', (url) => {
+  ])('refuses %j and names the variable', (url) => {
     expect(() => parseRedisUrl(url, 'CKV_REDIS_URL')).toThrow(/^CKV_REDIS_URL: /);
   });
 
-  it('keeps the password out of its error', () => {
+  it('keeps the password out of the error', () => {
     try {
       parseRedisUrl('redis://me:hunter2@a:0', 'CKV_REDIS_URL');
       expect.unreachable();

@@ -1,21 +1,21 @@
 import { CkvError } from '@collectivekv/domain';
 
-/** One server's place. */
+/** Address of one server. */
 export interface RedisNode {
   readonly host: string;
   readonly port: number;
 }
 
-/** Where a Redis deployment is and how to sign in. */
+/** Addresses and credentials of a Redis deployment. */
 export interface RedisAddress {
   readonly kind: 'single' | 'cluster' | 'sentinel';
-  /** The server, cluster nodes to begin with, or the sentinels; at least one. */
+  /** The single server, the first cluster nodes to ask, or the sentinels; at least one. */
   readonly nodes: readonly RedisNode[];
   readonly tls: boolean;
   readonly username: string;
   readonly password: string;
   readonly db: number;
-  /** The name the sentinels know the primary by; empty otherwise. */
+  /** The primary's name at the sentinels; empty without sentinels. */
   readonly primaryName: string;
 }
 
@@ -31,14 +31,14 @@ const SCHEMES: Record<string, { kind: RedisAddress['kind']; tls: boolean }> = {
 const DEFAULT_PORT = { single: 6379, cluster: 6379, sentinel: 26379 } as const;
 
 /**
- * Reads a Redis URL: `redis://` or `rediss://` `[user:password@]host[:port][/db]`, `redis+cluster://` with nodes joined
- * by commas, `redis+sentinel://host[:port],…/primary-name[/db]`; `rediss+…` for TLS.
- * @throws invalid_request naming `field`; the URL itself is left out, since it may hold a password
+ * Parses a Redis URL: `redis://[user:password@]host[:port][/db]`, `redis+cluster://host[:port],…` or
+ * `redis+sentinel://host[:port],…/primary-name[/db]`. With `rediss` instead of `redis`, the connection uses TLS.
+ * @throws invalid_request naming `field`. The message does not contain the URL, since that may hold a password
  */
 export function parseRedisUrl(url: string, field: string): RedisAddress {
   const match = /^([a-z+]+):\/\/(?:([^@/]*)@)?([^/?#]+)((?:\/[^/?#]*)*)$/.exec(url);
   const scheme = SCHEMES[match?.[1] ?? ''];
-  if (!match || !scheme) throw problem(field, 'is no Redis URL', `use ${Object.keys(SCHEMES).join('://, ')}://`);
+  if (!match || !scheme) throw problem(field, 'is not a Redis URL', `use ${Object.keys(SCHEMES).join('://, ')}://`);
   const [, , credentials = '', hosts = '', path = ''] = match;
   const colon = credentials.indexOf(':');
   const [username, password] =
@@ -50,7 +50,11 @@ export function parseRedisUrl(url: string, field: string): RedisAddress {
   }
   const db = Number(segments[0] ?? 0);
   if (!Number.isInteger(db) || db < 0 || segments.length > 1 || (scheme.kind === 'cluster' && db !== 0)) {
-    throw problem(field, 'ends with no database number', 'end it with /0 or nothing');
+    throw problem(
+      field,
+      'has a bad database number',
+      'end it with a number such as /0, or nothing; a cluster has only 0',
+    );
   }
   return {
     ...scheme,

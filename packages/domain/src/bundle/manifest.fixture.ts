@@ -9,7 +9,9 @@ const candidates: GraphInput[] = [
 ];
 const scores: GraphOutput[] = [{ name: 'scores', role: 'scores', type: 'float32', shape: ['candidates'] }];
 
-/** Returns a small manifest: 4 slots of width 2, one route for key and value, int8 and float16 user dims, a raw time. */
+/**
+ * Returns a small manifest: 4 slots of width 2, one route for key and value, int8 and float16 user dims, a raw time.
+ */
 export function fixtureManifest(): Manifest {
   return structuredClone<Manifest>({
     schemaVersion: 1,
@@ -157,7 +159,9 @@ export function codebookManifest(): Manifest {
   return manifest;
 }
 
-/** Returns the fixture of a full model, without routes: keys of 80 float16 and values of 80 float32, 480 bytes per row. */
+/**
+ * Returns the fixture of a full model, without routes: keys of 80 float16 and values of 80 float32, 480 bytes per row.
+ */
 export function fullManifest(): Manifest {
   const manifest = fixtureManifest();
   const shape = ['positions', 80];

@@ -23,8 +23,9 @@ export interface GatheredRows {
 }
 
 /**
- * Fills the rank graph's inputs by role. The pool is inside the graph. If the graph attends over distinct slots, it takes
- * slots and counts. The scores stay exact: equal keys have equal softmax terms, so one term times its count is their sum.
+ * Fills the rank graph's inputs by role. The pool is inside the graph. If the graph attends over distinct slots, it
+ * takes slots and counts. The scores stay exact: equal keys have equal softmax terms, so one term times its count is
+ * their sum.
  * @param rows the history, oldest first, rows of strideBytes; empty for a cold user
  * @throws record_corrupt for a route beyond the pool
  */

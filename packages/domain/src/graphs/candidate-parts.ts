@@ -9,8 +9,8 @@ export function candidateCount(inputs: readonly GraphInput[], feeds: Tensors): n
 }
 
 /**
- * Splits a rank graph's feeds by candidates, in order. Part sizes differ by at most one candidate. History and context are
- * the same tensors in every part. There are at most as many parts as candidates, and at least one.
+ * Splits a rank graph's feeds by candidates, in order. Part sizes differ by at most one candidate. History and context
+ * are the same tensors in every part. There are at most as many parts as candidates, and at least one.
  */
 export function splitCandidates(inputs: readonly GraphInput[], feeds: Tensors, partCount: number): Tensors[] {
   const count = candidateCount(inputs, feeds);

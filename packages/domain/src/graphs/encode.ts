@@ -48,8 +48,8 @@ export function encodeFeeds(
  * Returns how many interactions may share a run of the encode graph, behind a history of `positionCount` positions.
  * Rows must not depend on how interactions are batched. A run attends to every position that it is given, but a full
  * record drops its oldest position for each new one. So runs stop at maxPositions, and behind a full record each
- * interaction gets a run of its own. If every input over positions has a `last` of at most maxPositions, the graph looks
- * no further back than the record, and the limit is infinite.
+ * interaction gets a run of its own. If every input over positions has a `last` of at most maxPositions, the graph
+ * looks no further back than the record, and the limit is infinite.
  */
 export function encodeBatchLimit({ manifest }: BundleModel, positionCount: number): number {
   const { maxPositions, graphs } = manifest;

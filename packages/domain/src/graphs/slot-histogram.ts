@@ -13,7 +13,9 @@ export interface SlotHistogram {
 /** A route field of a bundle's rows. */
 export type RouteField = Extract<PlacedField, { kind: 'route' }>;
 
-/** Counts of the histogram that is being made. All 0 between calls, so that no call has to clear a large pool's counts. */
+/**
+ * Counts of the histogram that is being made. All 0 between calls, so that no call has to clear a large pool's counts.
+ */
 const perSlot = new Uint32Array(65_536);
 
 /**

@@ -50,8 +50,8 @@ export function encodeRecord(record: Omit<UserRecord, 'positionCount'>): Uint8Ar
 
 /**
  * Decodes a record without copying it.
- * @throws bundle_mismatch for another bundle's record; record_corrupt for bytes that are not a record, with the cause in
- * the message
+ * @throws bundle_mismatch for another bundle's record; record_corrupt for bytes that are not a record, with the cause
+ * in the message
  */
 export function decodeRecord(bytes: Uint8Array, expected: { bundleId: string; strideBytes: number }): UserRecord {
   if (bytes.length < RECORD_FIXED_BYTES) {
