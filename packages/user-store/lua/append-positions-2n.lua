@@ -1,26 +1,33 @@
 --[[
-Appends rows to users' records, of n users in one call: deduplicates by event, appends, trims, sets the TTL. All or
-nothing for each user. The record's layout is drawn in docs/wire-format.md.
+Appends rows to the records of n users in one call. For each user it skips known events, appends, trims and sets the TTL.
+Each user's append is atomic. docs/wire-format.md draws the record's layout.
 
-KEYS[2i - 1]  the record of the i-th user
-KEYS[2i]      where a record of theirs that cannot be read is set aside
+KEYS[2i - 1]  record of the i-th user
+KEYS[2i]      key that receives the user's record if it is unreadable
 
 ARGV[1]  bundle id, 8 bytes
 ARGV[2]  bytes a row
 ARGV[3]  longest history, positions
-ARGV[4]  events the ring remembers
+ARGV[4]  events that the ring remembers
 ARGV[5]  TTL of a record, s
-ARGV[6]  TTL of what is set aside, s
-ARGV[3i + 4]  Unix ms of the i-th user's newest interaction
-ARGV[3i + 5]  event hashes, 6 bytes a row
-ARGV[3i + 6]  rows, oldest first
+ARGV[6]  TTL of an unreadable record, s
+ARGV[7]  the fence: last Unix ms, by Redis's own clock, at which the call is applied; 0 means no fence
+ARGV[3i + 5]  Unix ms of the i-th user's newest interaction
+ARGV[3i + 6]  event hashes, 6 bytes a row
+ARGV[3i + 7]  rows, oldest first
 
-Returns, user by user, { rows appended, rows left out as duplicates, positions now, 1 where a record was set aside },
-or { -1 } where the record is of another bundle: it is left as it is, and the other users' are appended to all the same.
+Returns nil if the fence has passed; nothing is appended then. Otherwise returns one entry a user, in order:
+{ rows appended, rows skipped as duplicates, positions now, 1 if an unreadable record was set aside, else 0 }, or
+{ -1 } if the record is of another bundle. That record stays as it is; the other users' rows are appended all the same.
 ]]
 local FIXED, HASH = 30, 6
 local bundle, stride, max_positions, ring_limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local record_ttl_s, aside_ttl_s = ARGV[5], ARGV[6]
+local record_ttl_s, aside_ttl_s, valid_until_ms = ARGV[5], ARGV[6], tonumber(ARGV[7])
+
+if valid_until_ms ~= 0 then
+  local time = redis.call('TIME')
+  if time[1] * 1000 + math.floor(time[2] / 1000) > valid_until_ms then return false end
+end
 
 local function append(key, aside_key, newest_ms, hashes, new_rows)
   local lifetime, last_event_ms, ring, rows = 0, 0, '', ''
@@ -29,7 +36,7 @@ local function append(key, aside_key, newest_ms, hashes, new_rows)
   local record = redis.pcall('GET', key)
   if record then
     local readable = false
-    -- A key of another type answers GET with an error, which is a table.
+    -- GET answers a key of another type with an error, which is a table.
     if type(record) == 'string' and #record >= FIXED and string.sub(record, 1, 3) == 'CK\1' then
       if string.sub(record, 7, 14) ~= bundle then
         return { -1 }
@@ -52,7 +59,7 @@ local function append(key, aside_key, newest_ms, hashes, new_rows)
     end
   end
 
-  -- The top bit of a hash's last byte says that the event's row was deleted; the event counts as seen all the same.
+  -- The top bit of a hash's last byte marks an event whose row was deleted. Such an event still counts as seen.
   local seen = {}
   for at = 1, #ring, HASH do
     local last = string.byte(ring, at + HASH - 1)
@@ -91,7 +98,7 @@ end
 
 local outcomes = {}
 for i = 1, #KEYS / 2 do
-  local newest_ms, hashes, new_rows = tonumber(ARGV[3 * i + 4]), ARGV[3 * i + 5], ARGV[3 * i + 6]
+  local newest_ms, hashes, new_rows = tonumber(ARGV[3 * i + 5]), ARGV[3 * i + 6], ARGV[3 * i + 7]
   outcomes[i] = append(KEYS[2 * i - 1], KEYS[2 * i], newest_ms, hashes, new_rows)
 end
 return outcomes

@@ -1,12 +1,12 @@
 --[[
-Replaces a record where it is still the one that was read; its TTL stays.
+Replaces a record if it has not changed since the caller read it. Its TTL stays.
 
 KEYS[1]  the record
 
-ARGV[1]  sha1 of the record as read, hexadecimal
-ARGV[2]  the record to put in its place
+ARGV[1]  sha1 of the record as the caller read it, hexadecimal
+ARGV[2]  the new record
 
-Returns 1, or 0 where the record changed in between
+Returns 1, or 0 if the record has changed or is gone
 ]]
 local record = redis.call('GET', KEYS[1])
 if not record or redis.sha1hex(record) ~= ARGV[1] then return 0 end

@@ -1,15 +1,18 @@
 import { decodeRecord, strideOf, toCkvError, type UserRecord } from '@collectivekv/domain';
 import { appendToRecord, deleteFromRecord } from './record-edit.js';
-import { checkAppend, noRecord, type RecordShape, type UserStore } from './user-store.js';
+import { checkAppend, fencePassed, NO_FENCE, noRecord, type RecordShape, type UserStore } from './user-store.js';
 
-/** A store in memory, for tests of what stands before it: the same answers as the one in Redis, nothing kept. */
-export function createMemoryUserStore(): UserStore {
+/**
+ * Creates a store in memory, for tests of its callers. It answers as the store in Redis does and keeps nothing.
+ * @param nowMs the store's clock, Unix ms
+ */
+export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore {
   const records = new Map<string, Map<string, Uint8Array>>(); // user -> bundle -> record
   const recordsOf = (userId: string) => records.get(userId) ?? new Map<string, Uint8Array>();
   const put = (userId: string, bundleId: string, bytes: Uint8Array) =>
     records.set(userId, recordsOf(userId).set(bundleId, bytes));
 
-  /** The record to append to, and whether what was there could not be read. */
+  /** Returns the record to append to, and whether an unreadable record was found in its place. */
   function readable({ bundleId, strideBytes }: RecordShape, userId: string) {
     const bytes = recordsOf(userId).get(bundleId);
     if (!bytes) return { record: undefined, quarantined: false };
@@ -25,8 +28,9 @@ export function createMemoryUserStore(): UserStore {
     async getRecords(bundleId, userIds) {
       return userIds.map((userId) => recordsOf(userId).get(bundleId));
     },
-    async appendPositions(shape, appends) {
+    async appendPositions(shape, appends, { validUntilMs } = NO_FENCE) {
       for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
+      if (validUntilMs !== 0 && nowMs() > validUntilMs) throw fencePassed();
       return appends.map((append) => {
         const { record, quarantined } = readable(shape, append.userId);
         const { bytes, appliedCount, duplicateCount } = appendToRecord(record, shape, append);

@@ -15,6 +15,7 @@ import { closeRedis, connectedRedis, primariesOf, type RedisClient } from '@coll
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { expectReadAccess } from './read-access.contract.js';
 import { createRecordKeys } from './record-keys.js';
+import { redisNowMs } from './redis-now.contract.js';
 import { createRedisUserStore } from './redis-user-store.js';
 import { describeUserStore } from './user-store.contract.js';
 import type { UserStore } from './user-store.js';
@@ -44,14 +45,14 @@ describe('on a cluster', () => {
     await Promise.all(primariesOf(client).map((primary) => primary.flushall()));
   });
 
-  describeUserStore(
-    'user store in a Redis cluster',
-    () => store,
-    async (userId, id, bytes) => {
+  describeUserStore('user store in a Redis cluster', {
+    store: () => store,
+    plant: async (userId, id, bytes) => {
       await client.set(keys.record(userId, id), Buffer.from(bytes));
       await client.sadd(keys.bundles, id);
     },
-  );
+    nowMs: () => redisNowMs(client),
+  });
 
   it('lets the user that docs/configuration.md gives ranking read records, and nothing else', async () => {
     closeRedis(await expectReadAccess(client, cluster.url));

@@ -7,6 +7,7 @@ import { closeRedis, connectedRedis, isConnected, type RedisClient } from '@coll
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { expectReadAccess } from './read-access.contract.js';
 import { createRecordKeys } from './record-keys.js';
+import { redisNowMs } from './redis-now.contract.js';
 import { createRedisUserStore } from './redis-user-store.js';
 import { describeUserStore } from './user-store.contract.js';
 import type { UserStore } from './user-store.js';
@@ -33,14 +34,14 @@ beforeEach(async () => {
   await client.flushall();
 });
 
-describeUserStore(
-  'user store in Redis',
-  () => store,
-  async (userId, id, bytes) => {
+describeUserStore('user store in Redis', {
+  store: () => store,
+  plant: async (userId, id, bytes) => {
     await client.set(keys.record(userId, id), Buffer.from(bytes));
     await client.sadd(keys.bundles, id);
   },
-);
+  nowMs: () => redisNowMs(client),
+});
 
 describe('user store in Redis', () => {
   const shape = { bundleId, strideBytes: 5, maxPositions: 1_000 };

@@ -7,8 +7,11 @@ import { createRecordKeys } from './record-keys.js';
 import { createRedisRecordReader, unreadableKey } from './redis-record-reader.js';
 import {
   type Append,
+  type AppendFence,
   type AppendOutcome,
   checkAppend,
+  fencePassed,
+  NO_FENCE,
   noRecord,
   type RecordShape,
   type UserStore,
@@ -19,26 +22,29 @@ export interface RedisUserStoreOptions {
   readonly client: RedisClient;
   /** Begins every key. */
   readonly keyPrefix: string;
-  /** A record that long without an append is gone, s. */
+  /** A record expires after this time without an append, s. */
   readonly recordTtlS: number;
 }
 
 const QUARANTINE_TTL_S = 7 * 24 * 3600;
 const SCAN_COUNT = 500;
 const SWAP_TRIES = 5;
-/** Users of one script call: few, so that nobody's read waits long behind it. */
+/** Users of one script call. A small number keeps the reads behind the call from waiting long. */
 const USERS_PER_CALL = 32;
 
-/** What the append script says of a user; -1 alone where the record is of another bundle. */
+/** The append script's answer for one user; -1 alone if the record is of another bundle. */
 type AppendReply = [applied: number, duplicates: number, positions: number, quarantined: number] | [-1];
 
-/** Lua scripts as commands of a client. */
+/** The Lua scripts, as commands of a client. */
 interface Scripts {
-  ckvAppendPositions(keyCount: number, ...keysAndArguments: (string | number | Buffer)[]): Promise<AppendReply[]>;
+  ckvAppendPositions(
+    keyCount: number,
+    ...keysAndArguments: (string | number | Buffer)[]
+  ): Promise<AppendReply[] | null>;
   ckvSwapRecord(key: string, sha1: string, record: Buffer): Promise<number>;
 }
 
-/** User records in Redis, one string a record. */
+/** Creates the store of user records in Redis. Each record is one string. */
 export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUserStoreOptions): UserStore {
   const keys = createRecordKeys(keyPrefix);
   client.defineCommand('ckvAppendPositions', { lua: readLua('append-positions-2n.lua') });
@@ -57,12 +63,15 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
     return swapped === 1 ? { deleted: true, positionCount: record.positionCount - 1 } : undefined;
   }
 
-  // On a cluster a call reaches one slot, and every user has their own.
+  // A cluster call reaches one slot, and every user has a slot of their own.
   const usersPerCall = client.isCluster ? 1 : USERS_PER_CALL;
 
-  function appendTogether(shape: RecordShape, appends: readonly Append[]): Promise<AppendReply[]> {
-    const { bundleId, strideBytes, maxPositions } = shape;
-    return scripts.ckvAppendPositions(
+  async function appendTogether(
+    { bundleId, strideBytes, maxPositions }: RecordShape,
+    appends: readonly Append[],
+    { validUntilMs }: AppendFence,
+  ): Promise<AppendReply[]> {
+    const replies = await scripts.ckvAppendPositions(
       2 * appends.length,
       ...appends.flatMap(({ userId }) => [keys.record(userId, bundleId), keys.quarantine(userId, bundleId)]),
       Buffer.from(bundleId, 'hex'),
@@ -71,19 +80,22 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
       RECENT_EVENT_RING,
       recordTtlS,
       QUARANTINE_TTL_S,
+      validUntilMs,
       ...appends.flatMap(({ lastEventMs, eventHashes, rows }) => [lastEventMs, asBuffer(eventHashes), asBuffer(rows)]),
     );
+    if (!replies) throw fencePassed();
+    return replies;
   }
 
   return {
     ...createRedisRecordReader({ client, keyPrefix }),
 
-    async appendPositions(shape, appends) {
+    async appendPositions(shape, appends, fence = NO_FENCE) {
       for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
       return reachingRedis(async () => {
         const calls: Promise<AppendReply[]>[] = [];
         for (let from = 0; from < appends.length; from += usersPerCall) {
-          calls.push(appendTogether(shape, appends.slice(from, from + usersPerCall)));
+          calls.push(appendTogether(shape, appends.slice(from, from + usersPerCall), fence));
         }
         const [replies] = await Promise.all([allDone(calls), client.sadd(keys.bundles, shape.bundleId)]);
         return replies.flat().map(outcomeOf);
@@ -113,12 +125,12 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
           const outcome = await trySwap(bundleId, userId, match);
           if (outcome) return outcome;
         }
-        throw new CkvError('conflict', 'the record kept changing; try again');
+        throw new CkvError('conflict', 'other writers kept changing the record; try again');
       }),
 
     stats: (bundleId, maxRecords, signal) =>
       reachingRedis(async () => {
-        const seen = new Set<string>(); // SCAN may give a key twice while the table grows
+        const seen = new Set<string>(); // SCAN may return a key twice while the table grows
         const total = { recordCount: 0, positionCount: 0, memoryBytes: 0, lifetimeCount: 0, truncated: false };
         for (const primary of primariesOf(client)) {
           let cursor = '0';
@@ -135,7 +147,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
             );
             const sizes = await Promise.all(counted.map((key) => primary.memory('USAGE', key, 'SAMPLES', 0)));
             headers.forEach((header, i) => {
-              if (header.length < RECORD_FIXED_BYTES) return; // gone since the scan, or no record
+              if (header.length < RECORD_FIXED_BYTES) return; // deleted since the scan, or not a record
               total.recordCount++;
               total.lifetimeCount += header.readUIntLE(14, 6);
               total.positionCount += header.readUInt32LE(26);

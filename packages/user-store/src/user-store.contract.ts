@@ -1,6 +1,6 @@
 import { decodeRecord, encodeRecord, eventHash, RECENT_EVENT_RING } from '@collectivekv/domain';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Append, RecordShape, UserStore } from './user-store.js';
 
 const shape: RecordShape = { bundleId: '0123456789abcdef', strideBytes: 2, maxPositions: 20 };
@@ -15,12 +15,18 @@ function append(userId: string, numbers: readonly number[], lastEventMs = 1_000)
   };
 }
 
-/** What every user store does. `store()` gives one that is empty; `plant` writes bytes behind its back. */
-export function describeUserStore(
-  name: string,
-  store: () => UserStore,
-  plant: (userId: string, bundleId: string, bytes: Uint8Array) => Promise<void>,
-): void {
+/** A store under test. */
+export interface StoreUnderTest {
+  /** Returns an empty store. */
+  readonly store: () => UserStore;
+  /** Writes bytes past the store. */
+  readonly plant: (userId: string, bundleId: string, bytes: Uint8Array) => Promise<void>;
+  /** Returns the time by the store's own clock, Unix ms. */
+  readonly nowMs: () => Promise<number>;
+}
+
+/** Tests the behaviour that every user store has. */
+export function describeUserStore(name: string, { store, plant, nowMs }: StoreUnderTest): void {
   const read = async (userId: string) => {
     const [bytes] = await store().getRecords(shape.bundleId, [userId]);
     return bytes && decodeRecord(bytes, shape);
@@ -114,6 +120,55 @@ export function describeUserStore(
     ])('refuses %s and names the field', async (_, bad, field) => {
       await expect(store().appendPositions(shape, [bad])).rejects.toMatchObject({ reason: 'invalid_request', field });
       expect(await read('u')).toBeUndefined();
+    });
+
+    describe('with a fence', () => {
+      afterEach(() => void vi.useRealTimers());
+      const passed = { reason: 'deadline', field: 'valid_until_ms' };
+
+      it('appends before the fence, and without one', async () => {
+        await store().appendPositions(shape, [append('u', [1])], { validUntilMs: (await nowMs()) + 60_000 });
+        await store().appendPositions(shape, [append('u', [2])], { validUntilMs: 0 });
+        expect(await numbersOf('u')).toEqual([1, 2]);
+      });
+
+      it('refuses an append after the fence, for every user of the call', async () => {
+        const users = Array.from({ length: 70 }, (_, i) => `user ${i}`);
+        const appends = users.map((userId) => append(userId, [1]));
+        const validUntilMs = (await nowMs()) - 1;
+        await expect(store().appendPositions(shape, appends, { validUntilMs })).rejects.toMatchObject(passed);
+        const records = await store().getRecords(shape.bundleId, users);
+        expect(records).toEqual(users.map(() => undefined));
+      });
+
+      it('leaves a record alone whose append is refused, an unreadable one too', async () => {
+        await store().appendPositions(shape, [append('u', [1])]);
+        await plant('v', shape.bundleId, Buffer.from('garbage'));
+        const late = store().appendPositions(shape, [append('u', [2]), append('v', [2])], { validUntilMs: 1 });
+        await expect(late).rejects.toMatchObject(passed);
+        expect(await numbersOf('u')).toEqual([1]);
+        expect(String((await store().getRecords(shape.bundleId, ['v']))[0])).toBe(String(Buffer.from('garbage')));
+      });
+
+      it.each([
+        ['an hour behind', -3_600_000],
+        ['an hour ahead', 3_600_000],
+      ])("goes by the store's clock while the caller's is %s", async (_, offsetMs) => {
+        const storeMs = await nowMs();
+        vi.useFakeTimers({ toFake: ['Date'], now: storeMs + offsetMs });
+        const early = { validUntilMs: storeMs + 60_000 };
+        expect(await store().appendPositions(shape, [append('u', [1])], early)).toMatchObject([{ appliedCount: 1 }]);
+        const late = store().appendPositions(shape, [append('u', [2])], { validUntilMs: storeMs - 1 });
+        await expect(late).rejects.toMatchObject(passed);
+        expect(await numbersOf('u')).toEqual([1]);
+      });
+
+      it('names a malformed append before it looks at the fence', async () => {
+        const bad = { ...append('u', [1]), eventHashes: new Uint8Array(5) };
+        await expect(store().appendPositions(shape, [bad], { validUntilMs: 1 })).rejects.toMatchObject({
+          reason: 'invalid_request',
+        });
+      });
     });
 
     it.each([

@@ -10,29 +10,38 @@ export interface RecordShape {
 /** One user's new positions. */
 export interface Append {
   readonly userId: string;
-  /** 6 bytes a row; at most as many as the ring remembers, so that a retry finds them all there. */
+  /** 6 bytes a row. At most as many as the ring remembers, so that a repeated append finds all of them in the ring. */
   readonly eventHashes: Uint8Array; // [rows * 6]
   /** Oldest first. */
   readonly rows: Uint8Array; // [rows * strideBytes]
-  /** Unix ms of the newest of them. */
+  /** Unix ms of the newest interaction. */
   readonly lastEventMs: number;
 }
 
-/** What came of an append. */
+/** The bound in time of an append. The store compares it with its own clock in the same step that writes. */
+export interface AppendFence {
+  /** Last Unix ms, by the store's clock, at which the append is applied; 0 means no bound. */
+  readonly validUntilMs: number;
+}
+
+/** The fence of an append that is never refused for its time. */
+export const NO_FENCE: AppendFence = { validUntilMs: 0 };
+
+/** The result of one user's append. */
 export interface AppendOutcome {
   readonly appliedCount: number;
   readonly duplicateCount: number;
   readonly positionCount: number;
-  /** True where an unreadable record was set aside first. */
+  /** True if an unreadable record was set aside first. */
   readonly quarantined: boolean;
 }
 
-/** Which position to delete: that of the event while the ring holds it, else the one with the content given. */
+/** Names the position to delete: by its event while the ring holds the event, else by its content. */
 export interface PositionMatch {
   readonly eventHash: Uint8Array;
-  /** Empty looks for the event alone. */
+  /** Empty searches by the event alone. */
   readonly row: Uint8Array;
-  /** How far each byte of the row may differ, modulo 256; empty where none may. */
+  /** How far each byte of the row may differ, modulo 256. Empty allows no difference. */
   readonly tolerance: Uint8Array;
 }
 
@@ -42,40 +51,43 @@ export interface StoreStats {
   readonly positionCount: number;
   readonly memoryBytes: number;
   readonly lifetimeCount: number;
+  /** True if the count stopped at its bound. */
   readonly truncated: boolean;
 }
 
 /**
  * User records, one per user and bundle.
  *
- * Every method throws dependency_unavailable where the store cannot be reached and overloaded where it is full.
+ * Every method throws dependency_unavailable if the store cannot be reached, and overloaded if it is full.
  */
 export interface UserStore {
-  /** The records' bytes, undefined where there is none; aligned with `userIds`. */
+  /** Returns the records' bytes in the order of `userIds`; undefined for a user without a record. */
   getRecords(bundleId: string, userIds: readonly string[]): Promise<(Uint8Array | undefined)[]>;
   /**
-   * Appends; atomic per user, idempotent by event hash as far as the ring reaches. Outcomes are aligned with `appends`.
-   * @throws bundle_mismatch where a record is of another bundle
+   * Appends positions. Atomic per user; idempotent by event hash as far as the ring reaches.
+   * @returns outcomes in the order of `appends`
+   * @throws deadline if the fence has passed; some users may have been appended before it did, so repeat the whole call
+   * @throws bundle_mismatch if a record is of another bundle; the other users are appended
    */
-  appendPositions(shape: RecordShape, appends: readonly Append[]): Promise<AppendOutcome[]>;
-  /** Puts a whole record in place of what is there. */
+  appendPositions(shape: RecordShape, appends: readonly Append[], fence?: AppendFence): Promise<AppendOutcome[]>;
+  /** Replaces the user's record, or creates it. */
   replaceRecord(bundleId: string, userId: string, record: Uint8Array): Promise<void>;
-  /** Deletes a user's records of every bundle, those set aside too. Returns how many records there were. */
+  /** Deletes a user's records of every bundle, those set aside too. Returns the number of deleted records. */
   deleteUser(userId: string): Promise<number>;
   /**
    * Deletes one position; idempotent by event hash as far as the ring reaches.
-   * @throws user_not_found without a record, conflict where writers kept coming in between, record_corrupt
+   * @throws user_not_found without a record, conflict if other writers kept changing the record, record_corrupt
    */
   deletePosition(
     bundleId: string,
     userId: string,
     match: PositionMatch,
   ): Promise<{ deleted: boolean; positionCount: number }>;
-  /** Counts records, of one bundle or of all where `bundleId` is empty; stops after `maxRecords`. */
+  /** Counts the records of one bundle, or of all if `bundleId` is empty. Stops after `maxRecords`. */
   stats(bundleId: string, maxRecords: number, signal?: AbortSignal): Promise<StoreStats>;
 }
 
-/** Checks what the two parts of an append say of each other. Throws invalid_request naming `path`. */
+/** Checks that the sizes of an append agree with each other. Throws invalid_request naming `path`. */
 export function checkAppend({ strideBytes }: RecordShape, append: Append, path: string): void {
   const rowCount = append.rows.length / strideBytes;
   if (!Number.isInteger(rowCount) || rowCount === 0) {
@@ -101,7 +113,13 @@ export function checkAppend({ strideBytes }: RecordShape, append: Append, path: 
   }
 }
 
-/** The error for a user without a record. */
+/** Returns the error for a user without a record. */
 export function noRecord(): CkvError {
   return new CkvError('user_not_found', 'user_id: the user has no record of this bundle', { field: 'user_id' });
+}
+
+/** Returns the error for an append whose fence has passed. */
+export function fencePassed(): CkvError {
+  const text = "valid_until_ms: has passed by the store's clock; append again if the lease is still yours";
+  return new CkvError('deadline', text, { field: 'valid_until_ms' });
 }

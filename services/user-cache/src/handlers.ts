@@ -53,16 +53,8 @@ export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetr
       checkRange('appends', appends.length, 1, MAX_APPENDS);
       const users = new Set<string>();
       const parsed = appends.map((append, i) => appendOf(append, `appends[${i}]`, users));
-      if (validUntilMs !== 0 && Date.now() > validUntilMs) {
-        throw new CkvError(
-          'deadline',
-          'valid_until_ms: has passed; append again, if the rows are still yours to append',
-          {
-            field: 'valid_until_ms',
-          },
-        );
-      }
-      const outcomes = await store.appendPositions({ bundleId, strideBytes, maxPositions }, parsed);
+      const shape = { bundleId, strideBytes, maxPositions };
+      const outcomes = await store.appendPositions(shape, parsed, { validUntilMs });
       metrics.observeAppends(outcomes);
       return { outcomes };
     },
