@@ -1,6 +1,7 @@
 // `npm run docs`: writes the parts of the documentation that come from code and measurements. With --check it writes
 // nothing and fails where a part is out of date.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { posix } from 'node:path';
 import { REASONS } from '@collectivekv/domain';
 import { z } from 'zod';
 import { root } from './workspace.mjs';
@@ -55,15 +56,20 @@ function publicNames() {
 }
 
 function exportedNames(folder) {
-  if (!existsSync(`${folder}/index.ts`)) return [];
-  const index = readFileSync(`${folder}/index.ts`, 'utf8');
-  const files = [...index.matchAll(/from '\.\/([\w/-]+)\.js'/g)].map((match) => match[1]).sort();
+  const files = [...exportedFiles(folder, '.'), ...exportedFiles(folder, 'server')].sort();
   const documented =
     /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\nexport (?:async )?(?:interface|type|class|function\*?|const) (\w+)/g;
   return files.flatMap((file) => {
     const text = readFileSync(`${folder}/${file}.ts`, 'utf8');
     return [...text.matchAll(documented)].map(([, comment, name]) => [`\`${name}\``, firstSentence(comment)]);
   });
+}
+
+/** Returns the files that an entry point of a package exports, without their ending. */
+function exportedFiles(folder, entry) {
+  if (!existsSync(`${folder}/${entry}/index.ts`)) return [];
+  const index = readFileSync(`${folder}/${entry}/index.ts`, 'utf8');
+  return [...index.matchAll(/from '(\.{1,2}\/[\w/-]+)\.js'/g)].map(([, path]) => posix.join(entry, path));
 }
 
 function firstSentence(comment) {

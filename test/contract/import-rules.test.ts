@@ -21,10 +21,10 @@ const ALLOWED_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'redis-connection': ['domain'],
   'user-store': ['domain', 'redis-connection'],
   'update-queue': ['domain', 'redis-connection'],
-  'grpc-client': ['contracts', 'domain'],
-  'service-kit': ['contracts', 'domain', 'grpc-client'],
-  client: ['contracts', 'domain', 'grpc-client'],
-  bundles: ['contracts', 'domain', 'engine', 'grpc-client'],
+  rpc: ['contracts', 'domain'],
+  'service-kit': ['domain', 'rpc'],
+  client: ['contracts', 'domain', 'rpc'],
+  bundles: ['contracts', 'domain', 'engine', 'rpc'],
 };
 
 /** Libraries that only the named packages may depend on. */
@@ -32,7 +32,7 @@ const LIBRARY_HOMES: readonly (readonly [string, readonly string[]])[] = [
   ['ioredis', ['redis-connection']],
   ['bullmq', ['update-queue']],
   ['onnxruntime-node', ['engine']],
-  ['@grpc/grpc-js', ['contracts', 'grpc-client', 'service-kit']],
+  ['@grpc/grpc-js', ['contracts', 'rpc']],
   ['@grpc/proto-loader', ['contracts']],
   ['pino', ['service-kit']],
 ];
@@ -69,6 +69,7 @@ describe('lint', () => {
     ['packages/user-store/src/b.ts', '@collectivekv/private-redis', "isn't specified in"],
     ['packages/user-store/src/c.test.ts', 'ioredis', 'a test reaches Redis through packages/redis-connection'],
     ['packages/user-store/src/d.test.ts', '../../domain/src/errors.js', 'import a package by its name'],
+    ['packages/client/src/a.ts', '@collectivekv/rpc/server', 'a client loads no server code'],
     ['packages/domain/src/d.ts', '../../engine/src/engine.js', 'import a package by its name'],
     ['services/pool/src/a.ts', '../../../packages/domain/src/errors.js', 'import a package by its name'],
     ['services/ranking/src/a.ts', '@collectivekv/pool/config', "isn't specified in services/ranking/package.json"],

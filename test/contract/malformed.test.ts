@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type MethodName, type ServiceName, services } from '@collectivekv/contracts';
 import { type ServiceProcessName, type Stack, startStack } from '@collectivekv/dev-stack';
-import { errorFrom } from '@collectivekv/grpc-client';
+import { errorFrom } from '@collectivekv/rpc';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type HandMade, malformedRequests, specOf } from './malformed-requests.js';

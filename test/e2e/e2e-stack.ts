@@ -7,13 +7,12 @@ import { type CollectiveKvClient, createCollectiveKvClient, type InteractionInpu
 import { type Stack, type StackOptions, startServiceProcess, startStack } from '@collectivekv/dev-stack';
 import { decodeRecord, type UserRecord } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
-import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { vi } from 'vitest';
 
 /** The demo bundle's folder. */
 export const DEMO_BUNDLE = fileURLToPath(new URL('../../bundles/demo', import.meta.url));
 /** No token, no TLS. */
-export const OPEN = { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' };
 
 /** A stack with clients, for one test file. */
 export interface E2eStack {
@@ -46,8 +45,8 @@ export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = 
     recordTimeoutMs: 30_000,
     maxAttempts: 100,
   });
-  const userCache = createGrpcClient('UserCacheService', stack.targets['user-cache'], OPEN);
-  const pool = createGrpcClient('PoolService', stack.targets.pool, OPEN);
+  const userCache = createGrpcClient('UserCacheService', stack.targets['user-cache']);
+  const pool = createGrpcClient('PoolService', stack.targets.pool);
   const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 64 });
   const bundle = await loadBundle(bundleDir, engine, { graphs: ['encode', 'rank', 'rankKv'], verifyGolden: false });
   const { model } = bundle;

@@ -5,8 +5,8 @@ import { openBundle, readServedGolden } from '@collectivekv/bundles';
 import { createCollectiveKvClient } from '@collectivekv/client';
 import type { ServiceProcess } from '@collectivekv/dev-stack';
 import { encodeRecord, partitionOf } from '@collectivekv/domain';
-import { createGrpcClient } from '@collectivekv/grpc-client';
 import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
+import { createGrpcClient } from '@collectivekv/rpc';
 import { inspectQueue, openQueues, recordJobData } from '@collectivekv/update-queue';
 import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
@@ -15,7 +15,6 @@ import {
   DEMO_BUNDLE,
   type E2eStack,
   interactionsOf,
-  OPEN,
   type OtherRanking,
   startE2e,
   startOtherRanking,
@@ -294,7 +293,7 @@ describe('a stranger', () => {
       expect(status).toMatch(/^(SERVING|1)$/);
       health.close();
     }
-    const pool = createGrpcClient('PoolService', e2e.stack.targets.pool, OPEN);
+    const pool = createGrpcClient('PoolService', e2e.stack.targets.pool);
     expect((await pool.call('Describe', { bundleId: '' })).bundleId).toBe(e2e.bundle.model.id);
     pool.close();
   });

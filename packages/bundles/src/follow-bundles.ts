@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError, type GraphName, toCkvError } from '@collectivekv/domain';
 import type { Engine } from '@collectivekv/engine';
-import type { GrpcClient } from '@collectivekv/grpc-client';
+import type { GrpcClient } from '@collectivekv/rpc';
 import { z } from 'zod';
 import { installBundle } from './install-bundle.js';
 import { type LoadedBundle, loadBundle } from './load-bundle.js';

@@ -3,8 +3,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import type { ServiceName } from '@collectivekv/contracts';
-import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
 import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { DEFAULT_PARTITION_COUNT, inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
 import { print } from './print.js';
 
@@ -45,7 +45,7 @@ interface StackFile {
 export function openConnections(options: () => GlobalOptions): Connections {
   const opened: (() => unknown)[] = [];
   const stack = readStackFile();
-  const access = () => ({ CKV_TOKEN: readToken(), CKV_TLS_CA_FILE: process.env.CKV_TLS_CA_FILE ?? '' });
+  const access = () => ({ token: readToken(), tlsCaFile: process.env.CKV_TLS_CA_FILE ?? '' });
 
   const clients = new Map<ServiceName, unknown>();
   function open<S extends ServiceName>(name: S, target: string): GrpcClient<S> {
@@ -59,13 +59,11 @@ export function openConnections(options: () => GlobalOptions): Connections {
 
   return {
     client() {
-      const { CKV_TOKEN: token, CKV_TLS_CA_FILE: tlsCaFile } = access();
       const { ranking, updater } = options();
       const client = createCollectiveKvClient({
         rankingTarget: ranking ?? stack.targets?.ranking ?? '127.0.0.1:50053',
         interactionTarget: updater ?? stack.targets?.updater ?? '127.0.0.1:50054',
-        token,
-        tlsCaFile,
+        ...access(),
         rankTimeoutMs: 5_000,
       });
       opened.push(client.close);

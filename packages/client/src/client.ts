@@ -1,5 +1,5 @@
 import { CkvError, LIMITS, type Reason } from '@collectivekv/domain';
-import { createGrpcClient } from '@collectivekv/grpc-client';
+import { createGrpcClient } from '@collectivekv/rpc';
 import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
 import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
 import { withRetries } from './retry.js';
@@ -59,9 +59,8 @@ export interface CollectiveKvClient {
 
 /** Connects lazily; calls go round all addresses of a target. */
 export function createCollectiveKvClient(options: ClientOptions = {}): CollectiveKvClient {
-  const access = { CKV_TOKEN: options.token ?? '', CKV_TLS_CA_FILE: options.tlsCaFile ?? '' };
-  const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', access);
-  const updater = createGrpcClient('InteractionService', options.interactionTarget ?? '127.0.0.1:50054', access);
+  const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', options);
+  const updater = createGrpcClient('InteractionService', options.interactionTarget ?? '127.0.0.1:50054', options);
   const limitsOf = ({ timeoutMs, signal }: CallOptions, defaultMs: number) => ({
     deadlineMs: Date.now() + (timeoutMs ?? defaultMs),
     maxAttempts: options.maxAttempts ?? 4,

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openBundle } from '@collectivekv/bundles';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import type { StatsResponse__Output } from '@collectivekv/contracts';
-import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { areaUnderCurve, quantile, type Scored } from './auc.js';
 import { type QuickstartFeed, replayedFeed, simulatedFeed } from './quickstart-feed.js';
 import { residentMb } from './resident-mb.js';
@@ -72,10 +72,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     recordTimeoutMs: 60_000,
     maxAttempts: 10,
   });
-  const userCache = createGrpcClient('UserCacheService', stack.targets['user-cache'], {
-    CKV_TOKEN: '',
-    CKV_TLS_CA_FILE: '',
-  });
+  const userCache = createGrpcClient('UserCacheService', stack.targets['user-cache']);
   try {
     const stopped = options.stopped?.then(() => {
       throw new Error('stopped before the summary');

@@ -1,8 +1,9 @@
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError } from '@collectivekv/domain';
+import type { GrpcServer } from '@collectivekv/rpc/server';
 import { type CommonConfig, ConfigError } from './config.js';
-import { createGrpcServer, type GrpcServer } from './grpc-server.js';
+import { createServiceServer, inVariables } from './grpc-options.js';
 import { relaxHeapGrowth } from './heap-growth.js';
 import { createLogger, type Logger } from './log.js';
 import { createMetrics, type Metrics, serveMetrics } from './metrics.js';
@@ -70,7 +71,7 @@ export async function runService<C extends CommonConfig>({
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
   if (config.CKV_STOP_WITH_STDIN) process.stdin.on('end', () => void stop('stdin ended')).resume();
 
-  const server = orExit(() => createGrpcServer({ config, log, metrics }));
+  const server = orExit(() => createServiceServer(config, log, metrics));
   const context: ServiceContext = {
     log,
     metrics,
@@ -96,7 +97,7 @@ export async function runService<C extends CommonConfig>({
     writeSync(1, `${JSON.stringify({ ready: true, service: name, address, metricsAddress: probes.address })}\n`);
   } catch (error) {
     if (error instanceof ConfigError || error instanceof CkvError)
-      writeSync(2, `${name} cannot start: ${error.message}\n`);
+      writeSync(2, `${name} cannot start: ${inVariables(error.message)}\n`);
     else log.fatal({ err: error }, 'cannot start');
     await stop('failed to start', 1);
   }
@@ -119,8 +120,8 @@ function orExit<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    writeSync(2, `${error.message}\n`);
+    if (!(error instanceof ConfigError || error instanceof CkvError)) throw error;
+    writeSync(2, `${inVariables(error.message)}\n`);
     process.exit(1);
   }
 }

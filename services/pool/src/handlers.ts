@@ -14,7 +14,7 @@ import type {
   WatchBundlesResponse,
 } from '@collectivekv/contracts';
 import { invalidRequest, numberToFloat16 } from '@collectivekv/domain';
-import type { CallContext } from '@collectivekv/service-kit';
+import type { CallContext } from '@collectivekv/rpc/server';
 import type { BundleShelf } from './bundle-shelf.js';
 import { gatherRows } from './gather-rows.js';
 import type { PoolMetrics } from './metrics.js';

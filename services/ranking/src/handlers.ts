@@ -7,7 +7,8 @@ import type {
   RankResponse,
 } from '@collectivekv/contracts';
 import { invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
-import type { CallContext, Logger } from '@collectivekv/service-kit';
+import type { CallContext } from '@collectivekv/rpc/server';
+import type { Logger } from '@collectivekv/service-kit';
 import type { RankingMetrics } from './metrics.js';
 import { bytesOf, floatsFrom } from './packed.js';
 import type { FeatureColumn, HistoryPolicy, RankQuery } from './rank-query.js';

@@ -1,7 +1,7 @@
 import { followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
-import { createGrpcClient } from '@collectivekv/grpc-client';
-import { runService } from '@collectivekv/service-kit';
+import { createGrpcClient } from '@collectivekv/rpc';
+import { clientOptionsOf, runService } from '@collectivekv/service-kit';
 import { loadConfig } from './config.js';
 import { createRankingHandlers } from './handlers.js';
 import { createRankingMetrics } from './metrics.js';
@@ -22,7 +22,7 @@ await runService({
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
     onClose('engine', engine.close);
-    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, config);
+    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptionsOf(config));
     onClose('pool client', pool.close);
     const records = openRecordReads(config, log);
     onClose('record reads', records.close);

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { GatherRequest__Output } from '@collectivekv/contracts';
 import { type BundleModel, CkvError, createBundleModel } from '@collectivekv/domain';
-import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
-import { createGrpcServer, createLogger, createMetrics, type GrpcServer } from '@collectivekv/service-kit';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
+import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
+import { createLogger, createMetrics } from '@collectivekv/service-kit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createPoolRows, type PoolRows } from './pool-rows.js';
 
@@ -26,13 +27,7 @@ beforeAll(async () => {
     itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
   });
   server = createGrpcServer({
-    config: {
-      CKV_BIND: '127.0.0.1:0',
-      CKV_TOKEN: '',
-      CKV_TLS_CERT_FILE: '',
-      CKV_TLS_KEY_FILE: '',
-      CKV_ALLOW_INSECURE: false,
-    },
+    bind: '127.0.0.1:0',
     log: createLogger('test', 'silent'),
     metrics: createMetrics('test'),
   });
@@ -59,7 +54,7 @@ beforeAll(async () => {
     Rollback: unused,
   });
   const { address } = await server.start();
-  pool = createGrpcClient('PoolService', address, { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' });
+  pool = createGrpcClient('PoolService', address);
   poolRows = createPoolRows(pool);
 });
 afterAll(async () => {

@@ -8,7 +8,7 @@ import {
   slotHistogram,
   type Tensors,
 } from '@collectivekv/domain';
-import type { GrpcClient } from '@collectivekv/grpc-client';
+import type { GrpcClient } from '@collectivekv/rpc';
 import { floatsFrom } from './packed.js';
 
 /** Pool rows by KV group. */

@@ -1,7 +1,7 @@
 import { toCkvError } from '@collectivekv/domain';
-import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
 import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
-import type { Logger } from '@collectivekv/service-kit';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
+import { clientOptionsOf, type Logger } from '@collectivekv/service-kit';
 import { createRedisRecordReader, type RecordReader } from '@collectivekv/user-store';
 import type { RankingConfig } from './config.js';
 import { joinReads } from './joined-reads.js';
@@ -23,7 +23,7 @@ export interface RecordReads {
  */
 export function openRecordReads(config: RankingConfig, log: Logger): RecordReads {
   if (config.CKV_RECORD_READS === 'user-cache') {
-    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, config);
+    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, clientOptionsOf(config));
     return { read: reporting(readThroughUserCache(userCache), log), close: userCache.close };
   }
   const client = connectRedis(config.CKV_REDIS_URL, {

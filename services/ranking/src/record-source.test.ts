@@ -1,6 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
-import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
-import { createGrpcServer, createLogger, createMetrics, type GrpcServer } from '@collectivekv/service-kit';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
+import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
+import { createLogger, createMetrics } from '@collectivekv/service-kit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { readThroughUserCache } from './record-reads.js';
 import { createRecordSource } from './record-source.js';
@@ -13,13 +14,7 @@ const unused = () => Promise.reject(new CkvError('bug', 'unused'));
 
 beforeAll(async () => {
   server = createGrpcServer({
-    config: {
-      CKV_BIND: '127.0.0.1:0',
-      CKV_TOKEN: '',
-      CKV_TLS_CERT_FILE: '',
-      CKV_TLS_KEY_FILE: '',
-      CKV_ALLOW_INSECURE: false,
-    },
+    bind: '127.0.0.1:0',
     log: createLogger('test', 'silent'),
     metrics: createMetrics('test'),
   });
@@ -35,7 +30,7 @@ beforeAll(async () => {
     Stats: unused,
   });
   const { address } = await server.start();
-  userCache = createGrpcClient('UserCacheService', address, { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' });
+  userCache = createGrpcClient('UserCacheService', address);
 });
 afterAll(async () => {
   userCache.close();

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
-import { createGrpcClient } from '@collectivekv/grpc-client';
 import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
-import { runService } from '@collectivekv/service-kit';
+import { createGrpcClient } from '@collectivekv/rpc';
+import { clientOptionsOf, runService } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
   openPartitionQueue,
@@ -57,9 +57,9 @@ await runService({
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
     onClose('engine', engine.close);
-    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, config);
+    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptionsOf(config));
     onClose('pool client', pool.close);
-    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, config);
+    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, clientOptionsOf(config));
     onClose('user-cache client', userCache.close);
     const bundles = followBundles({ pool, cacheDir: config.CKV_CACHE_DIR, engine, graphs: ['encode'], log });
     onClose('bundles', bundles.close);

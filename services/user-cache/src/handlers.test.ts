@@ -3,16 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeRecord, eventHash } from '@collectivekv/domain';
-import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
-import {
-  createGrpcServer,
-  createLogger,
-  createMetrics,
-  type GrpcServer,
-  type Metrics,
-} from '@collectivekv/service-kit';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
+import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
+import { createLogger, createMetrics, type Metrics } from '@collectivekv/service-kit';
 import { createRedisUserStore } from '@collectivekv/user-store';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createUserCacheHandlers } from './handlers.js';
@@ -41,20 +36,14 @@ beforeAll(async () => {
   piped = await connectedRedis(`redis://127.0.0.1:${pipe.port}`, options);
   metrics = createMetrics('test');
   server = createGrpcServer({
-    config: {
-      CKV_BIND: '127.0.0.1:0',
-      CKV_TOKEN: '',
-      CKV_TLS_CERT_FILE: '',
-      CKV_TLS_KEY_FILE: '',
-      CKV_ALLOW_INSECURE: false,
-    },
+    bind: '127.0.0.1:0',
     log: createLogger('test', 'silent'),
     metrics,
   });
   const store = createRedisUserStore({ client: piped, keyPrefix: 'test', recordTtlS: 1_000 });
   server.add('UserCacheService', createUserCacheHandlers(store, createUserCacheMetrics(metrics)));
   const { address } = await server.start();
-  userCache = createGrpcClient('UserCacheService', address, { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' });
+  userCache = createGrpcClient('UserCacheService', address);
 });
 afterAll(async () => {
   userCache.close();

@@ -23,7 +23,7 @@ import {
   parseId,
   strideOf,
 } from '@collectivekv/domain';
-import type { CallContext } from '@collectivekv/service-kit';
+import type { CallContext } from '@collectivekv/rpc/server';
 import type { Append, PositionMatch, UserStore } from '@collectivekv/user-store';
 import type { UserCacheMetrics } from './metrics.js';
 

@@ -1,6 +1,6 @@
 import { encodeRows, type LoadedBundle } from '@collectivekv/bundles';
 import { type BundleModel, decodeRecord, freshInteractions, toCkvError, type UserRecord } from '@collectivekv/domain';
-import type { GrpcClient } from '@collectivekv/grpc-client';
+import type { GrpcClient } from '@collectivekv/rpc';
 import type { UserInteractions, UserRows } from './user-rows.js';
 
 /** What encoding behind records came to. */

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { LoadedBundle } from '@collectivekv/bundles';
 import { CkvError, createBundleModel, decodeRecord, encodeRecord, type Interaction } from '@collectivekv/domain';
-import { createGrpcClient, type GrpcClient } from '@collectivekv/grpc-client';
-import { createGrpcServer, createLogger, createMetrics, type GrpcServer } from '@collectivekv/service-kit';
+import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
+import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
+import { createLogger, createMetrics } from '@collectivekv/service-kit';
 import { createMemoryUserStore, type UserStore } from '@collectivekv/user-store';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -22,13 +23,7 @@ let userCache: GrpcClient<'UserCacheService'>;
 
 beforeAll(async () => {
   server = createGrpcServer({
-    config: {
-      CKV_BIND: '127.0.0.1:0',
-      CKV_TOKEN: '',
-      CKV_TLS_CERT_FILE: '',
-      CKV_TLS_KEY_FILE: '',
-      CKV_ALLOW_INSECURE: false,
-    },
+    bind: '127.0.0.1:0',
     log: createLogger('test', 'silent'),
     metrics: createMetrics('test'),
   });
@@ -52,7 +47,7 @@ beforeAll(async () => {
     Stats: unused,
   });
   const { address } = await server.start();
-  userCache = createGrpcClient('UserCacheService', address, { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' });
+  userCache = createGrpcClient('UserCacheService', address);
 });
 afterAll(async () => {
   userCache.close();

@@ -7,7 +7,7 @@ import {
   RECENT_EVENT_RING,
   type RowLayout,
 } from '@collectivekv/domain';
-import type { GrpcClient } from '@collectivekv/grpc-client';
+import type { GrpcClient } from '@collectivekv/rpc';
 import { createHistoryEncoder } from './history-encoder.js';
 import { appendOf, type EncodedRows, pickRows, type UserRows } from './user-rows.js';
 

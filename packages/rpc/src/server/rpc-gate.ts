@@ -1,7 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { once, setMaxListeners } from 'node:events';
 import { CkvError, toCkvError } from '@collectivekv/domain';
-import { statusOf } from '@collectivekv/grpc-client';
 import {
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
@@ -10,9 +9,9 @@ import {
   type ServerDuplexStream,
   status,
 } from '@grpc/grpc-js';
+import { statusOf } from '../errors/grpc-errors.js';
 import { type CallContext, DEFAULT_DEADLINE_MS, openContext, type ServerCall } from './call-context.js';
-import type { Logger } from './log.js';
-import type { Metrics } from './metrics.js';
+import type { RpcLog, RpcMetrics } from './observers.js';
 
 /** A request that could not be read; it travels in the request's place to its handler's gate. */
 export class UnreadableRequest {
@@ -39,8 +38,8 @@ export interface RpcGate {
 export interface RpcGateOptions {
   /** Bearer token that callers must have; empty asks for none. */
   readonly token: string;
-  readonly log: Logger;
-  readonly metrics: Metrics;
+  readonly log: RpcLog;
+  readonly metrics: RpcMetrics;
   /** How long a stream of requests may go without one. */
   readonly idleTimeoutMs: number;
 }

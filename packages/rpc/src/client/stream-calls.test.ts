@@ -11,8 +11,8 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { errorFrom } from '../errors/grpc-errors.js';
 import { createGrpcClient } from './grpc-client.js';
-import { errorFrom } from './grpc-errors.js';
 import { createStreamCalls, type StreamCalls, type StreamCallsOptions } from './stream-calls.js';
 
 type Stream = ServerDuplexStream<{ userId: string; topK: number }, { scores: Buffer }>;
@@ -210,7 +210,7 @@ describe('calls on streams', () => {
   });
 
   it('leave no stream behind when the client is closed', async () => {
-    const made = createGrpcClient('RankingService', address, { CKV_TOKEN: '', CKV_TLS_CA_FILE: '' });
+    const made = createGrpcClient('RankingService', address);
     await made.callOnStream('RankStream', { userId: 'a', candidateIds: [] });
     made.close();
     await expect.poll(() => streams[0]?.cancelled).toBe(true);

@@ -11,7 +11,7 @@ import {
   type MethodDefinition,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { errorFrom } from './grpc-errors.js';
+import { errorFrom } from '../errors/grpc-errors.js';
 import { createStreamCalls, type StreamCalls } from './stream-calls.js';
 import { callUnary } from './unary-call.js';
 
@@ -42,12 +42,12 @@ export interface GrpcClient<S extends ServiceName> {
   close(): void;
 }
 
-/** What a client needs of the configuration. */
-export interface GrpcClientConfig {
-  /** Bearer token sent with every call; empty sends none. */
-  readonly CKV_TOKEN: string;
-  /** Authority (PEM file) by which the server is trusted; empty means no TLS. */
-  readonly CKV_TLS_CA_FILE: string;
+/** Options of {@link createGrpcClient}. */
+export interface GrpcClientOptions {
+  /** Bearer token sent with every call. Default '': sends none. */
+  readonly token?: string;
+  /** PEM file of the certificate authority that signed the server's certificate. Default '': no TLS. */
+  readonly tlsCaFile?: string;
 }
 
 const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
@@ -60,9 +60,9 @@ const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] 
 export function createGrpcClient<S extends ServiceName>(
   name: S,
   target: string,
-  config: GrpcClientConfig,
+  { token = '', tlsCaFile = '' }: GrpcClientOptions = {},
 ): GrpcClient<S> {
-  const channel = channelCredentials(config.CKV_TLS_CA_FILE);
+  const channel = channelCredentials(tlsCaFile);
   const Client = services[name];
   const client = new Client(grpcTarget(target), channel, {
     'grpc.service_config': ROUND_ROBIN,
@@ -75,7 +75,7 @@ export function createGrpcClient<S extends ServiceName>(
     'grpc-node.flow_control_window': 8 * 1024 * 1024,
   });
   const metadata = new Metadata();
-  if (config.CKV_TOKEN) metadata.set('authorization', `Bearer ${config.CKV_TOKEN}`);
+  if (token !== '') metadata.set('authorization', `Bearer ${token}`);
   const specOf = (method: string) =>
     (Client.service as Record<string, MethodDefinition<unknown, unknown>>)[method] as MethodDefinition<
       unknown,
@@ -162,8 +162,8 @@ function channelCredentials(caFile: string): ChannelCredentials {
     new X509Certificate(authority);
     return credentials.createSsl(authority);
   } catch (cause) {
-    const problem = `CKV_TLS_CA_FILE: ${caFile} is no certificate that can be read (${(cause as Error).message})`;
-    throw new CkvError('invalid_request', problem, { field: 'CKV_TLS_CA_FILE', cause });
+    const problem = `tlsCaFile: ${caFile} is not a readable certificate (${(cause as Error).message}); name a PEM file`;
+    throw new CkvError('invalid_request', problem, { field: 'tlsCaFile', cause });
   }
 }
 

@@ -1,7 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
 import { type Client, type Metadata, type MethodDefinition, type StatusObject, status } from '@grpc/grpc-js';
-import { statusOf } from './grpc-errors.js';
-import { failed, serviceError } from './service-error.js';
+import { statusOf } from '../errors/grpc-errors.js';
+import { failed, serviceError } from '../errors/service-error.js';
 
 /** Calls on streams that stay open from one to the next. */
 export interface StreamCalls {

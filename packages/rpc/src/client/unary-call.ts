@@ -1,5 +1,5 @@
 import { type Client, type Metadata, type MethodDefinition, status } from '@grpc/grpc-js';
-import { failed, serviceError } from './service-error.js';
+import { failed, serviceError } from '../errors/service-error.js';
 
 /** What to send, and for how long to wait. */
 export interface UnaryCall {

@@ -8,18 +8,14 @@ import {
   type ServiceName,
   services,
 } from '@collectivekv/contracts';
-import { invalidRequest } from '@collectivekv/domain';
+import { CkvError, invalidRequest } from '@collectivekv/domain';
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
-import { requireSafeBind } from './bind.js';
+import { fieldsOf, type MessageDescriptor, wireProblem } from '../wire/wire-check.js';
 import type { CallContext } from './call-context.js';
-import { type CommonConfig, ConfigError } from './config.js';
-import type { Logger } from './log.js';
-import { splitBind } from './loopback.js';
-import type { Metrics } from './metrics.js';
+import type { RpcLog, RpcMetrics } from './observers.js';
 import { type Answer, type AnswerStream, createRpcGate, UnreadableRequest } from './rpc-gate.js';
-import { fieldsOf, type MessageDescriptor, wireProblem } from './wire-check.js';
 
 /** A service's handlers: a promise for each request, of a call or of a stream of them; an async iterable for a stream of answers. */
 export type Handlers<S extends ServiceName> = {
@@ -41,12 +37,16 @@ export interface GrpcServer {
 
 /** Options of {@link createGrpcServer}. */
 export interface GrpcServerOptions {
-  readonly config: Pick<
-    CommonConfig,
-    'CKV_BIND' | 'CKV_TOKEN' | 'CKV_TLS_CERT_FILE' | 'CKV_TLS_KEY_FILE' | 'CKV_ALLOW_INSECURE'
-  >;
-  readonly log: Logger;
-  readonly metrics: Metrics;
+  /** `host:port` to listen on; port 0 takes a free one. */
+  readonly bind: string;
+  /** Bearer token that callers must send. Default '': asks for none. */
+  readonly token?: string;
+  /** PEM file of the certificate chain. Set it together with `tlsKeyFile`. Default '': no TLS. */
+  readonly tlsCertFile?: string;
+  /** PEM file of the certificate's private key. */
+  readonly tlsKeyFile?: string;
+  readonly log: RpcLog;
+  readonly metrics: RpcMetrics;
   /** Largest message taken; default 16 MiB. */
   readonly maxMessageBytes?: number;
   /** How long a stream of requests may go without one; default 30 s. */
@@ -59,18 +59,19 @@ const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 
 /**
  * Creates a server.
- * @throws ConfigError where the address is beyond loopback and neither a token nor TLS guards it
+ * @throws invalid_request if a TLS file cannot be read, or the key is not the certificate's
  */
 export function createGrpcServer({
-  config,
+  bind,
+  token = '',
+  tlsCertFile = '',
+  tlsKeyFile = '',
   log,
   metrics,
   maxMessageBytes = 16 * 1024 * 1024,
   idleTimeoutMs = 30_000,
 }: GrpcServerOptions): GrpcServer {
-  const credentials = credentialsOf(config);
-  const tls = config.CKV_TLS_CERT_FILE !== '';
-  requireSafeBind('CKV_BIND', config.CKV_BIND, tls || config.CKV_TOKEN !== '' || config.CKV_ALLOW_INSECURE);
+  const credentials = credentialsOf(tlsCertFile, tlsKeyFile);
   const server = new Server({
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': -1,
@@ -78,7 +79,7 @@ export function createGrpcServer({
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
   });
-  const gate = createRpcGate({ token: config.CKV_TOKEN, log, metrics, idleTimeoutMs });
+  const gate = createRpcGate({ token, log, metrics, idleTimeoutMs });
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);
   new ReflectionService(packageDefinition).addToServer(server);
@@ -104,9 +105,9 @@ export function createGrpcServer({
     },
     async start() {
       const port = await new Promise<number>((resolve, reject) => {
-        server.bindAsync(config.CKV_BIND, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+        server.bindAsync(bind, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
       });
-      return { address: `${splitBind(config.CKV_BIND).host}:${port}` };
+      return { address: `${hostOf(bind)}:${port}` };
     },
     setServing(serving) {
       for (const name of names) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
@@ -153,8 +154,12 @@ function messageNamed(typeName: string): MessageDescriptor | undefined {
   return definition && 'type' in definition ? (definition.type as MessageDescriptor) : undefined;
 }
 
-function credentialsOf(config: GrpcServerOptions['config']): ServerCredentials {
-  const { CKV_TLS_CERT_FILE: certFile, CKV_TLS_KEY_FILE: keyFile } = config;
+/** Returns the host of `host:port`, without the brackets of an IPv6 host. */
+function hostOf(bind: string): string {
+  return bind.slice(0, bind.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1');
+}
+
+function credentialsOf(certFile: string, keyFile: string): ServerCredentials {
   if (certFile === '' && keyFile === '') return ServerCredentials.createInsecure();
   try {
     const pair = { cert_chain: readFileSync(certFile), private_key: readFileSync(keyFile) };
@@ -162,8 +167,8 @@ function credentialsOf(config: GrpcServerOptions['config']): ServerCredentials {
       throw new Error('the key is not that of the certificate');
     }
     return ServerCredentials.createSsl(null, [pair]);
-  } catch (error) {
-    const problem = (error as Error).message;
-    throw new ConfigError([`CKV_TLS_CERT_FILE, CKV_TLS_KEY_FILE: both must name PEM files (${problem})`]);
+  } catch (cause) {
+    const problem = `tlsCertFile, tlsKeyFile: both must name PEM files (${(cause as Error).message})`;
+    throw new CkvError('invalid_request', problem, { field: 'tlsCertFile', cause });
   }
 }

@@ -1,2 +1,0 @@
-export * from './grpc-client.js';
-export * from './grpc-errors.js';

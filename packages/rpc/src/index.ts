@@ -1,0 +1,2 @@
+export * from './client/grpc-client.js';
+export * from './errors/grpc-errors.js';
