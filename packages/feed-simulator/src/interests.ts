@@ -5,7 +5,7 @@ import type { World } from './world.js';
 const LONG_TERM_WEIGHTS = [1.1, 0.9, 0.7];
 const AVERSION_WEIGHTS = [-0.9, -0.7];
 const SHORT_TERM_WEIGHTS = [1.2, 0.9];
-/** Mean life of a short-term interest, in exposures seen and in hours passed. */
+/** Mean life of a short-term interest, in exposures and in hours. */
 const SHORT_TERM_EXPOSURES = 300;
 const SHORT_TERM_HOURS = 240;
 
@@ -15,16 +15,16 @@ export interface Interest {
   readonly weight: number;
 }
 
-/** A user's interests: long-term ones that stay, short-term ones that are replaced as time passes. */
+/** A user's interests. Long-term interests stay; short-term interests are replaced as time passes. */
 export interface Interests {
   all(): readonly Interest[];
-  /** Weighted sum of the topics' directions. */
+  /** Returns the weighted sum of the topics' directions. */
   taste(): Vector;
-  /** Lets time pass: each short-term interest may be replaced by another. */
+  /** Lets time pass. A new interest may replace each short-term interest. */
   drift(exposureCount: number, hours: number): void;
 }
 
-/** Draws a user's first interests from its own random stream, which then drives the drift. */
+/** Draws a user's first interests. The same random stream then drives their drift. */
 export function createInterests(world: World, random: Random): Interests {
   const draw = (weight: number): Interest => ({ topic: random.integer(world.topics.length), weight });
   const lasting = [...LONG_TERM_WEIGHTS, ...AVERSION_WEIGHTS].map(draw);

@@ -8,22 +8,22 @@ const HOUR_MS = 3_600_000;
 /** The columns of an interaction log, in order. */
 export const LOG_HEADER = 'user_id,item_id,timestamp_ms,action,label,watch_ratio,freshness,hour';
 
-/** One line of the log, without its line end. */
+/** Returns one line of the log, without its line end. */
 export function formatExposure(exposure: Exposure): string {
   const { userId, itemId, timestampMs, action, label, watchRatio, freshness, hour } = exposure;
   return `${userId},${itemId},${timestampMs},${action},${label},${watchRatio},${freshness},${hour}`;
 }
 
-/** What {@link simulateLog} writes. */
+/** Options of {@link simulateLog}. */
 export interface LogPlan {
   readonly seed: number;
   readonly firstUser: number;
   readonly userCount: number;
-  /** Exposures per user. */
+  /** Exposures of each user. */
   readonly positionCount: number;
 }
 
-/** Yields one user's whole log at a time: sessions of 12 to 40 exposures, 4 to 28 hours apart, oldest first. */
+/** Yields one user's whole log at a time, oldest exposure first. Sessions have 12 to 40 exposures, 4 to 28 hours apart. */
 export function* simulateLog(simulator: FeedSimulator, plan: LogPlan): Generator<Exposure[]> {
   for (let index = plan.firstUser; index < plan.firstUser + plan.userCount; index++) {
     const user = simulator.user(index);

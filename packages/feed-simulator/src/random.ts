@@ -10,7 +10,7 @@ export interface Random {
   chance(probability: number): boolean;
 }
 
-/** Mixes any number of integers into one 32-bit seed, so that every user and purpose has a stream of its own. */
+/** Mixes integers into one 32-bit seed. Every user and every purpose gets its own stream that way. */
 export function mixSeeds(...parts: readonly number[]): number {
   let hash = 0x9e3779b9;
   for (const part of parts) {
@@ -20,7 +20,7 @@ export function mixSeeds(...parts: readonly number[]): number {
   return hash >>> 0;
 }
 
-/** The sfc32 generator (Chris Doty-Humphrey, PractRand), started from one 32-bit seed. */
+/** Creates an sfc32 generator (Chris Doty-Humphrey, PractRand) from one 32-bit seed. */
 export function createRandom(seed: number): Random {
   let a = scramble(seed);
   let b = scramble(a ^ 0x243f6a88);
@@ -47,7 +47,7 @@ export function createRandom(seed: number): Random {
   };
 }
 
-/** The finaliser of MurmurHash3: every input bit moves every output bit. */
+/** The finaliser of MurmurHash3: every input bit affects every output bit. */
 function scramble(value: number): number {
   let hash = value | 0;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);

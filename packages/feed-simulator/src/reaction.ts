@@ -7,10 +7,10 @@ const AFFINITY_LOGITS = 2.6;
 const FRESHNESS_LOGITS = 0.5;
 const HOUR_LOGITS = 0.3;
 
-/** What a user can do with an item it was shown. */
+/** A user's action on an item on screen. */
 export type Action = 'skip' | 'click' | 'like';
 
-/** How a user reacts to an item. */
+/** A user's reaction to an item. */
 export interface Reaction {
   readonly action: Action;
   /** 1 for a click or a like. */
@@ -19,16 +19,19 @@ export interface Reaction {
   readonly watchRatio: number;
 }
 
-/** The item and its surroundings as the user meets it. */
+/** An item, and the circumstances in which the user meets it. */
 export interface Meeting {
   readonly item: Item;
-  /** [0, 1]; fresh items are liked a little more. */
+  /** [0, 1]. Users like fresh items a little more. */
   readonly freshness: number;
   /** Hour of the day, [0, 24). */
   readonly hour: number;
 }
 
-/** The user's reaction: taste decides most, the item's quality, its freshness and the hour some, chance the rest. */
+/**
+ * Draws the user's reaction. Taste decides most of it. The item's quality, its freshness and the hour decide some, and
+ * chance decides the rest.
+ */
 export function react(world: World, taste: Vector, meeting: Meeting, random: Random): Reaction {
   const { item, freshness, hour } = meeting;
   const affinity = dot(taste, item.direction);
@@ -50,7 +53,7 @@ export function react(world: World, taste: Vector, meeting: Meeting, random: Ran
   };
 }
 
-/** Rounds to a number of decimals, so that the number in memory is the one in a log. */
+/** Rounds to `decimals` places. The number in memory then equals the number in a log. */
 export function round(value: number, decimals: number): number {
   const scale = 10 ** decimals;
   return Math.round(value * scale) / scale;

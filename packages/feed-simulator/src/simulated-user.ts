@@ -4,10 +4,10 @@ import { type Action, type Meeting, react, round } from './reaction.js';
 import { drawItem, type Item, type World } from './world.js';
 
 const HOUR_MS = 3_600_000;
-/** Share of a feed that the feed picks from the user's interests; the rest is drawn from all topics. */
+/** Share of items that the feed picks from the user's interests. The other items come from all topics. */
 const INTEREST_SHARE = 0.45;
 
-/** One item shown to a user, with the reaction. */
+/** One item shown to a user, with the user's reaction. */
 export interface Exposure {
   readonly userId: string;
   readonly itemId: string;
@@ -23,28 +23,28 @@ export interface Exposure {
   readonly hour: number;
 }
 
-/** An item to rank, with the label that the user would give it now. */
+/** An item to rank, and the label that the user would give it now. */
 export interface SimulatedCandidate {
   readonly itemId: string;
   readonly freshness: number;
   readonly label: 0 | 1;
 }
 
-/** A user whose interests drift as it is exposed to items and as time passes. */
+/** A user whose interests drift with every exposure and every hour. */
 export interface SimulatedUser {
   readonly userId: string;
-  /** A feed session: shows `count` items from `timestampMs` on, and drifts. */
+  /** Shows `count` items, the first at `timestampMs`. The interests drift as time passes. */
   expose(count: number, timestampMs: number): Exposure[];
   /**
-   * `count` different items to rank at `timestampMs`. Changes nothing: the same call between two sessions gives the
-   * same answer. At most as many as the world has items.
+   * Returns `count` different items to rank at `timestampMs`, or all items if the world has fewer. Changes nothing:
+   * until the next exposure, the same call gives the same answer.
    */
   candidates(count: number, timestampMs: number): SimulatedCandidate[];
-  /** The interests at this moment: the truth behind the clicks, for tests. */
+  /** Returns the current interests, the cause of the clicks. For tests. */
   interests(): readonly Interest[];
 }
 
-/** Creates the user of an index; all its randomness comes from the world's seed and that index. */
+/** Creates the user with an index. All its randomness comes from the world's seed and the index. */
 export function createUser(world: World, index: number): SimulatedUser {
   const userId = `u${String(index).padStart(6, '0')}`;
   const random = createRandom(mixSeeds(world.seed, 2, index));

@@ -11,7 +11,7 @@ const SESSION_SIZE = 25;
 const simulator = createFeedSimulator({ seed: SEED });
 const topicOf = new Map(createWorld(SEED, 2_000).items.map((item) => [item.itemId, item.topic]));
 
-/** Area under the ROC curve: the share of (clicked, skipped) pairs that the scores order rightly; ties count half. */
+/** Returns the area under the ROC curve: the share of (clicked, skipped) pairs in the right order. Ties count half. */
 function auc(scored: readonly { score: number; label: 0 | 1 }[]): number {
   const clicked = scored.filter(({ label }) => label === 1);
   const skipped = scored.filter(({ label }) => label === 0);
@@ -22,7 +22,7 @@ function auc(scored: readonly { score: number; label: 0 | 1 }[]): number {
   return right / (clicked.length * skipped.length);
 }
 
-/** Smoothed share of clicked exposures per key. */
+/** Returns the smoothed share of clicked exposures by key. */
 function clickRates(exposures: readonly Exposure[], keyOf: (exposure: Exposure) => number | string | undefined) {
   const tallies = new Map<number | string | undefined, { clicks: number; shown: number }>();
   for (const exposure of exposures) {
@@ -35,8 +35,8 @@ function clickRates(exposures: readonly Exposure[], keyOf: (exposure: Exposure) 
   };
 }
 
-describe('planted structure', () => {
-  it('makes history informative: topics clicked before predict far better than what everybody clicks', () => {
+describe('a simulated feed', () => {
+  it('makes history informative: the topics of earlier clicks predict far better than popularity', () => {
     const crowd = Array.from({ length: 300 }, (_, i) => simulator.user(10_000 + i).expose(200, START_MS)).flat();
     const popularity = clickRates(crowd, (exposure) => exposure.itemId);
     const withHistory: { score: number; label: 0 | 1 }[] = [];
@@ -53,7 +53,7 @@ describe('planted structure', () => {
     expect(auc(withHistory)).toBeGreaterThan(auc(without) + 0.1);
   });
 
-  it('makes interests drift: some topics stay, some are replaced', () => {
+  it('makes interests drift: long-term interests stay and short-term interests are replaced', () => {
     let kept = 0;
     let replaced = 0;
     for (let index = 0; index < 50; index++) {
@@ -66,11 +66,11 @@ describe('planted structure', () => {
         else replaced++;
       }
     }
-    expect(kept).toBeGreaterThanOrEqual(50 * 5); // three long-term interests and two aversions
-    expect(replaced).toBeGreaterThan(50 * 1.5); // of two short-term ones
+    expect(kept).toBeGreaterThanOrEqual(50 * 5); // three long-term interests and two aversions stay
+    expect(replaced).toBeGreaterThan(50 * 1.5); // most of the two short-term interests go
   });
 
-  it('makes the drift show: recent history predicts better than the same amount from long ago', () => {
+  it('makes drift visible: recent history predicts better than an equal amount of old history', () => {
     const recent: { score: number; label: 0 | 1 }[] = [];
     const old: { score: number; label: 0 | 1 }[] = [];
     for (let index = 0; index < 150; index++) {

@@ -3,11 +3,12 @@ import { addScaled, normalize, randomDirection, type Vector } from './vector.js'
 
 const LATENT_WIDTH = 16;
 const ITEMS_PER_TOPIC = 50;
-const TOPIC_SHARE = 0.8; // of an item's direction; the rest is the item's own
-/** Items early in a topic are shown more often: the exponent of the skew, 1 is none. */
+/** The topic's share of an item's direction. The other part is individual. */
+const TOPIC_SHARE = 0.8;
+/** Exponent of the popularity skew: early items of a topic are shown more often. 1 means no skew. */
 const POPULARITY_SKEW = 1.6;
 
-/** A subject that items are about. */
+/** A subject of items. */
 export interface Topic {
   readonly direction: Vector;
   /** Hour of the day, [0, 24), at which the topic is liked most. */
@@ -16,16 +17,16 @@ export interface Topic {
   readonly items: readonly Item[];
 }
 
-/** Something a feed can show. */
+/** An item that a feed can show. */
 export interface Item {
   readonly itemId: string;
   readonly topic: number;
   readonly direction: Vector;
-  /** Appeal to everybody, in logits. */
+  /** Appeal to all users, in logits. */
   readonly quality: number;
 }
 
-/** What all users share; fixed by its seed. */
+/** Topics and items that all users share. The seed determines them. */
 export interface World {
   readonly seed: number;
   readonly latentWidth: number;
@@ -33,7 +34,7 @@ export interface World {
   readonly items: readonly Item[];
 }
 
-/** Builds the topics and items of a seed. */
+/** Builds the world of a seed. */
 export function createWorld(seed: number, itemCount: number): World {
   const random = createRandom(mixSeeds(seed, 1));
   const topicCount = Math.max(2, Math.round(itemCount / ITEMS_PER_TOPIC));
@@ -44,7 +45,7 @@ export function createWorld(seed: number, itemCount: number): World {
   }));
   const items: Item[] = [];
   for (let i = 0; i < itemCount; i++) {
-    const topic = i < topicCount ? i : random.integer(topicCount); // no topic stays empty
+    const topic = i < topicCount ? i : random.integer(topicCount); // every topic gets an item
     const draft = drafts[topic];
     if (draft === undefined) throw new RangeError(`no topic ${topic}`);
     const direction = randomDirection(random, LATENT_WIDTH).map((x) => x * Math.sqrt(1 - TOPIC_SHARE ** 2));
@@ -61,10 +62,10 @@ export function createWorld(seed: number, itemCount: number): World {
   return { seed, latentWidth: LATENT_WIDTH, topics: drafts, items };
 }
 
-/** Draws an item of a topic, popular ones more often. */
+/** Draws an item of a topic. Popular items are drawn more often. */
 export function drawItem(topic: Topic, random: Random): Item {
   const rank = Math.floor(topic.items.length * random.uniform() ** POPULARITY_SKEW);
   const item = topic.items[rank];
-  if (item === undefined) throw new RangeError('a topic has no items');
+  if (item === undefined) throw new RangeError('the topic has no items');
   return item;
 }

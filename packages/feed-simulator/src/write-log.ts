@@ -4,7 +4,7 @@
  *
  *     node dist/write-log.js --users 100 --positions 1000 --out log.csv
  *
- * Without `--out` the log goes to standard output. The same options give the same bytes.
+ * Without `--out`, the log goes to standard output. The same options give the same bytes.
  */
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
@@ -26,7 +26,7 @@ function readOptions(): { plan: LogPlan; out: string | undefined } {
   const whole = (name: 'users' | 'first-user' | 'positions' | 'seed'): number => {
     const value = Number(values[name]);
     if (Number.isSafeInteger(value) && value >= 0) return value;
-    throw new RangeError(`--${name} must be a whole number, not ${values[name]}`);
+    throw new RangeError(`--${name}: ${JSON.stringify(values[name])} is not a whole number; give 0 or more`);
   };
   const plan = {
     seed: whole('seed'),
