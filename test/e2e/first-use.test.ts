@@ -96,7 +96,7 @@ describe('the README', () => {
       const [bundle] = ckv('--json', 'bundle', 'list').json();
       expect(bundle).toMatchObject({ id: e2e.bundle.model.id, active: true });
       expect(ckv('bundle', 'show').stdout).toContain('256 slots');
-      expect(ckv('bundle', 'verify', DEMO_BUNDLE).stdout).toContain('golden vectors hold');
+      expect(ckv('bundle', 'verify', DEMO_BUNDLE).stdout).toContain('all golden vectors pass');
       expect(ckv('--json', 'queue').json()).toMatchObject({ failed: 0, partitions: { length: 16 } });
       expect(ckv('--json', 'stats').json()).toMatchObject({ recordCount: expect.any(Number) });
     });
@@ -107,7 +107,7 @@ describe('the README', () => {
         [['bundle', 'rollback'], /no bundle was active before/],
         [['rank', 'u', 'i', '--feature', 'nope=1'], /candidate_features\[0\]\.name/],
         [['--ranking', '127.0.0.1:1', 'rank', 'u', 'i'], /RankingService at 127\.0\.0\.1:1 cannot be reached/],
-        [['queue', 'retry'], /name job ids, or give --all/],
+        [['queue', 'retry'], /give either job ids or --all/],
         [['dance'], /unknown command/],
       ] as const;
       for (const [args, message] of failures) {

@@ -5,14 +5,14 @@ import { Command } from 'commander';
 import type { Connections } from './connections.js';
 import { pairs, table } from './print.js';
 
-/** `ckv bundle`. */
+/** Creates `ckv bundle`. */
 export function bundleCommand(connections: Connections): Command {
-  const bundle = new Command('bundle').description('the bundles that the pool serves');
+  const bundle = new Command('bundle').description('list, show and switch the bundles of the pool service');
   const describe = (bundleId: string) => connections.pool().call('Describe', { bundleId }, deadline());
 
   bundle
     .command('list', { isDefault: true })
-    .description('list the active bundle and those kept for a rollback')
+    .description('list the loaded bundles and mark the active one (default command)')
     .action(async () => {
       const ids: string[] = [];
       for await (const announced of connections.pool().stream('WatchBundles', {}, deadline())) {
@@ -27,7 +27,7 @@ export function bundleCommand(connections: Connections): Command {
       const bundles = await Promise.all(describeAll);
       connections.print(bundles, () =>
         table(
-          ['id', 'name', 'family', 'positions', 'active'],
+          ['id', 'name', 'family', 'max positions', 'active'],
           bundles.map(({ id, name, family, maxPositions, active }) => [
             id,
             name,
@@ -40,8 +40,8 @@ export function bundleCommand(connections: Connections): Command {
     });
   bundle
     .command('show')
-    .description('show a bundle')
-    .argument('[id]', 'default: the active one')
+    .description('show the structure and the training metrics of a bundle')
+    .argument('[id]', 'bundle id of 16 hexadecimal digits; default: the active bundle')
     .action(async (id: string | undefined) => {
       const { bundleId, manifest, active, provider } = await describe(id ?? '');
       const parsed = parseManifest(manifest);
@@ -51,23 +51,23 @@ export function bundleCommand(connections: Connections): Command {
     });
   bundle
     .command('activate')
-    .description('make a loaded bundle the active one')
-    .argument('<id>')
+    .description('make a loaded bundle the active bundle')
+    .argument('<id>', 'bundle id of 16 hexadecimal digits; "ckv bundle list" shows it')
     .action(async (bundleId: string) => {
       const { previousBundleId } = await connections.pool().call('Activate', { bundleId }, deadline());
-      connections.print({ previousBundleId }, () => `active: ${bundleId}; before: ${previousBundleId}`);
+      connections.print({ previousBundleId }, () => `active: ${bundleId}; previously active: ${previousBundleId}`);
     });
   bundle
     .command('rollback')
-    .description('make the bundle before active again')
+    .description('make the previously active bundle active again')
     .action(async () => {
       const { activeBundleId } = await connections.pool().call('Rollback', {}, deadline());
       connections.print({ activeBundleId }, () => `active: ${activeBundleId}`);
     });
   bundle
     .command('verify')
-    .description("check a bundle folder's files and run its golden vectors on this machine")
-    .argument('<folder>')
+    .description('check the files of a bundle folder and run its golden vectors on this machine')
+    .argument('<folder>', 'folder that holds bundle.json')
     .action(async (folder: string) => {
       const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
       try {
@@ -76,7 +76,7 @@ export function bundleCommand(connections: Connections): Command {
         await loaded.close();
         connections.print(
           { id, name: manifest.name, verified: true },
-          () => `${id} (${manifest.name}) is whole, and its golden vectors hold`,
+          () => `${id} (${manifest.name}): all files are intact, and all golden vectors pass`,
         );
       } finally {
         await engine.close();
@@ -87,7 +87,7 @@ export function bundleCommand(connections: Connections): Command {
 
 function describeBundle(id: string, active: boolean, manifest: Manifest): string {
   const groups = manifest.groups.map(
-    ({ name, pool }) => `${name}: ${pool.slots} slots of ${pool.keyWidth} + ${pool.valueWidth}`,
+    ({ name, pool }) => `${name}: ${pool.slots} slots, key width ${pool.keyWidth}, value width ${pool.valueWidth}`,
   );
   const fields = manifest.record.fields.map(
     ({ name, type, width }) => `${name} ${type}${width > 1 ? ` x ${width}` : ''}`,
@@ -96,13 +96,13 @@ function describeBundle(id: string, active: boolean, manifest: Manifest): string
     ['id', `${id}${active ? ' (active)' : ''}`],
     ['name', manifest.name],
     ['family', manifest.family],
-    ['width', `${manifest.dModel}, ${manifest.heads} heads`],
+    ['model width', `${manifest.dModel}, ${manifest.heads} heads`],
     ['KV groups', groups.join('; ')],
-    ['row', fields.join(', ')],
+    ['fields of a row', fields.join(', ')],
     ['positions', `at most ${manifest.maxPositions}`],
     ['items', manifest.items.count],
     ['actions', manifest.actions.join(', ')],
-    ['trained by', manifest.training.command],
+    ['training command', manifest.training.command],
     ...Object.entries(manifest.training.metrics).map(([name, value]) => [`  ${name}`, value] as const),
   ]);
 }

@@ -19,13 +19,13 @@ export interface GlobalOptions {
   readonly keyPrefix?: string;
 }
 
-/** What commands reach the system by; opened when first used. */
+/** Connections to a running system. Each is opened when a command first uses it. */
 export interface Connections {
   client(): CollectiveKvClient;
   pool(): GrpcClient<'PoolService'>;
   userCache(): GrpcClient<'UserCacheService'>;
   queue(): Promise<QueueInspection>;
-  /** Prints an answer: as JSON, or as lines for people. */
+  /** Prints an answer, either as JSON or as lines for people. */
   print(answer: object, lines: () => string): void;
   close(): Promise<void>;
 }
@@ -33,7 +33,7 @@ export interface Connections {
 const STACK_FILE = join('.ckv', 'stack.json');
 const CHECKOUT = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** What `npm start` says of the system it runs. */
+/** The file in which `npm start` describes the system that it runs. */
 interface StackFile {
   readonly pid?: number;
   readonly redisUrl?: string;
@@ -41,7 +41,7 @@ interface StackFile {
   readonly targets?: Readonly<Record<string, string>>;
 }
 
-/** Creates the connections; `options` is read when a command runs. */
+/** Creates the connections. `options` is called when a command runs. */
 export function openConnections(options: () => GlobalOptions): Connections {
   const opened: (() => unknown)[] = [];
   const stack = readStackFile();
@@ -74,10 +74,10 @@ export function openConnections(options: () => GlobalOptions): Connections {
       open('UserCacheService', options().userCache ?? stack.targets?.['user-cache'] ?? '127.0.0.1:50052'),
     async queue() {
       const { queueRedis, keyPrefix } = options();
+      const partitionCount = readPartitionCount();
       const url = queueRedis ?? process.env.CKV_REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379';
       const redis = await connectedRedis(url, { field: '--queue-redis', name: 'ckv', whenAway: 'wait' });
       opened.push(() => closeRedis(redis));
-      const partitionCount = Number(process.env.CKV_PARTITIONS ?? DEFAULT_PARTITION_COUNT);
       const queue = inspectQueue({ client: redis, keyPrefix: keyPrefix ?? stack.keyPrefix ?? 'ckv', partitionCount });
       opened.push(queue.close);
       return queue;
@@ -89,7 +89,10 @@ export function openConnections(options: () => GlobalOptions): Connections {
   };
 }
 
-/** The file of a system that runs: in this folder or one above it, else in the checkout that this command is of. */
+/**
+ * Reads the stack file of a running system. Looks in this folder, then in those above it, then in this command's own
+ * checkout.
+ */
 function readStackFile(): StackFile {
   for (let folder = process.cwd(), next = ''; folder !== next; folder = next) {
     next = dirname(folder);
@@ -105,8 +108,17 @@ function readIfAlive(path: string): StackFile | undefined {
     process.kill(stack.pid ?? 0, 0);
     return stack;
   } catch {
-    return undefined; // there is none, or what it speaks of is gone
+    return undefined; // there is no file, or its system has ended
   }
+}
+
+/** @throws Error if CKV_PARTITIONS is not a whole number from 1 */
+function readPartitionCount(): number {
+  const { CKV_PARTITIONS: text } = process.env;
+  if (text === undefined) return DEFAULT_PARTITION_COUNT;
+  const count = Number(text);
+  if (Number.isInteger(count) && count > 0) return count;
+  throw new Error(`CKV_PARTITIONS: "${text}" is not a whole number of 1 or more; set it as the updater's`);
 }
 
 function readToken(): string {

@@ -1,4 +1,5 @@
 import { CkvError, REASONS } from '@collectivekv/domain';
+import { DEFAULT_PARTITION_COUNT } from '@collectivekv/update-queue';
 import { Command, Option } from 'commander';
 import { bundleCommand } from './bundle-command.js';
 import { openConnections } from './connections.js';
@@ -8,22 +9,32 @@ import { recordCommands } from './record-command.js';
 import { userCommands } from './user-command.js';
 
 const program = new Command('ckv')
-  .description('Talk to a running CollectiveKV')
+  .description('Records interactions, ranks items and inspects a running CollectiveKV.')
   .version('0.1.0')
-  .addOption(new Option('--json', 'print JSON for programs instead of tables'))
-  .addOption(target('--ranking <target>', 'RANKING', 'gRPC target of the ranking service'))
-  .addOption(target('--updater <target>', 'UPDATER', 'gRPC target of the updater service'))
-  .addOption(target('--pool <target>', 'POOL', 'gRPC target of the pool service'))
-  .addOption(target('--user-cache <target>', 'USER_CACHE', 'gRPC target of the user-cache service'))
-  .addOption(new Option('--queue-redis <url>', 'Redis of the queue').env('CKV_QUEUE_REDIS_URL'))
-  .addOption(new Option('--key-prefix <prefix>', 'begins every key in Redis').env('CKV_KEY_PREFIX'))
+  .addOption(new Option('--json', 'print JSON instead of tables'))
+  .addOption(target('--ranking <host:port>', 'RANKING', 'ranking service; default 127.0.0.1:50053'))
+  .addOption(target('--updater <host:port>', 'UPDATER', 'updater service; default 127.0.0.1:50054'))
+  .addOption(target('--pool <host:port>', 'POOL', 'pool service; default 127.0.0.1:50051'))
+  .addOption(target('--user-cache <host:port>', 'USER_CACHE', 'user-cache service; default 127.0.0.1:50052'))
+  .addOption(
+    new Option('--queue-redis <url>', "the queue's Redis; default redis://127.0.0.1:6379").env('CKV_QUEUE_REDIS_URL'),
+  )
+  .addOption(new Option('--key-prefix <text>', 'prefix of all keys in Redis; default ckv').env('CKV_KEY_PREFIX'))
   .addHelpText(
     'after',
     `
-Targets are taken from the options, else from the environment, else from the system that npm start runs, else
-they are the usual ports on this machine. CKV_TOKEN or CKV_TOKEN_FILE, and CKV_TLS_CA_FILE, sign in.`,
+An option overrides its environment variable. While "npm start" runs, its addresses replace the defaults.
+
+More environment variables:
+  CKV_TOKEN        bearer token, if the services require one
+  CKV_TOKEN_FILE   file that holds the token
+  CKV_TLS_CA_FILE  certificate authority (PEM file) of the services; turns TLS on
+  CKV_REDIS_URL    the queue's Redis, if CKV_QUEUE_REDIS_URL is not set
+  CKV_PARTITIONS   partitions of the queue; default ${DEFAULT_PARTITION_COUNT}
+
+"ckv help COMMAND" explains a command.`,
   )
-  .showHelpAfterError('(ckv --help lists commands and options)');
+  .showHelpAfterError('("ckv --help" lists all commands and options)');
 
 const connections = openConnections(() => program.opts());
 for (const command of [
@@ -33,6 +44,10 @@ for (const command of [
   bundleCommand(connections),
   queueCommand(connections),
 ]) {
+  for (const each of [command, ...command.commands]) {
+    each.copyInheritedSettings(program);
+    each.addHelpText('after', '\n"ckv --help" lists the options of all commands, such as --json.');
+  }
   program.addCommand(command);
 }
 
@@ -42,7 +57,7 @@ try {
   process.exitCode = 1;
   if (error instanceof CkvError) {
     const { statusName, retry } = REASONS[error.reason];
-    const hint = error.reason === 'dependency_unavailable' ? '\n  npm start runs everything on this machine' : '';
+    const hint = error.reason === 'dependency_unavailable' ? '\n  "npm start" runs all services on this machine' : '';
     console.error(`error: ${error.message}\n  ${error.reason} (${statusName}); retry: ${retry}${hint}`);
   } else {
     console.error(`error: ${error instanceof Error ? error.message : error}`);

@@ -1,14 +1,15 @@
+import { MAX_FAILED_JOBS } from '@collectivekv/update-queue';
 import { Command } from 'commander';
 import type { Connections } from './connections.js';
 import { wholeNumber } from './number-options.js';
 import { pairs, table, time } from './print.js';
 
-/** `ckv queue`. */
+/** Creates `ckv queue`. */
 export function queueCommand(connections: Connections): Command {
-  const queue = new Command('queue').description('the interaction queue');
+  const queue = new Command('queue').description('inspect the interaction queue, and retry or drop its failed jobs');
   queue
     .command('status', { isDefault: true })
-    .description('count jobs that wait, are worked on, and were set aside')
+    .description('count the waiting, active and set-aside jobs (default command)')
     .action(async () => {
       const partitions = await (await connections.queue()).counts();
       const sum = (key: 'waiting' | 'active' | 'failed') =>
@@ -26,33 +27,35 @@ export function queueCommand(connections: Connections): Command {
     });
   queue
     .command('failed')
-    .description('show jobs that were set aside, and why')
-    .option('--limit <count>', 'at most so many', wholeNumber, 20)
+    .description('list the jobs that were set aside, newest first, with the reason of each')
+    .option('--limit <count>', 'number of jobs to list', wholeNumber(1, MAX_FAILED_JOBS), 20)
     .action(async ({ limit }: { limit: number }) => {
       const jobs = await (await connections.queue()).failed(limit);
       connections.print(jobs, () =>
         jobs.length === 0
-          ? 'no job was set aside'
+          ? 'no jobs are set aside'
           : table(
-              ['id', 'partition', 'when', 'why'],
+              ['id', 'partition', 'set aside at', 'reason'],
               jobs.map(({ id, partition, failedAtMs, problem }) => [id, partition, time(failedAtMs), problem]),
             ),
       );
     });
   for (const [name, verb, description] of [
-    ['retry', 'queued again', 'put jobs that were set aside back into the queue'],
-    ['drop', 'deleted', 'delete jobs that were set aside, for good'],
+    ['retry', 'queued again', 'put set-aside jobs back into the queue'],
+    ['drop', 'deleted', 'delete set-aside jobs permanently'],
   ] as const) {
     queue
       .command(name)
       .description(description)
-      .argument('[ids...]', 'job ids')
-      .option('--all', 'all of them')
+      .argument('[ids...]', 'job ids; "ckv queue failed" lists them')
+      .option('--all', `${name} all set-aside jobs`)
       .action(async (ids: string[], { all }: { all?: boolean }, command: Command) => {
-        if ((ids.length === 0) !== (all === true)) command.error('error: name job ids, or give --all');
+        if ((ids.length === 0) !== (all === true)) command.error('error: give either job ids or --all');
         const count = await (await connections.queue())[name](all ? undefined : ids);
         if (count < ids.length)
-          command.error(`error: ${ids.length - count} of these jobs are not set aside; ${verb}: ${count}`);
+          command.error(
+            `error: ${ids.length - count} of the ${ids.length} jobs are not set aside; ${verb}: ${count}. "ckv queue failed" lists the ids`,
+          );
         connections.print({ count }, () => `${verb}: ${count}`);
       });
   }

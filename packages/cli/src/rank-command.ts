@@ -1,30 +1,42 @@
+import { LIMITS } from '@collectivekv/domain';
 import { Command, Option } from 'commander';
 import type { Connections } from './connections.js';
-import { namedNumbers, single, wholeNumber } from './number-options.js';
+import { namedNumber, namedNumbers, wholeNumber } from './number-options.js';
 import { pairs, table } from './print.js';
 
 interface Options {
   readonly feature?: Record<string, number[]>;
-  readonly context?: Record<string, number[]>;
+  readonly context?: Record<string, number>;
   readonly top?: number;
   readonly history: 'preferred' | 'required' | 'ignored';
   readonly staleness?: number;
   readonly bundle?: string;
 }
 
-/** `ckv rank`. */
+/** Creates `ckv rank`. */
 export function rankCommand(connections: Connections): Command {
   return new Command('rank')
-    .description('rank items for a user')
+    .description('rank items for a user, best first')
     .argument('<user>', 'user id')
     .argument('<items...>', 'candidate item ids')
-    .option('--feature <name=v,v,…>', 'candidate feature, one value for each item', namedNumbers)
-    .option('--context <name=v>', 'context feature', namedNumbers)
-    .option('--top <count>', 'show only the best', wholeNumber)
-    .option('--staleness <ms>', 'allow a copy of the record so old', wholeNumber)
-    .option('--bundle <id>', 'rank by this bundle')
+    .option(
+      '--feature <name=v,v,…>',
+      "candidate feature, one number for each item; repeatable; default: the bundle's default",
+      namedNumbers,
+    )
+    .option('--context <name=v>', "context feature; repeatable; default: the bundle's default", namedNumber)
+    .option('--top <count>', 'return the best <count> items; default: all items', wholeNumber(1, LIMITS.candidates))
+    .option(
+      '--staleness <ms>',
+      `accept a cached record up to <ms> milliseconds old, at most ${LIMITS.maxStalenessMs}; default 0: read the record`,
+      wholeNumber(0, LIMITS.maxStalenessMs),
+    )
+    .option('--bundle <id>', 'rank by this bundle; default: the active bundle')
     .addOption(
-      new Option('--history <policy>', "what to do about the user's history")
+      new Option(
+        '--history <policy>',
+        'If the history cannot be read, "preferred" ranks without it and "required" fails. "ignored" never reads it.',
+      )
         .choices(['preferred', 'required', 'ignored'])
         .default('preferred'),
     )
@@ -33,7 +45,7 @@ export function rankCommand(connections: Connections): Command {
         userId,
         candidateIds,
         candidateFeatures: options.feature ?? {},
-        contextFeatures: single(options.context),
+        contextFeatures: options.context ?? {},
         history: options.history,
         ...(options.top === undefined ? {} : { topK: options.top }),
         ...(options.staleness === undefined ? {} : { maxStalenessMs: options.staleness }),
@@ -41,16 +53,16 @@ export function rankCommand(connections: Connections): Command {
       });
       connections.print({ ranked, info }, () => {
         const why = info.rungReason === '' ? '' : ` (${info.rungReason})`;
-        const history = info.coldUser ? 'none yet' : `${info.positionCount} positions`;
+        const history = info.coldUser ? 'no record yet' : `${info.positionCount} positions`;
         return `${table(
-          ['', 'item', 'score'],
+          ['rank', 'item', 'score'],
           ranked.map(({ itemId, score }, i) => [i + 1, itemId, score.toFixed(6)]),
         )}\n${pairs([
           ['bundle', info.bundleId],
           ['history', history],
           ['rung', `${info.rung}${why}`],
           ['unknown items', info.unknownCandidateCount],
-          ['took', `${((info.timings?.totalUs ?? 0) / 1000).toFixed(1)} ms`],
+          ['time in the service', `${((info.timings?.totalUs ?? 0) / 1000).toFixed(1)} ms`],
         ])}`;
       });
     });

@@ -1,51 +1,60 @@
+import { LIMITS, RECENT_EVENT_RING } from '@collectivekv/domain';
 import { Command } from 'commander';
 import type { Connections } from './connections.js';
-import { namedNumbers, single, wholeNumber } from './number-options.js';
+import { namedNumber, wholeNumber } from './number-options.js';
+
+const timestamp = wholeNumber(1, LIMITS.timestampMs);
 
 interface Options {
   readonly action?: string;
-  readonly feature?: Record<string, number[]>;
+  readonly feature?: Record<string, number>;
   readonly eventId?: string;
   readonly at?: number;
 }
 
-/** `ckv record` and `ckv forget`. */
+/** Creates `ckv record` and `ckv forget`. */
 export function recordCommands(connections: Connections): Command[] {
   const record = new Command('record')
-    .description('record that a user met items')
+    .description('queue interactions of a user with items')
     .argument('<user>', 'user id')
     .argument('<items...>', 'item ids, oldest first')
-    .option('--action <word>', "a word of the bundle's action vocabulary")
-    .option('--feature <name=v>', 'interaction feature', namedNumbers)
-    .option('--event-id <id>', 'names the event; only with one item')
-    .option('--at <unix-ms>', 'when it happened', wholeNumber)
+    .option('--action <word>', 'action, such as like; "ckv bundle show" lists the actions; default: no action')
+    .option('--feature <name=v>', "interaction feature; repeatable; default: the bundle's default", namedNumber)
+    .option('--event-id <id>', 'id of the event, for one item only; default: a random id')
+    .option('--at <unix-ms>', 'time of the interactions in Unix milliseconds; default: now', timestamp)
     .action(async (userId: string, itemIds: string[], options: Options, command: Command) => {
       if (options.eventId !== undefined && itemIds.length > 1)
-        command.error('error: --event-id names one event: give one item');
+        command.error(`error: --event-id names one event, not ${itemIds.length}; give one item`);
       const eventIds = await connections
         .client()
         .recordInteractions(itemIds.map((itemId) => ({ userId, itemId, ...partsOf(options) })));
-      connections.print({ eventIds }, () => `queued ${eventIds.length}: ${eventIds.join(' ')}`);
+      connections.print({ eventIds }, () => `queued ${eventIds.length} interactions: ${eventIds.join(' ')}`);
     });
   const forget = new Command('forget')
-    .description('remove one interaction from a user')
+    .description('queue the removal of one interaction of a user')
     .argument('<user>', 'user id')
-    .argument('<event-id>', 'the event to remove')
-    .option('--item <id>', 'its item, to find it when it is no recent event')
-    .option('--action <word>', 'its action')
-    .option('--feature <name=v>', 'its interaction feature', namedNumbers)
-    .option('--at <unix-ms>', 'when it happened', wholeNumber)
+    .argument('<event-id>', 'id of the event to remove')
+    .option('--item <id>', "the interaction's item")
+    .option('--action <word>', "the interaction's action")
+    .option('--feature <name=v>', "the interaction's feature; repeatable", namedNumber)
+    .option('--at <unix-ms>', "the interaction's time in Unix milliseconds", timestamp)
+    .addHelpText(
+      'after',
+      `
+A record knows the ids of its ${RECENT_EVENT_RING} newest events. If the event may be older, repeat the options with
+which it was recorded: --item, --action, --feature and --at.`,
+    )
     .action(async (userId: string, eventId: string, options: Options & { readonly item?: string }) => {
       const parts = { ...partsOf(options), ...(options.item === undefined ? {} : { itemId: options.item }) };
       await connections.client().forgetInteraction({ ...parts, userId, eventId });
-      connections.print({ eventId }, () => `queued the removal of ${eventId}`);
+      connections.print({ eventId }, () => `queued the removal of event ${eventId}`);
     });
   return [record, forget];
 }
 
 function partsOf(options: Options) {
   return {
-    features: single(options.feature),
+    features: options.feature ?? {},
     ...(options.action === undefined ? {} : { action: options.action }),
     ...(options.eventId === undefined ? {} : { eventId: options.eventId }),
     ...(options.at === undefined ? {} : { timestampMs: options.at }),

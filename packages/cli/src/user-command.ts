@@ -4,19 +4,19 @@ import type { Connections } from './connections.js';
 import { wholeNumber } from './number-options.js';
 import { pairs, table, time } from './print.js';
 
-/** `ckv user` and `ckv stats`. */
+/** Creates `ckv user` and `ckv stats`. */
 export function userCommands(connections: Connections): Command[] {
-  const user = new Command('user').description("a user's record");
+  const user = new Command('user').description("show or delete a user's record");
   user
     .command('show', { isDefault: true })
-    .description('show the record')
+    .description('show the record and its newest positions (default command)')
     .argument('<user>', 'user id')
-    .option('--bundle <id>', 'of this bundle; default: the active one')
-    .option('--rows <count>', 'newest positions to show', wholeNumber, 5)
+    .option('--bundle <id>', 'show the record of this bundle; default: the active bundle')
+    .option('--rows <count>', 'number of newest positions to show', wholeNumber(0, 1_000_000), 5)
     .action((userId: string, options: { bundle?: string; rows: number }) => show(connections, userId, options));
   user
     .command('delete')
-    .description('delete everything kept of the user, for every bundle')
+    .description('delete the records of the user for all bundles')
     .argument('<user>', 'user id')
     .action(async (userId: string) => {
       const { deletedCount } = await connections.userCache().call('DeleteRecord', { userId }, deadline());
@@ -24,7 +24,7 @@ export function userCommands(connections: Connections): Command[] {
     });
   const stats = new Command('stats')
     .description('count users, positions and bytes in Redis')
-    .option('--bundle <id>', 'of this bundle; default: all')
+    .option('--bundle <id>', 'count the records of this bundle; default: all bundles')
     .action(async (options: { bundle?: string }) => {
       const request = { bundleId: options.bundle ?? '', maxRecords: 0 };
       const counts = await connections.userCache().call('Stats', request, deadline(120_000));
@@ -32,10 +32,10 @@ export function userCommands(connections: Connections): Command[] {
         pairs([
           ['records', counts.recordCount],
           ['positions', counts.positionCount],
-          ['interactions ever', counts.lifetimeCount],
+          ['interactions in total', counts.lifetimeCount],
           ['bytes in Redis', counts.memoryBytes],
-          ['bytes a position', (counts.memoryBytes / Math.max(1, counts.positionCount)).toFixed(2)],
-          ...(counts.truncated ? ([['truncated', 'there are more']] as const) : []),
+          ['bytes per position', (counts.memoryBytes / Math.max(1, counts.positionCount)).toFixed(2)],
+          ...(counts.truncated ? ([['truncated', 'more records exist']] as const) : []),
         ]),
       );
     });
@@ -53,7 +53,7 @@ async function show(
   const { records } = await connections.userCache().call('GetRecords', { bundleId, userIds: [userId] }, deadline());
   const bytes = records[0];
   if (!bytes?.length) {
-    connections.print({ userId, bundleId, record: null }, () => `no record of bundle ${bundleId}`);
+    connections.print({ userId, bundleId, record: null }, () => `user ${userId} has no record of bundle ${bundleId}`);
     return;
   }
   const layout = createRowLayout(manifest);
@@ -75,11 +75,11 @@ async function show(
     const facts = pairs([
       ['bundle', bundleId],
       ['positions', `${positionCount} of at most ${manifest.maxPositions}`],
-      ['interactions ever', lifetimeCount],
-      ['newest', time(lastEventMs)],
-      ['bytes', `${bytes.length} (full KV cache: ${positionCount * 2 * manifest.dModel * 4})`],
+      ['interactions in total', lifetimeCount],
+      ['newest interaction', time(lastEventMs)],
+      ['bytes', `${bytes.length} (a full float32 KV cache: ${positionCount * 2 * manifest.dModel * 4})`],
     ]);
-    const head = ['newest positions', ...columns.map(({ name }) => name)];
+    const head = ['position', ...columns.map(({ name }) => name)];
     const rows = positions.map((position, i) => [
       positionCount - positions.length + i,
       ...Object.values(position).map((values) => values.map((value) => Number(value.toPrecision(4))).join(' ')),
