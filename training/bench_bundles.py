@@ -19,12 +19,13 @@ from pathlib import Path
 
 import torch
 
-from cache import Compression
-from export import Export, export_bundle
-from features import Feature
-from model import ModelConfig, Ranker
-from random_models import ACTIONS, catalogue_log, random_twin, sampled_model
-from twin_record import keep_twin
+from bundle.export import Export, export_bundle
+from bundle.twin_record import keep_twin
+from data.features import Feature
+from models.config import ModelConfig
+from models.history_cache import Compression
+from models.ranker import Ranker
+from testbed.random_models import ACTIONS, catalogue_log, random_twin, sampled_model
 
 GOLDEN_POSITIONS = 50
 

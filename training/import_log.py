@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+from data.importers.registry import IMPORTERS
+from data.log_file import kind_to_write, write_table
 from errors import exit_code
-from importers import IMPORTERS
-from log_file import kind_to_write, write_table
 
 
 def main() -> None:

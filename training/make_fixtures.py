@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from cache import Compression
-from export import Export, export_bundle
-from features import Feature
-from model import ModelConfig, Ranker
-from random_models import ACTIONS, catalogue_log, random_model, random_twin
-from twin_record import keep_twin
+from bundle.export import Export, export_bundle
+from bundle.twin_record import keep_twin
+from data.features import Feature
+from models.config import ModelConfig
+from models.history_cache import Compression
+from models.ranker import Ranker
+from testbed.random_models import ACTIONS, catalogue_log, random_model, random_twin
 
 FOLDER = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "bundles"
 ITEMS, POSITIONS = 120, 400

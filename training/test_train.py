@@ -1,7 +1,6 @@
 """The commands, end to end on small logs: a bundle from a CSV file, and rows of results from a data set."""
 
 import json
-import signal
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -10,69 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import arms as arms_module
-import quality
 import train
-from arguments import DEMO, HELP, TrainConfig, parse_arguments
-from cache import Compression
-from errors import UserError
-from record import bytes_per_position
-from served_bundle import ServedBundle
-from testbed import planted_log
+from fitting import arms as arms_module
+from fitting.command_line import HELP, parse_arguments
+from fitting.train_config import DEMO, TrainConfig
+from testbed.served_bundle import ServedBundle
+from testbed.small_logs import planted_log
+from testbed.training_runs import Interrupted, leftovers, small_train
 from train import main
-
-START = 1_600_000_000_000
-
-
-def write_log(path: Path, users: int = 12, positions: int = 40) -> Path:
-    """Each user likes the items of one parity."""
-    random = np.random.default_rng(0)
-    lines = ["user_id,item_id,timestamp_ms,action,label,watch_ratio,freshness,hour"]
-    for user in range(users):
-        for position in range(positions):
-            item, watched, fresh = int(random.integers(1, 31)), random.random(), random.random()
-            label = int(item % 2 == user % 2)
-            action = "like" if label else "skip"
-            cells = (f"u{user}", f"i{item:02}", START + 1000 * position, action, label)
-            lines.append(",".join(map(str, (*cells, round(watched, 3), round(fresh, 3), position % 24))))
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def small_train(tmp_path: Path, **changes) -> TrainConfig:
-    config = TrainConfig(
-        "log",
-        log=write_log(tmp_path / "log.csv"),
-        name="small",
-        out=tmp_path / "bundle",
-        split="position:0.2",
-        interaction_features=["watch_ratio"],
-        candidate_features=["freshness"],
-        context_features=["hour:0:24:12:period"],
-        epochs=3,
-        rate=2e-2,
-        tune_epochs=1,
-        batch=256,
-        block=16,
-        slots=16,
-        embedding=8,
-        d_model=16,
-        heads=2,
-        max_positions=50,
-    )
-    return replace(config, **changes)
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(train, "ROOT", tmp_path)
-    monkeypatch.setattr(train.sys, "argv", ["train.py"])
-    return tmp_path
-
-
-def leftovers(root: Path) -> list[Path]:
-    return [path for path in (root / ".ckv").rglob("*") if path.is_file()]
-
 
 ARMS = ["", "twinBeforeFineTune", "converted", "noHistory", "userDimsOnly", "twin"]
 
@@ -112,10 +56,6 @@ def test_a_served_bundle_ranks_what_a_history_likes_first(root: Path) -> None:
         scores = bundle.rank(bundle.encode(past), [f"i{i:02}" for i in range(21, 31)], {}, {})
         liked = np.arange(21, 31) % 2 == parity
         assert scores[liked].mean() > scores[~liked].mean() + 0.1
-
-
-class Interrupted(Exception):
-    pass
 
 
 @pytest.mark.parametrize("step", ["small twin", "small collectivekv", "small twin-again"])
@@ -240,132 +180,6 @@ def test_every_option_is_explained_and_every_example_of_the_help_keeps_its_lines
     said = capsys.readouterr().out
     assert all(len(line) <= 120 for line in said.splitlines()) and "price:0:500:20 \\\n" in said
     assert all(form in said for form in ("position:SHARE", "time:SHARE", "users:SHARE", "NAME[:LOW:HIGH"))
-
-
-# quality.py
-
-
-@pytest.fixture
-def tiny_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_log(tmp_path / "tiny.csv")
-    dataset = quality.Dataset("log", "tiny.csv", "position:0.2", 1, 1e-2, 1, 1e-3)
-    monkeypatch.setattr(quality, "DATASETS", {"tiny": dataset, "frozen": replace(dataset, frozen=True)})
-    monkeypatch.setattr(quality, "CHECKPOINTS", tmp_path / "checkpoints")
-    monkeypatch.setattr(quality, "RESULTS", tmp_path / "results")
-    config = quality.model_config
-    small = {"embedding": 8, "d_model": 16, "heads": 2, "hidden": 8, "max_positions": 20}
-    monkeypatch.setattr(quality, "model_config", lambda *given: replace(config(*given), **small))
-    return tmp_path
-
-
-KEYS = {"dataset", "family", "variant", "seed", "auc", "gauc", "logloss", "bytesPerPosition", "ratio", "m", "du"} | {
-    "routes",
-    "trainSeconds",
-    "losses",
-}
-
-
-@pytest.mark.parametrize("family", ["sim", "hstu"])
-def test_a_job_gives_a_row_of_every_variant_with_its_figures_and_bytes(family: str, tiny_dataset: Path) -> None:
-    job = quality.Job("tiny", family, 1)
-    found = quality.run_job(job, tiny_dataset, Compression(slots=16, user_width=1), quality.VARIANTS)
-    rows = {row["variant"]: row for row in found}
-    assert set(rows) == {"twin_before", "converted", "collectivekv", "user_dims_only", "twin"}
-    layers, full = (2, 2 * 2 * 16 * 4) if family == "hstu" else (1, 2 * 16 * 4)
-    for variant, row in rows.items():
-        assert set(row) == KEYS and (row["dataset"], row["family"], row["seed"]) == ("tiny", family, 1)
-        assert 0 <= row["auc"] <= 1 and row["logloss"] > 0
-        shared = variant in ("converted", "collectivekv")
-        assert (row["m"], row["routes"]) == ((16, "tied") if shared else (0, "none"))
-        assert row["du"] == (1 if shared or variant == "user_dims_only" else 0)
-        row_bytes = {"twin": None, "twin_before": None, "user_dims_only": 2}.get(variant, 1 + 1)
-        # Histories of 40 positions are kept up to max_positions.
-        used = full if row_bytes is None else bytes_per_position(layers * row_bytes, [20])
-        assert row["bytesPerPosition"] == pytest.approx(used, abs=0.01)
-        assert row["ratio"] == pytest.approx(used / full, abs=1e-4)
-    json.dumps(list(rows.values()), allow_nan=False)
-    before = rows["twin_before"]["losses"]
-    assert len(before) > 0 and rows["twin"]["losses"][: len(before)] == before
-    assert len(rows["twin"]["losses"]) == 2 * len(before)
-
-
-def test_a_job_without_history_gives_its_one_row(tiny_dataset: Path) -> None:
-    (row,) = quality.run_job(quality.Job("tiny", "none", 1), tiny_dataset, Compression(slots=16), ["no_history"])
-    assert set(row) == KEYS and row["variant"] == "no_history"
-    assert row["bytesPerPosition"] == row["ratio"] == row["m"] == 0
-
-
-def test_a_job_that_was_done_is_not_trained_again(tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = quality.Job("tiny", "sim", 1)
-    first = quality.run_job(job, tiny_dataset, Compression(slots=16), quality.VARIANTS)
-    monkeypatch.setattr(arms_module, "fit", lambda *_: pytest.fail("trained again"))
-    assert quality.run_job(job, tiny_dataset, Compression(slots=16), quality.VARIANTS) == first
-    asked = ["twin", "converted"]
-    found = quality.run_job(job, tiny_dataset, Compression(slots=16), asked)
-    assert found == [row for variant in asked for row in first if row["variant"] == variant]
-
-
-@pytest.mark.parametrize(
-    ("knob", "value", "stages"),
-    [
-        ("slots", 8, ["converted", "tuned"]),
-        ("user_width", 0, ["converted", "tuned"]),
-        ("tied", False, ["converted", "tuned"]),
-        ("user_form", "last_head", ["converted", "tuned"]),
-        ("share", "values", ["converted", "tuned"]),
-        ("recipe", "published", ["published"]),
-    ],
-)
-@pytest.mark.parametrize("family", ["sim", "hstu"])
-def test_a_knob_gives_a_row_as_converted_and_one_as_tuned(
-    family: str, knob: str, value: object, stages: list[str], tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quality, "HISTORY_LENGTHS", (5, 20, 1000))
-    rows = quality.measure_knob(quality.Job("tiny", family, 1), tiny_dataset, knob, value)
-    assert [row["stage"] for row in rows] == stages
-    for row in rows:
-        assert set(row) == KEYS - {"variant", "losses"} | {"knob", "value", "stage", "distinctSlots"}
-        assert (row["knob"], row["value"]) == (knob, value)
-        assert row["m"] == (8 if knob == "slots" else Compression().slots)
-        assert row["du"] == (0 if knob == "user_width" else 2)
-        assert row["routes"] == ("separate" if knob == "tied" else "tied")
-        distinct = row["distinctSlots"]
-        assert set(distinct) == {"5", "20"} and 1 <= distinct["5"] <= 5 and distinct["5"] <= distinct["20"] <= 20
-
-
-@pytest.mark.parametrize("act", [lambda *a: quality.run(*a, ["twin"]), quality.knobs, quality.structures])
-@pytest.mark.parametrize("name", ["foo/bar", "foo", "tiny/sim/9", "tiny/sim/one"])
-def test_a_name_of_no_job_is_told_with_those_that_there_are(act, name: str, tiny_dataset: Path) -> None:
-    with pytest.raises(UserError, match=f"--only {name}: .*tiny, frozen / .*sim.* / 1, 2, 3"):
-        act(tiny_dataset, [name], 1)
-
-
-def test_jobs_are_those_named_or_all(tiny_dataset: Path) -> None:
-    assert [str(job) for job in quality.jobs_named(["tiny/sim/2", "frozen/eta/1"], ["sim", "eta"])] == [
-        "frozen/eta/1",
-        "tiny/sim/2",
-    ]
-    assert len(quality.jobs_named([], ["sim", "eta"])) == 2 * 2 * 3
-
-
-def test_ctrl_c_is_left_to_the_process_that_started_the_jobs() -> None:
-    with quality.worker_pool(1) as pool:
-        assert pool.apply(signal.getsignal, (signal.SIGINT,)) == signal.SIG_IGN
-
-
-def test_rows_that_are_measured_again_replace_the_old_ones(tiny_dataset: Path) -> None:
-    rows = [{"dataset": "tiny", "family": f, "variant": v, "seed": 1} for f in ("sim", "eta") for v in ("twin", "b")]
-    quality.write_rows(rows)
-    assert sorted(map(str, quality.read_rows())) == sorted(map(str, rows))
-    assert json.loads((tiny_dataset / "results" / "quality.json").read_text())["rows"] == quality.read_rows()
-
-
-def test_a_frozen_data_sets_test_queries_see_no_tested_label(tiny_dataset: Path) -> None:
-    log, split = quality.read_dataset("frozen", tiny_dataset)
-    assert split.test.sum() == 12 * 8
-    assert (log.query_now[split.test] == 32).all() and log.query_now[split.train].max() == 31
-    open_log, _ = quality.read_dataset("tiny", tiny_dataset)
-    assert open_log.query_now[split.test].max() == 39
 
 
 def test_without_history_no_arm_has_any() -> None:

@@ -25,18 +25,20 @@ from dataclasses import asdict, fields
 
 import torch
 
-from arguments import ROOT, TrainConfig, parse_arguments
-from arms import Arm, Arms
-from bundle_folder import check_folder
-from cache import Compression
+from bundle.bundle_folder import check_folder
+from bundle.export import Export, export_bundle
+from data.features import Feature, parse_feature
+from data.log import Columns, Log, read_log
+from data.split import split_log
 from errors import exit_code
-from export import Export, export_bundle
-from features import Feature, parse_feature
-from fit import FitConfig, evaluate
-from locks import locked
-from log import Columns, Log, read_log, split_log
-from model import ModelConfig
-from options import check_features, check_log, check_options
+from fitting.arms import Arm, Arms
+from fitting.command_line import parse_arguments
+from fitting.fit import FitConfig, evaluate
+from fitting.locks import locked
+from fitting.option_checks import check_features, check_log, check_options
+from fitting.train_config import ROOT, TrainConfig
+from models.config import ModelConfig
+from models.history_cache import Compression
 
 KINDS = ("interaction", "candidate", "context")
 FIRST_SIMULATED_USER = 1_000_000  # far from the low indices that demos and tests stream

@@ -60,7 +60,7 @@ it('maps columns, and says which is missing and where', async () => {
   await expect(read('log.jsonl', '{"userId":"u"\n')).rejects.toThrow(/log\.jsonl, line 1: is no JSON object/);
 });
 
-// fixtures/log.parquet is what training/log_file.py writes, in row groups of 2; other-log.parquet has whole numbers for
+// fixtures/log.parquet is what training/data/log_file.py writes, in row groups of 2; other-log.parquet has whole numbers for
 // ids, times in microseconds, and a column each packed by zstd, gzip and brotli.
 const fixture = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));
 

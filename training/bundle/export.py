@@ -1,0 +1,110 @@
+"""Writes a bundle: the graphs, their parameters, the item catalogue, golden vectors and the manifest with digests.
+
+A bundle's id is the first 16 hex characters of the sha256 of its bundle.json. The same model gives the same bytes.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from bundle.bundle_folder import check_folder
+from bundle.golden import write_golden
+from bundle.graphs import write_graphs
+from bundle.record import kv_groups, record_fields
+from data.features import Feature
+from data.log import Log
+from models.history_cache import KeptTwin
+from models.ranker import Ranker
+
+MAX_CANDIDATES = 1000
+TOLERANCE = 1e-4
+UNKNOWN_ACTION = "<unknown>"
+FAMILIES = {
+    "target": ("target-attention", "Target attention over a user's history"),
+    "sim": ("sim", "SIM: target attention over the positions that a soft search keeps, and over the most recent ones"),
+    "sdim": ("sdim", "SDIM: positions weighed by hash collisions, and target attention over the most recent ones"),
+    "eta": ("eta", "ETA: target attention over the nearest positions by SimHash, and over the most recent ones"),
+    "twin": ("twin", "TWIN: target attention over the positions that its own scores keep"),
+    "hstu": ("hstu", "HSTU: stacked self-attention, candidates attend over each layer's cached keys and values"),
+}
+
+
+@dataclass
+class Export:
+    """What a bundle says of itself."""
+
+    name: str
+    command: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    max_positions: int = 1000
+    golden_positions: int | None = None  # of the longest golden history; None: as many as a record may have
+
+
+def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
+    """Writes the bundle in the place of what was at `folder`, and returns its id.
+
+    Raises UserError for a folder that no bundle may take the place of.
+    """
+    check_folder(folder)
+    model = model.cpu().eval().requires_grad_(False)
+    draft = folder.with_name(f".{folder.name}-draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    with torch.no_grad():
+        graphs = write_graphs(model, draft)
+        (draft / "items.json").write_text(json.dumps({"ids": log.items}) + "\n")
+        longest = about.max_positions if about.golden_positions is None else about.golden_positions
+        write_golden(model, log, graphs, draft, seed=1, longest=longest)
+    family, description = FAMILIES[model.config.family]
+    c = model.config
+    manifest = {
+        "schemaVersion": 1,
+        "name": about.name,
+        "family": family,
+        "description": f"{description}{kept_as(model)}. Scores are probabilities that the label is 1.",
+        "dModel": c.d_model,
+        "heads": c.heads,
+        "maxPositions": about.max_positions,
+        "maxCandidates": MAX_CANDIDATES,
+        "actions": [action or UNKNOWN_ACTION for action in log.actions],
+        "features": {
+            "interaction": [describe_feature(f) for f in c.interaction_features],
+            "candidate": [describe_feature(f) for f in c.candidate_features],
+            "context": [describe_feature(f) for f in c.context_features],
+        },
+        "record": {"fields": record_fields(model)},
+        "groups": kv_groups(model),
+        "graphs": graphs,
+        "golden": {"tensors": "golden/tensors.json", "served": "golden/served.json", "tolerance": TOLERANCE},
+        "items": {"file": "items.json", "count": len(log.items)},
+        "files": [describe_file(draft, path) for path in sorted(draft.rglob("*")) if path.is_file()],
+        "training": {"command": about.command, "metrics": about.metrics},
+    }
+    written = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+    (draft / "bundle.json").write_text(written)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+    return hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+def kept_as(model: Ranker) -> str:
+    if not isinstance(model.cache, KeptTwin):
+        return ""
+    kept = model.cache.kept
+    if kept == "interactions":
+        return "; not compressed: keys and values are computed from the interactions at every request"
+    return f"; not compressed: keys and values are kept in {kept}"
+
+
+def describe_feature(f: Feature) -> dict:
+    return {"name": f.name, "default": f.default, "min": f.low, "max": f.high}
+
+
+def describe_file(folder: Path, path: Path) -> dict:
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return {"path": path.relative_to(folder).as_posix(), "bytes": len(content), "sha256": digest}

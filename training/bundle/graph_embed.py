@@ -1,0 +1,54 @@
+"""S of interactions in a graph, and numeric features. Shapes in the comments as in graphs.py."""
+
+import math
+
+from bundle.graph_builder import Graph
+from data.features import Feature
+from models.ranker import Ranker
+
+
+def embed_interactions(g: Graph, model: Ranker) -> str:
+    """S of the encode graph's interactions, [T, E]."""
+    item, action = interaction_inputs(g)
+    item = g.add("Gather", g.tensor("item_table", model.item.weight), item)  # [T, E]
+    event = g.add("Gather", g.tensor("action_table", model.action.weight), action)  # [T, 2E]
+    given = feature_inputs(g, model.config.interaction_features, "batch", "interaction_feature")
+    return embed(g, model, item, event, given)
+
+
+def interaction_inputs(g: Graph) -> tuple[str, str]:
+    """Indices of items and of actions, each [T]."""
+    item = g.input("item_index", "int64", ["batch"], "interaction_item")
+    action = g.input("action_index", "int64", ["batch"], "interaction_action")
+    return item, action
+
+
+def embed(g: Graph, model: Ranker, item: str, event: str, given: list[str]) -> str:
+    """S = item * (1 + turn) + shift, [T, E], of rows of the tables, [T, E] and [T, 2E], and of features, [T] each."""
+    if model.interaction_features is not None:
+        x = features(g, model.config.interaction_features, given)
+        x = g.add("Concat", x, g.add("Mul", x, x), axis=1)
+        event = g.add("Add", event, g.linear(x, "interaction_features", model.interaction_features))
+    e = model.config.embedding
+    turn, shift = g.add("Split", event, g.constant(e, e), outputs=2, axis=1)
+    return g.add("Add", g.add("Mul", item, g.add("Add", turn, g.number(1.0))), shift)
+
+
+def feature_inputs(g: Graph, wanted: list[Feature], rows: str | int, role: str) -> list[str]:
+    """An input [rows] for each feature; a context has one row."""
+    return [g.input(f.name, "float32", [rows], role, feature=f.name) for f in wanted]
+
+
+def features(g: Graph, wanted: list[Feature], given: list[str]) -> str:
+    """[rows, widths]"""
+    columns = []
+    for f, x in zip(wanted, given):
+        if (f.low, f.high) != (0.0, 1.0):
+            x = g.add("Div", g.add("Sub", x, g.number(f.low)), g.number(f.high - f.low))
+        if f.period:
+            x = g.add("Mul", x, g.number(2 * math.pi))
+            parts = [g.add("Sin", x), g.add("Cos", x)]
+        else:
+            parts = [x]
+        columns += [g.add("Reshape", part, g.constant(-1, 1)) for part in parts]
+    return columns[0] if len(columns) == 1 else g.add("Concat", *columns, axis=1)

@@ -1,0 +1,39 @@
+"""The bytes that Redis takes for user records."""
+
+from models.config import ModelConfig
+
+HEADER_BYTES, RING_EVENTS, EVENT_BYTES = 30, 14, 6  # docs/wire-format.md
+KEY = "ckv:{%s}:01234567"
+# What Redis 7 reports beyond the two strings: the object (16) and its dict entry (24, in a class of 24).
+ENTRY_BYTES = 16 + 24
+
+
+def full_bytes(c: ModelConfig) -> int:
+    """Bytes of a position's keys and values in fp32, over all layers."""
+    return c.layers * 2 * c.d_model * 4
+
+
+def bytes_per_position(row: int, positions: list[int], user_id_bytes: int = 7) -> float:
+    """Redis's MEMORY USAGE of the users' records, keys included, over their positions: what jemalloc gives for each."""
+    key = string_bytes(len(KEY) - 2 + user_id_bytes)
+    total = 0
+    for count in positions:
+        value = HEADER_BYTES + min(count, RING_EVENTS) * EVENT_BYTES + count * row
+        total += key + string_bytes(value) + ENTRY_BYTES
+    return total / sum(positions)
+
+
+def string_bytes(length: int) -> int:
+    """The allocation of a Redis string of that length: header and final zero, rounded to jemalloc's size class."""
+    header = 1 if length < 32 else 3 if length < 256 else 5 if length < 65_536 else 9
+    return size_class(header + length + 1)
+
+
+def size_class(size: int) -> int:
+    """jemalloc's: multiples of 16 up to 128, then four classes to each doubling."""
+    if size <= 8:
+        return 8
+    if size <= 128:
+        return -(-size // 16) * 16
+    step = 2 ** ((size - 1).bit_length() - 3)
+    return -(-size // step) * step

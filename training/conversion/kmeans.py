@@ -1,0 +1,50 @@
+"""k-means for the rows of a pool and for the codes of user dims."""
+
+import torch
+from torch import Tensor
+
+FAR = 10.0  # times the largest coordinate: where centroids are that no point needs
+SERVED = 1e-6  # of the mean squared length: a squared distance that is none
+
+
+def kmeans(points: Tensor, count: int, iterations: int, seed: int) -> Tensor:
+    """Centroids [count, width] by Lloyd's iterations. One without points restarts where points are served worst; those
+    for which no distinct point is left end far from all points."""
+    points, weight = points.unique(dim=0, return_counts=True)  # many positions are the same
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(points), generator=generator)[torch.arange(count) % len(points)]
+    centroids = points[chosen.to(points.device)].clone()
+    for _ in range(iterations):
+        distance, nearest = nearest_centroid(points, centroids)
+        sizes = torch.bincount(nearest, minlength=count)
+        centroids = cluster_means(points, nearest, count, weight)
+        restart(centroids, (sizes == 0).nonzero()[:, 0], points, distance)
+    return centroids
+
+
+def restart(centroids: Tensor, empty: Tensor, points: Tensor, distance: Tensor) -> None:
+    """Places the empty centroids one after the other: many points may be the same, and need but one of them."""
+    centroids[empty] = FAR * points.abs().max()
+    length = points.square().sum(1)  # [P]
+    for i in empty:
+        worst = distance.argmax()
+        if distance[worst] <= SERVED * length.mean():
+            return
+        centroids[i] = points[worst]
+        distance = distance.minimum(length - 2 * points @ points[worst] + length[worst])
+
+
+def cluster_means(points: Tensor, nearest: Tensor, count: int, weight: Tensor | None = None) -> Tensor:
+    """Mean of each cluster's points [count, width]; zero where there are none."""
+    weight = torch.ones(len(points), device=points.device) if weight is None else weight.to(points.dtype)
+    sums = torch.zeros(count, points.shape[1], device=points.device).index_add_(0, nearest, points * weight[:, None])
+    sizes = torch.zeros(count, device=points.device).index_add_(0, nearest, weight)
+    return sums / sizes.clamp(min=1)[:, None]
+
+
+def nearest_centroid(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distance to, and index of, each point's nearest centroid, in pieces that fit the processor's cache."""
+    half = -centroids.square().sum(1) / 2
+    best = [torch.addmm(half, part, centroids.T).max(1) for part in points.split(1024)]
+    closeness = torch.cat([found.values for found in best])  # x c - |c|^2 / 2
+    return points.square().sum(1) - 2 * closeness, torch.cat([found.indices for found in best])

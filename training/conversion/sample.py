@@ -1,0 +1,19 @@
+"""Draws histories of real users, from whose positions a pool is made."""
+
+import numpy as np
+
+from data.batches import Block, make_batch
+from data.history import History
+from data.log import Log
+
+
+def sample_history(
+    log: Log, learned: np.ndarray, seed: int, users: int = 400, longest: int = 256, device: str = "cpu"
+) -> History:
+    """The first positions of some users, up to their last query that is learned from."""
+    random = np.random.default_rng(seed)
+    last = np.zeros(log.users, np.int64)  # positions that learned queries see
+    np.maximum.at(last, log.query_user()[learned], log.query_now[learned])
+    chosen = random.permutation(np.flatnonzero(last))[:users]
+    blocks = [Block(int(log.starts[u]), int(log.starts[u] + min(last[u], longest)), 0, 0) for u in chosen]
+    return make_batch(log, learned, blocks, device).history

@@ -1,0 +1,100 @@
+"""Makes a pool, a frozen router and user dims from an attention layer of any PyTorch model."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from conversion.kmeans import cluster_means, kmeans
+from models.history_cache import Compression, SharedKV
+
+ITERATIONS = 8
+NEVER = -1e30  # the router's bias of a slot that is not to be chosen
+
+
+@dataclass
+class LayerSample:
+    """What a layer computes at positions of real histories."""
+
+    inputs: Tensor  # [P, E], what the user dims are a function of
+    key: Tensor  # [P, D]
+    value: Tensor  # [P, D]
+    key_metric: Tensor | None = None  # [D, D]: a key's error e counts as |e A|^2; None counts |e|^2
+    value_metric: Tensor | None = None  # [D, any]: the same for values
+
+
+@torch.no_grad()
+def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | None = None) -> SharedKV:
+    """A pool, a frozen router over [K, V], and user dims that begin at what the pool leaves out."""
+    embedding, d = sample.inputs.shape[1], sample.key.shape[1]
+    torch.manual_seed(seed)
+    shared = SharedKV(c, embedding, d, embedding if outputs is None else outputs, 2 * d).to(sample.key.device)
+    cut = shared.pool_key.shape[1]  # user dims in the last head take the last columns
+    key = weigh(sample.key[:, :cut], metric_of(sample.key_metric, sample.key)[:cut], c.key_weight)
+    value = weigh(sample.value[:, :cut], metric_of(sample.value_metric, sample.value)[:cut])
+    maps = [(1.0, 0.0), (0.0, 1.0)] if not c.tied else [(1.0, 1.0)]
+    routers = [shared.router] if c.tied else [shared.router, shared.value_router]
+    full = torch.cat([sample.key, sample.value], 1)  # [P, 2D]
+    chosen = []
+    for (with_key, with_value), router in zip(maps, routers):
+        if c.tied:
+            with_key, with_value = float(c.share != "values"), float(c.share != "keys")
+        points = torch.cat([key.points * with_key, value.points * with_value], 1)
+        centroids = kmeans(points, c.slots, ITERATIONS, seed)  # [M, K + V]
+        left = torch.zeros(2 * d, points.shape[1], device=points.device)  # points = [K, V] left
+        left[:cut, : key.points.shape[1]] = key.map * with_key
+        left[d : d + cut, key.points.shape[1] :] = value.map * with_value
+        router.weight.copy_(centroids @ left.T)
+        router.bias.copy_(-centroids.square().sum(1) / 2)
+        for part in router.parameters():
+            part.requires_grad_(False)
+        route = router(full).argmax(-1)
+        router.bias[torch.bincount(route, minlength=c.slots) == 0] = NEVER  # its pool row is nobody's mean
+        chosen.append(route)
+    shared.pool_key.copy_(cluster_means(sample.key[:, :cut], chosen[0], c.slots))
+    shared.pool_value.copy_(cluster_means(sample.value[:, :cut], chosen[-1], c.slots))
+    if shared.user is not None:
+        rest_key = sample.key[:, :cut] - shared.pool_key[chosen[0]]
+        rest_value = sample.value[:, :cut] - shared.pool_value[chosen[-1]]
+        if c.user_form == "last_head":
+            rest_key, rest_value = sample.key[:, cut:], sample.value[:, cut:]
+        fit_user_dims(shared.user, sample.inputs, rest_key, rest_value, c.user_width)
+    return shared
+
+
+@dataclass
+class Weighted:
+    points: Tensor  # [P, K]
+    map: Tensor  # [D, K], points = part map
+
+
+def metric_of(metric: Tensor | None, part: Tensor) -> Tensor:
+    return torch.eye(part.shape[1], device=part.device) if metric is None else metric
+
+
+def weigh(part: Tensor, metric: Tensor, weight: float = 1.0) -> Weighted:
+    """Scales to a total variance of `weight` squared, and drops directions in which the points do not vary."""
+    points = part @ metric
+    variance, directions = torch.linalg.eigh(torch.cov(points.T).double().reshape(points.shape[1], -1))
+    keep = variance > variance.sum() * 1e-6
+    map_ = metric @ (directions[:, keep] * weight / variance.sum().clamp(min=1e-12).sqrt()).float()
+    return Weighted(part @ map_, map_)
+
+
+def fit_user_dims(user: nn.Linear, inputs: Tensor, rest_key: Tensor, rest_value: Tensor, width: int) -> None:
+    """The linear functions of the inputs that best give the main directions of what the pool leaves out.
+
+    In float64: LAPACK's last digits differ from run to run, and the same model is to give the same bytes.
+    """
+    design = torch.cat([inputs, torch.ones(len(inputs), 1, device=inputs.device)], 1).double()
+    for i, rest in enumerate((rest_key, rest_value)):
+        rest = rest.double() - rest.double().mean(0)
+        _, _, directions = torch.linalg.svd(rest[:8192], full_matrices=False)
+        target = rest @ directions[:width].T  # [P, U]
+        target = target / (2 * target.std(0)).clamp(min=1e-6)  # most of it where tanh is nearly linear
+        if target.shape[1] < width:
+            target = nn.functional.pad(target, (0, width - target.shape[1]))
+        # A norm before the layer makes one direction depend on the others but for rounding: it counts as none.
+        solved = torch.linalg.pinv(design.T @ design, rtol=1e-10, hermitian=True) @ (design.T @ target)  # [E + 1, U]
+        user.weight[i * width : (i + 1) * width] = solved[:-1].T
+        user.bias[i * width : (i + 1) * width] = solved[-1]

@@ -1,0 +1,138 @@
+"""The arms of a comparison: the twin, its conversion to CollectiveKV, the user dims alone, and no history at all.
+
+The twin is trained first; then the twin and CollectiveKV are each trained as much longer, with the same settings and
+seed. The user dims alone and the model without history learn from scratch, for as long in all.
+Each is kept in `folder`, so that what was interrupted goes on.
+"""
+
+import copy
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from conversion.convert import calibrate, convert, with_new_pool, without_pool
+from conversion.sample import sample_history
+from data.history import History
+from data.log import Log
+from data.split import Split
+from fitting.checkpoints import read_checkpoint, write_checkpoint
+from fitting.fit import FitConfig, fit
+from fitting.starting_items import starting_items
+from models.config import ModelConfig
+from models.families import create_twin
+from models.history_cache import Compression
+from models.ranker import Ranker
+
+
+@dataclass
+class Arm:
+    """A trained model, the processor seconds that it took, and its losses on the way."""
+
+    model: Ranker
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Arms:
+    log: Log
+    split: Split
+    config: ModelConfig
+    main: FitConfig  # of the twin
+    tune: FitConfig  # of every arm, afterwards
+    compression: Compression
+    folder: Path  # of checkpoints
+    name: str = ""
+    start: float = 1.5  # length of the item embeddings to start from; 0: at random
+
+    def twin(self) -> Arm:
+        """The twin before it is converted."""
+        return self.trained("twin", self.fresh(), self.main)
+
+    def fresh(self) -> Ranker:
+        torch.manual_seed(self.main.seed)
+        model = create_twin(self.config).to(self.main.device)
+        if self.start == 0:
+            return model
+        start = starting_items(self.log, self.split.train, self.config.embedding // 2, self.start)
+        known = (start.abs().sum(1) > 0).nonzero()[:, 0]
+        with torch.no_grad():
+            model.item.weight[known, : start.shape[1]] = start[known].to(self.main.device)
+        return model
+
+    def twin_again(self, twin: Arm) -> Arm:
+        """The twin, trained on for as long as the others."""
+        return self.trained("twin-again", copy.deepcopy(twin.model), self.tune, twin)
+
+    def converted(self, twin: Arm) -> Arm:
+        """CollectiveKV before any training of its own."""
+        print(f"  {self.name} conversion: k-means for {self.compression.slots:,} slots", flush=True)
+        started = time.process_time()
+        model = convert(twin.model, self.sample(), self.compression, self.main.seed)
+        return Arm(model, time.process_time() - started)
+
+    def collective_kv(self, converted: Arm, twin: Arm, name: str = "collectivekv") -> Arm:
+        """The conversion trained on, with the twin as its teacher."""
+        before = Arm(converted.model, converted.seconds)
+        arm = self.trained(name, converted.model, self.tune, before, teacher=twin.model)
+        calibrate(arm.model, self.sample(), self.main.seed)
+        return arm
+
+    def user_dims_only(self) -> Arm:
+        """No pool: as many user dims, in int8, which takes as many bytes or more; from scratch, as long in all."""
+        c = replace(self.compression, user_type="int8")
+        model = without_pool(self.fresh(), c, self.main.seed).to(self.main.device)
+        first = self.trained("user-dims-only", model, self.main)
+        arm = self.trained("user-dims-only-again", first.model, self.tune, first)
+        calibrate(arm.model, self.sample(), self.main.seed)
+        return arm
+
+    def no_history(self) -> Arm:
+        """The same model where nothing is known of any user, trained as long in all."""
+        alone = replace(self, log=without_history(self.log))
+        first = alone.trained("no-history", alone.fresh(), self.main)
+        return alone.trained("no-history-again", first.model, self.tune, first)
+
+    def published(self, name: str = "published") -> Arm:
+        """The published recipe: pool and router learned from scratch, with gate and losses, trained as long in all."""
+        first = self.trained(name, with_new_pool(self.fresh(), self.compression, self.main.seed), self.main)
+        arm = self.trained(f"{name}-again", first.model, self.tune, first)
+        calibrate(arm.model, self.sample(), self.main.seed)
+        return arm
+
+    def sample(self) -> History:
+        return sample_history(self.log, self.split.train, self.main.seed, device=self.main.device)
+
+    def trained(
+        self, step: str, model: Ranker, c: FitConfig, before: Arm | None = None, teacher: Ranker | None = None
+    ) -> Arm:
+        """Trains the model, or finds it trained; adds what came before it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{step}.pt"
+        if path.exists():
+            saved = read_checkpoint(path)
+            model.load_state_dict(saved["model"])
+            model.eval()
+        else:
+            started = time.process_time()
+            part = self.folder / f"{step}.part"
+            losses = fit(model, self.log, self.split.train, c, f"{self.name} {step}", part, teacher)
+            saved = {"model": model.state_dict(), "seconds": time.process_time() - started, "losses": losses}
+            write_checkpoint(saved, path)
+        before = before or Arm(model)
+        return Arm(model, before.seconds + saved["seconds"], before.losses + saved["losses"])
+
+
+def without_history(log: Log) -> Log:
+    none = np.zeros(0, np.int64)
+    return replace(
+        log,
+        starts=np.zeros_like(log.starts),
+        item=none,
+        action=none,
+        features=log.features[:0],
+        query_now=np.zeros_like(log.query_now),
+    )

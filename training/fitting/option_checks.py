@@ -1,0 +1,133 @@
+"""Checks of train.py's options: what could not be trained, exported or served is told before anything is trained."""
+
+import math
+import re
+
+import numpy as np
+import torch
+
+from bundle.reserved_names import is_reserved
+from data.features import Feature
+from data.log_file import NO_FEATURES
+from data.log_rows import SCHEMA
+from errors import UserError
+from fitting.train_config import TrainConfig, flag
+
+# Lowest and highest value of each option. A bundle's own limits are those of packages/domain/src/bundle/manifest-schema.ts.
+LIMITS: dict[str, tuple[int, int]] = {
+    "seed": (0, 2**31 - 1),
+    "threads": (0, 1024),
+    "users": (1, 1_000_000),
+    "batch": (1, 10_000_000),
+    "block": (1, 100_000),
+    "slots": (2, 65_536),
+    "user_width": (0, 16_384),
+    "embedding": (2, 16_384),
+    "d_model": (1, 16_384),
+    "heads": (1, 256),
+    "layers": (1, 32),
+    "max_positions": (1, 1_000_000),
+}
+POSITIVE: dict[str, float] = {"epochs": 10_000, "tune_epochs": 10_000, "rate": 1, "tune_rate": 1}  # above 0, up to this
+ROW_BYTES = 65_535  # of a record
+FIELDS, GROUPS, FEATURES, ACTIONS = 64, 32, 64, 1024  # of a bundle
+RECENT_HEADS = 2  # that the short part of these families reads
+WITH_RECENT = ("sim", "sdim", "eta")
+
+
+def check_options(c: TrainConfig) -> None:
+    """
+    Raises UserError, with the option, its value, the limit and the remedy.
+    """
+    if not re.fullmatch("[a-z0-9-]{1,64}", c.name):
+        raise UserError(f"--name {c.name!r}: a bundle's name is 1 to 64 of a-z, 0-9 and -; give another")
+    for name, (low, high) in LIMITS.items():
+        value = getattr(c, name)
+        if not low <= value <= high:
+            raise UserError(f"{flag(name)} {value}: must be {low:,} to {high:,}; give another")
+    for name, high in POSITIVE.items():
+        value = getattr(c, name)
+        if not (math.isfinite(value) and 0 < value <= high):
+            raise UserError(f"{flag(name)} {value}: must be more than 0 and at most {high:,}; give another")
+    if c.d_model % c.heads:
+        raise UserError(f"--heads {c.heads}: must divide --d-model {c.d_model}; change one of them")
+    if c.family in WITH_RECENT and c.heads < RECENT_HEADS:
+        raise UserError(f"--heads {c.heads}: --family {c.family} takes at least {RECENT_HEADS}; give more")
+    if c.user_form == "last_head" and c.user_width >= c.d_model // c.heads:
+        width = c.d_model // c.heads
+        raise UserError(
+            f"--user-width {c.user_width}: must be below --d-model / --heads, {width}, where --user-form is last_head; "
+            "give less, or --user-form own_head"
+        )
+    check_record(c)
+    if c.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: this PyTorch finds no CUDA device; give --device cpu")
+
+
+def check_record(c: TrainConfig) -> None:
+    """A row of a record has a route or two, and a code or the user dims, of each layer."""
+    layers = c.layers if c.family == "hstu" else 1
+    routes = 2 if c.separate_routes else 1
+    coded = c.user_type == "codebook" and c.user_width > 0
+    user_fields = 0 if not c.user_width else 1 if coded else 2
+    groups = layers * (2 if coded else 1)
+    if layers * (routes + user_fields) > FIELDS or groups > GROUPS:
+        raise UserError(f"--layers {layers}: a bundle takes {FIELDS} record fields and {GROUPS} groups; give fewer")
+    user_bytes = 1 if coded else 2 * c.user_width * (2 if c.user_type == "float16" else 1)
+    row = layers * (routes * (1 if c.slots <= 256 else 2) + user_bytes)
+    if row > ROW_BYTES:
+        raise UserError(
+            f"--user-width {c.user_width}: a position would take {row:,} bytes, at most {ROW_BYTES:,} are allowed; "
+            "give less, or --user-type codebook"
+        )
+
+
+def check_features(features: dict[str, list[Feature]]) -> None:
+    """
+    Raises UserError for features that no bundle may have, or that tell the label.
+    """
+    own = {*SCHEMA.names, *NO_FEATURES}
+    for kind, found in features.items():
+        if len(found) > FEATURES:
+            raise UserError(f"{flag(kind)}-features: {len(found)} are given, a bundle takes {FEATURES}; give fewer")
+        for feature in found:
+            what = f"{flag(kind)}-features {feature.name}"
+            if feature.name in own:
+                raise UserError(f"{what}: is a column of the log itself, no feature; leave it out")
+            if is_reserved(feature.name):
+                raise UserError(f"{what}: a bundle's graphs use this name themselves; rename the column")
+            check_range(what, feature)
+    for kinds in (["interaction"], ["candidate", "context"]):  # each the inputs of one graph
+        names = [feature.name for kind in kinds for feature in features[kind]]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise UserError(
+                f"feature {twice[0]!r} stands twice among the {' and '.join(kinds)} features; leave one out"
+            )
+
+
+def check_range(what: str, f: Feature) -> None:
+    """Values are float32, in which the range must be finite and more than rounding."""
+    with np.errstate(over="ignore"):
+        low, high = np.float32(f.low), np.float32(f.high)
+        width = high - low
+    if not np.isfinite([low, high, width]).all() or width < 1e-6 * max(abs(low), abs(high)) or width < 1e-30:
+        raise UserError(
+            f"{what}:{f.low:g}:{f.high:g}: LOW and HIGH must be finite in float32 and differ by more than a millionth; "
+            "give others, or scale the column"
+        )
+
+
+def check_log(actions: list[str], label: np.ndarray, train: np.ndarray, test: np.ndarray) -> None:
+    """
+    Raises UserError where nothing can be learned; says so where little can be measured.
+    """
+    if len(actions) > ACTIONS:
+        raise UserError(f"the log has {len(actions) - 1:,} actions, a bundle takes {ACTIONS - 1:,}; join some of them")
+    if len(np.unique(label[train])) < 2:
+        raise UserError(
+            f"all {train.sum():,} labels to learn from are {label[train][0]:g}, so nothing can be learned; "
+            "give a log, or a --split, with labels of 0 and of 1"
+        )
+    if len(np.unique(label[test])) < 2:
+        print(f"  all {test.sum():,} labels to test on are {label[test][0]:g}: there will be no AUC", flush=True)

@@ -1,0 +1,175 @@
+"""Scores of every family, as twin and as CollectiveKV: held to an oracle of plain loops, and blind to the future."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bundle.golden import as_double
+from data.history import Candidates, History
+from models.config import FAMILY_NAMES
+from models.history_cache import Compression
+from models.oracle import Oracle
+from models.ranker import Ranker
+from testbed.small_models import compress, doubled, padded_histories, random_candidates, small_twin, user_dims_alone
+
+TWIN, ALONE = "twin", "user dims alone"
+FORMS = {
+    TWIN: None,
+    "tied, coded": Compression(slots=12),
+    "separate, int8, last head": Compression(slots=12, tied=False, user_form="last_head", user_type="int8"),
+    "tied, coded, last head": Compression(slots=12, user_form="last_head"),
+    "separate, float16": Compression(slots=12, tied=False, user_type="float16", user_width=3),
+    "no user dims": Compression(slots=12, user_width=0),
+    "keys alone shared": Compression(slots=12, share="keys", user_type="int8"),
+    "values alone shared": Compression(slots=12, share="values", tied=False, user_form="last_head"),
+    ALONE: Compression(user_type="int8", user_width=4),
+}
+LENGTHS = (0, 1, 4, 5, 6, 23, 30)
+
+
+def in_form(twin: Ranker, form: str) -> Ranker:
+    if form == TWIN:
+        return twin
+    return user_dims_alone(twin, FORMS[form]) if form == ALONE else compress(twin, FORMS[form])
+
+
+def places(counts: list[list[int]]) -> torch.Tensor:
+    return torch.tensor(counts)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_a_family_scores_what_its_equations_say(family: str, form: str) -> None:
+    model = in_form(small_twin(family, max_positions=16), form)
+    history = padded_histories(model.config, LENGTHS, seed=3)
+    longest = max(LENGTHS)
+    now = places([[longest - length // 2, longest, longest] for length in LENGTHS])
+    candidates = random_candidates(model.config, now, seed=4)
+    with torch.no_grad():
+        found = doubled(model)(as_double(history), as_double(candidates))
+        close = model(history, candidates)
+    oracle = Oracle(model)
+    expected = torch.tensor(
+        [[oracle.logit(history, candidates, b, c) for c in range(now.shape[1])] for b in range(len(LENGTHS))],
+        dtype=torch.float64,
+    )
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    # In float32 a search may cut elsewhere, seldom.
+    assert ((close - expected).abs() < 1e-4).float().mean() > 0.9
+    assert expected.std() > 0.01
+
+
+def changed(history: History, where: torch.Tensor, items: int) -> History:
+    """Other items, actions and features at `where` [B, N]."""
+    return History(
+        torch.where(where, (history.item + 5) % items, history.item),
+        torch.where(where, (history.action + 1) % 4, history.action),
+        torch.where(where[..., None], 1 - history.features, history.features),
+        history.valid,
+    )
+
+
+def scored(model: Ranker, history: History, candidates: Candidates) -> torch.Tensor:
+    with torch.no_grad():
+        return model(history, candidates)
+
+
+@pytest.mark.parametrize("form", [TWIN, "tied, coded", "separate, int8, last head"])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_a_score_ignores_what_comes_at_or_after_its_place_and_what_is_padding(family: str, form: str) -> None:
+    model = in_form(small_twin(family), form)
+    history = padded_histories(model.config, (12, 20), seed=3)
+    now = places([[14, 15], [3, 15]])
+    candidates = random_candidates(model.config, now, seed=4)
+    before = scored(model, history, candidates)
+    for c in range(2):
+        unseen = (torch.arange(20) >= now[:, c, None]) | ~history.valid
+        after = scored(model, changed(history, unseen, model.config.items), candidates)
+        assert torch.equal(after[:, c], before[:, c])
+    shown = replace(history, valid=torch.ones_like(history.valid))
+    assert not torch.equal(scored(model, shown, candidates)[0], before[0])  # were the padding valid, it would count
+
+
+@pytest.mark.parametrize("form", [TWIN, "tied, coded"])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_a_score_depends_on_every_position_that_is_kept_before_its_place(family: str, form: str) -> None:
+    model = doubled(in_form(small_twin(family), form))
+    history = as_double(padded_histories(model.config, (12,), seed=3))
+    candidates = as_double(random_candidates(model.config, places([[12, 10]]), seed=4))
+    before = scored(model, history, candidates)
+    kept = kept_positions(model, history, candidates)  # [1, C, N]
+    for place in range(12):
+        after = scored(model, changed(history, torch.arange(12)[None] == place, model.config.items), candidates)
+        moved = (after - before).abs() > 1e-9
+        assert (moved | ~kept[..., place]).all()
+    assert kept.any(-1).all()
+
+
+def kept_positions(model: Ranker, history: History, candidates: Candidates) -> torch.Tensor:
+    """What the search keeps; where nothing is searched, what is visible."""
+    visible = torch.arange(history.item.shape[1]) < candidates.now[..., None]
+    if model.config.family == "hstu":
+        return visible
+    item, attention = model.item(candidates.item), model.attention
+    key = model.cache(model.embed_history(history)).key
+    if model.config.family == "sdim":
+        return visible & (attention.collisions(attention.query(item), key) > 0)
+    return attention.select(item, attention.query(item), key, visible)
+
+
+@pytest.mark.parametrize("family", ["sim", "twin", "eta"])
+def test_a_search_keeps_the_top_k_and_all_that_tie_with_the_last_of_them(family: str) -> None:
+    model = small_twin(family)
+    history = padded_histories(model.config, (30, 30, 30), seed=3)
+    candidates = random_candidates(model.config, torch.full((3, 6), 30), seed=4)
+    kept = kept_positions(model, history, candidates).sum(-1)
+    assert (kept >= model.config.top_k).all() and (kept > model.config.top_k).any() and (kept < 30).all()
+
+
+@pytest.mark.parametrize("form", [TWIN, "tied, coded", "separate, int8, last head"])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_a_sequence_scored_at_once_is_each_of_its_queries_scored_alone(family: str, form: str) -> None:
+    model = doubled(in_form(small_twin(family), form))
+    lengths, longest = (3, 9, 14), 14
+    history = as_double(padded_histories(model.config, lengths, seed=5))
+    now = torch.stack([torch.arange(longest - length, longest + 1)[-4:] for length in lengths])
+    now[2] = places([[0, 1, 6, 14]])
+    candidates = as_double(random_candidates(model.config, now, seed=6))
+    together = scored(model, history, candidates)
+    for b, length in enumerate(lengths):
+        for c in range(now.shape[1]):
+            begin, end = longest - length, int(now[b, c])
+            columns = (value[b : b + 1, begin:end] for value in vars(history).values())
+            alone = Candidates(*(value[b : b + 1, c : c + 1] for value in vars(candidates).values()))
+            alone.now = torch.tensor([[end - begin]])
+            torch.testing.assert_close(
+                scored(model, History(*columns), alone)[0, 0], together[b, c], atol=1e-10, rtol=0
+            )
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_a_candidate_sees_at_most_the_newest_max_positions(family: str) -> None:
+    model = small_twin(family, max_positions=6, layers=1)
+    history = padded_histories(model.config, (20,), seed=3)
+    candidates = random_candidates(model.config, torch.full((1, 5), 20), seed=4)
+    older = torch.arange(20)[None] < 14
+    before = scored(model, history, candidates)
+    assert torch.equal(scored(model, changed(history, older, model.config.items), candidates), before)
+    oldest_seen = torch.arange(20)[None] == 14
+    assert not torch.equal(scored(model, changed(history, oldest_seen, model.config.items), candidates), before)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_learning_takes_no_gradient_from_what_a_candidate_does_not_see(family: str) -> None:
+    model = small_twin(family, items=40).train()
+    history = padded_histories(model.config, (20,), seed=3)
+    history.item[0] = torch.arange(1, 21)
+    candidates = random_candidates(model.config, places([[12]]), seed=4)
+    candidates.item[:] = 39
+    loss = model(history, candidates).sum()
+    if family == "sim":
+        loss = loss + model.attention.auxiliary_logits.sum()
+    loss.backward()
+    learned = model.item.weight.grad.abs().sum(1) > 0  # [items]
+    assert not learned[13:21].any() and learned[10:13].any()

@@ -1,0 +1,102 @@
+"""The protocol of the comparison: data sets, jobs, and the settings of every arm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.importers.registry import IMPORTERS
+from data.log import Columns, Log, log_from_table
+from data.split import Split, freeze_history, split_log
+from errors import UserError
+from fitting.arms import Arms
+from fitting.fit import FitConfig
+from models.config import ModelConfig
+from models.history_cache import Compression
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINTS = ROOT / ".ckv" / "training" / "quality"
+FAMILIES = ["hstu", "sim", "twin", "eta", "sdim"]
+SEEDS = [1, 2, 3]
+VARIANTS = ["twin_before", "converted", "collectivekv", "twin", "user_dims_only"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    importer: str
+    source: str  # within DIR
+    split: str
+    epochs: float  # of the twin, before it is converted
+    rate: float
+    tune_epochs: float  # of every arm, after that; half of it for HSTU, whose layers learn against one another
+    tune_rate: float
+    start: float = 1.5  # length of the item embeddings to start from, see start.py; 0: at random
+    frozen: bool = False  # histories of test queries end where the test begins
+
+
+DATASETS = {
+    "ml-1m": Dataset("movielens", "ml-1m-ordered/ratings_ordered.csv.xz", "position:0.1", 2.25, 6e-3, 0.4, 3e-4),
+    "kuairand": Dataset(
+        "kuairand-partial", "kuairand-pure-partial", "time:0.25", 1.5, 2e-3, 0.3, 3e-4, start=0.0, frozen=True
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    dataset: str
+    family: str  # a family, or "none": the same model without history
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.family}/{self.seed}"
+
+
+def jobs_named(only: Sequence[str], families: Sequence[str]) -> list[Job]:
+    """The jobs of these names, or all where none is named.
+
+    Raises UserError for a name of no job.
+    """
+    known = {str(job): job for job in (Job(d, f, s) for s in SEEDS for f in families for d in DATASETS)}
+    for name in only:
+        if name not in known:
+            raise UserError(
+                f"--only {name}: no such job; give DATASET/FAMILY/SEED with one of {', '.join(DATASETS)} / "
+                f"{', '.join(families)} / {', '.join(map(str, SEEDS))}"
+            )
+    return [job for name, job in known.items() if not only or name in only]
+
+
+def model_config(family: str, log: Log) -> ModelConfig:
+    size = {"d_model": 128, "heads": 4, "layers": 2} if family == "hstu" else {}
+    model = "target" if family == "none" else family
+    return ModelConfig(model, len(log.items), len(log.actions), dropout=0.2, **size)
+
+
+def compression(family: str) -> Compression:
+    """HSTU routes every position in every layer by its whole K and V, also in training: a smaller pool is quicker."""
+    return Compression(slots=4096) if family == "hstu" else Compression()
+
+
+def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
+    """The log, and which of its queries are learned from and tested on."""
+    dataset = DATASETS[name]
+    table, _ = IMPORTERS[dataset.importer].read(data / dataset.source, lambda *_: None)
+    log = log_from_table(table, Columns())
+    split = split_log(log, dataset.split)
+    return (freeze_history(log, split.test) if dataset.frozen else log), split
+
+
+def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") -> Arms:
+    dataset = DATASETS[job.dataset]
+    tune_epochs = dataset.tune_epochs / 2 if job.family == "hstu" else dataset.tune_epochs
+    return Arms(
+        log,
+        split,
+        model_config(job.family, log),
+        FitConfig(dataset.epochs, dataset.rate, weight_decay=0.1, seed=job.seed),
+        FitConfig(tune_epochs, dataset.tune_rate, weight_decay=0.1, seed=job.seed + 100),
+        c,
+        CHECKPOINTS / (folder or str(job)),
+        str(job),
+        dataset.start,
+    )

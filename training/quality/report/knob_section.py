@@ -1,0 +1,117 @@
+"""The section on knobs, of knobs.json: what each setting does, the others at their defaults."""
+
+from collections import defaultdict
+from statistics import fmean
+
+from models.history_cache import Compression
+from quality.report.text import ABSENT, Results, share, signed, table
+from quality.report.verdicts import METRICS, dataset_title, family_title, job_of, pairs_in, twins_of
+
+KNOBS = {  # in the order of the tables
+    "slots": "slots of the pool",
+    "slots_alone": "slots, no user dims",
+    "user_width": "user dims of key and of value",
+    "tied": "one route for key and value",
+    "share": "shared",
+    "user_form": "user dims are",
+    "user_type": "user dims are kept as",
+    "recipe": "made by",
+}
+VALUES = {
+    "True": "yes",
+    "False": "no, one each",
+    "own_head": "a head of their own",
+    "last_head": "the last columns of K and V",
+    "both": "keys and values",
+    "keys": "keys",
+    "values": "values",
+    "codebook": "one code of 256",
+    "published": "the published recipe",
+    "conversion": "conversion",
+}
+DEFAULTS = {name: value for name, value in vars(Compression()).items() if name in KNOBS} | {"recipe": "conversion"}
+LENGTHS = ("200", "1000")  # of histories whose distinct slots are shown
+TRAINED = ("tuned", "published")
+
+Stages = dict[str, list[dict]]  # rows by stage
+
+
+def knobs(r: Results) -> str:
+    measured = [row for row in r.knobs if row["knob"] != "twin"]
+    if not measured:
+        return ABSENT
+    return "\n\n".join(knob_table(r, pair, measured) for pair in pairs_in(measured)) + (
+        "\n\nAUC / GAUC minus the twin's, before and after the fine-tune; one knob at a time, the others at their "
+        "defaults. Defaults are bold, and recommended. *Distinct*: slots in the first positions of a history (mean)."
+    )
+
+
+def knob_table(r: Results, pair: tuple[str, str], measured: list[dict]) -> str:
+    rows = [row for row in measured if (row["dataset"], row["family"]) == pair]
+    twins = twins_of(r.quality, r.knobs)
+    lines: list[list[str]] = []
+    for knob, values in by_value(r, pair, rows).items():
+        for value, stages in sorted(values.items(), key=lambda item: place(item[0])):
+            trained = [row for stage in TRAINED for row in stages.get(stage, [])]
+            found = trained or stages["converted"]
+            line = ["" if lines and KNOBS.get(knob, knob) in [x[0] for x in lines] else KNOBS.get(knob, knob)]
+            line += [f"**{title(value)}**" if value == DEFAULTS.get(knob) else title(value)]
+            line += [share(fmean(row["ratio"] for row in found))]
+            line += [above_twin(stages.get("converted", []), twins), above_twin(trained, twins)]
+            lines.append(line + [distinct(found, length) for length in LENGTHS])
+    head = ["knob", "value", "bytes", "as converted", "trained on", *(f"distinct of {int(n):,}" for n in LENGTHS)]
+    seeds = len({row["seed"] for row in rows})
+    name = f"**{family_title(pair[1])} on {dataset_title(pair[0])}**, {seeds} seed{'s' if seeds > 1 else ''}:"
+    return f"{name}\n\n{table(head, lines)}"
+
+
+def by_value(r: Results, pair: tuple[str, str], rows: list[dict]) -> dict[str, dict[object, Stages]]:
+    """Rows by knob, value and stage. A default that has no row of its own has another knob's, or its arm's."""
+    standard = default_rows(r, pair, rows)
+    order = [*KNOBS, *sorted({row["knob"] for row in rows} - KNOBS.keys())]
+    found: dict[str, dict[object, Stages]] = {}
+    for knob in order:
+        values: dict[object, Stages] = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            if row["knob"] == knob:
+                values[row["value"]][row["stage"]].append(row)
+        if values and standard and knob in DEFAULTS:
+            values.setdefault(DEFAULTS[knob], standard)
+        if values:
+            found[knob] = values
+    return found
+
+
+def default_rows(r: Results, pair: tuple[str, str], rows: list[dict]) -> Stages:
+    """What all defaults together do: measured once, as an arm or as one knob's value."""
+    stages = {"converted": "converted", "collectivekv": "tuned"}
+    arms = [row | {"stage": stages[row["variant"]]} for row in r.quality if row["variant"] in stages]
+    arms = [row for row in arms if (row["dataset"], row["family"]) == pair and row["seed"] in {x["seed"] for x in rows}]
+    own = [row for row in rows if row["value"] == DEFAULTS.get(row["knob"])]
+    found: Stages = defaultdict(list)
+    for (stage, _), row in {(row["stage"], row["seed"]): row for row in [*arms, *own]}.items():
+        found[stage].append(row)
+    return found
+
+
+def title(value: object) -> str:
+    if isinstance(value, bool | str):
+        return VALUES.get(str(value), str(value))
+    return f"{value:,}"
+
+
+def place(value: object) -> tuple:
+    """Numbers by size, then names."""
+    return (1, 0, str(value)) if isinstance(value, bool | str) else (0, value, "")
+
+
+def above_twin(rows: list[dict], twins: dict[tuple, dict]) -> str:
+    rows = [row for row in rows if job_of(row) in twins]
+    if not rows:
+        return "-"
+    return " / ".join(signed(fmean(row[m] - twins[job_of(row)][m] for row in rows)) for m in METRICS)
+
+
+def distinct(rows: list[dict], length: str) -> str:
+    counts = [row["distinctSlots"][length] for row in rows if length in row.get("distinctSlots", {})]
+    return f"{fmean(counts):.0f}" if counts else "-"

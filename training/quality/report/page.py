@@ -1,0 +1,96 @@
+"""Writes docs/quality.md and its plots from training/results: every number on the page comes from there.
+
+    python training/quality.py report
+
+Text between <!-- notes:begin --> and <!-- notes:end --> is written by hand and kept, at the end of its section.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from quality.report.knob_section import knobs
+from quality.report.plots import plot_frontier, plot_losses
+from quality.report.quality_sections import all_arms, protocol, summary, targets, training_time, user_dims
+from quality.report.structure_plots import plot_distinct, plot_similarity, plot_slots, plot_spectra
+from quality.report.structure_sections import sharing, slots
+from quality.report.text import Results
+
+BEGIN, END = "<!-- notes:begin -->", "<!-- notes:end -->"
+NOTES = re.compile(rf"{BEGIN}\n(.*?)\n?{END}", re.DOTALL)
+ALWAYS = "Knobs"  # a section that has room for notes even before there are any
+HEAD = """# Quality: what the compression costs
+
+    python training/quality.py run --data DIR          # trains, and measures what is missing in training/results
+    python training/quality.py knobs --data DIR        # the same for settings other than the defaults
+    python training/quality.py structure --data DIR    # what users share, how the pool is used
+    python training/quality.py report                  # this page and its plots
+
+Written by the last command from `training/results/*.json`; only notes between markers are kept.
+
+**Which settings to choose, and why: [knobs](#knobs).**"""
+
+SECTIONS: dict[str, Callable[[Results], str]] = {
+    "Targets": targets,
+    "What was compared": protocol,
+    "CollectiveKV against its twin": summary,
+    "All arms": all_arms,
+    "User dims alone": user_dims,
+    "Training time": training_time,
+    "Knobs": knobs,
+    "What users share": sharing,
+    "How the pool is used": slots,
+}
+
+PLOTS: dict[str, Callable[[Results, Path], bool]] = {
+    "frontier": lambda r, path: plot_frontier(r.quality, r.knobs, path),
+    "losses": lambda r, path: plot_losses(r.quality, path),
+    "spectra": lambda r, path: plot_spectra(r.structure, path),
+    "similarity": lambda r, path: plot_similarity(r.structure, path),
+    "slots": lambda r, path: plot_slots(r.structure, path),
+    "distinct": lambda r, path: plot_distinct(r.structure, path),
+}
+
+
+def write_report(root: Path) -> None:
+    """Rewrites the page and the plots; what has not been measured leaves a section that says so, and no plot."""
+    page = root / "docs" / "quality.md"
+    results = draw(read_results(root / "training" / "results"), root / "docs" / "quality")
+    sections = {heading: write(results) for heading, write in SECTIONS.items()}
+    for heading, text in ({ALWAYS: ""} | read_notes(page.read_text() if page.exists() else "")).items():
+        # Notes of a heading that is gone go under the last one.
+        sections[heading if heading in sections else list(sections)[-1]] += f"\n\n{BEGIN}\n{text}\n{END}"
+    body = "\n\n".join(f"## {heading}\n{text}" for heading, text in sections.items())
+    page.write_text(f"{HEAD}\n\n{body}\n")
+
+
+def read_results(folder: Path) -> Results:
+    found = {}
+    for name in ("quality", "knobs", "structure"):
+        path = folder / f"{name}.json"
+        found[name] = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    rows = {name: whole.get("rows", list(whole.values())) for name, whole in found.items()}
+    return Results(**rows, datasets=found["quality"].get("datasets", {}))
+
+
+def read_notes(page: str) -> dict[str, str]:
+    """The text between markers, by the heading that it is under."""
+    notes: dict[str, str] = {}
+    heading, end = "", 0
+    for block in NOTES.finditer(page):
+        heading = (re.findall(r"^## (.*)$", page[end : block.start()], re.MULTILINE) or [heading])[-1]
+        end = block.end()
+        text = block[1].strip("\n")
+        if text:
+            notes[heading] = f"{notes[heading]}\n\n{text}" if heading in notes else text
+    return notes
+
+
+def draw(results: Results, folder: Path) -> Results:
+    """Draws what there are results for, and removes the plots of results that are gone."""
+    drawn = frozenset(name for name, plot in PLOTS.items() if plot(results, folder / f"{name}.svg"))
+    for name in PLOTS.keys() - drawn:
+        (folder / f"{name}.svg").unlink(missing_ok=True)
+    return replace(results, plots=drawn)

@@ -1,0 +1,51 @@
+"""What the sections of docs/quality.md are written from and with."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from quality.report.verdicts import METRICS, Arm, dataset_title, difference, family_title
+
+ABSENT = "Not measured yet."
+
+
+@dataclass(frozen=True)
+class Results:
+    """The rows of training/results, and the names of the plots drawn from them."""
+
+    quality: list[dict]
+    knobs: list[dict]
+    structure: list[dict]
+    datasets: dict[str, dict]  # how each was split and trained on, where quality.json says so
+    plots: frozenset[str] = frozenset()
+
+    def picture(self, name: str, shows: str) -> str:
+        return f"\n\n![{shows}](quality/{name}.svg)" if name in self.plots else ""
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head), *(list(row) for row in rows)]
+    if len(lines) == 1:
+        return ABSENT
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def share(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def signed(value: float) -> str:
+    """Four decimals; no minus before a zero."""
+    return f"{round(value, 4) + 0.0:+.4f}"
+
+
+def differences(one: Arm, other: Arm) -> str:
+    return " / ".join(signed(difference(one, other, metric)) for metric in METRICS)
+
+
+def means(of: Arm) -> str:
+    return " / ".join(f"{of.mean(metric):.4f}" for metric in METRICS) if of else "-"
+
+
+def titles(pair: tuple[str, str]) -> list[str]:
+    return [dataset_title(pair[0]), family_title(pair[1])]

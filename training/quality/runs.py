@@ -1,0 +1,61 @@
+"""Runs the jobs that have no row yet, one process a job."""
+
+import multiprocessing
+import multiprocessing.pool
+import signal
+from pathlib import Path
+
+import torch
+
+from quality.knobs import KNOBS, measure_knob
+from quality.measure import run_job
+from quality.protocol import DATASETS, FAMILIES, arms_of, compression, jobs_named, read_dataset
+from quality.results import read_rows, write_rows
+from quality.structure import structure
+
+
+def worker_pool(workers: int) -> multiprocessing.pool.Pool:
+    """A process a job. Ctrl-C reaches all of them, and is this one's to answer."""
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    return multiprocessing.get_context("spawn").Pool(workers, signal.signal, ignore, maxtasksperchild=1)
+
+
+def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
+    """Every variant of every job that has no row yet, or of the jobs named."""
+    done = {(r["dataset"], r["family"], r["seed"], r["variant"]) for r in read_rows()}
+    work = []
+    for job in jobs_named(only, ["none", *FAMILIES]):
+        wanted = ["no_history"] if job.family == "none" else variants
+        missing = [v for v in wanted if only or (job.dataset, job.family, job.seed, v) not in done]
+        if missing:
+            work.append((job, missing))
+    print(f"{len(work)} jobs: {' '.join(str(job) for job, _ in work)}", flush=True)
+    with worker_pool(workers) as pool:
+        for result in [
+            pool.apply_async(run_job, (job, data, compression(job.family), missing)) for job, missing in work
+        ]:
+            rows = result.get()
+            new = {(r["dataset"], r["family"], r["seed"], r["variant"]) for r in rows}
+            kept = [r for r in read_rows() if (r["dataset"], r["family"], r["seed"], r["variant"]) not in new]
+            write_rows([*kept, *rows])
+
+
+def knobs(data: Path, only: list[str], workers: int) -> None:
+    """Every knob on the jobs named, or on SIM over ML-1M; the twins must be there already."""
+    done = {(r["dataset"], r["family"], r["seed"], r["knob"], r["value"]) for r in read_rows("knobs")}
+    jobs = jobs_named(only or ["ml-1m/sim/1"], FAMILIES)
+    wanted = [(job, knob, value) for job in jobs for knob, values in KNOBS.items() for value in values]
+    wanted = [(j, k, v) for j, k, v in wanted if (j.dataset, j.family, j.seed, k, v) not in done]
+    with worker_pool(workers) as pool:
+        for result in [pool.apply_async(measure_knob, (job, data, knob, value)) for job, knob, value in wanted]:
+            write_rows([*read_rows("knobs"), *result.get()], "knobs")
+
+
+def structures(data: Path, only: list[str], workers: int) -> None:
+    """What the keys, values and slots of finished jobs look like, of seed 1 unless named."""
+    torch.set_num_threads(workers)
+    found = {f"{r['dataset']}/{r['family']}/{r['seed']}": r for r in read_rows("structure")}
+    for job in jobs_named(only or [f"{d}/{f}/1" for d in DATASETS for f in FAMILIES], FAMILIES):
+        log, split = read_dataset(job.dataset, data)
+        found[str(job)] = structure(job, arms_of(job, log, split, compression(job.family)))
+        write_rows(list(found.values()), "structure")

@@ -1,0 +1,94 @@
+"""Models with random weights, whose every part takes part in their scores: for fixtures, tests and the benchmark."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conversion.convert import calibrate, convert, fold
+from data.history import History
+from data.log import Log
+from models.config import ModelConfig
+from models.families import create_twin
+from models.history_cache import Compression, FullKV, SharedKV
+from models.ranker import Ranker
+from models.router import Router
+
+ACTIONS = ["", "skip", "click", "like"]
+
+
+def random_history(config: ModelConfig, users: int, positions: int, seed: int) -> History:
+    random = np.random.default_rng(seed)
+    item = torch.from_numpy(random.integers(1, config.items, (users, positions)))
+    action = torch.from_numpy(random.integers(1, config.actions, (users, positions)))
+    features = torch.from_numpy(random.random((users, positions, len(config.interaction_features)), np.float32))
+    return History(item, action, features, torch.ones_like(item, dtype=torch.bool))
+
+
+def random_twin(config: ModelConfig, seed: int = 1) -> Ranker:
+    """A model whose every part takes part in its scores."""
+    torch.manual_seed(seed)
+    twin = create_twin(config)
+    with torch.no_grad():
+        for name, parameter in twin.named_parameters():
+            if parameter.dim() == 2 and "norm" not in name:
+                parameter.mul_(1.5)
+        for table in (twin.item, twin.action):
+            torch.nn.init.normal_(table.weight, std=0.7)
+        for name, parameter in twin.named_parameters():
+            if "null" in name or name.endswith("stack.0.bias") or name.endswith("stack.1.bias"):
+                torch.nn.init.normal_(parameter, std=0.5)
+    return twin
+
+
+def random_model(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
+    """Its conversion, with a user head that takes part as well."""
+    sample = random_history(twin.config, 40, 100, seed)
+    return with_user_head(convert(twin, sample, c, seed), sample, seed)
+
+
+@torch.no_grad()
+def sampled_model(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
+    """As `random_model`, but positions drawn at random are the centroids: a pool of any size, without k-means. User
+    dims have a head of their own."""
+    model = copy.deepcopy(twin).eval()
+    config, full = model.config, model.cache
+    torch.manual_seed(seed)
+    shared = SharedKV(c, config.embedding, config.d_model, config.embedding, config.embedding)
+    drawn = [model.embed_history(random_history(config, 1, c.slots, seed + i))[0] for i in range(2)]  # each [M, E]
+    key_rows, value_rows = drawn[0], drawn[0 if c.tied else 1]
+    shared.pool_key.copy_(full.key(key_rows))
+    shared.pool_value.copy_(full.value(value_rows))
+    shared.router = nearest_router(key_rows, full)
+    if not c.tied:
+        shared.value_router = nearest_router(value_rows, full)
+    model.cache = shared
+    return with_user_head(model, random_history(config, 40, 100, seed), seed)
+
+
+def nearest_router(rows: Tensor, full: FullKV) -> Router:
+    """S -> the row [M, E] whose [K, V] is nearest: argmin_j |x - c_j|^2 = argmax_j x c_j - |c_j|^2 / 2."""
+    centroids = torch.cat([full.key(rows), full.value(rows)], 1)  # [M, 2D]
+    router = Router(centroids.shape[1], len(rows))
+    router.weight.copy_(centroids)
+    router.bias.copy_(-centroids.square().sum(1) / 2)
+    return fold(router, full)
+
+
+def with_user_head(model: Ranker, sample: History, seed: int) -> Ranker:
+    """With a user head that takes part, and user dims calibrated."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "user_head" in name:
+                torch.nn.init.normal_(parameter, std=0.7)
+    calibrate(model, sample, seed)
+    return model
+
+
+def catalogue_log(config: ModelConfig) -> Log:
+    """The vocabularies; an export needs no more of a log."""
+    none = np.zeros(0, np.int64)
+    empty = np.zeros((0, 1), np.float32)
+    items = ["", *(f"i{i:04}" for i in range(config.items - 1))]
+    return Log(items, ACTIONS, none, none, none, empty, none, none, none, none, none, empty, empty)
