@@ -36,7 +36,7 @@ export function sentencesOf(text) {
     if (/^\s*([-*]|\d+\.|@\w+)\s/.test(line)) paragraphs.push('');
     if (!wasEmpty && !/^\s*[|#!<]|\S {2,}\S/.test(line)) paragraphs.push(`${paragraphs.pop()} ${line.trim()}`);
   }
-  return paragraphs.flatMap((paragraph) => paragraph.trim().split(/(?<=[.!?]["')*_]*)\s+(?=[A-Z`*_["(])/));
+  return paragraphs.flatMap((paragraph) => paragraph.trim().split(/(?<=[.!?])\s+(?=[A-Z`*_[])/));
 }
 
 /** Words of a sentence. A code span or the target of a link counts as one. */
