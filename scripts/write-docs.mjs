@@ -157,15 +157,15 @@ function summaryTable() {
   if (s.interactions !== 100_000 || s.users !== 100) throw new Error('.ckv/summary.json is not of npm start -- --once');
   const count = (value) => value.toLocaleString('en');
   const rows = [
-    ['bytes a position in Redis, everything counted', s.bytesPerPosition.toFixed(2)],
-    ['bytes a position of the full KV cache', count(s.fullKvBytesPerPosition)],
-    ['compression', `${(s.compressionRatio * 100).toFixed(2)} %`],
+    ['bytes per position in Redis, keys included', s.bytesPerPosition.toFixed(2)],
+    ['bytes per position of a full KV cache', count(s.fullKvBytesPerPosition)],
+    ['compressed to', `${(s.compressionRatio * 100).toFixed(2)} %`],
     [
       'rank, 200 candidates over 1,000 positions, p50 / p99',
       `${s.rankP50Ms.toFixed(1)} / ${s.rankP99Ms.toFixed(1)} ms`,
     ],
     ['event to servable, p50 / p99', `${s.freshnessP50Ms.toFixed(0)} / ${s.freshnessP99Ms.toFixed(0)} ms`],
-    ['interactions a second, queue to record', count(s.interactionsPerSecond)],
+    ['interactions per second, queue to record', count(s.interactionsPerSecond)],
     ['AUC with / without history', `${s.aucWithHistory.toFixed(3)} / ${s.aucWithoutHistory.toFixed(3)}`],
     [
       'resident memory',

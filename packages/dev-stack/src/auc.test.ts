@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { areaUnderCurve, quantile } from './auc.js';
 
-it('is the share of pairs in order, ties counting half', () => {
+it('is the share of pairs in the right order; ties count half', () => {
   const example = fc.record({ score: fc.integer({ min: 0, max: 5 }), label: fc.constantFrom(0, 1) });
   fc.assert(
     fc.property(fc.array(example, { minLength: 2, maxLength: 30 }), (examples) => {

@@ -1,10 +1,13 @@
-/** A scored example. */
+/** A scored example. A label above 0 is positive. */
 export interface Scored {
   readonly score: number;
   readonly label: number;
 }
 
-/** Area under the ROC curve: how often a positive stands above a negative, ties counting half; NaN without both. */
+/**
+ * Returns the area under the ROC curve: the share of pairs in which the positive scores above the negative. Ties count
+ * half. NaN without a positive or without a negative.
+ */
 export function areaUnderCurve(examples: readonly Scored[]): number {
   const sorted = [...examples].sort((a, b) => a.score - b.score);
   let positives = 0;
@@ -21,7 +24,7 @@ export function areaUnderCurve(examples: readonly Scored[]): number {
   return (rankSum - (positives * (positives + 1)) / 2) / (positives * negatives);
 }
 
-/** The value below which the given share of the values lies; 0 without values. */
+/** Returns the value below which the given share of the values lies, without interpolation. 0 without values. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;

@@ -15,9 +15,9 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 async function read(name: string, content: string | Buffer, columns: Record<string, string> = {}) {
   const file = join(dir, name);
   writeFileSync(file, content);
-  const read = [];
-  for await (const one of readInteractionLog({ file, columns, features: ['watch_ratio'] })) read.push(one);
-  return read;
+  const interactions = [];
+  for await (const one of readInteractionLog({ file, columns, features: ['watch_ratio'] })) interactions.push(one);
+  return interactions;
 }
 
 const wanted = { userId: 'u', itemId: 'a,b', timestampMs: 1e12, action: 'like', features: { watch_ratio: 0.5 } };
@@ -32,7 +32,7 @@ it.each([
   expect(await read(name, content)).toMatchObject([wanted]);
 });
 
-it('names events by file and line, the same each time, unless the log does', async () => {
+it('names events by file and line, equally in every replay, unless the log has event ids', async () => {
   const content = 'user_id,item_id,timestamp_ms\nu,i,1e12\nu,i,1e12\n';
   const [first, second] = await read('log.csv', content);
   expect(first?.eventId).not.toBe(second?.eventId);
@@ -42,11 +42,11 @@ it('names events by file and line, the same each time, unless the log does', asy
   ]);
 });
 
-it('maps columns, and says which is missing and where', async () => {
+it('maps columns, and names a missing column, cell or number and its line', async () => {
   const content = 'who,what,when\nu,i,1e12\nu,,2e12\n';
   const columns = { user_id: 'who', item_id: 'what', timestamp_ms: 'when' };
   await expect(read('log.csv', content, columns)).rejects.toThrow(
-    /log\.csv, line 3: what is empty; fill it in, or leave the line out/,
+    /log\.csv, line 3: what is empty; fill it in, or remove the line/,
   );
   await expect(read('log.csv', content)).rejects.toThrow(/line 2: no column timestamp_ms/);
   await expect(read('log.csv', 'user_id,thing,timestamp_ms\nu,i,1e12\n')).rejects.toThrow(
@@ -57,14 +57,14 @@ it('maps columns, and says which is missing and where', async () => {
   );
   await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,soon\n')).rejects.toThrow(/line 2: the timestamp/);
   await expect(read('log.csv', 'user_id,item_id,timestamp_ms\nu,i,1700000000\n')).rejects.toThrow(/are these seconds/);
-  await expect(read('log.jsonl', '{"userId":"u"\n')).rejects.toThrow(/log\.jsonl, line 1: is no JSON object/);
+  await expect(read('log.jsonl', '{"userId":"u"\n')).rejects.toThrow(/log\.jsonl, line 1: not a JSON object/);
 });
 
-// fixtures/log.parquet is what training/data/log_file.py writes, in row groups of 2; other-log.parquet has whole numbers for
-// ids, times in microseconds, and a column each packed by zstd, gzip and brotli.
+// fixtures/log.parquet was written by training/data/log_file.py in row groups of 2. other-log.parquet has whole numbers as
+// ids and times in microseconds; its columns are compressed with zstd, gzip and brotli.
 const fixture = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));
 
-it('reads the Parquet that training/import_log.py writes; empty cells are no features', async () => {
+it('reads the Parquet files of training/import_log.py, and skips the features of empty cells', async () => {
   const rows = await read('log.parquet', fixture('log.parquet'));
   expect(rows).toMatchObject([
     { userId: 'u1', itemId: 'a,b', timestampMs: 1_700_000_000_123, action: 'like', features: { watch_ratio: 0.5 } },
@@ -74,7 +74,7 @@ it('reads the Parquet that training/import_log.py writes; empty cells are no fea
   expect(rows[2]?.features).toEqual({});
 });
 
-it('reads Parquet with other types, packings and usual names, and says which column and row', async () => {
+it('reads Parquet with other types, compressions and column names, and names a missing column and its row', async () => {
   const other = fixture('other-log.parquet');
   expect(await read('log.parquet', other)).toMatchObject([
     { userId: '7', itemId: '1', timestampMs: 1_700_000_000_123 },
@@ -85,7 +85,7 @@ it('reads Parquet with other types, packings and usual names, and says which col
   );
 });
 
-it('has one row group of Parquet at a time, and says where a file is damaged', async () => {
+it('reads one row group of Parquet at a time, and names the place where a file is damaged', async () => {
   const damaged = Buffer.from(fixture('log.parquet'));
   const { buffer, byteOffset, byteLength } = damaged;
   const second = parquetMetadata(buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer).row_groups[1];
@@ -96,8 +96,8 @@ it('has one row group of Parquet at a time, and says where a file is damaged', a
   const rows = readInteractionLog({ file, columns: {}, features: [] });
   expect((await rows.next()).value).toMatchObject({ userId: 'u1' });
   expect((await rows.next()).value).toMatchObject({ userId: 'u2' });
-  await expect(rows.next()).rejects.toThrow(/log\.parquet, after row 2: is no whole Parquet file/);
+  await expect(rows.next()).rejects.toThrow(/log\.parquet, after row 2: not a complete Parquet file/);
   await expect(read('cut.parquet', damaged.subarray(0, -9))).rejects.toThrow(
-    /cut\.parquet, after row 0: is no whole Parquet file/,
+    /cut\.parquet, after row 0: not a complete Parquet file/,
   );
 });

@@ -9,18 +9,18 @@ import type { InteractionInput } from '@collectivekv/client';
 import { CsvError, parse } from 'csv-parse';
 import { parquetRows } from './parquet-rows.js';
 
-/** An interaction of a log, with the id that makes replaying it again the same. */
+/** An interaction of a log. Its event id is the same in every replay. */
 export type LoggedInteraction = InteractionInput & { readonly eventId: string; readonly timestampMs: number };
 
-/** Columns of a log; `event_id` is optional, every other column that names an interaction feature is read as one. */
+/** Columns of a log. `event_id` and `action` are optional. A column named like an interaction feature is read as that feature. */
 export const LOG_COLUMNS = ['event_id', 'user_id', 'item_id', 'timestamp_ms', 'action'] as const;
 
 type LogColumn = (typeof LOG_COLUMNS)[number];
 
-/** Smaller numbers are seconds by mistake. */
+/** Smaller timestamps are taken for seconds. */
 const EARLIEST_MS = 1e11;
 
-/** Names that logs in the wild use for our columns; --columns maps any other. */
+/** Usual names of our columns in logs. The option --columns maps other names. */
 const USUAL_NAMES: Record<LogColumn, readonly string[]> = {
   event_id: ['event_id', 'eventId'],
   user_id: ['user_id', 'userId'],
@@ -32,16 +32,16 @@ const USUAL_NAMES: Record<LogColumn, readonly string[]> = {
 /** Options of {@link readInteractionLog}. */
 export interface LogOptions {
   readonly file: string;
-  /** Our column name -> the file's, where they differ. */
+  /** Our column name -> the file's column name, if they differ. */
   readonly columns: Readonly<Record<string, string>>;
   /** Names of the bundle's interaction features. */
   readonly features: readonly string[];
 }
 
 /**
- * Reads an interaction log in the file's order: Parquet (.parquet), CSV (.csv), TSV (.tsv) with a header line, or JSON
- * lines (.jsonl); text also as .gz or .xz.
- * @throws Error naming the line, or the row of Parquet, and the column
+ * Reads an interaction log in the order of the file. Formats: Parquet (.parquet), CSV (.csv) and TSV (.tsv) with a header
+ * line, and JSON lines (.jsonl). Text files may be compressed (.gz, .xz).
+ * @throws Error naming the file, the line (Parquet: the row) and the column
  */
 export async function* readInteractionLog({ file, columns, features }: LogOptions): AsyncGenerator<LoggedInteraction> {
   const seed = createHash('sha256').update(basename(file)).digest('hex').slice(0, 8);
@@ -58,18 +58,18 @@ export async function* readInteractionLog({ file, columns, features }: LogOption
         .find((found) => found !== undefined && found !== null && found !== '');
       if (value !== undefined || !required) return String(value instanceof Date ? value.getTime() : (value ?? ''));
       const found = names.find((name) => name in row);
-      if (found !== undefined) throw new Error(`${at}: ${found} is empty; fill it in, or leave the ${unit} out`);
+      if (found !== undefined) throw new Error(`${at}: ${found} is empty; fill it in, or remove the ${unit}`);
       const have = Object.keys(row).join(', ');
       throw new Error(
-        `${at}: no column ${names[0]}; it has ${have}. Name it so in the file, or map it with --columns ${column}=NAME`,
+        `${at}: no column ${names[0]}; it has ${have}. Rename a column, or map it with --columns ${column}=NAME`,
       );
     };
     const timestampMs = Number(text('timestamp_ms', true));
     if (!Number.isFinite(timestampMs)) {
-      throw new Error(`${at}: the timestamp is no number; give Unix milliseconds`);
+      throw new Error(`${at}: the timestamp is not a number; give Unix milliseconds`);
     }
     if (timestampMs < EARLIEST_MS) {
-      throw new Error(`${at}: the timestamp ${timestampMs} is before 1973; are these seconds? Give milliseconds`);
+      throw new Error(`${at}: the timestamp ${timestampMs} is before 1973; are these seconds? Give Unix milliseconds`);
     }
     const known = features.flatMap((name) => {
       const value = row[columns[name] ?? name];
@@ -106,7 +106,7 @@ async function* textRows(file: string): AsyncGenerator<Record<string, unknown>> 
     yield* content.pipe(parser);
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    const remedy = 'give every line as many cells as the header, and quote those with a separator in them';
+    const remedy = 'give every line as many cells as the header, and quote cells that contain the separator';
     throw new Error(`${file}: ${error.message}; ${remedy}`, { cause: error });
   }
 }
@@ -116,15 +116,17 @@ function parseLine(line: string, at: string): Record<string, unknown> {
     const row: unknown = JSON.parse(line);
     if (typeof row === 'object' && row !== null) return row as Record<string, unknown>;
   } catch {
-    // said below
+    // reported below
   }
-  throw new Error(`${at}: is no JSON object; write one a line`);
+  throw new Error(`${at}: not a JSON object; write one JSON object per line`);
 }
 
 function contentOf(file: string): Readable {
   if (file.endsWith('.xz')) {
     const xz = spawn('xz', ['-dc', file], { stdio: ['ignore', 'pipe', 'inherit'] });
-    xz.on('error', () => xz.stdout.destroy(new Error(`${file}: xz is not installed; unpack the file first`)));
+    xz.on('error', () =>
+      xz.stdout.destroy(new Error(`${file}: the command xz is not installed; install it, or unpack the file`)),
+    );
     return xz.stdout;
   }
   const content = createReadStream(file);

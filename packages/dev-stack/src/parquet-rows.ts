@@ -2,8 +2,8 @@ import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'h
 import { compressors } from 'hyparquet-compressors';
 
 /**
- * The rows of a Parquet file in its order, one row group in memory at a time. 64-bit integers come as bigint, times as
- * Date, missing cells as null or undefined.
+ * Yields the rows of a Parquet file in order, with one row group in memory at a time. A 64-bit integer is a bigint, a time
+ * is a Date, and a missing cell is null or undefined.
  * @throws Error naming the file and the row
  */
 export async function* parquetRows(file: string): AsyncGenerator<Record<string, unknown>> {
@@ -18,7 +18,7 @@ export async function* parquetRows(file: string): AsyncGenerator<Record<string, 
     }
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`${file}, after row ${rowStart}: is no whole Parquet file (${why}); write it again`, {
+    throw new Error(`${file}, after row ${rowStart}: not a complete Parquet file (${why}); write the file again`, {
       cause: error,
     });
   }

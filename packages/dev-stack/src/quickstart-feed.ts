@@ -3,27 +3,27 @@ import type { BundleModel } from '@collectivekv/domain';
 import { createFeedSimulator, type SimulatedUser } from '@collectivekv/feed-simulator';
 import { readInteractionLog } from './interaction-log.js';
 
-/** Something to rank for a user. */
+/** A rank request for a user, with its labels. */
 export interface RankCase {
   readonly userId: string;
   readonly candidateIds: readonly string[];
   readonly candidateFeatures: Readonly<Record<string, readonly number[]>>;
   readonly contextFeatures: Readonly<Record<string, number>>;
-  /** What the user would do, one a candidate; undefined where nobody knows. */
+  /** The user's reactions, one per candidate. Undefined in a replay, which does not know them. */
   readonly labels: readonly number[] | undefined;
 }
 
-/** Where the quickstart's interactions come from. */
+/** The source of the quickstart's interactions. */
 export interface QuickstartFeed {
-  /** Fails early where the feed cannot be read. */
+  /** Rejects if the feed cannot be read. */
   check(): Promise<void>;
-  /** What is streamed first, in order; each batch is one call. */
+  /** Yields the interactions to stream first, in order. Each batch is one call. */
   history(): AsyncIterable<readonly InteractionInput[]>;
-  /** How many interactions the history has, where that is known before reading it. */
+  /** Number of interactions of the history; undefined if it is unknown before the end. */
   readonly historyCount: number | undefined;
-  /** A request for one of the users, the i-th of many. */
+  /** Returns the i-th rank request. Requests take the users in turn. */
   rankCase(i: number): RankCase;
-  /** What that user does next; changes the feed. */
+  /** Returns the next interactions of the same user. Changes the feed. */
   nextInteractions(i: number): readonly InteractionInput[];
 }
 
@@ -32,7 +32,7 @@ const CANDIDATES = 200;
 const SESSION = 25;
 const HOUR_MS = 3_600_000;
 
-/** A simulated feed: sessions of all users, oldest first, up to now. */
+/** Creates a simulated feed: sessions of all users up to now, oldest first. */
 export function simulatedFeed(options: { seed: number; users: number; positions: number }): QuickstartFeed {
   const simulator = createFeedSimulator({ seed: options.seed });
   const users = Array.from({ length: options.users }, (_, index) => simulator.user(index));
@@ -79,24 +79,24 @@ export function simulatedFeed(options: { seed: number; users: number; positions:
   };
 }
 
-/** A real log, replayed in its own order. */
+/** Creates a feed that replays an interaction log in the order of the file. */
 export function replayedFeed(options: {
   file: string;
   columns: Readonly<Record<string, string>>;
   model: BundleModel;
 }): QuickstartFeed {
   const features = options.model.manifest.features.interaction.map(({ name }) => name);
-  const users = new Map<string, number>(); // newest interaction, Unix ms
+  const users = new Map<string, number>(); // user id -> newest interaction, Unix ms
   const items = new Set<string>();
   let userIds: string[] = [];
   let itemIds: string[] = [];
   let extra = 0;
-  const userAt = (i: number) => userIds[(i * 7_919) % userIds.length] ?? ''; // spread over the file
+  const userAt = (i: number) => userIds[(i * 7_919) % userIds.length] ?? ''; // users from all over the file
 
   return {
     async check() {
       for await (const _ of readInteractionLog({ ...options, features })) return;
-      throw new Error(`${options.file} has no interactions; give a log with rows below its header`);
+      throw new Error(`${options.file} has no interactions; give a log with at least one row`);
     },
     historyCount: undefined,
     async *history() {

@@ -6,14 +6,22 @@ import { parseArgs } from 'node:util';
 import { demoBundleDir, runQuickstart } from './quickstart.js';
 import { summaryTable } from './summary.js';
 
+const MAX_COUNT = 100_000;
 const USAGE = `npm start -- [options]
-  --once             exit after the summary: 0 if all of it worked
-  --data FILE        replay an interaction log (.parquet, .csv, .tsv, .jsonl; text also .gz, .xz) instead of a simulated feed
-  --columns A=B,…    the log's names for the columns user_id, item_id, timestamp_ms, action, event_id
-  --bundle DIR       serve this bundle instead of the demo's
-  --users N          simulated users (default 100)
-  --positions N      simulated interactions of each (default 1000)
-  --help             this`;
+
+Starts Redis and all services, streams interactions through them, ranks, and prints a summary.
+
+  --once             exit after the summary, with code 0 if everything worked
+  --data FILE        replay an interaction log instead of a simulated feed:
+                     .parquet, .csv, .tsv or .jsonl; text files also as .gz or .xz
+  --columns A=B,…    with --data: column A is called B in the file;
+                     A is user_id, item_id, timestamp_ms, action, event_id or a feature
+  --bundle DIR       serve the bundle in this folder (default bundles/demo)
+  --users N          number of simulated users, 1 to ${MAX_COUNT} (default 100)
+  --positions N      interactions of each simulated user, 1 to ${MAX_COUNT} (default 1000)
+  --help             print this text
+
+Set CKV_REDIS_URL to use an existing Redis instead of a private one.`;
 
 const root = process.cwd();
 const dir = join(root, '.ckv');
@@ -21,8 +29,9 @@ const dir = join(root, '.ckv');
 try {
   process.exitCode = await main();
 } catch (error) {
-  const cause = error instanceof Error && error.cause instanceof Error ? `\n  because: ${error.cause.message}` : '';
-  console.error(`\nstart failed: ${error instanceof Error ? error.message : error}${cause}`);
+  const cause = error instanceof Error && error.cause instanceof Error ? `\n  cause: ${error.cause.message}` : '';
+  const hint = isUnknownOption(error) ? '\n  "npm start -- --help" lists the options' : '';
+  console.error(`\nstart failed: ${error instanceof Error ? error.message : error}${cause}${hint}`);
   process.exitCode = 1;
 }
 process.exit();
@@ -43,25 +52,25 @@ async function main(): Promise<number> {
     console.log(USAGE);
     return 0;
   }
-  if (values.data !== undefined && !existsSync(values.data)) throw new Error(`--data: there is no file ${values.data}`);
-  await ownFolder();
-  for (const part of ['redis', 'logs', 'summary.json']) await rm(join(dir, part), { recursive: true, force: true });
-
-  const stopped = interrupted();
-  const { stack, summary, problems } = await runQuickstart({
+  if (values.data !== undefined && !existsSync(values.data))
+    throw new Error(`--data: the file ${values.data} does not exist`);
+  const options = {
     dir,
     bundleDir: values.bundle ?? demoBundleDir(root),
     redisUrl: process.env.CKV_REDIS_URL || undefined,
     dataFile: values.data,
     columns: parseColumns(values.columns),
-    users: wholeNumber('--users', values.users, 1, 100_000),
-    positions: wholeNumber('--positions', values.positions, 1, 100_000),
+    users: wholeNumber('--users', values.users, 1, MAX_COUNT),
+    positions: wholeNumber('--positions', values.positions, 1, MAX_COUNT),
     rankRequests: 300,
-    onProgress: createProgress(),
-    stopped,
-  });
+  };
+  await ownFolder();
+  for (const part of ['redis', 'logs', 'summary.json']) await rm(join(dir, part), { recursive: true, force: true });
+
+  const stopped = interrupted();
+  const { stack, summary, problems } = await runQuickstart({ ...options, onProgress: createProgress(), stopped });
   await writeFile(join(dir, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
-  console.log(`\n${summaryTable(summary)}\n.ckv/summary.json has these figures.`);
+  console.log(`\n${summaryTable(summary)}\nThese figures are also in .ckv/summary.json.`);
   for (const problem of problems) console.error(`problem: ${problem}`);
   if (!values.once && problems.length === 0) {
     console.log(whatNext(stack.targets));
@@ -73,7 +82,7 @@ async function main(): Promise<number> {
 }
 
 function whatNext(targets: { ranking: string; updater: string }): string {
-  return `The system stays up: ranking on ${targets.ranking}, interactions on ${targets.updater}. In another terminal, try
+  return `The system keeps running: ranking on ${targets.ranking}, updater on ${targets.updater}. In another terminal, try
 
   npx ckv rank u000001 i0001 i0002 i0003
   npx ckv record u000001 i0003 --action like
@@ -84,20 +93,25 @@ function whatNext(targets: { ranking: string; updater: string }): string {
 Ctrl-C stops it. Logs are in .ckv/logs.`;
 }
 
-/** One start at a time: it owns the folder. */
+/** Claims the folder .ckv for this process. Only one quickstart may run at a time. */
 async function ownFolder(): Promise<void> {
   await mkdir(dir, { recursive: true });
   const file = join(dir, 'start.pid');
   const owner = Number(existsSync(file) ? readFileSync(file, 'utf8') : 0);
-  if (owner > 0 && isQuickstart(owner)) throw new Error(`it runs already, as process ${owner}; stop that first`);
+  if (owner > 0 && isQuickstart(owner))
+    throw new Error(`the quickstart already runs as process ${owner}; stop it first`);
   await writeFile(file, `${process.pid}\n`);
   process.on('exit', () => rmSync(file, { force: true }));
 }
 
-/** A process id may have gone to somebody else since. */
+/** True if the process is a quickstart. Another program may have got the process id in the meantime. */
 function isQuickstart(pid: number): boolean {
   const { stdout } = spawnSync('ps', ['-p', String(pid), '-o', 'args='], { encoding: 'utf8' });
   return String(stdout).includes('quickstart-main');
+}
+
+function isUnknownOption(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
 }
 
 function interrupted(): Promise<void> {
@@ -109,17 +123,17 @@ function interrupted(): Promise<void> {
 function parseColumns(text: string): Record<string, string> {
   const pairs = text === '' ? [] : text.split(',').map((pair) => pair.split('='));
   const bad = pairs.find((pair) => pair.length !== 2 || pair.includes(''));
-  if (bad) throw new Error(`--columns: "${bad.join('=')}" is not OURS=THEIRS`);
+  if (bad) throw new Error(`--columns: "${bad.join('=')}" has not the form A=B, such as user_id=uid`);
   return Object.fromEntries(pairs);
 }
 
 function wholeNumber(option: string, text: string, min: number, max: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new Error(`${option}: ${text} is no whole number from ${min} to ${max}`);
+  throw new Error(`${option}: "${text}" is not a whole number from ${min} to ${max}`);
 }
 
-/** On a terminal, updates overwrite each other; elsewhere they come at most every two seconds. */
+/** Creates a printer of progress. On a terminal, updates overwrite each other. Elsewhere they are at least 2 s apart. */
 function createProgress(): (message: string, update?: boolean) => void {
   const startedMs = performance.now();
   const { isTTY } = process.stdout;

@@ -12,40 +12,41 @@ import type { Summary } from './summary.js';
 
 /** Options of {@link runQuickstart}. */
 export interface QuickstartOptions {
-  /** Folder of everything that is written. */
+  /** Folder of all files that are written. */
   readonly dir: string;
   readonly bundleDir: string;
   readonly redisUrl?: string | undefined;
-  /** A real interaction log to replay; default: a simulated feed. */
+  /** An interaction log to replay; default: a simulated feed. */
   readonly dataFile?: string | undefined;
-  /** Our column name -> the file's. */
+  /** Our column name -> the file's column name. */
   readonly columns?: Readonly<Record<string, string>>;
-  /** Simulated users, and exposures of each. */
+  /** Number of simulated users. */
   readonly users: number;
+  /** Exposures of each simulated user. */
   readonly positions: number;
   /** Rank requests of the live phase. */
   readonly rankRequests: number;
-  /** Ends the run early, in order, when it resolves. */
+  /** Ends the run early when it resolves. */
   readonly stopped?: Promise<void>;
-  /** Told what happens; `update` replaces what it said last. */
+  /** Receives progress messages. With `update`, a message replaces the one before it. */
   readonly onProgress: (message: string, update?: boolean) => void;
 }
 
-/** A finished run: the stack is still up. */
+/** A finished run. The stack is still running. */
 export interface QuickstartRun {
   readonly stack: Stack;
   readonly summary: Summary;
-  /** What did not work; empty where all did. */
+  /** Descriptions of failures; empty if everything worked. */
   readonly problems: readonly string[];
 }
 
-const SEED = 1; // the world that the demo bundle was trained in
+const SEED = 1; // the world in which the demo bundle was trained
 const FRESHNESS_TIMEOUT_MS = 10_000;
 const STALL_MS = 60_000;
 
 /**
- * Starts a stack, streams a feed through queue and updater, ranks live, and sums up.
- * @throws Error where a process dies or the stream stands still
+ * Starts a stack, streams a feed through queue and updater, ranks live, and summarises.
+ * @throws Error if a process ends or no interaction arrives for a minute
  */
 export async function runQuickstart(options: QuickstartOptions): Promise<QuickstartRun> {
   const { onProgress } = options;
@@ -60,7 +61,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     bundlesDir: options.bundleDir,
     redisUrl: options.redisUrl,
     usualPorts: true,
-    // A Redis from outside may hold the keys of others, and of runs before this one.
+    // An external Redis may hold keys of other systems and of earlier runs.
     removeKeys: options.redisUrl !== undefined,
     keyPrefix: options.redisUrl === undefined ? 'ckv' : `ckv-quickstart-${Date.now().toString(36)}`,
     onProgress,
@@ -92,13 +93,13 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
       options.dataFile === undefined ? 0 : streamed.items.filter((id) => model.items.indexOf(id) === 0).length;
     if (unknown > 0) {
       onProgress(
-        `${unknown} of the log's ${streamed.items.length} items are unknown to the bundle; they count as one item`,
+        `the bundle does not know ${unknown} of the log's ${streamed.items.length} items; all of them share one "unknown" item`,
       );
     }
     const memory = await statsOf(userCache);
     const live = await rankLive(feed, client, options.rankRequests, onProgress);
     const { dModel, groups } = model.manifest;
-    const layerCount = groups.filter(({ pool }) => 2 * pool.keyWidth > dModel).length; // a codebook's rows are narrow
+    const layerCount = groups.filter(({ pool }) => 2 * pool.keyWidth > dModel).length; // the narrow rows of a codebook are not a layer
     const fullKvBytesPerPosition = layerCount * 2 * dModel * 4;
     const bytesPerPosition = memory.memoryBytes / memory.positionCount;
     const summary: Summary = {
@@ -117,7 +118,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     };
     const problems: string[] = [];
     if (summary.positions !== summary.expectedPositions) {
-      problems.push(`${summary.positions} positions are in Redis, ${summary.expectedPositions} should be`);
+      problems.push(`Redis holds ${summary.positions} positions instead of ${summary.expectedPositions}`);
     }
     if (summary.failedRequests > 0) problems.push(`${summary.failedRequests} requests failed`);
     return { stack, summary, problems };
@@ -128,7 +129,7 @@ async function statsOf(userCache: GrpcClient<'UserCacheService'>): Promise<Stats
   return userCache.call('Stats', { bundleId: '', maxRecords: 0 }, { deadlineMs: Date.now() + 120_000 });
 }
 
-/** Streams the history and waits until all of it is in records. */
+/** Streams the history, and waits until all interactions are in records. */
 async function streamHistory(
   feed: QuickstartFeed,
   client: CollectiveKvClient,
@@ -145,7 +146,7 @@ async function streamHistory(
   for await (const batch of feed.history()) {
     for (const { eventId, userId, itemId } of batch) {
       items.add(itemId);
-      if (eventId !== undefined && events.has(eventId)) continue; // a line that stands twice counts once
+      if (eventId !== undefined && events.has(eventId)) continue; // a duplicated line counts once
       if (eventId !== undefined) events.add(eventId);
       perUser.set(userId, (perUser.get(userId) ?? 0) + 1);
       interactions++;
@@ -157,13 +158,13 @@ async function streamHistory(
   for (;;) {
     const { lifetimeCount } = await statsOf(userCache);
     onProgress(
-      `in records: ${lifetimeCount.toLocaleString('en')} of ${interactions.toLocaleString('en')} interactions`,
+      `stored ${lifetimeCount.toLocaleString('en')} of ${interactions.toLocaleString('en')} interactions`,
       true,
     );
     if (lifetimeCount >= interactions) break;
     if (lifetimeCount > last.count) last = { count: lifetimeCount, atMs: performance.now() };
     if (performance.now() - last.atMs > STALL_MS)
-      throw new Error(`only ${lifetimeCount} interactions arrived in records`);
+      throw new Error(`only ${lifetimeCount} of ${interactions} interactions arrived in records`);
     await sleep(200);
   }
   const expected = [...perUser.values()].reduce((sum, count) => sum + Math.min(count, maxPositions), 0);
@@ -176,7 +177,7 @@ async function streamHistory(
   };
 }
 
-/** Ranks with and without history, and measures how soon a new interaction is served. */
+/** Ranks with and without history, and measures the time until a new interaction affects answers. */
 async function rankLive(
   feed: QuickstartFeed,
   client: CollectiveKvClient,
@@ -226,7 +227,7 @@ async function rankLive(
   };
 }
 
-/** Records what a user does next and asks until an answer takes it into account. */
+/** Records a user's next interactions, and ranks until an answer includes them. Returns the time, ms. */
 async function untilServed(feed: QuickstartFeed, client: CollectiveKvClient, i: number): Promise<number> {
   const interactions = feed.nextInteractions(i);
   const newestMs = Math.max(...interactions.map(({ timestampMs }) => timestampMs ?? 0));
@@ -242,10 +243,10 @@ async function untilServed(feed: QuickstartFeed, client: CollectiveKvClient, i: 
     if (info.lastEventMs >= newestMs) return performance.now() - startedMs;
     await sleep(2);
   }
-  throw new Error('the interaction did not arrive');
+  throw new Error(`no answer included the interaction within ${FRESHNESS_TIMEOUT_MS} ms`);
 }
 
-/** The folder of the bundle that the quickstart serves. */
+/** Returns the folder of the demo bundle in a checkout. */
 export function demoBundleDir(root: string): string {
   return join(root, 'bundles', 'demo');
 }

@@ -1,6 +1,6 @@
 import { closeRedis, connectedRedis, primariesOf } from '@collectivekv/redis-connection';
 
-/** Deletes every key under a prefix that was made for one run: records `<prefix>:…` and queue `{<prefix>}:…`. */
+/** Deletes all keys of a key prefix: records `<prefix>:…` and queue `{<prefix>}:…`. */
 export async function removeKeys(redisUrl: string, keyPrefix: string): Promise<void> {
   const client = await connectedRedis(redisUrl, { field: 'CKV_REDIS_URL', name: 'ckv-dev-stack', whenAway: 'fail' });
   try {

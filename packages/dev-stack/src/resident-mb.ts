@@ -1,7 +1,7 @@
 import type { ServiceProcess } from './service-process.js';
 import type { Stack } from './stack.js';
 
-/** Resident memory of every service, MB (10^6 bytes); the largest replica of each. */
+/** Returns the resident memory of each service in MB (10^6 bytes), by name. Of several replicas, the largest counts. */
 export async function residentMb(stack: Stack): Promise<Record<string, number>> {
   const entries = Object.entries(stack.services).map(async ([name, replicas]) => {
     const bytes = await Promise.all(replicas.map(residentBytesOf));

@@ -7,28 +7,28 @@ import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** The four services. */
+/** Names of the four services. */
 export const SERVICE_NAMES = ['pool', 'user-cache', 'ranking', 'updater'] as const;
-/** A service. */
+/** Name of a service. */
 export type ServiceProcessName = (typeof SERVICE_NAMES)[number];
 
-/** A service that runs as a child process and ends with this one. */
+/** A service in a child process. It ends with this process. */
 export interface ServiceProcess {
   readonly name: ServiceProcessName;
-  /** host:port of its gRPC door; the same after a restart. */
+  /** host:port of its gRPC server. A restart keeps it. */
   readonly address: string;
-  /** host:port of its metrics and probes; changes with a restart. */
+  /** host:port of its metrics and probes. A restart changes it. */
   readonly metricsAddress: string;
   readonly pid: number;
-  /** Resolves with its exit code, null after a signal; a restart begins a new one. */
+  /** Resolves with the exit code, or null after a signal. A restart replaces this promise. */
   readonly exited: Promise<number | null>;
-  /** Waits until /readyz says ready. */
+  /** Resolves when /readyz answers that the service is ready. */
   untilReady(timeoutMs?: number): Promise<void>;
-  /** Ends it without a word. */
+  /** Kills the process. */
   kill(signal?: NodeJS.Signals): Promise<void>;
-  /** Starts it again after it ended, on the same address. */
+  /** Starts the service again on the same address. It must have ended. */
   restart(): Promise<void>;
-  /** Ends it in order. */
+  /** Stops the service gracefully. */
   stop(): Promise<void>;
 }
 
@@ -36,7 +36,7 @@ export interface ServiceProcess {
 export interface ServiceProcessOptions {
   readonly name: ServiceProcessName;
   readonly env: Readonly<Record<string, string>>;
-  /** Where its log goes. */
+  /** File to which the log is appended. */
   readonly logFile: string;
 }
 
@@ -50,8 +50,8 @@ interface Running {
 }
 
 /**
- * Starts a service; resolves when its doors are open.
- * @throws Error with its last words where it ends before
+ * Starts a service. Resolves when its servers listen.
+ * @throws Error with the end of its log if the service ends first or takes longer than 60 s
  */
 export async function startServiceProcess({ name, env, logFile }: ServiceProcessOptions): Promise<ServiceProcess> {
   await mkdir(dirname(logFile), { recursive: true });
@@ -64,12 +64,12 @@ export async function startServiceProcess({ name, env, logFile }: ServiceProcess
       env: { ...inheritedEnv(), CKV_STOP_WITH_STDIN: 'true', ...variables },
     });
     const exited = once(child, 'exit').then(([code]) => code as number | null);
-    child.stdin.on('error', () => undefined); // it is gone already
+    child.stdin.on('error', () => undefined); // the child has ended
     const log = createWriteStream(logFile, { flags: 'a' });
-    let lastWords = '';
+    let logEnd = '';
     child.stderr.on('data', (chunk) => {
       log.write(chunk);
-      lastWords = `${lastWords}${chunk}`.slice(-2_000);
+      logEnd = `${logEnd}${chunk}`.slice(-2_000);
     });
     child.on('exit', () => log.end());
     const line = await Promise.race([
@@ -79,7 +79,7 @@ export async function startServiceProcess({ name, env, logFile }: ServiceProcess
     ]);
     if (line === undefined) {
       child.kill('SIGKILL');
-      throw new Error(`${name} did not start; its log is ${logFile}:\n${lastWords.trim()}`);
+      throw new Error(`${name} did not start; its log is ${logFile}:\n${logEnd.trim()}`);
     }
     const { address, metricsAddress } = JSON.parse(line) as { address: string; metricsAddress: string };
     return { child, address, metricsAddress, exited };
@@ -126,7 +126,7 @@ export async function startServiceProcess({ name, env, logFile }: ServiceProcess
   };
 }
 
-/** The environment without the variables of other services. */
+/** Returns this process's environment without the variables of the services. */
 function inheritedEnv(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('CKV_')));
 }

@@ -5,47 +5,47 @@ import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
 import { removeKeys } from './remove-keys.js';
 import { SERVICE_NAMES, type ServiceProcess, type ServiceProcessName, startServiceProcess } from './service-process.js';
 
-/** A whole system on this machine: Redis and every service, real processes all. */
+/** A complete system on this machine: Redis and all services, each a process. */
 export interface Stack {
   readonly redisUrl: string;
-  /** Undefined where a Redis from outside is used. */
+  /** Undefined if an external Redis is used. */
   readonly redis: PrivateRedis | undefined;
   readonly services: Readonly<Record<ServiceProcessName, readonly ServiceProcess[]>>;
-  /** gRPC targets, replicas joined by commas. */
+  /** gRPC target of each service. Commas separate replicas. */
   readonly targets: Readonly<Record<ServiceProcessName, string>>;
-  /** Rejects when a process ends that was not told to. */
+  /** Rejects when a process ends unexpectedly. */
   readonly failure: Promise<never>;
-  /** Replaces Redis after a kill, on the same port and data. */
+  /** Starts Redis again after a kill, on the same port and data. */
   restartRedis(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** Options of {@link startStack}. */
 export interface StackOptions {
-  /** Folder of everything that is written. */
+  /** Folder of all files that are written. */
   readonly dir: string;
   /** A bundle folder, or a folder of bundle folders. */
   readonly bundlesDir: string;
-  /** A Redis from outside; default: a private one. */
+  /** URL of an external Redis; default: a private Redis is started. */
   readonly redisUrl?: string | undefined;
-  /** Begins every key in Redis; default `ckv`. */
+  /** Prefix of all keys in Redis; default `ckv`. */
   readonly keyPrefix?: string;
-  /** Delete every key under the prefix when the stack stops: for a prefix made for one run in a Redis from outside. */
+  /** Deletes all keys of the prefix when the stack stops. For a prefix of one run in an external Redis. */
   readonly removeKeys?: boolean;
-  /** Default 1 each. */
+  /** Number of replicas; default 1 each. */
   readonly replicas?: Partial<Record<ServiceProcessName, number>>;
-  /** Variables by service, over those that the stack sets. */
+  /** Environment variables by service. They override those of the stack. */
   readonly env?: Partial<Record<ServiceProcessName, Readonly<Record<string, string>>>>;
-  /** Take the services' usual ports where they are free; default: free ones. */
+  /** Uses the services' usual ports if they are free; default: any free ports. */
   readonly usualPorts?: boolean;
-  /** When Redis writes reach the disk. */
+  /** When Redis syncs its append-only file; default everysec. */
   readonly fsync?: 'everysec' | 'always';
   readonly onProgress?: (message: string) => void;
-  /** Do not watch for processes that end: tests that kill them. */
+  /** Keeps `failure` pending when a process ends. For tests that kill processes. */
   readonly expectDeaths?: boolean;
 }
 
-/** Starts a stack; resolves when every service is ready. */
+/** Starts a stack. Resolves when all services are ready. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { dir, keyPrefix = 'ckv', onProgress = () => undefined } = options;
   await mkdir(dir, { recursive: true });
@@ -93,7 +93,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       if (redis) watch('Redis', redis.exited);
       for (const service of Object.values(services).flat()) watch(service.name, service.exited);
     });
-    failure.catch(() => undefined); // whoever awaits it learns of it
+    failure.catch(() => undefined); // not unhandled if nobody awaits it
     await writeFile(
       join(dir, 'stack.json'),
       `${JSON.stringify({ pid: process.pid, redisUrl, keyPrefix, targets, metrics: metricsOf(services) }, null, 2)}\n`,
@@ -170,7 +170,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-/** Where each service shows its metrics. */
+/** Returns the metrics URLs of each service's replicas. */
 function metricsOf(services: Stack['services']): Record<string, string[]> {
   const entries = Object.entries(services).map(([name, replicas]) => [
     name,
@@ -179,7 +179,7 @@ function metricsOf(services: Stack['services']): Record<string, string[]> {
   return Object.fromEntries(entries);
 }
 
-/** Fails at once, rather than with services that never get ready. */
+/** Rejects at once if Redis is unreachable. The services would retry and never become ready. */
 async function requireRedis(url: string): Promise<void> {
   closeRedis(await connectedRedis(url, { field: 'CKV_REDIS_URL', name: 'ckv-dev-stack', whenAway: 'fail' }));
 }
