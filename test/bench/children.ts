@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { services } from '@collectivekv/contracts';
+import { services } from '@collectivekv/rpc';
 import { Client, credentials } from '@grpc/grpc-js';
 import type { BareAnswer, BareRequest } from './bare-graph.js';
 import { ECHO_METHOD, ECHO_STREAM_METHOD } from './echo-method.js';

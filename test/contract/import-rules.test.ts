@@ -33,7 +33,7 @@ const LIBRARY_HOMES: readonly (readonly [string, readonly string[]])[] = [
   ['bullmq', ['update-queue']],
   ['onnxruntime-node', ['engine']],
   ['@grpc/grpc-js', ['contracts', 'rpc']],
-  ['@grpc/proto-loader', ['contracts']],
+  ['@grpc/proto-loader', ['contracts', 'rpc']],
   ['pino', ['service-kit']],
 ];
 

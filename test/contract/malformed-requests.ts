@@ -1,5 +1,4 @@
-import type { MethodName, ServiceName } from '@collectivekv/contracts';
-import { services } from '@collectivekv/contracts';
+import { type MethodName, type ServiceName, services } from '@collectivekv/rpc';
 
 /** A request that must be refused. */
 export interface MalformedRequest {

@@ -4,9 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type MethodName, type ServiceName, services } from '@collectivekv/contracts';
 import { type ServiceProcessName, type Stack, startStack } from '@collectivekv/dev-stack';
-import { errorFrom } from '@collectivekv/rpc';
+import { errorFrom, type MethodName, type ServiceName, services } from '@collectivekv/rpc';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type HandMade, malformedRequests, specOf } from './malformed-requests.js';
@@ -14,8 +13,11 @@ import { type HandMade, malformedRequests, specOf } from './malformed-requests.j
 const bundleId = '0123456789abcdef';
 const long = 'x'.repeat(257);
 const floats = (...values: number[]) => Buffer.from(Float32Array.from(values).buffer);
+const lengths = (...values: number[]) => Buffer.from(Uint32Array.from(values).buffer);
 const interaction = { eventId: 'e', userId: 'u', itemId: 'i0001', timestampMs: 1, action: '', features: {} };
 const rank = { userId: 'u', candidateIds: ['i0001', 'i0002'] };
+/** The same candidates as a column. */
+const packed = { userId: 'u', candidateIdText: Buffer.from('i0001i0002'), candidateIdLengths: lengths(5, 5) };
 const append = { userId: 'u', eventHashes: Buffer.alloc(6), rows: Buffer.alloc(5), lastEventMs: 1 };
 const appends = { bundleId, strideBytes: 5, maxPositions: 10, appends: [append] };
 const many = (count: number) => Array.from({ length: count }, (_, i) => `i${i}`);
@@ -53,6 +55,17 @@ const wrongRanks: HandMade = [
   ['more candidates than the bundle takes', 'candidate_ids', { ...rank, candidateIds: many(1_001) }],
   ['an empty candidate', 'candidate_ids[1]', { ...rank, candidateIds: ['i0001', ''] }],
   ['a long candidate', 'candidate_ids[1]', { ...rank, candidateIds: ['i0001', long] }],
+  ['candidates twice', 'candidate_id_text', { ...packed, candidateIds: ['i0001'] }],
+  ['half a length', 'candidate_id_lengths', { ...packed, candidateIdLengths: Buffer.alloc(6) }],
+  ['lengths without candidates', 'candidate_id_lengths', { ...packed, candidateIdText: Buffer.alloc(0) }],
+  ['candidates without lengths', 'candidate_id_lengths', { ...packed, candidateIdLengths: Buffer.alloc(0) }],
+  ['lengths of too few bytes', 'candidate_id_lengths', { ...packed, candidateIdLengths: lengths(5, 4) }],
+  ['an empty packed candidate', 'candidate_ids[1]', { ...packed, candidateIdLengths: lengths(10, 0) }],
+  [
+    'a long packed candidate',
+    'candidate_ids[0]',
+    { ...packed, candidateIdText: Buffer.from(long), candidateIdLengths: lengths(257) },
+  ],
   [
     'a NaN feature',
     'candidate_features[0].values[1]',

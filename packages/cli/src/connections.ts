@@ -2,9 +2,8 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
-import type { ServiceName } from '@collectivekv/contracts';
 import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
-import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
+import { createGrpcClient, type GrpcClient, type ServiceName } from '@collectivekv/rpc';
 import { DEFAULT_PARTITION_COUNT, inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
 import { print } from './print.js';
 

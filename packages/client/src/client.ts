@@ -73,19 +73,21 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
   return {
     async rank(input, call = {}) {
       const limits = limitsOf(call, rankMs);
-      const request = rankRequestOf(input);
+      const candidateIds = [...input.candidateIds]; // the caller's list may change
+      const request = rankRequestOf({ ...input, candidateIds });
       const rank = () =>
         rankStreams ? ranking.callOnStream('RankStream', request, limits) : ranking.call('Rank', request, limits);
-      return rankingOf(request, await withRetries(limits, rank));
+      return rankingOf(candidateIds, await withRetries(limits, rank));
     },
 
     async rankMany(inputs, call = {}) {
       const limits = limitsOf(call, rankMs);
-      const requests = inputs.map(rankRequestOf);
+      const copies = inputs.map((input) => ({ ...input, candidateIds: [...input.candidateIds] }));
+      const requests = copies.map(rankRequestOf);
       const { outcomes } = await withRetries(limits, () => ranking.call('RankMany', { requests }, limits));
-      return requests.map((request, i) => {
+      return copies.map(({ candidateIds }, i) => {
         const outcome = outcomes[i];
-        if (outcome?.response) return rankingOf(request, outcome.response);
+        if (outcome?.response) return rankingOf(candidateIds, outcome.response);
         const { reason, message } = outcome?.failure ?? { reason: 'bug', message: 'no outcome' };
         return new CkvError(reason as Reason, message);
       });

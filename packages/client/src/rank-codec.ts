@@ -1,5 +1,6 @@
 import type { RankInfo__Output, RankRequest, RankResponse__Output } from '@collectivekv/contracts';
 import type { Interaction } from '@collectivekv/domain';
+import { packIds, writeIds } from '@collectivekv/rpc';
 import type { InteractionInput, RankDetails, RankedItem, RankInput, Ranking } from './rank-messages.js';
 
 /** An interaction with its blanks filled in. */
@@ -20,12 +21,14 @@ const POLICIES = {
   ignored: 'HISTORY_POLICY_IGNORED',
 } as const;
 
-/** The message for a request. */
+/** Returns the message for a request. */
 export function rankRequestOf(input: RankInput): RankRequest {
+  const candidates = writeIds(packIds(input.candidateIds));
   const column = ([name, values]: [string, ArrayLike<number>]) => ({ name, values: packedFloats(values) });
   return {
     userId: input.userId,
-    candidateIds: [...input.candidateIds],
+    candidateIdText: candidates.text,
+    candidateIdLengths: candidates.lengths,
     candidateFeatures: Object.entries(input.candidateFeatures ?? {}).map(column),
     contextFeatures: Object.entries(input.contextFeatures ?? {}).map(([name, value]) => column([name, [value]])),
     recentInteractions: (input.recentInteractions ?? []).map((recent) =>
@@ -44,8 +47,8 @@ const RUNGS: Record<string, RankDetails['rung']> = {
   DEGRADATION_RUNG_NO_HISTORY: 'no_history',
 };
 
-/** The ranking of a response to `request`. */
-export function rankingOf({ candidateIds = [] }: RankRequest, response: RankResponse__Output): Ranking {
+/** Returns the ranking of a response to a request with these candidates. */
+export function rankingOf(candidateIds: readonly string[], response: RankResponse__Output): Ranking {
   const scores = new Float32Array(new Uint8Array(response.scores).buffer);
   const order = new Uint32Array(new Uint8Array(response.order).buffer);
   const info = response.info as RankInfo__Output; // every answer has one

@@ -1,2 +1,5 @@
 export * from './client/grpc-client.js';
 export * from './errors/grpc-errors.js';
+export type * from './wire/methods.js';
+export * from './wire/packed-ids.js';
+export * from './wire/services.js';

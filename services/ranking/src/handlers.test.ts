@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type RankResponse, services } from '@collectivekv/contracts';
+import type { RankResponse } from '@collectivekv/contracts';
 import { createBundleModel } from '@collectivekv/domain';
+import { services } from '@collectivekv/rpc';
 import type { CallContext } from '@collectivekv/rpc/server';
 import { createLogger } from '@collectivekv/service-kit';
 import { describe, expect, it } from 'vitest';
@@ -57,6 +58,17 @@ function field(number: number, bytes: Uint8Array): Buffer {
 const requestOf = (ids: readonly (string | number[])[]) =>
   Buffer.concat([field(1, Buffer.from('u')), ...ids.map((id) => field(2, Buffer.from(id as string)))]);
 
+/** The same as columns. */
+function packedRequestOf(ids: readonly (string | number[])[]): Buffer {
+  const texts = ids.map((id) => Buffer.from(id as string));
+  const lengths = Uint32Array.from(texts, ({ length }) => length);
+  return Rank.requestSerialize({
+    userId: 'u',
+    candidateIdText: Buffer.concat(texts),
+    candidateIdLengths: Buffer.from(lengths.buffer),
+  });
+}
+
 const found = ({ scores, info }: RankResponse) => ({
   indices: [...floatsFrom(scores as Buffer)],
   unknown: info?.unknownCandidateCount,
@@ -67,18 +79,22 @@ describe('candidate ids', () => {
     ['of the catalogue', ['\u{1f600}', 'i1', 'é1', 'i1'], [3, 1, 2, 1]],
     ['of 256 bytes', ['i1', LONGEST], [1, 4]],
     ['that are unknown', ['i', 'i11', 'I1', 'e\u03011', 'i1'], [0, 0, 0, 0, 1]],
-    [
-      'that are no UTF-8, each bad byte read as U+FFFD',
-      [[0x69, 0x31], [0xff], [0xe9, 0x31], [0xed, 0xa0, 0xbd]],
-      [1, 5, 0, 0],
-    ],
-  ])('%s are found by Rank and by RankMany', async (_, ids, indices) => {
-    const request = requestOf(ids);
+  ])('%s are found by Rank and by RankMany, as strings and as a column', async (_, ids, indices) => {
+    const requests = [requestOf(ids), packedRequestOf(ids)];
     const wanted = { indices, unknown: indices.filter((index) => index === 0).length };
-    expect(found(await handlers.Rank(Rank.requestDeserialize(request), call))).toEqual(wanted);
-    const many = RankMany.requestDeserialize(field(1, request));
+    for (const request of requests) {
+      expect(found(await handlers.Rank(Rank.requestDeserialize(request), call))).toEqual(wanted);
+    }
+    const many = RankMany.requestDeserialize(Buffer.concat(requests.map((request) => field(1, request))));
     const { outcomes } = await handlers.RankMany(many, call);
-    expect(outcomes?.map(({ response }) => response && found(response))).toEqual([wanted]);
+    expect(outcomes?.map(({ response }) => response && found(response))).toEqual([wanted, wanted]);
+  });
+
+  it('that are not UTF-8 are read with U+FFFD in strings, and are unknown in a column', async () => {
+    const ids = [[0x69, 0x31], [0xff], [0xe9, 0x31], [0xed, 0xa0, 0xbd]];
+    const rank = async (request: Buffer) => found(await handlers.Rank(Rank.requestDeserialize(request), call)).indices;
+    expect(await rank(requestOf(ids))).toEqual([1, 5, 0, 0]);
+    expect(await rank(packedRequestOf(ids))).toEqual([1, 0, 0, 0]);
   });
 
   it.each([

@@ -7,6 +7,7 @@ import type {
   RankResponse,
 } from '@collectivekv/contracts';
 import { invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
+import { type PackedIds, packIds, readIds } from '@collectivekv/rpc';
 import type { CallContext } from '@collectivekv/rpc/server';
 import type { Logger } from '@collectivekv/service-kit';
 import type { RankingMetrics } from './metrics.js';
@@ -55,7 +56,8 @@ const POLICIES: Record<string, HistoryPolicy> = {
 /** Reads a request; bounds that hold for every bundle are checked here. `at` prefixes the fields in errors. */
 function queryOf(request: RankRequest__Output, at: string): RankQuery {
   const userId = parseId(request.userId, `${at}user_id`, LIMITS.idBytes);
-  const { candidateIds, recentInteractions, maxStalenessMs, topK, bundleId } = request;
+  const candidateIds = candidateIdsOf(request, at);
+  const { recentInteractions, maxStalenessMs, topK, bundleId } = request;
   checkCount(`${at}candidate_ids`, candidateIds.length, 1, LIMITS.candidates);
   for (let i = 0; i < candidateIds.length; i++) {
     const bytes = candidateIds.to(i) - candidateIds.from(i);
@@ -90,6 +92,17 @@ function queryOf(request: RankRequest__Output, at: string): RankQuery {
     bundleId,
     historyPolicy,
   };
+}
+
+function candidateIdsOf(
+  { candidateIds, candidateIdText, candidateIdLengths }: RankRequest__Output,
+  at: string,
+): PackedIds {
+  if (candidateIdText.length === 0 && candidateIdLengths.length === 0) return packIds(candidateIds);
+  if (candidateIds.length > 0) {
+    throw invalidRequest(`${at}candidate_id_text`, 'is set beside candidate_ids', 'send one of them');
+  }
+  return readIds({ text: candidateIdText, lengths: candidateIdLengths }, `${at}candidate_id_lengths`);
 }
 
 function columnsOf(columns: readonly FeatureColumn__Output[], field: string): FeatureColumn[] {

@@ -1,4 +1,3 @@
-import type { PackedIds } from '@collectivekv/contracts';
 import {
   type BundleModel,
   type Candidates,
@@ -6,6 +5,7 @@ import {
   type Interaction,
   invalidRequest,
 } from '@collectivekv/domain';
+import type { PackedIds } from '@collectivekv/rpc';
 
 /** What to do about the user's history. */
 export type HistoryPolicy = 'preferred' | 'required' | 'ignored';

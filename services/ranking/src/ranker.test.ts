@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle } from '@collectivekv/bundles';
-import { packIds } from '@collectivekv/contracts';
 import { CkvError, createBundleModel, encodeRecord, eventHash, type Interaction } from '@collectivekv/domain';
+import { packIds } from '@collectivekv/rpc';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { RankQuery } from './rank-query.js';
 import { createRanker } from './ranker.js';

@@ -1,7 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { type MethodName, type RequestOf, type ResponseOf, type ServiceName, services } from '@collectivekv/contracts';
 import { CkvError } from '@collectivekv/domain';
 import {
   type ChannelCredentials,
@@ -12,6 +11,8 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { errorFrom } from '../errors/grpc-errors.js';
+import type { MethodName, RequestOf, ResponseOf } from '../wire/methods.js';
+import { type ServiceName, services } from '../wire/services.js';
 import { createStreamCalls, type StreamCalls } from './stream-calls.js';
 import { callUnary } from './unary-call.js';
 

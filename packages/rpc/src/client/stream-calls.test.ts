@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { services } from '@collectivekv/contracts';
 import {
   Client,
   credentials,
@@ -12,6 +11,7 @@ import {
 } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { errorFrom } from '../errors/grpc-errors.js';
+import { services } from '../wire/services.js';
 import { createGrpcClient } from './grpc-client.js';
 import { createStreamCalls, type StreamCalls, type StreamCallsOptions } from './stream-calls.js';
 

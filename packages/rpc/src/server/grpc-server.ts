@@ -1,17 +1,11 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import {
-  type HandlerRequestOf,
-  type HandlerResponseOf,
-  type MethodName,
-  packageDefinition,
-  type ServiceName,
-  services,
-} from '@collectivekv/contracts';
 import { CkvError, invalidRequest } from '@collectivekv/domain';
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
+import type { HandlerRequestOf, HandlerResponseOf, MethodName } from '../wire/methods.js';
+import { packageDefinition, type ServiceName, services } from '../wire/services.js';
 import { fieldsOf, type MessageDescriptor, wireProblem } from '../wire/wire-check.js';
 import type { CallContext } from './call-context.js';
 import type { RpcLog, RpcMetrics } from './observers.js';

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type RankResponse, services } from '@collectivekv/contracts';
+import type { RankResponse } from '@collectivekv/contracts';
 import { CkvError, invalidRequest } from '@collectivekv/domain';
 import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createGrpcClient, type GrpcClient } from '../client/grpc-client.js';
 import { errorFrom } from '../errors/grpc-errors.js';
+import { services } from '../wire/services.js';
 import type { CallContext } from './call-context.js';
 import { createGrpcServer, type GrpcServer } from './grpc-server.js';
 
