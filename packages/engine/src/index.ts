@@ -1,4 +1,5 @@
 export * from './engine.js';
+export type { GraphSet } from './graph-set.js';
 export type { Provider } from './protocol.js';
 export type { RunLimits } from './run-queue.js';
 export { sessionOptions } from './session-options.js';

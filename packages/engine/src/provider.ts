@@ -9,7 +9,7 @@ const REMEDY: Record<Provider, string> = {
 };
 
 /**
- * Checks that the installed onnxruntime has a provider. Whether it starts shows with the first graph.
+ * Checks that the installed onnxruntime lists a provider. A listed provider may still fail to load its first graph.
  * @throws provider_missing with what to install
  */
 export function requireProvider(provider: Provider): void {
@@ -18,11 +18,11 @@ export function requireProvider(provider: Provider): void {
   const has = installed.join(', ');
   throw new CkvError(
     'provider_missing',
-    `provider ${provider} is not in this onnxruntime (it has ${has}); ${REMEDY[provider]}`,
+    `provider ${provider} is not in this onnxruntime, which has ${has}; ${REMEDY[provider]}`,
   );
 }
 
-/** A graph that did not load on a provider, as the error to report. */
+/** Returns the error to report for a graph that did not load. Errors other than `bug` stay as they are. */
 export function loadError(provider: Provider, graph: string, error: CkvError): CkvError {
   if (error.reason !== 'bug') return error;
   if (provider === 'cpu') return new CkvError('bundle_invalid', `graph ${graph} does not load: ${error.message}`);

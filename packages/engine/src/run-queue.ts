@@ -1,18 +1,19 @@
 import { CkvError, type Tensors } from '@collectivekv/domain';
 
-/** When a run must start at the latest, and whether it is still wanted. Both are looked at when its turn comes. */
+/** Until when, and for whom, a run may start. Read when the run's turn comes. */
 export interface RunLimits {
-  /** Unix ms. */
+  /** Latest start, Unix ms; default none. */
   readonly deadlineMs?: number | undefined;
-  /** Why the caller left; undefined while it waits. */
+  /** Why the caller stopped waiting; undefined while it waits. */
   readonly ended?: CkvError | undefined;
 }
 
-/** What to run. */
+/** A graph and its inputs. */
 export interface GraphRun {
+  /** The graph's key. */
   readonly graph: string;
   readonly feeds: Tensors;
-  /** Copies the feeds instead of giving large ones up: another run needs them, too. */
+  /** True copies large feeds instead of transferring them: another run needs them as well. */
   readonly keepFeeds: boolean;
 }
 
@@ -22,12 +23,15 @@ export interface QueuedRun extends GraphRun {
   reject(error: unknown): void;
 }
 
-/** Runs in order of arrival, bounded; what is past its deadline or no longer wanted is left out. */
+/** A bounded first-in, first-out queue. Runs whose deadline passed or whose caller left are skipped and rejected. */
 export interface RunQueue {
   readonly length: number;
-  /** Settles as the run does. Rejects with overloaded at the bound, deadline or the caller's end when its turn comes. */
+  /**
+   * Adds a run. The promise settles as the run does.
+   * @throws overloaded if the queue is full; deadline or `limits.ended` if the run is skipped
+   */
   push(run: GraphRun, limits: RunLimits): Promise<Tensors>;
-  /** Takes the first that is still wanted. */
+  /** Removes and returns the first run that is still wanted. */
   shift(): QueuedRun | undefined;
   rejectAll(error: CkvError): void;
 }
@@ -39,15 +43,15 @@ interface Entry {
   readonly limits: RunLimits;
 }
 
-/** Creates a queue. */
+/** Creates a queue for at most `limit` runs. */
 export function createRunQueue(limit: number): RunQueue {
   let entries: Entry[] = [];
 
-  /** True where the run is still wanted; else it is rejected. */
+  /** True if the run is still wanted. Rejects the run otherwise. */
   function isWanted({ run, limits }: Entry): boolean {
-    const why = unwanted(limits);
-    if (why) run.reject(why);
-    return !why;
+    const refusal = unwanted(limits);
+    if (refusal) run.reject(refusal);
+    return !refusal;
   }
 
   return {
@@ -58,7 +62,7 @@ export function createRunQueue(limit: number): RunQueue {
       return new Promise((resolve, reject) => {
         if (entries.length >= limit) entries = entries.filter(isWanted);
         if (entries.length >= limit) {
-          const text = `${limit} graph runs wait already; send less, or add replicas`;
+          const text = `${limit} graph runs wait already, which is the limit; send less, or add replicas`;
           return reject(new CkvError('overloaded', text, { retryAfterMs: RETRY_AFTER_MS }));
         }
         entries.push({ run: { ...run, resolve, reject }, limits });
@@ -75,7 +79,7 @@ export function createRunQueue(limit: number): RunQueue {
   };
 }
 
-/** Why a run need not start: its deadline passed, or its caller left. */
+/** Returns the error of a run that need not start: its caller left, or its deadline passed. Undefined otherwise. */
 export function unwanted({ deadlineMs = Number.POSITIVE_INFINITY, ended }: RunLimits): CkvError | undefined {
   if (ended) return ended;
   return Date.now() >= deadlineMs ? new CkvError('deadline', 'the deadline passed before the graph ran') : undefined;

@@ -1,9 +1,9 @@
 import type { Tensors } from '@collectivekv/domain';
 
-/** From here on handing a buffer over costs less than copying it. */
+/** From this size on, transferring a buffer costs less than copying it. */
 const TRANSFER_BYTES = 64 * 1024;
 
-/** The buffers to hand over to another thread: large ones that one tensor fills wholly. */
+/** Returns the buffers to transfer to another thread: large ones that one tensor fills. */
 export function transferable(tensors: Tensors): ArrayBuffer[] {
   const buffers = new Set<ArrayBuffer>();
   for (const { data } of Object.values(tensors)) {

@@ -3,14 +3,18 @@ import { Worker } from 'node:worker_threads';
 import { CkvError, type Tensors } from '@collectivekv/domain';
 import type { FromWorker, ToWorker, WorkerSettings } from './protocol.js';
 
-/** A message without the id that its sender gives it. */
+/** A message to the worker without its id. */
 export type Command = ToWorker extends infer M ? (M extends ToWorker ? Omit<M, 'id'> : never) : never;
 
-/** A thread that holds sessions and does one thing at a time. */
+/** A thread that holds sessions and runs one graph at a time. */
 export interface WorkerThread {
-  /** Rejects with a CkvError: bundle_invalid or bug by onnxruntime's word, dependency_unavailable where the thread died. */
+  /**
+   * Sends a command and returns the outputs of a run, or no outputs.
+   * @param transfer buffers of the command to transfer instead of copying them
+   * @throws bug with onnxruntime's message; dependency_unavailable if the thread died
+   */
   perform(command: Command, transfer?: readonly ArrayBuffer[]): Promise<Tensors>;
-  /** Resolves when the thread has ended, with the error that ended it, if any. */
+  /** Resolves when the thread has ended, with the error that ended it; undefined without one. */
   readonly ended: Promise<unknown>;
   terminate(): Promise<void>;
 }
@@ -20,7 +24,7 @@ interface Pending {
   reject(error: CkvError): void;
 }
 
-// By package name, so that it is the compiled file whether this module runs compiled or from its source.
+// Resolved by package name: that finds the compiled file even if this module runs from its source.
 const WORKER_PATH = createRequire(import.meta.url).resolve('@collectivekv/engine/worker');
 
 /** Starts a thread. */

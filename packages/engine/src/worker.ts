@@ -8,7 +8,7 @@ import { transferable } from './transferable.js';
 const options = sessionOptions(workerData as WorkerSettings);
 const sessions = new Map<string, ort.InferenceSession>();
 const port = parentPort;
-if (!port) throw new Error('this file runs in a worker thread');
+if (!port) throw new Error('worker.js must be started as a worker thread');
 
 port.on('message', async (message: ToWorker) => {
   try {

@@ -1,0 +1,163 @@
+import type { Tensors } from '@collectivekv/domain';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { createWorkerPool, type PoolWorker, type WorkerPool } from './worker-pool.js';
+import type { Command, WorkerThread } from './worker-thread.js';
+
+/** A stand-in for a thread: it answers when the test says so. */
+interface TestThread extends WorkerThread {
+  /** Commands without an answer, by kind and graph. */
+  readonly waiting: Map<string, { resolve(outputs: Tensors): void; reject(error: Error): void }>;
+  die(error?: Error): void;
+}
+
+let threads: TestThread[];
+let deaths: unknown[];
+let readyCount: number;
+let pool: WorkerPool;
+
+function startThread(): TestThread {
+  const waiting: TestThread['waiting'] = new Map();
+  let die = (_?: Error): void => undefined;
+  const ended = new Promise<unknown>((resolve) => {
+    die = resolve;
+  });
+  const perform = ({ kind, graph }: Command) =>
+    new Promise<Tensors>((resolve, reject) => waiting.set(`${kind} ${graph}`, { resolve, reject }));
+  const thread = { waiting, ended, perform, die, terminate: async () => die() };
+  threads.push(thread);
+  return thread;
+}
+
+/** Answers a command of a thread, and lets the pool go on. */
+async function answer(threadIndex: number, command: string): Promise<void> {
+  const { waiting } = threads[threadIndex] as TestThread;
+  await settled(() => waiting.get(command)?.resolve({}));
+  waiting.delete(command);
+}
+
+/** Does something, then lets every promise that can settle do so. */
+async function settled(action: () => void): Promise<void> {
+  action();
+  await vi.advanceTimersByTimeAsync(0);
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  threads = [];
+  deaths = [];
+  readyCount = 0;
+  pool = createWorkerPool({
+    settings: { provider: 'cpu', threadsPerWorker: 1 },
+    onReady: () => {
+      readyCount++;
+    },
+    onDeath: (error) => deaths.push(error),
+    startThread,
+  });
+});
+afterEach(async () => {
+  await pool.close();
+  vi.useRealTimers();
+});
+
+it('gives a run to the ready worker with the fewest runs, and to none at the limit', () => {
+  pool.start(2);
+  const one = pool.leastBusy(1) as PoolWorker;
+  expect(pool.idleCount()).toBe(2);
+  one.runCount = 1;
+  const other = pool.leastBusy(2) as PoolWorker;
+  expect(other).not.toBe(one);
+  expect(pool.idleCount()).toBe(1);
+  [one.runCount, other.runCount] = [1, 2];
+  expect(pool.leastBusy(3)).toBe(one);
+  [one.runCount, other.runCount] = [2, 1];
+  expect(pool.leastBusy(3)).toBe(other);
+  expect(pool.leastBusy(1)).toBeUndefined();
+});
+
+it('replaces a ready worker at once, and makes the new one ready when it has every graph', async () => {
+  pool.start(1);
+  void pool.load('a', 'a.onnx');
+  await answer(0, 'load a');
+  void pool.load('b', 'b.onnx');
+  await answer(0, 'load b');
+  expect(readyCount).toBe(1);
+
+  const error = new Error('out of memory');
+  await settled(() => threads[0]?.die(error));
+  expect(deaths).toEqual([error]);
+  expect(threads).toHaveLength(2);
+  await answer(1, 'load a');
+  expect(pool.leastBusy(1)).toBeUndefined();
+  expect(pool.idleCount()).toBe(0);
+  await answer(1, 'load b');
+  expect(pool.leastBusy(1)?.thread).toBe(threads[1]);
+  expect(readyCount).toBe(2);
+
+  const loaded = vi.fn();
+  void pool.load('c', 'c.onnx').then(loaded);
+  await answer(1, 'load c');
+  expect(loaded).toHaveBeenCalled();
+});
+
+it('loads no released graph into a new worker', async () => {
+  pool.start(1);
+  void pool.load('a', 'a.onnx');
+  await answer(0, 'load a');
+  void pool.release('a');
+  await answer(0, 'release a');
+  await settled(() => threads[0]?.die());
+  expect(threads[1]?.waiting.size).toBe(0);
+  expect(pool.idleCount()).toBe(1);
+});
+
+it('loads a graph also into a worker that starts while others load it', async () => {
+  pool.start(2);
+  const loaded = vi.fn();
+  void pool.load('a', 'a.onnx').then(loaded);
+  // The second worker is replaced after its answer, before that of the first. The new one has no graph to begin with.
+  await answer(1, 'load a');
+  await settled(() => threads[1]?.die());
+  expect(threads).toHaveLength(3);
+  await answer(0, 'load a');
+  expect(loaded).not.toHaveBeenCalled();
+  await answer(2, 'load a');
+  expect(loaded).toHaveBeenCalled();
+});
+
+it('loads no graph twice into a worker', async () => {
+  pool.start(1);
+  void pool.load('a', 'a.onnx');
+  await answer(0, 'load a');
+  await settled(() => threads[0]?.die());
+  void pool.load('b', 'b.onnx'); // while the new worker still loads the first graph
+  await answer(1, 'load b');
+  await answer(1, 'load a');
+  expect(threads[1]?.waiting.size).toBe(0);
+  expect(pool.idleCount()).toBe(1);
+});
+
+it('pauses longer after every worker in a row that ends before it is ready', async () => {
+  vi.spyOn(Math, 'random').mockReturnValue(1); // no jitter
+  pool.start(1);
+  void pool.load('a', 'a.onnx');
+  await answer(0, 'load a');
+  await settled(() => threads[0]?.die());
+  for (const [index, pauseMs] of [100, 200, 400].entries()) {
+    expect(threads).toHaveLength(index + 2);
+    await settled(() => threads[index + 1]?.waiting.get('load a')?.reject(new Error('the file is gone')));
+    await vi.advanceTimersByTimeAsync(pauseMs - 1);
+    expect(threads).toHaveLength(index + 2);
+    await vi.advanceTimersByTimeAsync(1);
+  }
+  expect(threads).toHaveLength(5);
+  vi.restoreAllMocks();
+});
+
+it('replaces nobody after it was closed', async () => {
+  pool.start(2);
+  await settled(() => void pool.close());
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(threads).toHaveLength(2);
+  expect(deaths).toEqual([]);
+});
