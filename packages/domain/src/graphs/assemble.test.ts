@@ -9,6 +9,7 @@ import { packRows } from './encode.js';
 import { slotHistogram } from './slot-histogram.js';
 
 const model = fixtureModel();
+const bug = (message: RegExp) => expect.objectContaining({ reason: 'bug', message: expect.stringMatching(message) });
 const candidates = {
   itemIndices: Int32Array.of(1, 0),
   columns: { freshness: Float32Array.of(0.1, 0.2) },
@@ -49,9 +50,29 @@ describe('packRows', () => {
 describe('assembleRank', () => {
   it('counts each distinct slot once, ascending', () => {
     const { slots, slot_counts, routes } = assembleRank(model, rowsOf([3, 1, 3, 3]), candidates);
-    expect([...(slots?.data ?? [])]).toEqual([1n, 3n]);
-    expect([...(slot_counts?.data ?? [])]).toEqual([1, 3]);
-    expect([...(routes?.data ?? [])]).toEqual([3n, 1n, 3n, 3n]);
+    expect(slots).toEqual({ type: 'int64', data: BigInt64Array.of(1n, 3n), shape: [2] });
+    expect(slot_counts).toEqual({ type: 'float32', data: Float32Array.of(1, 3), shape: [2] });
+    expect(routes).toEqual({ type: 'int64', data: BigInt64Array.of(3n, 1n, 3n, 3n), shape: [4] });
+  });
+
+  it('fills the inputs of candidates and context', () => {
+    const feeds = assembleRank(model, rowsOf([3]), candidates);
+    expect(feeds.candidate_item).toEqual({ type: 'int64', data: BigInt64Array.of(1n, 0n), shape: [2] });
+    expect(feeds.freshness).toEqual({ type: 'float32', data: Float32Array.of(0.1, 0.2), shape: [2] });
+    expect(feeds.hour).toEqual({ type: 'float32', data: Float32Array.of(9), shape: [1] });
+  });
+
+  it("copies a candidate's column, since a tensor's memory may move to another thread", () => {
+    const { freshness } = assembleRank(model, rowsOf([3]), candidates);
+    expect(freshness?.data.buffer).not.toBe(candidates.columns.freshness.buffer);
+  });
+
+  it.each([
+    ['a missing column', { columns: {} }, /no column freshness for 2 candidates/],
+    ['a column of another length', { columns: { freshness: Float32Array.of(1) } }, /no column freshness/],
+    ['a missing context feature', { context: {} }, /no context feature hour/],
+  ])('throws a bug for %s', (_, change, message) => {
+    expect(() => assembleRank(model, rowsOf([3]), { ...candidates, ...change })).toThrow(bug(message));
   });
 
   it('fills a cold user with empty tensors', () => {
@@ -63,8 +84,14 @@ describe('assembleRank', () => {
   it('refuses a route beyond the pool', () => {
     const rows = rowsOf([1]);
     rows[0] = 4;
-    expect(() => slotHistogram(model, rows, 'route')).toThrow(/route is 4, the pool has 4 slots/);
-    expect(() => assembleRank(model, rows, candidates)).toThrow(/route is 4, the pool has 4 slots/);
+    const refusal = expect.objectContaining({
+      reason: 'record_corrupt',
+      message: "a row's route is 4, the pool has 4 slots",
+    });
+    expect(() => assembleRank(model, rows, candidates)).toThrow(refusal);
+    const none = { keySlots: new Int32Array(0), keyRows: new Float32Array(0) };
+    const gathered = new Map([['history', { ...none, valueSlots: none.keySlots, valueRows: none.keyRows }]]);
+    expect(() => assembleRankKv(model, rows, gathered, candidates)).toThrow(refusal);
   });
 });
 
@@ -113,21 +140,22 @@ describe('an input over positions', () => {
 
 describe('a codebook', () => {
   const coded = fixtureModel(codebookManifest());
-  const rows = packRows(
-    coded,
-    {
-      route: integers('int64', [3, 1, 3], [3, 1]),
-      user_key: float32(new Float32Array(3), [3, 1]),
-      user_value: float32(new Float32Array(3), [3, 1]),
-      code: integers('int64', [255, 7, 7], [3, 1]),
-    },
-    ['e0', 'e1', 'e2'].map((eventId) => {
-      return { eventId, userId: 'u', itemId: 'a', timestampMs: 1, action: '', features: {} };
-    }),
-  );
+  const codedRows = () =>
+    packRows(
+      coded,
+      {
+        route: integers('int64', [3, 1, 3], [3, 1]),
+        user_key: float32(new Float32Array(3), [3, 1]),
+        user_value: float32(new Float32Array(3), [3, 1]),
+        code: integers('int64', [255, 7, 7], [3, 1]),
+      },
+      ['e0', 'e1', 'e2'].map((eventId) => {
+        return { eventId, userId: 'u', itemId: 'a', timestampMs: 1, action: '', features: {} };
+      }),
+    );
 
   it('gets a histogram of its codes, apart from the histogram of the slots', () => {
-    const { slots, slot_counts, codes, code_counts } = assembleRank(coded, rows, candidates);
+    const { slots, slot_counts, codes, code_counts } = assembleRank(coded, codedRows(), candidates);
     expect([slots, slot_counts].map((tensor) => [...(tensor?.data ?? [])].map(Number))).toEqual([
       [1, 3],
       [1, 2],
@@ -151,7 +179,7 @@ describe('a codebook', () => {
       ['history', gathered([1, 3], 2, 2)],
       ['codes', gathered([7, 255], 1, 3)],
     ]);
-    const feeds = assembleRankKv(coded, rows, pools, candidates);
+    const feeds = assembleRankKv(coded, codedRows(), pools, candidates);
     expect([...(feeds.key?.data ?? [])]).toEqual([3, 3, 0, 1, 1, 0, 3, 3, 0]);
     expect(feeds.code_key).toEqual({ type: 'float32', data: Float32Array.of(255, 7, 7), shape: [3, 1] });
     expect([...(feeds.code_value?.data ?? [])]).toEqual([255.5, 255.5, 255.5, 7.5, 7.5, 7.5, 7.5, 7.5, 7.5]);
@@ -177,6 +205,59 @@ describe('assembleRankKv', () => {
   });
 });
 
+describe('assembleRankKv with keys and values of unlike widths', () => {
+  /** Keys of 2 pool and 2 user dims, values of 1 pool and 3 user dims. */
+  function wideModel() {
+    const manifest = fixtureManifest();
+    manifest.groups = manifest.groups.map((group) => ({
+      ...group,
+      pool: { slots: 4, keyWidth: 2, valueWidth: 1 },
+    }));
+    manifest.record.fields = manifest.record.fields.map((field) => {
+      if (field.name === 'user_key') return { kind: 'user', name: 'user_key', type: 'float32', width: 2 };
+      if (field.name === 'user_value') return { kind: 'user', name: 'user_value', type: 'float16', width: 3 };
+      return field;
+    });
+    return fixtureModel(manifest);
+  }
+  const wide = wideModel();
+  const wideRows = () =>
+    packRows(
+      wide,
+      {
+        route: integers('int64', [2, 0], [2, 1]),
+        user_key: float32(Float32Array.of(1, 2, 3, 4), [2, 2]),
+        user_value: float32(Float32Array.of(5, 6, 7, 8, 9, 10), [2, 3]),
+      },
+      ['e0', 'e1'].map((eventId) => {
+        return { eventId, userId: 'u', itemId: 'a', timestampMs: 1, action: '', features: {} };
+      }),
+    );
+  const gathered = {
+    keySlots: Int32Array.of(0, 2),
+    keyRows: Float32Array.of(100, 101, 120, 121),
+    valueSlots: Int32Array.of(2, 0),
+    valueRows: Float32Array.of(220, 200),
+  };
+
+  it("puts each position's pool row before its user dims", () => {
+    const feeds = assembleRankKv(wide, wideRows(), new Map([['history', gathered]]), candidates);
+    expect(feeds.key).toEqual(float32(Float32Array.of(120, 121, 1, 2, 100, 101, 3, 4), [2, 4]));
+    expect(feeds.value).toEqual(float32(Float32Array.of(220, 5, 6, 7, 200, 8, 9, 10), [2, 4]));
+  });
+
+  it('throws a bug for a group without gathered rows', () => {
+    expect(() => assembleRankKv(wide, wideRows(), new Map(), candidates)).toThrow(bug(/no rows gathered for group/));
+  });
+
+  it('throws a bug for a slot without a gathered row', () => {
+    const incomplete = { ...gathered, valueSlots: Int32Array.of(2), valueRows: Float32Array.of(220) };
+    expect(() => assembleRankKv(wide, wideRows(), new Map([['history', incomplete]]), candidates)).toThrow(
+      bug(/slot 0 was not gathered/),
+    );
+  });
+});
+
 describe("a full model's keys and values", () => {
   const full = fixtureModel(fullManifest());
   const shape = [3, 80];
@@ -185,16 +266,16 @@ describe("a full model's keys and values", () => {
   const interactions = [1, 2, 3].map((timestampMs) => {
     return { eventId: '', userId: 'u', itemId: 'a', timestampMs, action: '', features: {} };
   });
-  const packed = packRows(full, { key: float32(keys, shape), value: float32(values, shape) }, interactions);
-  const rounded = keys.map((key) => float16ToNumber(numberToFloat16(key)));
+  const packed = () => packRows(full, { key: float32(keys, shape), value: float32(values, shape) }, interactions);
+  const rounded = () => keys.map((key) => float16ToNumber(numberToFloat16(key)));
 
   it('are read unchanged, whatever the offset of the rows in memory', () => {
     for (const offset of [0, 1, 2, 3]) {
-      const rows = new Uint8Array(offset + packed.length).subarray(offset);
-      rows.set(packed);
+      const rows = new Uint8Array(offset + packed().length).subarray(offset);
+      rows.set(packed());
       const feeds = assembleRank(full, rows, candidates);
       expect(feeds.value).toEqual(float32(values, shape));
-      expect(feeds.key_numbers).toEqual(float32(rounded, shape));
+      expect(feeds.key_numbers).toEqual(float32(rounded(), shape));
       expect(feeds.key).toEqual({ type: 'float16', data: Uint16Array.from(keys, numberToFloat16), shape });
     }
   });
@@ -202,8 +283,8 @@ describe("a full model's keys and values", () => {
   it('are assembled without pool rows', () => {
     const none = { keySlots: new Int32Array(0), keyRows: new Float32Array(0) };
     const gathered = { ...none, valueSlots: none.keySlots, valueRows: none.keyRows };
-    const feeds = assembleRankKv(full, packed, new Map([['history', gathered]]), candidates);
-    expect([feeds.key, feeds.value]).toEqual([float32(rounded, shape), float32(values, shape)]);
+    const feeds = assembleRankKv(full, packed(), new Map([['history', gathered]]), candidates);
+    expect([feeds.key, feeds.value]).toEqual([float32(rounded(), shape), float32(values, shape)]);
   });
 
   it('are empty for a cold user', () => {

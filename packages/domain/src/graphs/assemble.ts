@@ -84,37 +84,32 @@ function assemblePart(
   pool: GatheredRows,
 ): Tensor {
   const { route, user } = group[part];
-  const positions = rows.length / model.layout.strideBytes;
-  const poolWidth = route === undefined ? 0 : part === 'key' ? group.pool.keyWidth : group.pool.valueWidth;
-  const userField = user === undefined ? undefined : model.layout.field(user);
-  if (route === undefined && userField) return fieldTensor(model, rows, userField);
-  const userWidth = userField?.width ?? 0;
+  const userDims = user === undefined ? undefined : fieldTensor(model, rows, model.layout.field(user));
+  if (route === undefined && userDims) return userDims;
+  const [poolWidth, poolSlots, poolRows] =
+    part === 'key'
+      ? [group.pool.keyWidth, pool.keySlots, pool.keyRows]
+      : [group.pool.valueWidth, pool.valueSlots, pool.valueRows];
+  const rowOfSlot = new Map(Array.from(poolSlots, (slot, row) => [slot, row]));
+  const routes = routesOf(model, rows, route ?? '');
+  const userWidth = userDims?.shape[1] ?? 0;
+  const userValues = userDims?.data ?? []; // [positions * userWidth]
   const width = poolWidth + userWidth;
-  const assembled = new Float32Array(positions * width); // [positions * (poolWidth + userWidth)]
-  if (route !== undefined) {
-    const poolRows = part === 'key' ? pool.keyRows : pool.valueRows;
-    const rowOfSlot = new Map(Array.from(part === 'key' ? pool.keySlots : pool.valueSlots, (slot, row) => [slot, row]));
-    const routes = routesOf(model, rows, route);
-    for (let i = 0; i < positions; i++) {
-      const row = rowOfSlot.get(routes[i] ?? -1);
-      if (row === undefined) throw new CkvError('bug', `slot ${routes[i]} was not gathered`);
-      assembled.set(poolRows.subarray(row * poolWidth, (row + 1) * poolWidth), i * width);
-    }
-  }
-  if (userField) {
-    const userDims = fieldTensor(model, rows, userField).data;
-    for (let i = 0; i < positions; i++) {
-      for (let j = 0; j < userWidth; j++) assembled[i * width + poolWidth + j] = Number(userDims[i * userWidth + j]);
-    }
-  }
-  return float32(assembled, [positions, width]);
+  const assembled = new Float32Array(routes.length * width); // [positions * (poolWidth + userWidth)]
+  routes.forEach((slot, i) => {
+    const row = rowOfSlot.get(slot);
+    if (row === undefined) throw new CkvError('bug', `slot ${slot} was not gathered`);
+    assembled.set(poolRows.subarray(row * poolWidth, (row + 1) * poolWidth), i * width);
+    for (let j = 0; j < userWidth; j++) assembled[i * width + poolWidth + j] = Number(userValues[i * userWidth + j]);
+  });
+  return float32(assembled, [routes.length, width]);
 }
 
 function candidateTensor(input: GraphInput, candidates: Candidates): Tensor {
   const count = candidates.itemIndices.length;
   if (input.role === 'candidate_item') return integers(integerType(input.type), candidates.itemIndices, [count]);
   if (input.role === 'candidate_feature') {
-    const column = candidates.columns[input.feature];
+    const column = candidates.columns[input.feature]; // [candidates]
     if (column?.length !== count) throw new CkvError('bug', `no column ${input.feature} for ${count} candidates`);
     return float32(column.slice(), [count]);
   }

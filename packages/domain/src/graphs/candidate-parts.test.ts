@@ -46,9 +46,32 @@ describe('splitCandidates', () => {
     }
   });
 
+  it('returns the feeds themselves as the only part', () => {
+    const feeds = feedsOf(5);
+    expect(splitCandidates(inputs, feeds, 1)[0]).toBe(feeds);
+  });
+
+  it('throws a bug for an input that is missing or has two dimensions', () => {
+    const bug = expect.objectContaining({ reason: 'bug', message: 'input age does not have one value per candidate' });
+    const wide = { ...feedsOf(2), age: float32(new Float32Array(4), [2, 2]) };
+    expect(() => splitCandidates(inputs, wide, 2)).toThrow(bug);
+    const { age: _, ...missing } = feedsOf(2);
+    expect(() => splitCandidates(inputs, missing, 2)).toThrow(bug);
+  });
+
   it('gives each part its own memory, so that sending one does not send all', () => {
     for (const part of splitCandidates(inputs, feedsOf(8), 2)) expect(part.item?.data.buffer.byteLength).toBe(4 * 8);
   });
+});
+
+it('counts no candidates in feeds without an input per candidate', () => {
+  expect(candidateCount(inputs, {})).toBe(0);
+  expect(candidateCount([], feedsOf(3))).toBe(0);
+});
+
+it('returns the scores of a single part without a copy', () => {
+  const data = Float32Array.of(1, 2);
+  expect(joinScores([{ scores: float32(data, [2]) }], 'scores')).toBe(data);
 });
 
 it('joins the scores of all parts in order', () => {

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { fixtureManifest, fixtureModel, historyManifest } from '../bundle/manifest.fixture.js';
-import { isPositionInput } from '../bundle/manifest-schema.js';
-import { float32, integers } from '../tensor.js';
+import { isPositionInput, type Manifest } from '../bundle/manifest-schema.js';
+import { readField } from '../bundle/row-layout.js';
+import type { Interaction } from '../interaction.js';
+import { float32, integers, type Tensors } from '../tensor.js';
 import { countUnknown, encodeBatchLimit, encodeFeeds, packRows } from './encode.js';
 
 const model = fixtureModel();
@@ -31,12 +33,35 @@ function boundedManifest(...bounds: (number | undefined)[]) {
   return manifest;
 }
 
+/** The fixture with a second interaction feature, which is also a raw field. */
+function featuredManifest() {
+  const manifest = fixtureManifest();
+  manifest.features.interaction.push({ name: 'dwell', default: 1, min: -2, max: 60 });
+  manifest.record.fields.push({ kind: 'raw', name: 'dwell', type: 'float32', width: 1, source: 'dwell' });
+  return manifest;
+}
+
 describe('encodeFeeds', () => {
   it('feeds indices, defaults and clamped features', () => {
     const feeds = encodeFeeds(model, interactions);
-    expect([...(feeds.item?.data ?? [])]).toEqual([2n, 0n]);
-    expect([...(feeds.action?.data ?? [])]).toEqual([1n, 0n]);
-    expect([...(feeds.ratio?.data ?? [])]).toEqual([1, 0.5]);
+    expect(feeds.item).toEqual({ type: 'int64', data: BigInt64Array.of(2n, 0n), shape: [2] });
+    expect(feeds.action).toEqual({ type: 'int64', data: BigInt64Array.of(1n, 0n), shape: [2] });
+    expect(feeds.ratio).toEqual({ type: 'float32', data: Float32Array.of(1, 0.5), shape: [2] });
+  });
+
+  it('clamps a feature to its own bounds, below and above', () => {
+    const { interaction } = featuredManifest().features;
+    const values = [-9, 3, 99].map((dwell) => ({ ...base, itemId: 'a', action: '', features: { dwell } }));
+    const manifest = featuredManifest();
+    manifest.graphs.encode.inputs.push({
+      name: 'dwell',
+      role: 'interaction_feature',
+      feature: 'dwell',
+      type: 'float32',
+      shape: ['batch'],
+    });
+    expect(interaction.map(({ name }) => name)).toEqual(['watch_ratio', 'dwell']);
+    expect([...(encodeFeeds(fixtureModel(manifest), values).dwell?.data ?? [])]).toEqual([-2, 3, 60]);
   });
 
   it('feeds the history, with the quantised values of the record, to a graph that takes it', () => {
@@ -81,6 +106,57 @@ describe('encodeBatchLimit', () => {
 
 describe('countUnknown', () => {
   it('counts items and actions that the bundle does not know', () => {
-    expect(countUnknown(model, interactions)).toEqual({ items: 1, actions: 1 });
+    const [known, unknown] = interactions as [Interaction, Interaction];
+    const unknownItem = { ...known, itemId: 'zzz' };
+    expect(countUnknown(model, [known, unknown, unknownItem])).toEqual({ items: 2, actions: 1 });
+    expect(countUnknown(model, [known, unknown, unknown, { ...known, action: 'dance' }])).toEqual({
+      items: 2,
+      actions: 3,
+    });
+  });
+});
+
+describe('packRows', () => {
+  const outputsOf = (batch: number) => ({
+    route: integers('int64', Array<number>(batch).fill(1), [batch, 1]),
+    user_key: float32(new Float32Array(batch), [batch, 1]),
+    user_value: float32(new Float32Array(batch), [batch, 1]),
+  });
+  const valuesOf = (manifest: Manifest, rowBytes: Uint8Array, name: string) => {
+    const { layout } = fixtureModel(manifest);
+    const values = new Float32Array(rowBytes.length / layout.strideBytes);
+    readField(rowBytes, layout.strideBytes, layout.field(name), values);
+    return [...values];
+  };
+
+  it('writes raw fields from features, clamped or by default', () => {
+    const given = [{ dwell: 7 }, {}, { dwell: 99 }].map((features) => ({ ...base, itemId: 'a', action: '', features }));
+    const packed = packRows(fixtureModel(featuredManifest()), outputsOf(3), given);
+    expect(valuesOf(featuredManifest(), packed, 'dwell')).toEqual([7, 1, 60]);
+  });
+
+  it('writes the highest 32-bit second for a later time', () => {
+    const times = [1_999, 2 ** 32 * 1_000, 2 ** 48 - 1];
+    const given = times.map((timestampMs) => ({ ...base, itemId: 'a', action: '', timestampMs }));
+    const { layout } = model;
+    const packed = packRows(model, outputsOf(3), given);
+    const view = new DataView(packed.buffer);
+    const at = layout.field('time').offsetBytes;
+    expect([0, 1, 2].map((i) => view.getUint32(i * layout.strideBytes + at, true))).toEqual([
+      1,
+      2 ** 32 - 1,
+      2 ** 32 - 1,
+    ]);
+  });
+
+  it.each([
+    ['is missing', { user_value: undefined }, 'encode output user_value has 0 elements, not 2'],
+    ['is too long', { route: integers('int64', [1, 1, 1], [3, 1]) }, 'encode output route has 3 elements, not 2'],
+  ])('refuses an output that %s', (_, change, message) => {
+    const outputs = { ...outputsOf(2), ...change } as Tensors;
+    const given = interactions.map((interaction) => ({ ...interaction }));
+    expect(() => packRows(model, outputs, given)).toThrow(
+      expect.objectContaining({ reason: 'bundle_invalid', message }),
+    );
   });
 });

@@ -50,7 +50,22 @@ it.each([
 ] as const)('refuses a %s route beyond its pool, and counts correctly afterwards', (type, slots) => {
   const model = modelOf(type, slots);
   const bad = rowsOf(model, [3, slots, 3]);
-  expect(() => slotHistogram(model, bad, 'route')).toThrow(`route is ${slots}, the pool has ${slots} slots`);
+  const message = `a row's route is ${slots}, the pool has ${slots} slots`;
+  expect(() => slotHistogram(model, bad, 'route')).toThrow(
+    expect.objectContaining({ reason: 'record_corrupt', message }),
+  );
   const { slots: found, counts } = slotHistogram(model, rowsOf(model, [3]), 'route');
   expect([[...found], [...counts]]).toEqual([[3], [1]]);
+});
+
+it('has no slots for an empty history, even over a pool of one slot', () => {
+  expect(slotHistogram(modelOf('uint8', 1), new Uint8Array(0), 'route')).toEqual({
+    slots: new Int32Array(0),
+    counts: new Float32Array(0),
+  });
+});
+
+it('throws a bug for a field that is not a route field', () => {
+  const bug = expect.objectContaining({ reason: 'bug', message: 'time is not a route field' });
+  expect(() => slotHistogram(fixtureModel(), new Uint8Array(0), 'time')).toThrow(bug);
 });

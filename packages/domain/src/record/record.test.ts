@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CkvError } from '../errors.js';
 import { EVENT_HASH_BYTES, eventHash, RECENT_EVENT_RING } from './recent-events.js';
-import { decodeRecord, encodeRecord } from './record.js';
+import { decodeRecord, encodeRecord, strideOf } from './record.js';
 
 const bundleId = '0123456789abcdef';
 const golden = {
@@ -91,9 +91,52 @@ describe('record', () => {
     expect(reasonOf(() => decodeRecord(bytes, golden))).toBe('record_corrupt');
   });
 
+  it.each([
+    [29, /^record is truncated: 29 bytes, a header has 30$/],
+    [51, /^record is truncated: 51 bytes, 2 positions take 52$/],
+  ])('says how a record of %i bytes is truncated', (length, message) => {
+    expect(() => decodeRecord(encodeRecord(golden).subarray(0, length), golden)).toThrow(message);
+  });
+
   it("refuses another bundle's record as a mismatch", () => {
-    expect(reasonOf(() => decodeRecord(encodeRecord(golden), { ...golden, bundleId: 'f'.repeat(16) }))).toBe(
-      'bundle_mismatch',
+    const other = { ...golden, bundleId: 'f'.repeat(16) };
+    expect(() => decodeRecord(encodeRecord(golden), other)).toThrow(
+      expect.objectContaining({
+        reason: 'bundle_mismatch',
+        message: 'the record is of bundle 0123456789abcdef, not ffffffffffffffff',
+      }),
+    );
+  });
+});
+
+describe('encodeRecord', () => {
+  it('holds a full ring of 14 events', () => {
+    const ring = { ...golden, recentEvents: new Uint8Array(14 * EVENT_HASH_BYTES).fill(7) };
+    expect(decodeRecord(encodeRecord(ring), ring).recentEvents).toHaveLength(84);
+  });
+
+  it.each([
+    ['part of a ring entry', { recentEvents: new Uint8Array(7) }],
+    ['a ring of 15 events', { recentEvents: new Uint8Array(15 * EVENT_HASH_BYTES) }],
+    ['part of a row', { rows: new Uint8Array(6) }],
+  ])('throws a bug for %s', (_, change) => {
+    const bug = expect.objectContaining({ reason: 'bug', message: 'record parts are not whole entries' });
+    expect(() => encodeRecord({ ...golden, ...change })).toThrow(bug);
+  });
+});
+
+describe('strideOf', () => {
+  it('reads the row length of a header, in two bytes', () => {
+    expect(strideOf(Uint8Array.of(0x43, 0x4b, 1, 5, 0, 2))).toBe(0x205);
+  });
+
+  it.each([
+    ['no bytes', [], 'record is truncated: it has no header'],
+    ['half of the row length', [0x43, 0x4b, 1, 5, 0], 'record is truncated: it has no header'],
+    ['rows of no bytes', [0x43, 0x4b, 1, 0, 0, 0], 'record is foreign: rows of 0 bytes'],
+  ])('refuses a header with %s', (_, bytes, message) => {
+    expect(() => strideOf(Uint8Array.from(bytes))).toThrow(
+      expect.objectContaining({ reason: 'record_corrupt', message }),
     );
   });
 });
