@@ -1,0 +1,34 @@
+// Stryker plugin: the vitest runner, with test files that fail as a whole. Stryker's own runner counts failed tests only.
+// It takes a mutant for unnoticed if a test file cannot load, or if a `beforeAll` fails.
+import { declareFactoryPlugin, PluginKind } from '@stryker-mutator/api/plugin';
+import { DryRunStatus, TestStatus } from '@stryker-mutator/api/test-runner';
+import { strykerPlugins as vitestPlugins } from '@stryker-mutator/vitest-runner';
+
+export { strykerValidationSchema } from '@stryker-mutator/vitest-runner';
+
+const [{ factory }] = vitestPlugins;
+
+function createRunner(injector) {
+  const runner = factory(injector);
+  const runTests = runner.run.bind(runner);
+  runner.run = async (options) => {
+    const result = await runTests(options);
+    if (result.status !== DryRunStatus.Complete) return result;
+    if (result.tests.some(({ status }) => status === TestStatus.Failed)) return result;
+    const failedFile = runner.ctx.state.getFiles().find((file) => file.result?.state === 'fail');
+    if (!failedFile) return result;
+    const failure = {
+      id: `${failedFile.name}#`,
+      name: failedFile.name,
+      fileName: failedFile.filepath,
+      timeSpentMs: 0,
+      status: TestStatus.Failed,
+      failureMessage: failedFile.result?.errors?.[0]?.message ?? 'the test file failed',
+    };
+    return { ...result, tests: [...result.tests, failure] };
+  };
+  return runner;
+}
+createRunner.inject = factory.inject;
+
+export const strykerPlugins = [declareFactoryPlugin(PluginKind.TestRunner, 'vitest-files', createRunner)];
