@@ -64,6 +64,8 @@ describe('a catalogue', () => {
     ['a duplicated id', ['', 'a', 'é', 'b', 'é'], 5, 'items: an id is duplicated'],
     ['a second empty id', ['', 'a', ''], 3, 'items: an id is duplicated'],
   ])('is refused with %s', (_, ids, count, message) => {
-    expect(() => createItemCatalogue(ids, count)).toThrow(message);
+    expect(() => createItemCatalogue(ids, count)).toThrow(
+      expect.objectContaining({ reason: 'bundle_invalid', message }),
+    );
   });
 });

@@ -81,12 +81,12 @@ function groupProblems({ groups, record }: Manifest): string[] {
       const { route, user } = group[part];
       const problems: string[] = [];
       if (!route && !user) problems.push(`${at}: needs a route, a user field or both`);
-      const routeField = route === undefined ? undefined : fields.get(route);
-      if (route !== undefined && routeField?.kind !== 'route') problems.push(`${at}.route: no route field ${route}`);
+      const routeField = fields.get(route ?? '');
+      if (route && routeField?.kind !== 'route') problems.push(`${at}.route: no route field ${route}`);
       if (routeField?.kind === 'route' && routeField.slots !== group.pool.slots) {
         problems.push(`${at}.route: ${routeField.slots} slots, the pool has ${group.pool.slots}`);
       }
-      if (user !== undefined && fields.get(user)?.kind !== 'user') problems.push(`${at}.user: no user field ${user}`);
+      if (user && fields.get(user)?.kind !== 'user') problems.push(`${at}.user: no user field ${user}`);
       return problems;
     }),
   );

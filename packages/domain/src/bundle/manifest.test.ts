@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { codebookManifest, fixtureManifest, fullManifest, historyManifest, manifestBytes } from './manifest.fixture.js';
 import { bundleIdOf, parseManifest } from './manifest.js';
-import type { Manifest } from './manifest-schema.js';
+import type { GraphInput, GraphName, KvGroup, Manifest, RecordField } from './manifest-schema.js';
 
 type Draft = { -readonly [K in keyof Manifest]: Manifest[K] };
 
@@ -55,6 +55,31 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
     /key\.route: no route field nope/,
   ],
   [
+    'a group whose route is a user field',
+    (m) => Object.assign(m.groups[0]?.value ?? {}, { route: 'user_key' }),
+    /groups\.history\.value\.route: no route field user_key/,
+  ],
+  [
+    'a group with an unknown user field',
+    (m) => Object.assign(m.groups[0]?.key ?? {}, { user: 'nope' }),
+    /groups\.history\.key\.user: no user field nope/,
+  ],
+  [
+    'a group whose user field is a route field',
+    (m) => Object.assign(m.groups[0]?.value ?? {}, { user: 'route' }),
+    /groups\.history\.value\.user: no user field route/,
+  ],
+  [
+    'int8 dims with no scale at all',
+    (m) => Object.assign(m.record.fields[1] ?? {}, { scale: undefined }),
+    /user_key\.scale: 0 scales for 1 dimensions/,
+  ],
+  [
+    'int8 dims with too many scales',
+    (m) => Object.assign(m.record.fields[1] ?? {}, { scale: [1, 1] }),
+    /user_key\.scale: 2 scales for 1 dimensions/,
+  ],
+  [
     'float32 dims with scales',
     (m) => Object.assign(m.record.fields[1] ?? {}, { type: 'float32' }),
     /user_key\.scale: float32 takes no scale/,
@@ -103,6 +128,21 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
     /last/,
   ],
   [
+    'an input of a field of another kind',
+    (m) => m.graphs.rank.inputs.push({ name: 'x', role: 'user', field: 'time', type: 'float32', shape: [] }),
+    /graphs\.rank\.inputs\.x\.field: no user field time/,
+  ],
+  [
+    'a raw input that is not float32',
+    (m) => m.graphs.rank.inputs.push({ name: 'x', role: 'raw', field: 'time', type: 'int64', shape: [] }),
+    /graphs\.rank\.inputs\.x\.type: int64 of a uint32 field/,
+  ],
+  [
+    'an output whose role its graph does not have',
+    (m) => m.graphs.gather.outputs.push({ name: 'x', role: 'scores', type: 'float32', shape: [] }),
+    /graphs\.gather\.outputs\.x\.role: scores, rows is required/,
+  ],
+  [
     'an input of an unknown feature',
     (m) =>
       m.graphs.rank.inputs.push({ name: 'x', role: 'context_feature', feature: 'nope', type: 'float32', shape: [1] }),
@@ -141,6 +181,10 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
   ],
 ];
 
+function repeatFirst<T>(list: T[]): void {
+  list.push(...structuredClone(list.slice(0, 1)));
+}
+
 describe('parseManifest', () => {
   it('accepts the fixture', () => {
     expect(parseManifest(manifestBytes(fixtureManifest())).name).toBe('fixture');
@@ -157,7 +201,95 @@ describe('parseManifest', () => {
   it.each(BREAKS)('refuses %s', (_, breakIt, message) => {
     const draft = fixtureManifest();
     breakIt(draft);
-    expect(() => parseManifest(manifestBytes(draft))).toThrow(message);
+    expect(() => parseManifest(manifestBytes(draft))).toThrow(
+      expect.objectContaining({ reason: 'bundle_invalid', message: expect.stringMatching(message) }),
+    );
+  });
+
+  it.each([
+    ['record.fields', 'route', (m: Draft) => m.record.fields.push(structuredClone(m.record.fields[0]) as RecordField)],
+    ['groups', 'history', (m: Draft) => m.groups.push(structuredClone(m.groups[0]) as KvGroup)],
+    ['files', 'encode.onnx', (m: Draft) => m.files.push({ path: 'encode.onnx', bytes: 1, sha256: 'a'.repeat(64) })],
+    ['actions', 'click', (m: Draft) => m.actions.push('click')],
+    ['features.interaction', 'watch_ratio', (m: Draft) => repeatFirst(m.features.interaction)],
+    ['features.candidate', 'freshness', (m: Draft) => repeatFirst(m.features.candidate)],
+    ['features.context', 'hour', (m: Draft) => repeatFirst(m.features.context)],
+  ])('refuses a duplicate in %s', (path, name, repeat) => {
+    const draft = fixtureManifest();
+    repeat(draft);
+    expect(() => parseManifest(manifestBytes(draft))).toThrow(
+      `bundle.json has 1 problem(s): ${path}: ${name} is duplicated`,
+    );
+  });
+
+  it('takes exactly the input roles that docs/wire-format.md lists for each graph', () => {
+    const inputs: GraphInput[] = (
+      [
+        { role: 'interaction_item' },
+        { role: 'interaction_action' },
+        { role: 'interaction_feature', feature: 'watch_ratio' },
+        { role: 'candidate_item' },
+        { role: 'candidate_feature', feature: 'freshness' },
+        { role: 'context_feature', feature: 'hour' },
+        { role: 'routes', field: 'route' },
+        { role: 'distinct_slots', field: 'route' },
+        { role: 'slot_counts', field: 'route' },
+        { role: 'user', field: 'user_key' },
+        { role: 'raw', field: 'time' },
+        { role: 'key', group: 'history' },
+        { role: 'value', group: 'history' },
+        { role: 'slots', group: 'history', part: 'key' },
+      ] as const
+    ).map((input) => ({ name: 'x', type: 'float32', shape: [], ...input }));
+    const rolesOf = (graph: GraphName) =>
+      inputs.flatMap((input) => {
+        const draft = fixtureManifest();
+        draft.graphs[graph].inputs.push(input);
+        try {
+          parseManifest(manifestBytes(draft));
+          return [input.role];
+        } catch (error) {
+          expect(String(error)).toContain(`graphs.${graph}.inputs.x.role: ${graph} takes no ${input.role}`);
+          return [];
+        }
+      });
+    const candidate = ['candidate_item', 'candidate_feature', 'context_feature'];
+    expect({
+      encode: rolesOf('encode'),
+      rank: rolesOf('rank'),
+      rankKv: rolesOf('rankKv'),
+      gather: rolesOf('gather'),
+    }).toEqual({
+      encode: ['interaction_item', 'interaction_action', 'interaction_feature', 'routes', 'user', 'raw'],
+      rank: [...candidate, 'routes', 'distinct_slots', 'slot_counts', 'user', 'raw'],
+      rankKv: [...candidate, 'raw', 'key', 'value'],
+      gather: ['slots'],
+    });
+  });
+
+  it('accepts a second feature as the source of a raw field and as an input', () => {
+    const draft = fixtureManifest();
+    draft.features.interaction.push({ name: 'dwell', default: 0, min: 0, max: 9 });
+    draft.record.fields.push({ kind: 'raw', name: 'dwell', type: 'float32', width: 1, source: 'dwell' });
+    const input = { name: 'x', role: 'interaction_feature', feature: 'dwell', type: 'float32', shape: [] } as const;
+    draft.graphs.encode.inputs.push({ ...input, shape: [] });
+    expect(parseManifest(manifestBytes(draft))).toEqual(draft);
+  });
+
+  it('accepts routes of 256 slots in a byte and of 65,536 in two', () => {
+    for (const [type, slots] of [
+      ['uint8', 256],
+      ['uint16', 65_536],
+    ] as const) {
+      const draft = fixtureManifest();
+      Object.assign(draft.record.fields[0] ?? {}, { type, slots });
+      Object.assign(draft.groups[0]?.pool ?? {}, { slots });
+      expect(parseManifest(manifestBytes(draft)).record.fields[0]).toMatchObject({ type, slots });
+    }
+  });
+
+  it('names bundle.json itself for a problem without a path', () => {
+    expect(() => parseManifest(Buffer.from('[]'))).toThrow(/^bundle\.json has 1 problem\(s\): bundle\.json: /);
   });
 
   it('reports all problems at once', () => {
@@ -168,7 +300,13 @@ describe('parseManifest', () => {
   });
 
   it('refuses bytes that are not JSON', () => {
-    expect(() => parseManifest(Buffer.from('{'))).toThrow(/not JSON/);
+    expect(() => parseManifest(Buffer.from('{'))).toThrow(
+      expect.objectContaining({
+        reason: 'bundle_invalid',
+        message: 'bundle.json is not JSON; export the bundle again',
+        cause: expect.any(SyntaxError),
+      }),
+    );
   });
 
   it('names a bundle by the digest of its manifest', () => {

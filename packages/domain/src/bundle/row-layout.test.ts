@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { fixtureManifest, fixtureModel } from './manifest.fixture.js';
+import type { RecordField } from './manifest-schema.js';
 import { createRowLayout, newestRows, readField, writeElement } from './row-layout.js';
 
 describe('a row layout', () => {
@@ -45,8 +46,41 @@ describe('a row layout', () => {
   it('refuses rows of more than 65,535 bytes', () => {
     const manifest = fixtureManifest();
     manifest.record.fields.push({ kind: 'user', name: 'wide', type: 'float16', width: 32_763 });
-    expect(createRowLayout(manifest).strideBytes).toBe(65_534);
-    manifest.record.fields.push({ kind: 'user', name: 'more', type: 'float16', width: 1 });
-    expect(() => createRowLayout(manifest)).toThrow(/a row takes 65536 bytes, at most 65535/);
+    manifest.record.fields.push({ kind: 'raw', name: 'last', type: 'uint8', width: 1, source: 'watch_ratio' });
+    expect(createRowLayout(manifest).strideBytes).toBe(65_535);
+    manifest.record.fields.push({ kind: 'raw', name: 'more', type: 'uint8', width: 1, source: 'watch_ratio' });
+    const message = 'record.fields: a row takes 65536 bytes, at most 65535 are allowed; export narrower fields';
+    expect(() => createRowLayout(manifest)).toThrow(expect.objectContaining({ reason: 'bundle_invalid', message }));
+  });
+
+  it('throws a bug for an unknown field', () => {
+    const bug = expect.objectContaining({ reason: 'bug', message: 'no record field nope' });
+    expect(() => layout.field('nope')).toThrow(bug);
+  });
+});
+
+describe('readField', () => {
+  const scaled = { type: 'int8', scale: [0.5, 2, 0.25] };
+  it.each([
+    ['uint8', { kind: 'raw', type: 'uint8', width: 1 }, [0, 7, 255]],
+    ['uint16', { kind: 'raw', type: 'uint16', width: 1 }, [0, 258, 65_535]],
+    ['uint32', { kind: 'raw', type: 'uint32', width: 1 }, [0, 16_909_060, 2 ** 31]],
+    ['int8', { kind: 'user', ...scaled, width: 3 }, [0.5, -2, 0.25, -63.5, 254, 31.75]],
+    ['float16', { kind: 'user', type: 'float16', width: 2 }, [0, -2.5, 1, 65_504]],
+    ['float32', { kind: 'user', type: 'float32', width: 2 }, [0, -2.5, 1e30, 1.5]],
+    ['wide float32', { kind: 'user', type: 'float32', width: 16 }, Array.from({ length: 48 }, (_, i) => i - 24.5)],
+  ] as const)('reads the %s elements of every row that writeElement wrote', (_, shape, values) => {
+    const manifest = fixtureManifest();
+    manifest.record.fields.push({ name: 'field', source: 'watch_ratio', ...shape } as unknown as RecordField);
+    const { strideBytes, field } = createRowLayout(manifest);
+    const rowCount = values.length / shape.width;
+    const bytes = Buffer.alloc(1 + strideBytes * rowCount, 0xee); // an odd offset, as in a message
+    const view = new DataView(bytes.buffer, bytes.byteOffset + 1);
+    values.forEach((value, i) => {
+      writeElement(view, Math.floor(i / shape.width) * strideBytes, field('field'), i % shape.width, value);
+    });
+    const read = new Float32Array(values.length);
+    readField(bytes.subarray(1), strideBytes, field('field'), read);
+    expect([...read]).toEqual([...Float32Array.from(values)]);
   });
 });

@@ -1,5 +1,5 @@
 import { CkvError } from '../errors.js';
-import { float16Numbers, float16ToNumber, numberToFloat16 } from '../float16.js';
+import { float16Numbers, numberToFloat16 } from '../float16.js';
 import { MAX_STRIDE_BYTES } from '../record/record.js';
 import type { Manifest, RecordField } from './manifest-schema.js';
 
@@ -75,9 +75,8 @@ export function readField(rows: Uint8Array, strideBytes: number, field: PlacedFi
     copyField(rows, strideBytes, field, into);
     return;
   }
-  const scales = field.kind === 'user' ? field.scale : undefined;
-  const elementBytes = ELEMENT_BYTES[type];
-  if (elementBytes === 1) {
+  if (type === 'int8' || type === 'uint8') {
+    const scales = type === 'int8' ? field.scale : undefined;
     // Indexing a byte array is several times faster than calling a DataView's getter.
     const bytes = type === 'int8' ? new Int8Array(rows.buffer, rows.byteOffset, rows.byteLength) : rows;
     for (let row = 0, to = 0; row < rows.length; row += strideBytes) {
@@ -95,9 +94,10 @@ export function readField(rows: Uint8Array, strideBytes: number, field: PlacedFi
     return;
   }
   const read = readers[type];
+  const elementBytes = ELEMENT_BYTES[type];
   for (let row = 0, to = 0; row < rows.length; row += strideBytes) {
     let at = row + offsetBytes;
-    for (let i = 0; i < width; i++, at += elementBytes) into[to++] = read(view, at) * (scales?.[i] ?? 1);
+    for (let i = 0; i < width; i++, at += elementBytes) into[to++] = read(view, at);
   }
 }
 
@@ -136,14 +136,11 @@ export function copyField(
   }
 }
 
-const readers: Record<RecordField['type'], (view: DataView, at: number) => number> = {
-  uint8: (view, at) => view.getUint8(at),
-  int8: (view, at) => view.getInt8(at),
-  uint16: (view, at) => view.getUint16(at, true),
-  uint32: (view, at) => view.getUint32(at, true),
-  float16: (view, at) => float16ToNumber(view.getUint16(at, true)),
-  float32: (view, at) => view.getFloat32(at, true),
-};
+const readers = {
+  uint16: (view: DataView, at: number) => view.getUint16(at, true),
+  uint32: (view: DataView, at: number) => view.getUint32(at, true),
+  float32: (view: DataView, at: number) => view.getFloat32(at, true),
+} as const;
 
 const writers: Record<RecordField['type'], (view: DataView, at: number, value: number) => void> = {
   uint8: (view, at, value) => view.setUint8(at, value),
