@@ -2,17 +2,16 @@ import { createHash } from 'node:crypto';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
 import { GRAPH_NAMES } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { DEMO, piecesOf } from './bundle-pieces.fixture.js';
 import { goldenDifference, readGolden } from './golden.js';
 import { installBundle } from './install-bundle.js';
 import { loadBundle } from './load-bundle.js';
 import { openBundle } from './open-bundle.js';
 
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
 let dir: string;
 let engine: Engine;
 beforeAll(async () => {
@@ -30,7 +29,7 @@ async function copyOfDemo(): Promise<string> {
   return copy;
 }
 
-/** Changes a file and writes its new digest into bundle.json, as a forger would. */
+/** Changes a file and writes its new digest into bundle.json. */
 async function forge(bundle: string, path: string, change: (bytes: Buffer) => Buffer): Promise<void> {
   const bytes = change(await readFile(join(bundle, path)));
   await writeFile(join(bundle, path), bytes);
@@ -42,7 +41,7 @@ async function forge(bundle: string, path: string, change: (bytes: Buffer) => Bu
 }
 
 describe('a bundle folder', () => {
-  it('opens, loads, and reproduces every golden vector of the demo', async () => {
+  it('opens, loads and reproduces every golden vector of the demo', async () => {
     const bundle = await loadBundle(DEMO, engine, { graphs: GRAPH_NAMES, verifyGolden: true });
     expect(bundle.model.manifest.name).toBe('demo');
     const golden = await readGolden(await openBundle(DEMO));
@@ -50,7 +49,7 @@ describe('a bundle folder', () => {
     await bundle.close();
   });
 
-  it('is refused with every damaged file named at once', async () => {
+  it('is refused with a list of every damaged file', async () => {
     const copy = await copyOfDemo();
     await writeFile(join(copy, 'pool.bin'), Buffer.alloc(528_384));
     await rm(join(copy, 'rank.onnx'));
@@ -62,7 +61,7 @@ describe('a bundle folder', () => {
     });
   });
 
-  it('is refused where it is none', async () => {
+  it('is refused if its bundle.json is missing or is not JSON', async () => {
     await expect(openBundle(dir)).rejects.toMatchObject({
       message: expect.stringMatching(/bundle\.json cannot be read/),
     });
@@ -70,7 +69,7 @@ describe('a bundle folder', () => {
     await expect(openBundle(dir)).rejects.toMatchObject({ reason: 'bundle_invalid' });
   });
 
-  it('is refused where its pool gives other scores than its golden vectors, digests forged', async () => {
+  it('is refused if its pool does not give the golden scores, although every digest fits', async () => {
     const copy = await copyOfDemo();
     await forge(copy, 'pool.bin', (bytes) => {
       for (let at = 0; at < bytes.length; at += 4) bytes.writeFloatLE(-bytes.readFloatLE(at), at);
@@ -82,7 +81,7 @@ describe('a bundle folder', () => {
     });
   });
 
-  it('may not reach outside itself', async () => {
+  it('is refused if it lists a file outside its folder', async () => {
     const copy = await copyOfDemo();
     const manifest = JSON.parse(await readFile(join(copy, 'bundle.json'), 'utf8'));
     manifest.files[0].path = '../../etc/passwd';
@@ -110,21 +109,13 @@ describe('goldenDifference', () => {
 });
 
 describe('installBundle', () => {
-  async function* pieces(change: (piece: FetchBundleResponse__Output) => FetchBundleResponse__Output[] = (p) => [p]) {
-    const { files } = (await openBundle(DEMO)).model.manifest;
-    for (const path of ['bundle.json', ...files.map((file) => file.path)]) {
-      const bytes = await readFile(join(DEMO, path));
-      for (let offset = 0; offset < bytes.length; offset += 100_000) {
-        const chunk = bytes.subarray(offset, offset + 100_000);
-        const sha256 = createHash('sha256').update(chunk).digest();
-        yield* change({ path, offset, chunk, sha256, last: offset + chunk.length >= bytes.length });
-      }
-    }
+  async function* changed(change: (piece: FetchBundleResponse__Output) => FetchBundleResponse__Output[]) {
+    for await (const piece of piecesOf(DEMO)) yield* change(piece);
   }
-  const install = async (change?: Parameters<typeof pieces>[0]) =>
-    installBundle((await openBundle(DEMO)).model.id, dir, () => pieces(change));
+  const install = async (change: Parameters<typeof changed>[0] = (piece) => [piece]) =>
+    installBundle((await openBundle(DEMO)).model.id, dir, () => changed(change));
 
-  it('writes a whole bundle, once', async () => {
+  it('writes a complete bundle once', async () => {
     const { id } = (await openBundle(DEMO)).model;
     const installed = await install();
     expect((await openBundle(installed)).model.id).toBe(id);
@@ -135,16 +126,16 @@ describe('installBundle', () => {
 
   it.each([
     ['a damaged chunk', (p) => [{ ...p, chunk: Buffer.from(p.chunk).fill(0, 0, 1) }], /checksum/],
-    ['a lost chunk', (p) => (p.path === 'pool.bin' && p.offset === 100_000 ? [] : [p]), /out of order/],
-    ['a lost file', (p) => (p.path === 'items.json' ? [] : [p]), /items\.json/],
+    ['a missing chunk', (p) => (p.path === 'pool.bin' && p.offset === 100_000 ? [] : [p]), /out of order/],
+    ['a missing file', (p) => (p.path === 'items.json' ? [] : [p]), /items\.json/],
     [
       'a file that is not listed',
       (p) => [p.path === 'items.json' ? { ...p, path: '../evil' } : p],
       /not in bundle\.json/,
     ],
     ['a stream cut short', (p) => (p.path.startsWith('golden') ? [] : [p]), /ended before/],
-  ] satisfies [string, Parameters<typeof pieces>[0], RegExp][])(
-    'leaves nothing behind of %s',
+  ] satisfies [string, Parameters<typeof changed>[0], RegExp][])(
+    'leaves no file behind after %s',
     async (_, change, message) => {
       await expect(install(change)).rejects.toMatchObject({ message: expect.stringMatching(message) });
       expect(await readdir(dir)).toEqual([]);

@@ -8,7 +8,7 @@ import { encodeRows } from './encode-rows.js';
 const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
 const MAX_POSITIONS = 9;
 
-/** The demo's model with an encode graph that takes routes of the history, all or the newest of them. */
+/** The demo's model with an encode graph that takes the routes of the history, or the newest `last` of them. */
 function historyModel(last?: number): BundleModel {
   const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
   const input = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
@@ -20,7 +20,7 @@ function historyModel(last?: number): BundleModel {
   });
 }
 
-/** A stand-in for a causal graph: a route is a hash of the item and of all routes before it, up to `window` of them. */
+/** A stand-in for a causal graph: a route is a hash of the item and of the `window` routes before it. */
 function causalBundle(model: BundleModel, window = Number.POSITIVE_INFINITY) {
   const runs: { batch: number; positions: number }[] = [];
   const run = async (_: string, feeds: Tensors): Promise<Tensors> => {
@@ -53,10 +53,10 @@ const interactionsOf = (count: number): Interaction[] =>
   }));
 
 describe.each([
-  ['all of the history', historyModel(), undefined],
+  ['the whole history', historyModel(), undefined],
   ['its newest positions', historyModel(4), 4],
 ])('encodeRows behind %s', (_, model, window) => {
-  it('gives the same rows however interactions are cut into calls, beyond the longest history too', async () => {
+  it('gives the same rows for any division into calls, also beyond the longest history', async () => {
     const sizes = fc.array(fc.integer({ min: 1, max: 14 }), { minLength: 1, maxLength: 6 });
     await fc.assert(
       fc.asyncProperty(sizes, async (cuts) => {
@@ -81,7 +81,7 @@ describe.each([
 });
 
 describe('encodeRows', () => {
-  it('runs as many interactions at once as a record has room for, then one by one', async () => {
+  it('runs interactions together until the record is full, then one by one', async () => {
     const { bundle, runs } = causalBundle(historyModel());
     await encodeRows(bundle, interactionsOf(12));
     expect(runs).toEqual([
@@ -91,13 +91,13 @@ describe('encodeRows', () => {
     ]);
   });
 
-  it('runs all of them at once where the graph bounds what it looks back to', async () => {
+  it('runs all interactions together if the graph looks back over a fixed number of positions', async () => {
     const { bundle, runs } = causalBundle(historyModel(4), 4);
     await encodeRows(bundle, interactionsOf(30));
     expect(runs).toEqual([{ batch: 30, positions: 0 }]);
   });
 
-  it('runs nothing for no interactions', async () => {
+  it('runs no graph without interactions', async () => {
     const { bundle, runs } = causalBundle(historyModel());
     expect(await encodeRows(bundle, [])).toEqual(new Uint8Array(0));
     expect(runs).toEqual([]);

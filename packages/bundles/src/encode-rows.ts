@@ -4,16 +4,17 @@ import type { RunnableBundle } from './load-bundle.js';
 
 /** Options of {@link encodeRows}. */
 export interface EncodeOptions {
-  /** The user's rows, oldest first, where the bundle encodes with history; default none. */
+  /** The user's rows, oldest first, for a bundle that encodes with history; default none. */
   readonly history?: Uint8Array | undefined;
   readonly limits?: RunLimits;
 }
 
 /**
  * Encodes interactions to record rows.
- * @param interactions of any mix of users; of one user, in order, where the bundle encodes with history
- * @returns strideBytes a row, in the interactions' order. However a user's interactions are cut into calls, each with the
- * rows before it as history, the rows are the same but for the rounding of differently shaped runs
+ * @param interactions of any users; if the bundle encodes with history, of one user and in order
+ * @returns one row for each interaction, `strideBytes` long, in their order. The rows do not depend on how a user's
+ * interactions are divided into calls, if each call gets the rows before it as history. Only rounding may differ,
+ * because runs differ in shape
  */
 export async function encodeRows(
   { model, graphs }: RunnableBundle,

@@ -1,180 +1,196 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CkvError, type GraphName, toCkvError } from '@collectivekv/domain';
+import { backoffMs, CkvError, type GraphName, toCkvError } from '@collectivekv/domain';
 import type { Engine } from '@collectivekv/engine';
 import type { GrpcClient } from '@collectivekv/rpc';
-import { z } from 'zod';
+import { type Announcement, announcementSchema, createAnnouncementFile } from './announcement.js';
 import { installBundle } from './install-bundle.js';
+import { createKeptBundles } from './kept-bundles.js';
 import { type LoadedBundle, loadBundle } from './load-bundle.js';
 
 /** The bundles that a service keeps loaded, as the pool announces them. */
 export interface BundleFollower {
   /** Resolves when the first active bundle is loaded. */
   readonly ready: Promise<void>;
-  /** The bundle to serve. Throws dependency_unavailable before there is one. */
+  /** Returns the bundle to serve. Throws dependency_unavailable before the first is loaded; draining after `close`. */
   active(): LoadedBundle;
-  /** A loaded bundle by id. Throws bundle_not_loaded. */
+  /** Returns a kept bundle by its id. Throws bundle_not_loaded. */
   get(bundleId: string): LoadedBundle;
-  /** Every loaded bundle that is announced, the active one first. */
+  /** Returns every kept bundle, the active one first. */
   all(): readonly LoadedBundle[];
+  /** Stops following and closes every bundle. */
   close(): Promise<void>;
 }
 
 /** Options of {@link followBundles}. */
 export interface FollowOptions {
-  readonly pool: GrpcClient<'PoolService'>;
-  /** Folder of fetched bundles, and of what was announced last. */
+  readonly pool: Pick<GrpcClient<'PoolService'>, 'stream'>;
+  /** Folder for fetched bundles and the last announcement. */
   readonly cacheDir: string;
   readonly engine: Engine;
+  /** The graphs to load of each bundle. */
   readonly graphs: readonly GraphName[];
   readonly log: FollowLog;
 }
 
-/** The part of a logger that following needs. */
+/** The part of a logger that a follower needs. */
 export interface FollowLog {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
 }
 
-const announcementSchema = z.object({
-  activeBundleId: z.string().regex(/^[0-9a-f]{16}$/),
-  bundleIds: z.array(z.string().regex(/^[0-9a-f]{16}$/)),
-});
-type Announcement = z.infer<typeof announcementSchema>;
+/** The states of a follower. */
+type FollowerState =
+  /** The pool has announced nothing yet. The cache folder is read if the pool cannot be followed. */
+  | { readonly name: 'connecting' }
+  /** The pool has announced nothing yet, and the cache folder had no bundle to start with. */
+  | { readonly name: 'empty' }
+  /** The active bundle of the announcement is loaded. The announcement lists only bundles that are loaded. */
+  | { readonly name: 'serving'; readonly announcement: Announcement }
+  /** The service is shutting down. */
+  | { readonly name: 'closed' };
 
-const RECONNECT_MS = 200;
-const MAX_RECONNECT_MS = 2_000;
-/** A dropped bundle's sessions stay until calls that hold it have ended: the longest default deadline. */
+/** Who names a bundle: the pool, which can also send it, or the cache folder. */
+type Origin = 'pool' | 'cache';
+
+const RECONNECT_PAUSE = { firstMs: 200, longestMs: 2_000 };
+/** Time between retiring and closing a bundle: the default deadline of requests, the longest that may hold it. */
 const CLOSE_DELAY_MS = 30_000;
 
 /**
- * Follows a pool: fetches and verifies what it announces, switches when the new bundle is loaded, and drops what is no
- * longer announced. Where the pool is away, the bundles of the last announcement are taken from the cache folder.
+ * Follows a pool: fetches and verifies the announced bundles, serves the active one as soon as it is loaded, and retires
+ * bundles that are no longer announced. If the pool cannot be reached, starts with the last announcement of the cache
+ * folder.
  */
 export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOptions): BundleFollower {
-  const loaded = new Map<string, LoadedBundle>();
-  let announced: Announcement | undefined;
-  const stopped = new AbortController();
-  const announcementFile = join(cacheDir, 'announcement.json');
+  const bundles = createKeptBundles(CLOSE_DELAY_MS);
+  const announcementFile = createAnnouncementFile(cacheDir);
+  const stop = new AbortController();
+  let state: FollowerState = { name: 'connecting' };
   let becomeReady = () => {};
   const ready = new Promise<void>((resolve) => {
     becomeReady = resolve;
   });
-
-  async function adopt(next: Announcement, origin: 'pool' | 'cache'): Promise<void> {
-    const ids = [next.activeBundleId, ...next.bundleIds.filter((id) => id !== next.activeBundleId)];
-    for (const id of ids) {
-      if (loaded.has(id)) continue;
-      try {
-        const bundle = await fetchAndLoad(id, origin);
-        loaded.set(id, bundle);
-        log.info({ bundleId: id, origin }, 'bundle loaded');
-        const ranks = graphs.some((graph) => graph === 'rank' || graph === 'rankKv');
-        if (ranks && !bundle.splitsCandidates) log.info({ bundleId: id }, 'its scores do not allow to split requests');
-      } catch (error) {
-        if (id === next.activeBundleId) throw error;
-        log.warn({ bundleId: id, err: error }, 'a bundle kept for rollback does not load');
-      }
-      if (stopped.signal.aborted) return;
-    }
-    const changed = announced?.activeBundleId !== next.activeBundleId;
-    announced = { activeBundleId: next.activeBundleId, bundleIds: ids.filter((id) => loaded.has(id)) };
-    if (changed) log.info({ bundleId: next.activeBundleId }, 'bundle active');
-    becomeReady();
-    for (const [id, bundle] of loaded) if (!ids.includes(id)) drop(id, bundle);
-    if (origin === 'pool') await remember(next);
-  }
-
-  async function fetchAndLoad(id: string, origin: 'pool' | 'cache'): Promise<LoadedBundle> {
-    const dir = await installBundle(id, cacheDir, () => {
-      if (origin === 'cache') throw new CkvError('bundle_not_loaded', `bundle ${id} is not in ${cacheDir}`);
-      return pool.stream('FetchBundle', { bundleId: id }, { signal: stopped.signal });
-    });
-    try {
-      const bundle = await loadBundle(dir, engine, { graphs, verifyGolden: true });
-      if (bundle.model.id === id) return bundle;
-      await bundle.close();
-      throw new CkvError('bundle_invalid', `${dir} holds bundle ${bundle.model.id}, not ${id}; it is fetched anew`);
-    } catch (error) {
-      // A damaged copy would fail for ever: the next try fetches it anew.
-      if (toCkvError(error).reason === 'bundle_invalid') await rm(dir, { recursive: true, force: true });
-      throw error;
-    }
-  }
-
-  function drop(id: string, bundle: LoadedBundle): void {
-    loaded.delete(id);
-    log.info({ bundleId: id }, 'bundle dropped');
-    setTimeout(() => void bundle.close().catch(() => undefined), CLOSE_DELAY_MS).unref();
-  }
-
-  async function remember(next: Announcement): Promise<void> {
-    const temporary = `${announcementFile}.${randomUUID()}`;
-    await writeFile(temporary, JSON.stringify(next));
-    await rename(temporary, announcementFile);
-  }
+  const isIn = (name: FollowerState['name']) => state.name === name;
 
   async function follow(): Promise<void> {
-    let delayMs = RECONNECT_MS;
-    let triedCache = false;
-    while (!stopped.signal.aborted) {
+    let failureCount = 0;
+    while (!isIn('closed')) {
       try {
         await mkdir(cacheDir, { recursive: true });
-        for await (const message of pool.stream('WatchBundles', {}, { signal: stopped.signal })) {
+        for await (const message of pool.stream('WatchBundles', {}, { signal: stop.signal })) {
           await adopt(announcementSchema.parse(message), 'pool');
-          delayMs = RECONNECT_MS;
+          failureCount = 0;
         }
       } catch (error) {
-        if (stopped.signal.aborted) return;
-        log.warn({ problem: (error as Error).message, retryInMs: delayMs }, 'the pool cannot be followed');
+        if (isIn('closed')) return;
+        log.warn({ problem: (error as Error).message }, 'the pool cannot be followed; it is tried again');
       }
-      if (!triedCache && !announced) {
-        triedCache = true;
-        await startFromCache();
-      }
-      await sleep(delayMs * (0.5 + Math.random()), undefined, { signal: stopped.signal }).catch(() => undefined);
-      delayMs = Math.min(delayMs * 2, MAX_RECONNECT_MS);
+      if (isIn('connecting')) await startFromCache();
+      failureCount++;
+      const pauseMs = backoffMs(failureCount, RECONNECT_PAUSE);
+      await sleep(pauseMs, undefined, { signal: stop.signal }).catch(() => undefined);
     }
   }
 
   async function startFromCache(): Promise<void> {
     try {
-      await adopt(announcementSchema.parse(JSON.parse(await readFile(announcementFile, 'utf8'))), 'cache');
+      await adopt(await announcementFile.read(), 'cache');
     } catch {
-      log.info({ cacheDir }, 'no bundle in the cache folder');
+      log.info({ cacheDir }, 'the cache folder has no bundle to start with');
+      if (isIn('connecting')) state = { name: 'empty' };
     }
   }
 
-  const following = follow();
+  /** Loads what is announced, then serves it. Throws if the active bundle does not load. */
+  async function adopt({ activeBundleId, bundleIds }: Announcement, origin: Origin): Promise<void> {
+    const wanted = [activeBundleId, ...bundleIds.filter((id) => id !== activeBundleId)];
+    for (const id of wanted) {
+      if (!bundles.has(id)) {
+        await load(id, origin).catch((error: unknown) => {
+          if (id === activeBundleId) throw error;
+          log.warn({ bundleId: id, err: error }, 'a bundle that is kept for a rollback does not load');
+        });
+      }
+      if (isIn('closed')) return;
+    }
+    serve({ activeBundleId, bundleIds: wanted.filter((id) => bundles.has(id)) });
+    for (const id of bundles.ids()) if (!wanted.includes(id)) retire(id);
+    if (origin === 'pool') await announcementFile.write({ activeBundleId, bundleIds });
+  }
+
+  async function load(id: string, origin: Origin): Promise<void> {
+    const bundle = await fetchAndVerify(id, origin);
+    bundles.keep(bundle);
+    log.info({ bundleId: id, origin }, 'bundle loaded');
+    const ranks = graphs.some((graph) => graph === 'rank' || graph === 'rankKv');
+    if (ranks && !bundle.splitsCandidates) {
+      log.info({ bundleId: id }, 'workers cannot share a request: scores of this bundle depend on other candidates');
+    }
+  }
+
+  async function fetchAndVerify(id: string, origin: Origin): Promise<LoadedBundle> {
+    const dir = await installBundle(id, cacheDir, () => {
+      if (origin === 'cache') throw new CkvError('bundle_not_loaded', `bundle ${id} is not in ${cacheDir}`);
+      return pool.stream('FetchBundle', { bundleId: id }, { signal: stop.signal });
+    });
+    try {
+      const bundle = await loadBundle(dir, engine, { graphs, verifyGolden: true });
+      if (bundle.model.id === id) return bundle;
+      await bundle.close();
+      throw new CkvError('bundle_invalid', `${dir} holds bundle ${bundle.model.id}, not ${id}; it is fetched again`);
+    } catch (error) {
+      // Without the damaged copy, the next try fetches the bundle again.
+      if (toCkvError(error).reason === 'bundle_invalid') await rm(dir, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  function serve(announcement: Announcement): void {
+    const before = state.name === 'serving' ? state.announcement.activeBundleId : undefined;
+    state = { name: 'serving', announcement };
+    if (announcement.activeBundleId !== before) log.info({ bundleId: announcement.activeBundleId }, 'bundle active');
+    becomeReady();
+  }
+
+  function retire(id: string): void {
+    bundles.retire(id);
+    log.info({ bundleId: id }, 'bundle retired');
+  }
 
   function get(bundleId: string): LoadedBundle {
-    const bundle = loaded.get(bundleId);
+    const bundle = bundles.get(bundleId);
     if (bundle) return bundle;
-    const have = [...loaded.keys()].join(', ') || 'none';
+    const loaded = bundles.ids().join(', ') || 'none';
     throw new CkvError(
       'bundle_not_loaded',
-      `bundle_id: ${bundleId} is not loaded here (${have}); leave it empty for the active one`,
-      {
-        field: 'bundle_id',
-      },
+      `bundle_id: ${bundleId} is not loaded on this replica, which has ${loaded}; leave it empty for the active bundle`,
+      { field: 'bundle_id' },
     );
   }
+
+  const following = follow();
 
   return {
     ready,
     get,
     active() {
-      if (announced) return get(announced.activeBundleId);
-      const text = 'no bundle is loaded yet; the pool has announced none, or it is on its way';
-      throw new CkvError('dependency_unavailable', text, { retryAfterMs: RECONNECT_MS });
+      if (state.name === 'serving') return get(state.announcement.activeBundleId);
+      if (state.name === 'closed') throw shuttingDown();
+      throw new CkvError('dependency_unavailable', 'no bundle is loaded yet; wait until the pool has sent one', {
+        retryAfterMs: RECONNECT_PAUSE.firstMs,
+      });
     },
-    all: () => (announced?.bundleIds ?? []).flatMap((id) => loaded.get(id) ?? []),
+    all: () => (state.name === 'serving' ? state.announcement.bundleIds.flatMap((id) => bundles.get(id) ?? []) : []),
     async close() {
-      stopped.abort(new CkvError('draining', 'the service is shutting down'));
+      state = { name: 'closed' };
+      stop.abort(shuttingDown());
       await following;
-      await Promise.all([...loaded.values()].map((bundle) => bundle.close()));
+      await bundles.close();
     },
   };
+}
+
+function shuttingDown(): CkvError {
+  return new CkvError('draining', 'the service is shutting down');
 }

@@ -50,14 +50,17 @@ const servedSchema = z.strictObject({
   ),
 });
 
-/** A history, candidates, and the scores that PyTorch gives them: what the services have to answer. */
+/** A history, candidates, and the scores that PyTorch gave them. Services must answer the same scores. */
 export type ServedCase = z.infer<typeof servedSchema>['cases'][number];
 
 /** Reads a bundle's golden tensors. Throws bundle_invalid. */
 export async function readGolden({ dir, model }: OpenBundle): Promise<GoldenCase[]> {
   const index = parse(tensorsSchema, await readFile(join(dir, model.manifest.golden.tensors), 'utf8'));
   if (!model.manifest.files.some((file) => file.path === index.file)) {
-    throw new CkvError('bundle_invalid', `golden: ${index.file} is not in files`);
+    throw new CkvError(
+      'bundle_invalid',
+      `golden: ${index.file} is not in files of bundle.json; export the bundle again`,
+    );
   }
   const content = await readFile(join(dir, index.file));
   const read = (specs: Record<string, z.infer<typeof tensorSchema>>): Tensors =>
@@ -76,8 +79,9 @@ export async function readServedGolden({ dir, model }: OpenBundle): Promise<Serv
 }
 
 /**
- * Compares a graph's outputs with the golden ones; values above 1 are compared relative to their size.
- * @returns what differs, empty where nothing does
+ * Compares a graph's outputs with the golden ones.
+ * @param tolerance largest difference, absolute up to 1 and relative above
+ * @returns the first difference as text; empty if there is none
  */
 export function goldenDifference(golden: GoldenCase, outputs: Tensors, tolerance: number): string {
   for (const [name, wanted] of Object.entries(golden.outputs)) {
@@ -88,7 +92,7 @@ export function goldenDifference(golden: GoldenCase, outputs: Tensors, tolerance
     for (let i = 0; i < wanted.data.length; i++) {
       const [is, should] = [elementAt(got, i), elementAt(wanted, i)];
       if (!(Math.abs(is - should) <= tolerance * Math.max(1, Math.abs(should)))) {
-        return `${name}[${i}] is ${is}, PyTorch gave ${should}`;
+        return `${name}[${i}] is ${is}, but PyTorch gave ${should}`;
       }
     }
   }
@@ -107,7 +111,7 @@ function tensorFrom(content: Buffer, name: string, spec: z.infer<typeof tensorSc
   const { type, shape, offset, bytes } = spec;
   const elementCount = shape.reduce((product, length) => product * length, 1);
   if (offset + bytes > content.length || bytes !== elementCount * ARRAYS[type].BYTES_PER_ELEMENT) {
-    throw new CkvError('bundle_invalid', `golden: ${name} does not fit its file or its shape`);
+    throw new CkvError('bundle_invalid', `golden: ${name} does not fit its file or its shape; export the bundle again`);
   }
   const copy = Uint8Array.from(content.subarray(offset, offset + bytes)).buffer;
   return { type, shape, data: new ARRAYS[type](copy) } as Tensor;

@@ -4,14 +4,14 @@ import { dirname, join } from 'node:path';
 import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
 import { bundleIdOf, CkvError, parseManifest } from '@collectivekv/domain';
 
-/** Bytes that bundle.json may have. */
+/** Largest bundle.json, bytes. */
 const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 
 /**
- * Writes a streamed bundle into `cacheDir/<bundle id>`, at once or not at all: pieces go to a folder of their own that
- * is renamed when whole. Only files that the manifest lists are written, and none beyond its listed size.
- * @returns the folder; where it was there already, nothing is read
- * @throws bundle_invalid where a piece breaks the format
+ * Writes a streamed bundle into `cacheDir/<bundle id>`, completely or not at all: pieces go to a temporary folder, which
+ * is renamed when the bundle is complete. Writes only files that the manifest lists, and no byte beyond their listed size.
+ * @returns the folder. If it exists already, no piece is read
+ * @throws bundle_invalid if a piece breaks the format
  */
 export async function installBundle(
   bundleId: string,
@@ -25,7 +25,7 @@ export async function installBundle(
   try {
     await writePieces(bundleId, partial, pieces());
     await rename(partial, target).catch(async (error) => {
-      if (!(await isFolder(target))) throw error; // a neighbour that shares the folder was first
+      if (!(await isFolder(target))) throw error; // else another process that shares the folder was first
     });
     return target;
   } finally {
@@ -66,7 +66,7 @@ async function writePieces(
       expected = { path: '', offset: 0 };
       if (path !== 'bundle.json') continue;
       const bytes = Buffer.concat(manifestPieces);
-      if (bundleIdOf(bytes) !== bundleId) throw broken(`bundle.json is not that of ${bundleId}`);
+      if (bundleIdOf(bytes) !== bundleId) throw broken(`bundle.json is not the one of bundle ${bundleId}`);
       allowed = new Map(parseManifest(bytes).files.map((entry) => [entry.path, entry.bytes]));
       for (const name of allowed.keys()) missing.add(name);
     }

@@ -12,31 +12,31 @@ import type { Engine, GraphSet } from '@collectivekv/engine';
 import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
 import { type OpenBundle, openBundle } from './open-bundle.js';
 
-/** A bundle whose graphs can run. */
+/** A bundle with its graphs loaded. */
 export interface LoadedBundle {
   readonly dir: string;
   readonly model: BundleModel;
   readonly graphs: GraphSet;
-  /** True where golden vectors showed that a candidate's score depends on no other candidate. */
+  /** True if golden vectors showed that no score depends on other candidates, so that workers may share a request. */
   readonly splitsCandidates: boolean;
-  /** Waits for runs in flight, then frees the sessions. */
+  /** Waits for the runs in flight, then frees the sessions. */
   close(): Promise<void>;
 }
 
-/** What runs one graph at a time needs of a bundle. */
+/** The part of a bundle that runs one graph at a time. */
 export type RunnableBundle = Pick<LoadedBundle, 'model'> & { readonly graphs: Pick<GraphSet, 'run'> };
 
 /** Options of {@link loadBundle}. */
 export interface LoadOptions {
   /** The graphs to load. */
   readonly graphs: readonly GraphName[];
-  /** Run the golden vectors of these graphs before the bundle counts as loaded. */
+  /** True runs the golden vectors of these graphs and refuses the bundle if one differs. */
   readonly verifyGolden: boolean;
 }
 
 /**
  * Opens a bundle and loads its graphs.
- * @throws bundle_invalid, also where this machine's runtime does not reproduce the golden vectors; provider_missing
+ * @throws bundle_invalid, also if this machine's runtime does not reproduce the golden vectors; provider_missing
  */
 export async function loadBundle(
   dir: string,
@@ -55,7 +55,11 @@ export async function loadBundle(
   }
 }
 
-/** Runs the golden vectors. True where they come out the same with the candidates in two parts. */
+/**
+ * Runs the golden vectors of the graphs.
+ * @returns true if every vector with candidates gives the same scores with its candidates in two parts
+ * @throws bundle_invalid if a graph has no golden vector or an output differs
+ */
 async function verify(bundle: OpenBundle, set: GraphSet, graphs: readonly GraphName[]): Promise<boolean> {
   const { manifest, id } = bundle.model;
   const cases = (await readGolden(bundle)).filter(({ graph }) => graphs.includes(graph));
@@ -74,7 +78,7 @@ async function verify(bundle: OpenBundle, set: GraphSet, graphs: readonly GraphN
   return splitting.includes(true) && !splitting.includes(false);
 }
 
-/** Whether a candidate's score is its own, by a golden vector; undefined where that does not tell. */
+/** True if a golden vector gives the same scores in two parts. Undefined if it has no candidates to divide. */
 async function splitsCandidates(golden: GoldenCase, set: GraphSet, { graphs, golden: { tolerance } }: Manifest) {
   const { inputs } = graphs[golden.graph];
   const parts = splitCandidates(inputs, structuredClone(golden.inputs), 2);

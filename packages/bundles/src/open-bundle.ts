@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type BundleModel, CkvError, createBundleModel, parseManifest } from '@collectivekv/domain';
 import { z } from 'zod';
 
-/** A bundle on disk whose files are what its manifest says. */
+/** A bundle on disk whose files match its manifest. */
 export interface OpenBundle {
   readonly dir: string;
   readonly model: BundleModel;
@@ -19,14 +19,15 @@ const itemsSchema = z.object({ ids: z.array(z.string()) });
  */
 export async function openBundle(dir: string): Promise<OpenBundle> {
   const manifestBytes = await readFile(join(dir, 'bundle.json')).catch((cause: NodeJS.ErrnoException) => {
-    throw new CkvError('bundle_invalid', `${dir}: bundle.json cannot be read (${cause.code})`, { cause });
+    const problem = `${dir}: bundle.json cannot be read (${cause.code}); name a bundle folder`;
+    throw new CkvError('bundle_invalid', problem, { cause });
   });
   const manifest = parseManifest(manifestBytes);
   const problems = (await Promise.all(manifest.files.map((file) => fileProblem(dir, file)))).filter((p) => p !== '');
   if (problems.length > 0) {
     throw new CkvError(
       'bundle_invalid',
-      `${dir} has ${problems.length} problem(s): ${problems.join('; ')}; copy or export it again`,
+      `${dir} has ${problems.length} problem(s): ${problems.join('; ')}; copy or export the bundle again`,
     );
   }
   return { dir, model: createBundleModel({ manifestBytes, itemIds: await readItems(join(dir, manifest.items.file)) }) };
@@ -39,7 +40,7 @@ async function fileProblem(dir: string, file: { path: string; bytes: number; sha
   if (found.size !== file.bytes) return `${file.path}: has ${found.size} bytes, bundle.json says ${file.bytes}`;
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path)) hash.update(chunk);
-  return hash.digest('hex') === file.sha256 ? '' : `${file.path}: its sha256 is not bundle.json's`;
+  return hash.digest('hex') === file.sha256 ? '' : `${file.path}: its sha256 differs from the one in bundle.json`;
 }
 
 async function readItems(path: string): Promise<string[]> {

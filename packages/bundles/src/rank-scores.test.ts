@@ -7,6 +7,8 @@ import { rankScores } from './rank-scores.js';
 
 const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
 const CANDIDATES = 30;
+/** Golden vectors of the demo's rank graph, all with several candidates. */
+const RANK_CASES = 3;
 let engine: Engine;
 let demo: LoadedBundle;
 beforeAll(async () => {
@@ -28,7 +30,7 @@ function feeds(): Tensors {
   });
 }
 
-/** A bundle's graphs with the number of parts that each call had. */
+/** A bundle's graphs, and the number of parts of each call. */
 function counted({ graphs }: LoadedBundle, idleWorkerCount: number) {
   const partCounts: number[] = [];
   const watched: GraphSet = {
@@ -44,12 +46,12 @@ function counted({ graphs }: LoadedBundle, idleWorkerCount: number) {
 
 describe('rankScores', () => {
   it.each([
-    ['as many parts as workers are idle', { idle: 3, partCandidates: 5, parts: 3 }],
-    ['no part below the least', { idle: 3, partCandidates: 12, parts: 2 }],
-    ['one where none is idle', { idle: 0, partCandidates: 5, parts: 1 }],
-    ['one where splitting is off', { idle: 3, partCandidates: 0, parts: 1 }],
-    ['one where the candidates are too few', { idle: 3, partCandidates: 31, parts: 1 }],
-  ])('makes %s, and the same scores', async (_, { idle, partCandidates, parts }) => {
+    ['a part for each idle worker', { idle: 3, partCandidates: 5, parts: 3 }],
+    ['only parts of the fewest candidates or more', { idle: 3, partCandidates: 12, parts: 2 }],
+    ['one part if no worker is idle', { idle: 0, partCandidates: 5, parts: 1 }],
+    ['one part if splitting is off', { idle: 3, partCandidates: 0, parts: 1 }],
+    ['one part of too few candidates', { idle: 3, partCandidates: 31, parts: 1 }],
+  ])('makes %s, and gives the same scores', async (_, { idle, partCandidates, parts }) => {
     const { scores: whole } = await rankScores(demo, 'rank', feeds(), { partCandidates: 0 });
     const { graphs, partCounts } = counted(demo, idle);
     const { scores, partCount } = await rankScores({ ...demo, graphs }, 'rank', feeds(), { partCandidates });
@@ -62,16 +64,16 @@ describe('rankScores', () => {
     });
   });
 
-  it('never splits what a bundle does not allow to be split', async () => {
+  it('never splits the candidates of a bundle that does not allow it', async () => {
     const { graphs, partCounts } = counted(demo, 3);
     await rankScores({ ...demo, graphs, splitsCandidates: false }, 'rank', feeds(), { partCandidates: 5 });
     expect(partCounts).toEqual([1]);
   });
 
   it.each([
-    ['too few', [0.5], /answered 1 scores for 30/],
-    ['no numbers', Array(CANDIDATES).fill(Number.NaN), /NaN/],
-  ])('takes %s for a fault of the graph', async (_, scores, message) => {
+    ['too few scores', [0.5], /answered 1 scores for 30/],
+    ['NaN', Array(CANDIDATES).fill(Number.NaN), /NaN/],
+  ])('reports a bug if the graph answers %s', async (_, scores, message) => {
     const answer = { scores: float32(Float32Array.from(scores), [scores.length]) };
     const graphs: GraphSet = { ...demo.graphs, idleWorkerCount: 1, runEach: async () => [answer] };
     const failure = rankScores({ ...demo, graphs }, 'rank', feeds(), { partCandidates: 5 });
@@ -80,30 +82,45 @@ describe('rankScores', () => {
 });
 
 describe('a bundle', () => {
-  it('may be split where its golden scores are the same in parts', () => {
+  it('may be split if its golden scores are the same in parts', () => {
     expect(demo.splitsCandidates).toBe(true);
   });
 
-  it('may not be split where a score depends on the other candidates', async () => {
+  it('may not be split without a golden vector of several candidates', async () => {
+    const bundle = await loadBundle(DEMO, engine, { graphs: ['gather'], verifyGolden: true });
+    expect(bundle.splitsCandidates).toBe(false);
+    await bundle.close();
+  });
+
+  it.each([
+    ['every golden vector has', () => true],
+    ['one golden vector has', (call: number) => call === 0],
+    ['the last golden vector has', (call: number) => call === RANK_CASES - 1],
+  ])('may not be split if %s other scores in parts', async (_, isListwise) => {
+    let calls = 0;
     const listwise: Engine = {
       ...engine,
       async load(files) {
         const graphs = await engine.load(files);
         return {
           ...graphs,
-          runEach: (graph, parts) => Promise.all(parts.map((part) => halvedIfPart(graphs, graph, part))),
+          async runEach(graph, parts) {
+            const factor = isListwise(calls++) ? 0.5 : 1;
+            return Promise.all(parts.map((part) => scaledScores(graphs, graph, part, factor)));
+          },
         };
       },
     };
     const bundle = await loadBundle(DEMO, listwise, { graphs: ['rank'], verifyGolden: true });
+    expect(calls).toBe(RANK_CASES);
     expect(bundle.splitsCandidates).toBe(false);
     await bundle.close();
   });
 });
 
-/** Scores that fall with the candidates' number, as where candidates attend over one another. */
-async function halvedIfPart(graphs: GraphSet, graph: string, part: Tensors): Promise<Tensors> {
+/** Runs a graph and scales its scores, as if they depended on the number of candidates. */
+async function scaledScores(graphs: GraphSet, graph: string, part: Tensors, factor: number): Promise<Tensors> {
   const { scores } = await graphs.run(graph, part);
-  const data = Float32Array.from(scores?.data as Float32Array, (score) => score / 2);
+  const data = Float32Array.from(scores?.data as Float32Array, (score) => score * factor);
   return { scores: float32(data, [data.length]) };
 }

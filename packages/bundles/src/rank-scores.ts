@@ -2,24 +2,24 @@ import { CkvError, candidateCount, joinScores, splitCandidates, type Tensors } f
 import type { RunLimits } from '@collectivekv/engine';
 import type { LoadedBundle } from './load-bundle.js';
 
-/** What a rank graph answered. */
+/** The scores of a rank graph. */
 export interface RankScores {
   readonly scores: Float32Array; // [candidates]
-  /** Runs that the candidates were shared between. */
+  /** Graph runs that scored the candidates, each a part of them. */
   readonly partCount: number;
 }
 
 /** Options of {@link rankScores}. */
 export interface RankOptions {
-  /** Candidates that a part has at least; 0 never splits. */
+  /** Fewest candidates of a part; 0 never splits a request. */
   readonly partCandidates: number;
   readonly limits?: RunLimits;
 }
 
 /**
- * Runs a rank graph. Where workers are idle they share the candidates, if the bundle allows it: each candidate's score is
- * its own, so the parts' scores are the whole's but for the rounding of differently shaped runs.
- * @throws what a run throws; bug for scores that are none
+ * Runs a rank graph. Idle workers share the candidates if no score depends on other candidates. The scores of the parts
+ * are those of one run, except for rounding, because runs differ in shape.
+ * @throws as GraphSet.run does; bug if a score is missing or NaN
  */
 export async function rankScores(
   { model, graphs, splitsCandidates }: Pick<LoadedBundle, 'model' | 'graphs' | 'splitsCandidates'>,

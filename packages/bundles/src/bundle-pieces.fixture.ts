@@ -1,0 +1,34 @@
+import { createHash } from 'node:crypto';
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
+import { bundleIdOf } from '@collectivekv/domain';
+import { openBundle } from './open-bundle.js';
+
+/** The demo bundle. */
+export const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+
+const PIECE_BYTES = 100_000;
+
+/** Yields a bundle's files in pieces, as a pool streams them. */
+export async function* piecesOf(bundleDir: string): AsyncGenerator<FetchBundleResponse__Output> {
+  const { files } = (await openBundle(bundleDir)).model.manifest;
+  for (const path of ['bundle.json', ...files.map((file) => file.path)]) {
+    const bytes = await readFile(join(bundleDir, path));
+    for (let offset = 0; offset < bytes.length; offset += PIECE_BYTES) {
+      const chunk = bytes.subarray(offset, offset + PIECE_BYTES);
+      const sha256 = createHash('sha256').update(chunk).digest();
+      yield { path, offset, chunk, sha256, last: offset + chunk.length >= bytes.length };
+    }
+  }
+}
+
+/** Copies the demo under another name, which gives the copy an id of its own. Returns the id. */
+export async function copyDemo(to: string, name: string): Promise<string> {
+  await cp(DEMO, to, { recursive: true });
+  const manifest = JSON.parse(await readFile(join(to, 'bundle.json'), 'utf8'));
+  const bytes = Buffer.from(JSON.stringify({ ...manifest, name }));
+  await writeFile(join(to, 'bundle.json'), bytes);
+  return bundleIdOf(bytes);
+}

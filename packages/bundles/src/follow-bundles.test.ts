@@ -1,0 +1,256 @@
+import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CkvError, type Tensors } from '@collectivekv/domain';
+import { createEngine, type Engine } from '@collectivekv/engine';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Announcement } from './announcement.js';
+import { copyDemo, piecesOf } from './bundle-pieces.fixture.js';
+import { type BundleFollower, type FollowOptions, followBundles } from './follow-bundles.js';
+import type { LoadedBundle } from './load-bundle.js';
+
+const MISSING = 'f'.repeat(16);
+const log = { info: vi.fn(), warn: vi.fn() };
+let dir: string;
+let cacheDir: string;
+let engine: Engine;
+let [first, second] = ['', ''];
+let dirs: Record<string, string>;
+let follower: BundleFollower | undefined;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ckv-follow-'));
+  first = await copyDemo(join(dir, 'first'), 'first');
+  second = await copyDemo(join(dir, 'second'), 'second');
+  dirs = { [first]: join(dir, 'first'), [second]: join(dir, 'second') };
+  engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
+});
+afterAll(async () => {
+  await engine.close();
+  await rm(dir, { recursive: true });
+});
+beforeEach(async () => {
+  cacheDir = await mkdtemp(join(dir, 'cache-'));
+});
+afterEach(async () => {
+  await follower?.close();
+  follower = undefined;
+  vi.useRealTimers();
+  vi.clearAllMocks();
+});
+
+/** A stand-in for the pool: it streams what the test announces, and bundles from their folders. */
+function createPool() {
+  let announced: Announcement[] = [];
+  let wake = () => {};
+  let up = true;
+  const fetched: string[] = [];
+
+  async function* announcements(signal: AbortSignal): AsyncGenerator<unknown> {
+    signal.addEventListener('abort', () => wake());
+    for (;;) {
+      signal.throwIfAborted();
+      if (!up) throw new CkvError('dependency_unavailable', 'the pool is down');
+      const next = announced.shift();
+      if (next) yield next;
+      else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  }
+
+  function stream(method: string, request: { bundleId?: string }, { signal }: { signal: AbortSignal }) {
+    if (method === 'WatchBundles') return announcements(signal);
+    const { bundleId = '' } = request;
+    fetched.push(bundleId);
+    const source = dirs[bundleId];
+    if (!source) throw new CkvError('bundle_not_loaded', 'the pool has no such bundle');
+    return piecesOf(source);
+  }
+
+  return {
+    client: { stream } as unknown as FollowOptions['pool'],
+    fetched,
+    announce(activeBundleId: string, ...others: string[]) {
+      announced.push({ activeBundleId, bundleIds: [activeBundleId, ...others] });
+      wake();
+    },
+    goDown() {
+      [up, announced] = [false, []];
+      wake();
+    },
+    comeUp() {
+      up = true;
+    },
+  };
+}
+
+function follow(pool: ReturnType<typeof createPool>): BundleFollower {
+  follower = followBundles({ pool: pool.client, cacheDir, engine, graphs: ['gather'], log });
+  return follower;
+}
+
+/** Resolves when the follower logs the message. */
+function untilLogged(wanted: string): Promise<void> {
+  return new Promise((resolve) => {
+    log.info.mockImplementation((_, message) => {
+      if (message === wanted) resolve();
+    });
+  });
+}
+
+/** The bundles of the lines that were logged with the message. */
+function loggedIds(wanted: string): string[] {
+  return log.info.mock.calls.flatMap(([{ bundleId }, message]) => (message === wanted ? [bundleId] : []));
+}
+
+/** The id of the active bundle, or the reason why there is none. */
+function activeId({ active }: BundleFollower): string {
+  try {
+    return active().model.id;
+  } catch (error) {
+    return (error as CkvError).reason;
+  }
+}
+const allIds = ({ all }: BundleFollower) => all().map(({ model }) => model.id);
+
+/** Runs a graph of a bundle, as a request does. */
+async function serve({ graphs, model }: LoadedBundle): Promise<number | undefined> {
+  const slots: Tensors[string] = { type: 'int64', data: BigInt64Array.of(1n), shape: [1] };
+  const feeds = Object.fromEntries(model.manifest.graphs.gather.inputs.map(({ name }) => [name, slots]));
+  return (await graphs.run('gather', feeds)).history_key_rows?.shape[0];
+}
+
+describe('a follower', () => {
+  it('serves the announced bundle, and keeps the others that were announced', async () => {
+    const pool = createPool();
+    const following = follow(pool);
+    expect(activeId(following)).toBe('dependency_unavailable');
+    expect(allIds(following)).toEqual([]);
+    pool.announce(first);
+    await following.ready;
+    expect(await serve(following.active())).toBe(1);
+    pool.announce(second, first);
+    await expect.poll(() => activeId(following)).toBe(second);
+    expect(allIds(following)).toEqual([second, first]);
+    expect(await serve(following.get(first))).toBe(1);
+    expect(() => following.get(MISSING)).toThrow(
+      `bundle_id: ${MISSING} is not loaded on this replica, which has ${first}, ${second}`,
+    );
+    pool.announce(first, second);
+    await expect.poll(() => activeId(following)).toBe(first);
+    expect(loggedIds('bundle loaded')).toEqual([first, second]);
+    expect(loggedIds('bundle active')).toEqual([first, second, first]);
+  });
+
+  it('answers requests that hold a retired bundle for 30 s, and then frees it', async () => {
+    const pool = createPool();
+    const following = follow(pool);
+    pool.announce(first);
+    await following.ready;
+    const held = following.active();
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    const retired = untilLogged('bundle retired');
+    pool.announce(second);
+    await retired;
+    expect(activeId(following)).toBe(second);
+    expect(() => following.get(first)).toThrow(/is not loaded/);
+    expect(allIds(following)).toEqual([second]);
+
+    await vi.advanceTimersByTimeAsync(29_999);
+    expect(await serve(held)).toBe(1);
+    await vi.advanceTimersByTimeAsync(1);
+    await expect(serve(held)).rejects.toMatchObject({ reason: 'draining' });
+    expect(await serve(following.active())).toBe(1);
+  });
+
+  it('goes on without a bundle for a rollback that does not load', async () => {
+    const pool = createPool();
+    const following = follow(pool);
+    pool.announce(first, MISSING, second);
+    await following.ready;
+    expect(allIds(following)).toEqual([first, second]);
+    expect(log.warn).toHaveBeenCalledWith(expect.objectContaining({ bundleId: MISSING }), expect.any(String));
+  });
+
+  it('serves on while an active bundle does not load, and while the pool is down', async () => {
+    const pool = createPool();
+    const following = follow(pool);
+    pool.announce(first);
+    await following.ready;
+    pool.announce(MISSING, first);
+    await expect.poll(() => log.warn).toHaveBeenCalledTimes(1);
+    expect(activeId(following)).toBe(first);
+    pool.goDown();
+    await expect.poll(() => log.warn).toHaveBeenCalledTimes(2);
+    expect(activeId(following)).toBe(first);
+    pool.comeUp();
+    pool.announce(second);
+    await expect.poll(() => activeId(following)).toBe(second);
+  });
+
+  it('waits for the pool if its cache folder is empty, and reads that folder once', async () => {
+    const pool = createPool();
+    pool.goDown();
+    const following = follow(pool);
+    await expect.poll(() => log.warn.mock.calls.length).toBeGreaterThan(1);
+    expect(activeId(following)).toBe('dependency_unavailable');
+    pool.comeUp();
+    pool.announce(first);
+    await following.ready;
+    expect(activeId(following)).toBe(first);
+    expect(loggedIds('the cache folder has no bundle to start with')).toHaveLength(1);
+  });
+
+  it('starts with the bundles of its cache folder while the pool is down', async () => {
+    const pool = createPool();
+    const before = follow(pool);
+    pool.announce(second, first);
+    await before.ready;
+    await expect.poll(() => readdir(cacheDir)).toContain('announcement.json');
+    await before.close();
+    pool.goDown();
+    const following = follow(pool);
+    await following.ready;
+    expect(allIds(following)).toEqual([second, first]);
+    expect(pool.fetched).toEqual([second, first]);
+    pool.comeUp();
+    pool.announce(first);
+    await expect.poll(() => activeId(following)).toBe(first);
+  });
+
+  it.each([
+    ['is damaged', () => writeFile(join(cacheDir, first, 'pool.bin'), 'damage')],
+    ['is another bundle', () => cp(dirs[second] as string, join(cacheDir, first), { recursive: true })],
+  ])('fetches a bundle again if the copy in its cache folder %s', async (_, damage) => {
+    const pool = createPool();
+    await cp(dirs[first] as string, join(cacheDir, first), { recursive: true });
+    await damage();
+    const following = follow(pool);
+    pool.announce(first);
+    await expect.poll(() => log.warn).toHaveBeenCalled();
+    expect(pool.fetched).toEqual([]);
+    pool.announce(first);
+    await following.ready;
+    expect(pool.fetched).toEqual([first]);
+    expect(await serve(following.active())).toBe(1);
+  });
+
+  it('frees every bundle when it closes, retired ones as well', async () => {
+    const pool = createPool();
+    const following = follow(pool);
+    pool.announce(first);
+    await following.ready;
+    const held = following.active();
+    const retired = untilLogged('bundle retired');
+    pool.announce(second);
+    await retired;
+    const active = following.active();
+    await following.close();
+    expect(activeId(following)).toBe('draining');
+    await expect(serve(held)).rejects.toMatchObject({ reason: 'draining' });
+    await expect(serve(active)).rejects.toMatchObject({ reason: 'draining' });
+  });
+});
