@@ -54,12 +54,16 @@ function duplicateProblems({ record, groups, files, actions, features }: Manifes
   );
 }
 
+/** Slots that a route of a type can name. The schema bounds the slots of the wider types. */
+const MOST_SLOTS = { uint8: 256, uint16: 65_536, uint24: 2 ** 24, uint32: 2 ** 32 } as const;
+
 function fieldProblems({ record, features }: Manifest): string[] {
   const interaction = new Set(features.interaction.map((feature) => feature.name));
   return record.fields.flatMap((field) => {
     const at = `record.fields.${field.name}`;
-    if (field.kind === 'route' && field.type === 'uint8' && field.slots > 256) {
-      return [`${at}: ${field.slots} slots do not fit uint8, use uint16`];
+    if (field.kind === 'route' && field.slots > MOST_SLOTS[field.type]) {
+      const wider = field.slots > MOST_SLOTS.uint16 ? 'uint24' : 'uint16';
+      return [`${at}: ${field.slots} slots do not fit ${field.type}, use ${wider}`];
     }
     if (field.kind === 'user' && field.type === 'int8' && field.scale?.length !== field.width) {
       return [`${at}.scale: ${field.scale?.length ?? 0} scales for ${field.width} dimensions`];

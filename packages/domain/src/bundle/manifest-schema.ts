@@ -1,6 +1,9 @@
 import { z } from 'zod';
 import { MAX_STRIDE_BYTES } from '../record/record.js';
 
+/** Slots of the largest pool: three bytes name any of them. */
+const MAX_SLOTS = 16_777_216;
+
 const name = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, 'must be 1 to 64 of a-z, 0-9, - and _');
 const count = (max: number) => z.int().min(1).max(max);
 const path = z
@@ -20,9 +23,9 @@ const fieldSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('route'),
     name,
-    type: z.enum(['uint8', 'uint16']),
+    type: z.enum(['uint8', 'uint16', 'uint24', 'uint32']),
     width: z.literal(1),
-    slots: count(65_536),
+    slots: count(MAX_SLOTS),
   }),
   z.strictObject({
     kind: z.literal('user'),
@@ -43,7 +46,7 @@ const fieldSchema = z.discriminatedUnion('kind', [
 const partSchema = z.strictObject({ route: name.optional(), user: name.optional() });
 const groupSchema = z.strictObject({
   name,
-  pool: z.strictObject({ slots: count(65_536), keyWidth: count(65_536), valueWidth: count(65_536) }),
+  pool: z.strictObject({ slots: count(MAX_SLOTS), keyWidth: count(65_536), valueWidth: count(65_536) }),
   key: partSchema,
   value: partSchema,
 });

@@ -32,7 +32,17 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
   [
     'more slots than a byte holds',
     (m) => Object.assign(m.record.fields[0] ?? {}, { slots: 257 }),
-    /257 slots do not fit uint8/,
+    /257 slots do not fit uint8, use uint16/,
+  ],
+  [
+    'more slots than two bytes hold',
+    (m) => Object.assign(m.record.fields[0] ?? {}, { type: 'uint16', slots: 65_537 }),
+    /record\.fields\.route: 65537 slots do not fit uint16, use uint24/,
+  ],
+  [
+    'more slots than three bytes hold',
+    (m) => Object.assign(m.record.fields[0] ?? {}, { type: 'uint32', slots: 16_777_217 }),
+    /record\.fields\.0\.slots: .*16777216/,
   ],
   [
     'a pool and a route field with different slot counts',

@@ -43,6 +43,29 @@ describe('a row layout', () => {
     expect(newest.map((_, i) => seen[i * layout.strideBytes])).toEqual(newest);
   });
 
+  it.each([
+    ['uint8', 254, 'fe'],
+    ['uint16', 0xfedc, 'dcfe'],
+    ['uint24', 0xfedcba, 'badcfe'],
+    ['uint32', 0xfedcba, 'badcfe00'],
+  ] as const)('writes and reads a %s route of any row, little-endian', (type, slot, golden) => {
+    const manifest = fixtureManifest();
+    manifest.record.fields = [
+      { kind: 'user', name: 'odd', type: 'int8', width: 1, scale: [1] },
+      { kind: 'route', name: 'route', type, width: 1, slots: 1 },
+    ];
+    const wide = createRowLayout(manifest);
+    const rows = new Uint8Array(3 * wide.strideBytes).fill(0xee);
+    const view = new DataView(rows.buffer);
+    [slot, 1, slot].forEach((value, i) => {
+      writeElement(view, i * wide.strideBytes, wide.field('route'), 0, value);
+    });
+    expect(Buffer.from(rows.subarray(0, wide.strideBytes)).toString('hex')).toBe(`ee${golden}`);
+    const read = new Int32Array(3);
+    readField(rows, wide.strideBytes, wide.field('route'), read);
+    expect([...read]).toEqual([slot, 1, slot]);
+  });
+
   it('refuses rows of more than 65,535 bytes', () => {
     const manifest = fixtureManifest();
     manifest.record.fields.push({ kind: 'user', name: 'wide', type: 'float16', width: 32_763 });

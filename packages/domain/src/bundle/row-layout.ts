@@ -3,7 +3,7 @@ import { float16Numbers, numberToFloat16 } from '../float16.js';
 import { MAX_STRIDE_BYTES } from '../record/record.js';
 import type { Manifest, RecordField } from './manifest-schema.js';
 
-const ELEMENT_BYTES = { uint8: 1, int8: 1, uint16: 2, float16: 2, uint32: 4, float32: 4 } as const;
+const ELEMENT_BYTES = { uint8: 1, int8: 1, uint16: 2, float16: 2, uint24: 3, uint32: 4, float32: 4 } as const;
 
 /** A field of a row, with its offset from the row's first byte. */
 export type PlacedField = RecordField & { readonly offsetBytes: number };
@@ -70,6 +70,10 @@ const WORTH_A_COPY = 16;
 
 /** Reads a field of every row, row after row, into `into` (length: rows x width). Dequantises int8 elements. */
 export function readField(rows: Uint8Array, strideBytes: number, field: PlacedField, into: Float32Array | Int32Array) {
+  if (field.kind === 'route') {
+    readRoutes(rows, strideBytes, field, into);
+    return;
+  }
   const { offsetBytes, type, width } = field;
   if (type === 'float32' && into instanceof Float32Array && width >= WORTH_A_COPY) {
     copyField(rows, strideBytes, field, into);
@@ -98,6 +102,23 @@ export function readField(rows: Uint8Array, strideBytes: number, field: PlacedFi
   for (let row = 0, to = 0; row < rows.length; row += strideBytes) {
     let at = row + offsetBytes;
     for (let i = 0; i < width; i++, at += elementBytes) into[to++] = read(view, at);
+  }
+}
+
+/** Reads a route of every row. Indexing a byte array is several times faster than calling a DataView's getter. */
+function readRoutes(
+  rows: Uint8Array,
+  strideBytes: number,
+  { offsetBytes, type }: Extract<PlacedField, { kind: 'route' }>,
+  into: Float32Array | Int32Array,
+): void {
+  const bytesPerRoute = ELEMENT_BYTES[type];
+  for (let at = offsetBytes, to = 0; at < rows.length; at += strideBytes, to++) {
+    let slot = rows[at] as number;
+    if (bytesPerRoute > 1) slot |= (rows[at + 1] as number) << 8;
+    if (bytesPerRoute > 2) slot |= (rows[at + 2] as number) << 16;
+    if (bytesPerRoute > 3) slot |= (rows[at + 3] as number) << 24;
+    into[to] = slot;
   }
 }
 
@@ -146,6 +167,10 @@ const writers: Record<RecordField['type'], (view: DataView, at: number, value: n
   uint8: (view, at, value) => view.setUint8(at, value),
   int8: (view, at, value) => view.setInt8(at, value),
   uint16: (view, at, value) => view.setUint16(at, value, true),
+  uint24: (view, at, value) => {
+    view.setUint16(at, value, true);
+    view.setUint8(at + 2, value >> 16);
+  },
   uint32: (view, at, value) => view.setUint32(at, value, true),
   float16: (view, at, value) => view.setUint16(at, numberToFloat16(value), true),
   float32: (view, at, value) => view.setFloat32(at, value, true),

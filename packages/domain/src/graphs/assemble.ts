@@ -2,7 +2,8 @@ import type { BundleModel } from '../bundle/bundle-model.js';
 import { type GraphInput, isPositionInput, type KvGroup } from '../bundle/manifest-schema.js';
 import { CkvError } from '../errors.js';
 import { float32, integers, integerType, type Tensor, type Tensors } from '../tensor.js';
-import { fieldTensor, positionTensor, routesOf } from './positions.js';
+import { fieldTensor, positionTensor } from './positions.js';
+import { routesOf } from './routes.js';
 import { type SlotHistogram, slotHistogram } from './slot-histogram.js';
 
 /** The candidates of a rank request: one index per candidate, one column per feature. */
@@ -91,7 +92,7 @@ function assemblePart(
       ? [group.pool.keyWidth, pool.keySlots, pool.keyRows]
       : [group.pool.valueWidth, pool.valueSlots, pool.valueRows];
   const rowOfSlot = new Map(Array.from(poolSlots, (slot, row) => [slot, row]));
-  const routes = routesOf(model, rows, route ?? '');
+  const routes = routesOf(model.layout, rows, route ?? '');
   const userWidth = userDims?.shape[1] ?? 0;
   const userValues = userDims?.data ?? []; // [positions * userWidth]
   const width = poolWidth + userWidth;

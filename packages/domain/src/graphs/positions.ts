@@ -2,7 +2,7 @@ import type { BundleModel } from '../bundle/bundle-model.js';
 import type { PositionInput } from '../bundle/manifest-schema.js';
 import { copyField, newestRows, type PlacedField, readField } from '../bundle/row-layout.js';
 import { float32, integers, integerType, type Tensor } from '../tensor.js';
-import { beyondPool, routeField } from './slot-histogram.js';
+import { routesOf } from './routes.js';
 
 /**
  * Fills an input over positions with the whole history, or with its newest `last` positions.
@@ -15,20 +15,8 @@ export function positionTensor(model: BundleModel, rows: Uint8Array, input: Posi
     const field = model.layout.field(input.field);
     return input.type === 'float16' ? float16Tensor(model, seen, field) : fieldTensor(model, seen, field);
   }
-  const routes = routesOf(model, seen, input.field);
+  const routes = routesOf(model.layout, seen, input.field);
   return integers(integerType(input.type), routes, [routes.length]);
-}
-
-/**
- * Reads the routes of every position.
- * @throws record_corrupt for a route beyond the pool
- */
-export function routesOf({ layout }: BundleModel, rows: Uint8Array, fieldName: string): Int32Array {
-  const field = routeField(layout.field(fieldName));
-  const routes = new Int32Array(rows.length / layout.strideBytes); // [positions]
-  readField(rows, layout.strideBytes, field, routes);
-  for (const slot of routes) if (slot >= field.slots) throw beyondPool(field, slot);
-  return routes;
 }
 
 /** Reads a field of every position as float32. Dequantises int8. */

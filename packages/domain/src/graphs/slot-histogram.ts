@@ -1,6 +1,5 @@
 import type { BundleModel } from '../bundle/bundle-model.js';
-import type { PlacedField } from '../bundle/row-layout.js';
-import { CkvError } from '../errors.js';
+import { beyondPool, type RouteField, routeField, routesOf } from './routes.js';
 
 /** The distinct slots that a history visits, with counts. */
 export interface SlotHistogram {
@@ -10,11 +9,9 @@ export interface SlotHistogram {
   readonly counts: Float32Array; // [distinct]
 }
 
-/** A route field of a bundle's rows. */
-export type RouteField = Extract<PlacedField, { kind: 'route' }>;
-
 /**
- * Counts of the histogram that is being made. All 0 between calls, so that no call has to clear a large pool's counts.
+ * Counts of the histogram that is being made, for routes of one or two bytes. All 0 between calls, so that no call has
+ * to clear a large pool's counts.
  */
 const perSlot = new Uint32Array(65_536);
 
@@ -24,6 +21,7 @@ const perSlot = new Uint32Array(65_536);
  */
 export function slotHistogram({ layout }: BundleModel, rows: Uint8Array, fieldName: string): SlotHistogram {
   const field = routeField(layout.field(fieldName));
+  if (field.type === 'uint24' || field.type === 'uint32') return sortedHistogram(routesOf(layout, rows, fieldName));
   const { distinct, end } = countSlots(rows, layout.strideBytes, field);
   if (end > field.slots) {
     perSlot.fill(0, 0, end);
@@ -57,13 +55,14 @@ function countSlots(rows: Uint8Array, strideBytes: number, field: RouteField): {
   return { distinct, end: highest + 1 };
 }
 
-/** Returns the field as a route field. Throws a `bug` for another kind, since the manifest was checked. */
-export function routeField(field: PlacedField): RouteField {
-  if (field.kind === 'route') return field;
-  throw new CkvError('bug', `${field.name} is not a route field`);
-}
-
-/** Returns the record_corrupt error for a route beyond its pool. */
-export function beyondPool({ name, slots }: RouteField, slot: number): CkvError {
-  return new CkvError('record_corrupt', `a row's ${name} is ${slot}, the pool has ${slots} slots`);
+/** Counts sorted routes. Pools of wide routes have too many slots for a counter per slot. Sorts `routes` in place. */
+function sortedHistogram(routes: Int32Array): SlotHistogram {
+  routes.sort();
+  const counts = new Float32Array(routes.length);
+  let distinct = 0;
+  for (const slot of routes) {
+    if (distinct === 0 || routes[distinct - 1] !== slot) routes[distinct++] = slot;
+    counts[distinct - 1] = (counts[distinct - 1] as number) + 1;
+  }
+  return { slots: routes.slice(0, distinct), counts: counts.slice(0, distinct) };
 }
