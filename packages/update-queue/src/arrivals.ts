@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RedisClient } from '@collectivekv/redis-connection';
-import { partitionQueueName, queuePrefix } from './partition-queue.js';
+import { partitionQueueName, queuePrefix } from './queue-names.js';
 
 /** Waits for jobs to come. */
 export interface Arrivals {

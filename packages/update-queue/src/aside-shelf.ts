@@ -1,75 +1,75 @@
 import type { RedisClient } from '@collectivekv/redis-connection';
-import { Job, UnrecoverableError, type Worker } from 'bullmq';
+import { Job, type JobsOptions, type Worker } from 'bullmq';
+import type { JobScripts } from './job-scripts.js';
 
 /** Where jobs go that cannot succeed: BullMQ's failed jobs, each under an id of its own. */
 export interface AsideShelf {
-  /** Sets a job aside. Its id is free again then: the same events can be queued anew. */
-  put(job: Job, message: string): Promise<void>;
   /**
-   * Sets aside the active jobs that BullMQ cannot read, with what they held as text.
+   * Sets a job aside. Its own id is free again: the same events can be queued again.
+   * @param left replaces the job's data with the work that remains
+   */
+  put(id: string, message: string, left?: object): Promise<void>;
+  /**
+   * Sets aside the active jobs that BullMQ cannot read, with their unreadable fields as text.
    * @param isTaken true for jobs that were read
-   * @returns how many there were
+   * @returns the number of unreadable jobs
    */
   putUnreadable(isTaken: (id: string) => boolean): Promise<number>;
 }
 
-/** Between a job's own id and when it was set aside. */
+/** Separates a job's own id from the time at which it was set aside. */
 const ASIDE = '.aside-';
-/** What BullMQ keeps of a job as JSON, and what stands for nothing in each. */
+/** The fields that BullMQ keeps as JSON, each with its empty value. */
 const EMPTY_FIELDS = { data: '{}', opts: '{}', progress: '0', returnvalue: 'null', stacktrace: '[]' } as const;
 type JsonField = keyof typeof EMPTY_FIELDS;
 
-/** Creates the shelf of a partition that `worker` consumes under `token`. */
-export function createAsideShelf(client: RedisClient, worker: Worker, token: string): AsideShelf {
-  const failedKey = worker.toKey('failed');
+/** Creates the shelf of the partition that `worker` consumes. */
+export function createAsideShelf(client: RedisClient, worker: Worker, scripts: JobScripts): AsideShelf {
   const activeKey = worker.toKey('active');
+  const asideIdOf = (id: string) => `${id.split(ASIDE)[0]}${ASIDE}${Date.now().toString(36)}`;
 
-  async function put(job: Job, message: string): Promise<void> {
-    await job.moveToFailed(new UnrecoverableError(message), token, false);
-    const id = String(job.id);
-    const score = await client.zscore(failedKey, id);
-    if (score === null) return; // its own options say that it is not to be kept
-    const asideId = `${id.split(ASIDE)[0]}${ASIDE}${Date.now().toString(36)}`;
-    const move = client.multi().rename(worker.toKey(id), worker.toKey(asideId));
-    move.zrem(failedKey, id).zadd(failedKey, score, asideId);
-    if (job.deduplicationId) move.del(worker.toKey(`de:${job.deduplicationId}`));
-    await move.exec();
-  }
-
-  async function blankUnreadable(id: string): Promise<JsonField[]> {
+  /** Sets one active job aside if it is unreadable. Returns whether it was. */
+  async function putIfUnreadable(id: string): Promise<boolean> {
     const key = worker.toKey(id);
-    const fields = await client.hgetall(key);
+    const isJob = (await client.type(key)) === 'hash';
+    const fields: Partial<Record<string, string>> = isJob ? await client.hgetall(key) : {};
     const bad = (Object.keys(EMPTY_FIELDS) as JsonField[]).filter(
       (name) => !isJson(fields[name] ?? EMPTY_FIELDS[name]),
     );
-    if (bad.length === 0) return [];
+    if (isJob && bad.length === 0) return false;
     const unreadable = Object.fromEntries(bad.map((name) => [name, fields[name]]));
     const blank = Object.fromEntries(bad.map((name) => [name, EMPTY_FIELDS[name]]));
-    await client.hset(key, { ...blank, data: JSON.stringify({ unreadable }) });
-    return bad;
+    await scripts.setAside(
+      { id, opts: optionsOf(bad.includes('opts') ? '' : fields.opts) },
+      {
+        id: asideIdOf(id),
+        reason: `invalid_request: ${bad.join(', ')}: is not JSON; send JSON, which has no NaN`,
+        fields: { ...blank, data: JSON.stringify({ unreadable }) },
+      },
+    );
+    return true;
   }
 
   return {
-    put,
+    async put(id, message, left) {
+      const job = await Job.fromId(worker, id);
+      if (!job) throw new Error(`job ${id} is gone`);
+      const fields: Record<string, string> = left ? { data: JSON.stringify(left), progress: '0' } : {};
+      await scripts.setAside({ id, opts: job.opts }, { id: asideIdOf(id), reason: message, fields });
+    },
     async putUnreadable(isTaken) {
-      let count = 0;
-      // Asked at once: what is completed meanwhile is not taken any more.
+      // Ask `isTaken` before the next await: a job that is completed in between no longer counts as taken.
       const untaken = (await client.lrange(activeKey, 0, -1)).filter((id) => !isTaken(id));
-      for (const id of untaken) {
-        if ((await client.type(worker.toKey(id))) !== 'hash') {
-          await client.lrem(activeKey, 0, id); // a name without a job
-          count++;
-          continue;
-        }
-        const bad = await blankUnreadable(id);
-        if (bad.length === 0) continue;
-        const job = await Job.fromId(worker, id);
-        if (job) await put(job, `invalid_request: ${bad.join(', ')}: is no JSON; send JSON, which has no NaN`);
-        count++;
-      }
+      let count = 0;
+      for (const id of untaken) if (await putIfUnreadable(id)) count++;
       return count;
     },
   };
+}
+
+/** Returns a job's own options; empty if it has none. */
+function optionsOf(json: string | undefined): JobsOptions {
+  return (JSON.parse(json || '{}') as JobsOptions | null) ?? {};
 }
 
 function isJson(text: string): boolean {

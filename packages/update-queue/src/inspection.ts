@@ -1,6 +1,6 @@
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import type { Queue } from 'bullmq';
-import { openQueues } from './partition-queue.js';
+import { openQueues } from './open-queues.js';
 
 /** Jobs of one partition by state. */
 export interface PartitionCounts {

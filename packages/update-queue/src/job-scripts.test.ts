@@ -8,9 +8,12 @@ import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redi
 import { type ConnectionOptions, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createJobScripts } from './job-scripts.js';
+import { leaseKeys } from './queue-names.js';
 
 const LOCK_MS = 60_000;
 const TOKEN = 'token';
+const TERM = { partition: 3, member: 'one', term: 7 };
+const LEASE_KEYS = leaseKeys('p');
 
 let dir: string;
 let redis: PrivateRedis;
@@ -45,6 +48,8 @@ const JOBS: readonly JobsOptions[] = [
 /** What is in Redis after `work` on a queue of these jobs. */
 async function after(work: (worker: Worker) => Promise<void>): Promise<Record<string, unknown>> {
   await client.flushall();
+  await client.hset(LEASE_KEYS.leases, TERM.partition, `${TERM.member} 9999999999999`);
+  await client.hset(LEASE_KEYS.terms, TERM.partition, TERM.term);
   const connection = client as unknown as ConnectionOptions;
   const queue = new Queue('q', { connection, prefix: '{p}' });
   const own = { autorun: false, lockDuration: LOCK_MS, skipStalledCheck: true, removeOnComplete: { count: 0 } };
@@ -87,7 +92,8 @@ async function contents(): Promise<Record<string, unknown>> {
   return found;
 }
 
-const scriptsOf = (worker: Worker) => createJobScripts(client, worker, { token: TOKEN, lockMs: LOCK_MS });
+const scriptsOf = (worker: Worker) =>
+  createJobScripts(client, worker, { token: TOKEN, lockMs: LOCK_MS, term: TERM, leaseKeys: LEASE_KEYS });
 const keepOf = (id = '') => JOBS[Number(id.split('-')[1])]?.removeOnComplete;
 /** In an order in which those that keep the same stand together. */
 const alike = <T extends { id?: string | undefined }>(jobs: readonly T[]): T[] =>

@@ -1,81 +1,132 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import type { KeepJobs, MinimalJob, Worker } from 'bullmq';
+import { type PartitionTerm, termOver } from './lease-table.js';
+import { readScript } from './lua-script.js';
+import type { LeaseKeys } from './queue-names.js';
 
 /** A job as BullMQ keeps it. */
 export interface StoredJob {
   readonly id: string;
-  /** Its hash; anybody may have written it. */
+  /** Fields of the job's hash; anybody may have written them. */
   readonly fields: Readonly<Record<string, string>>;
 }
 
-/** What a job's own options say is to become of it when it is done. */
+/** A job's own option for the time after it is completed: whether, or how many, to keep. */
 export type KeepWhenDone = boolean | number | KeepJobs | undefined;
 
-/** BullMQ's scripts, each for many jobs in one call; docs/adr/0006-jobs-in-batches.md has the reason. */
+/**
+ * The writes of a partition's consumer, each one script around BullMQ's own; docs/adr/0006-jobs-in-batches.md has the
+ * reason. Redis checks the consumer's term inside each script; every method throws conflict if the term is over.
+ */
 export interface JobScripts {
+  /** Puts the active jobs back to the front of the queue, in order. */
+  recover(): Promise<void>;
   /**
    * Makes the next jobs active and locks them.
-   * @returns them, in order, and why the last one failed that did: such a job is active, and not among them
+   * @returns the taken jobs in queue order, and the last failure's text. A failed job stays active and is not returned.
    */
   take(maxCount: number): Promise<{ readonly jobs: readonly StoredJob[]; readonly failure: string }>;
-  /** Completes jobs that keep the same. Returns why, for every job that could not be completed. */
+  /** Completes jobs that have the same option. Returns the problem of every job that could not be completed. */
   complete(ids: readonly string[], keep: KeepWhenDone): Promise<ReadonlyMap<string, string>>;
+  /**
+   * Sets an active job aside under another id.
+   * @param job with its id and its own options
+   * @param fields fields of the job's hash to overwrite
+   */
+  setAside(
+    job: Pick<MinimalJob, 'id' | 'opts'>,
+    aside: { readonly id: string; readonly reason: string; readonly fields: Readonly<Record<string, string>> },
+  ): Promise<void>;
+  /** Keeps a number with a job. */
+  remember(id: string, progress: number): Promise<void>;
 }
 
-/** A script as BullMQ ships it, includes and all; its file's name ends with its number of keys. */
-interface ShippedScript {
-  readonly name: string;
-  readonly content: string;
-  readonly keys: number;
+/** Options of {@link createJobScripts}. */
+export interface JobScriptOptions {
+  /** Token of the jobs' locks. */
+  readonly token: string;
+  readonly lockMs: number;
+  readonly term: PartitionTerm;
+  readonly leaseKeys: LeaseKeys;
 }
 
+type Arg = string | number | boolean | Buffer | undefined;
+
+/** The scripts as commands of a client; each answers null if the term is over. */
 interface Commands {
-  ckvTakeJobs(...args: unknown[]): Promise<[jobs: [id: string, fields: string[]][], failure: string]>;
-  ckvCompleteJobs(...args: unknown[]): Promise<[id: string, problem: string | number][]>;
+  ckvRecoverJobs(...args: Arg[]): Promise<number | null>;
+  ckvTakeJobs(...args: Arg[]): Promise<[jobs: [id: string, fields: string[]][], failure: string] | null>;
+  ckvCompleteJobs(...args: Arg[]): Promise<[id: string, problem: string | number][] | null>;
+  ckvSetAsideJob(...args: Arg[]): Promise<number | null>;
+  ckvRememberProgress(...args: Arg[]): Promise<number | null>;
 }
 
-const shipped = createRequire(import.meta.url);
-const { moveToActive } = shipped('bullmq/dist/cjs/scripts/moveToActive-11.js') as Record<string, ShippedScript>;
-const { moveToFinished } = shipped('bullmq/dist/cjs/scripts/moveToFinished-14.js') as Record<string, ShippedScript>;
-const TAKE = around(moveToActive, 'take-jobs-11.lua');
-const COMPLETE = around(moveToFinished, 'complete-jobs-14.lua');
+const SCRIPTS = {
+  ckvRecoverJobs: readScript('recover-jobs-4.lua'),
+  ckvTakeJobs: readScript('take-jobs-13.lua', ['moveToActive-11']),
+  ckvCompleteJobs: readScript('complete-jobs-16.lua', ['moveToFinished-14']),
+  ckvSetAsideJob: readScript('set-aside-job-16.lua', ['moveToFinished-14']),
+  ckvRememberProgress: readScript('remember-progress-5.lua', ['updateProgress-3']),
+} as const satisfies Record<keyof Commands, unknown>;
 
-/** Creates the scripts of the queue that `worker` consumes; locks are taken under `token` for `lockMs`. */
+/** Keys among the arguments of BullMQ's moveToFinished. */
+const FINISHED_KEYS = 14;
+
+/** Creates the scripts of the queue that `worker` consumes. */
 export function createJobScripts(
   client: RedisClient,
   worker: Worker,
-  { token, lockMs }: { readonly token: string; readonly lockMs: number },
+  { token, lockMs, term, leaseKeys }: JobScriptOptions,
 ): JobScripts {
-  client.defineCommand('ckvTakeJobs', TAKE);
-  client.defineCommand('ckvCompleteJobs', COMPLETE);
+  for (const [name, script] of Object.entries(SCRIPTS)) client.defineCommand(name, script);
   const commands = client as unknown as Commands;
   const { backend } = worker;
   const { keys } = backend;
   const takeKeys = [keys.wait, keys.active, keys.prioritized, keys.events, keys.stalled, keys.limiter];
   takeKeys.push(keys.delayed, keys.paused, keys.meta, keys.pc, keys.marker);
+  const termKeys = [leaseKeys.leases, leaseKeys.terms];
+  const termArgs = [term.partition, term.member, term.term];
+
+  /** Returns a script's answer, or throws conflict if the script refused the term. */
+  async function inTerm<T>(answer: Promise<T | null>): Promise<T> {
+    const given = await answer;
+    if (given === null) throw termOver(term);
+    return given;
+  }
+
+  /** moveToFinished's keys and arguments, with those of the term behind each. */
+  function finishedArgs(args: readonly Arg[]): Arg[] {
+    return [...args.slice(0, FINISHED_KEYS), ...termKeys, ...args.slice(FINISHED_KEYS), ...termArgs];
+  }
 
   return {
+    async recover() {
+      await inTerm(commands.ckvRecoverJobs(keys.active, keys.wait, ...termKeys, keys[''], ...termArgs));
+    },
     async take(maxCount) {
-      const args = [keys[''], Date.now(), token, lockMs, maxCount];
-      const [jobs, failure] = await commands.ckvTakeJobs(...takeKeys, ...args);
+      const args = [keys[''], Date.now(), token, lockMs, maxCount, ...termArgs];
+      const [jobs, failure] = await inTerm(commands.ckvTakeJobs(...takeKeys, ...termKeys, ...args));
       return { jobs: jobs.map(([id, flat]) => ({ id, fields: fieldsOf(flat) })), failure };
     },
     async complete(ids, keep) {
       const first = { id: ids[0], opts: {} } as MinimalJob;
       const args = backend.moveToCompletedArgs(first, undefined, keep as KeepJobs, token, false);
-      const failures = await commands.ckvCompleteJobs(...args, ...ids);
+      const failures = await inTerm(commands.ckvCompleteJobs(...finishedArgs(args), ...ids));
       return new Map(failures.map(([id, problem]) => [id, String(problem)]));
     },
+    async setAside(job, { id, reason, fields }) {
+      const own = { failedReason: reason, stacktrace: JSON.stringify([reason]) };
+      const keep = job.opts.removeOnFail as KeepJobs;
+      const args = backend.moveToFailedArgs(job as MinimalJob, reason, keep, token, false, own);
+      const code = await inTerm(commands.ckvSetAsideJob(...finishedArgs(args), id, ...Object.entries(fields).flat()));
+      if (code !== 0) throw new Error(`job ${job.id} cannot be set aside: ${code}`);
+    },
+    async remember(id, progress) {
+      const updateKeys = [worker.toKey(id), keys.events, keys.meta, ...termKeys];
+      const code = await inTerm(commands.ckvRememberProgress(...updateKeys, id, progress, ...termArgs));
+      if (code !== 0) throw new Error(`job ${id} is gone`);
+    },
   };
-}
-
-/** Our script around BullMQ's. */
-function around(script: ShippedScript | undefined, file: string): { lua: string; numberOfKeys: number } {
-  if (!script) throw new Error(`BullMQ ships no script for ${file}`);
-  const lua = readFileSync(new URL(`../lua/${file}`, import.meta.url), 'utf8');
-  return { lua: lua.replace(`-- include ${script.name}`, () => script.content), numberOfKeys: script.keys };
 }
 
 function fieldsOf(flat: readonly string[]): Record<string, string> {

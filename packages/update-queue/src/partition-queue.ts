@@ -1,88 +1,63 @@
+import { allDone } from '@collectivekv/domain';
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
-import { type ConnectionOptions, Job, Queue, type QueueOptions, Worker } from 'bullmq';
+import { Worker } from 'bullmq';
 import { createAsideShelf } from './aside-shelf.js';
 import { createJobScripts, type KeepWhenDone, type StoredJob } from './job-scripts.js';
-
-/** Partitions where nothing else is configured. */
-export const DEFAULT_PARTITION_COUNT = 16;
-/** Failed jobs kept in each partition; beyond, the oldest goes. */
-export const MAX_FAILED_JOBS = 10_000;
-
-/** The queue of a partition. */
-export function partitionQueueName(partition: number): string {
-  return `interactions-${partition}`;
-}
-
-/** BullMQ's prefix: in braces, so that a cluster keeps all partitions in one slot, as BullMQ's scripts need. */
-export function queuePrefix(keyPrefix: string): string {
-  return `{${keyPrefix}}`;
-}
-
-/** How every queue of ours is set up. */
-function queueOptions(client: RedisClient, keyPrefix: string): QueueOptions {
-  return {
-    connection: client as unknown as ConnectionOptions,
-    prefix: queuePrefix(keyPrefix),
-    streams: { events: { maxLen: 100 } },
-    defaultJobOptions: {
-      attempts: 1, // what passes is retried in place, so that order holds; what does not pass is set aside at once
-      removeOnComplete: true,
-      removeOnFail: { count: MAX_FAILED_JOBS },
-    },
-  };
-}
+import type { PartitionTerm } from './lease-table.js';
+import { MAX_FAILED_JOBS, queueOptions } from './open-queues.js';
+import { leaseKeys, partitionQueueName } from './queue-names.js';
 
 /** A job taken from a partition and not yet settled. */
 export interface TakenJob {
   readonly id: string;
   readonly name: string;
-  /** As it was sent; anybody may have written it. */
+  /** The payload as its sender wrote it; anybody may have sent it. */
   readonly payload: unknown;
-  /** Unix ms at which it was queued. */
+  /** Unix ms at which the job was queued. */
   readonly queuedAtMs: number;
-  /** What {@link PartitionQueue.remember} kept last; 0 at first. */
+  /** The number that {@link PartitionQueue.remember} kept last; 0 at first. */
   readonly progress: number;
 }
 
 /**
- * The consuming end of one partition. Only one process may consume a partition at a time. A job that another consumer
- * took over and a Redis that is away are dependency_unavailable.
+ * The consuming end of one partition, for one term of its lease. Redis checks the term inside every write. Every method
+ * but `close` throws conflict if the term is over, and dependency_unavailable if Redis cannot be reached.
  */
 export interface PartitionQueue {
   readonly partition: number;
-  /** Puts back, in order, what a former consumer took and did not settle. */
+  /** Puts back, in order, the jobs that a former consumer took and did not settle. */
   recover(): Promise<void>;
-  /** Takes at most so many jobs, oldest first. What cannot even be read is set aside on the way. */
+  /** Takes at most `maxCount` jobs, oldest first. Sets unreadable jobs aside on the way. */
   take(maxCount: number): Promise<TakenJob[]>;
-  /** Takes jobs off the queue for good. Where some cannot be, the others are all the same. */
+  /** Removes jobs from the queue for good. If some cannot be completed, the others are completed all the same. */
   complete(jobs: readonly TakenJob[]): Promise<void>;
   /**
-   * Sets a job aside, where it can be seen, retried and dropped; `left` replaces its data with what is still to do. It
-   * gets another id, so that the same events can be queued again meanwhile.
+   * Sets a job aside, where it can be seen, retried and dropped. It gets another id: the same events can be queued again.
+   * @param left replaces the job's data with the work that remains
    */
   fail(job: TakenJob, message: string, left?: object): Promise<void>;
-  /** Keeps a number with the job that outlives this process. */
+  /** Keeps a number with the job. It outlives this process. */
   remember(job: TakenJob, progress: number): Promise<void>;
   close(): Promise<void>;
 }
 
-// Locks are not what keeps consumers apart: the partition's lease is. They only have to outlast it.
+// The term of the lease keeps consumers apart, not the locks. A lock only has to outlast the term.
 const LOCK_MS = 3_600_000;
 
 /** Opens a partition for consuming. */
 export function openPartitionQueue(options: {
   readonly client: RedisClient;
   readonly keyPrefix: string;
-  readonly partition: number;
-  /** Unique to this process and lease: settles of an older one are refused by BullMQ. */
+  /** The term of the lease under which the partition is consumed. */
+  readonly term: PartitionTerm;
+  /** Unique to this opening: BullMQ refuses to settle jobs that another opening took. */
   readonly token: string;
 }): PartitionQueue {
-  const { client, keyPrefix, partition, token } = options;
-  const name = partitionQueueName(partition);
+  const { client, keyPrefix, term, token } = options;
   const { connection, prefix } = queueOptions(client, keyPrefix);
-  const worker = new Worker(name, null, {
+  const worker = new Worker(partitionQueueName(term.partition), null, {
     connection,
-    prefix: prefix ?? '',
+    prefix,
     autorun: false,
     lockDuration: LOCK_MS,
     skipStalledCheck: true,
@@ -90,11 +65,12 @@ export function openPartitionQueue(options: {
     removeOnComplete: { count: 0 },
     removeOnFail: { count: MAX_FAILED_JOBS },
   });
-  worker.on('error', () => undefined); // every failure also rejects the call it belongs to
+  worker.on('error', () => undefined); // the failed call rejects as well
   const taken = new Map<string, { readonly keep: KeepWhenDone }>();
-  const scripts = createJobScripts(client, worker, { token, lockMs: LOCK_MS });
+  const scripts = createJobScripts(client, worker, { token, lockMs: LOCK_MS, term, leaseKeys: leaseKeys(keyPrefix) });
+  const shelf = createAsideShelf(client, worker, scripts);
 
-  /** Reads a job and notes it as taken; undefined where it is no JSON. */
+  /** Reads a job and notes it as taken. Returns undefined if a field is not JSON. */
   function read({ id, fields }: StoredJob): TakenJob | undefined {
     try {
       const opts = JSON.parse(fields.opts || '{}') as { removeOnComplete?: KeepWhenDone } | null;
@@ -128,29 +104,15 @@ export function openPartitionQueue(options: {
     return job;
   }
 
-  const shelf = createAsideShelf(client, worker, token);
-  const activeKey = worker.toKey('active');
-
   return {
-    partition,
-    recover: () =>
-      reachingRedis(async () => {
-        // Newest first, each to the front: the oldest is taken next. Jobs are not read here: one may be unreadable.
-        const back = client.multi();
-        for (const id of await client.lrange(activeKey, 0, -1)) {
-          back
-            .lrem(activeKey, 1, id)
-            .rpush(worker.toKey('wait'), id)
-            .del(`${worker.toKey(id)}:lock`);
-        }
-        await back.exec();
-      }),
+    partition: term.partition,
+    recover: () => reachingRedis(() => scripts.recover()),
     take: (maxCount) =>
       reachingRedis(async () => {
         const { jobs: stored, failure } = await scripts.take(maxCount);
         const jobs = stored.flatMap((job) => read(job) ?? []);
         if (jobs.length === stored.length && failure === '') return jobs;
-        // Where it was no job's fault, what was taken is put back by recover().
+        // If no job was at fault, the call fails, and recover() puts the taken jobs back later.
         if ((await shelf.putUnreadable((id) => taken.has(id))) === 0) throw new Error(failure);
         return jobs;
       }),
@@ -164,7 +126,7 @@ export function openPartitionQueue(options: {
           if (group) group.jobs.push(job);
           else alike.set(key, { keep, jobs: [job] });
         }
-        const outcomes = await Promise.all([...alike.values()].map((group) => completeAlike(group.jobs, group.keep)));
+        const outcomes = await allDone([...alike.values()].map((group) => completeAlike(group.jobs, group.keep)));
         for (const [id, problem] of outcomes.flatMap((failures) => [...failures])) {
           throw new Error(`job ${id} cannot be completed: ${problem}`);
         }
@@ -172,45 +134,14 @@ export function openPartitionQueue(options: {
     fail: (job, message, left) =>
       reachingRedis(async () => {
         requireTaken(job);
-        const bullJob = await Job.fromId(worker, job.id);
-        if (!bullJob) throw new Error(`job ${job.id} is gone`);
-        if (left) {
-          await bullJob.updateData(left);
-          await bullJob.updateProgress(0);
-        }
-        await shelf.put(bullJob, message);
+        await shelf.put(job.id, message, left);
         taken.delete(job.id);
       }),
     remember: (job, progress) =>
       reachingRedis(() => {
         requireTaken(job);
-        return worker.backend.updateProgress(job.id, progress);
+        return scripts.remember(job.id, progress);
       }),
     close: () => worker.close(true),
   };
-}
-
-/** The producing and inspecting end of every partition; an inspector writes nothing by opening them. */
-export function openQueues(
-  client: RedisClient,
-  keyPrefix: string,
-  partitionCount: number,
-  { inspectOnly = false } = {},
-): Queue[] {
-  return Array.from({ length: partitionCount }, (_, partition) => {
-    const options = { ...queueOptions(client, keyPrefix), skipMetasUpdate: inspectOnly };
-    const queue = new Queue(partitionQueueName(partition), options);
-    queue.on('error', () => undefined); // every failure also rejects the call it belongs to
-    return queue;
-  });
-}
-
-/** Jobs that wait in each of the partitions: one cheap read, of the waiting lists alone. */
-export async function waitingCounts(
-  client: RedisClient,
-  keyPrefix: string,
-  partitions: readonly number[],
-): Promise<number[]> {
-  const keys = partitions.map((partition) => `${queuePrefix(keyPrefix)}:${partitionQueueName(partition)}:wait`);
-  return reachingRedis(() => Promise.all(keys.map((key) => client.llen(key))));
 }

@@ -8,7 +8,7 @@ import {
   MAX_JOB_INTERACTIONS,
   recordJobData,
 } from './interaction-jobs.js';
-import { openQueues } from './partition-queue.js';
+import { openQueues } from './open-queues.js';
 
 /** Options of {@link createInteractionProducer}. */
 export interface ProducerOptions {

@@ -6,6 +6,7 @@ import { createGrpcClient } from '@collectivekv/rpc';
 import { clientOptionsOf, runService } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
+  openLeaseTable,
   openPartitionQueue,
   waitingCounts,
   watchArrivals,
@@ -35,10 +36,10 @@ await runService({
       field: 'CKV_QUEUE_REDIS_URL',
       name: 'ckv-updater-arrivals',
       whenAway: 'fail',
-      onError: () => undefined, // the other connection says it
+      onError: () => undefined, // the other connection logs it
     });
     onClose('redis for arrivals', () => closeRedis(blocking));
-    // The door is open while Redis holds what comes in, with or without a bundle.
+    // The service accepts interactions while Redis can hold them, with or without a bundle.
     client.on('ready', () => setReady(true));
     client.on('close', () => setReady(false));
     const producer = createInteractionProducer({
@@ -64,7 +65,7 @@ await runService({
     const bundles = followBundles({ pool, cacheDir: config.CKV_CACHE_DIR, engine, graphs: ['encode'], log });
     onClose('bundles', bundles.close);
 
-    const leases = createPartitionLeases(client, keyPrefix, partitionCount);
+    const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));
     const updaterMetrics = createUpdaterMetrics(metrics);
     const stopping = new AbortController();
     const updater = startUpdater({
@@ -72,14 +73,13 @@ await runService({
       holdPartitions: () =>
         holdPartitions({
           leases,
-          openPartition: (partition) => openPartitionQueue({ client, keyPrefix, partition, token: randomUUID() }),
+          openPartition: (term) => openPartitionQueue({ client, keyPrefix, term, token: randomUUID() }),
           onHeld: (count) => updaterMetrics.heldPartitions.set(count),
           log,
         }),
       waitingCounts: (partitions) => waitingCounts(client, keyPrefix, partitions),
       arrivals: watchArrivals(blocking, keyPrefix),
       batches: createJobBatches({
-        leases,
         producer,
         partitionCount,
         writer: createRecordWriter({

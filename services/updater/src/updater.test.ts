@@ -3,17 +3,27 @@ import { CkvError } from '@collectivekv/domain';
 import { createLogger } from '@collectivekv/service-kit';
 import type { PartitionQueue, TakenJob } from '@collectivekv/update-queue';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import type { PreparedBatch, TakenJobs } from './batches/job-batches.js';
+import type { PreparedBatch } from './batches/apply-waves.js';
+import type { TakenJobs } from './batches/job-batches.js';
+import { createFence } from './partitions/fence.js';
 import { startUpdater, type Updater } from './updater.js';
 
-/** Jobs that wait in the partition, and those that are taken; as ids. */
+const fence = createFence({ partition: 3, member: 'one', term: 1 });
+/** Ids of the jobs that wait in the partition, and of those that are taken. */
 let waiting: number[];
 let active: number[];
-/** What the updater did, in order. */
+/** The updater's steps, in order. */
 let steps: string[];
-/** How prepare and apply end for a batch that begins with that job; default: at once, well. */
+/** How prepare and apply end for a batch that begins with that job. By default they succeed at once. */
 let endings: Map<string, Promise<void>>;
 let due: boolean;
+/** True if the lease outlives a failure: the partition can be opened again. */
+let keepsLease: boolean;
+/** Jobs asked for by each take. */
+let takes: number[];
+/** Partitions of each wait for arrivals. */
+let waits: (readonly number[])[];
+let waitingTotals: number[];
 let updater: Updater;
 
 const unused = () => Promise.reject(new Error('unused'));
@@ -21,6 +31,7 @@ const queue: PartitionQueue = {
   partition: 3,
   recover: unused,
   async take(maxCount) {
+    takes.push(maxCount);
     const taken = waiting.splice(0, maxCount);
     active.push(...taken);
     return taken.map((n) => ({ id: String(n), name: 'record', payload: {}, queuedAtMs: 1, progress: 0 }));
@@ -47,6 +58,10 @@ beforeEach(() => {
   steps = [];
   endings = new Map();
   due = true;
+  keepsLease = true;
+  takes = [];
+  waits = [];
+  waitingTotals = [];
   updater = startUpdater({
     able: Promise.resolve(),
     holdPartitions: () => ({
@@ -55,18 +70,23 @@ beforeEach(() => {
         due = false;
         steps.push('settle');
         waiting.unshift(...active.splice(0));
-        return [queue];
+        return [{ queue, fence }];
       },
       async closeAll() {
         steps.push('close');
-        due = true;
+        due = keepsLease;
       },
       async stop() {
         steps.push('stop');
       },
     }),
     waitingCounts: async () => [waiting.length],
-    arrivals: { wait: () => turn() },
+    arrivals: {
+      wait(partitions) {
+        waits.push(partitions);
+        return turn();
+      },
+    },
     batches: {
       async prepare(taken) {
         const ids = idsOf(taken);
@@ -84,7 +104,7 @@ beforeEach(() => {
         active = active.filter((n) => !ids.includes(n));
       },
     },
-    onWaiting: () => undefined,
+    onWaiting: (count) => waitingTotals.push(count),
     log: createLogger('test', 'silent'),
     stopping: new AbortController(),
   });
@@ -96,7 +116,7 @@ afterEach(async () => {
   await updater.stop();
 });
 
-/** Keeps a step from ending until it is told how. */
+/** Keeps a step from ending until the test ends it. */
 function hold(name: string): { end(): void; fail(): void } {
   let end = () => {};
   let fail = () => {};
@@ -145,25 +165,37 @@ it('opens, closes and gives back partitions only with no batch in hand', async (
 it.each([
   ['applied', 'apply 1', 'prepare 2', 'apply 1'],
   ['prepared', 'prepare 2', 'apply 1', 'apply 2'],
-])(
-  'takes again what is not settled, after a batch could not be %s and the other ended',
-  async (_, bad, other, next) => {
-    const steppers = { 'apply 1': hold('apply 1'), 'prepare 2': hold('prepare 2') };
-    waiting.push(1);
-    await until('apply 1');
-    waiting.push(2);
-    await until('prepare 2');
-    steppers[bad as keyof typeof steppers].fail();
-    await turns();
-    expect(steps).not.toContain('close');
-    endings.clear();
-    steppers[other as keyof typeof steppers].end();
-    await until('close');
-    expect(steps.indexOf('close')).toBeGreaterThan(steps.indexOf(`${other} ends`));
-    await vi.waitUntil(() => waiting.length + active.length === 0, { interval: 1 });
-    expect(steps.slice(steps.indexOf('close')).find((text) => text.startsWith('apply'))).toBe(next);
-  },
-);
+])('takes unsettled jobs again after a batch could not be %s and the other ended', async (_, bad, other, next) => {
+  const steppers = { 'apply 1': hold('apply 1'), 'prepare 2': hold('prepare 2') };
+  waiting.push(1);
+  await until('apply 1');
+  waiting.push(2);
+  await until('prepare 2');
+  steppers[bad as keyof typeof steppers].fail();
+  await turns();
+  expect(steps).not.toContain('close');
+  endings.clear();
+  steppers[other as keyof typeof steppers].end();
+  await until('close');
+  expect(steps.indexOf('close')).toBeGreaterThan(steps.indexOf(`${other} ends`));
+  await vi.waitUntil(() => waiting.length + active.length === 0, { interval: 1 });
+  expect(steps.slice(steps.indexOf('close')).find((text) => text.startsWith('apply'))).toBe(next);
+});
+
+it('takes nothing after a failure while its partitions are lost', async () => {
+  const first = hold('apply 1');
+  waiting.push(1);
+  await until('apply 1');
+  keepsLease = false;
+  first.fail();
+  await until('close');
+  const takesBefore = takes.length;
+  const waitsBefore = waits.length;
+  waiting.push(2);
+  await vi.waitUntil(() => waits.length > waitsBefore, { interval: 1 });
+  expect(waits.slice(waitsBefore)).toContainEqual([]);
+  expect(takes.length).toBe(takesBefore);
+});
 
 it('ends when the batch in hand is applied, and gives the partitions back after it', async () => {
   const first = hold('apply 1');

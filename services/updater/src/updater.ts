@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { backoffMs, toCkvError } from '@collectivekv/domain';
+import { allDone, backoffMs, toCkvError } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
-import type { Arrivals, PartitionQueue } from '@collectivekv/update-queue';
-import type { JobBatches, PreparedBatch, TakenJobs } from './batches/job-batches.js';
-import type { HeldPartitions } from './partitions/held-partitions.js';
+import type { Arrivals } from '@collectivekv/update-queue';
+import type { PreparedBatch } from './batches/apply-waves.js';
+import type { JobBatches, TakenJobs } from './batches/job-batches.js';
+import type { HeldPartition, HeldPartitions } from './partitions/held-partitions.js';
 
 /** Brings queued interactions into user records. */
 export interface Updater {
@@ -11,34 +12,34 @@ export interface Updater {
   stop(): Promise<void>;
 }
 
-/** What an updater works with. */
+/** Parts of {@link startUpdater}. */
 export interface UpdaterParts {
-  /** Resolves when interactions can be encoded; until then nothing is held or taken. */
+  /** Resolves when interactions can be encoded. The updater holds and takes nothing before. */
   readonly able: Promise<void>;
   readonly holdPartitions: () => HeldPartitions;
-  /** Jobs that wait in each of the partitions, by one cheap read. */
+  /** Returns the number of waiting jobs of each partition, by one cheap read. */
   readonly waitingCounts: (partitions: readonly number[]) => Promise<number[]>;
   readonly arrivals: Arrivals;
   readonly batches: JobBatches;
+  /** Receives the number of jobs that wait in the held partitions. */
   readonly onWaiting: (jobCount: number) => void;
   readonly log: Logger;
-  /** Aborted by {@link Updater.stop}; ends what the batches retry. */
+  /** Aborted by {@link Updater.stop}; ends the retries of the batches. */
   readonly stopping: AbortController;
 }
 
-/** Longest pause between looks at empty queues: partitions may have come meanwhile. */
+/** Longest wait for jobs. After it the updater looks for new partitions. */
 const IDLE_MS = 250;
-/** Even a queue that looks empty is asked so often: delayed and prioritised jobs are not in its waiting list. */
+/** How often a queue that looks empty is asked for jobs: its waiting list omits delayed and prioritised jobs. */
 const SWEEP_MS = 1_000;
-/** Jobs taken from a partition at once, at the most: between these. With fewer, what a batch costs itself prevails. */
+/** Fewest and most jobs to take from a partition at once. With fewer, the fixed cost of a batch dominates. */
 const TAKE_JOBS = [8, 64] as const;
-/** A batch that took longer makes the next one smaller, so that no partition waits long for the backlog of another. */
+/** A batch that takes longer makes the next one smaller, so that one partition's backlog does not delay the others. */
 const BATCH_MS = 100;
-
 /** Pauses after a failure. */
 const RETRY_PAUSE = { firstMs: 50, longestMs: 2_000 } as const;
 
-/** Starts the one loop: take jobs from the partitions held and prepare them, while the batch before them is applied. */
+/** Starts the updater's one loop: it takes and prepares a batch of jobs while the batch before it is applied. */
 export function startUpdater({
   able,
   holdPartitions,
@@ -53,18 +54,17 @@ export function startUpdater({
   let sweptMs = 0;
   let takeCount: number = TAKE_JOBS[0];
 
-  async function takeJobs(queues: readonly PartitionQueue[]): Promise<TakenJobs[]> {
-    if (queues.length === 0) return [];
-    const waiting = await waitingCounts(queues.map((queue) => queue.partition));
+  async function takeJobs(held: readonly HeldPartition[]): Promise<TakenJobs[]> {
+    if (held.length === 0) return [];
+    const waiting = await waitingCounts(held.map(({ fence }) => fence.partition));
     onWaiting(waiting.reduce((sum, count) => sum + count, 0));
     const sweep = performance.now() - sweptMs > SWEEP_MS;
     if (sweep) sweptMs = performance.now();
-    const takes = queues.map(async (queue, i) => {
+    const takes = held.map(async ({ queue, fence }, i) => {
       const count = Math.min(takeCount, Math.max(waiting[i] ?? 0, sweep ? 1 : 0));
-      const takenMs = performance.now();
-      return { queue, jobs: count > 0 ? await queue.take(count) : [], takenMs };
+      return { queue, fence, jobs: count > 0 ? await queue.take(count) : [] };
     });
-    return (await Promise.all(takes)).filter(({ jobs }) => jobs.length > 0);
+    return (await allDone(takes)).filter(({ jobs }) => jobs.length > 0);
   }
 
   async function work(): Promise<void> {
@@ -76,33 +76,41 @@ export function startUpdater({
   }
 
   async function workOn(partitions: HeldPartitions): Promise<void> {
-    let failures = 0;
-    let queues: readonly PartitionQueue[] = [];
+    let failureCount = 0;
+    let held: readonly HeldPartition[] = [];
     let inHand: Promise<void> = Promise.resolve(); // the batch that is being applied
+    let inHandFailed = false;
     while (!signal.aborted) {
       try {
+        if (inHandFailed) await inHand; // throws: without this an idle updater would not see the failure
         if (partitions.isDue()) {
           await inHand;
-          queues = await partitions.settle();
+          held = await partitions.settle();
         }
-        const taken = await takeJobs(queues);
+        const taken = await takeJobs(held);
         if (taken.length > 0) {
           const batch = await batches.prepare(taken);
           await inHand;
           inHand = apply(batch).then(() => {
-            failures = 0;
+            failureCount = 0;
           });
-          inHand.catch(() => undefined); // it is thrown where it is awaited
+          inHand.catch(() => {
+            inHandFailed = true;
+          });
         } else {
-          const held = queues.map(({ partition }) => partition);
-          await orAborted(arrivals.wait(held, IDLE_MS), signal);
+          const partitionsHeld = held.map(({ fence }) => fence.partition);
+          await orAborted(arrivals.wait(partitionsHeld, IDLE_MS), signal);
         }
       } catch (thrown) {
         logFailure(thrown);
         await inHand.catch(() => undefined);
         inHand = Promise.resolve();
-        await partitions.closeAll(); // it is unknown what was taken: opening them again puts it back
-        await pause(backoffMs(++failures, RETRY_PAUSE));
+        inHandFailed = false;
+        // Jobs may have been taken without an answer. Opening a partition again puts its taken jobs back.
+        await partitions.closeAll();
+        held = [];
+        failureCount++;
+        await pause(backoffMs(failureCount, RETRY_PAUSE));
       }
     }
     await inHand.catch(logFailure);
@@ -134,7 +142,7 @@ export function startUpdater({
   };
 }
 
-/** Resolves as `work` does, or when the signal aborts; leaves nothing hanging on the signal. */
+/** Resolves when `work` does or when the signal aborts. Leaves no listener on the signal. */
 function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const settle = () => {

@@ -1,79 +1,144 @@
+import { CkvError } from '@collectivekv/domain';
 import { createLogger } from '@collectivekv/service-kit';
 import type { PartitionQueue } from '@collectivekv/update-queue';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { createFence, type RenewableFence } from './fence.js';
 import { type HeldPartitions, holdPartitions } from './held-partitions.js';
 
 const PARTITION = 3;
 let steps: string[];
 let surplus: number;
-/** Since when the partition is held, by the monotonic clock, ms; undefined while another has it. */
-let heldSinceMs: number | undefined;
+/** The fence that every renewal answers; undefined while another member has the partition. */
+let fence: RenewableFence | undefined;
+let renewFailures: number;
+let failing: Set<string>;
+let heldCounts: number[];
 let partitions: HeldPartitions;
+
+function acquire(term: number): RenewableFence {
+  const acquired = createFence({ partition: PARTITION, member: 'one', term });
+  acquired.renew({ endsMs: 1, heldUntilMs: Number.POSITIVE_INFINITY });
+  fence = acquired;
+  return acquired;
+}
+async function step(name: string): Promise<void> {
+  steps.push(name);
+  if (failing.has(name)) throw new CkvError('dependency_unavailable', 'away');
+}
+const settled = async () => (await partitions.settle()).map((held) => held.fence.term);
 
 beforeEach(async () => {
   steps = [];
+  heldCounts = [];
+  failing = new Set();
   surplus = 0;
-  heldSinceMs = performance.now();
+  renewFailures = 0;
+  acquire(1);
   partitions = holdPartitions({
     leases: {
       member: 'one',
       async renew() {
-        const renewed = { held: heldSinceMs === undefined ? [] : [PARTITION], surplus };
+        if (renewFailures-- > 0) throw new Error('away');
+        const renewed = { held: fence ? [fence] : [], surplus };
         surplus = 0;
         return renewed;
       },
-      isHeld: () => heldSinceMs !== undefined,
-      isHeldSince: (_, sinceMs) => heldSinceMs !== undefined && heldSinceMs <= sinceMs,
-      remainingMs: () => 5_000,
       async release() {
-        steps.push('release');
-        heldSinceMs = undefined;
+        fence?.end();
+        fence = undefined;
+        await step('release');
       },
-      async leave() {
-        steps.push('leave');
-      },
+      leave: () => step('leave'),
     },
-    openPartition: (partition) => {
-      steps.push('open');
+    openPartition: ({ partition, term }) => {
+      steps.push(`open ${term}`);
       const queue: Partial<PartitionQueue> = {
         partition,
-        recover: async () => void steps.push('recover'),
-        close: async () => void steps.push('close'),
+        recover: () => step('recover'),
+        close: () => step('close'),
       };
       return queue as PartitionQueue;
     },
-    onHeld: () => undefined,
+    onHeld: (count) => heldCounts.push(count),
     log: createLogger('test', 'silent'),
   });
   await vi.waitUntil(() => partitions.isDue(), { interval: 1 });
-  expect((await partitions.settle()).map(({ partition }) => partition)).toEqual([PARTITION]);
+  expect(await settled()).toEqual([1]);
 });
 afterEach(() => partitions.stop());
 
-it('opens a partition that comes, and puts back what its last consumer had taken', () => {
-  expect(steps).toEqual(['open', 'recover']);
+it('opens an acquired partition, and puts back the jobs that its last consumer had taken', () => {
+  expect(steps).toEqual(['open 1', 'recover']);
+  expect(partitions.isDue()).toBe(false);
+  expect(heldCounts).toEqual([1]);
+});
+
+it('closes a lost partition', async () => {
+  fence?.end();
+  expect(partitions.isDue()).toBe(true);
+  expect(await settled()).toEqual([]);
+  expect(steps).toEqual(['open 1', 'recover', 'close']);
   expect(partitions.isDue()).toBe(false);
 });
 
-it('closes a partition that went', async () => {
-  heldSinceMs = undefined;
+it('opens a partition again that was lost and came back, under its new term', async () => {
+  fence?.end();
+  acquire(2);
+  await vi.waitUntil(() => heldCounts.length > 1, { timeout: 5_000 });
   expect(partitions.isDue()).toBe(true);
-  expect(await partitions.settle()).toEqual([]);
-  expect(steps).toEqual(['open', 'recover', 'close']);
-  expect(partitions.isDue()).toBe(false);
+  expect(await settled()).toEqual([2]);
+  expect(steps).toEqual(['open 1', 'recover', 'close', 'open 2', 'recover']);
 });
 
-it('opens a partition anew that went and came back', async () => {
-  heldSinceMs = performance.now() + 1;
-  expect(partitions.isDue()).toBe(true);
-  await partitions.settle();
-  expect(steps).toEqual(['open', 'recover', 'close', 'open', 'recover']);
-});
-
-it('gives back what is beyond its share when it settles, not before', async () => {
+it('gives back the partitions beyond its share when it settles, not before', async () => {
   surplus = 1;
   await vi.waitUntil(() => partitions.isDue(), { timeout: 5_000 });
   expect(steps).not.toContain('release');
-  expect(await partitions.settle()).toEqual([]);
-  expect(steps).toEqual(['open', 'recover', 'close', 'release']);
+  expect(await settled()).toEqual([]);
+  expect(steps).toEqual(['open 1', 'recover', 'close', 'release']);
+  expect(partitions.isDue()).toBe(false);
+});
+
+it('gives nothing back that it does not hold', async () => {
+  surplus = 1;
+  await vi.waitUntil(() => partitions.isDue(), { timeout: 5_000 });
+  fence?.end();
+  expect(await settled()).toEqual([]);
+  expect(steps).toEqual(['open 1', 'recover', 'close']);
+});
+
+it('opens a closed partition again and recovers its jobs', async () => {
+  await partitions.closeAll();
+  expect(partitions.isDue()).toBe(true);
+  expect(await settled()).toEqual([1]);
+  expect(steps).toEqual(['open 1', 'recover', 'close', 'open 1', 'recover']);
+});
+
+it('tries again to open a partition whose jobs could not be recovered', async () => {
+  await partitions.closeAll();
+  failing.add('recover');
+  await expect(partitions.settle()).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+  expect(steps.slice(-3)).toEqual(['open 1', 'recover', 'close']);
+  failing.clear();
+  expect(partitions.isDue()).toBe(true);
+  expect(await settled()).toEqual([1]);
+});
+
+it('closes all the same if closing fails', async () => {
+  failing.add('close');
+  await partitions.closeAll();
+  expect(await settled()).toEqual([1]);
+});
+
+it('renews again soon after a renewal that failed', async () => {
+  renewFailures = 2;
+  await vi.waitUntil(() => heldCounts.length > 1, { timeout: 5_000 });
+  expect(renewFailures).toBeLessThan(0);
+});
+
+it('closes its partitions before it leaves, and ends though Redis is away', async () => {
+  failing.add('leave');
+  await partitions.stop();
+  expect(steps.slice(-2)).toEqual(['close', 'leave']);
+  failing.clear();
 });

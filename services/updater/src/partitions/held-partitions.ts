@@ -2,37 +2,47 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { toCkvError } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
 import type { PartitionQueue } from '@collectivekv/update-queue';
+import type { Fence } from './fence.js';
 import type { PartitionLeases } from './partition-leases.js';
+
+/** A partition that is open for consuming, and the fence of the term it was opened under. */
+export interface HeldPartition {
+  readonly queue: PartitionQueue;
+  readonly fence: Fence;
+}
 
 /** The partitions that this process consumes, as heartbeats give and take them. */
 export interface HeldPartitions {
-  /** True where {@link settle} has something to open, to close or to give back. */
+  /** True if {@link settle} has a partition to open, to close or to give back. */
   isDue(): boolean;
   /**
-   * Opens partitions that came and closes those that went; to be called with no batch in hand.
-   * @returns those to consume
+   * Opens partitions that were acquired and closes those that were lost. Call it with no batch in hand.
+   * @returns the partitions to consume
    */
-  settle(): Promise<readonly PartitionQueue[]>;
-  /** Closes all: {@link settle} opens them again, and what was taken from them is put back, in order. */
+  settle(): Promise<readonly HeldPartition[]>;
+  /** Closes all. {@link settle} opens them again and puts their taken jobs back, in order. */
   closeAll(): Promise<void>;
   /** Ends the heartbeats and gives every partition back. */
   stop(): Promise<void>;
+}
+
+/** Parts of {@link holdPartitions}. */
+export interface HoldParts {
+  readonly leases: PartitionLeases;
+  readonly openPartition: (fence: Fence) => PartitionQueue;
+  /** Receives the number of held partitions after each heartbeat. */
+  readonly onHeld: (count: number) => void;
+  readonly log: Logger;
 }
 
 const HEARTBEAT_MS = 1_000;
 const RETRY_MS = 100;
 
 /** Starts the heartbeats. */
-export function holdPartitions(parts: {
-  readonly leases: PartitionLeases;
-  readonly openPartition: (partition: number) => PartitionQueue;
-  readonly onHeld: (count: number) => void;
-  readonly log: Logger;
-}): HeldPartitions {
-  const { leases, log } = parts;
-  const open = new Map<number, { readonly queue: PartitionQueue; readonly openedMs: number }>();
+export function holdPartitions({ leases, openPartition, onHeld, log }: HoldParts): HeldPartitions {
+  const open = new Map<number, HeldPartition>();
   const stopping = new AbortController();
-  let held: readonly number[] = [];
+  let held: readonly Fence[] = [];
   let surplus = 0;
 
   async function beat(): Promise<void> {
@@ -40,9 +50,9 @@ export function holdPartitions(parts: {
       let pauseMs = HEARTBEAT_MS;
       try {
         ({ held, surplus } = await leases.renew());
-        parts.onHeld(held.length);
+        onHeld(held.length);
       } catch (error) {
-        log.debug({ problem: (error as Error).message }, 'the leases are not renewed');
+        log.debug({ problem: toCkvError(error).message }, 'the leases are not renewed');
         pauseMs = RETRY_MS;
       }
       await sleep(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
@@ -54,57 +64,53 @@ export function holdPartitions(parts: {
     open.delete(partition);
     await one?.queue
       .close()
-      .catch((error) => log.warn({ partition, problem: toCkvError(error).message }, 'not closed'));
+      .catch((error) => log.warn({ partition, problem: toCkvError(error).message }, 'the partition is not closed'));
   }
 
   async function closeAll(): Promise<void> {
     for (const partition of [...open.keys()]) await close(partition);
   }
 
-  /** Gives back what is beyond the fair share, for a member that came. */
+  /** Gives back the partitions beyond the fair share, for a member that joined. */
   async function releaseSurplus(): Promise<void> {
-    const released = held.filter((partition) => leases.isHeld(partition)).slice(0, surplus);
+    const released = held
+      .filter((fence) => fence.isHeld())
+      .slice(0, surplus)
+      .map(({ partition }) => partition);
     surplus = 0;
     if (released.length === 0) return;
     for (const partition of released) await close(partition);
     await leases.release(released);
   }
 
-  /** Open partitions that went, if only for a while: another updater may have worked on them. */
-  function gone(): number[] {
-    const all = [...open].filter(([partition, { openedMs }]) => !leases.isHeldSince(partition, openedMs));
-    return all.map(([partition]) => partition);
-  }
-
-  /** Partitions that came. */
-  function come(): number[] {
-    return held.filter((partition) => !open.has(partition) && leases.isHeld(partition));
-  }
+  /** Returns open partitions whose term is over. Another updater may have worked on them, even if they came back. */
+  const lost = () => [...open].filter(([, { fence }]) => !fence.isHeld()).map(([partition]) => partition);
+  /** Returns the fences of held partitions that are not open. */
+  const acquired = () => held.filter((fence) => !open.has(fence.partition) && fence.isHeld());
 
   const beating = beat();
 
   return {
-    isDue: () => surplus > 0 || gone().length > 0 || come().length > 0,
+    isDue: () => surplus > 0 || lost().length > 0 || acquired().length > 0,
     async settle() {
-      for (const partition of gone()) await close(partition);
+      for (const partition of lost()) await close(partition);
       await releaseSurplus();
-      for (const partition of come()) {
-        const openedMs = performance.now();
-        const queue = parts.openPartition(partition);
-        open.set(partition, { queue, openedMs });
+      for (const fence of acquired()) {
+        const queue = openPartition(fence);
+        open.set(fence.partition, { queue, fence });
         await queue.recover().catch(async (error) => {
-          await close(partition);
+          await close(fence.partition);
           throw error;
         });
       }
-      return [...open.values()].map(({ queue }) => queue);
+      return [...open.values()];
     },
     closeAll,
     async stop() {
       stopping.abort();
       await beating;
       await closeAll();
-      await leases.leave().catch((err) => log.warn({ err }, 'the leases stay until they run out'));
+      await leases.leave().catch((err) => log.warn({ err }, 'the leases stay until they end'));
     },
   };
 }

@@ -1,54 +1,42 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
-import { queuePrefix } from '@collectivekv/update-queue';
+import type { LeaseTable } from '@collectivekv/update-queue';
+import { createFence, type Fence, type RenewableFence } from './fence.js';
 
-/** Which partitions this process may consume. */
+/** The partitions that this process may consume. */
 export interface PartitionLeases {
   /** Unique to this process. */
   readonly member: string;
   /**
-   * Renews what is held and takes what is free, up to a fair share.
-   * @returns partitions held now, and how many of them are beyond the share and are to be released
+   * Renews the held leases and takes free partitions, up to a fair share.
+   * @returns the fences of the partitions held now, and how many of them exceed the share and should be released
    */
-  renew(): Promise<{ held: number[]; surplus: number }>;
-  /** True while no other process can have taken the partition, by this process's own clock. */
-  isHeld(partition: number): boolean;
-  /** True where it is held, and no other process can have had it in between, since then by the monotonic clock, ms. */
-  isHeldSince(partition: number, sinceMs: number): boolean;
-  /** How long the partition stays held at least, ms. */
-  remainingMs(partition: number): number;
+  renew(): Promise<{ readonly held: readonly Fence[]; readonly surplus: number }>;
+  /** Ends the fences of these partitions and gives the partitions back. */
   release(partitions: readonly number[]): Promise<void>;
-  /** Releases all and is no longer counted for the fair shares. */
+  /** Releases all partitions; the process no longer counts for the fair shares. */
   leave(): Promise<void>;
 }
 
-/** How long a lease lasts without renewal: the time until a dead updater's partitions go on. */
+/** How long a lease lasts without renewal, and so how long a dead updater's partitions wait. */
 export const LEASE_MS = 5_000;
 
-interface Scripts {
-  ckvHoldLeases(members: string, leases: string, ...args: (string | number)[]): Promise<number[]>;
-  ckvReleaseLeases(members: string, leases: string, ...args: (string | number)[]): Promise<number>;
-}
-
-/** Creates the leases of this process. They live beside the queues, in the same cluster slot. */
-export function createPartitionLeases(client: RedisClient, keyPrefix: string, partitionCount: number): PartitionLeases {
-  client.defineCommand('ckvHoldLeases', { numberOfKeys: 2, lua: readLua('hold-leases-2.lua') });
-  client.defineCommand('ckvReleaseLeases', { numberOfKeys: 2, lua: readLua('release-leases-2.lua') });
-  const scripts = client as unknown as Scripts;
-  const membersKey = `${queuePrefix(keyPrefix)}:updaters`;
-  const leasesKey = `${queuePrefix(keyPrefix)}:partition-leases`;
+/** Creates the leases of this process. */
+export function createPartitionLeases(table: LeaseTable): PartitionLeases {
   const member = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`.replace(/\s/g, '_');
-  let terms = new Map<number, { readonly sinceMs: number; readonly untilMs: number }>(); // by the monotonic clock
+  let fences = new Map<number, RenewableFence>();
 
-  const remainingMs = (partition: number) => (terms.get(partition)?.untilMs ?? 0) - performance.now();
-  const isHeld = (partition: number) => remainingMs(partition) > 0;
+  function end(partitions: readonly number[]): void {
+    for (const partition of partitions) {
+      fences.get(partition)?.end();
+      fences.delete(partition);
+    }
+  }
 
-  // One call at a time: an answer to a renewal that was asked before a release would bring back what was released.
+  // One call at a time: the answer to an earlier renewal would bring back a partition that was released since.
   let last: Promise<unknown> = Promise.resolve();
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = last.then(() => reachingRedis(work));
+    const turn = last.then(work);
     last = turn.catch(() => undefined);
     return turn;
   }
@@ -57,34 +45,29 @@ export function createPartitionLeases(client: RedisClient, keyPrefix: string, pa
     member,
     renew: () =>
       inTurn(async () => {
-        const askedMs = performance.now();
-        const answer = await scripts.ckvHoldLeases(membersKey, leasesKey, member, LEASE_MS, partitionCount);
-        const [share = 0, ...held] = answer;
-        const termOf = (partition: number) => {
-          const sinceMs = (isHeld(partition) && terms.get(partition)?.sinceMs) || askedMs;
-          return [partition, { sinceMs, untilMs: askedMs + LEASE_MS }] as const;
-        };
-        terms = new Map(held.map(termOf));
+        // The lease lasts at least this long after the question: Redis starts it later.
+        const heldUntilMs = performance.now() + LEASE_MS;
+        const { terms, endsMs, share } = await table.hold(member, LEASE_MS);
+        const held = terms.map((term) => {
+          const known = fences.get(term.partition);
+          const fence = known?.term === term.term ? known : createFence(term);
+          fence.renew({ endsMs, heldUntilMs });
+          return fence;
+        });
+        for (const fence of fences.values()) if (!held.includes(fence)) fence.end();
+        fences = new Map(held.map((fence) => [fence.partition, fence]));
         return { held, surplus: Math.max(0, held.length - share) };
       }),
-    isHeld,
-    isHeldSince: (partition, sinceMs) =>
-      isHeld(partition) && (terms.get(partition)?.sinceMs ?? Number.POSITIVE_INFINITY) <= sinceMs,
-    remainingMs,
     release: (partitions) =>
-      inTurn(async () => {
-        for (const partition of partitions) terms.delete(partition);
-        await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 0, ...partitions);
+      inTurn(() => {
+        end(partitions);
+        return table.release(member, partitions);
       }),
     leave: () =>
-      inTurn(async () => {
-        const partitions = [...terms.keys()];
-        terms.clear();
-        await scripts.ckvReleaseLeases(membersKey, leasesKey, member, 1, ...partitions);
+      inTurn(() => {
+        const partitions = [...fences.keys()];
+        end(partitions);
+        return table.leave(member, partitions);
       }),
   };
-}
-
-function readLua(file: string): string {
-  return readFileSync(new URL(`../../lua/${file}`, import.meta.url), 'utf8');
 }

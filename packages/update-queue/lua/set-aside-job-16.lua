@@ -1,0 +1,46 @@
+--[[
+Sets a job aside: BullMQ's moveToFinished, unchanged, makes it a failed job, which then gets another id. Its own id is
+free again, and so is its deduplication id: the same events can be queued again.
+
+KEYS[1..14]  moveToFinished's
+KEYS[15]     hash of leases by partition
+KEYS[16]     hash of terms by partition
+
+ARGV[1..9]  moveToFinished's
+ARGV[10]    partition
+ARGV[11]    member
+ARGV[12]    term
+ARGV[13]    the job's id among the failed jobs
+ARGV[14..]  fields of the job to overwrite: name, value, …
+
+Returns nil if the member does not hold the partition in this term; nothing is changed then. Otherwise returns
+moveToFinished's code: 0, or an error code, with the job unchanged. An active id without a job behind it is removed; so
+is a job whose own options say not to keep it. The script returns 0 for both.
+]]
+local function move_to_finished(KEYS, ARGV)
+  -- include moveToFinished
+end
+-- include lease
+
+if not holds_term(KEYS[15], KEYS[16], ARGV[10], ARGV[11], ARGV[12]) then return false end
+
+local id, prefix, aside_id = ARGV[1], ARGV[7], ARGV[13]
+local active_key, failed_key, job_key = KEYS[2], KEYS[11], KEYS[12]
+
+if redis.call('TYPE', job_key).ok ~= 'hash' then
+  redis.call('LREM', active_key, 0, id)
+  return 0
+end
+
+local deduplication_id = redis.call('HGET', job_key, 'deid')
+local code = move_to_finished(KEYS, ARGV)
+if code ~= 0 then return code end
+local failed_at = redis.call('ZSCORE', failed_key, id)
+if not failed_at then return 0 end
+
+if #ARGV > 13 then redis.call('HSET', job_key, unpack(ARGV, 14)) end
+redis.call('RENAME', job_key, prefix .. aside_id)
+redis.call('ZREM', failed_key, id)
+redis.call('ZADD', failed_key, failed_at, aside_id)
+if deduplication_id then redis.call('DEL', prefix .. 'de:' .. deduplication_id) end
+return 0

@@ -1,0 +1,40 @@
+--[[
+Takes the next jobs of a queue: BullMQ's moveToActive, unchanged, for many jobs in one call.
+
+KEYS[1..11]  moveToActive's
+KEYS[12]     hash of leases by partition
+KEYS[13]     hash of terms by partition
+
+ARGV[1]  moveToActive's key prefix
+ARGV[2]  Unix ms now
+ARGV[3]  lock token
+ARGV[4]  how long the locks last, ms
+ARGV[5]  most jobs to take
+ARGV[6]  partition
+ARGV[7]  member
+ARGV[8]  term
+
+Returns nil if the member does not hold the partition in this term; nothing is taken then. Otherwise returns { jobs, text
+of the last failure }: { id, { field, value, … } } of every job taken, in order, and '' if none failed. A job that fails
+stays active and is not returned; the others are taken all the same.
+]]
+local function move_to_active(KEYS, ARGV)
+  -- include moveToActive
+end
+-- include lease
+
+if not holds_term(KEYS[12], KEYS[13], ARGV[6], ARGV[7], ARGV[8]) then return false end
+
+local argv = { ARGV[1], ARGV[2], cmsgpack.pack({ token = ARGV[3], lockDuration = tonumber(ARGV[4]) }) }
+local jobs, failure = {}, ''
+for _ = 1, tonumber(ARGV[5]) do
+  local done, job = pcall(move_to_active, KEYS, argv)
+  if not done then
+    failure = type(job) == 'table' and job.err or job
+  elseif type(job[1]) == 'table' then
+    jobs[#jobs + 1] = { job[2], job[1] }
+  else
+    break
+  end
+end
+return { jobs, failure }

@@ -1,0 +1,31 @@
+/** Partitions if nothing else is configured. */
+export const DEFAULT_PARTITION_COUNT = 16;
+
+/** Returns the name of a partition's queue. */
+export function partitionQueueName(partition: number): string {
+  return `interactions-${partition}`;
+}
+
+/**
+ * Returns the prefix of every key of the queue. Its braces are a hash tag: a cluster keeps all partitions and their
+ * leases in one slot, as scripts over several keys need.
+ */
+export function queuePrefix(keyPrefix: string): string {
+  return `{${keyPrefix}}`;
+}
+
+/** Keys of the leases, beside the queues. */
+export interface LeaseKeys {
+  /** Sorted set of members by the Unix ms at which they count as gone. */
+  readonly members: string;
+  /** Hash of leases by partition. */
+  readonly leases: string;
+  /** Hash of terms by partition. */
+  readonly terms: string;
+}
+
+/** Returns the keys of the leases. */
+export function leaseKeys(keyPrefix: string): LeaseKeys {
+  const prefix = queuePrefix(keyPrefix);
+  return { members: `${prefix}:updaters`, leases: `${prefix}:partition-leases`, terms: `${prefix}:partition-terms` };
+}

@@ -1,0 +1,151 @@
+import { allDone, type Interaction, toCkvError } from '@collectivekv/domain';
+import type { Logger } from '@collectivekv/service-kit';
+import { type PartitionQueue, recordJobData } from '@collectivekv/update-queue';
+import type { UpdaterMetrics } from '../metrics.js';
+import type { Fence } from '../partitions/fence.js';
+import type { EncodedInteractions, RecordWriter } from '../records/record-writer.js';
+import type { AppendWave, ForgetWave, ReadJob, Wave } from './append-plan.js';
+import { createRefusals, type Refusals } from './refusals.js';
+import { isTransient, type RetryWhileHeld, requireHeld } from './retry-while-held.js';
+import type { SetAside } from './set-aside.js';
+
+/** The waves of one partition, in order. */
+export interface PartitionWork {
+  readonly queue: PartitionQueue;
+  readonly fence: Fence;
+  readonly waves: readonly Wave[];
+}
+
+/** A batch that is ready to be applied. */
+export interface PreparedBatch {
+  readonly works: readonly PartitionWork[];
+  readonly encoded: EncodedInteractions;
+}
+
+/**
+ * Settles the jobs of a batch: their interactions are in their records, or set aside.
+ * @throws transient errors: a partition is lost, Redis is unreachable, a shutdown began
+ */
+export type ApplyBatch = (batch: PreparedBatch) => Promise<void>;
+
+/** Parts of {@link createApplyBatch}. */
+export interface ApplyParts {
+  readonly writer: Pick<RecordWriter, 'append' | 'forget'>;
+  readonly retryWhileHeld: RetryWhileHeld;
+  readonly setAside: SetAside;
+  readonly metrics: Pick<UpdaterMetrics, 'interactions' | 'jobs' | 'servableSeconds'>;
+  readonly log: Logger;
+}
+
+/** One partition's wave of the current step. */
+interface Step<W extends Wave> {
+  readonly work: PartitionWork;
+  readonly wave: W;
+}
+
+/** Creates the function that applies batches wave by wave: the i-th waves of all partitions are one step. */
+export function createApplyBatch({ writer, retryWhileHeld, setAside, metrics, log }: ApplyParts): ApplyBatch {
+  /** Appends the waves of one step together, then settles the jobs that are done. */
+  async function appendStep(
+    steps: readonly Step<AppendWave>[],
+    encoded: EncodedInteractions,
+    refusals: Refusals,
+  ): Promise<void> {
+    const fences = steps.map(({ work }) => work.fence);
+    const byUser = new Map(steps.flatMap(({ wave }) => refusals.without(wave)));
+    try {
+      await append(fences, byUser, encoded);
+    } catch (thrown) {
+      const cause = toCkvError(thrown);
+      if (isTransient(cause)) throw cause;
+      log.warn({ reason: cause.reason, problem: cause.message }, 'an append was refused; appending user by user');
+      await appendUserByUser(fences, byUser, encoded, refusals);
+    }
+    const settling = steps.map(async ({ work, wave }) => {
+      requireHeld([work.fence]);
+      if (wave.remember) await work.queue.remember(wave.remember.job.taken, wave.remember.progress);
+      await settle(work, wave.done, refusals);
+    });
+    await allDone(settling);
+  }
+
+  /** Appends each user alone and notes the users whose append is refused. */
+  async function appendUserByUser(
+    fences: readonly Fence[],
+    byUser: ReadonlyMap<string, readonly Interaction[]>,
+    encoded: EncodedInteractions,
+    refusals: Refusals,
+  ): Promise<void> {
+    for (const [userId, interactions] of byUser) {
+      try {
+        await append(fences, new Map([[userId, interactions]]), encoded);
+      } catch (thrown) {
+        const error = toCkvError(thrown);
+        if (isTransient(error)) throw error;
+        refusals.add(interactions, error);
+      }
+    }
+  }
+
+  async function append(
+    fences: readonly Fence[],
+    byUser: ReadonlyMap<string, readonly Interaction[]>,
+    encoded: EncodedInteractions,
+  ): Promise<void> {
+    if (byUser.size === 0) return;
+    // If this process dies with a call under way, the call must not be applied after another updater has taken over.
+    const validUntilMs = () => Math.min(...fences.map((fence) => fence.validUntilMs()));
+    const counts = await retryWhileHeld(fences, () => writer.append(byUser, encoded, validUntilMs));
+    metrics.interactions.inc({ outcome: 'appended' }, counts.appliedCount);
+    metrics.interactions.inc({ outcome: 'duplicate' }, counts.duplicateCount);
+  }
+
+  async function forget({ work, wave }: Step<ForgetWave>): Promise<void> {
+    const { queue, fence } = work;
+    const { taken } = wave.job;
+    try {
+      const found = await retryWhileHeld([fence], () => writer.forget(wave.interaction));
+      metrics.interactions.inc({ outcome: 'forgotten' }, found ? 1 : 0);
+      await queue.complete([taken]);
+      metrics.jobs.inc({ outcome: 'done' });
+    } catch (thrown) {
+      const error = toCkvError(thrown);
+      if (isTransient(error)) throw error;
+      await setAside(queue, taken, error);
+    }
+  }
+
+  /** Completes jobs, and sets aside those with refused interactions. */
+  async function settle({ queue }: PartitionWork, jobs: readonly ReadJob[], refusals: Refusals): Promise<void> {
+    const done = jobs.filter((read) => !refusals.of(read)).map(({ taken }) => taken);
+    if (done.length > 0) await queue.complete(done);
+    metrics.jobs.inc({ outcome: 'done' }, done.length);
+    for (const { queuedAtMs } of done) metrics.servableSeconds.observe(Math.max(0, Date.now() - queuedAtMs) / 1000);
+    for (const read of jobs) {
+      const refusal = refusals.of(read);
+      if (refusal) await setAside(queue, read.taken, refusal.error, recordJobData(refusal.interactions));
+    }
+  }
+
+  return async ({ works, encoded }) => {
+    const refusals = createRefusals(works.flatMap((work) => work.waves));
+    const stepCount = Math.max(...works.map((work) => work.waves.length));
+    for (let i = 0; i < stepCount; i++) {
+      const [appends, removals] = stepsAt(works, i);
+      await appendStep(appends, encoded, refusals);
+      for (const removal of removals) await forget(removal);
+    }
+  };
+}
+
+/** Returns the i-th waves of all partitions, by kind. */
+function stepsAt(works: readonly PartitionWork[], i: number): [Step<AppendWave>[], Step<ForgetWave>[]] {
+  const appends: Step<AppendWave>[] = [];
+  const removals: Step<ForgetWave>[] = [];
+  for (const work of works) {
+    const wave = work.waves[i];
+    if (wave?.kind === 'append') appends.push({ work, wave });
+    else if (wave) removals.push({ work, wave });
+  }
+  return [appends, removals];
+}
