@@ -8,6 +8,8 @@ const TEXT_ARGUMENTS = new Map([
   ['Error', [0]],
   ['invalidRequest', [1, 2]],
   ['describe', [0]],
+  ['regex', [1]],
+  ['refine', [1]],
   ['debug', [1]],
   ['info', [1]],
   ['warn', [1]],

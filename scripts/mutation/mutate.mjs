@@ -29,7 +29,7 @@ const NOT_COPIED = [
   '.venv',
   '.ci',
   '**/dist',
-  'docs',
+
   'training',
   'test/bench',
   'test/e2e',

@@ -39,7 +39,7 @@ const fieldSchema = z.discriminatedUnion('kind', [
     name,
     type: z.enum(['uint8', 'uint16', 'uint32', 'float16', 'float32']),
     width: z.literal(1),
-    source: z.union([z.literal('timestamp_s'), name]),
+    source: name, // an interaction feature, or timestamp_s
   }),
 ]);
 

@@ -298,6 +298,49 @@ describe('parseManifest', () => {
     }
   });
 
+  it.each([
+    ['family', ['a', '0', 'a-b_c', 'a'.repeat(64)], ['', 'A', '-a', '_a', 'a!', '!a', 'a'.repeat(65)]],
+    ['name', ['a', '-', 'a-0', 'a'.repeat(64)], ['', 'A', 'a_b', 'a!', '!a', 'a'.repeat(65)]],
+  ])('bounds the characters of %s', (key, accepted, refused) => {
+    for (const value of accepted)
+      expect(parseManifest(manifestBytes({ ...fixtureManifest(), [key]: value }))).toBeDefined();
+    for (const value of refused) {
+      expect(() => parseManifest(manifestBytes({ ...fixtureManifest(), [key]: value }))).toThrow(`: ${key}: `);
+    }
+  });
+
+  it.each([
+    ['path', ['a', 'a/b.bin', 'a-b/c_d/e'], ['', '/a', 'a/', 'a//b', 'a b', '..', 'a/../b', 'a\\b']],
+    ['bytes', [0, 1, 2 ** 40], [-1, 0.5]],
+    ['sha256', ['0'.repeat(64), `${'9af'.repeat(21)}f`], ['', '0'.repeat(63), '0'.repeat(65), 'g'.repeat(64)]],
+  ])('bounds the %s of a listed file', (key, accepted, refused) => {
+    const withFile = (value: unknown) => {
+      const file = { path: 'more', bytes: 0, sha256: '0'.repeat(64), [key]: value };
+      return manifestBytes({ ...fixtureManifest(), files: [...fixtureManifest().files, file] });
+    };
+    for (const value of accepted) expect(parseManifest(withFile(value)).files).toHaveLength(8);
+    for (const value of refused) expect(() => parseManifest(withFile(value))).toThrow(`: files.7.${key}: `);
+  });
+
+  it.each([
+    [0, 0, 1, true],
+    [0, 1, 1, true],
+    [0, -0.1, 1, false],
+    [0, 1.1, 1, false],
+  ])('takes a feature from %f with default %f up to %f: %s', (min, fallback, max, accepted) => {
+    const draft = fixtureManifest();
+    Object.assign(draft.features.context[0] ?? {}, { min, max, default: fallback });
+    const parse = () => parseManifest(manifestBytes(draft));
+    if (accepted) expect(parse()).toEqual(draft);
+    else expect(parse).toThrow('features.context.0: default must lie within min and max');
+  });
+
+  it.each(['uint8', 'uint16', 'uint32', 'float16', 'float32'] as const)('accepts a raw field of %s', (type) => {
+    const draft = fixtureManifest();
+    draft.record.fields.push({ kind: 'raw', name: 'more', type, width: 1, source: 'timestamp_s' });
+    expect(parseManifest(manifestBytes(draft))).toEqual(draft);
+  });
+
   it('names bundle.json itself for a problem without a path', () => {
     expect(() => parseManifest(Buffer.from('[]'))).toThrow(/^bundle\.json has 1 problem\(s\): bundle\.json: /);
   });
