@@ -8,7 +8,7 @@
 //
 // Verdicts are kept in .ckv/mutation. A later run tests only the mutants of changed lines and those that changed tests
 // cover.
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { bin, ensureInstalled, root, run } from '../workspace.mjs';
 
@@ -21,20 +21,9 @@ const PACKAGES = [
   'services/ranking',
 ];
 /** Declarations and wiring; docs/testing.md gives the reasons. */
-const EXCLUDED = ['**/*.test.ts', '**/*.contract.ts', '**/*.fixture.ts', '**/{index,main,config,metrics}.ts'];
+const EXCLUDED = /\.(test|contract|fixture)\.ts$|\/(index|main|config|metrics)\.ts$/;
 /** Folders that no test of a package reads. */
-const NOT_COPIED = [
-  '.ckv',
-  '.turbo',
-  '.venv',
-  '.ci',
-  '**/dist',
-
-  'training',
-  'test/bench',
-  'test/e2e',
-  'scripts',
-];
+const NOT_COPIED = ['.ckv', '.turbo', '.venv', '.ci', '**/dist', 'training', 'test/bench', 'test/e2e', 'scripts'];
 const PAGE = 'docs/testing.md';
 const HERE = join(root, 'scripts', 'mutation');
 const NOTICED = ['Killed', 'Timeout'];
@@ -61,7 +50,7 @@ async function mutate() {
   mkdirSync(join(root, '.ckv', 'mutation'), { recursive: true });
   const { Stryker } = await import('@stryker-mutator/core');
   await new Stryker({
-    mutate: [...paths.map(globOf), ...EXCLUDED.map((glob) => `!${glob}`)],
+    mutate: paths.flatMap(sourcesIn),
     testRunner: 'vitest-files',
     plugins: [join(HERE, 'vitest-runner.mjs'), join(HERE, 'ignore-texts.mjs')],
     ignorers: ['texts'],
@@ -78,9 +67,13 @@ async function mutate() {
   }).runMutationTest();
 }
 
-function globOf(path) {
+/** Returns the files to mutate in a file or folder. */
+function sourcesIn(path) {
   if (!existsSync(path)) throw new Error(`${path} does not exist`);
-  return statSync(path).isDirectory() ? `${path === name ? `${name}/src` : path}/**/*.ts` : path;
+  if (!statSync(path).isDirectory()) return [path];
+  const folder = path === name ? `${name}/src` : path;
+  const files = readdirSync(folder, { recursive: true }).map((file) => `${folder}/${file}`);
+  return files.filter((file) => file.endsWith('.ts') && !EXCLUDED.test(file));
 }
 
 function report() {
