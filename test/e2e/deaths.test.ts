@@ -1,6 +1,5 @@
-// Processes die without a word while interactions stream in: nothing is lost, nothing comes twice, order holds.
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+// Processes are killed while interactions stream in. No interaction is lost or duplicated, and the order stays.
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
 
 let e2e: E2eStack;
@@ -9,24 +8,36 @@ beforeAll(async () => {
 });
 afterAll(() => e2e?.close());
 
+/** Interactions of one call after another. */
 const SIZES = [1, 2, 5, 1, 33, 3, 14, 15, 1, 8];
+/** Interactions that must be accepted between two kills. */
+const BETWEEN_KILLS = 400;
 
-it('applies every accepted interaction once and in order while updaters, user-caches and Redis are killed', async () => {
+it('applies every accepted interaction once and in order although updaters, user-caches and Redis are killed', async () => {
   const users = Array.from({ length: 20 }, (_, i) => `mortal-${i}`);
   const sent = new Map(users.map((userId) => [userId, 0]));
   let streaming = true;
 
-  /** One backend per user: it sends the next interactions when the last ones were accepted. */
+  /**
+   * A backend of one user. It sends a batch when the one before was accepted and the one before that is in the record.
+   * The queue is then never empty and never full.
+   */
   async function backend(userId: string): Promise<void> {
     for (let round = 0; streaming; round++) {
       const from = sent.get(userId) ?? 0;
       const size = SIZES[round % SIZES.length] ?? 1;
       await e2e.client.recordInteractions(interactionsOf(userId, size, from));
       sent.set(userId, from + size);
-      await sleep(60); // a user's pace; without it the queue would only ever be full
+      if (from > 0) await e2e.untilApplied(userId, from, 60_000);
     }
   }
-  const backends = users.map(backend);
+  const backends = Promise.all(users.map(backend));
+  const sentCount = () => [...sent.values()].reduce((sum, count) => sum + count, 0);
+  const untilMoreAccepted = async () => {
+    const wanted = sentCount() + BETWEEN_KILLS;
+    const accepted = vi.waitUntil(() => sentCount() >= wanted, { timeout: 60_000, interval: 5 });
+    await Promise.race([accepted, backends]);
+  };
 
   const { updater, 'user-cache': userCache } = e2e.stack.services;
   const die = async (service: (typeof updater)[number] | undefined) => {
@@ -34,18 +45,18 @@ it('applies every accepted interaction once and in order while updaters, user-ca
     await service?.restart();
   };
   for (let round = 0; round < 2; round++) {
-    await sleep(300);
+    await untilMoreAccepted();
     await die(updater[round]);
-    await sleep(200);
+    await untilMoreAccepted();
     await die(userCache[round]);
-    await sleep(200);
+    await untilMoreAccepted();
     await e2e.stack.redis?.kill();
     await e2e.stack.restartRedis();
-    await sleep(500);
-    await Promise.all([...updater, ...userCache].map(die)); // all of them at once
+    await untilMoreAccepted();
+    await Promise.all([...updater, ...userCache].map(die)); // all at once
   }
   streaming = false;
-  await Promise.all(backends);
+  await backends;
 
   for (const userId of users) {
     const count = sent.get(userId) ?? 0;
@@ -55,4 +66,4 @@ it('applies every accepted interaction once and in order while updaters, user-ca
     const { maxPositions } = e2e.bundle.model.manifest;
     expect(Buffer.from(record.rows).equals(wanted.subarray(-maxPositions * record.strideBytes))).toBe(true);
   }
-}, 120_000);
+}, 180_000);
