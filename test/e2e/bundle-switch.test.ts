@@ -1,4 +1,4 @@
-// Two bundles: activate, follow, roll back, while requests keep coming.
+// The active bundle changes, and changes back, while requests arrive.
 import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +25,6 @@ beforeAll(async () => {
     dir: join(dir, 'stack'),
     bundlesDir: dir,
     replicas: { pool: 2 },
-    // Pools that share a state folder follow each other; each has its own gRPC door.
     env: { pool: { CKV_ACTIVE_BUNDLE: 'demo' } },
   });
 });
@@ -36,7 +35,7 @@ afterAll(async () => {
 
 const served = async () => (await e2e.client.rank({ userId: 'u', candidateIds })).info.bundleId;
 
-it('switches without losing a request, keeps records of both, and rolls back', async () => {
+it('switches bundles without a failed request, keeps the records of both, and rolls back', async () => {
   expect(await served()).toBe(first);
   await e2e.client.recordInteractions(interactionsOf('u', 3));
   await e2e.untilApplied('u', 3);
@@ -60,7 +59,7 @@ it('switches without losing a request, keeps records of both, and rolls back', a
     .poll(() => e2e.client.rank({ userId: 'u', candidateIds, bundleId: first }).then(({ info }) => info.positionCount))
     .toBe(3);
 
-  // From now on interactions go to the records of both.
+  // From now on, interactions are appended to the records of both bundles.
   await expect
     .poll(
       async () => {
@@ -83,17 +82,17 @@ it('switches without losing a request, keeps records of both, and rolls back', a
   expect(seen).toEqual(new Set([first, second]));
 });
 
-it('fetches a bundle anew whose copy was changed', async () => {
+it('fetches a bundle again if its cached copy was changed', async () => {
   const [ranking] = e2e.stack.services.ranking;
   await ranking?.kill();
   appendFileSync(join(dir, 'stack', 'cache', 'ranking-0', first, 'bundle.json'), ' ');
   await ranking?.restart();
   await ranking?.untilReady();
-  // The pool it asks may be a second behind the one that rolled back.
+  // Ranking may ask the other pool, which follows the rollback within about a second.
   await expect.poll(served, { timeout: 10_000 }).toBe(first);
 });
 
-it('refuses to activate what is not there, and to roll back where nothing was before', async () => {
+it('refuses to activate an unknown bundle', async () => {
   const unknown = e2e.pool.call('Activate', { bundleId: '0123456789abcdef' });
   await expect(unknown).rejects.toMatchObject({ reason: 'bundle_not_loaded', field: 'bundle_id' });
 });

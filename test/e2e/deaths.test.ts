@@ -62,8 +62,6 @@ it('applies every accepted interaction once and in order although updaters, user
     const count = sent.get(userId) ?? 0;
     const record = await e2e.untilApplied(userId, count, 60_000);
     expect({ userId, applied: record.lifetimeCount }).toEqual({ userId, applied: count });
-    const wanted = Buffer.from(await e2e.rowsOf(interactionsOf(userId, count)));
-    const { maxPositions } = e2e.bundle.model.manifest;
-    expect(Buffer.from(record.rows).equals(wanted.subarray(-maxPositions * record.strideBytes))).toBe(true);
+    await e2e.expectRows(record, interactionsOf(userId, count));
   }
 }, 180_000);

@@ -1,11 +1,12 @@
-// Parts are away: ranking answers what it can, says so, and recovers; whichever way it reads records.
+// Parts of the system fail. Ranking answers on a lower rung, reports the rung, and recovers. It does so whether it reads
+// records from Redis or through the user-cache.
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type E2eStack, interactionsOf, type OtherRanking, startE2e, startOtherRanking } from './e2e-stack.js';
 
 let e2e: E2eStack;
 let other: OtherRanking;
-const clients: CollectiveKvClient[] = []; // they try once: what fails is seen
+const clients: CollectiveKvClient[] = []; // without retries, so that a failure is visible
 const candidateIds = ['i0001', 'i0002', 'i0003'];
 beforeAll(async () => {
   e2e = await startE2e();
@@ -22,7 +23,7 @@ afterAll(async () => {
   await e2e?.close();
 });
 
-/** The client of a ranking service that reads from Redis, as is usual, or through the user-cache. */
+/** Returns the client of the ranking service that reads records from Redis (the default) or through the user-cache. */
 const through = (reads: 'redis' | 'user-cache'): CollectiveKvClient => clients[reads === 'redis' ? 0 : 1] ?? e2e.client;
 
 const rank = (client: CollectiveKvClient) => client.rank({ userId: 'u', candidateIds });
@@ -42,7 +43,7 @@ describe.each([
     await kill();
   });
 
-  it('ranks without history and says why', async () => {
+  it('ranks without history and reports the reason', async () => {
     const { info, scores } = await rank(through(reads));
     expect(info).toMatchObject({
       rung: 'no_history',
@@ -54,7 +55,7 @@ describe.each([
     expect(bare.scores).toEqual(scores);
   });
 
-  it('ranks by the recent interactions that come with the request', async () => {
+  it('ranks by the recent interactions of the request', async () => {
     const recentInteractions = interactionsOf('u', 3);
     const { info } = await through(reads).rank({ userId: 'u', candidateIds, recentInteractions });
     expect(info).toMatchObject({
@@ -65,19 +66,19 @@ describe.each([
     });
   });
 
-  it('fails where the caller demands history', async () => {
-    const demanded = through(reads).rank({ userId: 'u', candidateIds, history: 'required' });
-    await expect(demanded).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+  it('fails if the caller requires history', async () => {
+    const required = through(reads).rank({ userId: 'u', candidateIds, history: 'required' });
+    await expect(required).rejects.toMatchObject({ reason: 'dependency_unavailable' });
   });
 
-  it('ranks with history again when it is back', async () => {
+  it('ranks with history again after the restart', async () => {
     await revive();
     await everybodyRanksFull();
   });
 });
 
 describe('without the user-cache', () => {
-  it('ranks with history all the same, cold users too, reading from Redis', async () => {
+  it('ranks with history, and cold users too, if it reads records from Redis', async () => {
     const before = await rank(through('redis'));
     await userCache()?.kill();
     const { info, scores } = await rank(through('redis'));
@@ -99,14 +100,14 @@ describe.each(['redis', 'user-cache'] as const)('while Redis hangs, reading thro
     signal('SIGCONT');
   });
 
-  it('waits for the record until its deadline, then answers without, or refuses where history is demanded', async () => {
+  it('waits for the record until its deadline, then answers without history, or fails if history is required', async () => {
     const { info } = await rank(through(reads));
     expect(info).toMatchObject({ rung: 'no_history', rungReason: 'deadline' });
-    const demanded = through(reads).rank({ userId: 'u', candidateIds, history: 'required' });
-    await expect(demanded).rejects.toMatchObject({ reason: 'deadline' });
+    const required = through(reads).rank({ userId: 'u', candidateIds, history: 'required' });
+    await expect(required).rejects.toMatchObject({ reason: 'deadline' });
   });
 
-  it('waits no longer once the connection is given up, and ranks with history when Redis goes on', async () => {
+  it('stops waiting when the connection is closed, and ranks with history when Redis continues', async () => {
     await expect
       .poll(async () => (await rank(through(reads))).info.rungReason, { timeout: 20_000 })
       .toBe('dependency_unavailable');
@@ -116,7 +117,7 @@ describe.each(['redis', 'user-cache'] as const)('while Redis hangs, reading thro
 });
 
 describe('without the pool', () => {
-  it('ranks on, and a ranking service that starts takes its bundle from its folder', async () => {
+  it('continues to rank, and a restarted ranking service loads the bundle from its cache folder', async () => {
     const [pool] = e2e.stack.services.pool;
     const [ranking] = e2e.stack.services.ranking;
     await pool?.kill();
@@ -129,12 +130,12 @@ describe('without the pool', () => {
   });
 });
 
-describe('a service that is told to stop', () => {
+describe('a service that receives SIGTERM', () => {
   it.each(['ranking', 'user-cache', 'updater', 'pool'] as const)(
-    '%s finishes what it began, and ends with 0',
+    '%s finishes its calls and jobs, and exits with 0',
     async (name) => {
       const [service] = e2e.stack.services[name];
-      if (!service) throw new Error('no service');
+      if (!service) throw new Error(`no ${name} service`);
       const exited = service.exited;
       const busy = Promise.allSettled(Array.from({ length: 40 }, () => e2e.client.rank({ userId: 'u', candidateIds })));
       const recorded = e2e.client.recordInteractions(interactionsOf(`stop-${name}`, 20));
@@ -150,8 +151,8 @@ describe('a service that is told to stop', () => {
   );
 });
 
-describe('a request that cannot be served in time', () => {
-  it('fails with deadline, not later', async () => {
+describe('a request that misses its deadline', () => {
+  it('fails with the reason deadline', async () => {
     const late = e2e.client.rank({ userId: 'u', candidateIds }, { timeoutMs: 1 });
     await expect(late).rejects.toMatchObject({ reason: 'deadline' });
   });

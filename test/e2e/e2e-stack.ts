@@ -5,14 +5,17 @@ import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle, loadBundle } from '@collectivekv/bundles';
 import { type CollectiveKvClient, createCollectiveKvClient, type InteractionInput } from '@collectivekv/client';
 import { type Stack, type StackOptions, startServiceProcess, startStack } from '@collectivekv/dev-stack';
-import { decodeRecord, type UserRecord } from '@collectivekv/domain';
+import { type BundleModel, decodeRecord, encodeRecord, partitionOf, type UserRecord } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
-import { vi } from 'vitest';
+import { inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
+import { expect, vi } from 'vitest';
 
-/** The demo bundle's folder. */
+/** Folder of the demo bundle. */
 export const DEMO_BUNDLE = fileURLToPath(new URL('../../bundles/demo', import.meta.url));
-/** No token, no TLS. */
+/** Partitions of every stack's queue. */
+export const PARTITIONS = 16;
 
 /** A stack with clients, for one test file. */
 export interface E2eStack {
@@ -20,20 +23,22 @@ export interface E2eStack {
   readonly client: CollectiveKvClient;
   readonly userCache: GrpcClient<'UserCacheService'>;
   readonly pool: GrpcClient<'PoolService'>;
-  /** The bundle, on this process's own engine: what rows should be. */
+  /** The bundle on an engine of this process. It computes the expected rows. */
   readonly bundle: LoadedBundle;
-  /** A user's record; undefined where there is none. */
+  /** Reads a user's record; undefined if the user has none. */
   recordOf(userId: string): Promise<UserRecord | undefined>;
-  /** Waits until a user's record has had so many interactions. */
+  /** Waits until a user's record has had at least `lifetimeCount` interactions, 30 s by default. */
   untilApplied(userId: string, lifetimeCount: number, timeoutMs?: number): Promise<UserRecord>;
-  /** The rows that interactions encode to; those of one user, in order, where the bundle encodes with history. */
-  rowsOf(interactions: readonly InteractionInput[]): Promise<Uint8Array>;
+  /** Encodes interactions to rows. If the bundle encodes with history, they must be one user's, in order. */
+  rowsOf(interactions: readonly InteractionInput[]): Promise<Buffer>;
+  /** Expects a record to hold the rows of the interactions: the newest, if they are more than a record may have. */
+  expectRows(record: UserRecord, interactions: readonly InteractionInput[]): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Starts a stack in a folder of its own.
- * @param bundleDir the bundle that it serves, where `bundlesDir` says nothing else
+ * Starts a stack in a new folder.
+ * @param bundleDir the bundle to serve, unless `options.bundlesDir` is given
  */
 export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = DEMO_BUNDLE): Promise<E2eStack> {
   const dir = await mkdtemp(join(tmpdir(), 'ckv-e2e-'));
@@ -59,6 +64,11 @@ export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = 
       : undefined;
   }
 
+  async function rowsOf(interactions: readonly InteractionInput[]): Promise<Buffer> {
+    const complete = interactions.map((one) => ({ eventId: '', timestampMs: 1, action: '', features: {}, ...one }));
+    return Buffer.from(await encodeRows(bundle, complete));
+  }
+
   return {
     stack,
     client,
@@ -70,23 +80,18 @@ export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = 
       let record: UserRecord | undefined;
       await vi.waitUntil(
         async () => {
-          record = await recordOf(userId).catch(() => undefined); // a part may be down right now
+          record = await recordOf(userId).catch(() => undefined); // the user-cache may be down at the moment
           return (record?.lifetimeCount ?? 0) >= lifetimeCount;
         },
         { timeout: timeoutMs, interval: 20 },
       );
-      if (!record) throw new Error('no record');
+      if (!record) throw new Error(`${userId} has no record`);
       return record;
     },
-    async rowsOf(interactions) {
-      const complete = interactions.map((one) => ({
-        eventId: '',
-        timestampMs: 1,
-        action: '',
-        features: {},
-        ...one,
-      }));
-      return encodeRows(bundle, complete);
+    rowsOf,
+    async expectRows({ rows, strideBytes }, interactions) {
+      const wanted = (await rowsOf(interactions)).subarray(-model.manifest.maxPositions * strideBytes);
+      expect(Buffer.from(rows).equals(wanted), `rows of ${interactions[0]?.userId}`).toBe(true);
     },
     async close() {
       client.close();
@@ -99,14 +104,14 @@ export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = 
   };
 }
 
-/** A ranking service beside a stack's own, with a client. */
+/** A ranking service beside those of a stack, with a client. */
 export interface OtherRanking {
   readonly address: string;
   readonly client: CollectiveKvClient;
   close(): Promise<void>;
 }
 
-/** Starts a ranking service that is configured otherwise than the stack's own. */
+/** Starts a ranking service with another configuration than the stack's. */
 export async function startOtherRanking(
   { redisUrl, targets }: Stack,
   env: Readonly<Record<string, string>>,
@@ -137,7 +142,7 @@ export async function startOtherRanking(
   };
 }
 
-/** `count` interactions of a user with items of the demo's catalogue, each event named for its place. */
+/** Returns `count` interactions of a user with items of the demo's catalogue. An event id ends with the event's index. */
 export function interactionsOf(userId: string, count: number, from = 0): InteractionInput[] {
   const actions = ['skip', 'click', 'like'];
   return Array.from({ length: count }, (_, i) => ({
@@ -148,4 +153,46 @@ export function interactionsOf(userId: string, count: number, from = 0): Interac
     action: actions[(from + i) % 3] ?? '',
     features: { watch_ratio: ((from + i) % 11) / 10 },
   }));
+}
+
+/** Returns `count` user ids of a partition. Each begins with `prefix`. */
+export function usersOfPartition(partition: number, count: number, prefix: string): string[] {
+  const users: string[] = [];
+  for (let i = 0; users.length < count; i++) {
+    if (partitionOf(`${prefix}-${i}`, PARTITIONS) === partition) users.push(`${prefix}-${i}`);
+  }
+  return users;
+}
+
+/** Returns the key of a user's record in Redis. */
+export function keyOf({ id }: BundleModel, userId: string): string {
+  return `ckv:{${userId}}:${id.slice(0, 8)}`;
+}
+
+/** Returns an empty record of another bundle. The user-cache refuses to append to it. */
+export function foreignRecord({ layout }: BundleModel): Buffer {
+  const record = encodeRecord({
+    bundleId: 'f'.repeat(16),
+    strideBytes: layout.strideBytes,
+    lifetimeCount: 0,
+    lastEventMs: 0,
+    recentEvents: new Uint8Array(0),
+    rows: new Uint8Array(0),
+  });
+  return Buffer.from(record);
+}
+
+/** Runs `work` with a stack's Redis and its queue, and closes both. */
+export async function withQueue(
+  { stack }: E2eStack,
+  work: (queue: { inspection: QueueInspection; redis: RedisClient }) => Promise<void>,
+): Promise<void> {
+  const redis = await connectedRedis(stack.redisUrl, { field: 'url', name: 'test', whenAway: 'wait' });
+  const inspection = inspectQueue({ client: redis, keyPrefix: 'ckv', partitionCount: PARTITIONS });
+  try {
+    await work({ inspection, redis });
+  } finally {
+    await inspection.close();
+    closeRedis(redis);
+  }
 }

@@ -1,4 +1,4 @@
-// What a newcomer does: the README's snippets, ckv, and a small quickstart, simulated and replayed.
+// The first steps of a new user: the README's snippets, ckv, and a small quickstart, simulated and replayed.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ describe('the README', () => {
   });
   afterAll(() => e2e?.close());
 
-  /** A snippet with the addresses of this stack. */
+  /** Returns a snippet of the README with this stack's addresses. */
   function snippet(name: string): string {
     const readme = readFileSync(join(root, 'README.md'), 'utf8');
     const code = readme.split(`<!-- snippet: ${name} -->`)[1]?.match(/```\w+\n([\s\S]*?)```/)?.[1];
@@ -28,8 +28,8 @@ describe('the README', () => {
     return code.replace('127.0.0.1:50053', ranking).replace('127.0.0.1:50054', updater);
   }
 
-  it("has a feed backend's ten lines that work", async () => {
-    const folder = join(root, '.ckv', 'snippets'); // inside the workspace, where packages are found by name
+  it('has a working feed backend in TypeScript', async () => {
+    const folder = join(root, '.ckv', 'snippets'); // inside the workspace, so that Node finds our packages
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'feed-backend.mjs'), snippet('feed-backend.mjs'));
     const run = spawnSync(process.execPath, [join(folder, 'feed-backend.mjs')], { encoding: 'utf8' });
@@ -39,7 +39,7 @@ describe('the README', () => {
   });
 
   const python = pythonWith('grpc, grpc_tools');
-  it.skipIf(!python)('has the same from Python', async () => {
+  it.skipIf(!python)('has a working feed backend in Python', async () => {
     const before = (await e2e.recordOf('u000001'))?.lifetimeCount ?? 0;
     const run = spawnSync(python ?? '', ['-c', snippet('feed_backend.py')], { cwd: root, encoding: 'utf8' });
     expect(run.stderr).toBe('');
@@ -101,7 +101,7 @@ describe('the README', () => {
       expect(ckv('--json', 'stats').json()).toMatchObject({ recordCount: expect.any(Number) });
     });
 
-    it('fails with the reason, and with 1', () => {
+    it('prints the reason of a failure and exits with 1', () => {
       const failures = [
         [['rank', 'u', 'i', '--bundle', 'x'], /bundle_id.*\n.*invalid_request \(INVALID_ARGUMENT\)/],
         [['bundle', 'rollback'], /no bundle was active before/],
@@ -134,7 +134,7 @@ describe('the quickstart', () => {
     onProgress: () => undefined,
   });
 
-  it('streams a simulated feed, ranks it, and has every figure', async () => {
+  it('streams and ranks a simulated feed, and measures every figure', async () => {
     const { stack, summary, problems } = await runQuickstart(options());
     await stack.stop();
     expect(problems).toEqual([]);
@@ -146,7 +146,7 @@ describe('the quickstart', () => {
     expect(figures.filter(([, value]) => !Number.isFinite(value))).toEqual([]);
   });
 
-  it('replays a log, a line that stands twice once, and counts the items it does not know', async () => {
+  it('replays a log, stores a duplicated line once, and counts unknown items', async () => {
     const log = join(dir, 'log.tsv');
     const lines = interactionsOf('someone', 50).map(({ eventId, itemId, timestampMs }, i) =>
       [`person-${i % 5}`, i < 3 ? 'never seen' : itemId, timestampMs, 'click', eventId].join('\t'),
@@ -162,7 +162,7 @@ describe('the quickstart', () => {
     expect(summary).toMatchObject({ users: 5, interactions: 50, positions: 50, unknownItems: 1, aucWithHistory: null });
   });
 
-  it('fails with what is wrong in the log', async () => {
+  it('fails with the error of a bad log', async () => {
     const log = join(dir, 'bad.csv');
     writeFileSync(log, 'user_id,item,timestamp_ms\nu,i,1e12\n');
     await expect(runQuickstart({ ...options(), dataFile: log })).rejects.toThrow(

@@ -1,4 +1,4 @@
-// A token and TLS between everybody, and a user of ranking's own in Redis: whoever lacks either stays outside.
+// Access control: a token and TLS on every connection, and a read-only Redis user for ranking.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -43,7 +43,7 @@ describe.skipIf(!openssl)('with a token and TLS', () => {
     });
   }
 
-  it('the whole loop works for who has both', async () => {
+  it('records and ranks for a client with the token and TLS', async () => {
     const kv = client({ token: TOKEN, tlsCaFile });
     await kv.recordInteractions(interactionsOf('u', 3));
     const position = async () => (await kv.rank({ userId: 'u', candidateIds: ['i0001'] })).info;
@@ -55,7 +55,7 @@ describe.skipIf(!openssl)('with a token and TLS', () => {
     ['the token', () => ({ tlsCaFile }), 'unauthenticated'],
     ['the right token', () => ({ tlsCaFile, token: `${TOKEN}!` }), 'unauthenticated'],
     ['TLS', () => ({ token: TOKEN }), 'dependency_unavailable'],
-  ])('nothing works without %s', async (_, access, reason) => {
+  ])('refuses a client without %s', async (_, access, reason) => {
     const kv = client(access());
     await expect(kv.rank({ userId: 'u', candidateIds: ['i0001'] }, { timeoutMs: 2_000 })).rejects.toMatchObject({
       reason,
@@ -64,7 +64,7 @@ describe.skipIf(!openssl)('with a token and TLS', () => {
   });
 });
 
-describe('with a user in Redis who may only read', () => {
+describe('with a read-only Redis user', () => {
   const password = 'p/ss:w@rd-of-the-guarded-test';
   let dir: string;
   let redis: PrivateRedis;
@@ -88,7 +88,7 @@ describe('with a user in Redis who may only read', () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('ranking reads, goes on without history where the password is wrong, and writes it nowhere', async () => {
+  it('ranking reads records, ranks without history while its password is wrong, and never writes the password', async () => {
     const { ranking, updater } = stack.targets;
     const kv = createCollectiveKvClient({ rankingTarget: ranking, interactionTarget: updater, rankTimeoutMs: 5_000 });
     await kv.recordInteractions(interactionsOf('u', 3));

@@ -1,4 +1,7 @@
-"""Pushes a job with the bullmq package, then ranks with grpcio: python_client.py PROTO_FOLDER REDIS_URL RANKING."""
+"""Queues a job with the bullmq package, then ranks with grpcio.
+
+python test/e2e/python_client.py PROTO_FOLDER REDIS_URL RANKING_ADDRESS
+"""
 
 import asyncio
 import importlib
