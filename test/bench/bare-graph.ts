@@ -73,7 +73,7 @@ async function feedsOf({ graph, positions, candidates: count }: BareRequest): Pr
 /** The pool rows of the slots that a history visits, by group. */
 async function gather(rows: Uint8Array): Promise<Map<string, GatheredRows>> {
   const slotsOf = (group: string, part: 'key' | 'value') => {
-    const route = groups.find(({ name }) => name === group)?.[part].route;
+    const route = groups.find(({ name }) => name === group)?.[part]?.route;
     return route === undefined ? new Int32Array(0) : slotHistogram(model, rows, route).slots;
   };
   const feeds = graphs.gather.inputs.flatMap((input) => {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BundleModel, CkvError, createBundleModel, parseManifest } from '@collectivekv/domain';
+import { type BundleModel, CkvError, createBundleModel, type Manifest, parseManifest } from '@collectivekv/domain';
 import { z } from 'zod';
 
 /** A bundle on disk whose files match its manifest. */
@@ -14,7 +14,8 @@ export interface OpenBundle {
 const itemsSchema = z.object({ ids: z.array(z.string()) });
 
 /**
- * Opens a bundle folder: reads the manifest, checks the size and sha256 of every file, reads the catalogue.
+ * Opens a bundle folder: reads the manifest, checks the size and sha256 of every file, reads the catalogue
+ * and the cluster maps.
  * @throws bundle_invalid listing every problem found
  */
 export async function openBundle(dir: string): Promise<OpenBundle> {
@@ -30,7 +31,11 @@ export async function openBundle(dir: string): Promise<OpenBundle> {
       `${dir} has ${problems.length} problem(s): ${problems.join('; ')}; copy or export the bundle again`,
     );
   }
-  return { dir, model: createBundleModel({ manifestBytes, itemIds: await readItems(join(dir, manifest.items.file)) }) };
+  const itemIds = await readItems(join(dir, manifest.items.file));
+  return {
+    dir,
+    model: createBundleModel({ manifestBytes, itemIds, clusterMaps: await readClusterMaps(dir, manifest) }),
+  };
 }
 
 async function fileProblem(dir: string, file: { path: string; bytes: number; sha256: string }): Promise<string> {
@@ -41,6 +46,11 @@ async function fileProblem(dir: string, file: { path: string; bytes: number; sha
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path)) hash.update(chunk);
   return hash.digest('hex') === file.sha256 ? '' : `${file.path}: its sha256 differs from the one in bundle.json`;
+}
+
+async function readClusterMaps(dir: string, { clusterings = [] }: Manifest): Promise<Map<string, Uint8Array>> {
+  const paths = new Set(clusterings.flatMap(({ by }) => by.map ?? []));
+  return new Map(await Promise.all([...paths].map(async (path) => [path, await readFile(join(dir, path))] as const)));
 }
 
 async function readItems(path: string): Promise<string[]> {

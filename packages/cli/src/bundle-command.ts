@@ -87,7 +87,8 @@ export function bundleCommand(connections: Connections): Command {
 
 function describeBundle(id: string, active: boolean, manifest: Manifest): string {
   const groups = manifest.groups.map(
-    ({ name, pool }) => `${name}: ${pool.slots} slots, key width ${pool.keyWidth}, value width ${pool.valueWidth}`,
+    ({ name, pool }) =>
+      `${name}: ${pool.slots} slots, key width ${pool.keyWidth}, value width ${pool.valueWidth ?? 'none'}`,
   );
   const fields = manifest.record.fields.map(
     ({ name, type, width }) => `${name} ${type}${width > 1 ? ` x ${width}` : ''}`,

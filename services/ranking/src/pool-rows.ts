@@ -42,7 +42,7 @@ export function createPoolRows(pool: GrpcClient<'PoolService'>): PoolRows {
     const slotsOf = (route: string | undefined) =>
       route === undefined ? NO_SLOTS : slotHistogram(model, rows, route).slots;
     const keySlots = slotsOf(group.key.route);
-    const valueSlots = group.key.route === group.value.route ? keySlots : slotsOf(group.value.route);
+    const valueSlots = group.key.route === group.value?.route ? keySlots : slotsOf(group.value?.route);
     if (keySlots.length + valueSlots.length === 0) return emptyRows(keySlots, valueSlots);
     const answer = await pool.call(
       'Gather',
@@ -53,7 +53,7 @@ export function createPoolRows(pool: GrpcClient<'PoolService'>): PoolRows {
     const keyRows = floatsFrom(answer.keyRows);
     // Asked for no value slots, the pool answers for the key slots: tied routes.
     const valueRows = valueSlots.length === 0 ? new Float32Array(0) : floatsFrom(answer.valueRows);
-    const { keyWidth, valueWidth } = group.pool;
+    const { keyWidth, valueWidth = 0 } = group.pool;
     if (keyRows.length !== keySlots.length * keyWidth || valueRows.length !== valueSlots.length * valueWidth) {
       throw new CkvError('bug', 'the pool gathered another number of rows');
     }

@@ -1,3 +1,5 @@
+import { CkvError } from '../errors.js';
+import { type Clustering, createClusterings } from './clustering.js';
 import { createItemCatalogue, type ItemCatalogue } from './item-catalogue.js';
 import { bundleIdOf, parseManifest } from './manifest.js';
 import { isPositionInput, type Manifest } from './manifest-schema.js';
@@ -13,21 +15,37 @@ export interface BundleModel {
   readonly encodesWithHistory: boolean;
   /** Returns the action's index in the vocabulary; 0 for an unknown action. */
   actionIndex(action: string): number;
+  /** Returns a clustering by name. Throws a `bug` for an unknown name, since the manifest's names were checked. */
+  clustering(name: string): Clustering;
+}
+
+/** The contents of a bundle's files that a {@link BundleModel} is made of. */
+export interface BundleModelParts {
+  readonly manifestBytes: Uint8Array;
+  readonly itemIds: readonly string[];
+  /** Bytes of the cluster maps by path. Required if the manifest names any. */
+  readonly clusterMaps?: ReadonlyMap<string, Uint8Array>;
 }
 
 /**
- * Creates the model of a bundle from its manifest and its item ids.
- * @throws bundle_invalid with every problem of the manifest, or if the item ids do not fit it
+ * Creates the model of a bundle from its manifest, its item ids and its cluster maps.
+ * @throws bundle_invalid with every problem of the manifest, or if the item ids or a cluster map do not fit it
  */
-export function createBundleModel(parts: { manifestBytes: Uint8Array; itemIds: readonly string[] }): BundleModel {
-  const manifest = parseManifest(parts.manifestBytes);
+export function createBundleModel({ manifestBytes, itemIds, clusterMaps = new Map() }: BundleModelParts): BundleModel {
+  const manifest = parseManifest(manifestBytes);
   const actions = new Map(manifest.actions.map((action, index) => [action, index]));
+  const clusterings = new Map(createClusterings(manifest, clusterMaps).map((one) => [one.name, one]));
   return {
-    id: bundleIdOf(parts.manifestBytes),
+    id: bundleIdOf(manifestBytes),
     manifest,
     layout: createRowLayout(manifest),
-    items: createItemCatalogue(parts.itemIds, manifest.items.count),
+    items: createItemCatalogue(itemIds, manifest.items.count),
     encodesWithHistory: manifest.graphs.encode.inputs.some(isPositionInput),
     actionIndex: (action) => actions.get(action) ?? 0,
+    clustering(name) {
+      const clustering = clusterings.get(name);
+      if (!clustering) throw new CkvError('bug', `no clustering ${name}`);
+      return clustering;
+    },
   };
 }

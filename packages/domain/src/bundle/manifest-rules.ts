@@ -1,3 +1,4 @@
+import { clusteringProblems } from './clustering-rules.js';
 import type { GraphInput, GraphName, Manifest } from './manifest-schema.js';
 
 const GRAPH_ROLES: Record<GraphName, { inputs: ReadonlySet<string>; output: string }> = {
@@ -13,13 +14,24 @@ const GRAPH_ROLES: Record<GraphName, { inputs: ReadonlySet<string>; output: stri
       'routes',
       'distinct_slots',
       'slot_counts',
+      'cluster_counts',
+      'cluster_means',
       'user',
       'raw',
     ]),
     output: 'scores',
   },
   rankKv: {
-    inputs: new Set(['candidate_item', 'candidate_feature', 'context_feature', 'key', 'value', 'raw']),
+    inputs: new Set([
+      'candidate_item',
+      'candidate_feature',
+      'context_feature',
+      'key',
+      'value',
+      'cluster_counts',
+      'cluster_means',
+      'raw',
+    ]),
     output: 'scores',
   },
   gather: { inputs: new Set(['slots']), output: 'rows' },
@@ -34,15 +46,17 @@ export function manifestRuleProblems(manifest: Manifest): string[] {
     ...duplicateProblems(manifest),
     ...fieldProblems(manifest),
     ...groupProblems(manifest),
+    ...clusteringProblems(manifest),
     ...graphProblems(manifest),
     ...fileProblems(manifest),
   ];
 }
 
-function duplicateProblems({ record, groups, files, actions, features }: Manifest): string[] {
+function duplicateProblems({ record, groups, clusterings = [], files, actions, features }: Manifest): string[] {
   const lists: [string, string[]][] = [
     ['record.fields', record.fields.map((field) => field.name)],
     ['groups', groups.map((group) => group.name)],
+    ['clusterings', clusterings.map((clustering) => clustering.name)],
     ['files', files.map((file) => file.path)],
     ['actions', actions],
     ['features.interaction', features.interaction.map((feature) => feature.name)],
@@ -79,10 +93,16 @@ function fieldProblems({ record, features }: Manifest): string[] {
 
 function groupProblems({ groups, record }: Manifest): string[] {
   const fields = new Map(record.fields.map((field) => [field.name, field]));
-  return groups.flatMap((group) =>
-    (['key', 'value'] as const).flatMap((part) => {
+  return groups.flatMap((group) => {
+    if ((group.value === undefined) !== (group.pool.valueWidth === undefined)) {
+      const problem = group.value === undefined ? 'is given, the group has no value part' : 'is missing';
+      return [`groups.${group.name}.pool.valueWidth: ${problem}`];
+    }
+    return (['key', 'value'] as const).flatMap((part) => {
       const at = `groups.${group.name}.${part}`;
-      const { route, user } = group[part];
+      const fieldsOfPart = group[part];
+      if (!fieldsOfPart) return [];
+      const { route, user } = fieldsOfPart;
       const problems: string[] = [];
       if (!route && !user) problems.push(`${at}: needs a route, a user field or both`);
       const routeField = fields.get(route ?? '');
@@ -92,8 +112,8 @@ function groupProblems({ groups, record }: Manifest): string[] {
       }
       if (user && fields.get(user)?.kind !== 'user') problems.push(`${at}.user: no user field ${user}`);
       return problems;
-    }),
-  );
+    });
+  });
 }
 
 function graphProblems(manifest: Manifest): string[] {
@@ -133,7 +153,11 @@ const FIELD_KIND = {
   raw: 'raw',
 } as const;
 
-function referenceProblems({ features, record, groups }: Manifest, input: GraphInput, at: string): string[] {
+function referenceProblems(
+  { features, record, groups, clusterings = [] }: Manifest,
+  input: GraphInput,
+  at: string,
+): string[] {
   if ('feature' in input) {
     const known = features[FEATURE_KIND[input.role]].some((feature) => feature.name === input.feature);
     return known ? [] : [`${at}.feature: no ${FEATURE_KIND[input.role]} feature ${input.feature}`];
@@ -146,8 +170,16 @@ function referenceProblems({ features, record, groups }: Manifest, input: GraphI
     if (!dims || input.type === 'float32' || (input.type === 'float16' && field.type === 'float16')) return [];
     return [`${at}.type: ${input.type} of a ${field.type} field, float32 or the field's own float16 is required`];
   }
+  if ('clustering' in input) {
+    const known = clusterings.some((clustering) => clustering.name === input.clustering);
+    if (!known) return [`${at}.clustering: no clustering ${input.clustering}`];
+    return input.type === 'float32' ? [] : [`${at}.type: ${input.type}, float32 is required`];
+  }
   if ('group' in input) {
-    return groups.some((group) => group.name === input.group) ? [] : [`${at}.group: no group ${input.group}`];
+    const group = groups.find((candidate) => candidate.name === input.group);
+    if (!group) return [`${at}.group: no group ${input.group}`];
+    const part = input.role === 'slots' ? input.part : input.role;
+    return group[part] ? [] : [`${at}.group: ${input.group} has no ${part} part`];
   }
   return [];
 }

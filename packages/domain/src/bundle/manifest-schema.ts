@@ -46,9 +46,27 @@ const fieldSchema = z.discriminatedUnion('kind', [
 const partSchema = z.strictObject({ route: name.optional(), user: name.optional() });
 const groupSchema = z.strictObject({
   name,
-  pool: z.strictObject({ slots: count(MAX_SLOTS), keyWidth: count(65_536), valueWidth: count(65_536) }),
+  pool: z.strictObject({ slots: count(MAX_SLOTS), keyWidth: count(65_536), valueWidth: count(65_536).optional() }),
   key: partSchema,
-  value: partSchema,
+  value: partSchema.optional(),
+});
+
+const poolPart = z.strictObject({ group: name, part: z.enum(['key', 'value']) });
+const clusteringSchema = z.strictObject({
+  name,
+  clusters: count(65_536),
+  width: count(65_536),
+  by: z.strictObject({ field: name, map: path.optional() }),
+  terms: z
+    .array(
+      z.strictObject({
+        field: name,
+        rows: poolPart,
+        scale: z.strictObject({ field: name, rows: poolPart }).optional(),
+      }),
+    )
+    .min(1)
+    .max(16),
 });
 
 const tensorSpec = { name: z.string().min(1), type: tensorType, shape };
@@ -65,6 +83,8 @@ const inputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('routes'), field: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('distinct_slots'), field: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('slot_counts'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('cluster_counts'), clustering: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('cluster_means'), clustering: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('user'), field: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('raw'), field: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('key'), group: name, ...tensorSpec }),
@@ -97,6 +117,7 @@ export const manifestSchema = z.strictObject({
   }),
   record: z.strictObject({ fields: z.array(fieldSchema).min(1).max(64) }),
   groups: z.array(groupSchema).min(1).max(32),
+  clusterings: z.array(clusteringSchema).max(16).optional(),
   graphs: z.strictObject({ encode: graphSchema, rank: graphSchema, rankKv: graphSchema, gather: graphSchema }),
   golden: z.strictObject({ tensors: path, served: path, tolerance: z.number().positive().max(0.01) }),
   files: z.array(
@@ -119,8 +140,12 @@ export type GraphOutput = z.infer<typeof outputSchema>;
 export type RecordField = z.infer<typeof fieldSchema>;
 /** A float32 feature with its default and its bounds. */
 export type Feature = z.infer<typeof featureSchema>;
-/** The cache of one attention layer: a key part and a value part. */
+/** The cache of one attention layer: a key part and a value part. Without a value part it is a table of shared rows. */
 export type KvGroup = z.infer<typeof groupSchema>;
+/** A rule that puts each position into a cluster, and the terms of a position embedding. */
+export type ClusteringSpec = z.infer<typeof clusteringSchema>;
+/** One part of a KV group's pool. */
+export type PoolPart = z.infer<typeof poolPart>;
 
 /** The names of all graphs. */
 export const GRAPH_NAMES = ['encode', 'rank', 'rankKv', 'gather'] as const satisfies readonly GraphName[];

@@ -84,13 +84,13 @@ function assemblePart(
   part: 'key' | 'value',
   pool: GatheredRows,
 ): Tensor {
-  const { route, user } = group[part];
+  const { route, user } = group[part] ?? {};
   const userDims = user === undefined ? undefined : fieldTensor(model, rows, model.layout.field(user));
   if (route === undefined && userDims) return userDims;
   const [poolWidth, poolSlots, poolRows] =
     part === 'key'
       ? [group.pool.keyWidth, pool.keySlots, pool.keyRows]
-      : [group.pool.valueWidth, pool.valueSlots, pool.valueRows];
+      : [group.pool.valueWidth ?? 0, pool.valueSlots, pool.valueRows];
   const rowOfSlot = new Map(Array.from(poolSlots, (slot, row) => [slot, row]));
   const routes = routesOf(model.layout, rows, route ?? '');
   const userWidth = userDims?.shape[1] ?? 0;
