@@ -11,7 +11,7 @@ const workspaces = readWorkspaces();
 const packages = workspaces.filter(({ folder }) => folder.startsWith('packages/'));
 const services = workspaces.filter(({ folder }) => folder.startsWith('services/'));
 
-/** Packages of ours that each package may depend on. `cli` and `dev-stack` wire everything together: no bound. */
+/** Our packages that each package may depend on. `cli` and `dev-stack` may depend on every package. */
 const ALLOWED_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   domain: [],
   contracts: [],

@@ -1,5 +1,5 @@
-// The demo model once more, as plain as it can be written: position by position, in float64, from the parameters in the
-// bundle's files. What the graphs and the assembly must agree with.
+// The demo model again, in the plainest code: position by position, in float64, with the parameters in the bundle's files.
+// Graphs and assembly must give the same scores.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Interaction } from '@collectivekv/domain';
@@ -7,7 +7,7 @@ import protobuf from 'protobufjs';
 
 type Matrix = readonly (readonly number[])[];
 
-/** A request to the oracle. */
+/** A rank request to the oracle. */
 export interface OracleRequest {
   readonly interactions: readonly Pick<Interaction, 'action' | 'features'>[];
   /** Catalogue index of every interaction's item. */
@@ -30,7 +30,7 @@ interface TensorMessage {
   readonly externalData: { key: string; value: string }[];
 }
 
-/** The float32 parameters of a bundle's graphs by name, as nested rows. */
+/** Reads the float32 parameters of a bundle's graphs, by name. */
 export function readParameters(bundleDir: string): Map<string, Matrix[]> {
   const model = protobuf.parse(SCHEMA).root.lookupType('Model');
   const parameters = new Map<string, Matrix[]>();
@@ -46,7 +46,7 @@ export function readParameters(bundleDir: string): Map<string, Matrix[]> {
   return parameters;
 }
 
-/** A tensor as a list of matrices; a vector is one matrix of one row. */
+/** Returns a tensor as a list of matrices. A vector is one matrix of one row. */
 function valuesOf({ dims, rawData, externalData }: TensorMessage, bundleDir: string): Matrix[] {
   const external = new Map(externalData.map(({ key, value }) => [key, value]));
   const location = external.get('location');
@@ -61,7 +61,7 @@ function valuesOf({ dims, rawData, externalData }: TensorMessage, bundleDir: str
   );
 }
 
-/** Scores of the candidates, each a probability. */
+/** Returns the score of each candidate, a probability. */
 export function oracleScores(
   p: Map<string, Matrix[]>,
   { interactions, itemIndices, candidates, hour }: OracleRequest,
@@ -73,7 +73,7 @@ export function oracleScores(
   const heads = (p.get('query_weight') ?? fail('query_weight')).length;
   const width = vector('null_key').length / heads;
 
-  // encode: interaction -> a route and a code, each the best of a linear function's scores
+  // encode: interaction -> a route and a code. Each is the index of the largest score of a linear function.
   const positions = interactions.map(({ action, features }, i) => {
     const watch = Math.min(1, Math.max(0, features.watch_ratio ?? 0.5));
     const item = row('item_table', itemIndices[i] ?? 0);
@@ -103,7 +103,7 @@ export function oracleScores(
     const item = row('item_table', index);
     const attended: number[] = [];
     for (let h = 0; h < heads; h++) {
-      // The last column of a head's query matrix is a constant that only the graph needs.
+      // The graph needs a constant last column in each head's query matrix. The oracle does not.
       const weights = (p.get('query_weight')?.[h] ?? fail('query_weight')).map((one) => one.slice(0, width));
       const query = add(times(item, weights), (p.get('query_bias')?.[h]?.[0] ?? fail('query_bias')).slice(0, width));
       const part = (values: readonly number[]) => values.slice(h * width, (h + 1) * width);
@@ -132,7 +132,7 @@ export function oracleScores(
   });
 }
 
-/** Softmax attention of one query over keys and values; the scale is in the query. */
+/** Returns softmax attention of one query over keys and values. The query contains the scale. */
 function attend(
   query: readonly number[],
   positions: readonly (readonly [readonly number[], readonly number[]])[],

@@ -1,4 +1,4 @@
-// encode -> record rows -> assemble -> attend, on both of the demo's graphs, against the naive oracle.
+// Compares encode -> record rows -> assemble -> attend with the naive oracle, on both rank graphs of the demo bundle.
 import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle, loadBundle } from '@collectivekv/bundles';
 import {
@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => engine.close());
 
-/** A simulated user's history, some of it unknown to the bundle, and candidates. */
+/** Returns a simulated user's history and candidates. Some items and actions are unknown to the bundle. */
 function requestOf(userIndex: number, positions: number) {
   const user = createFeedSimulator({ seed: 1 }).user(userIndex);
   const interactions: Interaction[] = user.expose(positions, 1_700_000_000_000).map((exposure, i) => ({
@@ -43,8 +43,8 @@ function requestOf(userIndex: number, positions: number) {
   return { interactions, itemIndices: interactions.map(({ itemId }) => items.indexOf(itemId)), candidates, hour: 13.5 };
 }
 
-describe.each([0, 1, 2, 15, 120, 700])('%i positions', (positions) => {
-  it('give the scores of the oracle, collapsed onto slots and assembled by position', async () => {
+describe.each([0, 1, 2, 15, 120, 700])('a history of %i positions', (positions) => {
+  it('gives the scores of the oracle, collapsed onto slots and assembled by position', async () => {
     const { model, graphs } = bundle;
     for (const userIndex of [3, 4]) {
       const request = requestOf(userIndex, positions);
@@ -66,7 +66,7 @@ describe.each([0, 1, 2, 15, 120, 700])('%i positions', (positions) => {
   });
 });
 
-/** The pool's rows, and those of the codebook. */
+/** Gathers the rows of the pool and of the codebook. */
 async function gather(rows: Uint8Array): Promise<Map<string, GatheredRows>> {
   const slots = {
     history: slotHistogram(bundle.model, rows, 'route').slots,

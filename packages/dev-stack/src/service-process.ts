@@ -107,7 +107,7 @@ export async function startServiceProcess({ name, env, logFile }: ServiceProcess
           () => false,
         );
         if (ready) return;
-        if (running.child.exitCode !== null) break;
+        if (running.child.exitCode !== null || running.child.signalCode !== null) break;
         await sleep(25);
       }
       throw new Error(`${name} is not ready; its log is ${logFile}`);

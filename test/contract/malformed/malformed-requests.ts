@@ -2,12 +2,12 @@ import { type MethodName, type ServiceName, services } from '@collectivekv/rpc';
 
 /** A request that must be refused. */
 export interface MalformedRequest {
-  /** What is wrong with it. */
+  /** Describes the fault. */
   readonly what: string;
-  /** The field that the refusal has to name. */
+  /** The field that the refusal must name. */
   readonly field: string;
   readonly bytes: Buffer;
-  /** Reasons allowed; default invalid_request. */
+  /** Allowed reasons of the refusal; default invalid_request. */
   readonly reasons?: readonly string[];
 }
 
@@ -19,7 +19,7 @@ interface FieldDescriptor {
 
 const REQUESTS = 100;
 
-/** Requests of the right shape with one thing wrong, by hand. */
+/** Well-formed messages with one fault each, written by hand. */
 export type HandMade = readonly (readonly [
   what: string,
   field: string,
@@ -28,17 +28,17 @@ export type HandMade = readonly (readonly [
 ])[];
 
 /**
- * At least 100 malformed requests for an rpc: those made by hand, then the same message with every field in every wrong
- * wire type, with lengths that reach beyond its end, and cut in the middle of a field.
+ * Returns at least 100 malformed requests for an RPC: the hand-made requests, then broken copies of the valid request.
+ * A broken copy has a field with a wrong wire type, a length beyond the end of the message, or a cut in a field.
  */
 export function malformedRequests<S extends ServiceName>(
   service: S,
   method: MethodName<S>,
-  good: object,
+  valid: object,
   handMade: HandMade,
 ): MalformedRequest[] {
   const spec = specOf(service, method);
-  const encoded = spec.requestSerialize(good);
+  const encoded = spec.requestSerialize(valid);
   const made: MalformedRequest[] = handMade.map(([what, field, request, reasons]) => ({
     what,
     field,
@@ -52,7 +52,7 @@ export function malformedRequests<S extends ServiceName>(
   return made;
 }
 
-/** An rpc's path, and how its request is written. */
+/** Returns an RPC's definition, with the descriptors of its request's fields. */
 export function specOf(service: ServiceName, method: string) {
   const definition = (services[service].service as unknown as Record<string, unknown>)[method] as {
     readonly path: string;
@@ -92,7 +92,7 @@ function brokenField({ name, number, type }: FieldDescriptor, encoded: Buffer, r
   return made;
 }
 
-/** Bytes that are no message at all. */
+/** Returns bytes that are not a message. */
 function garbage(round: number): MalformedRequest[] {
   return [
     { what: `a lone tag, round ${round}`, field: 'request', bytes: Buffer.from([0xfa, 0x3e]) },

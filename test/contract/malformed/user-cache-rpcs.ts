@@ -1,0 +1,88 @@
+import { bundleId, longId, manyIds, type Rpcs, wrongBundleIds } from './shared-cases.js';
+
+const append = { userId: 'u', eventHashes: Buffer.alloc(6), rows: Buffer.alloc(5), lastEventMs: 1 };
+const appends = { bundleId, strideBytes: 5, maxPositions: 10, appends: [append] };
+
+/** RPCs of UserCacheService with their malformed requests. */
+export const USER_CACHE_RPCS: Rpcs = {
+  'UserCacheService/GetRecords': [
+    { bundleId, userIds: ['u'] },
+    [
+      ['no users', 'user_ids', { bundleId, userIds: [] }],
+      ['513 users', 'user_ids', { bundleId, userIds: manyIds(513) }],
+      ['an empty user', 'user_ids[1]', { bundleId, userIds: ['u', ''] }],
+      ['a long user', 'user_ids[0]', { bundleId, userIds: [longId] }],
+      ...wrongBundleIds((id) => ({ bundleId: id, userIds: ['u'] })),
+    ],
+  ],
+  'UserCacheService/AppendPositions': [
+    appends,
+    [
+      ['an append of the past', 'valid_until_ms', { ...appends, validUntilMs: 1 }, ['deadline']],
+      ['no stride', 'stride_bytes', { ...appends, strideBytes: 0 }],
+      ['a stride of 65,536', 'stride_bytes', { ...appends, strideBytes: 65_536 }],
+      ['no longest history', 'max_positions', { ...appends, maxPositions: 0 }],
+      ['too long a history', 'max_positions', { ...appends, maxPositions: 1_000_001 }],
+      ['no appends', 'appends', { ...appends, appends: [] }],
+      ['1,025 appends', 'appends', { ...appends, appends: manyIds(1_025).map((userId) => ({ ...append, userId })) }],
+      ['a user twice', 'appends[1].user_id', { ...appends, appends: [append, append] }],
+      ['no user', 'appends[0].user_id', { ...appends, appends: [{ ...append, userId: '' }] }],
+      ['half a row', 'appends[0].rows', { ...appends, appends: [{ ...append, rows: Buffer.alloc(4) }] }],
+      ['no rows', 'appends[0].rows', { ...appends, appends: [{ ...append, rows: Buffer.alloc(0) }] }],
+      [
+        '15 rows',
+        'appends[0].rows',
+        { ...appends, appends: [{ ...append, rows: Buffer.alloc(75), eventHashes: Buffer.alloc(90) }] },
+      ],
+      [
+        'half a hash',
+        'appends[0].event_hashes',
+        { ...appends, appends: [{ ...append, eventHashes: Buffer.alloc(5) }] },
+      ],
+      ['no time', 'appends[0].last_event_ms', { ...appends, appends: [{ ...append, lastEventMs: 0 }] }],
+      [
+        'a time beyond 48 bits',
+        'appends[0].last_event_ms',
+        { ...appends, appends: [{ ...append, lastEventMs: 2 ** 48 }] },
+      ],
+      ...wrongBundleIds((id) => ({ ...appends, bundleId: id })),
+    ],
+  ],
+  'UserCacheService/ReplaceRecord': [
+    { bundleId, userId: 'u', record: Buffer.alloc(30) },
+    [
+      ['no user', 'user_id', { bundleId, record: Buffer.alloc(30) }],
+      ['no record', 'record', { bundleId, userId: 'u' }],
+      ['zeros', 'record', { bundleId, userId: 'u', record: Buffer.alloc(30) }],
+      ['a text', 'record', { bundleId, userId: 'u', record: Buffer.from('CK, or is it? It is a text, not a record.') }],
+      ...wrongBundleIds((id) => ({ bundleId: id, userId: 'u', record: Buffer.alloc(30) })),
+    ],
+  ],
+  'UserCacheService/DeleteRecord': [
+    { userId: 'u' },
+    [
+      ['no user', 'user_id', {}],
+      ['a long user', 'user_id', { userId: longId }],
+    ],
+  ],
+  'UserCacheService/DeletePosition': [
+    { bundleId, userId: 'u', eventHash: Buffer.alloc(6) },
+    [
+      ['no user', 'user_id', { bundleId, eventHash: Buffer.alloc(6) }],
+      ['no hash', 'event_hash', { bundleId, userId: 'u' }],
+      ['a short hash', 'event_hash', { bundleId, userId: 'u', eventHash: Buffer.alloc(5) }],
+      ['a long row', 'row', { bundleId, userId: 'u', eventHash: Buffer.alloc(6), row: Buffer.alloc(65_536) }],
+      [
+        'a short tolerance',
+        'row_tolerance',
+        { bundleId, userId: 'u', eventHash: Buffer.alloc(6), row: Buffer.alloc(5), rowTolerance: Buffer.alloc(4) },
+      ],
+      ['an unknown user', 'user_id', { bundleId, userId: 'nobody', eventHash: Buffer.alloc(6) }, ['user_not_found']],
+      ...wrongBundleIds((id) => ({ bundleId: id, userId: 'u', eventHash: Buffer.alloc(6) })),
+    ],
+  ],
+  'UserCacheService/Stats': [
+    {},
+    [['too many records', 'max_records', { maxRecords: 1_000_001 }], ...wrongBundleIds((id) => ({ bundleId: id }))],
+  ],
+};
