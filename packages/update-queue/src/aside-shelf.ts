@@ -34,7 +34,7 @@ export function createAsideShelf(client: RedisClient, worker: Worker, scripts: J
     const isJob = (await client.type(key)) === 'hash';
     const fields: Partial<Record<string, string>> = isJob ? await client.hgetall(key) : {};
     const bad = (Object.keys(EMPTY_FIELDS) as JsonField[]).filter(
-      (name) => !isJson(fields[name] ?? EMPTY_FIELDS[name]),
+      (name) => !isReadable(name, fields[name] ?? EMPTY_FIELDS[name]),
     );
     if (isJob && bad.length === 0) return false;
     const unreadable = Object.fromEntries(bad.map((name) => [name, fields[name]]));
@@ -67,15 +67,16 @@ export function createAsideShelf(client: RedisClient, worker: Worker, scripts: J
   };
 }
 
-/** Returns a job's own options; empty if it has none. */
+/** Returns a job's own options. BullMQ's script needs a number of attempts, which a foreign job may lack. */
 function optionsOf(json: string | undefined): JobsOptions {
-  return (JSON.parse(json || '{}') as JobsOptions | null) ?? {};
+  return { attempts: 0, ...(JSON.parse(json || '{}') as JobsOptions) };
 }
 
-function isJson(text: string): boolean {
+/** True if BullMQ can read the field: it is JSON, and the options are not null. */
+function isReadable(name: JsonField, text: string): boolean {
   try {
-    JSON.parse(text);
-    return true;
+    const value: unknown = JSON.parse(text);
+    return name !== 'opts' || value !== null;
   } catch {
     return false;
   }

@@ -70,10 +70,10 @@ export function openPartitionQueue(options: {
   const scripts = createJobScripts(client, worker, { token, lockMs: LOCK_MS, term, leaseKeys: leaseKeys(keyPrefix) });
   const shelf = createAsideShelf(client, worker, scripts);
 
-  /** Reads a job and notes it as taken. Returns undefined if a field is not JSON. */
+  /** Reads a job and notes it as taken. Returns undefined if a field is not JSON, or the options are null. */
   function read({ id, fields }: StoredJob): TakenJob | undefined {
     try {
-      const opts = JSON.parse(fields.opts || '{}') as { removeOnComplete?: KeepWhenDone } | null;
+      const opts = JSON.parse(fields.opts || '{}') as { removeOnComplete?: KeepWhenDone };
       const progress = JSON.parse(fields.progress || '0') as unknown;
       const job = {
         id,
@@ -82,7 +82,7 @@ export function openPartitionQueue(options: {
         queuedAtMs: Number(fields.timestamp),
         progress: Number.isSafeInteger(progress) ? Math.max(0, Number(progress)) : 0,
       };
-      taken.set(id, { keep: opts?.removeOnComplete });
+      taken.set(id, { keep: opts.removeOnComplete }); // throws for null
       return job;
     } catch {
       return undefined;

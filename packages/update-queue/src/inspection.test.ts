@@ -1,0 +1,87 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { inspectQueue } from './inspection.js';
+import { openQueues } from './open-queues.js';
+import { interactionOf, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
+
+const queue = useQueue();
+const inspect = () => inspectQueue({ client: queue.client(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
+afterEach(() => void vi.useRealTimers());
+
+/** Sets the jobs of `count` interactions aside, 1 s apart, oldest first. */
+async function setAside(count: number): Promise<void> {
+  vi.useFakeTimers({ toFake: ['Date'], now: 1_700_000_000_000 });
+  const producer = queue.produce();
+  for (let n = 0; n < count; n++) await producer.enqueue([interactionOf(n)]);
+  const consumer = await queue.consume();
+  for (const [n, job] of (await consumer.take(count)).entries()) {
+    vi.setSystemTime(1_700_000_000_000 + 1_000 * n);
+    await consumer.fail(job, `bug: number ${n}`);
+  }
+}
+
+/** Takes every waiting job. Returns the events, in order. */
+async function takenEvents(): Promise<string[]> {
+  const jobs = await (await queue.consume()).take(5_000);
+  return jobs.flatMap(
+    ({ payload }) => (payload as { interactions: { eventId: string }[] }).interactions[0]?.eventId ?? '',
+  );
+}
+
+describe('counts', () => {
+  it('counts delayed and prioritised jobs as waiting', async () => {
+    const own = openQueues(queue.client(), 'ckv', PARTITION_COUNT)[PARTITION];
+    await own?.add('record', {});
+    await own?.add('record', {}, { delay: 600_000 });
+    await own?.add('record', {}, { delay: 600_000 });
+    for (let i = 0; i < 4; i++) await own?.add('record', {}, { priority: 3 });
+    const counts = await inspect().counts();
+    expect(counts.map(({ partition }) => partition)).toEqual([0, 1, 2, 3]);
+    expect(counts[PARTITION]).toEqual({ partition: PARTITION, waiting: 7, active: 0, failed: 0 });
+    await (await queue.consume()).take(1);
+    expect((await inspect().counts())[PARTITION]).toMatchObject({ waiting: 6, active: 1 });
+  });
+});
+
+describe('failed', () => {
+  it('returns the newest jobs first, at most as many as asked', async () => {
+    await setAside(3);
+    expect(await inspect().failed(2)).toEqual(
+      [2, 1].map((n) => ({
+        partition: PARTITION,
+        id: expect.stringMatching(/^record-[0-9a-f]{24}\.aside-/),
+        name: 'record',
+        problem: `bug: number ${n}`,
+        failedAtMs: 1_700_000_000_000 + 1_000 * n,
+        payload: { version: 1, interactions: [interactionOf(n)] },
+      })),
+    );
+    expect(await inspect().failed(9)).toHaveLength(3);
+  });
+});
+
+describe('retry', () => {
+  it('puts more than a page of jobs back, in the order in which they failed', async () => {
+    await setAside(1_001);
+    expect(await inspect().retry()).toBe(1_001);
+    expect(await takenEvents()).toEqual(Array.from({ length: 1_001 }, (_, n) => `e${n}`));
+    expect(await inspect().retry()).toBe(0);
+  });
+
+  it('puts back exactly the named jobs', async () => {
+    await setAside(3);
+    const [newest] = await inspect().failed(1);
+    expect(await inspect().retry([newest?.id ?? '', 'nobody'])).toBe(1);
+    expect(await takenEvents()).toEqual(['e2']);
+  });
+});
+
+describe('drop', () => {
+  it('deletes exactly the named jobs, then all', async () => {
+    await setAside(3);
+    const [newest] = await inspect().failed(1);
+    expect(await inspect().drop([newest?.id ?? ''])).toBe(1);
+    expect((await inspect().failed(9)).map(({ problem }) => problem)).toEqual(['bug: number 1', 'bug: number 0']);
+    expect(await inspect().drop()).toBe(2);
+    expect(await queue.client().keys(queue.key('record-*'))).toEqual([]);
+  });
+});

@@ -1,0 +1,124 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { waitingCounts } from './open-queues.js';
+import { interactionOf, otherUserIn, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
+
+const queue = useQueue();
+const waiting = async () => (await waitingCounts(queue.client(), 'ckv', [PARTITION]))[0];
+const many = (count: number, from = 0) => Array.from({ length: count }, (_, i) => interactionOf(from + i));
+afterEach(() => void vi.useRealTimers());
+
+describe('enqueue', () => {
+  it.each([
+    [1, [1]],
+    [500, [500]],
+    [501, [500, 1]],
+    [1_000, [500, 500]],
+  ])('splits %i interactions of a user into jobs of at most 500', async (count, sizes) => {
+    await queue.produce().enqueue(many(count));
+    const jobs = await (await queue.consume()).take(10);
+    const payloads = jobs.map(({ payload }) => payload as { version: number; interactions: object[] });
+    expect(payloads.map(({ interactions }) => interactions.length)).toEqual(sizes);
+    expect(jobs.map(({ name, progress }) => [name, progress])).toEqual(sizes.map(() => ['record', 0]));
+    expect(payloads.flatMap(({ interactions }) => interactions)).toEqual(many(count));
+  });
+
+  it('stores how BullMQ treats a job: one attempt, nothing kept when done, 10,000 failed jobs', async () => {
+    await queue.produce().enqueue([interactionOf(1)]);
+    const [id = ''] = await queue.client().lrange(queue.key('wait'), 0, -1);
+    expect(JSON.parse((await queue.client().hget(queue.key(id), 'opts')) ?? '')).toMatchObject({
+      attempts: 1,
+      removeOnComplete: true,
+      removeOnFail: { count: 10_000 },
+    });
+    expect(await queue.client().hget(queue.key('meta'), 'opts.maxLenEvents')).toBe('100');
+  });
+
+  it.each([
+    [14, 1],
+    [15, 0],
+  ])('queues the retry of %i events of one user after they are done: %i job', async (count, jobs) => {
+    const producer = queue.produce();
+    const batch = [...many(count), interactionOf(99, otherUserIn(PARTITION))];
+    await producer.enqueue(batch);
+    const consumer = await queue.consume();
+    await consumer.complete(await consumer.take(10));
+    await producer.enqueue(batch);
+    expect(await waiting()).toBe(jobs);
+  });
+
+  it('remembers a large batch for an hour', async () => {
+    await queue.produce().enqueue(many(15));
+    const [key = ''] = await queue.client().keys(queue.key('de:*'));
+    const ttlMs = await queue.client().pttl(key);
+    expect(ttlMs).toBeGreaterThan(3_000_000);
+    expect(ttlMs).toBeLessThanOrEqual(3_600_000);
+  });
+
+  it('trusts its count of waiting jobs for 100 ms, then counts again', async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: 1_700_000_000_000 });
+    const [full, other] = [queue.produce(2), queue.produce()];
+    await full.enqueue(many(1));
+    await other.enqueue(many(1, 10));
+    vi.setSystemTime(1_700_000_000_100);
+    await full.enqueue(many(1, 1)); // counts one waiting job; there are two
+    const overloaded = { reason: 'overloaded', retryAfterMs: 1_000, message: expect.stringMatching(/at most 2 may/) };
+    await expect(full.enqueue(many(1, 2))).rejects.toMatchObject(overloaded);
+    const consumer = await queue.consume();
+    await consumer.complete(await consumer.take(10));
+    await expect(full.enqueue(many(1, 2))).rejects.toMatchObject(overloaded);
+    vi.setSystemTime(1_700_000_000_101);
+    await full.enqueue(many(1, 2));
+    expect(await waiting()).toBe(1);
+  });
+
+  it('bounds each partition by itself', async () => {
+    const producer = queue.produce(1);
+    const other = otherUserIn((PARTITION + 1) % PARTITION_COUNT);
+    await producer.enqueue([interactionOf(1), interactionOf(1, other)]);
+    await expect(producer.enqueue([interactionOf(2)])).rejects.toMatchObject({ reason: 'overloaded' });
+    expect(await waitingCounts(queue.client(), 'ckv', [0, 1, 2, 3])).toHaveLength(4);
+  });
+});
+
+describe('forget', () => {
+  it("queues a removal behind its user's interactions", async () => {
+    const producer = queue.produce();
+    await producer.enqueue([interactionOf(1)]);
+    await producer.forget(interactionOf(1));
+    const jobs = await (await queue.consume()).take(10);
+    expect(jobs.map(({ name }) => name)).toEqual(['record', 'forget']);
+    expect(jobs[1]).toMatchObject({
+      id: expect.stringMatching(/^forget-[0-9a-f]{24}$/),
+      payload: { version: 1, interaction: interactionOf(1) },
+    });
+  });
+
+  it('queues the same removal once while it waits', async () => {
+    const producer = queue.produce();
+    await producer.forget(interactionOf(1));
+    await producer.forget(interactionOf(1));
+    await producer.forget(interactionOf(2));
+    expect(await waiting()).toBe(2);
+  });
+
+  it('is refused at the bound', async () => {
+    const producer = queue.produce(1);
+    await producer.forget(interactionOf(1));
+    await expect(producer.forget(interactionOf(2))).rejects.toMatchObject({ reason: 'overloaded' });
+  });
+});
+
+describe('forward', () => {
+  it('queues interactions and removals beyond the bound', async () => {
+    const producer = queue.produce(1);
+    await producer.enqueue([interactionOf(1)]);
+    await producer.forward({ kind: 'record', interactions: [interactionOf(2)] });
+    await producer.forward({ kind: 'forget', interaction: interactionOf(3) });
+    const jobs = await (await queue.consume()).take(10);
+    expect(jobs.map(({ name, payload }) => [name, payload])).toEqual([
+      ['record', { version: 1, interactions: [interactionOf(1)] }],
+      ['record', { version: 1, interactions: [interactionOf(2)] }],
+      ['forget', { version: 1, interaction: interactionOf(3) }],
+    ]);
+  });
+});

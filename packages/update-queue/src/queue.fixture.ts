@@ -1,0 +1,84 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Interaction, partitionOf } from '@collectivekv/domain';
+import { startPrivateRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { afterAll, beforeAll, beforeEach } from 'vitest';
+import { openLeaseTable } from './lease-table.js';
+import { openPartitionQueue, type PartitionQueue } from './partition-queue.js';
+import { createInteractionProducer, type InteractionProducer } from './producer.js';
+
+/** Partitions of the fixture's queue. */
+export const PARTITION_COUNT = 4;
+/** The partition of the user `u`. */
+export const PARTITION = partitionOf('u', PARTITION_COUNT);
+
+/** A private Redis with an interaction queue, for one test file. */
+export interface QueueFixture {
+  readonly client: () => RedisClient;
+  /** Opens another connection, which closes with the file. */
+  readonly connect: () => Promise<RedisClient>;
+  readonly produce: (maxWaitingJobs?: number) => InteractionProducer;
+  /** Opens the partition of `u` for a member whose lease begins now. The lease of any other member is over. */
+  readonly consume: (member?: string) => Promise<PartitionQueue>;
+  /** Returns the key of a job, or of a list of the partition of `u`. */
+  readonly key: (name: string) => string;
+}
+
+/** Starts Redis before the tests of a file, empties it before each, and stops it after them. */
+export function useQueue(): QueueFixture {
+  const clients: RedisClient[] = [];
+  let dir: string;
+  let redis: Awaited<ReturnType<typeof startPrivateRedis>>;
+  const connect = async () => {
+    const client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
+    clients.push(client);
+    return client;
+  };
+  const client = () => clients[0] as RedisClient;
+
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'ckv-queue-'));
+    redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+    await connect();
+  });
+  beforeEach(async () => {
+    await client().flushall();
+  });
+  afterAll(async () => {
+    for (const one of clients) closeRedis(one);
+    await redis?.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  return {
+    client,
+    connect,
+    produce: (maxWaitingJobs = 10_000) =>
+      createInteractionProducer({
+        client: client(),
+        keyPrefix: 'ckv',
+        partitionCount: PARTITION_COUNT,
+        maxWaitingJobs,
+      }),
+    async consume(member = 'one') {
+      await client().del('{ckv}:updaters', '{ckv}:partition-leases');
+      const { terms } = await openLeaseTable(client(), 'ckv', PARTITION_COUNT).hold(member, 600_000);
+      const term = terms.find(({ partition }) => partition === PARTITION);
+      if (!term) throw new Error('no lease');
+      return openPartitionQueue({ client: client(), keyPrefix: 'ckv', term, token: member });
+    },
+    key: (name) => `{ckv}:interactions-${PARTITION}:${name}`,
+  };
+}
+
+/** Returns the interaction `e<n>` of a user. */
+export function interactionOf(n: number, userId = 'u'): Interaction {
+  return { eventId: `e${n}`, userId, itemId: `i${n}`, timestampMs: n, action: '', features: {} };
+}
+
+/** Returns another user than `u` whose interactions go to `partition`. */
+export function otherUserIn(partition: number): string {
+  for (let i = 0; ; i++) if (partitionOf(`other ${i}`, PARTITION_COUNT) === partition) return `other ${i}`;
+}
