@@ -15,12 +15,12 @@ import { bytesOf, floatsFrom } from './packed.js';
 import type { FeatureColumn, HistoryPolicy, RankQuery } from './rank-query.js';
 import type { RankAnswer, Ranker } from './ranker.js';
 
-/** RankingService: messages to queries and back. */
+/** Creates the handlers of RankingService: requests to queries, answers to responses. */
 export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics, log: Logger) {
   async function answer(request: RankRequest__Output, at: string, call: CallContext): Promise<RankResponse> {
     const query = queryOf(request, at);
     const answered = await ranker.rank(query, call);
-    setImmediate(() => metrics.observe(answered, query.candidateIds.length)); // the caller need not wait for it
+    setImmediate(() => metrics.observe(answered, query.candidateIds.length)); // after the response is on its way
     return responseOf(answered);
   }
 
@@ -37,7 +37,8 @@ export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics, l
           return { response: await answer(request, `requests[${i}].`, call) };
         } catch (thrown) {
           const { reason, message, cause } = toCkvError(thrown);
-          if (reason === 'bug') log.error({ rpc: 'RankingService/RankMany', err: cause }, 'a request failed');
+          if (reason === 'bug')
+            log.error({ rpc: 'RankingService/RankMany', err: cause }, 'a request of RankMany failed');
           return { failure: { reason, message } };
         }
       });
@@ -53,7 +54,7 @@ const POLICIES: Record<string, HistoryPolicy> = {
   HISTORY_POLICY_IGNORED: 'ignored',
 };
 
-/** Reads a request; bounds that hold for every bundle are checked here. `at` prefixes the fields in errors. */
+/** Reads a request and checks the limits that all bundles share. `at` is the prefix of field names in errors. */
 function queryOf(request: RankRequest__Output, at: string): RankQuery {
   const userId = parseId(request.userId, `${at}user_id`, LIMITS.idBytes);
   const candidateIds = candidateIdsOf(request, at);
@@ -67,20 +68,24 @@ function queryOf(request: RankRequest__Output, at: string): RankQuery {
   const recent = recentInteractions.map((raw, i) => {
     const interaction = parseInteraction(raw, `${at}recent_interactions[${i}]`);
     if (interaction.userId === userId) return interaction;
-    throw invalidRequest(`${at}recent_interactions[${i}].userId`, 'is another user', "send this user's only");
+    throw invalidRequest(
+      `${at}recent_interactions[${i}].userId`,
+      'is not user_id',
+      "send this user's interactions only",
+    );
   });
   if (maxStalenessMs > LIMITS.maxStalenessMs) {
     throw invalidRequest(
       `${at}max_staleness_ms`,
       `is ${maxStalenessMs}, at most ${LIMITS.maxStalenessMs} is allowed`,
-      'send 0 to read the record anew',
+      'send 0 to read the record for this request',
     );
   }
   if (bundleId !== '' && !/^[0-9a-f]{16}$/.test(bundleId)) {
     throw invalidRequest(`${at}bundle_id`, 'is not 16 hexadecimal characters', 'leave it empty for the active bundle');
   }
   const historyPolicy = POLICIES[request.historyPolicy];
-  if (!historyPolicy) throw invalidRequest(`${at}history_policy`, 'is no known policy', 'leave it unset');
+  if (!historyPolicy) throw invalidRequest(`${at}history_policy`, 'is not a known policy', 'leave it unset');
   return {
     userId,
     candidateIds,
@@ -100,7 +105,7 @@ function candidateIdsOf(
 ): PackedIds {
   if (candidateIdText.length === 0 && candidateIdLengths.length === 0) return packIds(candidateIds);
   if (candidateIds.length > 0) {
-    throw invalidRequest(`${at}candidate_id_text`, 'is set beside candidate_ids', 'send one of them');
+    throw invalidRequest(`${at}candidate_id_text`, 'is set together with candidate_ids', 'send only one of them');
   }
   return readIds({ text: candidateIdText, lengths: candidateIdLengths }, `${at}candidate_id_lengths`);
 }
@@ -111,7 +116,7 @@ function columnsOf(columns: readonly FeatureColumn__Output[], field: string): Fe
     if (values.length % 4 !== 0) {
       throw invalidRequest(
         `${field}[${i}].values`,
-        `has ${values.length} bytes, no multiple of 4`,
+        `has ${values.length} bytes, a multiple of 4 is required`,
         'send packed float32',
       );
     }

@@ -2,13 +2,13 @@ import { followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { clientOptionsOf, runService } from '@collectivekv/service-kit';
+import { createPoolRows } from './attention/pool-rows.js';
 import { loadConfig } from './config.js';
 import { createRankingHandlers } from './handlers.js';
 import { createRankingMetrics } from './metrics.js';
-import { createPoolRows } from './pool-rows.js';
 import { createRanker } from './ranker.js';
-import { openRecordReads } from './record-reads.js';
-import { createRecordSource } from './record-source.js';
+import { openRecordReads } from './records/record-reads.js';
+import { createRecordSource } from './records/record-source.js';
 
 await runService({
   name: 'ranking',
@@ -19,7 +19,7 @@ await runService({
       workerCount: config.CKV_WORKERS,
       threadsPerWorker: config.CKV_THREADS_PER_WORKER,
       queueLimit: config.CKV_QUEUE_LIMIT,
-      onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
+      onWorkerDeath: (err) => log.error({ err }, 'a graph worker died; it is being replaced'),
     });
     onClose('engine', engine.close);
     const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptionsOf(config));

@@ -3,9 +3,9 @@ import { LATENCY_BUCKETS, type Metrics, watchGauge } from '@collectivekv/service
 import { Counter, Histogram } from 'prom-client';
 import type { RankAnswer } from './ranker.js';
 
-/** Counts answers. */
+/** Metrics of answers. */
 export interface RankingMetrics {
-  /** Counts one answer: its stages, its rung, its sizes. */
+  /** Counts an answer: its stage timings, rung, graph runs and candidates. */
   observe(answer: RankAnswer, candidateCount: number): void;
 }
 
@@ -16,25 +16,25 @@ export function createRankingMetrics(metrics: Metrics, engine: Engine): RankingM
   watchGauge(metrics, queued, () => engine.queuedCount);
   const stageSeconds = new Histogram({
     name: 'ckv_rank_stage_seconds',
-    help: 'Time of a rank request by the stages that it went through; total is the whole',
+    help: 'Time of a rank request by stage; total is the whole request',
     labelNames: ['stage'] as const,
     buckets: LATENCY_BUCKETS,
     registers: [registry],
   });
   const answers = new Counter({
     name: 'ckv_rank_answers_total',
-    help: 'Answers by degradation rung and its reason',
+    help: 'Answers by degradation rung and reason',
     labelNames: ['rung', 'reason'] as const,
     registers: [registry],
   });
   const runs = new Counter({
     name: 'ckv_rank_graph_runs_total',
-    help: 'Runs of the rank graph: more than answers where idle workers shared candidates',
+    help: 'Runs of the rank graph; more than one for an answer if idle workers share its candidates',
     registers: [registry],
   });
   const candidates = new Counter({
     name: 'ckv_rank_candidates_total',
-    help: 'Candidates scored, by whether the bundle knows them',
+    help: 'Candidates scored; known tells whether the bundle has the item',
     labelNames: ['known'] as const,
     registers: [registry],
   });

@@ -1,22 +1,23 @@
 import {
   type BundleModel,
   type Candidates,
+  type CkvError,
   type Feature,
   type Interaction,
   invalidRequest,
 } from '@collectivekv/domain';
 import type { PackedIds } from '@collectivekv/rpc';
 
-/** What to do about the user's history. */
+/** Whether to use the user's history: if it can be read, always (or fail), or never. */
 export type HistoryPolicy = 'preferred' | 'required' | 'ignored';
 
-/** A feature for many rows. */
+/** Values of one feature. */
 export interface FeatureColumn {
   readonly name: string;
   readonly values: Float32Array;
 }
 
-/** A rank request whose own bounds hold; what depends on the bundle is checked by {@link candidatesOf}. */
+/** A rank request, checked except for the limits of the bundle: {@link candidatesOf} checks those. */
 export interface RankQuery {
   readonly userId: string;
   readonly candidateIds: PackedIds;
@@ -24,16 +25,26 @@ export interface RankQuery {
   readonly contextFeatures: readonly FeatureColumn[];
   readonly recentInteractions: readonly Interaction[];
   readonly maxStalenessMs: number;
-  /** 0 returns all. */
+  /** Indices to return in the order; 0 returns all. */
   readonly topK: number;
-  /** Empty means the active one. */
+  /** Empty means the active bundle. */
   readonly bundleId: string;
   readonly historyPolicy: HistoryPolicy;
 }
 
+/** Until when, and for whom, a query is answered. */
+export interface RankLimits {
+  /** Unix ms. */
+  readonly deadlineMs: number;
+  /** Why the caller stopped waiting; undefined while it waits. */
+  readonly ended?: CkvError | undefined;
+  /** Aborts when the caller stops waiting. */
+  readonly signal: AbortSignal;
+}
+
 /**
- * The query's candidates as the bundle's graphs take them.
- * @throws invalid_request for more candidates than the bundle allows, or features it does not have or that break its bounds
+ * Returns the query's candidates as the bundle's graphs take them, and how many the bundle does not know.
+ * @throws invalid_request for more candidates than the bundle allows, an unknown feature, or a value out of its bounds
  */
 export function candidatesOf(model: BundleModel, query: RankQuery): Candidates & { unknownCount: number } {
   const { manifest, items } = model;
@@ -42,7 +53,7 @@ export function candidatesOf(model: BundleModel, query: RankQuery): Candidates &
   if (count > manifest.maxCandidates) {
     throw invalidRequest(
       'candidate_ids',
-      `has ${count} ids, bundle ${model.id} takes at most ${manifest.maxCandidates}`,
+      `has ${count} ids, bundle ${model.id} allows at most ${manifest.maxCandidates}`,
       'rank in several calls',
     );
   }
@@ -75,15 +86,11 @@ function columnsOf(
     const feature = features.find((candidate) => candidate.name === name);
     if (!feature) {
       const known = features.map((candidate) => candidate.name).join(', ') || 'none';
-      throw invalidRequest(`${at}.name`, 'is no feature of the bundle', `use one of: ${known}`);
+      throw invalidRequest(`${at}.name`, 'is not a feature of the bundle', `use one of: ${known}`);
     }
-    if (columns[name]) throw invalidRequest(`${at}.name`, `${name} stands twice`, 'send each feature once');
+    if (columns[name]) throw invalidRequest(`${at}.name`, `${name} is sent twice`, 'send each feature once');
     if (values.length !== count) {
-      throw invalidRequest(
-        `${at}.values`,
-        `has ${values.length} values, ${count} are required`,
-        'send float32, packed',
-      );
+      throw invalidRequest(`${at}.values`, `has ${values.length} values, ${count} are required`, 'send packed float32');
     }
     checkBounds(values, feature, `${at}.values`);
     columns[name] = values;
@@ -98,6 +105,6 @@ function checkBounds(values: Float32Array, { name, min, max }: Feature, field: s
   throw invalidRequest(
     `${field}[${bad}]`,
     `${name} is ${values[bad]}, ${min} to ${max} is required`,
-    'clip it or leave it out',
+    'clip the value, or leave the feature out',
   );
 }

@@ -1,40 +1,51 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle } from '@collectivekv/bundles';
+import type { GatherRequest } from '@collectivekv/contracts';
 import { CkvError, createBundleModel, encodeRecord, eventHash, type Interaction } from '@collectivekv/domain';
 import { packIds } from '@collectivekv/rpc';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createPoolRows, type PoolRows } from './attention/pool-rows.js';
 import type { RankQuery } from './rank-query.js';
 import { createRanker } from './ranker.js';
-import type { RecordSource } from './record-source.js';
+import type { RecordSource } from './records/record-source.js';
 
 const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
 const MAX_POSITIONS = 6;
 
 /**
- * The demo with stand-ins for its graphs. Encode: a route is a hash of the item and of all routes before it. Rank: the
- * scores are the history's routes, one a candidate.
+ * The demo with stand-ins for its graphs. Encode: a route is a hash of the item and, with history, of all routes before
+ * it. Rank: the
+ * scores are the routes of the history, one for each candidate. RankKv: every score is the number of positions.
  */
-function historyBundle(): LoadedBundle {
+function testBundle(encodesWithHistory: boolean): LoadedBundle {
   const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
   const routes = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
-  manifest.graphs.encode.inputs.push(routes);
+  if (encodesWithHistory) manifest.graphs.encode.inputs.push(routes);
   manifest.graphs.rank.inputs.push(routes);
   const model = createBundleModel({
     manifestBytes: Buffer.from(JSON.stringify({ ...manifest, maxPositions: MAX_POSITIONS })),
     itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
   });
+  const keyInput = model.manifest.graphs.rankKv.inputs.find(({ role }) => role === 'key');
   const graphs: LoadedBundle['graphs'] = {
     idleWorkerCount: 1,
     runEach: (graph, parts) => Promise.all(parts.map((feeds) => graphs.run(graph, feeds))),
     async run(graph, feeds) {
+      if (graph === 'rankKv') {
+        const scores = new Float32Array(MAX_POSITIONS).fill(feeds[keyInput?.name ?? '']?.shape[0] ?? -1);
+        return { scores: { type: 'float32', data: scores, shape: [MAX_POSITIONS] } };
+      }
       const seen = [...(feeds.routes?.data ?? [])].map(Number);
       if (graph === 'rank') {
         const scores = Float32Array.from({ length: MAX_POSITIONS }, (_, i) => seen[i] ?? -1);
         return { scores: { type: 'float32', data: scores, shape: [MAX_POSITIONS] } };
       }
       const items = [...(feeds.item_index?.data ?? [])].map(Number);
-      for (const item of items) seen.push(seen.reduce((hash, before) => (hash * 31 + before + 1) % 251, item % 251));
+      for (const item of items) {
+        const before = encodesWithHistory ? seen : [];
+        seen.push(before.reduce((hash, route) => (hash * 31 + route + 1) % 251, item % 251));
+      }
       const route = BigInt64Array.from(seen.slice(seen.length - items.length), BigInt);
       const code = new BigInt64Array(items.length);
       return {
@@ -47,7 +58,8 @@ function historyBundle(): LoadedBundle {
   return { dir: '', model, graphs, splitsCandidates: false, close: async () => undefined };
 }
 
-const bundle = historyBundle();
+const [bundleWithHistory, bundleWithout] = [testBundle(true), testBundle(false)];
+let bundle = bundleWithHistory;
 const interactions: Interaction[] = Array.from({ length: 9 }, (_, i) => ({
   eventId: `e${i}`,
   userId: 'u',
@@ -69,25 +81,31 @@ const query = (recentInteractions: Interaction[]): RankQuery => ({
 });
 
 let record: Uint8Array | undefined;
-let away: boolean;
+/** Why the record cannot be read, if it cannot. */
+let recordFailure: CkvError | undefined;
+const get = vi.fn<RecordSource['get']>();
 beforeEach(() => {
+  bundle = bundleWithHistory;
   record = undefined;
-  away = false;
-});
-const records: RecordSource = {
-  async get() {
-    if (away) throw new CkvError('dependency_unavailable', 'away');
+  recordFailure = undefined;
+  get.mockReset();
+  get.mockImplementation(async () => {
+    if (recordFailure) throw recordFailure;
     return { bytes: record, ageMs: 0 };
-  },
-};
-const bundles = { active: () => bundle, get: () => bundle };
-const rank = (recent: Interaction[]) =>
-  createRanker({ bundles, records, partCandidates: 0 }).rank(query(recent), {
-    deadlineMs: Date.now() + 5_000,
-    signal: new AbortController().signal,
   });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+const bundles = { active: () => bundle, get: () => bundle };
+const limits = () => ({ deadlineMs: Date.now() + 5_000, signal: new AbortController().signal });
+const rank = (recent: Interaction[], overrides: Partial<RankQuery> = {}, poolRows?: PoolRows) =>
+  createRanker({ bundles, records: { get }, poolRows, partCandidates: 0 }).rank(
+    { ...query(recent), ...overrides },
+    limits(),
+  );
 
-/** The record after so many interactions, and the scores that it gives. */
+/** Stores the record of the first `count` interactions, and returns the scores that it gives. */
 async function applied(count: number) {
   const rows = await encodeRows(bundle, interactions.slice(0, count));
   const { strideBytes } = bundle.model.layout;
@@ -102,28 +120,136 @@ async function applied(count: number) {
   return [...(await rank([])).scores];
 }
 
-describe('recent interactions of a bundle that encodes with history', () => {
+describe.each([
+  ['with', bundleWithHistory],
+  ['without', bundleWithout],
+])('recent interactions of a bundle that encodes %s history', (_, encodingBundle) => {
+  beforeEach(() => {
+    bundle = encodingBundle;
+  });
+
   it.each([
     [0, 3],
     [2, 5],
-    [4, 9], // trimmed while they are encoded
+    [4, 9], // the oldest positions are dropped while they are encoded
     [6, 8],
     [9, 9],
-  ])('give the scores of a record that has them: %i in the record, %i altogether', async (stored, total) => {
+  ])('give the scores of a record that has them: %i in the record, %i in all', async (stored, total) => {
     const wanted = await applied(total);
     await applied(stored);
-    const known = interactions.slice(Math.max(0, stored - 2), total); // two that the record has
-    const answer = await rank(known);
+    const sent = interactions.slice(Math.max(0, stored - 2), total); // the record has two of them
+    const answer = await rank(sent);
     expect([...answer.scores]).toEqual(wanted);
     expect(answer).toMatchObject({ mergedCount: total - stored, positionCount: Math.min(total, MAX_POSITIONS) });
   });
 
-  it('are encoded behind nothing where the record is away', async () => {
+  it('are encoded without a history if the record cannot be read', async () => {
     const wanted = await applied(3);
     await applied(8);
-    away = true;
+    recordFailure = new CkvError('dependency_unavailable', 'away');
     const answer = await rank(interactions.slice(0, 3));
     expect([...answer.scores]).toEqual(wanted);
     expect(answer).toMatchObject({ rung: 'recent_only', rungReason: 'dependency_unavailable', mergedCount: 3 });
+  });
+});
+
+describe('an answer', () => {
+  const recent = interactions.slice(2, 3);
+
+  it('is full if the record was read or the user has none', async () => {
+    expect(await rank([])).toMatchObject({ rung: 'full', rungReason: '', coldUser: true, positionCount: 0 });
+    await applied(2);
+    expect(await rank(recent)).toMatchObject({
+      rung: 'full',
+      rungReason: '',
+      coldUser: false,
+      positionCount: 3,
+      mergedCount: 1,
+      lastEventMs: 2,
+    });
+  });
+
+  it.each(['dependency_unavailable', 'draining', 'overloaded', 'deadline', 'bundle_mismatch'] as const)(
+    'is given without the record after %s, unless the caller requires history',
+    async (reason) => {
+      recordFailure = new CkvError(reason, 'no record');
+      const below = { rungReason: reason, coldUser: false };
+      expect(await rank([])).toMatchObject({ ...below, rung: 'no_history', positionCount: 0 });
+      expect(await rank(recent)).toMatchObject({ ...below, rung: 'recent_only', positionCount: 1, mergedCount: 1 });
+      await expect(rank([], { historyPolicy: 'required' })).rejects.toBe(recordFailure);
+    },
+  );
+
+  it('is given without a record that is corrupt', async () => {
+    record = Uint8Array.of(1, 2, 3);
+    expect(await rank([])).toMatchObject({ rung: 'no_history', rungReason: 'record_corrupt', coldUser: false });
+  });
+
+  it('never hides a bug', async () => {
+    recordFailure = new CkvError('bug', 'wrong');
+    await expect(rank([])).rejects.toBe(recordFailure);
+  });
+
+  it('reads no record if the caller ignores history', async () => {
+    const ignored = { historyPolicy: 'ignored' } as const;
+    expect(await rank([], ignored)).toMatchObject({ rung: 'no_history', rungReason: '', coldUser: false });
+    expect(await rank(recent, ignored)).toMatchObject({ rung: 'recent_only', rungReason: '', positionCount: 1 });
+    expect(get).not.toHaveBeenCalled();
+  });
+
+  it('reports a bad request although the record fails as well', async () => {
+    recordFailure = new CkvError('bug', 'wrong');
+    const bad = { contextFeatures: [{ name: 'nothing', values: Float32Array.of(1) }] };
+    await expect(rank([], bad)).rejects.toMatchObject({ reason: 'invalid_request' });
+  });
+});
+
+it('gives the record half of the time left', async () => {
+  vi.useFakeTimers({ now: 1_000_000 });
+  await rank([], { maxStalenessMs: 7 });
+  expect(get.mock.calls).toEqual([
+    [{ bundleId: bundle.model.id, userId: 'u', maxStalenessMs: 7, deadlineMs: 1_002_500 }],
+  ]);
+});
+
+describe('an answer with gathered pool rows', () => {
+  /** Answers rows of zeros. */
+  const gather = vi.fn(async (_method: unknown, { bundleId, group, keySlots, valueSlots }: GatherRequest) => {
+    const { pool } = bundle.model.manifest.groups.find(({ name }) => name === group) ?? {};
+    return {
+      bundleId,
+      keyRows: Buffer.alloc((keySlots?.length ?? 0) * (pool?.keyWidth ?? 0)),
+      valueRows: Buffer.alloc((valueSlots?.length ?? 0) * (pool?.valueWidth ?? 0)),
+    };
+  });
+  const poolRows = createPoolRows({ call: gather } as unknown as Parameters<typeof createPoolRows>[0]);
+  const recent = interactions.slice(2, 4);
+
+  it('counts every position of the history', async () => {
+    await applied(2);
+    const answer = await rank(recent, {}, poolRows);
+    expect(answer).toMatchObject({ rung: 'full', rungReason: '', positionCount: 4, mergedCount: 2 });
+    expect(new Set(answer.scores)).toEqual(new Set([4]));
+  });
+
+  it('is no_history with the reason if the rows cannot be gathered, unless the caller requires history', async () => {
+    await applied(2);
+    gather.mockRejectedValue(new CkvError('overloaded', 'the pool is busy'));
+    const answer = await rank(recent, {}, poolRows);
+    expect(answer).toMatchObject({
+      rung: 'no_history',
+      rungReason: 'overloaded',
+      positionCount: 0,
+      mergedCount: 0,
+      coldUser: false,
+    });
+    expect(new Set(answer.scores)).toEqual(new Set([0]));
+    await expect(rank(recent, { historyPolicy: 'required' }, poolRows)).rejects.toMatchObject({ reason: 'overloaded' });
+  });
+
+  it('never hides a bug of the pool', async () => {
+    await applied(2);
+    gather.mockRejectedValue(new CkvError('bug', 'wrong'));
+    await expect(rank([], {}, poolRows)).rejects.toMatchObject({ reason: 'bug' });
   });
 });

@@ -1,13 +1,14 @@
 /** The stages of a rank request. */
 export type Stage = 'fetch' | 'encode' | 'gather' | 'assemble' | 'attend';
 
-/** Microseconds by stage, and from start to finish. */
+/** Microseconds of each stage, and of the whole request. */
 export type StageTimings = Record<Stage | 'total', number>;
 
 /** Times the stages of one request. */
 export interface Stopwatch {
   /** Runs `work` and adds its time to the stage's. */
   time<T>(stage: Stage, work: () => T | Promise<T>): Promise<T>;
+  /** Returns the timings so far. */
   finish(): StageTimings;
 }
 

@@ -1,8 +1,8 @@
 import { CkvError } from '@collectivekv/domain';
-import type { ReadRecord } from './record-reads.js';
+import type { ReadRecord } from './read-record.js';
 
-/** Reads several users' records of a bundle, aligned with `userIds`. */
-type ReadRecords = (
+/** Reads the records of several users of a bundle. The records are aligned with `userIds`; undefined for none. */
+export type ReadRecords = (
   bundleId: string,
   userIds: readonly string[],
   deadlineMs: number,
@@ -15,9 +15,13 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
+/** Most records of one call. */
 const MAX_READS = 512;
 
-/** Joins the reads of one turn of the event loop into one a bundle, which waits as long as the most patient of them. */
+/**
+ * Joins the reads of one turn of the event loop into calls of at most {@link MAX_READS} users, each of one bundle. A call
+ * has the latest deadline of its reads.
+ */
 export function joinReads(read: ReadRecords): ReadRecord {
   const waiting = new Map<string, Waiter[]>();
 
@@ -34,7 +38,9 @@ export function joinReads(read: ReadRecords): ReadRecord {
       const deadlineMs = Math.max(...waiters.map((waiter) => waiter.deadlineMs));
       const userIds = waiters.map(({ userId }) => userId);
       const records = await read(bundleId, userIds, deadlineMs);
-      if (records.length !== waiters.length) throw new CkvError('bug', 'another number of records was answered');
+      if (records.length !== waiters.length) {
+        throw new CkvError('bug', `${waiters.length} records were asked for, ${records.length} were answered`);
+      }
       waiters.forEach((waiter, i) => {
         waiter.resolve(records[i]);
       });

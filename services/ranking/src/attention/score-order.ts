@@ -1,14 +1,14 @@
-/** Room for an index below a score's bits: 2^20 candidates, more than any request has. */
+/** Indices fit below a score's bits: 2^20 candidates, more than any request has. */
 const INDEX_SPAN = 2 ** 20;
 
 /**
- * Indices by falling score; equal scores keep their order.
- * @param topK only the first so many; 0 returns all
+ * Returns the indices of the scores from best to worst. Equal scores keep their order.
+ * @param topK how many indices to return; 0 returns all
  */
 export function orderOf(scores: Float32Array, topK: number): Uint32Array {
   const count = scores.length;
   const bits = new Int32Array(scores.buffer, scores.byteOffset, count);
-  // Numbers sort natively, several times faster than by a comparison of ours: score and index become one of 52 bits.
+  // A score and its index become one number of 52 bits. Numbers sort several times faster than with a comparison function.
   const keys = new Float64Array(count);
   for (let i = 0; i < count; i++) keys[i] = fallingRank(bits[i] as number) * INDEX_SPAN + i;
   keys.sort();
@@ -17,8 +17,8 @@ export function orderOf(scores: Float32Array, topK: number): Uint32Array {
   return order;
 }
 
-/** A number of 32 bits that falls as the float32 with these bits rises; 0 and -0 have the same. */
+/** Returns a 32-bit number that falls as the float32 with these bits rises. 0 and -0 give the same number. */
 function fallingRank(bits: number): number {
-  // A float's magnitude rises with its bits; below zero the sign turns that round.
+  // A float's magnitude rises with its bits. Negative floats fall with them.
   return 2 ** 31 - (bits >= 0 ? bits : -(bits & 0x7fffffff));
 }

@@ -3,22 +3,21 @@ import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { clientOptionsOf, type Logger } from '@collectivekv/service-kit';
 import { createRedisRecordReader, type RecordReader } from '@collectivekv/user-store';
-import type { RankingConfig } from './config.js';
+import type { RankingConfig } from '../config.js';
 import { joinReads } from './joined-reads.js';
+import type { ReadRecord } from './read-record.js';
 
-/** A user's record of a bundle, undefined where there is none. It may settle after `deadlineMs`, when nobody waits any more. */
-export type ReadRecord = (bundleId: string, userId: string, deadlineMs: number) => Promise<Uint8Array | undefined>;
-
+/** Shortest time between two reports of failed reads, ms. */
 const REPORT_EVERY_MS = 10_000;
 
-/** A way to the records. */
+/** A connection to the records. */
 export interface RecordReads {
   readonly read: ReadRecord;
   close(): void;
 }
 
 /**
- * Opens the way to the records that the configuration names.
+ * Connects to Redis or the user-cache, as CKV_RECORD_READS says.
  * @throws invalid_request for a bad Redis URL
  */
 export function openRecordReads(config: RankingConfig, log: Logger): RecordReads {
@@ -36,7 +35,10 @@ export function openRecordReads(config: RankingConfig, log: Logger): RecordReads
   return { read: reporting(readFromRedis(reader), log), close: () => closeRedis(client) };
 }
 
-/** Logs why reads fail, the first of {@link REPORT_EVERY_MS}: an answer without history says its reason alone. */
+/**
+ * Logs why reads fail, at most once in {@link REPORT_EVERY_MS}. Answers without history carry the reason only, so the log
+ * alone has the cause.
+ */
 export function reporting(read: ReadRecord, log: Pick<Logger, 'warn'>): ReadRecord {
   let reportedMs = Number.NEGATIVE_INFINITY;
   return async (...query) => {
@@ -55,7 +57,7 @@ export function reporting(read: ReadRecord, log: Pick<Logger, 'warn'>): ReadReco
   };
 }
 
-/** Reads through the user-cache service; the reads of one moment share a call. */
+/** Reads through the user-cache service. Concurrent reads share calls. */
 export function readThroughUserCache(userCache: GrpcClient<'UserCacheService'>): ReadRecord {
   return joinReads(async (bundleId, userIds, deadlineMs) => {
     const { records } = await userCache.call('GetRecords', { bundleId, userIds: [...userIds] }, { deadlineMs });
@@ -63,7 +65,7 @@ export function readThroughUserCache(userCache: GrpcClient<'UserCacheService'>):
   });
 }
 
-/** Reads from Redis itself, where a command each costs less than joining them. */
+/** Reads from Redis itself, one command a read: joining them costs more than it saves. */
 function readFromRedis(reader: RecordReader): ReadRecord {
   return async (bundleId, userId) => (await reader.getRecords(bundleId, [userId]))[0];
 }

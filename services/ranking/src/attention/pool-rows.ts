@@ -9,15 +9,15 @@ import {
   type Tensors,
 } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
-import { floatsFrom } from './packed.js';
+import { floatsFrom } from '../packed.js';
 
 /** Pool rows by KV group. */
 export type GatheredGroups = ReadonlyMap<string, GatheredRows>;
 
-/** The pool, reached over the network. */
+/** The pool rows of the pool service. */
 export interface PoolRows {
   /**
-   * Gathers the rows of the slots that a history visits, each once.
+   * Gathers the row of every slot that the history visits, once for each KV group.
    * @throws dependency_unavailable, deadline, bundle_not_loaded
    */
   gather(
@@ -25,14 +25,14 @@ export interface PoolRows {
     rows: Uint8Array,
     limits: { deadlineMs: number; signal: AbortSignal },
   ): Promise<GatheredGroups>;
-  /** The rank_kv graph's inputs; see assembleRankKv. */
+  /** Fills the inputs of the rankKv graph; see assembleRankKv. */
   assemble(model: BundleModel, rows: Uint8Array, gathered: GatheredGroups, candidates: Candidates): Tensors;
 }
 
 const NO_SLOTS = new Int32Array(0);
 
-/** Creates pool rows behind a PoolService client. */
-export function createPoolRows(pool: GrpcClient<'PoolService'>): PoolRows {
+/** Creates pool rows that are gathered by a PoolService client. */
+export function createPoolRows(pool: Pick<GrpcClient<'PoolService'>, 'call'>): PoolRows {
   async function gatherGroup(
     model: BundleModel,
     group: KvGroup,
@@ -49,13 +49,14 @@ export function createPoolRows(pool: GrpcClient<'PoolService'>): PoolRows {
       { bundleId: model.id, group: group.name, keySlots: packSlots(keySlots), valueSlots: packSlots(valueSlots) },
       limits,
     );
-    if (answer.bundleId !== model.id) throw new CkvError('bundle_mismatch', 'the pool gathered from another bundle');
+    if (answer.bundleId !== model.id)
+      throw new CkvError('bundle_mismatch', `the pool gathered rows of bundle ${answer.bundleId}, not of ${model.id}`);
     const keyRows = floatsFrom(answer.keyRows);
-    // Asked for no value slots, the pool answers for the key slots: tied routes.
+    // A request without value slots means tied routes: the pool answers value rows of the key slots.
     const valueRows = valueSlots.length === 0 ? new Float32Array(0) : floatsFrom(answer.valueRows);
     const { keyWidth, valueWidth = 0 } = group.pool;
     if (keyRows.length !== keySlots.length * keyWidth || valueRows.length !== valueSlots.length * valueWidth) {
-      throw new CkvError('bug', 'the pool gathered another number of rows');
+      throw new CkvError('bug', `the pool gathered another number of rows than there are slots of group ${group.name}`);
     }
     return { keySlots, keyRows, valueSlots, valueRows };
   }

@@ -8,7 +8,7 @@ import { createLogger, createMetrics } from '@collectivekv/service-kit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createPoolRows, type PoolRows } from './pool-rows.js';
 
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const DEMO = fileURLToPath(new URL('../../../../bundles/demo', import.meta.url));
 /** Widths of the key and value rows by group. */
 const WIDTHS: Record<string, [key: number, value: number]> = { history: [4, 4], user: [2, 3], keys: [1, 1] };
 const NO_CANDIDATES = { itemIndices: new Int32Array(0), columns: {}, context: {} };

@@ -1,20 +1,21 @@
 import { CkvError } from '@collectivekv/domain';
 import { LRUCache } from 'lru-cache';
-import type { ReadRecord } from './record-reads.js';
+import type { ReadRecord } from './read-record.js';
 
-/** A record's bytes as read, and how old the copy is. */
+/** A record's bytes, and how old they are. */
 export interface FetchedRecord {
-  /** Undefined where the user has no record. */
+  /** Undefined if the user has no record. */
   readonly bytes: Uint8Array | undefined;
+  /** Time since the read began, ms; 0 if the record was read for this call. */
   readonly ageMs: number;
 }
 
 /** Reads user records for ranking. */
 export interface RecordSource {
   /**
-   * The user's record under a bundle, from the near cache where a copy is at most `maxStalenessMs` old. Copies are made for
-   * users who are asked for with some staleness.
-   * @throws dependency_unavailable or deadline where the record cannot be read in time
+   * Returns a user's record of a bundle. If the near cache has a copy that is at most `maxStalenessMs` old, returns the
+   * copy. Copies are kept of users whose record is asked for with `maxStalenessMs` above 0.
+   * @throws dependency_unavailable, or deadline if the record does not come in time
    */
   get(query: { bundleId: string; userId: string; maxStalenessMs: number; deadlineMs: number }): Promise<FetchedRecord>;
 }
@@ -22,20 +23,22 @@ export interface RecordSource {
 /** Options of {@link createRecordSource}. */
 export interface RecordSourceOptions {
   readonly read: ReadRecord;
-  /** Bound of the near cache; 0 keeps none. */
+  /** Bound of the near cache; 0 keeps no copies. */
   readonly nearCacheBytes: number;
-  /** Longest wait for a record. */
+  /** Longest wait for a record, ms. */
   readonly timeoutMs: number;
 }
 
 interface Copy {
   readonly bytes: Uint8Array | undefined;
+  /** When the read began, Unix ms: the record may have changed since. */
   readonly readAtMs: number;
 }
 
+/** Estimate of the memory of a cache entry besides its key and bytes. */
 const COPY_OVERHEAD_BYTES = 128;
 
-/** Creates a source that keeps copies of what it read. */
+/** Creates a source with a near cache. */
 export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSourceOptions): RecordSource {
   const nearCache =
     nearCacheBytes > 0
@@ -54,9 +57,9 @@ export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSo
       if (copy && ageMs >= 0 && ageMs <= maxStalenessMs) return { bytes: copy.bytes, ageMs };
       const untilMs = Math.min(deadlineMs, nowMs + timeoutMs);
       const bytes = await inTime(read(bundleId, userId, untilMs), untilMs - nowMs);
-      // Who never allows a copy should not pay for one; one that is there already is renewed.
+      // Nobody pays for a copy unless a caller allows one. A copy that is kept already is renewed.
       if (nearCache && (maxStalenessMs > 0 || nearCache.has(key))) {
-        // A copy of its own: the received bytes are a view that would keep the whole message alive.
+        // The received bytes are a view of a message; keeping them would keep the whole message in memory.
         nearCache.set(key, { bytes: bytes && new Uint8Array(bytes), readAtMs: nowMs });
       }
       return { bytes, ageMs: 0 };
@@ -64,10 +67,10 @@ export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSo
   };
 }
 
-/** Settles as `reading` does, or rejects with `deadline`: a read that others share may wait longer than one of them. */
+/** Settles as `reading` does, or rejects with `deadline` after `timeoutMs`: a shared read may wait longer than one caller. */
 function inTime<T>(reading: Promise<T>, timeoutMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = () => reject(new CkvError('deadline', 'the record did not come in time'));
+    const late = () => reject(new CkvError('deadline', 'the record was not read in time'));
     const timer = setTimeout(late, Math.max(0, timeoutMs));
     reading.then(resolve, reject).finally(() => clearTimeout(timer));
   });
