@@ -1,8 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { findRedis, startPrivateRedis } from './index.js';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { findRedis, freePort, type PrivateRedis, startPrivateRedis } from './index.js';
 
 let dir: string;
 beforeEach(async () => {
@@ -10,22 +14,108 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-it('starts, shuts down in order, and starts again on the same data folder', async () => {
-  const options = { dir: join(dir, 'server'), dataDir: join(dir, 'redis') };
-  const first = await startPrivateRedis(options);
-  expect(first.url).toMatch(/^redis:\/\/127\.0\.0\.1:\d+$/);
-  await first.stop();
-  const second = await startPrivateRedis(options);
-  await second.kill();
-  expect(() => process.kill(second.pid, 0)).toThrow('ESRCH');
+/** Sends an inline command. Returns the first part of the reply. */
+async function ask({ url }: PrivateRedis, command: string): Promise<string> {
+  const socket = connect({ host: '127.0.0.1', port: Number(new URL(url).port) });
+  socket.write(`${command}\r\n`);
+  const [reply] = await once(socket, 'data');
+  socket.destroy();
+  return String(reply);
+}
+
+const isRunning = (pid: number) => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+describe('startPrivateRedis', () => {
+  it('keeps its data over an orderly stop, and over a kill if every write is flushed', async () => {
+    const options = { dir: join(dir, 'server'), dataDir: join(dir, 'redis'), fsync: 'always' } as const;
+    const first = await startPrivateRedis(options);
+    expect(first.url).toMatch(/^redis:\/\/127\.0\.0\.1:\d+$/);
+    await ask(first, 'SET a stopped');
+    await first.stop();
+    const second = await startPrivateRedis(options);
+    expect(await ask(second, 'GET a')).toBe('$7\r\nstopped\r\n');
+    await ask(second, 'SET b killed');
+    await second.kill();
+    expect(isRunning(second.pid)).toBe(false);
+    const third = await startPrivateRedis(options);
+    expect(await ask(third, 'GET b')).toBe('$6\r\nkilled\r\n');
+    await third.stop();
+    await third.exited;
+  });
+
+  it('listens on the given port, on loopback only, and evicts nothing', async () => {
+    const port = await freePort();
+    const redis = await startPrivateRedis({ dir, dataDir: join(dir, 'redis'), port, args: ['--maxclients', '7'] });
+    expect(redis.url).toBe(`redis://127.0.0.1:${port}`);
+    expect(await ask(redis, 'CONFIG GET bind')).toContain('127.0.0.1');
+    expect(await ask(redis, 'CONFIG GET maxmemory-policy')).toContain('noeviction');
+    expect(await ask(redis, 'CONFIG GET appendfsync')).toContain('everysec');
+    expect(await ask(redis, 'CONFIG GET maxclients')).toMatch(/\r\n7\r\n/);
+    await redis.stop();
+  });
+
+  it('throws the last words of a server that does not start', async () => {
+    const options = { dir, dataDir: join(dir, 'redis'), port: await freePort(), args: ['--no-such-option', '1'] };
+    await expect(startPrivateRedis(options)).rejects.toThrow(
+      /^redis-server did not start on port \d+: .*no-such-option/s,
+    );
+  });
+
+  it('ends with its process, even if that is killed', async () => {
+    const program = `
+      import { startPrivateRedis } from '@collectivekv/private-redis';
+      const { pid } = await startPrivateRedis(${JSON.stringify({ dir, dataDir: join(dir, 'redis') })});
+      console.log(pid);
+      setInterval(() => undefined, 1_000);`;
+    const owner = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+      cwd: fileURLToPath(new URL('.', import.meta.url)),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [output] = await once(owner.stdout, 'data');
+    const pid = Number(output);
+    expect(isRunning(pid)).toBe(true);
+    owner.kill('SIGKILL');
+    await vi.waitUntil(() => !isRunning(pid), { timeout: 20_000 });
+  });
 });
 
-it('says in one line what to install if there is no server and no package manager', async () => {
-  const path = process.env.PATH;
-  process.env.PATH = dir;
-  try {
-    await expect(findRedis({ dir: join(dir, 'server') })).rejects.toThrow(/^there is no redis-server.*install Redis/);
-  } finally {
-    process.env.PATH = path;
-  }
+describe('findRedis', () => {
+  it('finds a server that was unpacked before, with the folders of its libraries', async () => {
+    const root = join(dir, 'root');
+    await mkdir(join(root, 'usr', 'bin'), { recursive: true });
+    await mkdir(join(root, 'usr', 'lib', 'x86_64-linux-gnu'), { recursive: true });
+    await writeFile(join(root, 'usr', 'bin', 'redis-server'), '');
+    await chmod(join(root, 'usr', 'bin', 'redis-server'), 0o755);
+    expect(await findRedis({ dir, searchPath: join(dir, 'empty') })).toEqual({
+      path: join(root, 'usr', 'bin', 'redis-server'),
+      env: {
+        LD_LIBRARY_PATH: [
+          join(root, 'usr', 'lib', 'x86_64-linux-gnu'),
+          join(root, 'usr', 'lib'),
+          join(root, 'lib'),
+        ].join(':'),
+      },
+    });
+  });
+
+  it('says in one line what to install if there is no server and no package manager', async () => {
+    const path = process.env.PATH;
+    process.env.PATH = dir;
+    const progress: string[] = [];
+    try {
+      const found = findRedis({ dir: join(dir, 'server'), onProgress: (message) => progress.push(message) });
+      await expect(found).rejects.toThrow(
+        /^there is no redis-server, and none could be fetched; install Redis [^\n]*$/,
+      );
+      expect(progress).toEqual(['no redis-server on the PATH: fetching one']);
+    } finally {
+      process.env.PATH = path;
+    }
+  });
 });
