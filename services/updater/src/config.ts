@@ -23,7 +23,7 @@ export const updaterConfigSchema = z.object({
     .min(1)
     .max(1_024)
     .default(DEFAULT_PARTITION_COUNT)
-    .describe('partitions of the queue: the most updaters that can share the work; the same for all of them'),
+    .describe('partitions of the queue: the most updaters that can share the work; the same value for all updaters'),
   CKV_MAX_WAITING_JOBS: z.coerce
     .number()
     .int()
@@ -37,7 +37,7 @@ export const updaterConfigSchema = z.object({
     .min(1)
     .max(16_384)
     .default(2_048)
-    .describe('interactions encoded together at the most'),
+    .describe('most interactions of one graph run'),
   CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
   CKV_WORKERS: z.coerce
     .number()
@@ -45,7 +45,7 @@ export const updaterConfigSchema = z.object({
     .min(1)
     .max(64)
     .default(1)
-    .describe('worker threads that encode; more help bundles that encode with history, user by user'),
+    .describe('worker threads that encode; several help only bundles that encode with history, user by user'),
   CKV_THREADS_PER_WORKER: z.coerce.number().int().min(1).max(64).default(1).describe('threads of one graph run'),
   CKV_CACHE_DIR: z.string().min(1).default('.ckv/cache/updater').describe('folder of fetched bundles'),
 });
@@ -53,7 +53,7 @@ export const updaterConfigSchema = z.object({
 /** Checked configuration. */
 export type UpdaterConfig = z.infer<typeof updaterConfigSchema>;
 
-/** Reads the configuration; every problem is reported at once. CKV_REDIS_URL stands in for CKV_QUEUE_REDIS_URL. */
+/** Reads the configuration. Reports every problem at once. CKV_REDIS_URL is the default of CKV_QUEUE_REDIS_URL. */
 export function loadConfig(env: NodeJS.ProcessEnv): Readonly<UpdaterConfig> {
   const queueUrl =
     env.CKV_QUEUE_REDIS_URL || env.CKV_QUEUE_REDIS_URL_FILE ? {} : { CKV_QUEUE_REDIS_URL: env.CKV_REDIS_URL };

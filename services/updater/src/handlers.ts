@@ -7,7 +7,7 @@ import type {
 import { invalidRequest, LIMITS, parseForgotten, parseInteraction } from '@collectivekv/domain';
 import type { InteractionProducer } from '@collectivekv/update-queue';
 
-/** InteractionService: messages to the queue. */
+/** Creates the handlers of InteractionService: they put messages into the queue. */
 export function createInteractionHandlers(producer: InteractionProducer) {
   return {
     async Record({ interactions }: RecordRequest__Output): Promise<RecordResponse> {

@@ -1,7 +1,7 @@
 import { LATENCY_BUCKETS, type Metrics } from '@collectivekv/service-kit';
 import { Counter, Gauge, Histogram } from 'prom-client';
 
-/** What the updater counts beside its rpcs. */
+/** The updater's metrics beside those of its rpcs. */
 export interface UpdaterMetrics {
   readonly interactions: Counter<'outcome'>;
   readonly unknown: Counter<'kind'>;
@@ -43,13 +43,13 @@ export function createUpdaterMetrics({ registry }: Metrics): UpdaterMetrics {
     }),
     servableSeconds: new Histogram({
       name: 'ckv_queued_to_servable_seconds',
-      help: 'From a job being queued to its interactions being in their records',
+      help: 'Time from a queued job to its interactions in their records',
       buckets: LATENCY_BUCKETS,
       registers,
     }),
     batchInteractions: new Histogram({
       name: 'ckv_batch_interactions',
-      help: 'Interactions encoded together',
+      help: 'Interactions of a batch, encoded together',
       buckets: [1, 4, 16, 64, 256, 1_024, 4_096, 16_384],
       registers,
     }),

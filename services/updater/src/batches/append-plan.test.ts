@@ -23,7 +23,7 @@ function forgetJob(userId: string): ReadJob {
 const users = fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 60 });
 
 describe('planWaves', () => {
-  it("appends every interaction once, in its user's order, never more of a user than a ring holds", () => {
+  it("appends every interaction once, in its user's order, at most a ring of one user in a wave", () => {
     fc.assert(
       fc.property(fc.array(users, { minLength: 1, maxLength: 10 }), (jobs) => {
         const read = jobs.map((list) => recordJob(list));
@@ -44,7 +44,7 @@ describe('planWaves', () => {
     );
   });
 
-  it('finishes every job once, in order, and none before its last interaction is in a wave', () => {
+  it('finishes every job once, in order, with or after the wave of its last interaction', () => {
     fc.assert(
       fc.property(fc.array(users, { minLength: 1, maxLength: 10 }), (jobs) => {
         const read = jobs.map((list) => recordJob(list));
@@ -63,7 +63,7 @@ describe('planWaves', () => {
     );
   });
 
-  it('goes on where a dead consumer stopped', () => {
+  it('begins at the wave at which a dead consumer stopped', () => {
     const whole = recordJob(Array(40).fill('a'));
     const waves = planWaves([whole]);
     expect(waves.map((wave) => wave.kind === 'append' && wave.remember?.progress)).toEqual([1, 2, undefined]);
@@ -82,7 +82,7 @@ describe('planWaves', () => {
     expect(planWaves([recordJob(Array(count).fill('a'))]).length).toBe(waves);
   });
 
-  it('keeps a removal in its place', () => {
+  it('keeps a removal between the interactions before it and behind it', () => {
     const [before, removal, after] = [recordJob(['a']), forgetJob('a'), recordJob(['a'])];
     const waves = planWaves([before, removal, after]);
     expect(waves.map((wave) => (wave.kind === 'forget' ? 'forget' : wave.jobs.map(({ taken }) => taken.id)))).toEqual([

@@ -1,22 +1,22 @@
 import { type Interaction, RECENT_EVENT_RING } from '@collectivekv/domain';
 import type { InteractionJob, TakenJob } from '@collectivekv/update-queue';
 
-/** A job whose payload was read. */
+/** A job and its checked payload. */
 export interface ReadJob {
   readonly taken: TakenJob;
   readonly job: InteractionJob;
 }
 
-/** Interactions to append for users, together. */
+/** Interactions that are appended together. */
 export interface AppendWave {
   readonly kind: 'append';
-  /** By user, each user's oldest first; at most as many as the record's ring of recent events. */
+  /** By user, oldest first. A user has at most as many as the record's ring of recent events. */
   readonly byUser: ReadonlyMap<string, readonly Interaction[]>;
   /** Jobs that have interactions in this wave. */
   readonly jobs: readonly ReadJob[];
-  /** Jobs that are done when this wave is. */
+  /** Jobs that are done after this wave. */
   readonly done: readonly ReadJob[];
-  /** A job that goes on, and its progress when this wave is done. */
+  /** A job with further waves, and its progress after this wave. */
   readonly remember?: { readonly job: ReadJob; readonly progress: number };
 }
 
@@ -27,14 +27,14 @@ export interface ForgetWave {
   readonly interaction: Interaction;
 }
 
-/** A step of a partition's work. */
+/** One step of a partition's work. */
 export type Wave = AppendWave | ForgetWave;
 
 /**
- * Cuts a partition's jobs, in order, into waves that can be repeated without harm. A record finds an event again only
- * while its ring of recent events holds it, so a wave has at most that many interactions of any user: repeated as a
- * whole, every one of them is found. Small jobs share a wave; a job with more of a user than fit is cut into waves, and
- * remembers how many of them are done.
+ * Cuts a partition's jobs, in order, into waves that can be repeated without harm. A record recognises an event only
+ * while its ring of recent events holds the event. So a wave has at most a ring of interactions of any user: if the
+ * whole wave is repeated, the record recognises every event. Small jobs share a wave. A job with more interactions of
+ * one user is cut into waves and remembers how many of them are done.
  */
 export function planWaves(jobs: readonly ReadJob[]): Wave[] {
   const waves: Wave[] = [];
@@ -82,7 +82,7 @@ function wavesOf(read: ReadJob, interactions: readonly Interaction[]): AppendWav
       ...(last ? {} : { remember: { job: read, progress: wave + 1 } }),
     });
   }
-  // Everything was appended before its consumer died: what is left is to say so.
+  // The former consumer died after the last wave: the job only has to be completed.
   if (waves.length === 0) waves.push({ kind: 'append', byUser: new Map(), jobs: [read], done: [read] });
   return waves;
 }

@@ -1,23 +1,27 @@
 import type { CkvError, Interaction } from '@collectivekv/domain';
 import type { AppendWave, ReadJob, Wave } from './append-plan.js';
 
-/** What of a job could not be appended, and why. */
+/** The part of a job that could not be appended, and the reason. */
 export interface Refusal {
   readonly error: CkvError;
-  /** In their order; from the first that was refused, a user's are all here. */
+  /** In order. After a user's first refused interaction, all later ones of that user follow. */
   readonly interactions: readonly Interaction[];
 }
 
-/** The interactions of a batch that were refused. */
+/** The refused interactions of a batch. */
 export interface Refusals {
-  /** Notes interactions of one user. */
+  /** Notes refused interactions of one user. */
   add(interactions: readonly Interaction[], error: CkvError): void;
-  /** A wave's interactions by user, without those whose user was refused earlier in the same job: they are noted too. */
+  /**
+   * Returns a wave's interactions by user. Leaves out and notes the interactions of users that were refused earlier in
+   * the same job.
+   */
   without(wave: AppendWave): [userId: string, interactions: readonly Interaction[]][];
+  /** Returns a job's refusal; undefined if the whole job was appended. */
   of(read: ReadJob): Refusal | undefined;
 }
 
-/** Creates the notes of a batch. */
+/** Creates the refusals of a batch, empty. */
 export function createRefusals(waves: readonly Wave[]): Refusals {
   const jobOf = new Map<Interaction, ReadJob>();
   for (const wave of waves) {

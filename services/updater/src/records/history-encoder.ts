@@ -3,21 +3,24 @@ import { type BundleModel, decodeRecord, freshInteractions, toCkvError, type Use
 import type { GrpcClient } from '@collectivekv/rpc';
 import type { UserInteractions, UserRows } from './user-rows.js';
 
-/** What encoding behind records came to. */
+/** Users' interactions, encoded behind the rows of their records. */
 export interface EncodedUsers {
-  /** Without users that have nothing new. */
+  /** Users without a new interaction are left out. */
   readonly users: readonly UserRows[];
-  /** Interactions left out: their record has their event, or it stands twice. */
+  /** Interactions that were left out: the record has their event, or the event is duplicated. */
   readonly duplicateCount: number;
 }
 
-/** Encodes behind the rows that records have: for bundles that encode with history. */
+/** Encodes interactions behind the rows of their users' records, for bundles that encode with history. */
 export interface HistoryEncoder {
-  /** Users to encode together: few, so that their lease does not end meanwhile, and their records fit a message. */
+  /**
+   * Returns the number of users to encode together. It is small, so that the lease does not end before the append, and
+   * the records fit a message.
+   */
   usersTogether(bundle: LoadedBundle): number;
   /**
-   * Reads the users' records, leaves out what they have already, and encodes the rest behind their rows.
-   * @throws bundle_mismatch where a record is of another bundle
+   * Reads the users' records, leaves out interactions that they have, and encodes the others behind their rows.
+   * @throws bundle_mismatch if a record is of another bundle
    */
   encode(bundle: LoadedBundle, users: readonly UserInteractions[]): Promise<EncodedUsers>;
 }
@@ -28,9 +31,9 @@ const MAX_READ_BYTES = 8 * 1024 * 1024;
 /** Creates an encoder. */
 export function createHistoryEncoder(options: {
   readonly userCache: GrpcClient<'UserCacheService'>;
-  /** Users whose graphs run at once. */
+  /** Number of users whose graphs run at once. */
   readonly concurrency: number;
-  /** Longest wait for the records. */
+  /** Longest wait for the records, ms. */
   readonly timeoutMs: number;
 }): HistoryEncoder {
   const { userCache, concurrency, timeoutMs } = options;
@@ -55,7 +58,7 @@ export function createHistoryEncoder(options: {
   };
 }
 
-/** A record that cannot be read counts as none: the append sets it aside and begins anew. */
+/** Returns the record. An unreadable one counts as none: the append sets it aside and begins a new record. */
 function readableRecord({ id, layout }: BundleModel, bytes: Uint8Array | undefined): UserRecord | undefined {
   if (!bytes?.length) return undefined;
   try {
@@ -66,7 +69,10 @@ function readableRecord({ id, layout }: BundleModel, bytes: Uint8Array | undefin
   }
 }
 
-/** Maps so many at once; a failure starts nothing more and leaves nothing running behind it. */
+/**
+ * Maps the items, at most `concurrency` at once. After a failure no further item starts; the failure is thrown when the
+ * running ones have ended.
+ */
 async function mapBounded<T, R>(
   items: readonly T[],
   concurrency: number,

@@ -18,6 +18,8 @@ let store: UserStore;
 let reads: number[];
 let deletedRows: number[];
 let appendedBytes: number[];
+/** The fence of every append. */
+let fences: number[];
 let server: GrpcServer;
 let userCache: GrpcClient<'UserCacheService'>;
 
@@ -34,9 +36,9 @@ beforeAll(async () => {
       return { records: records.map((bytes) => Buffer.from(bytes ?? [])) };
     },
     async AppendPositions({ validUntilMs, appends, ...shape }) {
-      if (Date.now() > validUntilMs) throw new CkvError('deadline', 'too late');
+      fences.push(validUntilMs);
       appendedBytes.push(appends.reduce((sum, { rows }) => sum + rows.length, 0));
-      return { outcomes: await store.appendPositions(shape, appends) };
+      return { outcomes: await store.appendPositions(shape, appends, { validUntilMs }) };
     },
     async DeletePosition({ bundleId, userId, eventHash, row, rowTolerance }) {
       deletedRows.push(row.length);
@@ -58,9 +60,10 @@ beforeEach(() => {
   reads = [];
   deletedRows = [];
   appendedBytes = [];
+  fences = [];
 });
 
-/** The demo with a stand-in for its encode graph: a route is the item, or a hash of the item and all routes before it. */
+/** The demo bundle with another encode graph: a route is the item, or a hash of the item and of all routes before it. */
 function bundleOf(name: string, { withHistory = false, wideBytes = 0 }): LoadedBundle {
   const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
   const routes = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
@@ -128,7 +131,7 @@ async function recordOf({ model }: LoadedBundle, userId: string) {
   return decodeRecord(bytes, { bundleId: model.id, strideBytes: model.layout.strideBytes });
 }
 
-/** The record that the events give, appended one by one. */
+/** Returns the record of events that are appended one by one. */
 async function recordOneByOne(bundle: LoadedBundle, events: readonly number[]) {
   store = createMemoryUserStore();
   for (const one of interactionsOf('u', events)) await append(writerFor(bundle), [one]);
@@ -136,7 +139,7 @@ async function recordOneByOne(bundle: LoadedBundle, events: readonly number[]) {
 }
 
 describe('a bundle that encodes with history', () => {
-  it('gives the same record however interactions are cut into waves, with repeats of a wave and of its events', async () => {
+  it('gives the same record for any cut into waves, with repeated waves and repeated events', async () => {
     // With its repeats, a wave has at most 14.
     const wave = fc.record({
       size: fc.integer({ min: 1, max: 10 }),
@@ -152,7 +155,7 @@ describe('a bundle that encodes with history', () => {
         let from = 0;
         for (const { size, tries, repeats } of waves) {
           const fresh = upTo(size, from);
-          // Events that the record knows already, and one that stands twice.
+          // Events that the record knows already, and a duplicated one.
           const events = [...upTo(Math.min(repeats, from), Math.max(0, from - repeats)), ...fresh, ...fresh.slice(-1)];
           for (let i = 0; i < tries; i++) {
             const counts = await append(writer, interactionsOf('u', events));
@@ -182,7 +185,7 @@ describe('a bundle that encodes with history', () => {
     }
   });
 
-  it('takes a record that cannot be read for none', async () => {
+  it('encodes behind nothing if the record is unreadable', async () => {
     await store.replaceRecord(behind.model.id, 'u', Buffer.from('no record'));
     await append(writerFor(behind), interactionsOf('u', upTo(3)));
     const { rows } = await recordOf(behind, 'u');
@@ -208,21 +211,22 @@ describe('a bundle that encodes with history', () => {
     expect(await append(writerFor(behind), good)).toEqual({ appliedCount: 2, duplicateCount: 0 });
   });
 
-  it('is asked how long an append is valid when its rows are there, not before', async () => {
+  it('reads the fence when the rows are encoded, not before', async () => {
     const writer = writerFor(behind);
     const interactions = interactionsOf('u', upTo(2));
     const encoded = await writer.encode(interactions);
     const asked: number[] = [];
     const late = writer.append(new Map([['u', interactions]]), encoded, () => {
       asked.push(reads.length);
-      return Date.now() - 1;
+      return 1;
     });
     await expect(late).rejects.toMatchObject({ reason: 'deadline' });
     expect(asked).toEqual([1]);
+    expect(fences).toEqual([1]);
     await expect(recordOf(behind, 'u')).rejects.toThrow('no record');
   });
 
-  it('has a position deleted by its event alone', async () => {
+  it('deletes a position by its event alone', async () => {
     const writer = writerFor(behind);
     const interactions = interactionsOf('u', upTo(MAX_POSITIONS));
     for (const one of interactions) await append(writer, [one]);
@@ -247,11 +251,11 @@ describe('a bundle of wide rows', () => {
   });
 });
 
-describe('two bundles of which one encodes with history', () => {
+describe('two bundles, one of which encodes with history', () => {
   it.each([
-    ['that one active', [behind, alone]],
-    ['the other active', [alone, behind]],
-  ])('have their own records, each as if it were the only one: %s', async (_, bundles) => {
+    ['with history', [behind, alone]],
+    ['without history', [alone, behind]],
+  ])('have records of their own, as if each were the only bundle; active: %s', async (_, bundles) => {
     const writer = writerFor(...bundles);
     let counts = { appliedCount: 0, duplicateCount: 0 };
     for (const events of [upTo(9), [8, ...upTo(9, 9)], upTo(6, 18)]) {
@@ -264,7 +268,7 @@ describe('two bundles of which one encodes with history', () => {
     expect(ofBehind.rows).not.toEqual(ofAlone.rows);
   });
 
-  it('are no hindrance to each other where one is dropped between encoding and appending', async () => {
+  it('go on without a bundle that is dropped between encoding and appending', async () => {
     const bundles = [behind, alone];
     const writer = createRecordWriter({ bundles: { all: () => bundles }, userCache, batchSize: 7, concurrency: 3 });
     const interactions = interactionsOf('u', upTo(3));
@@ -275,7 +279,7 @@ describe('two bundles of which one encodes with history', () => {
     await expect(recordOf(behind, 'u')).rejects.toThrow('no record');
   });
 
-  it('have an old position deleted where its content alone gives the row', async () => {
+  it('delete an old position only from the record whose row the content gives', async () => {
     const writer = writerFor(behind, alone);
     const interactions = interactionsOf('u', upTo(MAX_POSITIONS));
     for (const one of interactions) await append(writer, [one]);

@@ -11,31 +11,32 @@ import type { GrpcClient } from '@collectivekv/rpc';
 import { createHistoryEncoder } from './history-encoder.js';
 import { appendOf, type EncodedRows, pickRows, type UserRows } from './user-rows.js';
 
-/** Interactions encoded under every followed bundle. */
+/** Interactions encoded for every followed bundle. */
 export interface EncodedInteractions {
   readonly bundles: readonly {
     readonly bundle: LoadedBundle;
-    /** Undefined where the bundle encodes with history: appending encodes. */
+    /** Undefined if the bundle encodes with history: then `append` encodes. */
     readonly encoded: EncodedRows | undefined;
   }[];
   readonly unknownItemCount: number;
   readonly unknownActionCount: number;
 }
 
-/** What appending came to, for one bundle: the active one. */
+/** The result of an append, counted for the active bundle. */
 export interface AppendCounts {
   readonly appliedCount: number;
   readonly duplicateCount: number;
 }
 
-/** Encodes interactions and writes them to the user-cache, for every bundle that is followed. */
+/** Encodes interactions and writes them to the user-cache, for every followed bundle. */
 export interface RecordWriter {
-  /** Runs the encode graphs that need no history; interactions of any mix of users share a run. */
+  /** Runs the encode graphs that need no history. Interactions of different users share a run. */
   encode(interactions: readonly Interaction[]): Promise<EncodedInteractions>;
   /**
-   * Appends what was encoded, at most a ring's worth for each user. What needs history is encoded here, behind the rows
-   * that the records have by now, without what they have already.
-   * @param validUntilMs says, before each call, until when it may be applied, Unix ms
+   * Appends encoded interactions, at most a ring of each user. If a bundle encodes with history, this method encodes:
+   * it leaves out interactions that the records have, and encodes the others behind the records' rows.
+   * @param validUntilMs returns the fence of the next call: the last Unix ms, by Redis's clock, at which it is applied
+   * @throws deadline if the fence has passed
    */
   append(
     byUser: ReadonlyMap<string, readonly Interaction[]>,
@@ -43,13 +44,13 @@ export interface RecordWriter {
     validUntilMs: () => number,
   ): Promise<AppendCounts>;
   /**
-   * Deletes an interaction's position: by its event, else by its content, unless the bundle encodes with history.
-   * Returns whether one was found.
+   * Deletes an interaction's position: by its event, else by its content. Bundles that encode with history have no
+   * search by content. Returns whether a position was found.
    */
   forget(interaction: Interaction): Promise<boolean>;
 }
 
-/** Users of one AppendPositions call, and bytes of their rows: both within what user-cache takes. */
+/** Most users of one AppendPositions call, and most bytes of their rows. The user-cache accepts both. */
 const MAX_APPENDS = 1_024;
 const MAX_ROW_BYTES = 8 * 1024 * 1024;
 const CALL_TIMEOUT_MS = 5_000;
@@ -59,9 +60,9 @@ const NO_COUNTS: AppendCounts = { appliedCount: 0, duplicateCount: 0 };
 export function createRecordWriter(options: {
   readonly bundles: Pick<BundleFollower, 'all'>;
   readonly userCache: GrpcClient<'UserCacheService'>;
-  /** Interactions of one graph run. */
+  /** Most interactions of one graph run. */
   readonly batchSize: number;
-  /** Users whose graphs run at once, where each has a run of its own. */
+  /** Number of users whose graphs run at once, for bundles that encode with history. */
   readonly concurrency: number;
 }): RecordWriter {
   const { bundles, userCache, batchSize, concurrency } = options;
@@ -113,7 +114,7 @@ export function createRecordWriter(options: {
     async append(byUser, { bundles: encodedBundles }, validUntilMs) {
       const counts: AppendCounts[] = [];
       for (const { bundle, encoded } of encodedBundles) {
-        // One that was dropped meanwhile may not run any more, and nobody reads its records.
+        // A bundle that was dropped since cannot run, and nobody reads its records.
         if (!encoded && !bundles.all().includes(bundle)) continue;
         let count = NO_COUNTS;
         const usersTogether = encoded ? usersOfACall(bundle) : historyEncoder.usersTogether(bundle);
@@ -134,7 +135,7 @@ export function createRecordWriter(options: {
       let found = false;
       for (const bundle of followed()) {
         const { id, layout, encodesWithHistory } = bundle.model;
-        // Encoded again behind other rows than it was, an interaction has another row: there is no content to look for.
+        // With history, the same interaction has another row behind other rows: its content cannot be searched for.
         const byEvent = interaction.itemId === '' || encodesWithHistory;
         const row = byEvent ? Buffer.alloc(0) : Buffer.from(await encodeRows(bundle, [interaction]));
         const rowTolerance = byEvent ? row : toleranceOf(layout);
@@ -159,7 +160,7 @@ function sumOf(a: AppendCounts, b: AppendCounts): AppendCounts {
   };
 }
 
-/** So many that their rows, a ring's worth for each, fit a message. */
+/** Returns the number of users whose rows, a ring of each, fit a message. */
 function usersOfACall({ model }: LoadedBundle): number {
   const userBytes = RECENT_EVENT_RING * model.layout.strideBytes;
   return Math.max(1, Math.min(MAX_APPENDS, Math.floor(MAX_ROW_BYTES / userBytes)));
@@ -169,7 +170,7 @@ function* slicesOf<T>(items: readonly T[], size: number): Iterable<readonly T[]>
   for (let from = 0; from < items.length; from += size) yield items.slice(from, from + size);
 }
 
-/** Another machine may have rounded an int8 dimension to the step beside; everything else is exact. */
+/** Returns a tolerance of one step for int8 fields, which machines may round differently. Other fields are exact. */
 function toleranceOf({ strideBytes, fields }: RowLayout): Buffer {
   const tolerance = Buffer.alloc(strideBytes);
   for (const { type, offsetBytes, width } of fields) {

@@ -11,15 +11,15 @@ export interface UserRows {
   readonly rows: Uint8Array; // [interactions * strideBytes]
 }
 
-/** Interactions of many users encoded together, row by row. */
+/** Interactions of many users, encoded together, one row each. */
 export interface EncodedRows {
   readonly rows: Uint8Array; // [interactions * strideBytes]
   readonly strideBytes: number;
-  /** The row of an interaction. */
+  /** The row's index by interaction. */
   readonly rowOf: ReadonlyMap<Interaction, number>;
 }
 
-/** A user's rows out of those of many. */
+/** Returns one user's rows. */
 export function pickRows(encoded: EncodedRows, [userId, interactions]: UserInteractions): UserRows {
   const { rows, strideBytes, rowOf } = encoded;
   const picked = new Uint8Array(interactions.length * strideBytes);
@@ -30,7 +30,7 @@ export function pickRows(encoded: EncodedRows, [userId, interactions]: UserInter
   return { userId, interactions, rows: picked };
 }
 
-/** A user's rows as AppendPositions takes them. */
+/** Returns a user's rows as AppendPositions takes them. */
 export function appendOf({ userId, interactions, rows }: UserRows) {
   return {
     userId,
