@@ -2,17 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import { partitionQueueName, queuePrefix } from './queue-names.js';
 
-/** Waits for jobs to come. */
+/** Waits for new jobs. */
 export interface Arrivals {
-  /** Resolves when a job may have come to one of the partitions, or after `timeoutMs`; never rejects. */
+  /** Resolves when one of the partitions may have a new job, or after `timeoutMs`. Never rejects. */
   wait(partitions: readonly number[], timeoutMs: number): Promise<void>;
 }
 
+/** Pause if there is no partition to watch, or if Redis is away. */
 const AWAY_MS = 20;
 
 /**
- * Watches for arrivals by the markers that BullMQ sets, from any language, whenever a job can be taken.
- * @param client a connection of its own: it blocks
+ * Watches for new jobs by the markers that BullMQ sets, in any language, when a job can be taken.
+ * @param client a connection of its own, since the wait blocks it
  */
 export function watchArrivals(client: RedisClient, keyPrefix: string): Arrivals {
   return {
@@ -24,7 +25,7 @@ export function watchArrivals(client: RedisClient, keyPrefix: string): Arrivals 
       try {
         await client.bzpopmin(...markers, timeoutMs / 1_000);
       } catch {
-        await sleep(AWAY_MS); // Redis is away: whoever looks at the queue next learns it
+        await sleep(AWAY_MS); // Redis is away: the next call to the queue fails
       }
     },
   };

@@ -15,22 +15,23 @@ export interface FailedJob {
   readonly partition: number;
   readonly id: string;
   readonly name: string;
-  /** Why it was set aside. */
+  /** Why the job was set aside. */
   readonly problem: string;
   /** Unix ms. */
   readonly failedAtMs: number;
-  /** What it carries, as it was sent. */
+  /** The payload as its sender wrote it. */
   readonly payload: unknown;
 }
 
-/** Looks into the interaction queue, and settles what was set aside. */
+/** Shows the interaction queue, and settles the jobs that were set aside. Needs no lease. */
 export interface QueueInspection {
+  /** Returns the counts of every partition. */
   counts(): Promise<PartitionCounts[]>;
-  /** Jobs that were set aside, newest first; at most so many. */
+  /** Returns jobs that were set aside, newest first, at most `maxCount`. */
   failed(maxCount: number): Promise<FailedJob[]>;
-  /** Puts failed jobs back into their queues: those named, or all. Returns how many. */
+  /** Puts failed jobs back into their queues: the named ones, or all. Returns their number. */
   retry(ids?: readonly string[]): Promise<number>;
-  /** Deletes failed jobs for good: those named, or all. Returns how many. */
+  /** Deletes failed jobs for good: the named ones, or all. Returns their number. */
   drop(ids?: readonly string[]): Promise<number>;
   close(): Promise<void>;
 }
@@ -42,13 +43,14 @@ export interface InspectionOptions {
   readonly partitionCount: number;
 }
 
+/** Failed jobs of one read. */
 const PAGE = 1_000;
 
 /** Opens the queue for inspection. Failures are dependency_unavailable. */
 export function inspectQueue({ client, keyPrefix, partitionCount }: InspectionOptions): QueueInspection {
   const queues = openQueues(client, keyPrefix, partitionCount, { inspectOnly: true });
 
-  /** Calls `settle` with every failed job that is named; a job that a neighbour settled meanwhile does not count. */
+  /** Calls `settle` with every named failed job, or with all. Returns the number of calls. */
   async function settleFailed(
     ids: readonly string[] | undefined,
     settle: (job: Awaited<ReturnType<Queue['getFailed']>>[number]) => Promise<unknown>,
@@ -56,7 +58,7 @@ export function inspectQueue({ client, keyPrefix, partitionCount }: InspectionOp
     const wanted = ids && new Set(ids);
     let count = 0;
     for (const queue of queues) {
-      // All pages are read before any job is settled: settling one would move the others.
+      // Read all pages before settling a job: each settled job moves the others.
       const jobs = [];
       for (let from = 0; ; from += PAGE) {
         const page = await queue.getFailed(from, from + PAGE - 1);

@@ -3,16 +3,16 @@ import { type Interaction, invalidRequest, parseForgotten, parseInteraction } fr
 
 /** Version of the job schema that this build writes and reads. */
 export const JOB_VERSION = 1;
-/** Interactions of one job. */
+/** Most interactions of one job. */
 export const MAX_JOB_INTERACTIONS = 500;
 
-/** A job of the interaction queue, checked. */
+/** A checked job of the interaction queue. */
 export type InteractionJob =
   | { readonly kind: 'record'; readonly interactions: readonly Interaction[] }
   | { readonly kind: 'forget'; readonly interaction: Interaction };
 
 /**
- * Data of a `record` job:
+ * Returns the data of a `record` job:
  *
  *     { "version": 1, "interactions": [{ "eventId", "userId", "itemId", "timestampMs", "action"?, "features"? }] }
  */
@@ -20,12 +20,12 @@ export function recordJobData(interactions: readonly Interaction[]): object {
   return { version: JOB_VERSION, interactions };
 }
 
-/** Data of a `forget` job: `{ "version": 1, "interaction": {…} }`. */
+/** Returns the data of a `forget` job: `{ "version": 1, "interaction": {…} }`. */
 export function forgetJobData(interaction: Interaction): object {
   return { version: JOB_VERSION, interaction };
 }
 
-/** A job id from the events it carries, so that the same batch is queued once while it waits. */
+/** Returns a job id from the job's events, so that the same batch is queued once while it waits. */
 export function jobIdOf(kind: InteractionJob['kind'], interactions: readonly Interaction[]): string {
   const hash = createHash('sha256');
   for (const { userId, eventId } of interactions) hash.update(`${userId.length}:${userId}${eventId.length}:${eventId}`);
@@ -33,11 +33,12 @@ export function jobIdOf(kind: InteractionJob['kind'], interactions: readonly Int
 }
 
 /**
- * Reads a job that anybody may have written.
+ * Reads a job. Anybody may have written it.
  * @throws invalid_request naming the field
  */
 export function parseInteractionJob(name: string, jobData: unknown): InteractionJob {
-  if (typeof jobData !== 'object' || jobData === null) throw invalidRequest('data', 'is no object', 'send an object');
+  if (typeof jobData !== 'object' || jobData === null)
+    throw invalidRequest('data', 'is not an object', 'send an object');
   const { version, interactions, interaction } = jobData as Record<string, unknown>;
   if (version !== JOB_VERSION) {
     throw invalidRequest('data.version', `is ${JSON.stringify(version)}`, `send ${JOB_VERSION}`);
@@ -45,7 +46,7 @@ export function parseInteractionJob(name: string, jobData: unknown): Interaction
   if (name === 'forget') return { kind: 'forget', interaction: parseForgotten(interaction, 'data.interaction') };
   if (name !== 'record') throw invalidRequest('name', `is "${name}"`, 'use "record" or "forget"');
   if (!Array.isArray(interactions) || interactions.length < 1 || interactions.length > MAX_JOB_INTERACTIONS) {
-    const count = Array.isArray(interactions) ? `${interactions.length} entries` : 'no list';
+    const count = Array.isArray(interactions) ? `${interactions.length} entries` : 'not a list';
     throw invalidRequest('data.interactions', `has ${count}, 1 to ${MAX_JOB_INTERACTIONS} are required`, 'split it');
   }
   return {

@@ -1,10 +1,10 @@
-// Many jobs in one call leave in Redis what BullMQ leaves when it is asked one by one.
+// A script for many jobs leaves the same contents in Redis as BullMQ's calls one by one.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
-// biome-ignore lint/style/noRestrictedImports: it is compared with BullMQ here
+// biome-ignore lint/style/noRestrictedImports: the test compares with BullMQ
 import { type ConnectionOptions, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createJobScripts } from './job-scripts.js';
@@ -45,7 +45,7 @@ const JOBS: readonly JobsOptions[] = [
   {},
 ];
 
-/** What is in Redis after `work` on a queue of these jobs. */
+/** Returns the contents of Redis after `work` on a queue of these jobs. */
 async function after(work: (worker: Worker) => Promise<void>): Promise<Record<string, unknown>> {
   await client.flushall();
   await client.hset(LEASE_KEYS.leases, TERM.partition, `${TERM.member} 9999999999999`);
@@ -72,7 +72,7 @@ async function takeOneByOne(worker: Worker): Promise<Job[]> {
   return taken;
 }
 
-/** Everything in Redis but the times; of the stream of events what it says. */
+/** Returns everything in Redis except times; of the stream of events, their fields. */
 async function contents(): Promise<Record<string, unknown>> {
   const found: Record<string, unknown> = {};
   for (const key of (await client.keys('*')).sort()) {
@@ -95,7 +95,7 @@ async function contents(): Promise<Record<string, unknown>> {
 const scriptsOf = (worker: Worker) =>
   createJobScripts(client, worker, { token: TOKEN, lockMs: LOCK_MS, term: TERM, leaseKeys: LEASE_KEYS });
 const keepOf = (id = '') => JOBS[Number(id.split('-')[1])]?.removeOnComplete;
-/** In an order in which those that keep the same stand together. */
+/** Sorts jobs so that those with the same option are together. */
 const alike = <T extends { id?: string | undefined }>(jobs: readonly T[]): T[] =>
   [...jobs].sort((a, b) => String(JSON.stringify(keepOf(a.id))).localeCompare(String(JSON.stringify(keepOf(b.id)))));
 
@@ -109,7 +109,7 @@ it("takes jobs as BullMQ's worker does, in the same order", async () => {
     expect(failure).toBe('');
     expect(jobs.map(({ id }) => id)).toEqual(oneByOne.map(({ id }) => id));
     expect(jobs.map(({ fields }) => JSON.parse(fields.data ?? ''))).toEqual(oneByOne.map(({ data }) => data));
-    expect(jobs.length).toBe(JOBS.length - 1); // one is not due
+    expect(jobs.length).toBe(JOBS.length - 1); // one job is not due
   });
   expect(left).toEqual(wanted);
 });

@@ -12,24 +12,25 @@ import { openQueues } from './open-queues.js';
 
 /** Options of {@link createInteractionProducer}. */
 export interface ProducerOptions {
-  /** A connection that fails at once while Redis is away. */
+  /** A connection whose commands fail at once while Redis is away. */
   readonly client: RedisClient;
   readonly keyPrefix: string;
   readonly partitionCount: number;
-  /** Jobs that may wait in a partition. */
+  /** Most jobs that may wait in a partition. */
   readonly maxWaitingJobs: number;
 }
 
-/** Queues interactions. */
+/** Puts interactions into the queue. */
 export interface InteractionProducer {
   /**
-   * Resolves when Redis holds all of them; one user's stay in order. The same batch again, while it waits, is queued once.
+   * Queues interactions. Resolves when Redis holds all of them. A user's interactions stay in order. If the same batch
+   * is sent again while it waits, it is queued once.
    * @throws overloaded at the bound, dependency_unavailable
    */
   enqueue(interactions: readonly Interaction[]): Promise<void>;
-  /** Queues the removal of an interaction, behind whatever its user has queued already. */
+  /** Queues the removal of an interaction, behind the queued interactions of its user. */
   forget(interaction: Interaction): Promise<void>;
-  /** Queues a job that was accepted before, in another partition: the bound does not hold for it. */
+  /** Queues a job that another partition accepted before. The bound does not apply to it. */
   forward(job: InteractionJob): Promise<void>;
   close(): Promise<void>;
 }
@@ -40,7 +41,7 @@ interface QueuedJob {
   readonly opts: JobsOptions;
 }
 
-/** How long a batch that a record's ring cannot recognise is remembered, so that a caller's retry of it is left out. */
+/** How long the queue remembers a batch that a record's ring cannot recognise, so that a repeated one is skipped. */
 const REMEMBER_BATCH_MS = 3_600_000;
 /** How long a count of waiting jobs is trusted. */
 const COUNT_TRUST_MS = 100;
@@ -67,11 +68,11 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
     known.count += jobs.length;
     const [first, ...others] = jobs;
     if (first && others.length === 0)
-      await queue.add(first.name, first.jobData, first.opts); // half of a bulk's cost
+      await queue.add(first.name, first.jobData, first.opts); // half the cost of a bulk
     else await queue.addBulk(jobs.map(({ name, jobData, opts }) => ({ name, data: jobData, opts })));
   }
 
-  /** BullMQ waits for a connection; a caller is told at once that there is none. */
+  /** Throws at once if there is no connection; BullMQ would wait for one. */
   const ifConnected = (work: () => Promise<unknown>) =>
     reachingRedis(async () => {
       if (!isConnected(client)) throw new Error('not connected');
@@ -84,7 +85,7 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
         const jobs: QueuedJob[] = [];
         for (let from = 0; from < group.length; from += MAX_JOB_INTERACTIONS) {
           const part = group.slice(from, from + MAX_JOB_INTERACTIONS);
-          jobs.push({ name: 'record', jobData: recordJobData(part), opts: recordOptions(part) });
+          jobs.push({ name: 'record', jobData: recordJobData(part), opts: recordJobOptions(part) });
         }
         return add(partition, jobs, bounded);
       });
@@ -109,10 +110,11 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
 }
 
 /**
- * A retry of a small batch is recognised event by event, by the ring of recent events in its user's record. One with
- * more of a user than the ring holds is recognised as a whole, for a while after it is done.
+ * Returns the options of a `record` job. The ring of recent events in the user's record recognises a repeated small
+ * batch, event by event. A batch with more interactions of one user than the ring holds is recognised as a whole, for an
+ * hour after it was queued.
  */
-function recordOptions(interactions: readonly Interaction[]): JobsOptions {
+function recordJobOptions(interactions: readonly Interaction[]): JobsOptions {
   const jobId = jobIdOf('record', interactions);
   const counts = new Map<string, number>();
   for (const { userId } of interactions) counts.set(userId, (counts.get(userId) ?? 0) + 1);

@@ -87,7 +87,7 @@ describe('the interaction queue', () => {
     await producer.close();
   });
 
-  it("leaves out the retry of a batch larger than a record's ring, also after it is done", async () => {
+  it("skips a repeated batch larger than a record's ring, even after it is done", async () => {
     const producer = produce();
     const large = Array.from({ length: 40 }, (_, n) => interaction(n));
     await producer.enqueue(large);
@@ -100,7 +100,7 @@ describe('the interaction queue', () => {
     await Promise.all([queue.close(), producer.close()]);
   });
 
-  it('refuses what goes beyond the bound, and says when to come back', async () => {
+  it('refuses interactions beyond the bound, and says when to try again', async () => {
     const producer = produce(3);
     for (let n = 0; n < 3; n++) await producer.enqueue([interaction(n)]);
     await expect(producer.enqueue([interaction(9)])).rejects.toMatchObject({
@@ -110,7 +110,7 @@ describe('the interaction queue', () => {
     await producer.close();
   });
 
-  it('gives what a dead consumer had taken to the next one, in order, with its progress', async () => {
+  it('gives the jobs of a dead consumer to the next one, in order, with their progress', async () => {
     const producer = produce();
     for (let n = 0; n < 5; n++) await producer.enqueue([interaction(n)]);
     const dead = await consume('dead');
@@ -127,7 +127,7 @@ describe('the interaction queue', () => {
     await Promise.all([dead.close(), next.close(), producer.close()]);
   });
 
-  it('sets a job aside where it is seen, retried and dropped', async () => {
+  it('sets a job aside, to be seen, retried or dropped', async () => {
     const producer = produce();
     for (let n = 0; n < 3; n++) await producer.enqueue([interaction(n)]);
     const queue = await consume();
@@ -147,7 +147,7 @@ describe('the interaction queue', () => {
     await Promise.all([queue.close(), producer.close(), inspection.close()]);
   });
 
-  it('sets a job aside that is no JSON, and what is no job, and gives the others', async () => {
+  it('sets aside a job that is not JSON, removes an id without a job, and gives the others', async () => {
     const producer = produce();
     await producer.enqueue([interaction(1)]);
     await producer.enqueue([interaction(2)]);
@@ -169,7 +169,7 @@ describe('the interaction queue', () => {
     await Promise.all([queue.close(), producer.close(), inspection.close()]);
   });
 
-  it('recovers what it took beside an unreadable job', async () => {
+  it('recovers the jobs beside an unreadable job', async () => {
     const producer = produce();
     for (let n = 0; n < 3; n++) await producer.enqueue([interaction(n)]);
     const key = (id: string) => `{ckv}:interactions-${partition}:${id}`;
@@ -198,7 +198,7 @@ describe('the interaction queue', () => {
     await Promise.all([queue.close(), producer.close()]);
   });
 
-  it('keeps what is left to do of a job that is set aside', async () => {
+  it('keeps the remaining work of a job that is set aside', async () => {
     const producer = produce();
     await producer.enqueue([interaction(1), interaction(2)]);
     const queue = await consume();
@@ -213,18 +213,18 @@ describe('the interaction queue', () => {
     await Promise.all([queue.close(), producer.close(), inspection.close()]);
   });
 
-  it('keeps events of the same name of two users apart', async () => {
+  it('keeps apart events of two users with the same id', async () => {
     const producer = produce();
-    const twin = Array.from({ length: 99 }, (_, i) => `twin ${i}`).find(
+    const neighbour = Array.from({ length: 99 }, (_, i) => `neighbour ${i}`).find(
       (id) => partitionOf(id, partitionCount) === partition,
     );
     await producer.enqueue([interaction(1)]);
-    await producer.enqueue([interaction(1, twin)]);
+    await producer.enqueue([interaction(1, neighbour)]);
     expect(await waitingCounts(client, 'ckv', [partition])).toEqual([2]);
     await producer.close();
   });
 
-  it('forwards beyond the bound what was accepted before', async () => {
+  it('forwards accepted jobs beyond the bound', async () => {
     const producer = produce(1);
     await producer.enqueue([interaction(1)]);
     await producer.forward({ kind: 'record', interactions: [interaction(2)] });
@@ -232,7 +232,7 @@ describe('the interaction queue', () => {
     await producer.close();
   });
 
-  it('says dependency_unavailable at once while Redis is away', async () => {
+  it('throws dependency_unavailable at once while Redis is away', async () => {
     const away = connectRedis('redis://127.0.0.1:1', {
       field: 'url',
       name: 'test',
@@ -245,16 +245,16 @@ describe('the interaction queue', () => {
   });
 });
 
-it('tells of a job that comes, at once, and of none after a while', async () => {
+it('resolves at once for a new job, and after the timeout without one', async () => {
   const own = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
   const arrivals = watchArrivals(own, 'ckv');
   const producer = produce();
-  let told = false;
+  let resolved = false;
   const waiting = arrivals.wait([0, 1, 2, 3], 60_000).then(() => {
-    told = true;
+    resolved = true;
   });
   await arrivals.wait([], 1); // a turn of the loop
-  expect(told).toBe(false);
+  expect(resolved).toBe(false);
   await producer.enqueue([interaction(1)]);
   await waiting;
   await arrivals.wait([0, 1, 2, 3], 20);
@@ -263,7 +263,7 @@ it('tells of a job that comes, at once, and of none after a while', async () => 
   await producer.close();
 });
 
-it('writes nothing where it only looks', async () => {
+it('writes nothing while it only inspects', async () => {
   const inspection = inspectQueue({ client, keyPrefix: 'ckv', partitionCount });
   await inspection.counts();
   await inspection.failed(10);
@@ -282,17 +282,28 @@ describe('parseInteractionJob', () => {
   });
 
   it.each([
-    ['record', null, 'data'],
-    ['record', { interactions: [good] }, 'data.version'],
-    ['record', { version: 2, interactions: [good] }, 'data.version'],
-    ['record', { version: 1 }, 'data.interactions'],
-    ['record', { version: 1, interactions: [] }, 'data.interactions'],
-    ['record', { version: 1, interactions: Array(501).fill(good) }, 'data.interactions'],
-    ['record', { version: 1, interactions: [good, { ...good, itemId: 3 }] }, 'data.interactions[1].itemId'],
-    ['record', { version: 1, interactions: [{ ...good, features: { x: 'much' } }] }, 'data.interactions[0].features.x'],
-    ['forget', { version: 1, interaction: { eventId: 'e' } }, 'data.interaction.userId'],
-    ['dance', { version: 1 }, 'name'],
-  ])('refuses a %s job %j and names %s', (name, payload, field) => {
+    ['without data', 'record', null, 'data'],
+    ['of data that is not an object', 'record', 'text', 'data'],
+    ['without a version', 'record', { interactions: [good] }, 'data.version'],
+    ['of a later version', 'record', { version: 2, interactions: [good] }, 'data.version'],
+    ['without interactions', 'record', { version: 1 }, 'data.interactions'],
+    ['of no interaction', 'record', { version: 1, interactions: [] }, 'data.interactions'],
+    ['of 501 interactions', 'record', { version: 1, interactions: Array(501).fill(good) }, 'data.interactions'],
+    [
+      'of a numeric item id',
+      'record',
+      { version: 1, interactions: [good, { ...good, itemId: 3 }] },
+      'data.interactions[1].itemId',
+    ],
+    [
+      'of a feature in words',
+      'record',
+      { version: 1, interactions: [{ ...good, features: { x: 'much' } }] },
+      'data.interactions[0].features.x',
+    ],
+    ['of a removal without a user', 'forget', { version: 1, interaction: { eventId: 'e' } }, 'data.interaction.userId'],
+    ['of another name', 'dance', { version: 1 }, 'name'],
+  ])('refuses a job %s and names the field', (_, name, payload, field) => {
     expect(() => parseInteractionJob(name, payload)).toThrow(
       expect.objectContaining({ reason: 'invalid_request', field }),
     );

@@ -8,10 +8,10 @@ const GUIDE = new URL('../../../docs/configuration.md', import.meta.url);
 const BUNDLE = '0123456789abcdef';
 
 /**
- * Checks on a deployment that the user of docs/configuration.md may do what a reader's connection does, and no more.
- * @param admin a client that may do everything
- * @param url its URL, without credentials
- * @returns the reader's client, for the caller to close
+ * Checks that the Redis user of docs/configuration.md can read records on a deployment, and can do nothing else.
+ * @param admin a client with all rights
+ * @param url the deployment's URL, without credentials
+ * @returns the reader's client; the caller closes it
  */
 export async function expectReadAccess(admin: RedisClient, url: string): Promise<RedisClient> {
   const [, user = '', rule = ''] = /^ {4}ACL SETUSER (\S+) (.*)$/m.exec(readFileSync(GUIDE, 'utf8')) ?? [];

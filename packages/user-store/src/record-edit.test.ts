@@ -5,7 +5,7 @@ import { deleteFromRecord } from './record-edit.js';
 const shape = { bundleId: '0123456789abcdef', strideBytes: 2 };
 
 describe('deleteFromRecord', () => {
-  it('leaves the ring standing for the last rows after a row of its range is deleted by content', () => {
+  it('keeps each ring entry with its row after a row is deleted by content', () => {
     const record = {
       ...shape,
       lifetimeCount: 3,

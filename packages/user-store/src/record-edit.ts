@@ -7,7 +7,7 @@ import {
 } from '@collectivekv/domain';
 import type { Append, PositionMatch, RecordShape } from './user-store.js';
 
-/** A record after an append: what `append-positions-2n.lua` does, in TypeScript. */
+/** Returns a record after an append. Does the same as `append-positions-2n.lua`, in TypeScript. */
 export function appendToRecord(
   record: UserRecord | undefined,
   { bundleId, strideBytes, maxPositions }: RecordShape,
@@ -41,9 +41,9 @@ export function appendToRecord(
 }
 
 /**
- * A record without one position; undefined where there is nothing to delete, or it was deleted before. The event stays
- * in the ring, or enters it, as a tombstone: it still counts as seen, a repeated deletion finds it, and the ring's
- * other entries still stand for the last rows.
+ * Returns a record without one position; undefined if no position matches, or if it was deleted before. The event stays
+ * in the ring, or enters it, as a tombstone: it still counts as seen, and a repeated deletion finds it. The ring's other
+ * entries still belong to the last rows, one each.
  */
 export function deleteFromRecord(
   record: UserRecord,
@@ -51,7 +51,7 @@ export function deleteFromRecord(
 ): Uint8Array | undefined {
   const { rows, strideBytes, positionCount, recentEvents } = record;
   const entries = ringEntries(recentEvents);
-  const live = entries.filter((at) => isLive(recentEvents, at)); // they stand for the last rows, one each
+  const live = entries.filter((at) => isLive(recentEvents, at)); // they belong to the last rows, one each
   const wanted = eventKey(eventHash, 0);
   const known = entries.find((at) => eventKey(recentEvents, at) === wanted);
   if (known !== undefined && !isLive(recentEvents, known)) return undefined;
@@ -72,7 +72,7 @@ export function deleteFromRecord(
   });
 }
 
-/** Offsets of the ring's entries, oldest first. */
+/** Returns the offsets of the ring's entries, oldest first. */
 function ringEntries(ring: Uint8Array): number[] {
   return Array.from({ length: ring.length / EVENT_HASH_BYTES }, (_, i) => i * EVENT_HASH_BYTES);
 }
@@ -86,7 +86,7 @@ function bury(ring: Uint8Array, at: number): void {
   ring[last] = (ring[last] ?? 0) | RING_TOMBSTONE;
 }
 
-/** The row at the least distance within the tolerance; the newest of several. */
+/** Returns the index of the nearest row within the tolerance, the newest of several equally near. */
 function indexOfRow(
   { rows, strideBytes, positionCount }: UserRecord,
   row: Uint8Array,

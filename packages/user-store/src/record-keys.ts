@@ -1,15 +1,16 @@
-/** Names of keys in Redis. The user stands in a hash tag, so that all of a user's keys share a cluster slot. */
+/** Names of keys in Redis. The user id is a hash tag, so that all keys of a user share a cluster slot. */
 export interface RecordKeys {
+  /** Returns the key of a user's record. */
   record(userId: string, bundleId: string): string;
-  /** Where an unreadable record is set aside. */
+  /** Returns the key that receives the record if it is unreadable. */
   quarantine(userId: string, bundleId: string): string;
-  /** Set of the bundle ids that records were ever written for. */
+  /** Set of the ids of all bundles that ever had a record. */
   readonly bundles: string;
-  /** Glob pattern of the records of a bundle, or of all for an empty id. */
+  /** Returns a glob pattern of the records of a bundle, or of all bundles for an empty id. */
   pattern(bundleId: string): string;
 }
 
-/** Characters of the bundle's id in a key; the record's header has the whole id. */
+/** Characters of the bundle's id in a key. The record's header has the whole id. */
 const BUNDLE_CHARACTERS = 8;
 
 /** Creates the names under a prefix. */
@@ -25,7 +26,7 @@ export function createRecordKeys(prefix: string): RecordKeys {
   };
 }
 
-/** A user id without the braces that would end the hash tag early. */
+/** Returns a user id without braces, which would end the hash tag early. */
 function escapeTag(userId: string): string {
   return userId.replace(/[%{}]/g, (character) => `%${character.charCodeAt(0).toString(16)}`);
 }

@@ -54,20 +54,20 @@ describe('on a cluster', () => {
     nowMs: () => redisNowMs(client),
   });
 
-  it('lets the user that docs/configuration.md gives ranking read records, and nothing else', async () => {
+  it('lets the Redis user of docs/configuration.md read records and do nothing else', async () => {
     closeRedis(await expectReadAccess(client, cluster.url));
   });
 
-  it('fails at once while a node is away, rather than asking again for seconds, until it is back', async () => {
+  it('fails at once while a node is away, without seconds of retries, until the node is back', async () => {
     const users = Array.from({ length: 20 }, (_, i) => `u${i}`); // on every node
-    /** What came of reading each: nothing, or why not. */
+    /** Reads each user. Returns the causes of the failures, '' for a success. */
     async function outcomes(): Promise<string[]> {
       const reads = users.map((userId) => store.getRecords('0123456789abcdef', [userId]));
       const settled = await Promise.allSettled(reads);
       return settled.map((read) => (read.status === 'rejected' ? read.reason.cause.message : ''));
     }
     await cluster.nodes[0]?.kill();
-    const down = expect.stringMatching(/^CLUSTERDOWN/); // after many tries it would begin otherwise
+    const down = expect.stringMatching(/^CLUSTERDOWN/); // the text after many tries begins otherwise
     await expect.poll(outcomes, { timeout: 20_000 }).toEqual(users.map(() => down));
     await cluster.restartNode(0);
     await expect.poll(outcomes, { timeout: 20_000 }).toEqual(users.map(() => ''));

@@ -5,7 +5,7 @@ import type { UserStore } from './user-store.js';
 /** Reads user records. */
 export type RecordReader = Pick<UserStore, 'getRecords'>;
 
-/** Reads user records from Redis, and cannot write them. */
+/** Creates a reader of user records in Redis. It cannot write. */
 export function createRedisRecordReader({
   client,
   keyPrefix,
@@ -23,7 +23,7 @@ export function createRedisRecordReader({
   };
 }
 
-/** A key of another type, read as bytes that are no record: its reader says record_corrupt, and its neighbours go on. */
+/** Returns bytes that are not a record for a key of another type: its reader throws record_corrupt, the others go on. */
 export function unreadableKey(error: unknown): Buffer {
   if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return Buffer.from('?');
   throw error;

@@ -47,7 +47,7 @@ describe('user store in Redis', () => {
   const shape = { bundleId, strideBytes: 5, maxPositions: 1_000 };
   const one = { userId: 'u', eventHashes: eventHash('e'), rows: new Uint8Array(5), lastEventMs: 1 };
 
-  it('sets the TTL with every append, also with one that changes nothing', async () => {
+  it('sets the TTL with every append, even if the append changes nothing', async () => {
     await store.appendPositions(shape, [one]);
     const key = keys.record('u', bundleId);
     await client.expire(key, 10);
@@ -55,14 +55,14 @@ describe('user store in Redis', () => {
     expect(await client.ttl(key)).toBeGreaterThan(900);
   });
 
-  it('keeps what it sets aside under a name of its own, for a while', async () => {
+  it('keeps an unreadable record under a key of its own, with a TTL', async () => {
     await client.set(keys.record('u', bundleId), 'broken');
     await store.appendPositions(shape, [one]);
     expect(await client.get(keys.quarantine('u', bundleId))).toBe('broken');
     expect(await client.ttl(keys.quarantine('u', bundleId))).toBeGreaterThan(0);
   });
 
-  it('takes a key of another type for an unreadable record, without harm to others', async () => {
+  it('treats a key of another type as an unreadable record, without harm to others', async () => {
     await store.appendPositions(shape, [{ ...one, userId: 'v' }]);
     await client.lpush(keys.record('u', bundleId), 'what', 'is', 'this');
     const [odd, fine] = await store.getRecords(bundleId, ['u', 'v']);
@@ -83,11 +83,11 @@ describe('user store in Redis', () => {
     expect(memoryBytes).toBeLessThan(5_300); // the 5,120-byte class of the allocator, and the key
   });
 
-  it('lets the user that docs/configuration.md gives ranking read records, and nothing else', async () => {
+  it('lets the Redis user of docs/configuration.md read records and do nothing else', async () => {
     closeRedis(await expectReadAccess(client, redis.url));
   });
 
-  it('gives a Redis up that hangs: what waits fails, then everything at once, until it goes on', async () => {
+  it('gives up a Redis that hangs: waiting calls fail, later ones fail at once, until Redis goes on', async () => {
     await store.appendPositions(shape, [one]);
     const away = { reason: 'dependency_unavailable' };
     process.kill(redis.pid, 'SIGSTOP');
@@ -104,7 +104,7 @@ describe('user store in Redis', () => {
     expect(await store.getRecords(bundleId, ['u'])).toEqual([expect.any(Uint8Array)]);
   });
 
-  it('says dependency_unavailable while Redis is away, at once, and works again when it is back', async () => {
+  it('throws dependency_unavailable at once while Redis is away, and works again when it is back', async () => {
     await store.appendPositions(shape, [one]);
     const { url } = redis;
     await redis.kill();

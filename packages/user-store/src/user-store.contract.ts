@@ -34,7 +34,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
   const numbersOf = async (userId: string) => [...((await read(userId))?.rows ?? [])].filter((_, i) => i % 2 === 0);
 
   describe(name, () => {
-    it('answers undefined for a user without a record, aligned with the request', async () => {
+    it('returns records in the order of the users, undefined for a user without one', async () => {
       await store().appendPositions(shape, [append('b', [1])]);
       const [a, b, c] = await store().getRecords(shape.bundleId, ['a', 'b', 'c']);
       expect([a, c]).toEqual([undefined, undefined]);
@@ -65,7 +65,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(Buffer.from(rows).equals(wideAppend([2, 4]).rows)).toBe(true);
     });
 
-    it('leaves out events it has, also within one append', async () => {
+    it('skips events that it has, and duplicates within one append', async () => {
       await store().appendPositions(shape, [append('u', [1, 2])]);
       expect(await store().appendPositions(shape, [append('u', [2, 3, 3, 4])])).toEqual([
         { appliedCount: 2, duplicateCount: 2, positionCount: 4, quarantined: false },
@@ -180,9 +180,9 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       ],
       ['an oversized record', Buffer.concat([encodeRecord(emptyRecord()), Buffer.of(0)])],
       ['a record of another stride', Buffer.from(encodeRecord({ ...emptyRecord(), strideBytes: 3 }))],
-      ['one of a stride 256 more', Buffer.from(encodeRecord({ ...emptyRecord(), strideBytes: 258 }))],
+      ['a record of a stride 256 larger', Buffer.from(encodeRecord({ ...emptyRecord(), strideBytes: 258 }))],
       ['a record of another layout', Buffer.from(encodeRecord(emptyRecord())).fill(9, 2, 3)],
-    ])('sets %s aside and begins anew', async (_, bytes) => {
+    ])('sets %s aside and begins a new record', async (_, bytes) => {
       await plant('u', shape.bundleId, bytes);
       expect(await store().appendPositions(shape, [append('u', [7])])).toEqual([
         { appliedCount: 1, duplicateCount: 0, positionCount: 1, quarantined: true },
@@ -199,7 +199,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(Buffer.from((await store().getRecords(shape.bundleId, ['u']))[0] ?? [])).toEqual(Buffer.from(bytes));
     });
 
-    it("does others no harm where one of many has another bundle's record", async () => {
+    it("appends for the other users if one of many has another bundle's record", async () => {
       const users = Array.from({ length: 100 }, (_, i) => `user ${i}`);
       await plant('user 50', shape.bundleId, encodeRecord({ ...emptyRecord(), bundleId: 'ffffffffffffffff' }));
       const appends = users.map((user, i) => append(user, [i]));
@@ -215,7 +215,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(await numbersOf('u')).toEqual([8]);
     });
 
-    it("deletes a user's records of every bundle and nobody else's", async () => {
+    it("deletes a user's records of every bundle and no other user's", async () => {
       const other = { ...shape, bundleId: 'fedcba9876543210' };
       await store().appendPositions(shape, [append('u', [1]), append('v', [1])]);
       await store().appendPositions(other, [append('u', [1])]);
@@ -224,7 +224,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(await numbersOf('v')).toEqual([1]);
     });
 
-    it('keeps users apart whose ids look like key syntax', async () => {
+    it('keeps apart users whose ids look like key syntax', async () => {
       const ids = ['a', 'a}', '{a', '{a}', 'a%7d', 'a:0', 'ä', '*', '?', '[a]'];
       await store().appendPositions(
         shape,
@@ -270,14 +270,14 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: false, positionCount: 2 });
     });
 
-    it('says that there is no record to delete from', async () => {
+    it('throws user_not_found without a record to delete from', async () => {
       const match = eventMatch('1');
       await expect(store().deletePosition(shape.bundleId, 'u', match)).rejects.toMatchObject({
         reason: 'user_not_found',
       });
     });
 
-    it('loses no append to a deletion that runs beside it', async () => {
+    it('loses no append during a deletion', async () => {
       await store().appendPositions(shape, [append('u', [1, 2, 3])]);
       await Promise.all([
         store().deletePosition(shape.bundleId, 'u', eventMatch('2')),
@@ -299,7 +299,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect((await store().stats('', 100)).memoryBytes).toBeGreaterThan(3 * 30);
     });
 
-    it('does what the model does, whatever the order of appends, retries and deletions', async () => {
+    it('agrees with a simple model for any order of appends, retries and deletions', async () => {
       const step = fc.oneof(
         fc.record({
           kind: fc.constant('append' as const),

@@ -20,13 +20,13 @@ export const userCacheConfigSchema = z.object({
     .min(60)
     .max(10 * 365 * 86_400)
     .default(90 * 86_400)
-    .describe('a record that long without an append is gone, seconds'),
+    .describe('a record expires after this time without an append, seconds'),
 });
 
 /** Checked configuration. */
 export type UserCacheConfig = z.infer<typeof userCacheConfigSchema>;
 
-/** Reads the configuration; every problem is reported at once. */
+/** Reads the configuration. Reports every problem at once. */
 export function loadConfig(env: NodeJS.ProcessEnv): Readonly<UserCacheConfig> {
   return parseConfig(userCacheConfigSchema, env);
 }

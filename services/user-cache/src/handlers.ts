@@ -32,7 +32,7 @@ const MAX_APPENDS = 1_024;
 const MAX_POSITIONS = 1_000_000;
 const MAX_STATS_RECORDS = 1_000_000;
 
-/** UserCacheService: messages to the store and back. */
+/** Creates the handlers of UserCacheService: they pass messages to the store and back. */
 export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetrics) {
   return {
     async GetRecords({ bundleId, userIds }: GetRecordsRequest__Output): Promise<GetRecordsResponse> {
@@ -90,7 +90,7 @@ export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetr
 function appendOf(append: UserAppend__Output, at: string, users: Set<string>): Append {
   const userId = parseId(append.userId, `${at}.user_id`, LIMITS.idBytes);
   if (users.has(userId)) {
-    throw invalidRequest(`${at}.user_id`, 'stands twice', "join a user's rows in one append, oldest first");
+    throw invalidRequest(`${at}.user_id`, 'is duplicated', "join a user's rows in one append, oldest first");
   }
   users.add(userId);
   const { lastEventMs } = append;
@@ -112,12 +112,12 @@ function matchOf({ eventHash, row, rowTolerance }: DeletePositionRequest__Output
   checkRange('row', row.length, 0, MAX_STRIDE_BYTES);
   if (rowTolerance.length !== 0 && rowTolerance.length !== row.length) {
     const problem = `has ${rowTolerance.length} bytes, row has ${row.length}`;
-    throw invalidRequest('row_tolerance', problem, 'send as many, or none');
+    throw invalidRequest('row_tolerance', problem, 'send one byte for each byte of row, or none');
   }
   return { eventHash, row, tolerance: rowTolerance };
 }
 
-/** A record that its reader would refuse is not written; the reason is the caller's fault here. */
+/** Throws invalid_request for a record that its readers would refuse. */
 function checkRecord(record: Uint8Array, bundleId: string): void {
   try {
     decodeRecord(record, { bundleId, strideBytes: strideOf(record) });

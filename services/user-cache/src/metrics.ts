@@ -2,7 +2,7 @@ import type { Metrics } from '@collectivekv/service-kit';
 import type { AppendOutcome } from '@collectivekv/user-store';
 import { Counter } from 'prom-client';
 
-/** What user-cache counts beside its rpcs. */
+/** The user-cache's metrics beside those of its rpcs. */
 export interface UserCacheMetrics {
   observeReads(found: number, missing: number): void;
   observeAppends(outcomes: readonly AppendOutcome[]): void;
@@ -12,19 +12,19 @@ export interface UserCacheMetrics {
 export function createUserCacheMetrics({ registry }: Metrics): UserCacheMetrics {
   const reads = new Counter({
     name: 'ckv_record_reads_total',
-    help: 'Records asked for, by whether the user has one',
+    help: 'Records read, by whether the user has one',
     labelNames: ['found'] as const,
     registers: [registry],
   });
   const positions = new Counter({
     name: 'ckv_positions_total',
-    help: 'Positions received, by whether they were appended or had been before',
+    help: 'Positions received: appended, or skipped as duplicates',
     labelNames: ['outcome'] as const,
     registers: [registry],
   });
   const quarantined = new Counter({
     name: 'ckv_records_quarantined_total',
-    help: 'Unreadable records set aside',
+    help: 'Unreadable records that were set aside',
     registers: [registry],
   });
   return {
