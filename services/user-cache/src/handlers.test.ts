@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { decodeRecord, eventHash } from '@collectivekv/domain';
+import { decodeRecord, encodeRecord, eventHash } from '@collectivekv/domain';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
@@ -56,6 +56,7 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   await direct.flushall();
+  metrics.registry.resetMetrics();
 });
 
 async function redisNowMs(): Promise<number> {
@@ -79,6 +80,101 @@ async function rowsOf(userId: string): Promise<number[] | undefined> {
   return bytes?.length ? [...decodeRecord(bytes, { bundleId, strideBytes: STRIDE_BYTES }).rows] : undefined;
 }
 
+/** A record with these rows [n, n], without a ring. */
+const recordOf = (...numbers: number[]) =>
+  Buffer.from(
+    encodeRecord({
+      bundleId,
+      strideBytes: STRIDE_BYTES,
+      lifetimeCount: numbers.length,
+      lastEventMs: 1,
+      recentEvents: new Uint8Array(0),
+      rows: Uint8Array.from(numbers.flatMap((n) => [n, n])),
+    }),
+  );
+/** Returns a metric's value; 0 if it was never counted. */
+async function sampleOf(name: string, label = ''): Promise<number> {
+  const text = await metrics.registry.getSingleMetricAsString(name);
+  const line = text.split('\n').find((one) => !one.startsWith('#') && one.includes(label));
+  return Number(line?.split(' ').at(-1) ?? 0);
+}
+const invalid = (field: string) => ({ reason: 'invalid_request', message: expect.stringContaining(`${field}: `) });
+const badBundleIds = ['', 'bundle', '0123456789ABCDEF', '0123456789abcdef0', ' 0123456789abcdef'];
+
+describe('AppendPositions', () => {
+  it('appends for several users, and counts positions and duplicates', async () => {
+    expect(await appendTo(0, appendOf('u', 1, 2), appendOf('v', 1))).toMatchObject({
+      outcomes: [
+        { appliedCount: 2, duplicateCount: 0, positionCount: 2, quarantined: false },
+        { appliedCount: 1, duplicateCount: 0, positionCount: 1, quarantined: false },
+      ],
+    });
+    expect(await appendTo(0, appendOf('u', 2, 3))).toMatchObject({
+      outcomes: [{ appliedCount: 1, duplicateCount: 1, positionCount: 3 }],
+    });
+    expect(await rowsOf('u')).toEqual([1, 1, 2, 2, 3, 3]);
+    expect(await sampleOf('ckv_positions_total', 'outcome="appended"')).toBe(4);
+    expect(await sampleOf('ckv_positions_total', 'outcome="duplicate"')).toBe(1);
+    expect(await sampleOf('ckv_records_quarantined_total')).toBe(0);
+  });
+
+  it('sets an unreadable record aside, and counts it', async () => {
+    await direct.set(`test:{u}:${bundleId.slice(0, 8)}`, 'garbage');
+    expect(await appendTo(0, appendOf('u', 1))).toMatchObject({ outcomes: [{ appliedCount: 1, quarantined: true }] });
+    expect(await sampleOf('ckv_records_quarantined_total')).toBe(1);
+  });
+
+  it('keeps the newest positions within the bound', async () => {
+    const request = { bundleId, strideBytes: STRIDE_BYTES, maxPositions: 2, appends: [appendOf('u', 1, 2, 3)] };
+    await userCache.call('AppendPositions', request);
+    expect(await rowsOf('u')).toEqual([2, 2, 3, 3]);
+  });
+
+  const append = appendOf('u', 1);
+  const many = (count: number) => Array.from({ length: count }, (_, i) => ({ ...append, userId: `u${i}` }));
+  const request = { bundleId, strideBytes: STRIDE_BYTES, maxPositions: 20, appends: [append], validUntilMs: 0 };
+  it.each([
+    ['no stride', { strideBytes: 0 }, 'stride_bytes'],
+    ['a stride of 65,536', { strideBytes: 65_536 }, 'stride_bytes'],
+    ['no position', { maxPositions: 0 }, 'max_positions'],
+    ['1,000,001 positions', { maxPositions: 1_000_001 }, 'max_positions'],
+    ['no appends', { appends: [] }, 'appends'],
+    ['1,025 appends', { appends: many(1_025) }, 'appends'],
+    ['a duplicated user', { appends: [append, appendOf('v', 1), append] }, 'appends[2].user_id'],
+    ['no user', { appends: [append, { ...append, userId: '' }] }, 'appends[1].user_id'],
+    ['a user id of 257 bytes', { appends: [{ ...append, userId: 'x'.repeat(257) }] }, 'appends[0].user_id'],
+    ['no time', { appends: [{ ...append, lastEventMs: 0 }] }, 'appends[0].last_event_ms'],
+    ['a time beyond 48 bits', { appends: [{ ...append, lastEventMs: 2 ** 48 }] }, 'appends[0].last_event_ms'],
+    ['half a row', { appends: [{ ...append, rows: Buffer.alloc(1) }] }, 'appends[0].rows'],
+  ])('refuses %s', async (_, bad, field) => {
+    await expect(userCache.call('AppendPositions', { ...request, ...bad })).rejects.toMatchObject(invalid(field));
+    expect(await direct.dbsize()).toBe(0);
+  });
+
+  it.each([
+    ['the shortest row and the earliest time', 1, { ...append, rows: Buffer.alloc(1), lastEventMs: 1 }, 1],
+    [
+      'the longest row and the latest time',
+      65_535,
+      { ...append, rows: Buffer.alloc(65_535), lastEventMs: 2 ** 48 - 1 },
+      1_000_000,
+    ],
+  ])('accepts %s', async (_, strideBytes, one, maxPositions) => {
+    const { outcomes } = await userCache.call('AppendPositions', {
+      ...request,
+      strideBytes,
+      maxPositions,
+      appends: [one],
+    });
+    expect(outcomes).toMatchObject([{ appliedCount: 1 }]);
+  });
+
+  it('accepts 1,024 users', async () => {
+    const { outcomes } = await userCache.call('AppendPositions', { ...request, appends: many(1_024) });
+    expect(outcomes.length).toBe(1_024);
+  });
+});
+
 describe('AppendPositions with a fence', () => {
   const refused = { reason: 'deadline', message: expect.stringContaining('valid_until_ms') };
 
@@ -91,5 +187,165 @@ describe('AppendPositions with a fence', () => {
     pipe.release();
     expect(await outcome).toMatchObject(refused);
     expect(await rowsOf('u')).toBeUndefined();
+    expect(await sampleOf('ckv_positions_total', 'outcome="appended"')).toBe(0);
   });
+
+  it('applies an append that Redis receives before the fence, however long it was under way', async () => {
+    pipe.stall();
+    const outcome = appendTo((await redisNowMs()) + 3_600_000, appendOf('u', 1));
+    await vi.waitUntil(() => pipe.heldBytes() > 0);
+    pipe.release();
+    expect(await outcome).toMatchObject({ outcomes: [{ appliedCount: 1 }] });
+  });
+
+  it.each([
+    ['an hour behind', -3_600_000],
+    ['an hour ahead', 3_600_000],
+  ])("goes by Redis's clock while user-cache's own clock is %s", async (_, offsetMs) => {
+    const nowMs = await redisNowMs();
+    const systemMs = Date.now;
+    vi.spyOn(Date, 'now').mockImplementation(() => systemMs() + offsetMs);
+    try {
+      const deadlineMs = Date.now() + 20_000; // by the same clock as the server's
+      const call = (validUntilMs: number, n: number) =>
+        userCache.call(
+          'AppendPositions',
+          { bundleId, strideBytes: STRIDE_BYTES, maxPositions: 20, appends: [appendOf('u', n)], validUntilMs },
+          { deadlineMs },
+        );
+      expect(await call(nowMs + 60_000, 1)).toMatchObject({ outcomes: [{ appliedCount: 1 }] });
+      await expect(call(nowMs - 1, 2)).rejects.toMatchObject(refused);
+    } finally {
+      vi.restoreAllMocks();
+    }
+  });
+});
+
+describe('GetRecords', () => {
+  it('reads records in the order of the users, empty for a user without one, and counts both', async () => {
+    await appendTo(0, appendOf('u', 1));
+    const { records } = await userCache.call('GetRecords', { bundleId, userIds: ['nobody', 'u', 'no one'] });
+    expect(records.map(({ length }) => length > 0)).toEqual([false, true, false]);
+    expect(await sampleOf('ckv_record_reads_total', 'found="true"')).toBe(1);
+    expect(await sampleOf('ckv_record_reads_total', 'found="false"')).toBe(2);
+  });
+
+  const many = (count: number) => Array.from({ length: count }, (_, i) => `u${i}`);
+  it.each([
+    ['no users', [], 'user_ids'],
+    ['513 users', many(513), 'user_ids'],
+    ['an empty user id', ['u', ''], 'user_ids[1]'],
+  ])('refuses %s', async (_, userIds, field) => {
+    await expect(userCache.call('GetRecords', { bundleId, userIds })).rejects.toMatchObject(invalid(field));
+  });
+
+  it('accepts 512 users', async () => {
+    expect((await userCache.call('GetRecords', { bundleId, userIds: many(512) })).records.length).toBe(512);
+  });
+});
+
+describe('ReplaceRecord', () => {
+  it('replaces a record', async () => {
+    await appendTo(0, appendOf('u', 1, 2));
+    await userCache.call('ReplaceRecord', { bundleId, userId: 'u', record: recordOf(7) });
+    expect(await rowsOf('u')).toEqual([7, 7]);
+  });
+
+  it.each([
+    ['bytes that are not a record', Buffer.from('garbage'), 'record'],
+    ['a truncated record', recordOf(7).subarray(0, -1), 'record'],
+    ['no bytes', Buffer.alloc(0), 'record'],
+  ])('refuses %s', async (_, record, field) => {
+    const replace = userCache.call('ReplaceRecord', { bundleId, userId: 'u', record });
+    await expect(replace).rejects.toMatchObject(invalid(field));
+    await expect(replace).rejects.toMatchObject({ message: expect.not.stringContaining('record: record is') });
+    expect(await rowsOf('u')).toBeUndefined();
+  });
+
+  it("refuses another bundle's record", async () => {
+    const replace = userCache.call('ReplaceRecord', { bundleId: 'f'.repeat(16), userId: 'u', record: recordOf(7) });
+    await expect(replace).rejects.toMatchObject(invalid('record'));
+  });
+
+  it('refuses an empty user id', async () => {
+    const replace = userCache.call('ReplaceRecord', { bundleId, userId: '', record: recordOf(7) });
+    await expect(replace).rejects.toMatchObject(invalid('user_id'));
+  });
+});
+
+describe('DeleteRecord', () => {
+  it("deletes a user's records of every bundle, and counts them", async () => {
+    await appendTo(0, appendOf('u', 1), appendOf('v', 1));
+    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 1 });
+    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 0 });
+    expect(await rowsOf('v')).toEqual([1, 1]);
+  });
+
+  it('refuses an empty user id', async () => {
+    await expect(userCache.call('DeleteRecord', { userId: '' })).rejects.toMatchObject(invalid('user_id'));
+  });
+});
+
+describe('DeletePosition', () => {
+  const none = Buffer.alloc(0);
+  const request = { bundleId, userId: 'u', eventHash: Buffer.from(eventHash('1')), row: none, rowTolerance: none };
+
+  it('deletes by the event, and by the content within the tolerance', async () => {
+    await appendTo(0, appendOf('u', 1, 5));
+    expect(await userCache.call('DeletePosition', request)).toEqual({ deleted: true, positionCount: 1 });
+    expect(await userCache.call('DeletePosition', request)).toEqual({ deleted: false, positionCount: 1 });
+    const old = { ...request, eventHash: Buffer.from(eventHash('old')), row: Buffer.of(5, 6) };
+    expect(await userCache.call('DeletePosition', old)).toEqual({ deleted: false, positionCount: 1 });
+    const near = { ...old, rowTolerance: Buffer.of(0, 1) };
+    expect(await userCache.call('DeletePosition', near)).toEqual({ deleted: true, positionCount: 0 });
+  });
+
+  it('throws user_not_found for a user without a record', async () => {
+    await expect(userCache.call('DeletePosition', request)).rejects.toMatchObject({ reason: 'user_not_found' });
+  });
+
+  it.each([
+    ['a short hash', { eventHash: Buffer.alloc(5) }, 'event_hash'],
+    ['a long hash', { eventHash: Buffer.alloc(7) }, 'event_hash'],
+    ['a row of 65,536 bytes', { row: Buffer.alloc(65_536) }, 'row'],
+    ['a tolerance without a row', { rowTolerance: Buffer.of(1) }, 'row_tolerance'],
+    ['a tolerance shorter than the row', { row: Buffer.of(1, 2), rowTolerance: Buffer.of(1) }, 'row_tolerance'],
+    ['an empty user id', { userId: '' }, 'user_id'],
+  ])('refuses %s', async (_, bad, field) => {
+    await expect(userCache.call('DeletePosition', { ...request, ...bad })).rejects.toMatchObject(invalid(field));
+  });
+});
+
+describe('Stats', () => {
+  it('counts the records of one bundle or of all, up to a bound', async () => {
+    await appendTo(0, appendOf('u', 1, 2), appendOf('v', 1));
+    await userCache.call('ReplaceRecord', { bundleId, userId: 'w', record: recordOf(7) });
+    const all = await userCache.call('Stats', { bundleId: '', maxRecords: 0 });
+    expect(all).toMatchObject({ recordCount: 3, positionCount: 4, lifetimeCount: 4, truncated: false });
+    const other = await userCache.call('Stats', { bundleId: 'f'.repeat(16), maxRecords: 0 });
+    expect(other).toMatchObject({ recordCount: 0, truncated: false });
+    expect(await userCache.call('Stats', { bundleId, maxRecords: 2 })).toMatchObject({
+      recordCount: 2,
+      truncated: true,
+    });
+  });
+
+  it('refuses a bound beyond 1,000,000', async () => {
+    const stats = userCache.call('Stats', { bundleId, maxRecords: 1_000_001 });
+    await expect(stats).rejects.toMatchObject(invalid('max_records'));
+  });
+});
+
+it.each(badBundleIds)('every method with a bundle id refuses "%s"', async (bad) => {
+  const none = Buffer.alloc(0);
+  const eventHash = Buffer.alloc(6);
+  const calls: Promise<unknown>[] = [
+    userCache.call('GetRecords', { bundleId: bad, userIds: ['u'] }),
+    userCache.call('AppendPositions', { bundleId: bad, strideBytes: 2, maxPositions: 2, appends: [appendOf('u', 1)] }),
+    userCache.call('ReplaceRecord', { bundleId: bad, userId: 'u', record: recordOf(7) }),
+    userCache.call('DeletePosition', { bundleId: bad, userId: 'u', eventHash, row: none, rowTolerance: none }),
+    ...(bad === '' ? [] : [userCache.call('Stats', { bundleId: bad, maxRecords: 0 })]),
+  ];
+  for (const call of calls) call.catch(() => undefined); // each is awaited below
+  for (const call of calls) await expect(call).rejects.toMatchObject(invalid('bundle_id'));
 });
