@@ -1,6 +1,7 @@
 export * from './all-done.js';
 export * from './backoff.js';
 export * from './bundle/bundle-model.js';
+export type { Clustering } from './bundle/clustering.js';
 export * from './bundle/item-catalogue.js';
 export * from './bundle/manifest.js';
 export * from './bundle/manifest-schema.js';
@@ -9,6 +10,7 @@ export * from './errors.js';
 export * from './float16.js';
 export * from './graphs/assemble.js';
 export * from './graphs/candidate-parts.js';
+export * from './graphs/cluster-means.js';
 export * from './graphs/encode.js';
 export { type SlotHistogram, slotHistogram } from './graphs/slot-histogram.js';
 export * from './interaction.js';

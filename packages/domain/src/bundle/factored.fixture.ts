@@ -68,9 +68,10 @@ export function factoredManifest(sizes: Partial<FactoredSizes> = {}): Manifest {
   return manifest;
 }
 
-/** Returns the model of a factored manifest. Slot i is in cluster i modulo the number of clusters. */
-export function factoredModel(manifest = factoredManifest()): BundleModel {
-  const clusterMaps = new Map((manifest.clusterings ?? []).map((one) => [one.by.map ?? '', clusterMap(manifest, one)]));
+/** Returns the model of a factored manifest. By default slot i is in cluster i modulo the number of clusters. */
+export function factoredModel(manifest = factoredManifest(), clusterOf?: readonly number[]): BundleModel {
+  const maps = (manifest.clusterings ?? []).map((one) => clusterMap(manifest, one, clusterOf));
+  const clusterMaps = new Map((manifest.clusterings ?? []).map(({ by }, i) => [by.map ?? '', maps[i] ?? Buffer.of()]));
   return createBundleModel({ manifestBytes: manifestBytes(manifest), itemIds: ['', 'a', 'b'], clusterMaps });
 }
 
@@ -91,13 +92,14 @@ function factoredClustering(clusters: number, width: number): ClusteringSpec {
   };
 }
 
-function clusterMap({ record }: Manifest, { by, clusters }: ClusteringSpec): Uint8Array {
+function clusterMap({ record }: Manifest, { by, clusters }: ClusteringSpec, clusterOf?: readonly number[]): Uint8Array {
   const field = record.fields.find(({ name }) => name === by.field);
   const slots = field?.kind === 'route' ? field.slots : 0;
   const bytes = Buffer.alloc(slots * (clusters <= 256 ? 1 : 2));
   for (let slot = 0; slot < slots; slot++) {
-    if (clusters <= 256) bytes.writeUInt8(slot % clusters, slot);
-    else bytes.writeUInt16LE(slot % clusters, 2 * slot);
+    const cluster = clusterOf?.[slot] ?? slot % clusters;
+    if (clusters <= 256) bytes.writeUInt8(cluster, slot);
+    else bytes.writeUInt16LE(cluster, 2 * slot);
   }
   return bytes;
 }

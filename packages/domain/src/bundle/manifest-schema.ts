@@ -157,3 +157,11 @@ export type PositionInput = Extract<GraphInput, { role: 'routes' | 'user' | 'raw
 export function isPositionInput(input: GraphInput): input is PositionInput {
   return input.role === 'routes' || input.role === 'user' || input.role === 'raw';
 }
+
+/** An input over the clusters that a history visits. */
+export type ClusterInput = Extract<GraphInput, { clustering: string }>;
+
+/** True if the input has one entry per visited cluster. */
+export function isClusterInput(input: GraphInput): input is ClusterInput {
+  return 'clustering' in input;
+}

@@ -1,10 +1,17 @@
 import type { BundleModel } from '../bundle/bundle-model.js';
-import { type GraphInput, isPositionInput, type KvGroup } from '../bundle/manifest-schema.js';
+import {
+  type ClusterInput,
+  type GraphInput,
+  isClusterInput,
+  isPositionInput,
+  type KvGroup,
+} from '../bundle/manifest-schema.js';
 import { CkvError } from '../errors.js';
 import { float32, integers, integerType, type Tensor, type Tensors } from '../tensor.js';
+import { type ClusterMeans, clusterMeans } from './cluster-means.js';
 import { fieldTensor, positionTensor } from './positions.js';
 import { routesOf } from './routes.js';
-import { type SlotHistogram, slotHistogram } from './slot-histogram.js';
+import { slotHistogram } from './slot-histogram.js';
 
 /** The candidates of a rank request: one index per candidate, one column per feature. */
 export interface Candidates {
@@ -23,24 +30,34 @@ export interface GatheredRows {
   readonly valueRows: Float32Array; // [values * valueWidth]
 }
 
+/** Rows of every slot, by KV group: those parts of the pools that the clusterings of a rank graph add up. */
+export type PoolTables = ReadonlyMap<string, { readonly key?: Float32Array; readonly value?: Float32Array }>;
+
 /**
- * Fills the rank graph's inputs by role. The pool is inside the graph. If the graph attends over distinct slots, it
+ * Fills the rank graph's inputs by role. Except for clusters, the pool is inside the graph. If the graph attends over distinct slots, it
  * takes slots and counts. The scores stay exact: equal keys have equal softmax terms, so one term times its count is
  * their sum.
  * @param rows the history, oldest first, rows of strideBytes; empty for a cold user
+ * @param tables must have every pool part that the graph's clusterings add up
  * @throws record_corrupt for a route beyond the pool
  */
-export function assembleRank(model: BundleModel, rows: Uint8Array, candidates: Candidates): Tensors {
-  const histograms = new Map<string, SlotHistogram>();
-  const histogram = (field: string) => {
-    const known = histograms.get(field);
-    if (known) return known;
-    const made = slotHistogram(model, rows, field);
-    histograms.set(field, made);
-    return made;
-  };
+export function assembleRank(
+  model: BundleModel,
+  rows: Uint8Array,
+  candidates: Candidates,
+  tables: PoolTables = new Map(),
+): Tensors {
+  const histogram = once((field: string) => slotHistogram(model, rows, field));
+  const means = once((name: string) =>
+    clusterMeans(model, rows, model.clustering(name), ({ group, part }) => {
+      const table = tables.get(group)?.[part];
+      if (!table) throw new CkvError('bug', `the ${part} rows of group ${group} were not read`);
+      return { rows: table };
+    }),
+  );
   return fill(model.manifest.graphs.rank.inputs, (input) => {
     if (isPositionInput(input)) return positionTensor(model, rows, input);
+    if (isClusterInput(input)) return clusterTensor(input, means(input.clustering));
     switch (input.role) {
       case 'distinct_slots': {
         const { slots } = histogram(input.field);
@@ -67,14 +84,29 @@ export function assembleRankKv(
   gathered: ReadonlyMap<string, GatheredRows>,
   candidates: Candidates,
 ): Tensors {
+  const means = once((name: string) =>
+    clusterMeans(model, rows, model.clustering(name), ({ group, part }) => {
+      const pool = gatheredOf(gathered, group);
+      return part === 'key'
+        ? { rows: pool.keyRows, slots: pool.keySlots }
+        : { rows: pool.valueRows, slots: pool.valueSlots };
+    }),
+  );
   return fill(model.manifest.graphs.rankKv.inputs, (input) => {
     if (isPositionInput(input)) return positionTensor(model, rows, input);
+    if (isClusterInput(input)) return clusterTensor(input, means(input.clustering));
     if (input.role !== 'key' && input.role !== 'value') return candidateTensor(input, candidates);
     const group = model.manifest.groups.find((candidate) => candidate.name === input.group);
-    const pool = gathered.get(input.group);
-    if (!group || !pool) throw new CkvError('bug', `no rows gathered for group ${input.group}`);
+    const pool = gatheredOf(gathered, input.group);
+    if (!group) throw new CkvError('bug', `no group ${input.group}`);
     return assemblePart(model, rows, group, input.role, pool);
   });
+}
+
+function gatheredOf(gathered: ReadonlyMap<string, GatheredRows>, group: string): GatheredRows {
+  const pool = gathered.get(group);
+  if (!pool) throw new CkvError('bug', `no rows gathered for group ${group}`);
+  return pool;
 }
 
 function assemblePart(
@@ -106,6 +138,11 @@ function assemblePart(
   return float32(assembled, [routes.length, width]);
 }
 
+function clusterTensor(input: ClusterInput, { counts, means, width }: ClusterMeans): Tensor {
+  if (input.role === 'cluster_counts') return float32(counts, [counts.length]);
+  return float32(means, [counts.length, width]);
+}
+
 function candidateTensor(input: GraphInput, candidates: Candidates): Tensor {
   const count = candidates.itemIndices.length;
   if (input.role === 'candidate_item') return integers(integerType(input.type), candidates.itemIndices, [count]);
@@ -120,6 +157,16 @@ function candidateTensor(input: GraphInput, candidates: Candidates): Tensor {
     return float32(Float32Array.of(value), [1]);
   }
   throw new CkvError('bug', `input ${input.name} has the role ${input.role}, which no candidate fills`);
+}
+
+/** Returns `make`, but each name is made once. */
+function once<T>(make: (name: string) => T): (name: string) => T {
+  const made = new Map<string, T>();
+  return (name) => {
+    const value = made.get(name) ?? make(name);
+    made.set(name, value);
+    return value;
+  };
 }
 
 function fill(inputs: readonly GraphInput[], tensorFor: (input: GraphInput) => Tensor): Tensors {

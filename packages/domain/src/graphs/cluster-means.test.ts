@@ -1,0 +1,344 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { BundleModel } from '../bundle/bundle-model.js';
+import { factoredManifest, factoredModel } from '../bundle/factored.fixture.js';
+import type { ClusteringSpec, Manifest, PoolPart, RecordField } from '../bundle/manifest-schema.js';
+import { writeElement } from '../bundle/row-layout.js';
+import { CkvError } from '../errors.js';
+import { float32 } from '../tensor.js';
+import { assembleRank, assembleRankKv, type GatheredRows, type PoolTables } from './assemble.js';
+import { clusterMeans } from './cluster-means.js';
+import { slotHistogram } from './slot-histogram.js';
+
+type Matrix = readonly (readonly number[])[];
+type RouteType = Extract<RecordField, { kind: 'route' }>['type'];
+
+/** A bundle with a clustering, its tables and a history: one slot per route field and position. */
+interface Scene {
+  readonly model: BundleModel;
+  readonly spec: ClusteringSpec;
+  readonly clusterOf: readonly number[] | undefined;
+  /** Rows of each pool part, one per slot. */
+  readonly tables: ReadonlyMap<string, Matrix>;
+  readonly positions: readonly Readonly<Record<string, number>>[];
+}
+
+const nameOf = ({ group, part }: PoolPart) => `${group}.${part}`;
+
+/** Counts and means position by position, with plain lists. */
+function naiveMeans({ spec, clusterOf, tables, positions }: Scene): { counts: number[]; means: number[][] } {
+  const row = (part: PoolPart, slot: number) => tables.get(nameOf(part))?.[slot] ?? [];
+  const clusters = new Map<number, number[][]>();
+  for (const position of positions) {
+    const embedding = Array<number>(spec.width).fill(0);
+    for (const { field, rows, scale } of spec.terms) {
+      const values = row(rows, position[field] ?? 0);
+      const factors = scale ? row(scale.rows, position[scale.field] ?? 0) : [];
+      for (let j = 0; j < spec.width; j++)
+        embedding[j] = Number(embedding[j]) + Number(values[j]) * (1 + (factors[j] ?? 0));
+    }
+    const slot = position[spec.by.field] ?? 0;
+    const cluster = clusterOf?.[slot] ?? slot;
+    if (!clusters.has(cluster)) clusters.set(cluster, []);
+    clusters.get(cluster)?.push(embedding);
+  }
+  const visited = [...clusters].sort(([a], [b]) => a - b).map(([, embeddings]) => embeddings);
+  const mean = (embeddings: number[][]) =>
+    Array.from(
+      { length: spec.width },
+      (_, j) => embeddings.reduce((sum, one) => sum + Number(one[j]), 0) / embeddings.length,
+    );
+  return { counts: visited.map(({ length }) => length), means: visited.map(mean) };
+}
+
+function rowsOf({ model: { layout }, positions }: Scene): Uint8Array {
+  const rows = new Uint8Array(positions.length * layout.strideBytes).fill(0xee);
+  const view = new DataView(rows.buffer);
+  positions.forEach((position, i) => {
+    for (const [name, slot] of Object.entries(position)) {
+      writeElement(view, i * layout.strideBytes, layout.field(name), 0, slot);
+    }
+  });
+  return rows;
+}
+
+function allSlots({ tables }: Scene, part: PoolPart) {
+  return { rows: Float32Array.from((tables.get(nameOf(part)) ?? []).flat()) };
+}
+
+/** The rows of the slots that the history visits, and no others. */
+function visitedSlots(scene: Scene, part: PoolPart) {
+  const group = scene.model.manifest.groups.find(({ name }) => name === part.group);
+  const route = group?.[part.part]?.route;
+  const slots = route === undefined ? new Int32Array(0) : slotHistogram(scene.model, rowsOf(scene), route).slots;
+  const table = scene.tables.get(nameOf(part)) ?? [];
+  return { slots, rows: Float32Array.from([...slots].flatMap((slot) => table[slot] ?? [])) };
+}
+
+/** The factored fixture with rows that tell their slot. */
+const model = factoredModel();
+const factored: Scene = {
+  model,
+  spec: model.clustering('history'),
+  clusterOf: [0, 1, 0, 1, 0, 1],
+  tables: new Map([
+    ['items.key', [0, 1, 2, 3, 4, 5].map((item) => [10 * item, 10 * item + 1])],
+    [
+      'events.key',
+      [
+        [0, 0],
+        [0.25, 0.5],
+        [0.75, 1],
+      ],
+    ],
+    [
+      'events.value',
+      [
+        [1, 2],
+        [3, 4],
+        [5, 6],
+      ],
+    ],
+  ]),
+  positions: [
+    { item: 5, event: 1 },
+    { item: 1, event: 2 },
+    { item: 4, event: 2 },
+  ],
+};
+const candidates = {
+  itemIndices: Int32Array.of(1, 0),
+  columns: { freshness: Float32Array.of(0.1, 0.2) },
+  context: { hour: 9 },
+};
+
+const FIELDS = ['a', 'b', 'c'] as const;
+const number = fc.double({ min: -1, max: 1, noNaN: true }).map(Math.fround);
+const routeType = fc.constantFrom<RouteType>('uint8', 'uint16', 'uint24', 'uint32');
+const part = fc.constantFrom('key' as const, 'value' as const);
+const ref = fc.record({ field: fc.constantFrom(...FIELDS), part }).map(({ field, part }) => {
+  return { field, rows: { group: `rows-of-${field}`, part } };
+});
+const term = fc.record({ rows: ref, scale: fc.option(ref, { nil: undefined }) }).map(({ rows, scale }) => {
+  return scale ? { ...rows, scale } : rows;
+});
+
+/** Scenes of all widths, strides, route types, terms and cluster maps. */
+const scenes: fc.Arbitrary<Scene> = fc
+  .record({
+    width: fc.constantFrom(1, 3, 8, 16, 21, 48, 64),
+    types: fc.tuple(routeType, routeType, routeType),
+    slots: fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 })),
+    padding: fc.integer({ min: 0, max: 3 }),
+    by: fc.constantFrom(...FIELDS),
+    clusters: fc.option(fc.constantFrom(1, 4, 300), { nil: undefined }),
+    terms: fc.array(term, { minLength: 1, maxLength: 4 }),
+  })
+  .chain(({ width, types, slots, padding, by, clusters, terms }) => {
+    const slotsOf = (field: string) => slots[FIELDS.indexOf(field as 'a')] ?? 1;
+    const matrix = (count: number) =>
+      fc.array(fc.array(number, { minLength: width, maxLength: width }), { minLength: count, maxLength: count });
+    const map = fc.array(fc.nat((clusters ?? 1) - 1), { minLength: slotsOf(by), maxLength: slotsOf(by) });
+    const spec: ClusteringSpec = {
+      name: 'history',
+      clusters: clusters ?? slotsOf(by),
+      width,
+      by: clusters === undefined ? { field: by } : { field: by, map: 'clusters.bin' },
+      terms,
+    };
+    const manifest = manifestOf(spec, { types, slots, padding });
+    return fc.record({
+      model: fc.constant(manifest),
+      spec: fc.constant(spec),
+      clusterOf: clusters === undefined ? fc.constant(undefined) : map,
+      tables: fc.tuple(...FIELDS.flatMap((field) => [matrix(slotsOf(field)), matrix(slotsOf(field))])).map((tables) => {
+        const names = FIELDS.flatMap((field) => [`rows-of-${field}.key`, `rows-of-${field}.value`]);
+        return new Map(names.map((name, i) => [name, tables[i] ?? []]));
+      }),
+      positions: fc.array(fc.record(Object.fromEntries(FIELDS.map((field) => [field, fc.nat(slotsOf(field) - 1)]))), {
+        maxLength: 40,
+      }),
+    });
+  })
+  .map((scene) => ({ ...scene, model: factoredModel(scene.model, scene.clusterOf) }));
+
+function manifestOf(
+  clustering: ClusteringSpec,
+  { types, slots, padding }: { types: readonly RouteType[]; slots: readonly number[]; padding: number },
+): Manifest {
+  const manifest = factoredManifest();
+  const paddings: RecordField[] = Array.from({ length: padding }, (_, i) => {
+    return { kind: 'user', name: `padding-${i}`, type: 'int8', width: 1, scale: [1] };
+  });
+  const routes: RecordField[] = FIELDS.map((name, i) => {
+    return { kind: 'route', name, type: types[i] ?? 'uint8', width: 1, slots: slots[i] ?? 1 };
+  });
+  manifest.record.fields = [...paddings.slice(0, 1), ...routes, ...paddings.slice(1)];
+  manifest.groups = FIELDS.map((field, i) => ({
+    name: `rows-of-${field}`,
+    pool: { slots: slots[i] ?? 1, keyWidth: clustering.width, valueWidth: clustering.width },
+    key: { route: field },
+    value: { route: field },
+  }));
+  manifest.clusterings = [clustering];
+  const file = manifest.files.at(-1);
+  const count = slots[FIELDS.indexOf(clustering.by.field as 'a')] ?? 1;
+  Object.assign(file ?? {}, { bytes: count * (clustering.clusters <= 256 ? 1 : 2) });
+  const parts = manifest.groups.flatMap(({ name: group }) =>
+    (['key', 'value'] as const).map((part) => ({ group, part })),
+  );
+  manifest.graphs.encode.outputs = manifest.record.fields.map(({ name }) => {
+    return { name, role: 'field', field: name, type: 'int64', shape: ['batch', 1] };
+  });
+  manifest.graphs.gather.inputs = parts.map((one) => ({
+    name: nameOf(one),
+    role: 'slots',
+    ...one,
+    type: 'int64',
+    shape: [],
+  }));
+  manifest.graphs.gather.outputs = parts.map((one) => ({
+    name: nameOf(one),
+    role: 'rows',
+    ...one,
+    type: 'float32',
+    shape: [],
+  }));
+  return manifest;
+}
+
+function expectMeans({ counts, means }: { counts: Float32Array; means: Float32Array }, scene: Scene): void {
+  const wanted = naiveMeans(scene);
+  expect([...counts]).toEqual(wanted.counts);
+  const flat = wanted.means.flat();
+  expect(means.length).toBe(flat.length);
+  flat.forEach((mean, i) => {
+    expect(Math.abs((means[i] ?? Number.NaN) - mean)).toBeLessThanOrEqual(1e-5 * (1 + Math.abs(mean)));
+  });
+}
+
+describe('clusterMeans', () => {
+  it('gives the counts and means of a naive sum, from whole tables and from gathered rows', () => {
+    fc.assert(
+      fc.property(scenes, (scene) => {
+        const { model } = scene;
+        const rows = rowsOf(scene);
+        const clustering = model.clustering('history');
+        expectMeans(
+          clusterMeans(model, rows, clustering, (one) => allSlots(scene, one)),
+          scene,
+        );
+        expectMeans(
+          clusterMeans(model, rows, clustering, (one) => visitedSlots(scene, one)),
+          scene,
+        );
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('keeps its accuracy in a cluster of 100,000 positions', () => {
+    const positions = Array.from({ length: 100_000 }, (_, i) => ({ item: (i * 7) % 6, event: (i * 5) % 3 }));
+    const scene = { ...factored, positions };
+    const found = clusterMeans(model, rowsOf(scene), model.clustering('history'), (one) => allSlots(scene, one));
+    expectMeans(found, scene);
+  });
+
+  it.each(['item', 'event'])('refuses an %s beyond its pool', (field) => {
+    const scene = {
+      ...factored,
+      positions: [
+        { item: 1, event: 1 },
+        { item: 1, event: 1, [field]: 9 },
+      ],
+    };
+    const means = () => clusterMeans(model, rowsOf(scene), model.clustering('history'), (one) => allSlots(scene, one));
+    const slots = field === 'item' ? 6 : 3;
+    expect(means).toThrow(new CkvError('record_corrupt', `a row's ${field} is 9, the pool has ${slots} slots`));
+    expectMeans(
+      clusterMeans(model, rowsOf(factored), model.clustering('history'), (one) => allSlots(factored, one)),
+      factored,
+    );
+  });
+
+  it('throws a bug for a slot that was not gathered, also if an earlier history had it', () => {
+    const means = (scene: Scene, gathered: Scene) =>
+      clusterMeans(model, rowsOf(scene), model.clustering('history'), (one) => visitedSlots(gathered, one));
+    means(factored, factored);
+    const fewer = { ...factored, positions: factored.positions.slice(0, 1) };
+    expect(() => means(factored, fewer)).toThrow(new CkvError('bug', 'slot 1 was not gathered'));
+    expect(() => means(factored, { ...factored, positions: [] })).toThrow('slot 5 was not gathered');
+  });
+});
+
+describe('a rank graph with clusters', () => {
+  const tables: PoolTables = new Map([
+    ['items', { key: allSlots(factored, { group: 'items', part: 'key' }).rows }],
+    [
+      'events',
+      {
+        key: allSlots(factored, { group: 'events', part: 'key' }).rows,
+        value: allSlots(factored, { group: 'events', part: 'value' }).rows,
+      },
+    ],
+  ]);
+  const gathered = (scene: Scene) =>
+    new Map(
+      ['items', 'events'].map((group): [string, GatheredRows] => {
+        const [key, value] = [
+          visitedSlots(scene, { group, part: 'key' }),
+          visitedSlots(scene, { group, part: 'value' }),
+        ];
+        return [group, { keySlots: key.slots, keyRows: key.rows, valueSlots: value.slots, valueRows: value.rows }];
+      }),
+    );
+
+  it('gets counts and means, clusters ascending', () => {
+    // Items 5 and 1 are in cluster 1, item 4 is in cluster 0. A row is item * (1 + g) + h.
+    const feeds = assembleRank(model, rowsOf(factored), candidates, tables);
+    expect(feeds.counts).toEqual(float32(Float32Array.of(1, 2), [2]));
+    const item5 = [50 * (1 + 0.25) + 3, 51 * (1 + 0.5) + 4];
+    const item1 = [10 * (1 + 0.75) + 5, 11 * (1 + 1) + 6];
+    const item4 = [40 * (1 + 0.75) + 5, 41 * (1 + 1) + 6];
+    const means = [...item4, ...[0, 1].map((j) => (Number(item5[j]) + Number(item1[j])) / 2)];
+    expect(feeds.means).toEqual(float32(Float32Array.from(means), [2, 2]));
+  });
+
+  it('gets the same from the rows that were gathered', () => {
+    const { counts, means } = assembleRank(model, rowsOf(factored), candidates, tables);
+    const feeds = assembleRankKv(model, rowsOf(factored), gathered(factored), candidates);
+    expect(feeds).toMatchObject({ counts, means });
+  });
+
+  it('gets key rows by key slots and value rows by value slots', () => {
+    const manifest = factoredManifest({ items: 3 });
+    const [, events] = manifest.groups;
+    Object.assign(events ?? {}, { key: { route: 'item' } });
+    const terms = (['key', 'value'] as const).map((part) => {
+      return { field: part === 'key' ? 'item' : 'event', rows: { group: 'events', part } };
+    });
+    Object.assign(manifest.clusterings?.[0] ?? {}, { terms });
+    const split = { ...factored, model: factoredModel(manifest), positions: [{ item: 2, event: 0 }] };
+    const feeds = assembleRankKv(split.model, rowsOf(split), gathered(split), candidates);
+    expect(feeds.means).toEqual(float32(Float32Array.of(0.75 + 1, 1 + 2), [1, 2]));
+  });
+
+  it('gets no clusters for an empty history', () => {
+    const empty = { ...factored, positions: [] };
+    const shapes = { counts: float32(new Float32Array(0), [0]), means: float32(new Float32Array(0), [0, 2]) };
+    expect(assembleRank(model, new Uint8Array(0), candidates, tables)).toMatchObject(shapes);
+    expect(assembleRankKv(model, new Uint8Array(0), gathered(empty), candidates)).toMatchObject(shapes);
+  });
+
+  it('does not depend on the order of the history', () => {
+    const reversed = { ...factored, positions: factored.positions.toReversed() };
+    const { counts, means } = assembleRank(model, rowsOf(factored), candidates, tables);
+    expect(assembleRank(model, rowsOf(reversed), candidates, tables)).toMatchObject({ counts, means });
+  });
+
+  it('throws a bug without its tables or its gathered rows', () => {
+    const rows = rowsOf(factored);
+    expect(() => assembleRank(model, rows, candidates)).toThrow('the key rows of group items were not read');
+    expect(() => assembleRankKv(model, rows, new Map(), candidates)).toThrow('no rows gathered for group items');
+  });
+});
