@@ -6,9 +6,9 @@ python training/bench_bundles.py --out DIR --d-model 64 --heads 4 --slots 1024 -
 shared           CollectiveKV: target attention, tied routes, user dims coded together in a byte: everything collapses
 shared_int8      the same with user dims in int8, whose head goes over positions
 shared_separate  keys and values with routes of their own into a large pool: the published shape
-full_fp16        the uncompressed twin: records hold keys and values, d-model wide each, in float16
+full_fp16        the full model: records hold keys and values, d-model wide each, in float16
 full_fp32        the same in float32
-recompute        the same twin, whose records hold interactions: keys and values are computed at every request
+recompute        the same full model, whose records hold interactions: keys and values are computed at every request
 
 The last three have the same weights, and score as the same PyTorch model but for float16.
 """
@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 
 from bundle.export import Export, export_bundle
-from bundle.twin_record import keep_twin
 from data.features import Feature
+from models.compression import Compression
 from models.config import ModelConfig
-from models.history_cache import Compression
+from models.keep_full import keep_full
 from models.ranker import Ranker
-from testbed.random_models import ACTIONS, catalogue_log, random_twin, sampled_model
+from testbed.random_models import ACTIONS, catalogue_log, random_full, sampled_model
 
 GOLDEN_POSITIONS = 50
 
@@ -46,28 +46,28 @@ def bench_config(args: argparse.Namespace) -> ModelConfig:
     )
 
 
-def shared(twin: Ranker, args: argparse.Namespace) -> Ranker:
-    return sampled_model(twin, Compression(slots=args.slots), args.seed)
+def shared(full: Ranker, args: argparse.Namespace) -> Ranker:
+    return sampled_model(full, Compression(slots=args.slots), args.seed)
 
 
-def shared_int8(twin: Ranker, args: argparse.Namespace) -> Ranker:
-    return sampled_model(twin, Compression(slots=args.slots, user_type="int8"), args.seed)
+def shared_int8(full: Ranker, args: argparse.Namespace) -> Ranker:
+    return sampled_model(full, Compression(slots=args.slots, user_type="int8"), args.seed)
 
 
-def shared_separate(twin: Ranker, args: argparse.Namespace) -> Ranker:
-    return sampled_model(twin, Compression(slots=args.separate_slots, tied=False), args.seed)
+def shared_separate(full: Ranker, args: argparse.Namespace) -> Ranker:
+    return sampled_model(full, Compression(slots=args.separate_slots, tied=False), args.seed)
 
 
-def full_fp16(twin: Ranker, args: argparse.Namespace) -> Ranker:
-    return keep_twin(twin, "float16")
+def full_fp16(full: Ranker, args: argparse.Namespace) -> Ranker:
+    return keep_full(full, "float16")
 
 
-def full_fp32(twin: Ranker, args: argparse.Namespace) -> Ranker:
-    return keep_twin(twin, "float32")
+def full_fp32(full: Ranker, args: argparse.Namespace) -> Ranker:
+    return keep_full(full, "float32")
 
 
-def recompute(twin: Ranker, args: argparse.Namespace) -> Ranker:
-    return keep_twin(twin, "interactions")
+def recompute(full: Ranker, args: argparse.Namespace) -> Ranker:
+    return keep_full(full, "interactions")
 
 
 BUNDLES = {make.__name__: make for make in (shared, shared_int8, shared_separate, full_fp16, full_fp32, recompute)}
@@ -105,12 +105,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(1)  # the same bytes whatever the machine has
     config = bench_config(args)
-    twin, log = random_twin(config, args.seed), catalogue_log(config)
+    full, log = random_full(config, args.seed), catalogue_log(config)
     for name in args.only or BUNDLES:
         begun = time.monotonic()
         folder = args.out / name
         about = Export(f"bench-{name.replace('_', '-')}", command_of(args, name), {}, args.positions, GOLDEN_POSITIONS)
-        id_ = export_bundle(BUNDLES[name](twin, args), log, folder, about)
+        id_ = export_bundle(BUNDLES[name](full, args), log, folder, about)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         print(f"{name:16} {id_} {size / 1e6:6.1f} MB {time.monotonic() - begun:5.1f} s", flush=True)
 

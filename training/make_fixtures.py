@@ -1,6 +1,8 @@
-"""Writes test/fixtures/bundles: small bundles with random weights, one a family and the twin in full, for other tests.
+"""Writes test/fixtures/bundles: small bundles with random weights, for the tests of other parts.
 
-python training/make_fixtures.py            # remakes all; the same bytes every time on one machine
+One bundle for each family, and three of an uncompressed model, in each form that records can hold.
+
+    python training/make_fixtures.py            # remakes all of them; on one machine, always the same bytes
 """
 
 from pathlib import Path
@@ -8,12 +10,12 @@ from pathlib import Path
 import torch
 
 from bundle.export import Export, export_bundle
-from bundle.twin_record import keep_twin
 from data.features import Feature
+from models.compression import Compression
 from models.config import ModelConfig
-from models.history_cache import Compression
+from models.keep_full import keep_full
 from models.ranker import Ranker
-from testbed.random_models import ACTIONS, catalogue_log, random_model, random_twin
+from testbed.random_models import ACTIONS, catalogue_log, random_full, random_model
 
 FOLDER = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "bundles"
 ITEMS, POSITIONS = 120, 400
@@ -24,7 +26,11 @@ VARIANTS = {
     "twin": Compression(slots=48, tied=False, user_form="last_head", user_type="int8"),
     "hstu": Compression(slots=48),
 }
-TWINS = {"full_fp16": "float16", "full_fp32": "float32", "recompute": "interactions"}  # of one twin, kept in full
+FULL_FORMS = {
+    "full_fp16": "float16",
+    "full_fp32": "float32",
+    "recompute": "interactions",
+}  # of one full model, kept in full
 
 
 def fixture_config(family: str, d_model: int = 32) -> ModelConfig:
@@ -52,10 +58,10 @@ def fixture_config(family: str, d_model: int = 32) -> ModelConfig:
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for family, compression in VARIANTS.items():
-        write(random_model(random_twin(fixture_config(family)), compression), folder / family)
-    twin = random_twin(fixture_config("target", d_model=72))  # rows that need both bytes of the stride
-    for name, kept in TWINS.items():
-        write(keep_twin(twin, kept), folder / name, golden_positions=40)
+        write(random_model(random_full(fixture_config(family)), compression), folder / family)
+    full = random_full(fixture_config("target", d_model=72))  # rows that need both bytes of the stride
+    for name, kept in FULL_FORMS.items():
+        write(keep_full(full, kept), folder / name, golden_positions=40)
 
 
 def write(model: Ranker, folder: Path, golden_positions: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Measures what the compression costs: every family on real data, twin against CollectiveKV, and what the knobs do.
+"""Measures the quality that compression costs: CollectiveKV against the full model, for every family on real data.
 
     python training/quality.py run --data DIR                      # all that is missing in results/quality.json
     python training/quality.py run --data DIR --only ml-1m/sim/1   # one job: dataset/family/seed
@@ -6,13 +6,15 @@
     python training/quality.py structure --data DIR                # spectra, similarity of users, use of slots
     python training/quality.py report                              # docs/quality.md and its plots from the results
 
-DIR holds the data sets as published, see DATASETS. Jobs run side by side, one thread each; a job that was interrupted
-goes on at its last checkpoint in .ckv/training/quality, and rows that are in the results are not measured again: after
-a change of settings, remove both.
+DIR holds the data sets as published, see DATASETS in quality/protocol.py. Each job has one process and one thread. An
+interrupted job goes on at its last checkpoint in .ckv/training/quality. Rows in the results are not measured again:
+after a change of settings, remove both.
 
-Protocol: the twin is trained for `epochs`, then the twin and its conversion each for `tune_epochs` more with the same
-settings and seed; the user dims alone and the model without history are trained from scratch for both.
-Test queries are never learned from, nor is a pool made from their positions.
+The full model is trained for `epochs` and converted. Then the full model and its conversion are each trained for
+`tune_epochs` more, with the same settings and seed. The user dims alone and the model without history learn from
+scratch for both. Test queries are never learned from, and no pool is made from their positions.
+
+The code is in the package quality/, which is what `import quality` gives. Nothing imports this file.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from testbed.small_logs import planted_log
 from testbed.training_runs import Interrupted, leftovers, small_train
 from train import main
 
-ARMS = ["", "twinBeforeFineTune", "converted", "noHistory", "userDimsOnly", "twin"]
+ARMS = ["", "fullBeforeFineTune", "converted", "noHistory", "userDimsOnly", "full"]
 
 
 @pytest.mark.parametrize("family", ["target", "hstu"])
@@ -34,7 +34,7 @@ def test_a_log_becomes_a_bundle_with_the_figures_of_every_arm(
         for measure in ("auc", "gauc", "logloss")
     }
     assert metrics["testQueries"] == 12 * 8
-    assert metrics["auc"] > 0.7 and metrics["twinAuc"] > 0.7 and metrics["noHistoryAuc"] < 0.65
+    assert metrics["auc"] > 0.7 and metrics["fullAuc"] > 0.7 and metrics["noHistoryAuc"] < 0.65
     bundle = ServedBundle(config.out)
     assert bundle.manifest["training"] == {"command": "python training/train.py log", "metrics": metrics}
     assert (bundle.manifest["name"], bundle.manifest["maxPositions"]) == ("small", 50)
@@ -58,7 +58,7 @@ def test_a_served_bundle_ranks_what_a_history_likes_first(root: Path) -> None:
         assert scores[liked].mean() > scores[~liked].mean() + 0.1
 
 
-@pytest.mark.parametrize("step", ["small twin", "small collectivekv", "small twin-again"])
+@pytest.mark.parametrize("step", ["small full", "small collectivekv", "small full-again"])
 def test_the_same_command_goes_on_where_it_was_interrupted_to_the_same_bundle(
     step: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +102,7 @@ def test_other_settings_or_a_fresh_start_do_not_go_on_from_anothers_checkpoints(
     for again in (config, replace(config, rate=1e-2), replace(config, fresh=True)):
         with pytest.raises(Interrupted):
             main(again)
-        assert trained == ["small twin", "small collectivekv"]
+        assert trained == ["small full", "small collectivekv"]
         trained.clear()
     with pytest.raises(Interrupted):
         main(config)
@@ -118,7 +118,7 @@ def test_the_published_recipe_and_a_model_without_user_dims_become_bundles_too(r
         "user_code",
     }
     metrics = main(small_train(root, user_width=0, out=root / "none"))
-    assert "twinAuc" in metrics and "userDimsOnlyAuc" not in metrics
+    assert "fullAuc" in metrics and "userDimsOnlyAuc" not in metrics
     assert [f["name"] for f in ServedBundle(root / "none").manifest["record"]["fields"]] == ["route"]
 
 

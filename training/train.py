@@ -37,8 +37,8 @@ from fitting.fit import FitConfig, evaluate
 from fitting.locks import locked
 from fitting.option_checks import check_features, check_log, check_options
 from fitting.train_config import ROOT, TrainConfig
+from models.compression import Compression
 from models.config import ModelConfig
-from models.history_cache import Compression
 
 KINDS = ("interaction", "candidate", "context")
 FIRST_SIMULATED_USER = 1_000_000  # far from the low indices that demos and tests stream
@@ -95,17 +95,17 @@ def train_arms(config: TrainConfig, arms: Arms) -> dict[str, float]:
         arm = arms.published()
         report(metrics, "", arm, arms)
     else:
-        twin = arms.twin()
-        report(metrics, "twinBeforeFineTune", twin, arms)
-        converted = arms.converted(twin)
+        full = arms.full()
+        report(metrics, "fullBeforeFineTune", full, arms)
+        converted = arms.converted(full)
         report(metrics, "converted", converted, arms)
-        arm = arms.collective_kv(converted, twin)
+        arm = arms.collective_kv(converted, full)
         report(metrics, "", arm, arms)
         if config.comparisons:
             report(metrics, "noHistory", arms.no_history(), arms, history=False)
             if config.user_width:
                 report(metrics, "userDimsOnly", arms.user_dims_only(), arms)
-            report(metrics, "twin", arms.twin_again(twin), arms)
+            report(metrics, "full", arms.full_again(full), arms)
     metrics["testQueries"] = int(arms.split.test.sum())
     given = " ".join(["python training/train.py", *(sys.argv[1:] or [config.source])])
     about = Export(config.name, given, metrics, config.max_positions)

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import { join } from 'node:path';
 import { MAX_POSITIONS } from './options.js';
 
-/** The bundles that training/bench_bundles.py makes, all of the same random twin. */
+/** The bundles that training/bench_bundles.py makes, all of the same random full model. */
 export type BenchBundleName = 'shared' | 'shared_int8' | 'shared_separate' | 'full_fp16' | 'full_fp32' | 'recompute';
 
 /** Width of keys and values. */

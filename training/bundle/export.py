@@ -1,6 +1,7 @@
 """Writes a bundle: the graphs, their parameters, the item catalogue, golden vectors and the manifest with digests.
 
-A bundle's id is the first 16 hex characters of the sha256 of its bundle.json. The same model gives the same bytes.
+The id of a bundle is the first 16 hex characters of the sha256 of its bundle.json. The same model gives the same
+bytes.
 """
 
 import hashlib
@@ -14,40 +15,32 @@ import torch
 from bundle.bundle_folder import check_folder
 from bundle.golden import write_golden
 from bundle.graphs import write_graphs
-from bundle.record import kv_groups, record_fields
+from bundle.record import kv_groups, record_fields, record_layers
 from data.features import Feature
 from data.log import Log
-from models.history_cache import KeptTwin
+from models.families.registry import family_of
 from models.ranker import Ranker
 
 MAX_CANDIDATES = 1000
 TOLERANCE = 1e-4
 UNKNOWN_ACTION = "<unknown>"
-FAMILIES = {
-    "target": ("target-attention", "Target attention over a user's history"),
-    "sim": ("sim", "SIM: target attention over the positions that a soft search keeps, and over the most recent ones"),
-    "sdim": ("sdim", "SDIM: positions weighed by hash collisions, and target attention over the most recent ones"),
-    "eta": ("eta", "ETA: target attention over the nearest positions by SimHash, and over the most recent ones"),
-    "twin": ("twin", "TWIN: target attention over the positions that its own scores keep"),
-    "hstu": ("hstu", "HSTU: stacked self-attention, candidates attend over each layer's cached keys and values"),
-}
 
 
 @dataclass
 class Export:
-    """What a bundle says of itself."""
+    """The parts of a manifest that do not come from the model."""
 
     name: str
     command: str
     metrics: dict[str, float] = field(default_factory=dict)
     max_positions: int = 1000
-    golden_positions: int | None = None  # of the longest golden history; None: as many as a record may have
+    golden_positions: int | None = None  # length of the longest golden history; None: max_positions
 
 
 def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
-    """Writes the bundle in the place of what was at `folder`, and returns its id.
+    """Writes the bundle to `folder`, in place of an older bundle. Returns the bundle's id.
 
-    Raises UserError for a folder that no bundle may take the place of.
+    Raises UserError if a bundle may not replace the folder.
     """
     check_folder(folder)
     model = model.cpu().eval().requires_grad_(False)
@@ -59,13 +52,13 @@ def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
         (draft / "items.json").write_text(json.dumps({"ids": log.items}) + "\n")
         longest = about.max_positions if about.golden_positions is None else about.golden_positions
         write_golden(model, log, graphs, draft, seed=1, longest=longest)
-    family, description = FAMILIES[model.config.family]
-    c = model.config
+    family, c = family_of(model), model.config
+    notes = "".join(dict.fromkeys(layer.note for layer in record_layers(model)))
     manifest = {
         "schemaVersion": 1,
         "name": about.name,
-        "family": family,
-        "description": f"{description}{kept_as(model)}. Scores are probabilities that the label is 1.",
+        "family": family.bundle_family,
+        "description": f"{family.description}{notes}. Scores are probabilities that the label is 1.",
         "dModel": c.d_model,
         "heads": c.heads,
         "maxPositions": about.max_positions,
@@ -89,15 +82,6 @@ def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
     return hashlib.sha256(written.encode()).hexdigest()[:16]
-
-
-def kept_as(model: Ranker) -> str:
-    if not isinstance(model.cache, KeptTwin):
-        return ""
-    kept = model.cache.kept
-    if kept == "interactions":
-        return "; not compressed: keys and values are computed from the interactions at every request"
-    return f"; not compressed: keys and values are kept in {kept}"
 
 
 def describe_feature(f: Feature) -> dict:

@@ -1,10 +1,10 @@
-"""The bytes that Redis takes for user records."""
+"""The bytes of user records in Redis."""
 
 from models.config import ModelConfig
 
 HEADER_BYTES, RING_EVENTS, EVENT_BYTES = 30, 14, 6  # docs/wire-format.md
 KEY = "ckv:{%s}:01234567"
-# What Redis 7 reports beyond the two strings: the object (16) and its dict entry (24, in a class of 24).
+# Redis 7 reports these bytes beyond the two strings: the object (16) and its dict entry (24, in a class of 24).
 ENTRY_BYTES = 16 + 24
 
 
@@ -14,7 +14,10 @@ def full_bytes(c: ModelConfig) -> int:
 
 
 def bytes_per_position(row: int, positions: list[int], user_id_bytes: int = 7) -> float:
-    """Redis's MEMORY USAGE of the users' records, keys included, over their positions: what jemalloc gives for each."""
+    """Redis's MEMORY USAGE of user records, keys included, over their positions.
+
+    `row` are the bytes of a position, `positions` the positions of each user. Counts what jemalloc allocates.
+    """
     key = string_bytes(len(KEY) - 2 + user_id_bytes)
     total = 0
     for count in positions:
@@ -24,13 +27,13 @@ def bytes_per_position(row: int, positions: list[int], user_id_bytes: int = 7) -
 
 
 def string_bytes(length: int) -> int:
-    """The allocation of a Redis string of that length: header and final zero, rounded to jemalloc's size class."""
+    """Bytes allocated for a Redis string: the text, its header and final zero, in jemalloc's size class."""
     header = 1 if length < 32 else 3 if length < 256 else 5 if length < 65_536 else 9
     return size_class(header + length + 1)
 
 
 def size_class(size: int) -> int:
-    """jemalloc's: multiples of 16 up to 128, then four classes to each doubling."""
+    """The allocation of jemalloc: multiples of 16 up to 128 bytes, then four classes to each doubling."""
     if size <= 8:
         return 8
     if size <= 128:

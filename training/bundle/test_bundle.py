@@ -6,24 +6,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 import make_fixtures
 from bundle.export import Export, export_bundle
-from bundle.golden import Drawer, score
+from bundle.golden_drawer import Drawer, score
+from bundle.graphs import check_graph
 from bundle.record import row_bytes
-from bundle.twin_record import keep_twin
 from conversion.convert import calibrate
 from data.features import Feature
 from data.history import Candidates, History
 from data.log import Log
 from errors import UserError
-from models.history_cache import Compression
+from models.compression import Compression
+from models.families.target import TargetAttention
+from models.graphs.builder import Graph
+from models.keep_full import keep_full
 from models.ranker import Ranker
 from testbed.random_models import catalogue_log, random_history
 from testbed.served_bundle import Fields, ServedBundle, joined
-from testbed.small_models import CANDIDATE_FEATURES, CONTEXT_FEATURES, HISTORY_FEATURES, compress, small_twin
+from testbed.small_models import CANDIDATE_FEATURES, CONTEXT_FEATURES, HISTORY_FEATURES, compress, small_full
 
 K = 5  # positions that searches keep
 TOLERANCE = 1e-5
@@ -36,7 +40,7 @@ class Variant:
     compression: Compression
     changes: dict = field(default_factory=dict)
     max_positions: int = 300
-    kept: str | None = None  # the twin itself, as a record keeps it
+    kept: str | None = None  # the full model itself, as a record keeps it
 
 
 NO_FEATURES = {"interaction_features": [], "candidate_features": [], "context_features": []}
@@ -73,8 +77,8 @@ VARIANTS = {
     "hstu-one-layer": Variant("hstu", Compression(slots=12), {"layers": 1}),
     "hstu-few-positions": Variant("hstu", Compression(slots=12), max_positions=9),
 }
-WHOLE = Compression()  # of a twin that is kept
-TWINS = {
+WHOLE = Compression()  # of a full model that is kept
+FULL_FORMS = {
     "target-kept-float16": Variant("target", WHOLE, kept="float16"),
     "target-kept-float32": Variant("target", WHOLE, MANY_FEATURES, kept="float32"),
     "target-kept-interactions": Variant("target", WHOLE, MANY_FEATURES, kept="interactions"),
@@ -89,8 +93,8 @@ HSTU = [name for name in VARIANTS if name.startswith("hstu") and name != "hstu-o
 
 def build(variant: Variant) -> Ranker:
     changes = variant.changes | {"max_positions": variant.max_positions, "items": 61}
-    twin = small_twin(variant.family, **changes)
-    return keep_twin(twin, variant.kept) if variant.kept else compress(twin, variant.compression)
+    full = small_full(variant.family, **changes)
+    return keep_full(full, variant.kept) if variant.kept else compress(full, variant.compression)
 
 
 def export(variant: Variant, model: Ranker, folder: Path) -> str:
@@ -109,7 +113,7 @@ class Built:
 BUILT: dict[str, Built] = {}
 
 
-@pytest.fixture(params=[*VARIANTS, *TWINS])
+@pytest.fixture(params=[*VARIANTS, *FULL_FORMS])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return built_once(request.param, tmp_path_factory)
 
@@ -126,7 +130,7 @@ def built_hstu(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 def built_once(name: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
     if name not in BUILT:
-        variant = (VARIANTS | TWINS)[name]
+        variant = (VARIANTS | FULL_FORMS)[name]
         model, folder = build(variant), tmp_path_factory.mktemp("bundles") / name
         bundle_id = export(variant, model, folder)
         BUILT[name] = Built(variant, model, ServedBundle(folder), bundle_id)
@@ -186,6 +190,27 @@ def test_slots_that_tie_but_for_rounding_are_kept_together_as_in_pytorch(
     fields, request = bundle.encode(interactions_of(log, model, history)), request_of(log, model, candidates)
     np.testing.assert_allclose(bundle.rank(fields, *request), expected, atol=TOLERANCE)
     np.testing.assert_allclose(bundle.rank_kv(fields, *request), expected, atol=TOLERANCE)
+
+
+def test_every_graph_passes_the_checker_of_onnx_and_its_strict_shape_inference(built: Built) -> None:
+    graphs = [built.bundle.folder / graph["file"] for graph in built.bundle.manifest["graphs"].values()]
+    assert len(graphs) == 4
+    for path in graphs:
+        check_graph(path)
+
+
+def test_an_export_stops_at_a_graph_that_the_checker_of_onnx_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(self: TargetAttention, g: Graph, *_: object) -> str:
+        return g.add("MatMul", "candidate_item", "no_such_value")
+
+    monkeypatch.setattr("bundle.graphs.declare_features", lambda *_: (None, None))
+    monkeypatch.setattr("models.families.target.TargetAttention.write_long", wrong)
+    model = compress(small_full("target"), Compression(slots=12))
+    with pytest.raises(onnx.checker.ValidationError, match="no_such_value"):
+        export_bundle(model, catalogue_log(model.config), tmp_path / "bundle", Export("small", "none"))
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_every_graph_repeats_its_golden_tensors(built: Built) -> None:
@@ -330,8 +355,8 @@ def test_the_same_model_gives_the_same_bytes_in_the_place_of_what_was_there(buil
 def test_a_model_that_does_not_share_both_keys_and_values_is_refused_with_the_remedy(
     family: str, tmp_path: Path
 ) -> None:
-    twin = small_twin(family)
-    for model in (twin, *(compress(twin, Compression(slots=12, share=share)) for share in ("keys", "values"))):
+    full = small_full(family)
+    for model in (full, *(compress(full, Compression(slots=12, share=share)) for share in ("keys", "values"))):
         with pytest.raises(ValueError, match="share='both'"):
             export_bundle(model, catalogue_log(model.config), tmp_path / "bundle", Export("small", "none"))
         assert not (tmp_path / "bundle").exists()
@@ -340,7 +365,7 @@ def test_a_model_that_does_not_share_both_keys_and_values_is_refused_with_the_re
 def test_the_fixtures_are_what_make_fixtures_writes(tmp_path: Path) -> None:
     make_fixtures.main(tmp_path)
     families = sorted(path.name for path in tmp_path.iterdir())
-    assert families == sorted([*make_fixtures.VARIANTS, *make_fixtures.TWINS])
+    assert families == sorted([*make_fixtures.VARIANTS, *make_fixtures.FULL_FORMS])
     assert families == sorted(path.name for path in make_fixtures.FOLDER.iterdir())
     for family in families:
         made, kept = (
@@ -376,7 +401,7 @@ def test_golden_histories_and_candidates_are_clear_of_what_rounding_could_turn()
 
 
 def test_user_dims_that_lie_close_together_are_not_taken_for_ties() -> None:
-    model = compress(small_twin("target"), Compression(slots=16))
+    model = compress(small_full("target"), Compression(slots=16))
     clear = [int(Drawer(model, np.random.default_rng(1)).clear(random_history(model.config, 1, 200, 2)).sum())]
     with torch.no_grad():
         for part in model.cache.user.parameters():
@@ -396,7 +421,7 @@ def test_a_golden_history_is_drawn_again_where_too_little_is_clear_and_else_shor
     share: int, enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only_items(monkeypatch, share)
-    model = small_twin("target", items=31, max_positions=50)
+    model = small_full("target", items=31, max_positions=50)
     found = Drawer(model, np.random.default_rng(1)).history(50)
     assert (found.item % share == 1).all()
     assert found.item.shape[1] == 50 if enough else 0 < found.item.shape[1] < 50
@@ -404,7 +429,7 @@ def test_a_golden_history_is_drawn_again_where_too_little_is_clear_and_else_shor
 
 
 def test_an_export_fails_for_ties_only_where_nothing_is_clear(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model = compress(small_twin("target"), Compression(slots=16)).requires_grad_(False)
+    model = compress(small_full("target"), Compression(slots=16)).requires_grad_(False)
     log = catalogue_log(model.config)
     only_items(monkeypatch, 30)
     export_bundle(model, log, tmp_path / "bundle", Export("small", "test", {}, 40))

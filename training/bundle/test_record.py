@@ -12,9 +12,9 @@ import pytest
 
 from bundle.record import record_fields, row_bytes
 from bundle.record_bytes import KEY, bytes_per_position, full_bytes
-from models.history_cache import Compression
+from models.compression import Compression
 from models.ranker import Ranker
-from testbed.small_models import compress, small_config, small_twin, user_dims_alone
+from testbed.small_models import compress, small_config, small_full, user_dims_alone
 
 HEADER, RING_ENTRIES, EVENT = 30, 14, 6  # docs/wire-format.md
 
@@ -109,7 +109,7 @@ def test_full_bytes_are_the_keys_and_values_of_all_layers_in_fp32() -> None:
 )
 @pytest.mark.parametrize("family", ["target", "hstu"])
 def test_a_row_has_routes_and_user_dims_of_every_layer(family: str, compression: Compression, layer_bytes: int) -> None:
-    model = compress(small_twin(family), compression)
+    model = compress(small_full(family), compression)
     layers = 2 if family == "hstu" else 1
     assert row_bytes(model) == layers * layer_bytes == bytes_of(model)
 
@@ -121,10 +121,10 @@ def bytes_of(model: Ranker) -> int:
 
 def test_a_row_of_a_model_that_shares_one_part_has_the_other_in_fp16() -> None:
     for share in ("keys", "values"):
-        model = compress(small_twin("target"), Compression(slots=12, share=share, tied=False))
+        model = compress(small_full("target"), Compression(slots=12, share=share, tied=False))
         assert row_bytes(model) == 1 + 1 + 2 * model.config.d_model
 
 
 def test_a_row_without_a_pool_has_user_dims_alone() -> None:
     for family, layers in (("target", 1), ("hstu", 2)):
-        assert row_bytes(user_dims_alone(small_twin(family), Compression(user_type="int8", user_width=4))) == 8 * layers
+        assert row_bytes(user_dims_alone(small_full(family), Compression(user_type="int8", user_width=4))) == 8 * layers

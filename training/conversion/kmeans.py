@@ -3,14 +3,17 @@
 import torch
 from torch import Tensor
 
-FAR = 10.0  # times the largest coordinate: where centroids are that no point needs
-SERVED = 1e-6  # of the mean squared length: a squared distance that is none
+FAR = 10.0  # spare centroids lie at this multiple of the largest coordinate
+SERVED = 1e-6  # squared distances below this fraction of the mean squared norm count as zero
 
 
 def kmeans(points: Tensor, count: int, iterations: int, seed: int) -> Tensor:
-    """Centroids [count, width] by Lloyd's iterations. One without points restarts where points are served worst; those
-    for which no distinct point is left end far from all points."""
-    points, weight = points.unique(dim=0, return_counts=True)  # many positions are the same
+    """Centroids [count, width] by Lloyd's iterations.
+
+    A centroid without points restarts at the point with the largest distance. If there are fewer distinct points than
+    centroids, the spare centroids end far from all points.
+    """
+    points, weight = points.unique(dim=0, return_counts=True)  # many positions are equal
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(points), generator=generator)[torch.arange(count) % len(points)]
     centroids = points[chosen.to(points.device)].clone()
@@ -23,7 +26,7 @@ def kmeans(points: Tensor, count: int, iterations: int, seed: int) -> Tensor:
 
 
 def restart(centroids: Tensor, empty: Tensor, points: Tensor, distance: Tensor) -> None:
-    """Places the empty centroids one after the other: many points may be the same, and need but one of them."""
+    """Moves the empty centroids, one after the other, to the point that is farthest from every centroid so far."""
     centroids[empty] = FAR * points.abs().max()
     length = points.square().sum(1)  # [P]
     for i in empty:
@@ -35,7 +38,7 @@ def restart(centroids: Tensor, empty: Tensor, points: Tensor, distance: Tensor) 
 
 
 def cluster_means(points: Tensor, nearest: Tensor, count: int, weight: Tensor | None = None) -> Tensor:
-    """Mean of each cluster's points [count, width]; zero where there are none."""
+    """The mean of each cluster's points, [count, width]; zero for a cluster without points."""
     weight = torch.ones(len(points), device=points.device) if weight is None else weight.to(points.dtype)
     sums = torch.zeros(count, points.shape[1], device=points.device).index_add_(0, nearest, points * weight[:, None])
     sizes = torch.zeros(count, device=points.device).index_add_(0, nearest, weight)
@@ -43,7 +46,7 @@ def cluster_means(points: Tensor, nearest: Tensor, count: int, weight: Tensor | 
 
 
 def nearest_centroid(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distance to, and index of, each point's nearest centroid, in pieces that fit the processor's cache."""
+    """Squared distance to each point's nearest centroid, and its index. Works in pieces that fit the CPU's cache."""
     half = -centroids.square().sum(1) / 2
     best = [torch.addmm(half, part, centroids.T).max(1) for part in points.split(1024)]
     closeness = torch.cat([found.values for found in best])  # x c - |c|^2 / 2

@@ -1,4 +1,4 @@
-"""Draws histories of real users, from whose positions a pool is made."""
+"""Draws the histories of real users that a pool is made from."""
 
 import numpy as np
 
@@ -10,9 +10,12 @@ from data.log import Log
 def sample_history(
     log: Log, learned: np.ndarray, seed: int, users: int = 400, longest: int = 256, device: str = "cpu"
 ) -> History:
-    """The first positions of some users, up to their last query that is learned from."""
+    """The first positions of up to `users` users, at most `longest` each.
+
+    A history ends before the user's last learned query: no position behind it is used.
+    """
     random = np.random.default_rng(seed)
-    last = np.zeros(log.users, np.int64)  # positions that learned queries see
+    last = np.zeros(log.users, np.int64)  # positions that the learned queries see
     np.maximum.at(last, log.query_user()[learned], log.query_now[learned])
     chosen = random.permutation(np.flatnonzero(last))[:users]
     blocks = [Block(int(log.starts[u]), int(log.starts[u] + min(last[u], longest)), 0, 0) for u in chosen]

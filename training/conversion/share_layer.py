@@ -1,4 +1,14 @@
-"""Makes a pool, a frozen router and user dims from an attention layer of any PyTorch model."""
+"""Makes a pool, a frozen router and user dims from one attention layer, of any PyTorch model.
+
+    shared = share_layer(LayerSample(inputs=s, key=layer.k(s), value=layer.v(s)), Compression(slots=1024), seed=1)
+    kv = shared(s, torch.cat([layer.k(s), layer.v(s)], -1))     # in place of layer.k(s) and layer.v(s)
+
+Here `s` [rows, width] are the layer's inputs at positions of real histories; some tens of thousands are enough.
+
+k-means over the [K, V] of these positions gives the pool. The nearest centroid is linear in the clustered point x:
+argmin_j |x - c_j|^2 = argmax_j x c_j - |c_j|^2 / 2. So the router is computed, not learned, and stays frozen. Distances
+are those that the model sees: of a key, through the queries; of a value, through the output projection.
+"""
 
 from dataclasses import dataclass
 
@@ -6,26 +16,22 @@ import torch
 from torch import Tensor, nn
 
 from conversion.kmeans import cluster_means, kmeans
-from models.history_cache import Compression, SharedKV
+from models.caches.shared import SharedKV
+from models.compression import Compression
+from models.layer_sample import LayerSample
 
-ITERATIONS = 8
-NEVER = -1e30  # the router's bias of a slot that is not to be chosen
+__all__ = ["LayerSample", "share_layer"]
 
-
-@dataclass
-class LayerSample:
-    """What a layer computes at positions of real histories."""
-
-    inputs: Tensor  # [P, E], what the user dims are a function of
-    key: Tensor  # [P, D]
-    value: Tensor  # [P, D]
-    key_metric: Tensor | None = None  # [D, D]: a key's error e counts as |e A|^2; None counts |e|^2
-    value_metric: Tensor | None = None  # [D, any]: the same for values
+ITERATIONS = 8  # of k-means
+NEVER = -1e30  # the router's bias of a slot that must not be chosen
 
 
 @torch.no_grad()
 def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | None = None) -> SharedKV:
-    """A pool, a frozen router over [K, V], and user dims that begin at what the pool leaves out."""
+    """A pool, a frozen router over [K, V], and user dims that begin at the residual of the pool.
+
+    The user head's output is `outputs` wide, or as wide as the layer's inputs if None.
+    """
     embedding, d = sample.inputs.shape[1], sample.key.shape[1]
     torch.manual_seed(seed)
     shared = SharedKV(c, embedding, d, embedding if outputs is None else outputs, 2 * d).to(sample.key.device)
@@ -49,31 +55,34 @@ def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | N
         for part in router.parameters():
             part.requires_grad_(False)
         route = router(full).argmax(-1)
-        router.bias[torch.bincount(route, minlength=c.slots) == 0] = NEVER  # its pool row is nobody's mean
+        router.bias[torch.bincount(route, minlength=c.slots) == 0] = NEVER  # its pool row is the mean of no position
         chosen.append(route)
     shared.pool_key.copy_(cluster_means(sample.key[:, :cut], chosen[0], c.slots))
     shared.pool_value.copy_(cluster_means(sample.value[:, :cut], chosen[-1], c.slots))
     if shared.user is not None:
-        rest_key = sample.key[:, :cut] - shared.pool_key[chosen[0]]
-        rest_value = sample.value[:, :cut] - shared.pool_value[chosen[-1]]
+        residual_key = sample.key[:, :cut] - shared.pool_key[chosen[0]]
+        residual_value = sample.value[:, :cut] - shared.pool_value[chosen[-1]]
         if c.user_form == "last_head":
-            rest_key, rest_value = sample.key[:, cut:], sample.value[:, cut:]
-        fit_user_dims(shared.user, sample.inputs, rest_key, rest_value, c.user_width)
+            residual_key, residual_value = sample.key[:, cut:], sample.value[:, cut:]
+        fit_user_dims(shared.user, sample.inputs, residual_key, residual_value, c.user_width)
     return shared
 
 
 @dataclass
 class Weighted:
-    points: Tensor  # [P, K]
-    map: Tensor  # [D, K], points = part map
+    """Keys or values in the space where k-means measures distances, K wide."""
+
+    points: Tensor  # [P, K] = part [P, D] map
+    map: Tensor  # [D, K]
 
 
 def metric_of(metric: Tensor | None, part: Tensor) -> Tensor:
+    """The metric, or the identity if None."""
     return torch.eye(part.shape[1], device=part.device) if metric is None else metric
 
 
 def weigh(part: Tensor, metric: Tensor, weight: float = 1.0) -> Weighted:
-    """Scales to a total variance of `weight` squared, and drops directions in which the points do not vary."""
+    """Scales part [P, D] to a total variance of `weight` squared. Drops directions in which it does not vary."""
     points = part @ metric
     variance, directions = torch.linalg.eigh(torch.cov(points.T).double().reshape(points.shape[1], -1))
     keep = variance > variance.sum() * 1e-6
@@ -81,20 +90,21 @@ def weigh(part: Tensor, metric: Tensor, weight: float = 1.0) -> Weighted:
     return Weighted(part @ map_, map_)
 
 
-def fit_user_dims(user: nn.Linear, inputs: Tensor, rest_key: Tensor, rest_value: Tensor, width: int) -> None:
-    """The linear functions of the inputs that best give the main directions of what the pool leaves out.
+def fit_user_dims(user: nn.Linear, inputs: Tensor, residual_key: Tensor, residual_value: Tensor, width: int) -> None:
+    """Sets user dims to the linear functions of the inputs [P, E] that best predict the residual's main directions.
 
-    In float64: LAPACK's last digits differ from run to run, and the same model is to give the same bytes.
+    The residuals, each [P, D], are the keys and values minus their pool rows. Works in float64: in float32, LAPACK's
+    last digits differ from run to run, and then the same model would give other bytes.
     """
     design = torch.cat([inputs, torch.ones(len(inputs), 1, device=inputs.device)], 1).double()
-    for i, rest in enumerate((rest_key, rest_value)):
+    for i, rest in enumerate((residual_key, residual_value)):
         rest = rest.double() - rest.double().mean(0)
         _, _, directions = torch.linalg.svd(rest[:8192], full_matrices=False)
         target = rest @ directions[:width].T  # [P, U]
-        target = target / (2 * target.std(0)).clamp(min=1e-6)  # most of it where tanh is nearly linear
+        target = target / (2 * target.std(0)).clamp(min=1e-6)  # most targets lie where tanh is nearly linear
         if target.shape[1] < width:
             target = nn.functional.pad(target, (0, width - target.shape[1]))
-        # A norm before the layer makes one direction depend on the others but for rounding: it counts as none.
+        # Behind a norm, one direction depends on the others but for rounding. rtol drops it.
         solved = torch.linalg.pinv(design.T @ design, rtol=1e-10, hermitian=True) @ (design.T @ target)  # [E + 1, U]
         user.weight[i * width : (i + 1) * width] = solved[:-1].T
         user.bias[i * width : (i + 1) * width] = solved[-1]

@@ -2,26 +2,31 @@
 
 import copy
 import math
+import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from conversion import convert as convert_module
 from conversion import share_layer as share_layer_module
 from conversion.convert import calibrate, convert, with_new_pool, without_pool
 from conversion.kmeans import kmeans, nearest_centroid, restart
 from conversion.sample import sample_history
 from conversion.share_layer import LayerSample, share_layer
 from data.history import History
-from models.config import FAMILY_NAMES
-from models.history_cache import CODES, Compression, FullKV, SharedKV, UserDimsOnly
-from models.hstu import HstuRanker
+from models.caches.full import FullKV
+from models.caches.shared import SharedKV
+from models.caches.user_dims_only import UserDimsOnly
+from models.compression import CODES, Compression
+from models.families.hstu.layers import HstuRanker
+from models.families.registry import FAMILIES
 from models.ranker import Ranker
 from testbed.random_models import random_history
 from testbed.small_logs import random_log, train_briefly
-from testbed.small_models import caches_of, compress, padded_histories, random_candidates, small_config, small_twin
+from testbed.small_models import caches_of, compress, padded_histories, random_candidates, small_config, small_full
 
 SAMPLE_SEED = 1  # of testbed.compress
 
@@ -109,21 +114,21 @@ def squared_errors(part: torch.Tensor, pool: torch.Tensor, seen_by: torch.Tensor
     return errors / (size(part - part.mean(0)).sum() / (len(part) - 1))
 
 
-def metric_parts(twin: Ranker, layer: int) -> tuple[torch.Tensor, torch.Tensor, list, list]:
+def metric_parts(full_model: Ranker, layer: int) -> tuple[torch.Tensor, torch.Tensor, list, list]:
     """Keys, values [P, D] of the sample, and what keys and values meet: matrices [D, any] each."""
-    sample, heads, d = sample_of(twin), twin.config.heads, twin.config.d_model
+    sample, heads, d = sample_of(full_model), full_model.config.heads, full_model.config.d_model
     with torch.no_grad():
-        if isinstance(twin, HstuRanker):
-            _, rows, both = list(twin.layers(sample))[layer]
+        if isinstance(full_model, HstuRanker):
+            _, rows, both = list(full_model.layers(sample))[layer]
             key, value = both[sample.valid].chunk(2, -1)
-            queries = nn.functional.silu(twin.stack[layer].query_gate(rows[sample.valid])).chunk(2, -1)[0]
+            queries = nn.functional.silu(full_model.stack[layer].query_gate(rows[sample.valid])).chunk(2, -1)[0]
             values_meet = [torch.eye(d)]
         else:
-            s = twin.embed_history(sample)[sample.valid]
-            key, value = twin.cache.key(s), twin.cache.value(s)
-            queries = twin.attention.query(twin.item.weight[1:])
-            values_meet = [twin.attention.out.weight.T]
-        if twin.config.family == "sdim":  # its hashes see the key as it is
+            s = full_model.embed_history(sample)[sample.valid]
+            key, value = full_model.cache.key(s), full_model.cache.value(s)
+            queries = full_model.attention.query(full_model.item.weight[1:])
+            values_meet = [full_model.attention.out.weight.T]
+        if full_model.config.family == "sdim":  # its hashes see the key as it is
             return key.double(), value.double(), [torch.eye(d).double()], [x.double() for x in values_meet]
         keys_meet = []
         for block in torch.arange(d).chunk(heads):
@@ -151,16 +156,18 @@ def test_the_router_chooses_the_slot_that_queries_and_output_tell_least_from_the
     family: str, compression: Compression
 ) -> None:
     c = compression
-    twin = small_twin(family, layers=1)
-    sample = sample_of(twin)
-    (shared,) = caches_of(convert(twin, sample, c, seed=1))
-    key, value, keys_meet, values_meet = metric_parts(twin, 0)
+    full_model = small_full(family, layers=1)
+    sample = sample_of(full_model)
+    (shared,) = caches_of(convert(full_model, sample, c, seed=1))
+    key, value, keys_meet, values_meet = metric_parts(full_model, 0)
     cut = shared.pool_key.shape[1]
     assert cut == (16 - c.user_width if c.user_form == "last_head" else 16)
     of_key = c.key_weight**2 * squared_errors(key[:, :cut], shared.pool_key.double(), keys_meet)
     of_value = squared_errors(value[:, :cut], shared.pool_value.double(), values_meet)
     # A folded router reads S, one of HSTU [K, V].
-    router_input = twin.embed_history(sample)[sample.valid] if family != "hstu" else torch.cat([key, value], 1).float()
+    router_input = (
+        full_model.embed_history(sample)[sample.valid] if family != "hstu" else torch.cat([key, value], 1).float()
+    )
     assert shared.router.in_features == router_input.shape[1]
     key_route, value_route = shared.routes(router_input)
     if c.tied:
@@ -179,24 +186,24 @@ def assert_nearest(route: torch.Tensor, errors: torch.Tensor, slots: int) -> Non
 
 
 def test_a_slot_is_the_mean_of_the_positions_that_are_routed_to_it() -> None:
-    twin = small_twin("target")
-    sample = sample_of(twin)
-    shared = convert(twin, sample, Compression(slots=12, tied=False), seed=1).cache
-    s = twin.embed_history(sample)[sample.valid]
+    full_model = small_full("target")
+    sample = sample_of(full_model)
+    shared = convert(full_model, sample, Compression(slots=12, tied=False), seed=1).cache
+    s = full_model.embed_history(sample)[sample.valid]
     for route, pool, part in zip(
-        shared.routes(s), (shared.pool_key, shared.pool_value), (twin.cache.key(s), twin.cache.value(s))
+        shared.routes(s), (shared.pool_key, shared.pool_value), (full_model.cache.key(s), full_model.cache.value(s))
     ):
         for slot in range(12):
             torch.testing.assert_close(pool[slot], part[route == slot].mean(0), atol=1e-5, rtol=0)
 
 
 def test_a_slot_that_no_position_was_nearest_to_is_never_chosen() -> None:
-    twin = small_twin("target", items=3, interaction_features=[])
-    sample = sample_of(twin)
-    shared = convert(twin, sample, Compression(slots=40), seed=1).cache
-    used = shared.routes(twin.embed_history(sample)[sample.valid])[0].unique()
+    full_model = small_full("target", items=3, interaction_features=[])
+    sample = sample_of(full_model)
+    shared = convert(full_model, sample, Compression(slots=40), seed=1).cache
+    used = shared.routes(full_model.embed_history(sample)[sample.valid])[0].unique()
     assert len(used) < 40
-    other = torch.randn(5000, twin.config.embedding) * 3
+    other = torch.randn(5000, full_model.config.embedding) * 3
     assert torch.isin(shared.routes(other)[0], used).all()
 
 
@@ -205,19 +212,19 @@ def test_a_slot_that_no_position_was_nearest_to_is_never_chosen() -> None:
 
 def tokens_only(family: str, **changes) -> Ranker:
     """A model whose positions are of few kinds."""
-    return small_twin(family, items=6, interaction_features=[], layers=1, **changes)
+    return small_full(family, items=6, interaction_features=[], layers=1, **changes)
 
 
 @pytest.mark.parametrize("share", ["both", "keys", "values"])
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_with_a_slot_for_every_kind_of_position_it_scores_as_the_twin(family: str, tied: bool, share: str) -> None:
-    twin = tokens_only(family)
-    model = convert(twin, sample_of(twin), Compression(slots=24, tied=tied, share=share), seed=1)
-    history = padded_histories(twin.config, (30, 7, 0), seed=3, tokens=5)
-    candidates = random_candidates(twin.config, torch.full((3, 8), 30), seed=4)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_with_a_slot_for_every_kind_of_position_it_scores_as_the_full(family: str, tied: bool, share: str) -> None:
+    full_model = tokens_only(family)
+    model = convert(full_model, sample_of(full_model), Compression(slots=24, tied=tied, share=share), seed=1)
+    history = padded_histories(full_model.config, (30, 7, 0), seed=3, tokens=5)
+    candidates = random_candidates(full_model.config, torch.full((3, 8), 30), seed=4)
     with torch.no_grad():
-        expected, found = twin(history, candidates), model(history, candidates)
+        expected, found = full_model(history, candidates), model(history, candidates)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert expected.std() > 0.01
 
@@ -225,24 +232,24 @@ def test_with_a_slot_for_every_kind_of_position_it_scores_as_the_twin(family: st
 @pytest.mark.parametrize("share", ["keys", "values"])
 @pytest.mark.parametrize("family", ["target", "hstu"])
 def test_the_part_that_is_not_shared_is_kept_in_full(family: str, share: str) -> None:
-    twin = small_twin(family, layers=1)
-    sample = sample_of(twin)
-    model = convert(twin, sample, Compression(slots=4, share=share), seed=1)
+    full_model = small_full(family, layers=1)
+    sample = sample_of(full_model)
+    model = convert(full_model, sample, Compression(slots=4, share=share), seed=1)
     with torch.no_grad():
-        (twin_cache, _, twin_input), (cache, s, x) = next(twin.layers(sample)), next(model.layers(sample))
-        full = twin_cache(twin_input) if family == "target" else twin_cache(s, twin_input)
+        (full_cache, _, full_input), (cache, s, x) = next(full_model.layers(sample)), next(model.layers(sample))
+        full = full_cache(full_input) if family == "target" else full_cache(s, full_input)
         shared = cache(s, x)
     kept, other = ("value", "key") if share == "keys" else ("key", "value")
     torch.testing.assert_close(getattr(shared, kept), getattr(full, kept), atol=1e-6, rtol=0)
     assert (getattr(shared, other) - getattr(full, other)).abs().mean() > 0.05
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_converted_model_scores_as_its_pool_alone(family: str) -> None:
-    twin = small_twin(family)
-    model = convert(twin, sample_of(twin), Compression(slots=12), seed=1)
-    history = padded_histories(twin.config, (30, 7), seed=3)
-    candidates = random_candidates(twin.config, torch.full((2, 8), 30), seed=4)
+    full_model = small_full(family)
+    model = convert(full_model, sample_of(full_model), Compression(slots=12), seed=1)
+    history = padded_histories(full_model.config, (30, 7), seed=3)
+    candidates = random_candidates(full_model.config, torch.full((2, 8), 30), seed=4)
     with torch.no_grad():
         before = model(history, candidates)
         for shared in caches_of(model):
@@ -256,38 +263,40 @@ def test_a_converted_model_scores_as_its_pool_alone(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["target", "hstu"])
-def test_more_slots_come_closer_to_the_twin(family: str) -> None:
-    twin = small_twin(family)
-    history = padded_histories(twin.config, (30,) * 8, seed=3, tokens=20)
-    candidates = random_candidates(twin.config, torch.full((8, 8), 30), seed=4)
+def test_more_slots_come_closer_to_the_full(family: str) -> None:
+    full_model = small_full(family)
+    history = padded_histories(full_model.config, (30,) * 8, seed=3, tokens=20)
+    candidates = random_candidates(full_model.config, torch.full((8, 8), 30), seed=4)
     with torch.no_grad():
-        exact = twin(history, candidates)
+        exact = full_model(history, candidates)
         errors = [
-            (convert(twin, sample_of(twin), Compression(slots=m), seed=1)(history, candidates) - exact).abs().mean()
+            (convert(full_model, sample_of(full_model), Compression(slots=m), seed=1)(history, candidates) - exact)
+            .abs()
+            .mean()
             for m in (1, 12, 300)
         ]
     assert errors[0] > errors[1] > errors[2]
 
 
-def test_the_twin_itself_is_not_touched() -> None:
-    twin = small_twin("sim")
-    before = copy.deepcopy(twin.state_dict())
-    compress(twin, Compression(slots=12))
-    assert all(torch.equal(before[name], value) for name, value in twin.state_dict().items())
-    assert all(p.requires_grad for p in twin.parameters()) and isinstance(twin.cache, FullKV)
+def test_the_full_itself_is_not_touched() -> None:
+    full_model = small_full("sim")
+    before = copy.deepcopy(full_model.state_dict())
+    compress(full_model, Compression(slots=12))
+    assert all(torch.equal(before[name], value) for name, value in full_model.state_dict().items())
+    assert all(p.requires_grad for p in full_model.parameters()) and isinstance(full_model.cache, FullKV)
 
 
 # What stays frozen.
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_what_a_route_depends_on_is_frozen_and_the_rest_learns(family: str) -> None:
-    twin = small_twin(family, layers=1)
-    model = convert(twin, sample_of(twin), Compression(slots=12, tied=False), seed=1)
+    full_model = small_full(family, layers=1)
+    model = convert(full_model, sample_of(full_model), Compression(slots=12, tied=False), seed=1)
     before = copy.deepcopy(model)
     log = random_log(3, users=20)
     train_briefly(model, log, 2)
-    sample = sample_of(twin)
+    sample = sample_of(full_model)
     (_, _, x), (_, _, y) = next(model.layers(sample)), next(before.layers(sample))
     assert torch.equal(x, y)
     for route, same in zip(caches_of(model)[0].routes(x), caches_of(before)[0].routes(y)):
@@ -328,9 +337,9 @@ def test_user_dims_begin_at_what_the_pool_leaves_out(form: str) -> None:
 
 
 def test_the_last_head_has_pool_rows_and_the_user_dims_behind_them() -> None:
-    twin = small_twin("target")
-    model = compress(twin, Compression(slots=12, user_form="last_head", user_width=3, user_type="int8"))
-    s = model.embed_history(sample_of(twin))
+    full_model = small_full("target")
+    model = compress(full_model, Compression(slots=12, user_form="last_head", user_width=3, user_type="int8"))
+    s = model.embed_history(sample_of(full_model))
     kv = model.cache(s)
     assert kv.user_key is None and kv.key.shape[-1] == kv.value.shape[-1] == 16
     user_key, user_value = model.cache.user_dims(s).chunk(2, -1)
@@ -342,9 +351,9 @@ def test_the_last_head_has_pool_rows_and_the_user_dims_behind_them() -> None:
 @pytest.mark.parametrize("family", ["target", "hstu"])
 @pytest.mark.parametrize("user_type", ["int8", "float16", "codebook"])
 def test_user_dims_are_quantised_as_the_record_stores_them(family: str, user_type: str) -> None:
-    twin = small_twin(family)
-    model = compress(twin, Compression(slots=12, user_type=user_type))
-    sample = sample_of(twin)
+    full_model = small_full(family)
+    model = compress(full_model, Compression(slots=12, user_type=user_type))
+    sample = sample_of(full_model)
     for shared, (_, s, _) in zip(caches_of(model), model.layers(sample)):
         x = torch.tanh(shared.user(s[sample.valid])).detach()
         found = shared.user_dims(s[sample.valid]).detach().numpy()
@@ -371,7 +380,7 @@ def test_int8_user_dims_beyond_what_the_sample_had_are_clamped() -> None:
 
 
 def test_gradients_pass_through_the_rounding() -> None:
-    shared = compress(small_twin("target"), Compression(slots=12, user_type="codebook")).cache
+    shared = compress(small_full("target"), Compression(slots=12, user_type="codebook")).cache
     s = torch.randn(1, 6, 8)
     shared.user_dims(s).sum().backward()
     rounded = shared.user.weight.grad.clone()
@@ -382,7 +391,7 @@ def test_gradients_pass_through_the_rounding() -> None:
 
 def test_the_arm_without_a_pool_keeps_user_dims_alone() -> None:
     for family in ("target", "hstu"):
-        model = without_pool(small_twin(family), Compression(user_type="int8"), seed=1)
+        model = without_pool(small_full(family), Compression(user_type="int8"), seed=1)
         calibrate(model, sample_of(model), seed=1)
         caches = [layer.cache for layer in model.stack] if family == "hstu" else [model.cache]
         for cache in caches:
@@ -396,7 +405,7 @@ def test_the_arm_without_a_pool_keeps_user_dims_alone() -> None:
 
 def test_the_gate_weighs_rows_in_training_and_not_in_evaluation() -> None:
     torch.manual_seed(0)
-    model = with_new_pool(small_twin("target"), Compression(slots=12, gate=True, user_width=0), seed=1)
+    model = with_new_pool(small_full("target"), Compression(slots=12, gate=True, user_width=0), seed=1)
     shared, s = model.cache, torch.randn(2, 5, 8)
     score = s @ shared.router.weight.T + shared.router.bias
     rows = shared.pool_key[score.argmax(-1)], shared.pool_value[score.argmax(-1)]
@@ -432,19 +441,19 @@ def test_the_peak_and_balance_losses_are_those_of_the_recipe(tied: bool) -> None
 
 @pytest.mark.parametrize("family", ["target", "hstu"])
 def test_a_new_pool_of_one_part_leaves_the_other_in_full(family: str) -> None:
-    twin = small_twin(family)
-    sample = sample_of(twin)
-    _, s, twin_input = next(twin.layers(sample))
-    (full_cache, *_) = caches_of(twin)
-    full = full_cache(twin_input) if family == "target" else full_cache(s, twin_input)
-    model = with_new_pool(twin, Compression(slots=12, share="values", gate=True), seed=1)
+    full_model = small_full(family)
+    sample = sample_of(full_model)
+    _, s, full_input = next(full_model.layers(sample))
+    (full_cache, *_) = caches_of(full_model)
+    full = full_cache(full_input) if family == "target" else full_cache(s, full_input)
+    model = with_new_pool(full_model, Compression(slots=12, share="values", gate=True), seed=1)
     cache, s, x = next(model.layers(sample))
     kv = cache(s, x)
     assert torch.equal(kv.key, full.key) and not torch.equal(kv.value, full.value)
 
 
 def test_a_new_pool_learns_its_router_through_the_gate() -> None:
-    model = with_new_pool(small_twin("target"), Compression(slots=12, gate=True), seed=1)
+    model = with_new_pool(small_full("target"), Compression(slots=12, gate=True), seed=1)
     before = copy.deepcopy(model.cache)
     train_briefly(model, random_log(3, users=20), 1)
     assert not torch.equal(model.cache.router.weight, before.router.weight)
@@ -465,8 +474,19 @@ def test_an_attention_layer_of_any_model_is_shared_as_the_docstring_shows() -> N
         torch.testing.assert_close(kv.key, layer.k(s), atol=1e-5, rtol=0)
         torch.testing.assert_close(kv.value, layer.v(s), atol=1e-5, rtol=0)
     assert kv.user_key.shape == kv.user_value.shape == (3000, 2)
-    assert "shared = share_layer(LayerSample(inputs=s, key=layer.k(s), value=layer.v(s))" in convert_module.__doc__
-    assert "kv = shared(s, torch.cat([layer.k(s), layer.v(s)], -1))" in convert_module.__doc__
+    assert "shared = share_layer(LayerSample(inputs=s, key=layer.k(s), value=layer.v(s))" in share_layer_module.__doc__
+    assert "kv = shared(s, torch.cat([layer.k(s), layer.v(s)], -1))" in share_layer_module.__doc__
+
+
+def test_the_example_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Path(__file__).parents[1]
+    (example,) = re.findall("```python\n(.*?)```", (training / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(training.parent)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    names: dict = {}
+    exec(example.replace("20_000", "2_000"), names)
+    assert names["kv"].key.shape == names["kv"].value.shape == (2_000, 256)
+    assert names["slots"].shape == (2_000,)
 
 
 # Whose positions a pool is made from.

@@ -1,8 +1,8 @@
-"""The arms of a comparison: the twin, its conversion to CollectiveKV, the user dims alone, and no history at all.
+"""The arms of a comparison: full model, CollectiveKV, user dims alone, and no history.
 
-The twin is trained first; then the twin and CollectiveKV are each trained as much longer, with the same settings and
-seed. The user dims alone and the model without history learn from scratch, for as long in all.
-Each is kept in `folder`, so that what was interrupted goes on.
+The full model is trained first and then converted. After that, the full model and CollectiveKV are each trained on for
+as many epochs, with the same settings and seed. The user dims alone and the model without history learn from scratch,
+for as many epochs in all. `folder` keeps the checkpoint of each step, so an interrupted run goes on.
 """
 
 import copy
@@ -21,9 +21,9 @@ from data.split import Split
 from fitting.checkpoints import read_checkpoint, write_checkpoint
 from fitting.fit import FitConfig, fit
 from fitting.starting_items import starting_items
+from models.compression import Compression
 from models.config import ModelConfig
-from models.families import create_twin
-from models.history_cache import Compression
+from models.families.registry import create_full
 from models.ranker import Ranker
 
 
@@ -41,20 +41,20 @@ class Arms:
     log: Log
     split: Split
     config: ModelConfig
-    main: FitConfig  # of the twin
+    main: FitConfig  # of the full model
     tune: FitConfig  # of every arm, afterwards
     compression: Compression
     folder: Path  # of checkpoints
     name: str = ""
     start: float = 1.5  # length of the item embeddings to start from; 0: at random
 
-    def twin(self) -> Arm:
-        """The twin before it is converted."""
-        return self.trained("twin", self.fresh(), self.main)
+    def full(self) -> Arm:
+        """The full model before it is converted."""
+        return self.trained("full", self.fresh(), self.main)
 
     def fresh(self) -> Ranker:
         torch.manual_seed(self.main.seed)
-        model = create_twin(self.config).to(self.main.device)
+        model = create_full(self.config).to(self.main.device)
         if self.start == 0:
             return model
         start = starting_items(self.log, self.split.train, self.config.embedding // 2, self.start)
@@ -63,21 +63,21 @@ class Arms:
             model.item.weight[known, : start.shape[1]] = start[known].to(self.main.device)
         return model
 
-    def twin_again(self, twin: Arm) -> Arm:
-        """The twin, trained on for as long as the others."""
-        return self.trained("twin-again", copy.deepcopy(twin.model), self.tune, twin)
+    def full_again(self, full: Arm) -> Arm:
+        """The full model, trained on for as long as the others."""
+        return self.trained("full-again", copy.deepcopy(full.model), self.tune, full)
 
-    def converted(self, twin: Arm) -> Arm:
+    def converted(self, full: Arm) -> Arm:
         """CollectiveKV before any training of its own."""
         print(f"  {self.name} conversion: k-means for {self.compression.slots:,} slots", flush=True)
         started = time.process_time()
-        model = convert(twin.model, self.sample(), self.compression, self.main.seed)
+        model = convert(full.model, self.sample(), self.compression, self.main.seed)
         return Arm(model, time.process_time() - started)
 
-    def collective_kv(self, converted: Arm, twin: Arm, name: str = "collectivekv") -> Arm:
-        """The conversion trained on, with the twin as its teacher."""
+    def collective_kv(self, converted: Arm, full: Arm, name: str = "collectivekv") -> Arm:
+        """The conversion trained on, with the full model as its teacher."""
         before = Arm(converted.model, converted.seconds)
-        arm = self.trained(name, converted.model, self.tune, before, teacher=twin.model)
+        arm = self.trained(name, converted.model, self.tune, before, teacher=full.model)
         calibrate(arm.model, self.sample(), self.main.seed)
         return arm
 

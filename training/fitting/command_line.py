@@ -4,7 +4,7 @@ import argparse
 from dataclasses import MISSING, fields
 
 from fitting.train_config import DEMO, TrainConfig, flag
-from models.config import FAMILY_NAMES
+from models.families.registry import FAMILIES
 
 REQUIRED = ("log", "out")  # with log
 HELP = {
@@ -20,9 +20,9 @@ HELP = {
     "candidate_features": "features of an item to score, such as price:0:500:20",
     "context_features": "features of a request, such as hour:0:24:12:period",
     "seed": "of all that is random",
-    "epochs": "passes over the log, of the twin before it is converted",
+    "epochs": "passes over the log, of the full model before it is converted",
     "rate": "highest learning rate in these",
-    "tune_epochs": "passes of the twin, CollectiveKV and the user dims alone after the conversion",
+    "tune_epochs": "passes of the full model, CollectiveKV and the user dims alone after the conversion",
     "tune_rate": "highest learning rate in these",
     "batch": "positions of one step",
     "block": "queries of a user that are learned together, with as many positions before them",
@@ -31,7 +31,7 @@ HELP = {
     "user_type": "what user dims are kept as",
     "user_form": "where user dims attend: in a head of their own, or in the last one",
     "separate_routes": "a route each for key and value",
-    "recipe": "convert the twin, or learn router and pool from scratch, as published",
+    "recipe": "convert the full model, or learn router and pool from scratch, as published",
     "embedding": "width of an item's embedding",
     "d_model": "width of keys and values",
     "heads": "attention heads",
@@ -44,7 +44,7 @@ HELP = {
     "fresh": "forget the checkpoints of an interrupted run",
 }
 CHOICES = {
-    "family": FAMILY_NAMES,
+    "family": list(FAMILIES),
     "user_type": ["codebook", "int8", "float16"],
     "user_form": ["own_head", "last_head"],
     "recipe": ["convert", "published"],

@@ -12,8 +12,9 @@ from data.log_file import NO_FEATURES
 from data.log_rows import SCHEMA
 from errors import UserError
 from fitting.train_config import TrainConfig, flag
+from models.families.registry import FAMILIES
 
-# Lowest and highest value of each option. A bundle's own limits are those of packages/domain/src/bundle/manifest-schema.ts.
+# Lowest and highest value of each option. packages/domain/src/bundle/manifest-schema.ts has the limits of a bundle.
 LIMITS: dict[str, tuple[int, int]] = {
     "seed": (0, 2**31 - 1),
     "threads": (0, 1024),
@@ -31,8 +32,6 @@ LIMITS: dict[str, tuple[int, int]] = {
 POSITIVE: dict[str, float] = {"epochs": 10_000, "tune_epochs": 10_000, "rate": 1, "tune_rate": 1}  # above 0, up to this
 ROW_BYTES = 65_535  # of a record
 FIELDS, GROUPS, FEATURES, ACTIONS = 64, 32, 64, 1024  # of a bundle
-RECENT_HEADS = 2  # that the short part of these families reads
-WITH_RECENT = ("sim", "sdim", "eta")
 
 
 def check_options(c: TrainConfig) -> None:
@@ -51,8 +50,9 @@ def check_options(c: TrainConfig) -> None:
             raise UserError(f"{flag(name)} {value}: must be more than 0 and at most {high:,}; give another")
     if c.d_model % c.heads:
         raise UserError(f"--heads {c.heads}: must divide --d-model {c.d_model}; change one of them")
-    if c.family in WITH_RECENT and c.heads < RECENT_HEADS:
-        raise UserError(f"--heads {c.heads}: --family {c.family} takes at least {RECENT_HEADS}; give more")
+    least = FAMILIES[c.family].least_heads
+    if c.heads < least:
+        raise UserError(f"--heads {c.heads}: --family {c.family} takes at least {least}; give more")
     if c.user_form == "last_head" and c.user_width >= c.d_model // c.heads:
         width = c.d_model // c.heads
         raise UserError(
@@ -66,7 +66,7 @@ def check_options(c: TrainConfig) -> None:
 
 def check_record(c: TrainConfig) -> None:
     """A row of a record has a route or two, and a code or the user dims, of each layer."""
-    layers = c.layers if c.family == "hstu" else 1
+    layers = c.layers if FAMILIES[c.family].stacked else 1
     routes = 2 if c.separate_routes else 1
     coded = c.user_type == "codebook" and c.user_width > 0
     user_fields = 0 if not c.user_width else 1 if coded else 2

@@ -20,12 +20,11 @@ from fitting import fit as fit_module
 from fitting.fit import FitConfig, evaluate, fit, model_loss, predict, replace_some
 from fitting.metrics import auc, gauc, logloss
 from fitting.starting_items import starting_items
-from models.config import FAMILY_NAMES
-from models.families import create_twin
-from models.history_cache import Compression
+from models.compression import Compression
+from models.families.registry import FAMILIES, create_full
 from models.ranker import Ranker
 from testbed.small_logs import planted_log, random_log
-from testbed.small_models import compress, small_config, small_twin
+from testbed.small_models import compress, small_config, small_full
 
 SMALL = {"interaction_features": [], "candidate_features": [], "context_features": []}
 
@@ -43,10 +42,10 @@ def same_weights(a: Ranker, b: Ranker) -> bool:
 
 def fresh_model(family: str, log: Log, **changes) -> Ranker:
     torch.manual_seed(1)
-    return create_twin(small_config(family, items=len(log.items), actions=len(log.actions), **SMALL, **changes))
+    return create_full(small_config(family, items=len(log.items), actions=len(log.actions), **SMALL, **changes))
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_learns_from_histories_what_candidates_alone_do_not_tell(family: str) -> None:
     log = planted_log()
     split = split_log(log, "users:0.25")
@@ -57,7 +56,7 @@ def test_a_family_learns_from_histories_what_candidates_alone_do_not_tell(family
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_finds_nothing_in_thrown_labels_which_a_leak_would_tell(family: str) -> None:
     log = planted_log(signal=False)
     split = split_log(log, "users:0.25")
@@ -75,7 +74,7 @@ def test_a_prediction_does_not_depend_on_its_own_moment_or_what_follows() -> Non
         + (float(random.integers(0, 2)), float(random.random()), 1.0, 1.0)
         for time in random.integers(0, 15, 60)
     ]
-    model = small_twin("target", items=6, actions=3)
+    model = small_full("target", items=6, actions=3)
     before = log_from_table(table(rows), COLUMNS)
     scores = predict(model, before, every(before))
     for moment in range(15):
@@ -91,7 +90,7 @@ def test_a_prediction_does_not_depend_on_its_own_moment_or_what_follows() -> Non
 
 def test_scores_of_a_split_do_not_depend_on_how_queries_share_blocks_and_batches() -> None:
     log = random_log(3, longest=300, users=5)
-    model = small_twin("hstu", max_positions=1000)
+    model = small_full("hstu", max_positions=1000)
     together = predict(model, log, every(log))
     for query in range(0, len(together), 29):
         alone = predict(model, log, np.arange(len(together)) == query)
@@ -100,7 +99,7 @@ def test_scores_of_a_split_do_not_depend_on_how_queries_share_blocks_and_batches
 
 def test_without_history_a_query_sees_none() -> None:
     log = random_log(3)
-    model = small_twin("target")
+    model = small_full("target")
     blind = replace(log, query_now=np.zeros_like(log.query_now))
     np.testing.assert_array_equal(
         predict(model, log, every(log), history=False), predict(model, blind, every(blind), history=True)
@@ -113,7 +112,7 @@ def test_without_history_a_query_sees_none() -> None:
 @pytest.mark.parametrize("family", ["target", "hstu"])
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(family: str) -> None:
     log = random_log(5, users=12)
-    models = [small_twin(family, dropout=0.2) for _ in range(3)]
+    models = [small_full(family, dropout=0.2) for _ in range(3)]
     losses = [
         fit(model, log, every(log), FitConfig(2, 1e-2, batch=64, block=16, seed=seed))
         for model, seed in zip(models, (1, 1, 2))
@@ -149,10 +148,10 @@ def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch, kept: int) -> N
 
 def model_to_interrupt(kind: str) -> Ranker:
     if kind == "published":
-        return with_new_pool(small_twin("target", dropout=0.2), Compression(slots=12, gate=True), seed=1)
+        return with_new_pool(small_full("target", dropout=0.2), Compression(slots=12, gate=True), seed=1)
     if kind == "converted":
-        return compress(small_twin("sdim", dropout=0.2), Compression(slots=12))
-    return small_twin(kind, dropout=0.2)
+        return compress(small_full("sdim", dropout=0.2), Compression(slots=12))
+    return small_full(kind, dropout=0.2)
 
 
 @pytest.mark.parametrize("kind", ["sim", "hstu", "published", "converted"])
@@ -163,7 +162,7 @@ def test_what_was_interrupted_goes_on_to_the_very_weights_that_it_would_have_had
     log = random_log(5, users=12)
     config = FitConfig(3, 1e-2, batch=128, block=16, weight_decay=0.01, unknown=0.1, no_history=0.1)
     whole, parted = model_to_interrupt(kind), model_to_interrupt(kind)
-    teacher = small_twin("target") if kind == "converted" else None
+    teacher = small_full("target") if kind == "converted" else None
     losses = fit(whole, log, every(log), config, teacher=teacher)
     path = tmp_path / "part"
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
@@ -186,7 +185,7 @@ def test_training_ends_though_an_epoch_may_pack_into_fewer_batches_than_the_firs
             break
     assert min(counts[1:]) < counts[0]
     taken: list[int] = []
-    model = small_twin("target")
+    model = small_full("target")
     model.register_forward_hook(lambda *_: taken.append(1))
     fit(model, log, every(log), FitConfig(2, 1e-3, batch=128, block=128))
     assert len(taken) == 2 * counts[0]
@@ -201,7 +200,7 @@ def test_every_epoch_has_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
         return model_loss(model, batch, *rest)
 
     monkeypatch.setattr(fit_module, "model_loss", noted)
-    fit(small_twin("target"), log, every(log), FitConfig(2, 1e-3, batch=64, block=16))
+    fit(small_full("target"), log, every(log), FitConfig(2, 1e-3, batch=64, block=16))
     first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
     assert len(first) == len(second) and first != second
 
@@ -210,7 +209,7 @@ def test_every_epoch_has_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 def test_training_takes_as_many_steps_as_asked_and_the_rate_rises_and_falls(steps: int) -> None:
     log = random_log(5, users=12)
     per_epoch = len(pack_blocks(cut_blocks(log, every(log), 16, 16), 128, np.random.default_rng(0)))
-    model, rates = small_twin("target"), []
+    model, rates = small_full("target"), []
 
     def noted(optimiser, *_) -> None:
         rates.append(optimiser.param_groups[0]["lr"])
@@ -226,11 +225,11 @@ def test_training_takes_as_many_steps_as_asked_and_the_rate_rises_and_falls(step
 def test_an_epoch_learns_from_every_chosen_query_and_from_no_other() -> None:
     log = random_log(5, users=12)
     chosen = np.random.default_rng(1).random(len(log.query_label)) < 0.5
-    twin = small_twin("target")
-    before = predict(twin, log, every(log))
+    full = small_full("target")
+    before = predict(full, log, every(log))
 
     def weights(labels: np.ndarray) -> Ranker:
-        model = copy.deepcopy(twin)
+        model = copy.deepcopy(full)
         fit(model, replace(log, query_label=labels), chosen, FitConfig(1, 1e-2, batch=10**6, block=10**6))
         return model
 
@@ -274,7 +273,7 @@ def test_a_share_of_items_actions_and_histories_is_replaced_by_the_unknown_one()
 
 def test_the_loss_is_that_of_the_label_or_partly_of_a_teachers_probability() -> None:
     batch = one_batch(random_log(5))
-    model, teacher = small_twin("target", seed=1).train(), small_twin("target", seed=2)
+    model, teacher = small_full("target", seed=1).train(), small_full("target", seed=2)
     p = torch.sigmoid(model(batch.history, batch.candidates))[batch.chosen]
     taught = torch.sigmoid(teacher(batch.history, batch.candidates))[batch.chosen]
     label = batch.label[batch.chosen]
@@ -287,13 +286,13 @@ def test_the_loss_is_that_of_the_label_or_partly_of_a_teachers_probability() -> 
 
 def test_the_loss_has_the_search_units_and_the_published_recipes_in_it() -> None:
     batch = one_batch(random_log(5))
-    sim = small_twin("sim").train()
+    sim = small_full("sim").train()
     logits = sim(batch.history, batch.candidates)[batch.chosen]
     found = sim.attention.auxiliary_logits[batch.chosen]
     label = batch.label[batch.chosen]
     expected = F.binary_cross_entropy_with_logits(logits, label) + F.binary_cross_entropy_with_logits(found, label)
     torch.testing.assert_close(model_loss(sim, batch), expected)
-    gated = with_new_pool(small_twin("target"), Compression(slots=12, gate=True), seed=1).train()
+    gated = with_new_pool(small_full("target"), Compression(slots=12, gate=True), seed=1).train()
     logits = gated(batch.history, batch.candidates)[batch.chosen]
     expected = F.binary_cross_entropy_with_logits(logits, label) + gated.cache.auxiliary_loss
     assert gated.cache.auxiliary_loss > 0.01
@@ -301,7 +300,7 @@ def test_the_loss_has_the_search_units_and_the_published_recipes_in_it() -> None
 
 
 def test_the_search_units_loss_reads_what_a_query_sees() -> None:
-    sim = small_twin("sim").train()
+    sim = small_full("sim").train()
     ones = torch.ones(1, 8, dtype=torch.int64)
     history = History(torch.arange(1, 9)[None], ones, torch.rand(1, 8, 1), ones.bool())
     candidates = Candidates(torch.tensor([[20, 21]]), torch.ones(1, 2, 1), torch.ones(1, 2, 1), torch.tensor([[0, 4]]))

@@ -23,9 +23,9 @@ from fitting.checkpoints import read_checkpoint, write_checkpoint
 from fitting.locks import locked
 from fitting.option_checks import check_features, check_log, check_options
 from fitting.train_config import TrainConfig
-from models.history_cache import Compression
+from models.compression import Compression
 from testbed.small_logs import random_log
-from testbed.small_models import compress, small_twin
+from testbed.small_models import compress, small_full
 from testbed.training_runs import Interrupted, leftovers, small_train
 from train import main
 
@@ -90,7 +90,7 @@ def test_a_feature_that_tells_the_label_or_breaks_a_graph_is_refused(text: str) 
     "options", [{}, {"user_type": "int8", "tied": False}, {"user_type": "int8", "user_form": "last_head"}]
 )
 def test_every_tensor_of_a_graph_has_a_reserved_name(family: str, options: dict, tmp_path: Path) -> None:
-    model = compress(small_twin(family), Compression(slots=16, **options)).requires_grad_(False)
+    model = compress(small_full(family), Compression(slots=16, **options)).requires_grad_(False)
     write_graphs(model, tmp_path)
     names = set()
     for file in tmp_path.glob("*.onnx"):
@@ -176,7 +176,7 @@ def test_a_log_with_other_rows_does_not_go_on_from_the_checkpoints(root: Path, m
     config.log.write_text("\n".join([*rows[:-1], rows[-1].replace(",i", ",x", 1)]) + "\n")
     with pytest.raises(Interrupted):
         main(config)
-    assert trained == ["small twin", "small collectivekv"] * 2
+    assert trained == ["small full", "small collectivekv"] * 2
 
 
 def test_a_logs_digest_tells_every_column() -> None:
@@ -188,11 +188,11 @@ def test_a_logs_digest_tells_every_column() -> None:
 
 
 def test_a_cut_checkpoint_is_told_with_the_remedy(tmp_path: Path) -> None:
-    path = tmp_path / "twin.part"
+    path = tmp_path / "full.part"
     write_checkpoint({"step": 1}, path)
-    assert read_checkpoint(path) == {"step": 1} and [p.name for p in tmp_path.iterdir()] == ["twin.part"]
+    assert read_checkpoint(path) == {"step": 1} and [p.name for p in tmp_path.iterdir()] == ["full.part"]
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="twin.part.*damaged.*--fresh"):
+    with pytest.raises(UserError, match="full.part.*damaged.*--fresh"):
         read_checkpoint(path)
 
 

@@ -4,12 +4,10 @@ from dataclasses import dataclass, field
 
 from data.features import Feature
 
-FAMILY_NAMES = ["target", "sim", "sdim", "eta", "twin", "hstu"]
-
 
 @dataclass
 class ModelConfig:
-    family: str  # one of FAMILY_NAMES
+    family: str  # a name of models/families/registry.py
     items: int  # vocabulary, with the unknown item
     actions: int  # vocabulary, with the unknown action
     interaction_features: list[Feature] = field(default_factory=list)
@@ -20,13 +18,13 @@ class ModelConfig:
     heads: int = 8
     layers: int = 1
     hidden: int = 128
-    dropout: float = 0.0  # of what the scorer reads and of its hidden layer, in training
+    dropout: float = 0.0  # in training, on the scorer's inputs and hidden layer
     top_k: int = 50  # SIM, ETA, TWIN: positions that the search keeps
     recent: int = 16  # SIM, SDIM, ETA: positions of the short part
     recent_heads: int = 2  # the short part reads the first heads' columns of the cache
     hash_bits: int = 64  # ETA: bits of a fingerprint
-    hashes: int = 24  # SDIM: hash functions, and the bits of each
-    bits_per_hash: int = 3
+    hashes: int = 24  # SDIM: hash functions
+    bits_per_hash: int = 3  # SDIM
     max_positions: int = 1000
 
     @property

@@ -1,13 +1,15 @@
-"""The ranking model, in two forms that differ in their cache alone: the uncompressed twin and CollectiveKV.
+"""The ranking model: embeddings, attention over a cached history, and a scorer.
+
+The full model and CollectiveKV are the same model with another history cache, see caches/history_cache.py.
 
 Letters in shapes: B users, N positions of a history, C candidates, E embedding, D = d_model, H heads, M slots, U user
-width. A position's embedding is S = item * (1 + g) + h, where what happened there gives [g, h] = action + [x, x^2] W,
-with x the position's features scaled to [0, 1]: a like can turn an item's direction round, which a sum could not.
+width.
 
-One forward pass serves training and serving alike: candidate c of user b sees the positions before `now[b, c]`. In
-training the candidates are the user's own later interactions, so that one pass over a sequence scores all of them.
+Training and serving use the same forward pass: candidate c of user b sees the positions before `now[b, c]`. In
+training, the candidates are the user's own later interactions, so one pass over a sequence scores all of them.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 
 import torch
@@ -15,64 +17,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.history import Candidates, History
+from models.caches.history_cache import HistoryCache
 from models.config import ModelConfig
-from models.history_cache import Cache, Cached, FullKV
+from models.embeddings import Embeddings
 
 
-class Attention(nn.Module):
-    """Attention of candidates over a history's keys and values: what tells the families apart. See families.py."""
+class Ranker(Embeddings):
+    """A model of any family. It holds one history cache, or one for each layer."""
 
-    def forward(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:
-        """Item embeddings [B, C, E], keys and values [B, N, D], visible [B, C, N] -> [B, C, E]."""
-        raise NotImplementedError
+    scorer: "Scorer"
 
-
-class Ranker(nn.Module):
-    """Embeddings, a cache of keys and values, a family's attention over it, and an MLP that scores.
-
-    `cache` is a FullKV in the twin and a SharedKV in CollectiveKV; a learned null position is always attended to, so an
-    empty history works.
-    """
-
-    def __init__(self, config: ModelConfig, attention: Attention):
-        super().__init__()
-        self.config = config
-        e, d = config.embedding, config.d_model
-        self.item = nn.Embedding(config.items, e)
-        self.action = nn.Embedding(config.actions, 2 * e)
-        width = 2 * sum(f.width for f in config.interaction_features)
-        self.interaction_features = nn.Linear(width, 2 * e, bias=False) if width else None
-        self.cache: Cache = FullKV(e, d)
-        self.attention = attention
-        self.scorer = Scorer(config)
+    def add_scorer(self) -> None:
+        """Adds the scorer and draws the embedding tables. The last step of a constructor's random draws."""
+        self.scorer = Scorer(self.config)
         for table in (self.item, self.action):
             nn.init.normal_(table.weight, std=0.1)
 
-    def embed_history(self, history: History) -> Tensor:
-        event = self.action(history.action)  # [B, N, 2E]
-        if self.interaction_features is not None:
-            features = enumerate(self.config.interaction_features)
-            x = torch.cat([f.expand(history.features[..., i]) for i, f in features], -1)
-            event = event + self.interaction_features(torch.cat([x, x**2], -1))
-        turn, shift = event.chunk(2, -1)
-        return self.item(history.item) * (1 + turn) + shift  # [B, N, E]
-
+    @abstractmethod
     def forward(self, history: History, candidates: Candidates) -> Tensor:
         """Logits [B, C]."""
-        item = self.item(candidates.item)  # [B, C, E]
-        visible = visible_positions(history.valid, candidates.now, self.config.max_positions)  # [B, C, N]
-        attended = self.attend(self.embed_history(history), item, visible, candidates.now)
-        return self.scorer(item, attended, candidates)
 
-    def layers(self, history: History) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
-        """The caches, lowest first, each with what its user dims [B, N, E] and its router [B, N, ...] read."""
-        s = self.embed_history(history)
-        yield self.cache, s, s
+    @abstractmethod
+    def cache_holders(self) -> list[nn.Module]:
+        """The modules that have a history cache as their attribute `cache`, lowest layer first."""
 
-    def attend(self, s: Tensor, item: Tensor, visible: Tensor, now: Tensor) -> Tensor:
-        kv = self.cache(s)
-        attended = self.attention(item, kv, visible, now)  # [B, C, E]
-        return attended if kv.user_key is None else attended + self.cache.user_head(item, kv, visible)
+    @abstractmethod
+    def layers(self, history: History) -> Iterator[tuple[HistoryCache, Tensor, Tensor]]:
+        """Each cache with its inputs `s` [B, N, E] and `x` [B, N, ...], lowest layer first.
+
+        A caller may replace a cache before it asks for the next layer. The next layer then sees the new cache.
+        """
 
 
 class Scorer(nn.Module):
@@ -87,25 +61,18 @@ class Scorer(nn.Module):
         self.score = nn.Linear(config.hidden // 2, 1)
 
     def forward(self, item: Tensor, attended: Tensor, candidates: Candidates) -> Tensor:
+        """Item embeddings and attention's output, each [B, C, E] -> logits [B, C]."""
         x = [attended, attended * item, item]
         x += [f.expand(candidates.features[..., i]) for i, f in enumerate(self.config.candidate_features)]
         x += [f.expand(candidates.context[..., i]) for i, f in enumerate(self.config.context_features)]
         p, training = self.config.dropout, self.training
         hidden = F.relu(self.mix(F.dropout(torch.cat(x, -1), p, training)))
         hidden = F.relu(self.deep(F.dropout(hidden, p, training)))
-        return self.score(hidden).squeeze(-1)  # [B, C]
+        return self.score(hidden).squeeze(-1)
 
 
 def visible_positions(valid: Tensor, now: Tensor, max_positions: int) -> Tensor:
-    """[B, C, N] bool: the last `max_positions` positions before `now`."""
+    """[B, C, N] bool: the last `max_positions` positions before `now`. Valid [B, N]; now [B, C]."""
     place = torch.arange(valid.shape[1], device=valid.device)
     age = now[..., None] - place  # [B, C, N]
     return (age > 0) & (age <= max_positions) & valid[:, None]
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(-2, -3)  # [B, N, D] -> [B, H, N, D/H]
-
-
-def merge_heads(x: Tensor) -> Tensor:
-    return x.transpose(-2, -3).flatten(-2)  # [B, H, C, D/H] -> [B, C, D]

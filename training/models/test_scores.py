@@ -1,21 +1,23 @@
-"""Scores of every family, as twin and as CollectiveKV: held to an oracle of plain loops, and blind to the future."""
+"""The scores of every family, full and as CollectiveKV, equal those of the oracle and ignore the future."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from bundle.golden import as_double
+from bundle.golden_drawer import as_double
 from data.history import Candidates, History
-from models.config import FAMILY_NAMES
-from models.history_cache import Compression
+from models.caches.full import KEPT
+from models.compression import Compression
+from models.families.registry import FAMILIES
+from models.keep_full import keep_full
 from models.oracle import Oracle
 from models.ranker import Ranker
-from testbed.small_models import compress, doubled, padded_histories, random_candidates, small_twin, user_dims_alone
+from testbed.small_models import compress, doubled, padded_histories, random_candidates, small_full, user_dims_alone
 
-TWIN, ALONE = "twin", "user dims alone"
+FULL, ALONE = "full", "user dims alone"
 FORMS = {
-    TWIN: None,
+    FULL: None,
     "tied, coded": Compression(slots=12),
     "separate, int8, last head": Compression(slots=12, tied=False, user_form="last_head", user_type="int8"),
     "tied, coded, last head": Compression(slots=12, user_form="last_head"),
@@ -25,23 +27,28 @@ FORMS = {
     "values alone shared": Compression(slots=12, share="values", tied=False, user_form="last_head"),
     ALONE: Compression(user_type="int8", user_width=4),
 }
+KEPT_FORMS = {f"full, kept as {kept}": kept for kept in KEPT}
 LENGTHS = (0, 1, 4, 5, 6, 23, 30)
 
 
-def in_form(twin: Ranker, form: str) -> Ranker:
-    if form == TWIN:
-        return twin
-    return user_dims_alone(twin, FORMS[form]) if form == ALONE else compress(twin, FORMS[form])
+def in_form(full_model: Ranker, form: str) -> Ranker:
+    if form == FULL:
+        return full_model
+    if form in KEPT_FORMS:
+        return keep_full(full_model, KEPT_FORMS[form])
+    return user_dims_alone(full_model, FORMS[form]) if form == ALONE else compress(full_model, FORMS[form])
 
 
 def places(counts: list[list[int]]) -> torch.Tensor:
     return torch.tensor(counts)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize(
+    ("family", "form"),
+    [(name, form) for name, family in FAMILIES.items() for form in (*FORMS, *([] if family.stacked else KEPT_FORMS))],
+)
 def test_a_family_scores_what_its_equations_say(family: str, form: str) -> None:
-    model = in_form(small_twin(family, max_positions=16), form)
+    model = in_form(small_full(family, max_positions=16), form)
     history = padded_histories(model.config, LENGTHS, seed=3)
     longest = max(LENGTHS)
     now = places([[longest - length // 2, longest, longest] for length in LENGTHS])
@@ -75,10 +82,10 @@ def scored(model: Ranker, history: History, candidates: Candidates) -> torch.Ten
         return model(history, candidates)
 
 
-@pytest.mark.parametrize("form", [TWIN, "tied, coded", "separate, int8, last head"])
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("form", [FULL, "tied, coded", "separate, int8, last head"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_score_ignores_what_comes_at_or_after_its_place_and_what_is_padding(family: str, form: str) -> None:
-    model = in_form(small_twin(family), form)
+    model = in_form(small_full(family), form)
     history = padded_histories(model.config, (12, 20), seed=3)
     now = places([[14, 15], [3, 15]])
     candidates = random_candidates(model.config, now, seed=4)
@@ -91,10 +98,10 @@ def test_a_score_ignores_what_comes_at_or_after_its_place_and_what_is_padding(fa
     assert not torch.equal(scored(model, shown, candidates)[0], before[0])  # were the padding valid, it would count
 
 
-@pytest.mark.parametrize("form", [TWIN, "tied, coded"])
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("form", [FULL, "tied, coded"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_score_depends_on_every_position_that_is_kept_before_its_place(family: str, form: str) -> None:
-    model = doubled(in_form(small_twin(family), form))
+    model = doubled(in_form(small_full(family), form))
     history = as_double(padded_histories(model.config, (12,), seed=3))
     candidates = as_double(random_candidates(model.config, places([[12, 10]]), seed=4))
     before = scored(model, history, candidates)
@@ -120,17 +127,17 @@ def kept_positions(model: Ranker, history: History, candidates: Candidates) -> t
 
 @pytest.mark.parametrize("family", ["sim", "twin", "eta"])
 def test_a_search_keeps_the_top_k_and_all_that_tie_with_the_last_of_them(family: str) -> None:
-    model = small_twin(family)
+    model = small_full(family)
     history = padded_histories(model.config, (30, 30, 30), seed=3)
     candidates = random_candidates(model.config, torch.full((3, 6), 30), seed=4)
     kept = kept_positions(model, history, candidates).sum(-1)
     assert (kept >= model.config.top_k).all() and (kept > model.config.top_k).any() and (kept < 30).all()
 
 
-@pytest.mark.parametrize("form", [TWIN, "tied, coded", "separate, int8, last head"])
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("form", [FULL, "tied, coded", "separate, int8, last head"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_sequence_scored_at_once_is_each_of_its_queries_scored_alone(family: str, form: str) -> None:
-    model = doubled(in_form(small_twin(family), form))
+    model = doubled(in_form(small_full(family), form))
     lengths, longest = (3, 9, 14), 14
     history = as_double(padded_histories(model.config, lengths, seed=5))
     now = torch.stack([torch.arange(longest - length, longest + 1)[-4:] for length in lengths])
@@ -148,9 +155,9 @@ def test_a_sequence_scored_at_once_is_each_of_its_queries_scored_alone(family: s
             )
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_candidate_sees_at_most_the_newest_max_positions(family: str) -> None:
-    model = small_twin(family, max_positions=6, layers=1)
+    model = small_full(family, max_positions=6, layers=1)
     history = padded_histories(model.config, (20,), seed=3)
     candidates = random_candidates(model.config, torch.full((1, 5), 20), seed=4)
     older = torch.arange(20)[None] < 14
@@ -160,9 +167,9 @@ def test_a_candidate_sees_at_most_the_newest_max_positions(family: str) -> None:
     assert not torch.equal(scored(model, changed(history, oldest_seen, model.config.items), candidates), before)
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_learning_takes_no_gradient_from_what_a_candidate_does_not_see(family: str) -> None:
-    model = small_twin(family, items=40).train()
+    model = small_full(family, items=40).train()
     history = padded_histories(model.config, (20,), seed=3)
     history.item[0] = torch.arange(1, 21)
     candidates = random_candidates(model.config, places([[12]]), seed=4)

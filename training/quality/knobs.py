@@ -10,12 +10,12 @@ import torch
 from conversion.convert import calibrate
 from conversion.sample import sample_history
 from fitting.arms import Arm, Arms
-from models.history_cache import Compression
+from models.compression import Compression
 from models.ranker import Ranker
 from quality.measure import measured
 from quality.protocol import Job, arms_of, read_dataset
 
-# What each knob is set to, the others at their defaults; the twin is the same for all.
+# What each knob is set to, the others at their defaults; the full model is the same for all.
 KNOBS: dict[str, list] = {
     "slots": [64, 256, 1024, 4096, 10_000],
     "slots_alone": [64, 256, 1024],  # without user dims
@@ -40,11 +40,11 @@ def measure_knob(job: Job, data: Path, knob: str, value: object) -> list[dict]:
     if published:
         stages = [("published", arms.published())]
     else:
-        twin = arms.twin()
-        converted = arms.converted(twin)
+        full = arms.full()
+        converted = arms.converted(full)
         stages = [("converted", Arm(copy.deepcopy(converted.model), converted.seconds))]
         calibrate(stages[0][1].model, arms.sample(), job.seed)
-        stages.append(("tuned", arms.collective_kv(converted, twin, f"knob-{knob}-{value}")))
+        stages.append(("tuned", arms.collective_kv(converted, full, f"knob-{knob}-{value}")))
     rows = []
     for stage, arm in stages:
         row = measured(job, arms, f"{knob}={value} {stage}", arm)

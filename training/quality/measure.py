@@ -12,19 +12,19 @@ from bundle.record import row_bytes
 from bundle.record_bytes import bytes_per_position, full_bytes
 from fitting.arms import Arm, Arms, without_history
 from fitting.fit import evaluate
-from models.history_cache import Compression, SharedKV, UserDimsOnly
+from models.compression import Compression
 from quality.protocol import VARIANTS, Job, arms_of, read_dataset
 
 
 def measured(job: Job, arms: Arms, variant: str, arm: Arm) -> dict:
-    """A row of the results. Bytes are those that a record takes in Redis, and for the twin those of fp32 K and V."""
+    """A row of the results. Bytes are those of a record in Redis; for the full model, those of K and V in fp32."""
     quality = evaluate(arm.model, arms.log, arms.split.test)
     caches = [one for one, _, _ in arm.model.layers(arms.sample())] if job.family != "none" else []
     full, used, c = full_bytes(arms.config), float(full_bytes(arms.config)), None
-    if caches and isinstance(caches[0], SharedKV | UserDimsOnly):
+    if caches and caches[0].in_record:
         lengths = np.diff(arms.log.starts).clip(max=arms.config.max_positions)
         used = bytes_per_position(row_bytes(arm.model), lengths[lengths > 0].tolist())
-        c = caches[0].compression if isinstance(caches[0], SharedKV) else None
+        c = caches[0].compression
     row = {
         "dataset": job.dataset,
         "family": job.family,
@@ -48,13 +48,13 @@ def measure(job: Job, arms: Arms, variants: Sequence[str] = VARIANTS) -> list[di
     if job.family == "none":
         arms = replace(arms, log=without_history(arms.log))
         return [measured(job, arms, "no_history", arms.no_history())]
-    twin = cache(arms.twin)
+    full = cache(arms.full)
     make = {
-        "twin_before": twin,
-        "converted": lambda: arms.converted(twin()),
-        "collectivekv": lambda: arms.collective_kv(arms.converted(twin()), twin()),
+        "full_before": full,
+        "converted": lambda: arms.converted(full()),
+        "collectivekv": lambda: arms.collective_kv(arms.converted(full()), full()),
         "user_dims_only": arms.user_dims_only,
-        "twin": lambda: arms.twin_again(twin()),
+        "full": lambda: arms.full_again(full()),
     }
     return [measured(job, arms, variant, make[variant]()) for variant in variants]
 

@@ -10,14 +10,14 @@ from data.split import Split, freeze_history, split_log
 from errors import UserError
 from fitting.arms import Arms
 from fitting.fit import FitConfig
+from models.compression import Compression
 from models.config import ModelConfig
-from models.history_cache import Compression
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINTS = ROOT / ".ckv" / "training" / "quality"
 FAMILIES = ["hstu", "sim", "twin", "eta", "sdim"]
 SEEDS = [1, 2, 3]
-VARIANTS = ["twin_before", "converted", "collectivekv", "twin", "user_dims_only"]
+VARIANTS = ["full_before", "converted", "collectivekv", "full", "user_dims_only"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Dataset:
     importer: str
     source: str  # within DIR
     split: str
-    epochs: float  # of the twin, before it is converted
+    epochs: float  # of the full model, before it is converted
     rate: float
     tune_epochs: float  # of every arm, after that; half of it for HSTU, whose layers learn against one another
     tune_rate: float

@@ -1,19 +1,41 @@
-"""The rows of training/results."""
+"""The rows of training/results: what quality.py has measured."""
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
+from errors import UserError
 from quality.protocol import DATASETS, ROOT
 
 RESULTS = ROOT / "training" / "results"
+FORMER_NAMES = {"twin": "full", "twin_before": "full_before"}  # of variants and knobs in older results
+
+
+def read_result_file(path: Path) -> dict:
+    """The content of a results file; without rows if there is no such file.
+
+    Raises UserError if the rows have names that older versions gave to variants and knobs.
+    """
+    if not path.exists():
+        return {"rows": []}
+    content = json.loads(path.read_text())
+    for row in content.get("rows", []):
+        for key in ("variant", "knob"):
+            if row.get(key) in FORMER_NAMES:
+                raise UserError(
+                    f"{path}: {key} {row[key]!r} is a name of an older version; "
+                    f"rename it {FORMER_NAMES[row[key]]!r} in the file, or remove the file and measure again"
+                )
+    return content
 
 
 def read_rows(name: str = "quality") -> list[dict]:
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text())["rows"] if path.exists() else []
+    """The rows of one file, quality, knobs or structure."""
+    return read_result_file(RESULTS / f"{name}.json")["rows"]
 
 
 def write_rows(rows: list[dict], name: str = "quality") -> None:
+    """Replaces the rows of one file, in a fixed order."""
     RESULTS.mkdir(exist_ok=True)
     rows = sorted(
         rows, key=lambda r: [str(r.get(k)) for k in ("dataset", "family", "seed", "variant", "knob", "value")]

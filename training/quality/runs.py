@@ -41,7 +41,7 @@ def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
 
 
 def knobs(data: Path, only: list[str], workers: int) -> None:
-    """Every knob on the jobs named, or on SIM over ML-1M; the twins must be there already."""
+    """Every knob on the jobs named, or on SIM over ML-1M; the full models must be there already."""
     done = {(r["dataset"], r["family"], r["seed"], r["knob"], r["value"]) for r in read_rows("knobs")}
     jobs = jobs_named(only or ["ml-1m/sim/1"], FAMILIES)
     wanted = [(job, knob, value) for job in jobs for knob, values in KNOBS.items() for value in values]

@@ -1,6 +1,6 @@
 """What a trained model's keys and values look like across users, and how a pool is used: the figures behind sharing.
 
-`structure` gives a row of results/structure.json, of the twin's K and V and of the routes of its CollectiveKV:
+`structure` gives a row of results/structure.json, of the full model's K and V and of the routes of its CollectiveKV:
 
 - spectra: how much of the keys' and values' energy the first r directions hold, of all users stacked, of the user's
   own, of the other users, and of one other user
@@ -26,7 +26,7 @@ from data.batches import Block, make_batch
 from data.history import History
 from data.log import Log
 from fitting.arms import Arms
-from models.history_cache import FullKV, SharedKV
+from models.caches.shared import SharedKV
 from models.ranker import Ranker
 
 USERS, LONGEST = 400, 200  # that spectra, similarity and use of slots are taken from
@@ -43,15 +43,15 @@ TOGETHER = 16  # users that pass through the model at a time
 
 def structure(job: object, arms: Arms) -> dict:
     """The row of a job (dataset, family, seed) whose arms are trained; nothing is trained here."""
-    missing = [step for step in ("twin", "collectivekv") if not (arms.folder / f"{step}.pt").exists()]
+    missing = [step for step in ("full", "collectivekv") if not (arms.folder / f"{step}.pt").exists()]
     if missing:
         raise FileNotFoundError(
             f"{job} has no {' and no '.join(missing)} yet: python training/quality.py run comes first"
         )
-    twin = arms.twin().model
+    full_model = arms.full().model
     shared = compressed(arms)
     sample = sample_history(arms.log, arms.split.train, arms.main.seed + 1000, USERS, LONGEST)
-    full = ends(by_user(twin, sample, keys_and_values))
+    full = ends(by_user(full_model, sample, keys_and_values))
     routes = ends(by_user(shared, sample, slots_of))
     caches = ends([cache for cache, _, _ in shared.layers(head(sample, 1))])
     distinct = ends(distinct_slots(shared, arms))
@@ -113,8 +113,8 @@ def head(sample: History, count: int, first: int = 0) -> History:
 
 
 def keys_and_values(cache: nn.Module, s: Tensor, x: Tensor) -> Tensor:
-    """[B, N, 2D] of a twin."""
-    kv = cache(s) if isinstance(cache, FullKV) else cache(s, x)
+    """[B, N, 2D] of a full model."""
+    kv = cache(s, x)
     return torch.cat([kv.key, kv.value], -1)
 
 

@@ -10,8 +10,9 @@ import pytest
 from bundle.record_bytes import bytes_per_position
 from errors import UserError
 from fitting import arms as arms_module
-from models.history_cache import Compression
+from models.compression import Compression
 from quality import knobs, measure, protocol, results, runs
+from quality.report.page import read_results
 from testbed.training_runs import write_log
 
 KEYS = {"dataset", "family", "variant", "seed", "auc", "gauc", "logloss", "bytesPerPosition", "ratio", "m", "du"} | {
@@ -42,7 +43,7 @@ def test_a_job_gives_a_row_of_every_variant_with_its_figures_and_bytes(family: s
     job = protocol.Job("tiny", family, 1)
     found = measure.run_job(job, tiny_dataset, Compression(slots=16, user_width=1), protocol.VARIANTS)
     rows = {row["variant"]: row for row in found}
-    assert set(rows) == {"twin_before", "converted", "collectivekv", "user_dims_only", "twin"}
+    assert set(rows) == {"full_before", "converted", "collectivekv", "user_dims_only", "full"}
     layers, full = (2, 2 * 2 * 16 * 4) if family == "hstu" else (1, 2 * 16 * 4)
     for variant, row in rows.items():
         assert set(row) == KEYS and (row["dataset"], row["family"], row["seed"]) == ("tiny", family, 1)
@@ -50,15 +51,15 @@ def test_a_job_gives_a_row_of_every_variant_with_its_figures_and_bytes(family: s
         shared = variant in ("converted", "collectivekv")
         assert (row["m"], row["routes"]) == ((16, "tied") if shared else (0, "none"))
         assert row["du"] == (1 if shared or variant == "user_dims_only" else 0)
-        row_bytes = {"twin": None, "twin_before": None, "user_dims_only": 2}.get(variant, 1 + 1)
+        row_bytes = {"full": None, "full_before": None, "user_dims_only": 2}.get(variant, 1 + 1)
         # Histories of 40 positions are kept up to max_positions.
         used = full if row_bytes is None else bytes_per_position(layers * row_bytes, [20])
         assert row["bytesPerPosition"] == pytest.approx(used, abs=0.01)
         assert row["ratio"] == pytest.approx(used / full, abs=1e-4)
     json.dumps(list(rows.values()), allow_nan=False)
-    before = rows["twin_before"]["losses"]
-    assert len(before) > 0 and rows["twin"]["losses"][: len(before)] == before
-    assert len(rows["twin"]["losses"]) == 2 * len(before)
+    before = rows["full_before"]["losses"]
+    assert len(before) > 0 and rows["full"]["losses"][: len(before)] == before
+    assert len(rows["full"]["losses"]) == 2 * len(before)
 
 
 def test_a_job_without_history_gives_its_one_row(tiny_dataset: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_job_that_was_done_is_not_trained_again(tiny_dataset: Path, monkeypatc
     first = measure.run_job(job, tiny_dataset, Compression(slots=16), protocol.VARIANTS)
     monkeypatch.setattr(arms_module, "fit", lambda *_: pytest.fail("trained again"))
     assert measure.run_job(job, tiny_dataset, Compression(slots=16), protocol.VARIANTS) == first
-    asked = ["twin", "converted"]
+    asked = ["full", "converted"]
     found = measure.run_job(job, tiny_dataset, Compression(slots=16), asked)
     assert found == [row for variant in asked for row in first if row["variant"] == variant]
 
@@ -105,7 +106,7 @@ def test_a_knob_gives_a_row_as_converted_and_one_as_tuned(
         assert set(distinct) == {"5", "20"} and 1 <= distinct["5"] <= 5 and distinct["5"] <= distinct["20"] <= 20
 
 
-@pytest.mark.parametrize("act", [lambda *a: runs.run(*a, ["twin"]), runs.knobs, runs.structures])
+@pytest.mark.parametrize("act", [lambda *a: runs.run(*a, ["full"]), runs.knobs, runs.structures])
 @pytest.mark.parametrize("name", ["foo/bar", "foo", "tiny/sim/9", "tiny/sim/one"])
 def test_a_name_of_no_job_is_told_with_those_that_there_are(act, name: str, tiny_dataset: Path) -> None:
     with pytest.raises(UserError, match=f"--only {name}: .*tiny, frozen / .*sim.* / 1, 2, 3"):
@@ -126,7 +127,7 @@ def test_ctrl_c_is_left_to_the_process_that_started_the_jobs() -> None:
 
 
 def test_rows_that_are_measured_again_replace_the_old_ones(tiny_dataset: Path) -> None:
-    rows = [{"dataset": "tiny", "family": f, "variant": v, "seed": 1} for f in ("sim", "eta") for v in ("twin", "b")]
+    rows = [{"dataset": "tiny", "family": f, "variant": v, "seed": 1} for f in ("sim", "eta") for v in ("full", "b")]
     results.write_rows(rows)
     assert sorted(map(str, results.read_rows())) == sorted(map(str, rows))
     assert json.loads((tiny_dataset / "results" / "quality.json").read_text())["rows"] == results.read_rows()
@@ -138,3 +139,12 @@ def test_a_frozen_data_sets_test_queries_see_no_tested_label(tiny_dataset: Path)
     assert (log.query_now[split.test] == 32).all() and log.query_now[split.train].max() == 31
     open_log, _ = protocol.read_dataset("tiny", tiny_dataset)
     assert open_log.query_now[split.test].max() == 39
+
+
+def test_results_with_the_names_of_an_older_version_are_refused_with_the_new_names(tiny_dataset: Path) -> None:
+    for former, name in (("twin", "full"), ("twin_before", "full_before")):
+        results.write_rows([{"dataset": "tiny", "family": "sim", "variant": former, "seed": 1}])
+        with pytest.raises(UserError, match=f"quality.json: variant '{former}' .*rename it '{name}'"):
+            results.read_rows()
+        with pytest.raises(UserError, match="older version"):
+            read_results(tiny_dataset / "results")

@@ -9,10 +9,10 @@ import torch
 from data.split import split_log
 from fitting.arms import Arms
 from fitting.fit import FitConfig
-from models.history_cache import Compression
+from models.compression import Compression
 from quality.structure import RANKS, energy_in, similarities, spread_of, structure, usage
 from testbed.small_logs import planted_log
-from testbed.small_models import compress, small_config, small_twin
+from testbed.small_models import compress, small_config, small_full
 
 
 def positions(users: int, directions: torch.Tensor, seed: int) -> list[torch.Tensor]:
@@ -50,7 +50,7 @@ def test_similarity_is_the_mean_squared_cosine_of_all_pairs() -> None:
 
 
 def test_usage_counts_slots_and_their_evenness() -> None:
-    shared = compress(small_twin("target"), Compression(slots=8)).cache
+    shared = compress(small_full("target"), Compression(slots=8)).cache
     even = usage(shared, torch.arange(4).repeat(10)[:, None].expand(-1, 2))["tied"]
     assert (even["slots"], even["used"], even["dead"]) == (8, 4, 0.5)
     assert even["entropyBits"] == 2 and even["perplexity"] == 4 and even["upTo"][-1] == 1
@@ -72,8 +72,8 @@ class Job:
 @pytest.mark.parametrize(("family", "tied"), [("hstu", True), ("sim", False)])
 def test_a_row_has_the_lowest_and_the_highest_layer_and_repeats(tmp_path: Path, family: str, tied: bool) -> None:
     arms = trained_arms(tmp_path, family, tied)
-    twin = arms.twin()
-    arms.collective_kv(arms.converted(twin), twin)
+    full = arms.full()
+    arms.collective_kv(arms.converted(full), full)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     row = structure(Job(), arms)
     assert row == structure(Job(), arms) and files == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
@@ -87,6 +87,6 @@ def test_a_row_has_the_lowest_and_the_highest_layer_and_repeats(tmp_path: Path, 
 
 
 def test_structure_trains_nothing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no twin and no collectivekv yet"):
+    with pytest.raises(FileNotFoundError, match="no full and no collectivekv yet"):
         structure(Job(), trained_arms(tmp_path, "sim"))
     assert not list(tmp_path.iterdir())

@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conversion.convert import calibrate, convert, fold
+from conversion.convert import calibrate, convert
 from data.history import History
 from data.log import Log
+from models.caches.full import FullKV
+from models.caches.shared import SharedKV
+from models.compression import Compression
 from models.config import ModelConfig
-from models.families import create_twin
-from models.history_cache import Compression, FullKV, SharedKV
+from models.families.registry import create_full
 from models.ranker import Ranker
 from models.router import Router
 
@@ -26,43 +28,43 @@ def random_history(config: ModelConfig, users: int, positions: int, seed: int) -
     return History(item, action, features, torch.ones_like(item, dtype=torch.bool))
 
 
-def random_twin(config: ModelConfig, seed: int = 1) -> Ranker:
+def random_full(config: ModelConfig, seed: int = 1) -> Ranker:
     """A model whose every part takes part in its scores."""
     torch.manual_seed(seed)
-    twin = create_twin(config)
+    full = create_full(config)
     with torch.no_grad():
-        for name, parameter in twin.named_parameters():
+        for name, parameter in full.named_parameters():
             if parameter.dim() == 2 and "norm" not in name:
                 parameter.mul_(1.5)
-        for table in (twin.item, twin.action):
+        for table in (full.item, full.action):
             torch.nn.init.normal_(table.weight, std=0.7)
-        for name, parameter in twin.named_parameters():
-            if "null" in name or name.endswith("stack.0.bias") or name.endswith("stack.1.bias"):
+        for name, parameter in full.named_parameters():
+            if "null" in name or (parameter.dim() == 2 and name.endswith(".bias")):  # HSTU has one bias for each place
                 torch.nn.init.normal_(parameter, std=0.5)
-    return twin
+    return full
 
 
-def random_model(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
+def random_model(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
     """Its conversion, with a user head that takes part as well."""
-    sample = random_history(twin.config, 40, 100, seed)
-    return with_user_head(convert(twin, sample, c, seed), sample, seed)
+    sample = random_history(full.config, 40, 100, seed)
+    return with_user_head(convert(full, sample, c, seed), sample, seed)
 
 
 @torch.no_grad()
-def sampled_model(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
+def sampled_model(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
     """As `random_model`, but positions drawn at random are the centroids: a pool of any size, without k-means. User
     dims have a head of their own."""
-    model = copy.deepcopy(twin).eval()
-    config, full = model.config, model.cache
+    model = copy.deepcopy(full).eval()
+    config, cache = model.config, model.cache
     torch.manual_seed(seed)
     shared = SharedKV(c, config.embedding, config.d_model, config.embedding, config.embedding)
     drawn = [model.embed_history(random_history(config, 1, c.slots, seed + i))[0] for i in range(2)]  # each [M, E]
     key_rows, value_rows = drawn[0], drawn[0 if c.tied else 1]
-    shared.pool_key.copy_(full.key(key_rows))
-    shared.pool_value.copy_(full.value(value_rows))
-    shared.router = nearest_router(key_rows, full)
+    shared.pool_key.copy_(cache.key(key_rows))
+    shared.pool_value.copy_(cache.value(value_rows))
+    shared.router = nearest_router(key_rows, cache)
     if not c.tied:
-        shared.value_router = nearest_router(value_rows, full)
+        shared.value_router = nearest_router(value_rows, cache)
     model.cache = shared
     return with_user_head(model, random_history(config, 40, 100, seed), seed)
 
@@ -73,7 +75,7 @@ def nearest_router(rows: Tensor, full: FullKV) -> Router:
     router = Router(centroids.shape[1], len(rows))
     router.weight.copy_(centroids)
     router.bias.copy_(-centroids.square().sum(1) / 2)
-    return fold(router, full)
+    return full.fold(router)
 
 
 def with_user_head(model: Ranker, sample: History, seed: int) -> Ranker:

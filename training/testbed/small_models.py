@@ -10,11 +10,10 @@ import torch
 from conversion.convert import convert, without_pool
 from data.features import Feature
 from data.history import Candidates, History
+from models.compression import Compression
 from models.config import ModelConfig
-from models.history_cache import Compression, UserDimsOnly
-from models.hstu import HstuRanker
 from models.ranker import Ranker
-from testbed.random_models import random_history, random_twin, with_user_head
+from testbed.random_models import random_full, random_history, with_user_head
 
 HISTORY_FEATURES = [Feature("watch_ratio")]
 CANDIDATE_FEATURES = [Feature("price", 0, 50, 20)]
@@ -46,23 +45,22 @@ def small_config(family: str, **changes) -> ModelConfig:
     return replace(config, **changes)
 
 
-def small_twin(family: str, seed: int = 1, **changes) -> Ranker:
-    return random_twin(small_config(family, **changes), seed).eval()
+def small_full(family: str, seed: int = 1, **changes) -> Ranker:
+    return random_full(small_config(family, **changes), seed).eval()
 
 
-def compress(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
+def compress(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
     """Its conversion, with a user head that takes part."""
-    sample = random_history(twin.config, 20, 40, seed)
-    return with_user_head(convert(twin, sample, c, seed), sample, seed)
+    sample = random_history(full.config, 20, 40, seed)
+    return with_user_head(convert(full, sample, c, seed), sample, seed)
 
 
-def user_dims_alone(twin: Ranker, c: Compression, seed: int = 1) -> Ranker:
-    return with_user_head(without_pool(twin, c, seed), random_history(twin.config, 20, 40, seed), seed)
+def user_dims_alone(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
+    return with_user_head(without_pool(full, c, seed), random_history(full.config, 20, 40, seed), seed)
 
 
 def caches_of(model: Ranker) -> list:
-    caches = [layer.cache for layer in model.stack] if isinstance(model, HstuRanker) else [model.cache]
-    return [cache.shared if isinstance(cache, UserDimsOnly) else cache for cache in caches]
+    return [holder.cache for holder in model.cache_holders()]
 
 
 def padded_histories(config: ModelConfig, lengths: Sequence[int], seed: int, tokens: int = 8) -> History:

@@ -3,9 +3,9 @@
 from collections import defaultdict
 from statistics import fmean
 
-from models.history_cache import Compression
+from models.compression import Compression
 from quality.report.text import ABSENT, Results, share, signed, table
-from quality.report.verdicts import METRICS, dataset_title, family_title, job_of, pairs_in, twins_of
+from quality.report.verdicts import METRICS, dataset_title, family_title, full_rows_of, job_of, pairs_in
 
 KNOBS = {  # in the order of the tables
     "slots": "slots of the pool",
@@ -37,18 +37,19 @@ Stages = dict[str, list[dict]]  # rows by stage
 
 
 def knobs(r: Results) -> str:
-    measured = [row for row in r.knobs if row["knob"] != "twin"]
+    measured = [row for row in r.knobs if row["knob"] != "full"]
     if not measured:
         return ABSENT
     return "\n\n".join(knob_table(r, pair, measured) for pair in pairs_in(measured)) + (
-        "\n\nAUC / GAUC minus the twin's, before and after the fine-tune; one knob at a time, the others at their "
-        "defaults. Defaults are bold, and recommended. *Distinct*: slots in the first positions of a history (mean)."
+        "\n\nThe figures are AUC / GAUC minus those of the full model, before and after the fine-tune. Each row "
+        "changes one knob; the others have their defaults. Defaults are bold, and recommended. *Distinct*: the mean "
+        "number of distinct slots in the first positions of a history."
     )
 
 
 def knob_table(r: Results, pair: tuple[str, str], measured: list[dict]) -> str:
     rows = [row for row in measured if (row["dataset"], row["family"]) == pair]
-    twins = twins_of(r.quality, r.knobs)
+    full_rows = full_rows_of(r.quality, r.knobs)
     lines: list[list[str]] = []
     for knob, values in by_value(r, pair, rows).items():
         for value, stages in sorted(values.items(), key=lambda item: place(item[0])):
@@ -57,7 +58,7 @@ def knob_table(r: Results, pair: tuple[str, str], measured: list[dict]) -> str:
             line = ["" if lines and KNOBS.get(knob, knob) in [x[0] for x in lines] else KNOBS.get(knob, knob)]
             line += [f"**{title(value)}**" if value == DEFAULTS.get(knob) else title(value)]
             line += [share(fmean(row["ratio"] for row in found))]
-            line += [above_twin(stages.get("converted", []), twins), above_twin(trained, twins)]
+            line += [above_full(stages.get("converted", []), full_rows), above_full(trained, full_rows)]
             lines.append(line + [distinct(found, length) for length in LENGTHS])
     head = ["knob", "value", "bytes", "as converted", "trained on", *(f"distinct of {int(n):,}" for n in LENGTHS)]
     seeds = len({row["seed"] for row in rows})
@@ -105,11 +106,11 @@ def place(value: object) -> tuple:
     return (1, 0, str(value)) if isinstance(value, bool | str) else (0, value, "")
 
 
-def above_twin(rows: list[dict], twins: dict[tuple, dict]) -> str:
-    rows = [row for row in rows if job_of(row) in twins]
+def above_full(rows: list[dict], full_rows: dict[tuple, dict]) -> str:
+    rows = [row for row in rows if job_of(row) in full_rows]
     if not rows:
         return "-"
-    return " / ".join(signed(fmean(row[m] - twins[job_of(row)][m] for row in rows)) for m in METRICS)
+    return " / ".join(signed(fmean(row[m] - full_rows[job_of(row)][m] for row in rows)) for m in METRICS)
 
 
 def distinct(rows: list[dict], length: str) -> str:

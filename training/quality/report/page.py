@@ -5,7 +5,6 @@
 Text between <!-- notes:begin --> and <!-- notes:end --> is written by hand and kept, at the end of its section.
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from quality.report.quality_sections import all_arms, protocol, summary, targets
 from quality.report.structure_plots import plot_distinct, plot_similarity, plot_slots, plot_spectra
 from quality.report.structure_sections import sharing, slots
 from quality.report.text import Results
+from quality.results import read_result_file
 
 BEGIN, END = "<!-- notes:begin -->", "<!-- notes:end -->"
 NOTES = re.compile(rf"{BEGIN}\n(.*?)\n?{END}", re.DOTALL)
@@ -35,7 +35,7 @@ Written by the last command from `training/results/*.json`; only notes between m
 SECTIONS: dict[str, Callable[[Results], str]] = {
     "Targets": targets,
     "What was compared": protocol,
-    "CollectiveKV against its twin": summary,
+    "CollectiveKV against the full model": summary,
     "All arms": all_arms,
     "User dims alone": user_dims,
     "Training time": training_time,
@@ -67,11 +67,8 @@ def write_report(root: Path) -> None:
 
 
 def read_results(folder: Path) -> Results:
-    found = {}
-    for name in ("quality", "knobs", "structure"):
-        path = folder / f"{name}.json"
-        found[name] = json.loads(path.read_text()) if path.exists() else {"rows": []}
-    rows = {name: whole.get("rows", list(whole.values())) for name, whole in found.items()}
+    found = {name: read_result_file(folder / f"{name}.json") for name in ("quality", "knobs", "structure")}
+    rows = {name: content.get("rows", list(content.values())) for name, content in found.items()}
     return Results(**rows, datasets=found["quality"].get("datasets", {}))
 
 

@@ -17,9 +17,9 @@ from quality.report.verdicts import (
     arm,
     dataset_title,
     family_title,
+    full_rows_of,
     job_of,
     pairs_in,
-    twins_of,
 )
 
 # Okabe and Ito's colours, told apart by colour-blind readers; each also has a marker or a line style of its own.
@@ -101,14 +101,14 @@ STAGE_NAMES = {
 
 
 def frontier_points(quality: list[dict], knobs: list[dict]) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """By data set and name of an arm: share of the bytes in percent, AUC above the twin of the same job."""
-    twins = twins_of(quality, knobs)
+    """By data set and name of an arm: share of the bytes in percent, AUC above the full model of the same job."""
+    full_rows = full_rows_of(quality, knobs)
     named = [(ARM_NAMES[row["variant"]], row) for row in quality if row["variant"] in ARM_NAMES]
-    named += [(STAGE_NAMES[row["stage"]], row) for row in knobs if row["knob"] != "twin"]
+    named += [(STAGE_NAMES[row["stage"]], row) for row in knobs if row["knob"] != "full"]
     points: dict[str, dict[str, list]] = {}
     for name, row in named:
-        if job_of(row) in twins and row["ratio"] > 0:
-            point = (100 * row["ratio"], row["auc"] - twins[job_of(row)]["auc"])
+        if job_of(row) in full_rows and row["ratio"] > 0:
+            point = (100 * row["ratio"], row["auc"] - full_rows[job_of(row)]["auc"])
             points.setdefault(row["dataset"], {}).setdefault(name, []).append(point)
     return points
 
@@ -120,7 +120,9 @@ def plot_frontier(quality: list[dict], knobs: list[dict], path: Path) -> bool:
     datasets = [d for d in datasets_in(pairs_in([*quality, *knobs])) if d in points]
     with figure(path, 1, len(datasets), 4.6 * len(datasets) + 0.4, 4.2, sharey=True, sharex=True) as axes:
         for axis, dataset in zip(axes[0], datasets):
-            axis.axhspan(-LEAST_NOISE, LEAST_NOISE, color="#d9d9d9", lw=0, label=f"within {LEAST_NOISE} of the twin")
+            axis.axhspan(
+                -LEAST_NOISE, LEAST_NOISE, color="#d9d9d9", lw=0, label=f"within {LEAST_NOISE} of the full model"
+            )
             axis.axvline(100 * BYTES_SHARE, color=GREY, lw=0.9, ls="--", label=f"{100 * BYTES_SHARE:g} % of the bytes")
             for name, (colour, marker, filled) in ARM_LOOKS.items():
                 x, y = zip(*points[dataset].get(name, [(np.nan, np.nan)]))
@@ -129,12 +131,12 @@ def plot_frontier(quality: list[dict], knobs: list[dict], path: Path) -> bool:
             axis.set_yscale("symlog", linthresh=2 * LEAST_NOISE, linscale=1)
             axis.yaxis.set_major_locator(FixedLocator([-0.1, -0.03, -0.01, -0.003, -0.001, 0, 0.001, 0.003, 0.01]))
             axis.yaxis.set_minor_locator(NullLocator())
-            axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:+g}" if y else "0: the twin"))
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:+g}" if y else "0: the full model"))
             axis.set_xlim(*around([x for named in points.values() for group in named.values() for x, _ in group]))
             axis.xaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50]))
             axis.xaxis.set_minor_locator(NullLocator())
             axis.xaxis.set_major_formatter(FuncFormatter(percent))
-        axes[0][0].set_ylabel("AUC minus the twin's (up is better)")
+        axes[0][0].set_ylabel("AUC minus the full model's (up is better)")
         legend_below(axes, 4)
     return True
 
@@ -147,9 +149,9 @@ def around(shares: list[float]) -> tuple[float, float]:
 # Training
 
 SMOOTHED = 9  # hundredths of the way that a point of a curve is the mean of
-STAGES = {  # label, colour, line style; what is trained after the twin is converted
-    "twin": ("twin, trained on", BLUE, "-"),
-    "collectivekv": ("CollectiveKV, with the twin as teacher", ORANGE, "-"),
+STAGES = {  # label, colour, line style; what is trained after the full model is converted
+    "full": ("full model, trained on", BLUE, "-"),
+    "collectivekv": ("CollectiveKV, with the full model as teacher", ORANGE, "-"),
     "user_dims_only": ("user dims alone", GREEN, "--"),
 }
 
@@ -162,8 +164,8 @@ def draw_curve(axis: Axes, losses: list[float], begin: int, **look) -> None:
 
 
 def plot_losses(quality: list[dict], path: Path) -> bool:
-    """Of the first seed of each job: the twin on the left of the line, what follows on its right."""
-    pairs = [pair for pair in pairs_in(quality) if arm(quality, *pair, "twin_before")]
+    """Of the first seed of each job: the full model on the left of the line, what follows on its right."""
+    pairs = [pair for pair in pairs_in(quality) if arm(quality, *pair, "full_before")]
     if not pairs:
         return False
     datasets = datasets_in(pairs)
@@ -178,22 +180,22 @@ def plot_losses(quality: list[dict], path: Path) -> bool:
                 axis.set_title(f"{family_title(family)}, {dataset_title(dataset)}")
             line[0].set_ylabel("loss")
         for axis in axes[-1]:
-            axis.set(xticks=[0.5, 1.5], xticklabels=["twin", "after\nconversion"])
+            axis.set(xticks=[0.5, 1.5], xticklabels=["full", "after\nconversion"])
             axis.tick_params(axis="x", length=0)
         legend_below(axes, min(4, columns))
     return True
 
 
 def draw_losses(axis: Axes, quality: list[dict], dataset: str, family: str) -> None:
-    before = arm(quality, dataset, family, "twin_before").rows
+    before = arm(quality, dataset, family, "full_before").rows
     seed = min(before)
     first = before[seed]["losses"]
     axis.grid(axis="x", visible=False)
     axis.axvline(1, color=GREY, lw=0.8)
-    draw_curve(axis, first, 0, color=GREY, label="twin")
+    draw_curve(axis, first, 0, color=GREY, label="full")
     for variant, (label, colour, style) in STAGES.items():
         row = arm(quality, dataset, family, variant).rows.get(seed)
-        losses = row["losses"][len(first) if variant == "twin" else 0 :] if row else []
+        losses = row["losses"][len(first) if variant == "full" else 0 :] if row else []
         if losses:
             draw_curve(axis, losses, 1, color=colour, ls=style, label=label)
     axis.yaxis.set_major_locator(MaxNLocator(4))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.history_cache import Compression
+from models.compression import Compression
 from quality.report.page import BEGIN, END, PLOTS, SECTIONS, write_report
 from quality.report.plots import tidy
 from quality.report.quality_sections import split_text
@@ -25,7 +25,7 @@ from quality.report.verdicts import (
     tally,
 )
 
-RATIOS = {"twin": 1.0, "twin_before": 1.0, "converted": 0.0022, "collectivekv": 0.0022, "user_dims_only": 0.0027}
+RATIOS = {"full": 1.0, "full_before": 1.0, "converted": 0.0022, "collectivekv": 0.0022, "user_dims_only": 0.0027}
 LOSSES = [round(0.7 - 0.002 * i, 4) for i in range(100)]
 
 
@@ -33,7 +33,7 @@ def row(variant: str, seed: int = 1, auc: float = 0.8, gauc: float = 0.7, **chan
     ratio = RATIOS.get(variant, 0.0)
     found = {"dataset": "ml-1m", "family": "sim", "variant": variant, "seed": seed, "auc": auc, "gauc": gauc}
     found |= {"logloss": 0.5, "ratio": ratio, "m": 4096, "du": 2, "routes": "tied", "trainSeconds": 100}
-    found |= {"losses": LOSSES * 2 if variant == "twin" else LOSSES} | changes
+    found |= {"losses": LOSSES * 2 if variant == "full" else LOSSES} | changes
     return found | {"bytesPerPosition": round(2048 * found["ratio"], 2)}
 
 
@@ -45,63 +45,63 @@ def arm_of(variant: str, *auc: float, gauc: float = 0.7, **changes) -> Arm:
 
 
 def test_a_difference_up_to_a_thousandth_is_met_and_above_it_is_missed_by_the_rest() -> None:
-    twin = arm_of("twin", 0.8, 0.8, 0.8)
-    assert parity(arm_of("collectivekv", 0.799, 0.799, 0.799), twin).met
-    assert str(parity(arm_of("collectivekv", 0.7985, 0.7985, 0.7985), twin)) == "**missed**: AUC by 0.0005"
+    full = arm_of("full", 0.8, 0.8, 0.8)
+    assert parity(arm_of("collectivekv", 0.799, 0.799, 0.799), full).met
+    assert str(parity(arm_of("collectivekv", 0.7985, 0.7985, 0.7985), full)) == "**missed**: AUC by 0.0005"
 
 
-def test_the_twins_own_spread_excuses_as_much() -> None:
-    twin = arm_of("twin", 0.798, 0.8, 0.802)  # a spread of 0.004
-    assert parity(arm_of("collectivekv", 0.794, 0.796, 0.798), twin).met
-    assert str(parity(arm_of("collectivekv", 0.793, 0.795, 0.797), twin)) == "**missed**: AUC by 0.0010"
+def test_the_fulls_own_spread_excuses_as_much() -> None:
+    full = arm_of("full", 0.798, 0.8, 0.802)  # a spread of 0.004
+    assert parity(arm_of("collectivekv", 0.794, 0.796, 0.798), full).met
+    assert str(parity(arm_of("collectivekv", 0.793, 0.795, 0.797), full)) == "**missed**: AUC by 0.0010"
 
 
 def test_auc_gauc_and_bytes_are_each_held_to_the_rule() -> None:
     shared = arm_of("collectivekv", 0.79, gauc=0.697, ratio=0.0092)
     expected = "**missed**: AUC by 0.0090, GAUC by 0.0020, bytes by 0.12 points"
-    assert str(parity(shared, arm_of("twin", 0.8))) == expected
+    assert str(parity(shared, arm_of("full", 0.8))) == expected
 
 
 def test_a_gain_is_no_miss() -> None:
-    assert parity(arm_of("collectivekv", 0.81, gauc=0.71), arm_of("twin", 0.8)).met
+    assert parity(arm_of("collectivekv", 0.81, gauc=0.71), arm_of("full", 0.8)).met
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:
-    twin = Arm({1: row("twin", 1, 0.8), 2: row("twin", 2, 0.9)})
-    assert parity(Arm({1: row("collectivekv", 1, 0.8)}), twin).met
+    full = Arm({1: row("full", 1, 0.8), 2: row("full", 2, 0.9)})
+    assert parity(Arm({1: row("collectivekv", 1, 0.8)}), full).met
 
 
-def test_a_twin_that_got_worse_by_training_on_does_not_hide_a_loss() -> None:
-    shared, twin, before = arm_of("collectivekv", 0.8), arm_of("twin", 0.8), arm_of("twin_before", 0.805)
-    assert parity(shared, twin).met and not parity_with_both(shared, twin, before)
+def test_a_full_that_got_worse_by_training_on_does_not_hide_a_loss() -> None:
+    shared, full, before = arm_of("collectivekv", 0.8), arm_of("full", 0.8), arm_of("full_before", 0.805)
+    assert parity(shared, full).met and not parity_with_both(shared, full, before)
 
 
 def test_user_dims_alone_must_be_beaten_by_more_than_noise_and_at_no_more_bytes() -> None:
-    shared, twin = arm_of("collectivekv", 0.8), arm_of("twin", 0.8)
-    assert beats(shared, arm_of("user_dims_only", 0.79, gauc=0.69), twin).met
+    shared, full = arm_of("collectivekv", 0.8), arm_of("full", 0.8)
+    assert beats(shared, arm_of("user_dims_only", 0.79, gauc=0.69), full).met
     level = arm_of("user_dims_only", 0.7995, gauc=0.69, ratio=0.001)
-    assert str(beats(shared, level, twin)) == "**missed**: AUC by 0.0005, bytes by 0.12 points"
+    assert str(beats(shared, level, full)) == "**missed**: AUC by 0.0005, bytes by 0.12 points"
 
 
 def test_time_is_met_up_to_the_share() -> None:
     assert in_time(0.4).met and str(in_time(0.46)) == "**missed**: by 6 points"
 
 
-def test_conversion_alone_must_be_both_quick_and_level_with_the_twin() -> None:
+def test_conversion_alone_must_be_both_quick_and_level_with_the_full() -> None:
     def judged(seconds: int, auc: float) -> bool | None:
         converted = Arm({1: row("converted", 1, auc, trainSeconds=seconds)})
-        before = Arm({1: row("twin_before", 1, 0.8, trainSeconds=100 if seconds else 0)})
-        return quick_and_level(converted, before, Arm({1: row("twin", 1, 0.8)}))
+        before = Arm({1: row("full_before", 1, 0.8, trainSeconds=100 if seconds else 0)})
+        return quick_and_level(converted, before, Arm({1: row("full", 1, 0.8)}))
 
     assert [judged(40, 0.8), judged(41, 0.8), judged(40, 0.7985), judged(0, 0.8)] == [True, False, False, None]
 
 
 def test_a_target_is_met_only_once_all_is_measured() -> None:
     pairs = list(itertools.product(DATASETS, FAMILIES))
-    rows = [row("twin", dataset=d, family=f) for d, f in pairs]
+    rows = [row("full", dataset=d, family=f) for d, f in pairs]
 
     def counted(n: int) -> tuple[str, str]:
-        found = tally(rows[:n], ["twin"], lambda twin: twin.mean("auc") == 0.8)
+        found = tally(rows[:n], ["full"], lambda full: full.mean("auc") == 0.8)
         return str(found), found.verdict
 
     assert counted(0) == ("not measured yet", "-")
@@ -136,7 +136,7 @@ def knob_rows() -> list[dict]:
 
     values = [("slots", Compression().slots, 0.801), ("slots", 64, 0.79), ("tied", False, 0.8), ("user_width", 0, 0.8)]
     rows = [of(knob, value, stage, auc) for knob, value, auc in values for stage in ("converted", "tuned")]
-    return [of("twin", None, "tuned", 0.802), *rows, of("recipe", "published", "published", 0.78)]
+    return [of("full", None, "tuned", 0.802), *rows, of("recipe", "published", "published", 0.78)]
 
 
 def structure_rows() -> list[dict]:
@@ -216,18 +216,18 @@ def test_a_miss_is_shown_in_the_row_and_in_the_target(tmp_path: Path) -> None:
         if r["variant"] == "collectivekv" and (r["dataset"], r["family"]) == ("kuairand", "eta"):
             r["gauc"] -= 0.005
     page = page_of(tmp_path, quality=rows)
-    assert section(page, "CollectiveKV against its twin").count("**missed**: GAUC by 0.0040") == 1
+    assert section(page, "CollectiveKV against the full model").count("**missed**: GAUC by 0.0040") == 1
     assert "| 9 of 10 | **missed** |" in section(page, "Targets")
     assert "| 4 of 5: SIM, SDIM, TWIN, HSTU | met |" in section(page, "Targets")
 
 
-def test_a_weak_twin_and_slow_training_are_missed_targets(tmp_path: Path) -> None:
+def test_a_weak_full_and_slow_training_are_missed_targets(tmp_path: Path) -> None:
     rows = [r | {"auc": r["auc"] - 0.01, "trainSeconds": 100} for r in all_rows()]
     page = section(page_of(tmp_path, quality=rows), "Targets")
     assert "**missed** by 0.0053" in page and "| 0 of 10 | **missed** |" in page
 
 
-def test_knobs_are_shown_against_their_twin_with_defaults_in_bold(tmp_path: Path) -> None:
+def test_knobs_are_shown_against_their_full_with_defaults_in_bold(tmp_path: Path) -> None:
     page = section(page_of(tmp_path, knobs=knob_rows()), "Knobs")
     assert "| slots of the pool | 64 | 0.22 % | -0.0120 / +0.0000 | -0.0120 / +0.0000 | 61 | - |" in page
     default = f"{Compression().slots:,}"
@@ -261,12 +261,12 @@ def test_notes_by_hand_stay_in_their_sections(tmp_path: Path) -> None:
     page = page_of(tmp_path, quality=all_rows(), knobs=knob_rows())
     assert section(page, "Knobs").count(BEGIN) == 1  # room for them
     page = page.replace(f"{BEGIN}\n\n{END}", f"{BEGIN}\nWhy 4,096.\n\nAnd why \\1 tied.\n{END}")
-    page = page.replace("\n\n## All arms", f"\n\n{BEGIN}\nOn the twin.\n{END}\n\n## All arms")
+    page = page.replace("\n\n## All arms", f"\n\n{BEGIN}\nOn the full model.\n{END}\n\n## All arms")
     path.write_text(page)
     again = page_of(tmp_path)
     assert again == page
     assert "Why 4,096.\n\nAnd why \\1 tied." in section(again, "Knobs")
-    assert "On the twin." in section(again, "CollectiveKV against its twin")
+    assert "On the full model." in section(again, "CollectiveKV against the full model")
     path.write_text(page.replace("## Knobs", "## Settings"))
     assert "Why 4,096." in page_of(tmp_path)  # of a heading that is gone
 

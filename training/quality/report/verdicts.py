@@ -1,4 +1,4 @@
-"""What the rows of the results come to: means over seeds, differences to the twin beside its noise, verdicts."""
+"""What the rows of the results come to: means over seeds, differences to the full model beside its noise, verdicts."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 METRICS = {"auc": "AUC", "gauc": "GAUC"}
-LEAST_NOISE = 0.001  # a difference that counts as none, however little the twin's seeds spread
+LEAST_NOISE = 0.001  # a difference that counts as none, however little the full model's seeds spread
 BYTES_SHARE = 0.008  # of the full keys and values, at most
 BYTES_SHARE_AIM = 0.0045
 FAMILIES_AIM = 3  # families that reach it
-TIME_SHARE = 0.4  # of the twin's training time, at most
-STRONG_TWIN = {"ml-1m": 0.825}  # AUC that the best twin must reach, so that the comparison is with a good model
+TIME_SHARE = 0.4  # of the full model's training time, at most
+STRONG_FULL = {"ml-1m": 0.825}  # AUC that the best full model must reach, so that the comparison is with a good model
 ROUNDING = 1e-9
 
 DATASETS = {"ml-1m": "ML-1M", "kuairand": "KuaiRand"}  # in the order of the tables
@@ -66,9 +66,9 @@ def paired(one: Arm, other: Arm) -> bool:
     return bool(one.rows.keys() & other.rows.keys())
 
 
-def noise(twin: Arm, field: str) -> float:
-    """What counts as no difference: the twin's own spread over its seeds, or LEAST_NOISE where that is less."""
-    return max(LEAST_NOISE, twin.spread(field))
+def noise(full: Arm, field: str) -> float:
+    """What counts as no difference: the full model's own spread over its seeds, or LEAST_NOISE where that is less."""
+    return max(LEAST_NOISE, full.spread(field))
 
 
 @dataclass(frozen=True)
@@ -83,39 +83,41 @@ class Verdict:
         return "met" if self.met else f"**missed**: {', '.join(self.misses)}"
 
 
-def parity(shared: Arm, twin: Arm) -> Verdict:
-    """Whether CollectiveKV is as good as its twin within the twin's own noise, at no more bytes than BYTES_SHARE."""
+def parity(shared: Arm, full: Arm) -> Verdict:
+    """Met if CollectiveKV is no worse than the full model by more than noise, at most at BYTES_SHARE of its bytes."""
     over = shared.mean("ratio") - BYTES_SHARE
     late = (f"bytes by {100 * over:.2f} points",) if over > ROUNDING else ()
-    return Verdict((*below_noise(shared, twin), *late))
+    return Verdict((*below_noise(shared, full), *late))
 
 
-def parity_with_both(shared: Arm, twin: Arm, before: Arm) -> bool:
-    """With the twin as it was converted, too: training on may have made it worse."""
-    return parity(shared, twin).met and parity(shared, before).met
+def parity_with_both(shared: Arm, full: Arm, before: Arm) -> bool:
+    """With the full model as it was converted, too: training on may have made it worse."""
+    return parity(shared, full).met and parity(shared, before).met
 
 
 def small(shared: Arm) -> bool:
     return shared.mean("ratio") <= BYTES_SHARE_AIM + ROUNDING
 
 
-def below_noise(one: Arm, twin: Arm) -> tuple[str, ...]:
-    """What of `one` is below the twin by more than the noise, and by how much more."""
-    short = {METRICS[m]: -difference(one, twin, m) - noise(twin, m) for m in METRICS}
+def below_noise(one: Arm, full: Arm) -> tuple[str, ...]:
+    """What of `one` is below the full model by more than the noise, and by how much more."""
+    short = {METRICS[m]: -difference(one, full, m) - noise(full, m) for m in METRICS}
     return tuple(f"{name} by {amount(by)}" for name, by in short.items() if by > ROUNDING)
 
 
-def beats(shared: Arm, alone: Arm, twin: Arm) -> Verdict:
-    """Whether CollectiveKV is better than the user dims alone by more than the twin's noise, at no more bytes."""
-    short = {METRICS[m]: noise(twin, m) - difference(shared, alone, m) for m in METRICS}
+def beats(shared: Arm, alone: Arm, full: Arm) -> Verdict:
+    """Whether CollectiveKV is better than the user dims alone by more than the full model's noise, at no more bytes."""
+    short = {METRICS[m]: noise(full, m) - difference(shared, alone, m) for m in METRICS}
     misses = [f"{name} by {amount(by)}" for name, by in short.items() if by > ROUNDING]
     over = shared.mean("ratio") - alone.mean("ratio")
     return Verdict((*misses, *([f"bytes by {100 * over:.2f} points"] if over > ROUNDING else [])))
 
 
 def time_share(part: Arm, before: Arm) -> float:
-    """Seconds of `part` over those of the twin before it is converted, of the seeds that both were timed for; NaN where
-    there is none. A row whose training went on after an interruption, or on a machine that did other work, has 0."""
+    """Seconds of `part` divided by those of the full model before conversion, over the seeds for which both are timed.
+
+    NaN without such a seed. A row has 0 seconds if its training was interrupted, or shared the machine with other work.
+    """
     seeds = [s for s in part.rows.keys() & before.rows.keys() if before.rows[s]["trainSeconds"]]
     if not seeds:
         return math.nan
@@ -128,10 +130,10 @@ def quick(part: Arm, before: Arm) -> bool | None:
     return None if math.isnan(share) else in_time(share).met
 
 
-def quick_and_level(part: Arm, before: Arm, twin: Arm) -> bool | None:
-    """Whether `part` took little enough time and is no more than the noise below the twin."""
+def quick_and_level(part: Arm, before: Arm, full: Arm) -> bool | None:
+    """Whether `part` took little enough time and is no more than the noise below the full model."""
     in_little = quick(part, before)
-    return None if in_little is None else in_little and not below_noise(part, twin)
+    return None if in_little is None else in_little and not below_noise(part, full)
 
 
 def in_time(share: float) -> Verdict:
@@ -185,7 +187,7 @@ def job_of(row: dict) -> tuple[str, str, int]:
     return row["dataset"], row["family"], row["seed"]
 
 
-def twins_of(quality: list[dict], knobs: list[dict]) -> dict[tuple[str, str, int], dict]:
-    """The row that each job's knobs are compared with: the one in knobs.json, else the twin of quality.json."""
-    twins = {job_of(row): row for row in quality if row["variant"] == "twin"}
-    return twins | {job_of(row): row for row in knobs if row["knob"] == "twin"}
+def full_rows_of(quality: list[dict], knobs: list[dict]) -> dict[tuple[str, str, int], dict]:
+    """The row that each job's knobs are compared with: the one in knobs.json, else the full model of quality.json."""
+    full_rows = {job_of(row): row for row in quality if row["variant"] == "full"}
+    return full_rows | {job_of(row): row for row in knobs if row["knob"] == "full"}

@@ -1,4 +1,4 @@
-"""Builds ONNX graphs node by node; big parameters go to external files that the graphs of a bundle share."""
+"""Builds ONNX graphs node by node. Big parameters go to external files, which the graphs of a bundle share."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 OPSET, IR_VERSION = 21, 10
-ORT_DOMAIN = "com.microsoft"  # operators of onnxruntime's own
+ORT_DOMAIN = "com.microsoft"  # onnxruntime's own operators
 INLINE_BYTES = 1024  # smaller parameters stay in the graph
 ALIGNMENT = 64
 WEIGHTS, POOL = "weights.bin", "pool.bin"
@@ -18,13 +18,14 @@ TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": 
 
 @dataclass
 class ExternalFile:
-    """A file of tensors that several graphs read: name -> (offset, bytes)."""
+    """A file of tensors that several graphs read."""
 
     name: str
     content: bytearray = field(default_factory=bytearray)
-    entries: dict[str, tuple[int, int]] = field(default_factory=dict)
+    entries: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> offset, bytes
 
     def place(self, name: str, array: np.ndarray) -> tuple[int, int]:
+        """Appends a tensor, unless the file has it already. Returns its offset and its bytes."""
         if name not in self.entries:
             self.content.extend(bytes(-len(self.content) % ALIGNMENT))
             self.entries[name] = (len(self.content), array.nbytes)
@@ -33,9 +34,9 @@ class ExternalFile:
 
 
 class Graph:
-    """Collects nodes; every method that adds one returns the name of its output.
+    """Collects nodes. A method that adds a node returns the name of its output.
 
-    Inputs and outputs are declared with their role, so that the manifest's description comes from the graph itself.
+    Inputs and outputs are declared with their roles. The manifest's description of a graph comes from these.
     """
 
     def __init__(self, name: str, files: dict[str, ExternalFile]):
@@ -46,16 +47,18 @@ class Graph:
         self.outputs: list[dict] = []
 
     def input(self, name: str, type_: str, shape: list, role: str, **more) -> str:
+        """Declares an input, once. `more` goes into the manifest."""
         if all(known["name"] != name for known in self.inputs):
             self.inputs.append({"name": name, "role": role, "type": type_, "shape": shape, **more})
         return name
 
     def output(self, source: str, name: str, type_: str, shape: list, role: str, **more) -> None:
+        """Declares the value `source` as an output. `more` goes into the manifest."""
         self.nodes.append(helper.make_node("Identity", [source], [name], name=f"output_{name}"))
         self.outputs.append({"name": name, "role": role, "type": type_, "shape": shape, **more})
 
     def tensor(self, name: str, values: Tensor | np.ndarray) -> str:
-        """A parameter of that name; the same in every graph of the bundle."""
+        """A parameter. In all graphs of a bundle, the same name means the same values."""
         if name in self.initializers:
             return name
         array = values.detach().numpy() if isinstance(values, Tensor) else values
@@ -78,24 +81,28 @@ class Graph:
         return self.add("Gemm", x, self.tensor(f"{name}_weight", layer.weight.T), *bias)
 
     def number(self, value: float) -> str:
+        """A float32 scalar."""
         return self.tensor(f"number_{value}", np.array(value, np.float32))
 
     def constant(self, *values: int) -> str:
+        """An int64 vector: a shape, or axes."""
         name = "shape_" + "_".join(str(value) for value in values)
         self.initializers[name] = numpy_helper.from_array(np.array(values, np.int64), name)
         return name
 
     def add(self, op: str, *inputs: str, outputs: int = 1, **attributes):
+        """Adds a node. Returns the name of its output, or the names if it has several."""
         name = f"{op.lower()}_{len(self.nodes)}"
         names = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(op, list(inputs), names, name=name, **attributes))
         return name if outputs == 1 else names
 
     def describe(self) -> dict:
-        """The manifest's entry."""
+        """The graph's entry in the manifest."""
         return {"file": f"{self.name}.onnx", "inputs": self.inputs, "outputs": self.outputs}
 
     def write(self, folder: Path) -> None:
+        """Writes the graph. The external files are the caller's to write."""
         inputs, outputs = (
             [helper.make_tensor_value_info(x["name"], TYPES[x["type"]], x["shape"]) for x in part]
             for part in (self.inputs, self.outputs)

@@ -1,14 +1,14 @@
-"""S of interactions in a graph, and numeric features. Shapes in the comments as in graphs.py."""
+"""Graph nodes that compute the embeddings S of interactions, and numeric features. Shapes as in bundle/graphs.py."""
 
 import math
 
-from bundle.graph_builder import Graph
 from data.features import Feature
-from models.ranker import Ranker
+from models.embeddings import Embeddings
+from models.graphs.builder import Graph
 
 
-def embed_interactions(g: Graph, model: Ranker) -> str:
-    """S of the encode graph's interactions, [T, E]."""
+def embed_interactions(g: Graph, model: Embeddings) -> str:
+    """Adds the nodes that embed the encode graph's interactions. Returns S, [T, E]."""
     item, action = interaction_inputs(g)
     item = g.add("Gather", g.tensor("item_table", model.item.weight), item)  # [T, E]
     event = g.add("Gather", g.tensor("action_table", model.action.weight), action)  # [T, 2E]
@@ -17,14 +17,17 @@ def embed_interactions(g: Graph, model: Ranker) -> str:
 
 
 def interaction_inputs(g: Graph) -> tuple[str, str]:
-    """Indices of items and of actions, each [T]."""
+    """Declares the inputs: indices of items and indices of actions, each [T]."""
     item = g.input("item_index", "int64", ["batch"], "interaction_item")
     action = g.input("action_index", "int64", ["batch"], "interaction_action")
     return item, action
 
 
-def embed(g: Graph, model: Ranker, item: str, event: str, given: list[str]) -> str:
-    """S = item * (1 + turn) + shift, [T, E], of rows of the tables, [T, E] and [T, 2E], and of features, [T] each."""
+def embed(g: Graph, model: Embeddings, item: str, event: str, given: list[str]) -> str:
+    """S = item * (1 + turn) + shift, [T, E].
+
+    `item` [T, E] and `event` [T, 2E] are rows of the tables; `given` are the features, [T] each.
+    """
     if model.interaction_features is not None:
         x = features(g, model.config.interaction_features, given)
         x = g.add("Concat", x, g.add("Mul", x, x), axis=1)
@@ -35,12 +38,12 @@ def embed(g: Graph, model: Ranker, item: str, event: str, given: list[str]) -> s
 
 
 def feature_inputs(g: Graph, wanted: list[Feature], rows: str | int, role: str) -> list[str]:
-    """An input [rows] for each feature; a context has one row."""
+    """Declares an input [rows] for each feature. The features of a request have one row."""
     return [g.input(f.name, "float32", [rows], role, feature=f.name) for f in wanted]
 
 
 def features(g: Graph, wanted: list[Feature], given: list[str]) -> str:
-    """[rows, widths]"""
+    """Scales features and joins them as columns: [rows, sum of widths]. See Feature.expand."""
     columns = []
     for f, x in zip(wanted, given):
         if (f.low, f.high) != (0.0, 1.0):

@@ -2,9 +2,10 @@
 
     U, V, Q, K = SiLU(Norm(X) W);  A = SiLU(Q K^T / sqrt(D/H) + bias);  Y = X + (Norm(A V) * U) W_o
 
-Positions attend to themselves and to what came before; a candidate passes through the same layers as if it came next,
-and attends to the cached keys and values of each. The bias depends on the head and on the logarithm of the distance in
-positions. Source: arXiv 2402.17152. Letters in shapes as in model.py; T rows of either kind.
+A position attends to itself and to earlier positions. A candidate passes through the same layers as the next position
+would, and attends to the cached keys and values of each layer. The bias depends on the head and on the logarithm of the
+distance in positions, not on times. Source: arXiv 2402.17152. Letters in shapes as in models/ranker.py; T rows of
+positions or candidates.
 """
 
 import math
@@ -15,25 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.history import Candidates, History
+from models.caches.full import ComputedKV, FullKV
+from models.caches.history_cache import Cached, HistoryCache
 from models.config import ModelConfig
-from models.history_cache import Cache, Cached, UserHead
-from models.ranker import Ranker, merge_heads, split_heads, visible_positions
+from models.heads import merge_heads, split_heads
+from models.ranker import Ranker, visible_positions
 
 DISTANCES = 16  # buckets of the position bias: distance 0, 1, 2-3, 4-7, ...
 NORM_EPSILON = 1e-5
-SCALE = 16.0  # of the sum over positions, before its norm
-
-
-class KeepKV(nn.Module):
-    """The uncompressed cache of a layer: its keys and values as they are."""
-
-    user_head: UserHead | None = None
-
-    def forward(self, x: Tensor, key_value: Tensor) -> Cached:
-        return Cached(*key_value.chunk(2, -1))
+SCALE = 16.0  # divides the sum over positions before its norm
 
 
 class HstuLayer(nn.Module):
+    """One layer, and its cache."""
+
     def __init__(self, c: ModelConfig):
         super().__init__()
         self.config = c
@@ -44,11 +40,15 @@ class HstuLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(c.heads, DISTANCES))
         self.attended_norm = nn.LayerNorm(d, eps=NORM_EPSILON)
         self.out = nn.Linear(d, e)
-        self.cache: Cache | KeepKV = KeepKV()
+        self.cache: HistoryCache = ComputedKV(d)
 
     def keys_and_values(self, x: Tensor) -> Tensor:
-        """[..., E] -> [..., 2D], what a router sees."""
+        """[..., E] -> [..., 2D], the input of a router."""
         return F.silu(self.key_value(self.norm(x)))
+
+    def queries(self, normed: Tensor) -> Tensor:
+        """Normed rows [..., E] -> [..., D]."""
+        return F.silu(self.query_gate(normed)).chunk(2, -1)[0]
 
     def cached(self, x: Tensor) -> Cached:
         """Keys and values of positions [B, N, E], as the record gives them back."""
@@ -57,7 +57,7 @@ class HstuLayer(nn.Module):
     def forward(self, x: Tensor, kv: Cached, visible: Tensor, now: Tensor, own: Tensor | None = None) -> Tensor:
         """Rows [B, T, E] at places `now` [B, T] over a cache [B, N, D], visible [B, T, N] -> [B, T, E].
 
-        `own` are the rows' own keys and values [B, T, 2D], for candidates, which also attend to themselves.
+        `own` are the rows' own keys and values [B, T, 2D]. Candidates have them, since they also attend to themselves.
         """
         heads, root = self.config.heads, math.sqrt(self.config.head_width)
         normed = self.norm(x)
@@ -73,12 +73,12 @@ class HstuLayer(nn.Module):
             weight = F.silu((q * split_heads(k, heads)).sum(-1) + self.bias[:, :1])  # [B, H, T]
             attended = attended + merge_heads(weight[..., None] * split_heads(v, heads))
         y = x + self.out(self.attended_norm(attended / SCALE) * gate)
-        return y if kv.user_key is None else y + self.cache.user_head(normed, kv, visible)
+        return y if kv.user_key is None else y + self.cache.user_head(normed, kv.user_key, kv.user_value, visible)
 
     def position_bias(self, now: Tensor, n: int) -> Tensor:
-        """[B, H, T, N], of rows at places `now` [B, T] for positions 0 .. N - 1: a row of a table for each place."""
+        """[B, H, T, N]: the bias of positions 0 .. N - 1 for rows at places `now` [B, T]."""
         place = torch.arange(n + 1, device=now.device)
-        table = F.embedding(bucket(place[:, None] - place[:n]), self.bias.T)  # [N + 1, N, H]
+        table = F.embedding(bucket(place[:, None] - place[:n]), self.bias.T)  # [N + 1, N, H], a row for each place
         rows = F.embedding(now, table.transpose(1, 2).flatten(1))  # [B, T, H * N]
         return rows.unflatten(-1, (self.config.heads, n)).transpose(1, 2)
 
@@ -86,16 +86,17 @@ class HstuLayer(nn.Module):
 class HstuRanker(Ranker):
     """A ranker whose attention is a stack of layers with a cache each."""
 
-    cache = None  # each layer has its own
-
     def __init__(self, c: ModelConfig):
-        super().__init__(c, nn.Identity())
-        del self.cache, self.attention
-        self.candidate = nn.Parameter(torch.randn(c.embedding) * 0.1)  # stands in for a candidate's action
+        super().__init__(c)
+        FullKV(c.embedding, c.d_model)  # unused; its random draws keep the weights that a seed has always given
+        self.add_scorer()
+        self.candidate = nn.Parameter(torch.randn(c.embedding) * 0.1)  # takes the place of a candidate's action
         self.stack = nn.ModuleList(HstuLayer(c) for _ in range(c.layers))
 
-    def layers(self, history: History) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
-        """A cache that is replaced while it is the caller's turn is what the layers above are computed with."""
+    def cache_holders(self) -> list[nn.Module]:
+        return list(self.stack)
+
+    def layers(self, history: History) -> Iterator[tuple[HistoryCache, Tensor, Tensor]]:
         x = self.embed_history(history)
         place = torch.arange(x.shape[1], device=x.device)
         earlier = (place[:, None] >= place) & history.valid[:, None]  # [B, N, N]

@@ -1,6 +1,6 @@
-"""HSTU's part of the  Every position is a row, since a position's weight depends on its place.
+"""HSTU's nodes in the encode and rank graphs. Every position is a row, since its weight depends on its place.
 
-Shapes in the comments as in graphs.py; R rows that attend: T new interactions, or C candidates.
+Shapes in the comments as in bundle/graphs.py; R rows that attend: T new interactions, or C candidates.
 """
 
 import math
@@ -8,64 +8,46 @@ import math
 import numpy as np
 import torch
 
-from bundle.graph_builder import Graph
-from bundle.graph_parts import (
-    Kept,
-    Rows,
-    from_record,
-    gathered,
-    user_dims,
-    user_part,
-    with_last_head,
-    write_routes,
-    write_user,
-)
-from bundle.record import LayerFields, layer_fields
-from models.hstu import NORM_EPSILON, SCALE, HstuLayer, HstuRanker, bucket
+from models.caches.record_layer import RecordLayer
+from models.families.hstu.layers import NORM_EPSILON, SCALE, HstuLayer, HstuRanker, bucket
+from models.graphs.builder import Graph
+from models.graphs.rows import HistoryRows, Rows
 
-Places = tuple[str, str | None]  # distances [R, S], and which positions are seen [R, S]; None: all
+Places = tuple[str, str | None]  # distances [R, S], and which positions are seen [R, S]; None: all of them
 
 
-def encode_hstu(g: Graph, model: HstuRanker, x: str) -> None:
-    """Interactions [T, E] of one user, which follow the positions given and see each other causally -> their fields."""
-    for layer, names in zip(model.stack, layer_fields(model)):
-        prefix = f"layer{names.layer}"
+def write_encode(g: Graph, model: HstuRanker, layers: list[RecordLayer], x: str) -> None:
+    """Encodes interactions [T, E] of one user, which follow the user's history and see each other causally."""
+    for depth, (layer, record) in enumerate(zip(model.stack, layers)):
+        prefix = f"layer{depth}"
         normed = norm(g, f"{prefix}_norm", layer.norm, x)
         key_value = silu(g, g.linear(normed, f"{prefix}_key_value", layer.key_value))  # [T, 2D]
-        routes = write_routes(g, names, key_value)
-        user = user_dims(g, names, normed)
-        code = write_user(g, names, user)
+        written = record.write_fields(g, normed, key_value)
         if layer is model.stack[-1]:
             return
-        cached = from_record(g, names, collapse=False, count_codes=False)
-        new = gathered(g, names, names.group, routes[0], routes[-1])
-        new_user = None
-        if names.user_code:
-            new_user = gathered(g, names, names.user_group, code, code)
-        elif names.user_key:
-            new_user = quantised(g, names, user)
-        new = with_last_head(g, names, Kept(new, new_user))
+        cached = record.rows_from_record(g, count_codes=False)
+        new = record.rows_written(g, written)
         rows = join(g, cached.rows, new.rows)
         user_rows = join(g, cached.user, new.user) if new.user else None
         place = places(g, count(g, cached.rows.key), count(g, normed))
         x = attend(g, layer, prefix, x, normed, rows, place)
         if user_rows:
-            x = g.add("Add", x, user_attention(g, names, user_rows, normed, place[1]))
+            x = g.add("Add", x, user_head(g, prefix, record, user_rows, normed, place[1]))
 
 
-def rank_hstu(g: Graph, model: HstuRanker, item: str, history: list[Kept]) -> str:
-    """Candidates [C, E] through the layers, each as if it came next -> [C, E]."""
+def write_attention(
+    g: Graph, model: HstuRanker, layers: list[RecordLayer], item: str, history: list[HistoryRows]
+) -> str:
+    """Candidates [C, E] pass through the layers, as the next position would -> [C, E]."""
     x = g.add("Add", item, g.tensor("candidate", model.candidate))
-    for layer, names, kept in zip(model.stack, layer_fields(model), history):
-        prefix = f"layer{names.layer}"
+    for depth, (layer, record, kept) in enumerate(zip(model.stack, layers, history)):
+        prefix = f"layer{depth}"
         normed = norm(g, f"{prefix}_norm", layer.norm, x)
         own = silu(g, g.linear(normed, f"{prefix}_key_value", layer.key_value))  # [C, 2D]
         place = places(g, count(g, kept.rows.key), None)
         attended = attend(g, layer, prefix, x, normed, kept.rows, place, own)
         if kept.user:
-            part = user_part(g, names, kept.user, normed)
-            out = g.tensor(f"{prefix}_user_out", names.shared.user_head.out.weight.T)
-            attended = g.add("Add", attended, g.add("MatMul", part, out))
+            attended = g.add("Add", attended, user_head(g, prefix, record, kept.user, normed, None))
         x = attended
     return x
 
@@ -73,7 +55,7 @@ def rank_hstu(g: Graph, model: HstuRanker, item: str, history: list[Kept]) -> st
 def attend(
     g: Graph, layer: HstuLayer, prefix: str, x: str, normed: str, rows: Rows, place: Places, own: str | None = None
 ) -> str:
-    """One layer: rows [R, E] over keys and values [S, D] -> [R, E]."""
+    """One layer: rows [R, E] over keys and values [S, D] -> [R, E]. `own` as in HstuLayer.forward, [R, 2D]."""
     c = layer.config
     d, heads, width = c.d_model, c.heads, c.head_width
     query_gate = silu(g, g.linear(normed, f"{prefix}_query_gate", layer.query_gate))
@@ -102,8 +84,11 @@ def attend(
 
 
 def places(g: Graph, before: str, new: str | None) -> Places:
-    """Distances from rows to positions and which are seen: [T, N + T] both for `new` rows after `before` positions; for
-    candidates, which all come next and see every position, [1, N] and None."""
+    """Distances from rows to positions, and which positions are seen.
+
+    For `new` rows after `before` positions, both are [T, N + T]. Candidates (None) all come next and see every
+    position: [1, N] and None.
+    """
     zero, one = g.tensor("place_0", np.array(0)), g.tensor("place_1", np.array(1))
     if new is None:
         place = g.add("Range", zero, before, one)  # [N]
@@ -114,32 +99,14 @@ def places(g: Graph, before: str, new: str | None) -> Places:
     return g.add("Max", between, zero), g.add("GreaterOrEqual", between, zero)
 
 
-def user_attention(g: Graph, names: LayerFields, rows: Rows, x: str, seen: str) -> str:
-    """The user head of new rows, which see [T, N + T]: [T, E]."""
-    head, prefix = names.shared.user_head, f"{names.group}_user"
-    query = g.linear(x, f"{prefix}_query", head.query)  # [T, U]
-    key = g.add("Concat", rows.key, g.tensor(f"{prefix}_null_key", head.null_key[None]), axis=0)
-    value = g.add("Concat", rows.value, g.tensor(f"{prefix}_null_value", head.null_value[None]), axis=0)
-    mask = g.add("Where", seen, g.number(0.0), g.number(-math.inf))
-    mask = g.add("Pad", mask, g.constant(0, 0, 0, 1))  # the null position is always seen
-    weights = g.add("Softmax", g.add("Add", g.add("Gemm", query, key, transB=1), mask), axis=-1)
-    return g.add("MatMul", g.add("MatMul", weights, value), g.tensor(f"layer{names.layer}_user_out", head.out.weight.T))
-
-
-def quantised(g: Graph, names: LayerFields, user: str) -> Rows:
-    """User dims [T, 2U] as the record will give them back."""
-    shared, u = names.shared, names.shared.compression.user_width
-    if shared.compression.user_type == "int8":
-        scale = g.tensor(f"{names.group}_scale", shared.scale)
-        user = g.add(
-            "Mul", g.add("Clip", g.add("Round", g.add("Div", user, scale)), g.number(-127.0), g.number(127.0)), scale
-        )
-    else:
-        user = g.add("Cast", g.add("Cast", user, to=10), to=1)
-    return Rows(*g.add("Split", user, g.constant(u, u), outputs=2, axis=1))
+def user_head(g: Graph, prefix: str, record: RecordLayer, rows: Rows, x: str, seen: str | None) -> str:
+    """The user head's output for queries [R, E], after its projection: [R, E]."""
+    part = record.write_user_part(g, rows, x, seen)
+    return g.add("MatMul", part, g.tensor(f"{prefix}_user_out", record.user_out().T))
 
 
 def join(g: Graph, cached: Rows, new: Rows) -> Rows:
+    """The rows of a history and, behind them, the new rows."""
     return Rows(*(g.add("Concat", a, b, axis=0) for a, b in ((cached.key, new.key), (cached.value, new.value))))
 
 
@@ -149,6 +116,7 @@ def count(g: Graph, rows: str) -> str:
 
 
 def by_head(g: Graph, x: str, heads: int, width: int, order: list[int]) -> str:
+    """[R, D] as [R, H, D/H], with its axes in the order given."""
     return g.add("Transpose", g.add("Reshape", x, g.constant(-1, heads, width)), perm=order)
 
 
@@ -157,5 +125,6 @@ def silu(g: Graph, x: str) -> str:
 
 
 def norm(g: Graph, name: str, layer: torch.nn.LayerNorm, x: str) -> str:
+    """The layer norm of rows [R, any]."""
     weight, bias = g.tensor(f"{name}_weight", layer.weight), g.tensor(f"{name}_bias", layer.bias)
     return g.add("LayerNormalization", x, weight, bias, axis=-1, epsilon=NORM_EPSILON)

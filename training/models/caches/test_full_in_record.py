@@ -1,4 +1,4 @@
-"""Twins that are served as they are: what of them is kept, and that it is the same model."""
+"""Full models that bundles serve: the bytes of their records, and their scores."""
 
 from pathlib import Path
 
@@ -7,50 +7,50 @@ import pytest
 import torch
 
 import bench_bundles
-from bundle.golden import Drawer, score
+from bundle.golden_drawer import Drawer, score
 from bundle.record import record_fields, row_bytes
 from bundle.test_bundle import interactions_of, request_of
-from bundle.twin_record import keep_twin
-from models.history_cache import KEPT
+from models.caches.full import KEPT
+from models.keep_full import keep_full
 from testbed.random_models import catalogue_log
 from testbed.served_bundle import ServedBundle
-from testbed.small_models import small_twin
+from testbed.small_models import small_full
 
 
-def test_a_kept_twin_scores_as_the_twin_but_for_float16() -> None:
-    twin = small_twin("target")
-    draw = Drawer(keep_twin(twin, "float32"), np.random.default_rng(1))
+def test_a_kept_full_scores_as_the_full_but_for_float16() -> None:
+    full_model = small_full("target")
+    draw = Drawer(keep_full(full_model, "float32"), np.random.default_rng(1))
     history = draw.history(30)
     candidates = draw.candidates(history, 10)
-    whole = score(twin, history, candidates)
+    whole = score(full_model, history, candidates)
     for kept in ("float32", "interactions"):
-        assert torch.equal(score(keep_twin(twin, kept), history, candidates), whole)
-    rounded = score(keep_twin(twin, "float16"), history, candidates)
+        assert torch.equal(score(keep_full(full_model, kept), history, candidates), whole)
+    rounded = score(keep_full(full_model, "float16"), history, candidates)
     assert 0 < (rounded - whole).abs().max() < 1e-3
 
 
-def test_a_kept_twin_leaves_the_twin_as_it_was() -> None:
-    twin = small_twin("target")
-    full = twin.cache
+def test_a_kept_full_leaves_the_full_as_it_was() -> None:
+    full_model = small_full("target")
+    full = full_model.cache
     for kept in KEPT:
-        keep_twin(twin, kept)
-    assert twin.cache is full
+        keep_full(full_model, kept)
+    assert full_model.cache is full
 
 
 @pytest.mark.parametrize(
     ("kept", "bytes_"), [("float16", 2 * 2 * 16), ("float32", 2 * 4 * 16), ("interactions", 1 + 1 + 4)]
 )
 def test_a_row_is_as_long_as_what_it_keeps(kept: str, bytes_: int) -> None:
-    assert row_bytes(keep_twin(small_twin("target"), kept)) == bytes_
+    assert row_bytes(keep_full(small_full("target"), kept)) == bytes_
 
 
 def test_items_beyond_256_take_two_bytes_and_those_beyond_a_route_are_refused() -> None:
-    item, *_ = record_fields(keep_twin(small_twin("target", items=257), "interactions"))
+    item, *_ = record_fields(keep_full(small_full("target", items=257), "interactions"))
     assert (item["type"], item["slots"]) == ("uint16", 257)
-    many = small_twin("target", items=65_537)
+    many = small_full("target", items=65_537)
     with pytest.raises(ValueError, match="65537 items, a record names at most 65536; keep keys and values"):
-        keep_twin(many, "interactions")
-    keep_twin(many, "float16")
+        keep_full(many, "interactions")
+    keep_full(many, "float16")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_items_beyond_256_take_two_bytes_and_those_beyond_a_route_are_refused() 
 )
 def test_what_cannot_be_kept_is_refused(family: str, kept: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        keep_twin(small_twin(family), kept)
+        keep_full(small_full(family), kept)
 
 
 SMALL = [
@@ -95,9 +95,9 @@ def test_the_benchmarks_bundles_are_of_the_size_asked_for_and_the_full_ones_agre
     for bundle in bundles.values():
         assert bundle.manifest["maxPositions"] == 70_000
         assert (bundle.manifest["dModel"], bundle.manifest["heads"]) == (24, 3)
-    twin = bench_bundles.bench_config(bench_bundles.parse_args(["--out", "", *SMALL]))
-    model = keep_twin(bench_bundles.random_twin(twin, 1), "float32")
-    draw, log = Drawer(model, np.random.default_rng(5)), catalogue_log(twin)
+    full_model = bench_bundles.bench_config(bench_bundles.parse_args(["--out", "", *SMALL]))
+    model = keep_full(bench_bundles.random_full(full_model, 1), "float32")
+    draw, log = Drawer(model, np.random.default_rng(5)), catalogue_log(full_model)
     history = draw.history(120)
     candidates = draw.candidates(history, 20)
     expected = score(model, history, candidates).numpy()

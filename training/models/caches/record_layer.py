@@ -1,0 +1,114 @@
+"""The interface of a layer that bundles serve: its part of user records, KV groups and graphs."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from data.history import History
+from models.embeddings import Embeddings
+from models.graphs.builder import Graph
+from models.graphs.embed import embed_interactions
+from models.graphs.rows import HistoryRows, Rows
+
+ELEMENT_BYTES = {"uint8": 1, "uint16": 2, "int8": 1, "float16": 2, "float32": 4}
+Table = tuple[str, Tensor]  # a parameter's name in the graphs, and its values [M, width]
+
+
+@dataclass
+class Encoded:
+    """Record fields of positions, as encode.onnx gives them, and each position's distance from another outcome."""
+
+    fields: dict[str, Tensor]  # each [B, N, width]
+    route_margin: Tensor  # [B, N]: score of the best slot or code minus that of the second; the least of all fields
+    rounding_margin: Tensor  # [B, N]: int8 steps between a user dim and the middle of two steps
+
+
+@dataclass
+class WrittenFields:
+    """Names of the field values that the encode graph has just computed; None: the layer has no such field."""
+
+    routes: list[str]  # each [T]
+    code: str | None = None  # [T]
+    user: str | None = None  # [T, 2U], not quantised
+
+
+class RecordLayer(ABC):
+    """A served layer: its record fields and KV groups, and the nodes that graphs write and read them with.
+
+    Shapes in the graphs: T interactions, S rows (distinct slots, or positions), C candidates.
+    """
+
+    note: str = ""  # ends the manifest's description
+    collapses: bool = False  # True if positions with equal routes are alike to attention
+
+    @abstractmethod
+    def fields(self) -> list[dict]:
+        """The manifest's record fields, in the order of a row."""
+
+    @abstractmethod
+    def groups(self) -> list[dict]:
+        """The manifest's KV groups."""
+
+    @abstractmethod
+    def tables(self) -> dict[str, tuple[Table, Table]]:
+        """The pool: by group, its key table and its value table."""
+
+    @abstractmethod
+    def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:
+        """The fields of a history, with `s` and `x` as in HistoryCache.forward."""
+
+    @abstractmethod
+    def stored(self, name: str, values: Tensor) -> Tensor:
+        """User dims [N, width] of a field, through the record's type and back."""
+
+    def write_encode(self, g: Graph, model: Embeddings) -> None:
+        """Encodes the graph's interactions as fields, in a model whose routers read S."""
+        s = embed_interactions(g, model)  # [T, E]
+        self.write_fields(g, s, s)
+
+    @abstractmethod
+    def write_fields(self, g: Graph, s: str, x: str) -> WrittenFields:
+        """Declares the fields of rows as outputs. `s` [T, E] and `x` [T, any] as in HistoryCache.forward."""
+
+    @abstractmethod
+    def rows_from_record(
+        self, g: Graph, collapse: bool = False, recent: int = 0, count_codes: bool = True
+    ) -> HistoryRows:
+        """The history, read from record fields, with the pool inside the graph.
+
+        With `collapse`, the rows are distinct slots with their counts; and then the `recent` newest positions are rows
+        of their own. With `count_codes`, the rows of a user head are distinct codes.
+        """
+
+    @abstractmethod
+    def rows_assembled(self, g: Graph) -> HistoryRows:
+        """The history, read from keys and values that the services have assembled. A row is a position."""
+
+    def rows_written(self, g: Graph, written: WrittenFields) -> HistoryRows:
+        """The rows of interactions that were just encoded, as the record will give them back.
+
+        Families whose positions attend to each other need it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} serves no stacked family")
+
+    def write_user_part(self, g: Graph, rows: Rows, x: str, seen: str | None = None) -> str:
+        """The output of the user head for queries `x` [C, E] over its rows: [C, U].
+
+        `seen` [C, S] bool: the rows that each query sees; None: all of them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no user head")
+
+    def user_out(self) -> Tensor:
+        """The user head's output projection, [E, U]."""
+        raise NotImplementedError(f"{type(self).__name__} has no user head")
+
+
+def route_field(name: str, slots: int) -> dict:
+    """A record field that holds a route into `slots` slots."""
+    return {"name": name, "kind": "route", "type": "uint8" if slots <= 256 else "uint16", "width": 1, "slots": slots}
+
+
+def pool_of(slots: int, key_width: int, value_width: int) -> dict:
+    """The manifest's `pool` of a KV group."""
+    return {"slots": slots, "keyWidth": key_width, "valueWidth": value_width}

@@ -1,0 +1,34 @@
+"""The embedding S of a position: S = item * (1 + g) + h.
+
+The event gives [g, h] = action + [x, x^2] W. Here x holds the position's features, scaled to [0, 1]. A like can
+reverse the direction of an item; a sum of item and event could not.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from data.history import History
+from models.config import ModelConfig
+
+
+class Embeddings(nn.Module):
+    """The tables of items and actions, and the linear map of the features."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        e = config.embedding
+        self.item = nn.Embedding(config.items, e)
+        self.action = nn.Embedding(config.actions, 2 * e)
+        width = 2 * sum(f.width for f in config.interaction_features)
+        self.interaction_features = nn.Linear(width, 2 * e, bias=False) if width else None
+
+    def embed_history(self, history: History) -> Tensor:
+        """S of every position, [B, N, E]."""
+        event = self.action(history.action)  # [B, N, 2E]
+        if self.interaction_features is not None:
+            features = enumerate(self.config.interaction_features)
+            x = torch.cat([f.expand(history.features[..., i]) for i, f in features], -1)
+            event = event + self.interaction_features(torch.cat([x, x**2], -1))
+        turn, shift = event.chunk(2, -1)
+        return self.item(history.item) * (1 + turn) + shift

@@ -1,0 +1,125 @@
+"""The interface of a model family.
+
+A family tells how candidates attend over cached keys and values. Everything else in training asks it through `Family`:
+conversion, export, golden tensors, the oracle, option checks and reports.
+
+To add a family:
+
+1. Write a module of this folder. If positions do not attend to each other, subclass `Attention` and `AttentionOracle`,
+   and describe the family as a `OneCacheFamily` (one_cache.py). sim.py is an example. Else subclass `Ranker` and
+   `Family`, as hstu/ does.
+2. Name it in `FAMILIES` of registry.py. The tests then train it, convert it, export it and compare it with its oracle.
+
+Shapes: B users, N positions of a history, C candidates, E embedding, D = d_model, U user width, S rows of a graph
+(distinct slots, or positions), P positions of a sample.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from data.history import History
+from models.caches.history_cache import Cached
+from models.caches.record_layer import RecordLayer
+from models.config import ModelConfig
+from models.graphs.builder import Graph
+from models.graphs.rows import HistoryRows
+from models.layer_sample import LayerSample
+from models.oracle_math import Parameters, Vector
+from models.ranker import Ranker
+
+
+class Family(ABC):
+    """What the rest of training asks of a family."""
+
+    name: str  # the value of --family, and of `family` in results
+    title: str  # in tables and plots
+    bundle_family: str  # `family` in a bundle's manifest
+    description: str  # begins the manifest's description; no final stop
+    least_heads: int = 1  # attention heads that the family needs
+    stacked: bool = False  # True: positions attend to each other, in layers with a cache each
+
+    @abstractmethod
+    def create(self, config: ModelConfig) -> Ranker:
+        """A full model with new weights, from torch's random generator."""
+
+    @abstractmethod
+    def layer_samples(self, model: Ranker, sample: History) -> Iterator[LayerSample]:
+        """The layers of a full model at the positions of `sample` [B, N], lowest first.
+
+        A conversion replaces a layer's cache before it asks for the next layer. The next layer's sample then is what
+        the converted layers below give.
+        """
+
+    def route_modules(self, model: Ranker) -> list[nn.Module]:
+        """The modules that routes depend on. A conversion freezes them: a route must keep its meaning."""
+        return [part for part in (model.item, model.action, model.interaction_features) if part is not None]
+
+    def keep_full(self, full: Ranker, kept: str) -> Ranker:
+        """A copy of a full model that shares its parameters. Its cache has the form `kept`, see keep_full.py."""
+        raise ValueError(
+            "only a full model with one FullKV cache can be kept: its positions must not attend to each other"
+        )
+
+    @abstractmethod
+    def write_encode(self, g: Graph, model: Ranker, layers: list[RecordLayer]) -> None:
+        """Adds the nodes of encode.onnx: T interactions -> the record fields of every layer."""
+
+    @abstractmethod
+    def write_attention(self, g: Graph, model: Ranker, layers: list[RecordLayer], item: str, assembled: bool) -> str:
+        """Adds the attention nodes of a rank graph: candidates' item embeddings [C, E] -> [C, E].
+
+        With `assembled`, the graph reads assembled keys and values; else it reads record fields.
+        """
+
+    @abstractmethod
+    def oracle(self, model: Ranker, parameters: Parameters) -> "AttentionOracle":
+        """The family's attention in plain loops."""
+
+
+class AttentionOracle(ABC):
+    """A family's attention for one user and one candidate, in plain loops and float64. See models/oracle.py."""
+
+    @abstractmethod
+    def attended(self, item: Vector, s: list[Vector], places: list[int], now: int) -> Vector:
+        """Attention's output [E] for the candidate with the embedding `item` [E].
+
+        `s` are the embeddings [E] of all valid positions before `now`, `places` their indices, oldest first.
+        """
+
+
+class Attention(nn.Module):
+    """The attention of a family whose positions do not attend to each other.
+
+    The short part of some families reads the newest positions; `recent_positions` is their number, 0 without one.
+    """
+
+    out: nn.Linear  # the long part's output projection, D -> E; its bias is added once
+    null_key: nn.Parameter  # [D], of the learned null position, which every candidate sees
+    null_value: nn.Parameter  # [D]
+    recent_positions: int = 0
+
+    @abstractmethod
+    def forward(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:
+        """Item embeddings [B, C, E], keys and values [B, N, D], visible [B, C, N], now [B, C] -> [B, C, E].
+
+        `kv.key` is None if the cache keeps user dims only; attention then sees the null position alone.
+        """
+
+    def match_keys(self, key: nn.Linear) -> None:
+        """Sets the first weights by those of the cache's key map, E -> D. Default: leaves them."""
+        return None
+
+    def key_metric(self, items: Tensor) -> Tensor | None:
+        """[D, any] A: an error e of a key costs |e A|^2. `items` [I, E] are the catalogue's embeddings. None: |e|^2."""
+        return None
+
+    def value_metric(self) -> Tensor | None:
+        """[D, any]: the same for values."""
+        return self.out.weight.T
+
+    @abstractmethod
+    def write_parts(self, g: Graph, history: HistoryRows, item: str) -> list[tuple[str, torch.Tensor]]:
+        """Adds the nodes of each part: its output [C, width] before the projection, and the projection [E, width]."""

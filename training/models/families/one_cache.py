@@ -1,0 +1,123 @@
+"""Families whose positions do not attend to each other: one cache, and an attention over it."""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from data.history import Candidates, History
+from models.caches.full import FullKV
+from models.caches.history_cache import HistoryCache
+from models.caches.oracles import CacheOracle
+from models.caches.record_layer import RecordLayer
+from models.config import ModelConfig
+from models.families.family import Attention, AttentionOracle, Family
+from models.graphs.builder import Graph
+from models.layer_sample import MOST_POSITIONS, LayerSample
+from models.oracle_math import Parameters, Vector
+from models.ranker import Ranker, visible_positions
+
+
+class OneCacheRanker(Ranker):
+    """A ranker with one cache and a family's attention over it. A learned null position makes an empty history work."""
+
+    def __init__(self, config: ModelConfig, attention: Attention):
+        super().__init__(config)
+        self.cache: HistoryCache = FullKV(config.embedding, config.d_model)
+        self.attention = attention
+        self.add_scorer()
+
+    def forward(self, history: History, candidates: Candidates) -> Tensor:
+        item = self.item(candidates.item)  # [B, C, E]
+        visible = visible_positions(history.valid, candidates.now, self.config.max_positions)  # [B, C, N]
+        s = self.embed_history(history)
+        kv = self.cache(s, s)
+        attended = self.attention(item, kv, visible, candidates.now)  # [B, C, E]
+        if kv.user_key is not None:
+            attended = attended + self.cache.user_head(item, kv.user_key, kv.user_value, visible)
+        return self.scorer(item, attended, candidates)
+
+    def cache_holders(self) -> list[nn.Module]:
+        return [self]
+
+    def layers(self, history: History) -> Iterator[tuple[HistoryCache, Tensor, Tensor]]:
+        s = self.embed_history(history)
+        yield self.cache, s, s
+
+
+@dataclass(frozen=True)
+class OneCacheFamily(Family):
+    """A family by its attention and the attention's oracle."""
+
+    name: str
+    title: str
+    bundle_family: str
+    description: str
+    attention: Callable[[ModelConfig], Attention]
+    attention_oracle: Callable[[ModelConfig, Parameters, CacheOracle], "OneCacheOracle"]
+    least_heads: int = 1
+
+    def create(self, config: ModelConfig) -> OneCacheRanker:
+        attention = self.attention(config)
+        model = OneCacheRanker(config, attention)
+        attention.match_keys(model.cache.key)
+        return model
+
+    def layer_samples(self, model: OneCacheRanker, sample: History) -> Iterator[LayerSample]:
+        s = model.embed_history(sample)[sample.valid][:MOST_POSITIONS]  # [P, E]
+        kv = model.cache(s)
+        attention = model.attention
+        yield LayerSample(s, kv.key, kv.value, attention.key_metric(model.item.weight[1:]), attention.value_metric())
+
+    def keep_full(self, full: OneCacheRanker, kept: str) -> OneCacheRanker:
+        null = (full.attention.null_key, full.attention.null_value)
+        copied = copy.copy(full)
+        copied._modules = full._modules | {"cache": full.cache.in_record_as(kept, null)}
+        return copied
+
+    def write_encode(self, g: Graph, model: OneCacheRanker, layers: list[RecordLayer]) -> None:
+        (layer,) = layers
+        layer.write_encode(g, model)
+
+    def write_attention(
+        self, g: Graph, model: OneCacheRanker, layers: list[RecordLayer], item: str, assembled: bool
+    ) -> str:
+        """All parts of the attention, and the user head, through one output projection."""
+        (layer,), attention = layers, model.attention
+        if assembled:
+            history = layer.rows_assembled(g)
+        else:
+            history = layer.rows_from_record(g, layer.collapses, attention.recent_positions)
+        parts = attention.write_parts(g, history, item)
+        if history.user:
+            parts.append((layer.write_user_part(g, history.user, item), layer.user_out()))
+        outputs, weights = zip(*parts)
+        joined = outputs[0] if len(parts) == 1 else g.add("Concat", *outputs, axis=1)
+        weight = g.tensor("out_weight", torch.cat(weights, 1).T)
+        return g.add("Gemm", joined, weight, g.tensor("out_bias", attention.out.bias))
+
+    def oracle(self, model: OneCacheRanker, parameters: Parameters) -> "OneCacheOracle":
+        return self.attention_oracle(model.config, parameters, model.cache.oracle(parameters, "cache"))
+
+
+class OneCacheOracle(AttentionOracle):
+    """A family's attention over the positions that a candidate sees."""
+
+    def __init__(self, config: ModelConfig, parameters: Parameters, cache: CacheOracle):
+        self.c, self.p, self.cache = config, parameters, cache
+
+    def attended(self, item: Vector, s: list[Vector], places: list[int], now: int) -> Vector:
+        kept = [self.cache.kept(x) for x, place in zip(s, places) if now - place <= self.c.max_positions]
+        keys, values, users = ([row[part] for row in kept] for part in range(3))
+        if self.cache.pool_less:
+            attended = self.p.linear("attention.out", self.p["attention.null_value"])
+        else:
+            attended = self.over(keys, values, item)
+        return attended + self.cache.user_head(item, users)
+
+    @abstractmethod
+    def over(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
+        """The attention's output [E] over keys and values [D] of the positions seen, oldest first."""
