@@ -6,24 +6,24 @@ import type { BundleModel } from '@collectivekv/domain';
 import type { UserStore } from '@collectivekv/user-store';
 import { candidatesOf, type Histories, historiesOf, recordOf } from './workload.js';
 
-/** A bundle served by our services, under load. */
+/** A bundle served by our services, to be put under load. */
 export interface Arm extends Served {
-  /** The same with a gRPC call of its own for each request, where the others share streams. */
+  /** The same services, asked with one gRPC call per request instead of shared streams. */
   readonly unary: Served;
 }
 
-/** What a request is answered by. */
+/** Services that answer rank requests, and a way to ask them. */
 export interface Served {
   readonly name: string;
   readonly model: BundleModel;
   readonly stack: Stack;
-  /** Those that a rank request passes through. */
+  /** The services that a rank request passes through. */
   readonly services: readonly ServiceProcess[];
-  /** Puts the records of histories of that length in place, of as many users as take turns. */
+  /** Stores the records of all users with histories of this length. */
   hold(positions: number): Promise<void>;
-  /** Ranks for the next user of that length. Throws where the answer was not given by the whole history. */
+  /** Ranks for the next user with this length. Throws if the answer does not use the whole history. */
   rank(positions: number, candidates: number): Promise<Ranking>;
-  /** The user whose turn is next. */
+  /** Returns the next user with this length. */
   userId(positions: number): string;
   close(): Promise<void>;
 }
@@ -32,24 +32,24 @@ export interface Served {
 export interface ArmOptions {
   readonly name: string;
   readonly bundleDir: string;
-  /** Folder of all that it writes. */
+  /** Folder of all files that the arm writes. */
   readonly dir: string;
   readonly redisUrl: string;
   readonly store: UserStore;
-  /** Longest history that is asked for. */
+  /** Longest history to be asked for, in positions. */
   readonly longest: number;
-  /** Updaters; default none. */
+  /** Number of updaters; default 0. */
   readonly updaters?: number;
-  /** Of ranking's configuration what is not the default. */
+  /** Environment variables of ranking that differ from the defaults. */
   readonly ranking?: Readonly<Record<string, string>>;
 }
 
-/** Worker threads of ranking, and bare graphs beside it. */
+/** Number of ranking's worker threads, and of bare graphs. */
 export const WORKERS = 2;
-/** Users of a length take turns, so that no request finds its user's record fresh from the one before. */
+/** Users with the same length take turns. No request then finds the record that the request before just read. */
 const MAX_USERS = 64;
 const MAX_RECORD_BYTES = 32e6;
-/** Long enough for a record of 20 MB on a busy machine. */
+/** Enough for a record of 20 MB on a busy machine. */
 const TIMEOUT_MS = 60_000;
 
 /** Starts the services with a bundle. */
@@ -78,7 +78,7 @@ export async function startArm(options: ArmOptions): Promise<Arm> {
     name,
     model,
     stack,
-    services: stack.services.ranking, // which reads records from Redis itself
+    services: stack.services.ranking, // it reads records directly from Redis
     async hold(positions: number) {
       if (held.has(positions)) return;
       held.add(positions);
@@ -105,7 +105,7 @@ function rankerOf(model: BundleModel, client: CollectiveKvClient) {
     const ranking = await client.rank({ userId, candidateIds, history: 'required' });
     const { rung, positionCount } = ranking.info;
     if (rung !== 'full' || positionCount !== positions) {
-      throw new Error(`an answer by ${positionCount} positions of ${positions}, rung ${rung}`);
+      throw new Error(`the answer used ${positionCount} of ${positions} positions, rung ${rung}`);
     }
     return ranking;
   };

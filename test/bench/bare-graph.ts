@@ -1,5 +1,5 @@
-// A child process that runs the rank graphs in a plain loop, with nothing around them: the ceiling of the service.
-// Fork it with the bundle's folder; send a BareRequest, get a BareAnswer.
+// A child process that runs the rank graphs in a plain loop: the upper limit of what a service can reach. Fork it with the
+// bundle's folder. It answers each BareRequest with a BareAnswer.
 import { join } from 'node:path';
 import { openBundle } from '@collectivekv/bundles';
 import {
@@ -15,28 +15,28 @@ import { sessionOptions } from '@collectivekv/engine';
 import * as ort from 'onnxruntime-node';
 import { candidatesOf, randomRows } from './workload.js';
 
-/** What to run: over random rows, as `historiesOf` gives them. */
+/** Which graph to run. The histories are those of `historiesOf`. */
 export interface BareRequest {
   readonly graph: 'rank' | 'rankKv';
   readonly positions: number;
   readonly candidates: number;
   readonly runs: number;
-  /** Ends the runs early, after three. */
+  /** Time limit of the timed runs, ms. At least three runs are made. */
   readonly budgetMs: number;
-  /** Runs before those that are timed. */
+  /** Number of runs before the timed runs. */
   readonly settleRuns: number;
 }
 
-/** What came of it. */
+/** The times and scores of a request's runs. */
 export interface BareAnswer {
-  /** Of every run, ms. */
+  /** Time of each run, ms. */
   readonly times: number[];
   readonly scores: Float32Array; // [candidates]
 }
 
 const LEAST_RUNS = 3;
 
-// As the service's workers run them.
+// The options of ranking's workers.
 const options = sessionOptions({ provider: 'cpu', threadsPerWorker: 1 });
 const [, , dir = ''] = process.argv;
 const { model } = await openBundle(dir);
@@ -70,7 +70,7 @@ async function feedsOf({ graph, positions, candidates: count }: BareRequest): Pr
   return assembleRankKv(model, rows, await gather(rows), candidates);
 }
 
-/** The pool rows of the slots that a history visits, by group. */
+/** Gathers the pool rows of the slots that a history visits, by group. */
 async function gather(rows: Uint8Array): Promise<Map<string, GatheredRows>> {
   const slotsOf = (group: string, part: 'key' | 'value') => {
     const route = groups.find(({ name }) => name === group)?.[part]?.route;

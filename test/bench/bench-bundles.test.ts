@@ -10,22 +10,26 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
-/** A Python that says its last words and fails. */
-function failingPython(lastWords: string): string {
+/** Creates a Python that prints a text to stderr and fails. */
+function failingPython(stderr: string): string {
   const path = join(dir, 'python');
-  writeFileSync(path, `#!/bin/sh\necho "${lastWords}" >&2\nexit 1\n`);
+  writeFileSync(path, `#!/bin/sh\necho "${stderr}" >&2\nexit 1\n`);
   chmodSync(path, 0o755);
   return path;
 }
 
 it.each([
-  ['PyTorch', "ModuleNotFoundError: No module named 'torch'", /need torch, which .*python has not: .*pip install/],
-  ['anything else', 'ValueError: no such thing', /bench_bundles\.py .*--slots 3 .*failed:\nValueError: no such thing/],
-])('says what to do without %s', (_, lastWords, message) => {
-  expect(() => benchBundle('shared', { slots: 3, python: failingPython(lastWords) })).toThrow(message);
+  [
+    'the remedy',
+    "ModuleNotFoundError: No module named 'torch'",
+    /needs? torch, and .*python does not have it: .*pip install/,
+  ],
+  ['the error', 'ValueError: no such thing', /bench_bundles\.py .*--slots 3 .*failed:\nValueError: no such thing/],
+])('names %s if Python fails', (_, stderr, message) => {
+  expect(() => benchBundle('shared', { slots: 3, python: failingPython(stderr) })).toThrow(message);
 });
 
-it('says what to do without Python', () => {
+it('names the remedy if there is no Python', () => {
   const python = join(dir, 'nowhere');
-  expect(() => benchBundle('shared', { slots: 3, python })).toThrow(/nowhere does not run .*--python PATH/);
+  expect(() => benchBundle('shared', { slots: 3, python })).toThrow(/nowhere cannot be run .*--python PATH/);
 });

@@ -1,18 +1,18 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { MAX_POSITIONS } from './options.js';
 
-/** The bundles that training/bench_bundles.py makes, all of the same random full model. */
+/** Names of the bundles that training/bench_bundles.py makes, all from the same random full model. */
 export type BenchBundleName = 'shared' | 'shared_int8' | 'shared_separate' | 'full_fp16' | 'full_fp32' | 'recompute';
 
-/** Width of keys and values. */
+/** Width of keys and values, all heads together. */
 export const D_MODEL = 256;
 const HEADS = 8;
-/** Rows of the pool whose routes are tied. */
+/** Slots of the pool with tied routes. */
 export const POOL_SLOTS = 256;
-/** Rows of the pools whose keys and values have routes of their own. */
+/** Slots of each pool with separate routes for keys and values. */
 export const SEPARATE_SLOTS = 10_000;
 
 /** Most candidates of a request. */
@@ -20,20 +20,20 @@ export const MAX_CANDIDATES = 2_000;
 
 const CACHE = '.ckv/bench/bundles';
 const REMEDY =
-  'python3 -m venv .venv && .venv/bin/pip install -r training/requirements.txt, or --python PATH of one that has PyTorch';
+  'run python3 -m venv .venv && .venv/bin/pip install -r training/requirements.txt, or give --python PATH of a Python with PyTorch';
 
 /** Options of {@link benchBundle}. */
 export interface BenchBundleOptions {
-  /** Rows of the pool; default 256. */
+  /** Slots of the pool; default 256. */
   readonly slots?: number;
-  /** Default .venv/bin/python where there is one, else python3. */
+  /** Path of Python; default .venv/bin/python if it exists, else python3. */
   readonly python?: string | undefined;
 }
 
 /**
- * The folder of a bundle, made where this code and these options have not made it yet: some seconds. Those with the usual
- * pool are made together.
- * @throws Error with Python's last words and what to install
+ * Returns the folder of a bundle. If the training code and the options are new, makes the bundle first, in some seconds.
+ * Bundles with the usual pool are made together.
+ * @throws Error with Python's error text, or with the package to install
  */
 export function benchBundle(name: BenchBundleName, { slots = POOL_SLOTS, python }: BenchBundleOptions = {}): string {
   const args = [
@@ -53,7 +53,7 @@ export function benchBundle(name: BenchBundleName, { slots = POOL_SLOTS, python 
   return join(dir, name);
 }
 
-/** The graphs take any number; the manifest says how many a request may have. */
+/** Raises the manifest's limit of candidates. The graphs accept any number. */
 function allowCandidates(path: string): void {
   const manifest: object = JSON.parse(readFileSync(path, 'utf8'));
   writeFileSync(path, JSON.stringify({ ...manifest, maxCandidates: MAX_CANDIDATES }));
@@ -65,17 +65,17 @@ function makeBundles(python: string, args: readonly string[]): void {
     stdio: ['ignore', 'inherit', 'pipe'],
   });
   if (status === 0) return;
-  if (error) throw new Error(`the bundles need Python, and ${python} does not run (${error.message}): ${REMEDY}`);
+  if (error) throw new Error(`making bundles needs Python, and ${python} cannot be run (${error.message}): ${REMEDY}`);
   const missing = /No module named '([\w.]+)'/.exec(stderr)?.[1];
-  if (missing) throw new Error(`the bundles need ${missing}, which ${python} has not: ${REMEDY}`);
+  if (missing) throw new Error(`making bundles needs ${missing}, and ${python} does not have it: ${REMEDY}`);
   throw new Error(`${python} training/bench_bundles.py ${args.join(' ')} failed:\n${stderr.trim().slice(-2_000)}`);
 }
 
-/** Names a bundle by what it is made with, the training code included. */
+/** Returns a hash of the arguments and of the training code. It names the folder of the bundles. */
 function keyOf(args: readonly string[]): string {
   const hash = createHash('sha256').update(JSON.stringify([args, MAX_CANDIDATES]));
-  for (const file of readdirSync('training').sort()) {
-    if (file.endsWith('.py') && !file.startsWith('test_')) hash.update(readFileSync(join('training', file)));
+  for (const file of readdirSync('training', { recursive: true, encoding: 'utf8' }).sort()) {
+    if (file.endsWith('.py') && !basename(file).startsWith('test_')) hash.update(readFileSync(join('training', file)));
   }
   return hash.digest('hex').slice(0, 16);
 }

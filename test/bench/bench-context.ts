@@ -12,7 +12,7 @@ import { warmUp } from './rank-loops.js';
 import type { Params, Row } from './results.js';
 import { CANDIDATES } from './workload.js';
 
-/** What the parts of a run share. */
+/** The shared state of a run's parts. */
 export interface Bench {
   readonly options: BenchOptions;
   readonly redisUrl: string;
@@ -21,32 +21,32 @@ export interface Bench {
   readonly store: UserStore;
   /** CollectiveKV, with an updater. */
   readonly ours: Arm;
-  /** Its graph alone, as often as ranking has workers. */
+  /** The graph of `ours` alone, once for each worker of ranking. */
   readonly bare: readonly [BareGraph, ...BareGraph[]];
-  /** The other arms, started when first asked for. */
+  /** Returns a baseline's arm. The first call starts it. */
   arm(name: Baseline): Promise<Arm>;
-  /** An arm that whoever starts it closes, with ranking's configuration where it is not the default. */
+  /** Starts another arm. The caller closes it. `ranking` has the environment variables that differ from the defaults. */
   startArm(name: string, bundleDir: string, ranking?: Readonly<Record<string, string>>): Promise<Arm>;
-  /** Ends baselines that no later part asks for: idle processes take time, too. */
+  /** Closes baselines that no later part needs. Idle processes take processor time, too. */
   retire(names: readonly Baseline[]): Promise<void>;
   bundle(name: BenchBundleName, options?: BenchBundleOptions): string;
   /** Adds a figure to the results. */
   add(name: string, params: Params, value: number, unit?: string, target?: string): void;
-  /** Says what is being done. */
+  /** Prints the current activity. */
   progress(text: string): void;
   readonly rows: readonly Row[];
-  /** Folder of all that is written: the logs of the services are in it. It goes with `close`, unless told to keep it. */
+  /** Folder of all files of the run, such as the services' logs. `close` deletes it unless `keepDir` is set. */
   readonly dir: string;
   close(options?: { keepDir: boolean }): Promise<void>;
 }
 
-/** Longest history of the baselines: one of 50,000 positions would be a record of 100 MB. */
+/** Longest history of the baselines. At 50,000 positions their records would have 100 MB. */
 export const BASELINE_POSITIONS = 10_000;
 const WARM_UP_POSITIONS = 1_000;
-/** Begins every key. */
+/** Prefix of all keys in Redis. */
 export const KEY_PREFIX = 'ckv';
 
-/** Makes the bundles and starts Redis, our services and the bare graphs. */
+/** Makes the bundles, and starts Redis, our services and the bare graphs. */
 export async function startBench(options: BenchOptions): Promise<Bench> {
   const begunMs = performance.now();
   const progress = (text: string) => {
@@ -57,7 +57,7 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
   const closing: (() => unknown)[] = [];
   const dir = mkdtempSync(join(tmpdir(), 'ckv-bench-'));
   const removeDir = () => rmSync(dir, { recursive: true, force: true });
-  process.once('exit', removeDir); // an interrupted run leaves nothing
+  process.once('exit', removeDir); // also after an interrupt
   const close = async ({ keepDir = false } = {}) => {
     for (const end of closing.splice(0).reverse()) await end();
     process.off('exit', removeDir);
@@ -71,7 +71,7 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
   }
 
   async function start(): Promise<Bench> {
-    progress('bundles');
+    progress('making bundles');
     const bundle = (name: BenchBundleName, bundleOptions: BenchBundleOptions = {}) =>
       benchBundle(name, { ...bundleOptions, python: options.python });
     const shared = bundle('shared');
@@ -99,7 +99,7 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
     const ours = await startWith('ours', shared, Math.max(...options.lengths), { updaters: 1 });
     closing.push(ours.close);
     const [first, ...others] = await Promise.all(Array.from({ length: WORKERS }, () => startBareGraph(shared)));
-    if (!first) throw new Error('no bare graph');
+    if (!first) throw new Error('there is no bare graph');
     closing.push(() => [first, ...others].map((one) => one.close()));
     const arms = new Map<Baseline, Promise<Arm>>();
     closing.push(() => Promise.all([...arms.values()].map(async (arm) => (await arm).close())));

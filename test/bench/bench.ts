@@ -1,4 +1,4 @@
-// `npm run bench`: the figures of docs/benchmarks.md, all arms in one run, interleaved. `--help` says how.
+// `npm run bench`: measures the figures of docs/benchmarks.md. `npm run bench -- --help` explains the options.
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
@@ -42,9 +42,13 @@ try {
 }
 
 async function run(options: BenchOptions): Promise<void> {
-  const begunMs = performance.now();
   const paths = options.out === undefined ? undefined : pathsIn(options.out);
   const report = paths && openReport(paths);
+  if (options.renderOnly) {
+    report?.render();
+    return console.log(`written from ${paths?.results}: ${paths?.page}, ${paths?.plots}`);
+  }
+  const begunMs = performance.now();
   const bench = await startBench(options);
   try {
     await measure(bench);
@@ -55,7 +59,7 @@ async function run(options: BenchOptions): Promise<void> {
   await bench.close();
   const missed = bench.rows.filter((row) => reaches(row) === false).map(({ name }) => name);
   bench.progress(missed.length === 0 ? 'all targets met' : `targets missed: ${[...new Set(missed)].join(', ')}`);
-  if (!paths || !report) return console.log('part of a run: nothing written; --out DIR writes');
+  if (!paths || !report) return console.log('part of a run: nothing was written; --out DIR writes the figures');
   const [cpu] = cpus();
   const machine = { node: process.version, cores: cpus().length, cpu: cpu?.model ?? 'unknown' };
   const minutes = (performance.now() - begunMs) / 60_000;

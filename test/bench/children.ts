@@ -1,4 +1,4 @@
-// Child processes that stand for what there would be without us.
+// Child processes for comparison: a bare graph, and a gRPC server that does nothing.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { Client, credentials } from '@grpc/grpc-js';
 import type { BareAnswer, BareRequest } from './bare-graph.js';
 import { ECHO_METHOD, ECHO_STREAM_METHOD } from './echo-method.js';
 
-/** The bare graph in a process of its own; one request at a time. */
+/** A bare graph in a child process. It takes one request at a time. */
 export interface BareGraph {
   run(request: BareRequest): Promise<BareAnswer>;
   close(): void;
@@ -26,16 +26,16 @@ export async function startBareGraph(bundleDir: string): Promise<BareGraph> {
   };
 }
 
-/** A gRPC server that does nothing, and a client. */
+/** A gRPC server that does nothing, and its client. */
 export interface Echo {
-  /** A call. */
+  /** Makes a unary call. */
   unary(): Promise<unknown>;
-  /** A message on a stream, and its answer. */
+  /** Sends a message on an open stream, and waits for the answer. */
   stream(): Promise<unknown>;
   close(): void;
 }
 
-/** Starts an echo whose messages have the sizes of a Rank call with these candidates. */
+/** Starts an echo. Its messages have the sizes of a Rank call with these candidates. */
 export async function startEcho(candidateIds: readonly string[]): Promise<Echo> {
   const { requestSerialize, responseSerialize } = services.RankingService.service.Rank;
   const request = requestSerialize({ userId: 'u'.repeat(10), candidateIds: [...candidateIds] });
@@ -49,7 +49,7 @@ export async function startEcho(candidateIds: readonly string[]): Promise<Echo> 
   const client = new Client(`127.0.0.1:${await child.said()}`, credentials.createInsecure());
   const { path, requestSerialize: write, responseDeserialize: read } = ECHO_METHOD;
   const stream = client.makeBidiStreamRequest(ECHO_STREAM_METHOD.path, write, read);
-  stream.on('error', () => undefined); // its cancellation, in the end
+  stream.on('error', () => undefined); // `close` cancels the stream
   return {
     async stream() {
       stream.write(request);
@@ -69,7 +69,7 @@ export async function startEcho(candidateIds: readonly string[]): Promise<Echo> 
 
 interface Child {
   readonly process: ChildProcess;
-  /** Its next message. Rejects when it ends. */
+  /** Returns the child's next message. Rejects when the child ends. */
   said(): Promise<unknown>;
 }
 
@@ -77,9 +77,9 @@ function startChild(name: string, argument: string): Child {
   const path = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
   const child = fork(path, [argument], { serialization: 'advanced' });
   const ended = once(child, 'exit').then(([code]) => {
-    throw new Error(`${name} ended with ${code}; its last words are above`);
+    throw new Error(`${name} ended with exit code ${code}; its error output is above`);
   });
-  ended.catch(() => undefined); // whoever waits for a message learns of it
+  ended.catch(() => undefined); // not unhandled if nobody waits for a message
   return {
     process: child,
     async said() {

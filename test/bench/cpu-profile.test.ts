@@ -17,7 +17,7 @@ const profile: CpuProfile = {
   timeDeltas: [999, 500, 100, 50, 200, 25, 100, 25],
 };
 
-it('gives the time of Node and V8 to the package that called them', () => {
+it('counts the time of Node and V8 for the package that called them', () => {
   const { busy, shares } = timeShares(profile);
   expect(busy).toBeCloseTo(0.5);
   expect(shares.map(([owner, share]) => [owner, Math.round(share * 500)])).toEqual([
@@ -29,6 +29,6 @@ it('gives the time of Node and V8 to the package that called them', () => {
   ]);
 });
 
-it('says nothing of a profile without samples', () => {
+it('has no shares for a profile without samples', () => {
   expect(timeShares({ nodes: [], samples: [], timeDeltas: [] })).toEqual({ busy: 0, shares: [] });
 });

@@ -1,33 +1,33 @@
-/** A CPU profile as V8 writes it, as far as it is read here. */
+/** The parts of a V8 CPU profile that are read here. */
 export interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number;
     readonly callFrame: { readonly functionName: string; readonly url: string };
     readonly children?: readonly number[];
   }[];
-  /** Ids of the nodes that were found running. */
+  /** For each sample, the id of the running node. */
   readonly samples: readonly number[];
-  /** Microseconds from each sample to the next. */
+  /** Microseconds before each sample. */
   readonly timeDeltas: readonly number[];
 }
 
-/** Where a thread spent its time. */
+/** A thread's use of time. */
 export interface TimeShares {
-  /** Of all time, 0 to 1. */
+  /** Busy share of all time, 0 to 1. */
   readonly busy: number;
-  /** Of the busy time, by whose code it was or was called by; falling. */
+  /** Shares of the busy time by owner, in descending order. */
   readonly shares: readonly (readonly [owner: string, share: number])[];
 }
 
-/** V8's own names for what is no function. */
+/** Our names for V8's pseudo-functions. */
 const SPECIAL: Readonly<Record<string, string>> = {
   '(garbage collector)': 'garbage collection',
   '(program)': 'event loop and system calls',
 };
 
 /**
- * Sums a profile by owner: the npm package or our package whose function ran, or called what ran of Node and V8; Node itself
- * where none did, which is mostly its HTTP/2.
+ * Sums a profile's time by owner. The owner is the npm package or our package of the running function. A function of Node
+ * or V8 belongs to the package that called it, or to "Node" if no package did. "Node" is mostly its HTTP/2.
  */
 export function timeShares({ nodes, samples, timeDeltas }: CpuProfile): TimeShares {
   const byId = new Map(nodes.map((node) => [node.id, node]));
@@ -46,7 +46,7 @@ export function timeShares({ nodes, samples, timeDeltas }: CpuProfile): TimeShar
   const sums = new Map<string, number>();
   let [busyUs, allUs] = [0, 0];
   for (const [i, id] of samples.entries()) {
-    const us = timeDeltas[i + 1] ?? 0; // what a sample finds runs until the next
+    const us = timeDeltas[i + 1] ?? 0; // a node counts as running until the next sample
     allUs += us;
     if (idle.has(id)) continue;
     busyUs += us;
@@ -57,7 +57,7 @@ export function timeShares({ nodes, samples, timeDeltas }: CpuProfile): TimeShar
   return { busy: allUs > 0 ? busyUs / allUs : 0, shares: shares.sort(([, a], [, b]) => b - a) };
 }
 
-/** The package that a file is of; undefined for Node's own code and for what is in no file. */
+/** Returns the package of a file. Undefined for Node's code, and for code without a file. */
 function packageOf(url: string): string | undefined {
   const [, installed] = /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(url) ?? [];
   if (installed) return installed;

@@ -2,7 +2,7 @@ import type { MethodDefinition } from '@grpc/grpc-js';
 
 const same = (bytes: Buffer) => bytes;
 
-/** A unary call of bytes. */
+/** A unary method that takes and returns bytes. */
 export const ECHO_METHOD: MethodDefinition<Buffer, Buffer> = {
   path: '/bench.Echo/Echo',
   requestStream: false,
@@ -13,7 +13,7 @@ export const ECHO_METHOD: MethodDefinition<Buffer, Buffer> = {
   responseDeserialize: same,
 };
 
-/** A stream of them. */
+/** A bidirectional stream of bytes. */
 export const ECHO_STREAM_METHOD: MethodDefinition<Buffer, Buffer> = {
   ...ECHO_METHOD,
   path: '/bench.Echo/EchoStream',

@@ -3,22 +3,22 @@ import { BASELINE_POSITIONS, type Bench } from './bench-context.js';
 import type { Part } from './options.js';
 import { CANDIDATES } from './workload.js';
 
-/** Parts that time the baselines, too. */
+/** Parts that also time the baselines. */
 const PARTS_WITH_BASELINES: readonly Part[] = ['length', 'throughput'];
-/** How far scores may differ that are the same in exact arithmetic, half precision records included. */
+/** Allowed difference of scores that are equal in exact arithmetic. It covers half precision records. */
 const TOLERANCE = 1e-4;
 
 /**
- * Compares what the arms answer before they are timed: Rank with the graph alone, attention over distinct slots with
- * that over positions, a full cache with a recomputed one.
- * @throws Error naming arms and difference
+ * Compares the scores of the arms before they are timed: Rank with the graph alone, attention over distinct slots with
+ * attention over positions, and a full cache with recomputation.
+ * @throws Error naming the arms and the difference
  */
 export async function checkScores(bench: Bench): Promise<void> {
   const { ours, bare, options } = bench;
   const candidates = CANDIDATES;
   const withBaselines = options.parts.some((part) => PARTS_WITH_BASELINES.includes(part));
   for (const positions of options.lengths) {
-    bench.progress(`scores of all arms, ${positions} positions`);
+    bench.progress(`comparing the scores of all arms, ${positions} positions`);
     const alone = (graph: 'rank' | 'rankKv') =>
       bare[0].run({ graph, positions, candidates, runs: 1, budgetMs: 0, settleRuns: 0 }).then(({ scores }) => scores);
     const served = await scoresOf(ours, positions);
@@ -31,7 +31,7 @@ export async function checkScores(bench: Bench): Promise<void> {
   }
 }
 
-/** Throws where two arms of one model answer differently. */
+/** Throws if two arms of one model give different scores. */
 export async function requireSameScores(one: Arm, other: Arm, positions: number): Promise<void> {
   const what = `${one.name} and ${other.name}, ${positions} positions`;
   requireEqual(what, await scoresOf(one, positions), await scoresOf(other, positions), TOLERANCE);
@@ -42,12 +42,12 @@ async function scoresOf(arm: Arm, positions: number): Promise<Float32Array> {
   return (await arm.rank(positions, CANDIDATES)).scores;
 }
 
-/** Throws where scores differ by more than the tolerance, are not as many, or are no numbers. */
+/** Throws if scores differ by more than the tolerance, differ in number, are not numbers, or are all equal. */
 export function requireEqual(what: string, one: Float32Array, other: Float32Array, tolerance: number): void {
   const difference = one.reduce((most, score, i) => Math.max(most, Math.abs(score - (other[i] ?? Number.NaN))), 0);
   const spread = Math.max(...one) - Math.min(...one);
   if (one.length !== other.length || !(difference <= tolerance)) {
-    throw new Error(`not timed: ${what} differ by ${difference} in ${one.length} scores, ${tolerance} is allowed`);
+    throw new Error(`not timed: ${what} differ by ${difference} in ${one.length} scores; ${tolerance} is allowed`);
   }
-  if (!(spread > tolerance * 10)) throw new Error(`not timed: ${what} say nothing, all scores are within ${spread}`);
+  if (!(spread > tolerance * 10)) throw new Error(`not timed: ${what} prove nothing: all scores are within ${spread}`);
 }

@@ -1,11 +1,11 @@
 import { createHistogram } from 'node:perf_hooks';
 
-/** Latencies in a high dynamic range histogram: three digits, from a microsecond up. */
+/** A high dynamic range histogram of latencies: three digits, from 1 microsecond. */
 export interface LatencyHistogram {
   readonly count: number;
-  /** @param ms below a microsecond counts as one */
+  /** Records a latency. Less than 1 microsecond counts as 1. */
   record(ms: number): void;
-  /** The latency, ms, that the given percentage of them does not exceed; NaN without any. */
+  /** Returns the latency, ms, that the given percentage of latencies does not exceed. NaN without latencies. */
   percentileMs(percentage: number): number;
 }
 

@@ -2,18 +2,19 @@
 export interface Series {
   readonly name: string;
   readonly points: readonly (readonly [x: number, y: number])[];
-  /** Which of the colours, from 0; default by place. */
+  /** Index of the colour, from 0; default: the index of the series. */
   readonly colour?: number;
 }
 
-/** What a chart shows. */
+/** Contents of a chart. */
 export interface LineChart {
   readonly title: string;
   readonly xLabel: string;
   readonly yLabel: string;
   readonly series: readonly Series[];
-  /** Default linear from 0. */
+  /** Logarithmic x axis; default linear from 0. */
   readonly xLog?: boolean;
+  /** Logarithmic y axis; default linear from 0. */
   readonly yLog?: boolean;
 }
 
@@ -37,7 +38,7 @@ interface Axis {
   readonly ticks: readonly number[];
 }
 
-/** Draws a chart as SVG on white, readable in light and dark pages. */
+/** Draws a chart as SVG. Its white background is readable on light and dark pages. */
 export function lineChart({ title, xLabel, yLabel, series, xLog = false, yLog = false }: LineChart): string {
   const points = series.flatMap((one) => one.points);
   const x = axis(
@@ -91,7 +92,7 @@ function axis(values: readonly number[], log: boolean, from: number, to: number)
   return { ticks, place: (value) => from + ((scaled(value) - low) / (high - low)) * (to - from) };
 }
 
-/** Powers of ten around the values, with halves of a decade (3) at the ends where that is enough. */
+/** Returns ticks 1, 3, 10, 30, … around the values. */
 function decades(least: number, most: number): number[] {
   const candidates = Array.from({ length: 40 }, (_, i) => 10 ** Math.floor((i - 20) / 2) * (i % 2 === 0 ? 1 : 3));
   const first = candidates.findLastIndex((tick) => tick <= least);

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { type Clock, openLoop } from './open-loop.js';
 
-/** A clock that stands still until somebody waits; then what can be done is done, and it jumps there. */
+/** Creates a clock that stands still until a caller waits. It then lets pending work run, and jumps to the awaited time. */
 function steppedClock(): Clock & { pass(ms: number): void } {
   let nowMs = 0;
   return {
@@ -18,7 +18,7 @@ function steppedClock(): Clock & { pass(ms: number): void } {
 
 const LOAD = { ratePerS: 1_000, durationMs: 1_000, seed: 1 };
 
-it('sends at the rate, and counts next to nothing where answers come at once', async () => {
+it('sends at the rate, and measures almost no latency for immediate answers', async () => {
   const { latency, sentCount, failedCount } = await openLoop({ ...LOAD, clock: steppedClock(), send: async () => {} });
   expect(sentCount).toBeGreaterThan(900);
   expect(sentCount).toBeLessThan(1_100);
@@ -27,10 +27,10 @@ it('sends at the rate, and counts next to nothing where answers come at once', a
   expect(failedCount).toBe(0);
 });
 
-it('shows a stall in every request that it held up, not in one (coordinated omission)', async () => {
+it('shows a stall in every request that it delayed, not in one (coordinated omission)', async () => {
   const clock = steppedClock();
   const send = async (i: number) => {
-    if (i === 100) clock.pass(200); // this process hangs: about 200 sends become late
+    if (i === 100) clock.pass(200); // this process hangs: about 200 requests are sent late
   };
   const { latency, lateness } = await openLoop({ ...LOAD, clock, send });
   expect(latency.percentileMs(50)).toBeLessThan(1);
@@ -39,14 +39,14 @@ it('shows a stall in every request that it held up, not in one (coordinated omis
   expect(lateness.percentileMs(99)).toBeGreaterThan(180);
 });
 
-it('goes on sending while a service hangs, and counts every wait for it from when it was due', async () => {
+it('continues to send while a service hangs, and counts each latency from the due time', async () => {
   const clock = steppedClock();
   let resume: () => void = () => undefined;
   const resumed = new Promise<void>((resolve) => {
     resume = resolve;
   });
   const send = async (i: number) => {
-    if (i === 500) resume(); // those before it were sent and hang
+    if (i === 500) resume(); // all earlier requests are waiting
     await resumed;
   };
   const { latency, lateness } = await openLoop({ ...LOAD, clock, send });
@@ -54,7 +54,7 @@ it('goes on sending while a service hangs, and counts every wait for it from whe
   expect(latency.percentileMs(99)).toBeGreaterThan(400);
 });
 
-it('counts failures, and the latencies of those asked for alone', async () => {
+it('counts failures, and only the selected latencies', async () => {
   const send = async (i: number) => {
     if (i < 10) throw new Error('no');
   };
@@ -63,7 +63,7 @@ it('counts failures, and the latencies of those asked for alone', async () => {
   expect(result.latency.count).toBe(Math.ceil(result.sentCount / 100));
 });
 
-it('sends the same for the same seed', async () => {
+it('sends at the same times for the same seed', async () => {
   const dueMs = async (seed: number) => {
     const clock = steppedClock();
     const times: number[] = [];

@@ -2,10 +2,10 @@ import { setTimeout as sleep, setImmediate as yieldOnce } from 'node:timers/prom
 import { createLatencyHistogram, type LatencyHistogram } from './latency-histogram.js';
 import { randomNumbers } from './random.js';
 
-/** Tells and waits for the time, milliseconds. */
+/** A clock in milliseconds. */
 export interface Clock {
   nowMs(): number;
-  /** Resolves at that time or later. */
+  /** Resolves at the given time or later. */
   until(ms: number): Promise<void>;
 }
 
@@ -13,20 +13,20 @@ export interface Clock {
 export interface OpenLoopOptions {
   readonly ratePerS: number;
   readonly durationMs: number;
-  /** Of the gaps between sends: exponential, so that arrivals come as from many independent callers. */
+  /** Seed of the gaps between requests. Gaps are exponential, like those of many independent callers. */
   readonly seed: number;
-  /** Sends request i and resolves with its answer. */
+  /** Sends request i, and resolves with its answer. */
   send(i: number): Promise<unknown>;
-  /** Which requests' latencies count; default all. */
+  /** True if the latency of request i counts; default: all count. */
   counts?(i: number): boolean;
   readonly clock?: Clock;
 }
 
-/** What an open loop saw. */
+/** Measurements of an open loop. */
 export interface OpenLoopResult {
-  /** From the time each request was due to its answer, failures included. */
+  /** Time from a request's due time to its answer or failure. */
   readonly latency: LatencyHistogram;
-  /** From the time each request was due to its being sent: what the generator itself adds. */
+  /** Time from a request's due time to its sending: the delay that the load generator adds. */
   readonly lateness: LatencyHistogram;
   readonly sentCount: number;
   readonly failedCount: number;
@@ -36,13 +36,13 @@ const WALL_CLOCK: Clock = {
   nowMs: () => performance.now(),
   until: async (ms) => {
     const leftMs = ms - performance.now();
-    await (leftMs > 0 ? sleep(leftMs) : yieldOnce()); // answers come in between, even behind time
+    await (leftMs > 0 ? sleep(leftMs) : yieldOnce()); // lets answers in, even if sends are late
   },
 };
 
 /**
- * Sends at a rate whether or not answers come back, and waits for the last of them. A latency counts from the time its
- * request was due, so that a stall, of the service or of this process, shows in every request that it held up
+ * Sends requests at a rate, whether or not answers arrive, and then waits for the last answer. A latency starts when its
+ * request was due. A stall of the service or of this process therefore shows in every request that it delayed
  * (coordinated omission).
  */
 export async function openLoop(options: OpenLoopOptions): Promise<OpenLoopResult> {

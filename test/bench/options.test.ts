@@ -1,28 +1,34 @@
 import { expect, it } from 'vitest';
 import { BASELINES, PARTS, readOptions } from './options.js';
 
-it('runs every part of the whole and writes it to the tree', () => {
-  expect(readOptions([])).toMatchObject({ mode: 'full', parts: PARTS, out: '.', python: undefined });
+it('runs every part and writes to the repository by default', () => {
+  expect(readOptions([])).toMatchObject({
+    mode: 'full',
+    parts: PARTS,
+    out: '.',
+    python: undefined,
+    renderOnly: false,
+  });
 });
 
-it('runs every part quickly, in fewer and shorter rounds', () => {
+it('runs every part in fewer and shorter rounds with --quick', () => {
   const [full, quick] = [readOptions([]), readOptions(['--quick'])];
   expect(quick).toMatchObject({ mode: 'quick', parts: PARTS, out: '.' });
   expect(quick?.rounds).toBeLessThan(full?.rounds ?? 0);
   expect(quick?.sliceMs).toBeLessThan(full?.sliceMs ?? 0);
 });
 
-it('soaks for memory alone', () => {
+it('measures memory alone with --soak', () => {
   expect(readOptions(['--soak'])).toMatchObject({ mode: 'soak', parts: ['memory'], out: '.' });
 });
 
-it('does not write a part of a run over the whole', () => {
+it('does not overwrite the results of a whole run with those of a part', () => {
   expect(readOptions(['--only', 'load'])?.out).toBeUndefined();
   expect(readOptions(['--lengths', '100'])?.out).toBeUndefined();
   expect(readOptions(['--only', 'load', '--out', 'there'])?.out).toBe('there');
 });
 
-it('takes parts in their own order and lengths ascending, each once', () => {
+it('sorts parts and lengths, and takes each once', () => {
   expect(readOptions(['--only', 'load,bytes', '--lengths', '1000,100,1000'])).toMatchObject({
     parts: ['bytes', 'load'],
     lengths: [100, 1_000],
@@ -30,23 +36,27 @@ it('takes parts in their own order and lengths ascending, each once', () => {
 });
 
 it.each([
-  [['--only', 'bytes,speed'], '--only: there is no speed, but bytes, length'],
-  [['--lengths', '100,50001'], '--lengths: "50001" is no whole number from 1 to 50000'],
-  [['--baselines', 'none,recompute'], '--baselines: there is no none, but full_fp32'],
-  [['--rounds', '0'], '--rounds: "0" is no whole number from 1 to 100'],
-  [['--runs', 'many'], '--runs: "many" is no whole number'],
-  [['--quick', '--soak'], '--quick and --soak: give one of them'],
+  [['--only', 'bytes,speed'], '--only: unknown name speed; give some of bytes, length'],
+  [['--lengths', '100,50001'], '--lengths: "50001" is not a whole number from 1 to 50000'],
+  [['--baselines', 'none,recompute'], '--baselines: unknown name none; give some of full_fp32'],
+  [['--rounds', '0'], '--rounds: "0" is not a whole number from 1 to 100'],
+  [['--runs', 'many'], '--runs: "many" is not a whole number'],
+  [['--quick', '--soak'], '--quick and --soak exclude each other: give one of them'],
   [['--fast'], "Unknown option '--fast'"],
 ])('refuses %j', (args, message) => {
   expect(() => readOptions(args)).toThrow(message);
 });
 
-it('compares with all baselines, some or none', () => {
+it('compares with all baselines by default, else with some or none', () => {
   expect(readOptions([])?.baselines).toEqual(BASELINES);
   expect(readOptions(['--baselines', 'recompute'])).toMatchObject({ baselines: ['recompute'], out: undefined });
   expect(readOptions(['--baselines', 'none'])).toMatchObject({ baselines: [], out: undefined });
 });
 
-it('is asked for its usage', () => {
+it('only writes page and plots with --render', () => {
+  expect(readOptions(['--render'])).toMatchObject({ renderOnly: true, out: '.' });
+});
+
+it('has no options for --help', () => {
   expect(readOptions(['--help'])).toBeUndefined();
 });

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-/** The parts of a run, in their order; each yields some of the figures. */
+/** The parts of a run, in order. Each measures some of the figures. */
 export const PARTS = [
   'bytes',
   'length',
@@ -16,51 +16,44 @@ export const PARTS = [
 /** A part of a run. */
 export type Part = (typeof PARTS)[number];
 
-/** What CollectiveKV is compared with: the same services and store, with other records and graphs. */
+/** The baselines: the same services and store with other records and graphs. */
 export const BASELINES = ['full_fp32', 'full_fp16', 'recompute'] as const;
-/** One of them. */
+/** A baseline. */
 export type Baseline = (typeof BASELINES)[number];
 
-/** How much is run: the whole, the whole with fewer and shorter rounds, or ten minutes of load for memory alone. */
+/** Extent of a run. full: all figures; quick: all figures in fewer and shorter rounds; soak: ten minutes of load for memory alone. */
 export type Mode = 'full' | 'quick' | 'soak';
 
-/** What a run does. */
+/** Options of a run. */
 export interface BenchOptions {
   readonly mode: Mode;
   readonly parts: readonly Part[];
   readonly baselines: readonly Baseline[];
-  /** Rounds that count, of every figure that is a median of rounds. */
+  /** Measured rounds of each figure that is a median of rounds. */
   readonly rounds: number;
-  /** Calls of an arm in a round, at most. */
+  /** Most timed calls of an arm in a round. */
   readonly runs: number;
-  /** Calls of an arm in a round before those that count. */
+  /** Calls of an arm in a round before the timed calls. */
   readonly settleRuns: number;
-  /** How long an arm is under load in a round, and the longest that its calls of a round may take one by one. */
+  /** Time under load of an arm in a round, ms. It also limits an arm's single calls in a round. */
   readonly sliceMs: number;
-  /** Calls that an arm answers before any counts, and the longest that they may take. */
+  /** Calls of an arm before all rounds, and their time limit, ms. */
   readonly warmUp: { readonly calls: number; readonly budgetMs: number };
-  /** Positions of the histories, ascending. */
+  /** Lengths of the histories in positions, ascending. */
   readonly lengths: readonly number[];
-  /** Where results, page and plots go; undefined leaves them unwritten. */
+  /** Folder of results, page and plots; undefined writes nothing. */
   readonly out: string | undefined;
-  /** The Python that makes the bundles; undefined finds one. */
+  /** The Python that makes the bundles; undefined searches for one. */
   readonly python: string | undefined;
+  /** Measures nothing: writes page and plots from the results. */
+  readonly renderOnly: boolean;
 }
 
-export const USAGE = `npm run bench -- [options]
-  --quick        all figures with fewer and shorter rounds
-  --soak         ten minutes of load: the memory figures alone, merged into the others
-  --only A,B     parts: ${PARTS.join(', ')}
-  --baselines A  of ${BASELINES.join(', ')}, or none
-  --lengths A,B  positions of the histories
-  --rounds N     rounds that count
-  --runs N       calls of an arm in a round, at most
-  --slice-ms N   time that an arm is under load in a round
-  --out DIR      write results, page and plots there; a run of less than all is not written without
-  --python PATH  the Python that makes the bundles, with PyTorch; default .venv/bin/python, else python3`;
-
-/** Longest history of a record. */
+/** Longest history of a record, in positions. */
 export const MAX_POSITIONS = 50_000;
+const MAX_ROUNDS = 100;
+const MAX_RUNS = 10_000;
+const MAX_SLICE_MS = 600_000;
 
 const DEFAULTS = {
   full: {
@@ -89,10 +82,35 @@ const DEFAULTS = {
   },
 } as const satisfies Record<Mode, object>;
 
+/** The text of `npm run bench -- --help`. */
+export const USAGE = `npm run bench -- [options]
+
+Measures the figures of docs/benchmarks.md. A full run takes about 15 minutes.
+
+  --quick        all figures in fewer and shorter rounds; under 3 minutes
+  --soak         the memory figures alone, under ten minutes of load
+  --render       no measurement: write page and plots from the results again
+  --only A,B     these parts alone: ${PARTS.slice(0, 6).join(', ')},
+                 ${PARTS.slice(6).join(', ')}
+  --baselines A  these baselines alone: ${BASELINES.join(', ')}, or none
+  --lengths A,B  lengths of the histories, 1 to ${MAX_POSITIONS} positions
+                 (default ${DEFAULTS.full.lengths.join(',')})
+  --rounds N     measured rounds, 1 to ${MAX_ROUNDS} (default ${DEFAULTS.full.rounds})
+  --runs N       most calls of an arm in a round, 1 to ${MAX_RUNS} (default ${DEFAULTS.full.runs})
+  --slice-ms N   time under load of an arm in a round, 1 to ${MAX_SLICE_MS} ms
+                 (default ${DEFAULTS.full.sliceMs})
+  --out DIR      folder of results, page and plots (default: this repository's);
+                 with --only, --baselines or --lengths nothing is written by default
+  --python PATH  a Python with PyTorch, to make the bundles
+                 (default .venv/bin/python, else python3)
+  --help         print this text
+
+The defaults of --lengths, --rounds, --runs and --slice-ms are those of a full run.`;
+
 /**
  * Reads the arguments of `npm run bench`.
- * @returns undefined where only the usage is wanted
- * @throws Error naming the argument, its limits and what to do
+ * @returns the options, or undefined for `--help`
+ * @throws Error naming the argument, its limits and the remedy
  */
 export function readOptions(args: readonly string[]): BenchOptions | undefined {
   const { values } = parseArgs({
@@ -100,6 +118,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     options: {
       quick: { type: 'boolean', default: false },
       soak: { type: 'boolean', default: false },
+      render: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       only: { type: 'string' },
       baselines: { type: 'string' },
@@ -112,7 +131,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     },
   });
   if (values.help) return undefined;
-  if (values.quick && values.soak) throw new Error('--quick and --soak: give one of them');
+  if (values.quick && values.soak) throw new Error('--quick and --soak exclude each other: give one of them');
   const mode: Mode = values.soak ? 'soak' : values.quick ? 'quick' : 'full';
   const defaults = DEFAULTS[mode];
   const partial = [values.only, values.baselines, values.lengths].some((value) => value !== undefined);
@@ -120,14 +139,15 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     mode,
     parts: mode === 'soak' ? ['memory'] : someOf('only', values.only, PARTS),
     baselines: values.baselines === 'none' ? [] : someOf('baselines', values.baselines, BASELINES),
-    rounds: numberOf('rounds', values.rounds, defaults.rounds, 100),
-    runs: numberOf('runs', values.runs, defaults.runs, 10_000),
+    rounds: numberOf('rounds', values.rounds, defaults.rounds, MAX_ROUNDS),
+    runs: numberOf('runs', values.runs, defaults.runs, MAX_RUNS),
     warmUp: defaults.warmUp,
     settleRuns: defaults.settleRuns,
-    sliceMs: numberOf('slice-ms', values['slice-ms'], defaults.sliceMs, 600_000),
+    sliceMs: numberOf('slice-ms', values['slice-ms'], defaults.sliceMs, MAX_SLICE_MS),
     lengths: values.lengths === undefined ? defaults.lengths : lengthsOf(values.lengths),
     out: values.out ?? (partial ? undefined : '.'),
     python: values.python,
+    renderOnly: values.render,
   };
 }
 
@@ -135,7 +155,8 @@ function someOf<Name extends string>(option: string, text: string | undefined, a
   if (text === undefined) return all;
   const asked = text.split(',');
   const unknown = asked.filter((name) => !all.some((known) => known === name));
-  if (unknown.length > 0) throw new Error(`--${option}: there is no ${unknown.join(', ')}, but ${all.join(', ')}`);
+  if (unknown.length > 0)
+    throw new Error(`--${option}: unknown name ${unknown.join(', ')}; give some of ${all.join(', ')}`);
   return all.filter((name) => asked.includes(name));
 }
 
@@ -147,5 +168,5 @@ function numberOf(name: string, text: string | undefined, whenAbsent: number, ma
   if (text === undefined) return whenAbsent;
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw new Error(`--${name}: ${JSON.stringify(text)} is no whole number from 1 to ${max}`);
+  throw new Error(`--${name}: ${JSON.stringify(text)} is not a whole number from 1 to ${max}`);
 }

@@ -3,13 +3,13 @@ import type { Row } from './results.js';
 
 /** A plot of docs/benchmarks.md. */
 export interface Plot {
-  /** Its file's name. */
+  /** File name. */
   readonly file: string;
   readonly title: string;
   readonly svg: string;
 }
 
-/** An arm has the same colour in every plot. */
+/** An arm's index here is its colour in all plots. */
 const COLOURS = [
   'ours',
   'full_fp16',
@@ -23,7 +23,7 @@ const COLOURS = [
   'ours, by user-cache',
 ];
 
-/** Draws what the figures have points for. */
+/** Draws the plots for which there are figures. */
 export function plotsOf(rows: readonly Row[]): Plot[] {
   const bareRate = rows.find(({ name }) => name === 'bare_graph_rate')?.value;
   const inFlight = new Set(pointsOf(rows, 'rank_rate', 'in flight').map(([x]) => x));
@@ -32,7 +32,7 @@ export function plotsOf(rows: readonly Row[]): Plot[] {
     [
       'latency-by-length.svg',
       {
-        title: 'Rank p50 against history length, one in flight',
+        title: 'Rank p50 by history length, one request in flight',
         xLabel: 'positions',
         yLabel: 'ms',
         xLog: true,
@@ -46,7 +46,7 @@ export function plotsOf(rows: readonly Row[]): Plot[] {
     [
       'bytes-by-length.svg',
       {
-        title: 'Bytes of a user in Redis, key included',
+        title: 'Bytes per user in Redis, key included',
         xLabel: 'positions',
         yLabel: 'bytes',
         xLog: true,
@@ -57,17 +57,17 @@ export function plotsOf(rows: readonly Row[]): Plot[] {
     [
       'throughput-by-concurrency.svg',
       {
-        title: 'Answers a second against requests in flight',
-        xLabel: 'in flight',
-        yLabel: 'answers a second',
+        title: 'Answers per second by requests in flight',
+        xLabel: 'requests in flight',
+        yLabel: 'answers per second',
         series: [...seriesBy(rows, 'rank_rate', 'arm', 'in flight'), { name: 'bare graph', points: bareLine }],
       },
     ],
     [
       'latency-by-load.svg',
       {
-        title: 'Latency against offered load, open loop',
-        xLabel: 'offered requests a second',
+        title: 'Latency by offered load, open loop',
+        xLabel: 'offered requests per second',
         yLabel: 'ms',
         yLog: true,
         series: seriesBy(rows, 'open_loop_latency', 'percentile', 'offered /s'),
@@ -82,7 +82,7 @@ export function plotsOf(rows: readonly Row[]): Plot[] {
   });
 }
 
-/** A line for each value of a parameter. */
+/** Returns a line for each value of a parameter. */
 function seriesBy(rows: readonly Row[], name: string, parameter: string, x: string): Series[] {
   const own = rows.filter((row) => row.name === name);
   const values = [...new Set(own.map(({ params }) => String(params[parameter])))];

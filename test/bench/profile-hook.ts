@@ -1,5 +1,5 @@
-// Loaded into a service by Node's `--import`. SIGUSR2 begins a CPU profile of the main thread, the next one writes it to the
-// file that BENCH_PROFILE names.
+// Node's `--import` loads this file into a service. The first SIGUSR2 starts a CPU profile of the main thread. The next
+// SIGUSR2 writes the profile to the file that BENCH_PROFILE names.
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { isMainThread } from 'node:worker_threads';

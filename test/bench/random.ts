@@ -1,4 +1,4 @@
-/** Uniform numbers in [0, 1): mulberry32. */
+/** Creates a generator of uniform numbers in [0, 1): mulberry32. */
 export function randomNumbers(seed: number): () => number {
   let state = seed;
   return () => {

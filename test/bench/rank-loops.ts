@@ -1,7 +1,7 @@
 import type { Served } from './arms.js';
 import { cpuSeconds } from './usage.js';
 
-/** Milliseconds of a rank call: seen by the caller, and by the service in each of its stages. */
+/** Time of a rank call in ms: measured by the caller, and by the service for each of its stages. */
 export interface RankTimes {
   readonly caller: number;
   readonly fetch: number;
@@ -10,31 +10,34 @@ export interface RankTimes {
   readonly service: number;
 }
 
-/** Calls one after the other. */
+/** Measurements of rank calls, one after another. */
 export interface SerialRanks {
   readonly times: RankTimes[];
-  /** Processor seconds that each service took for all of them, by its name. */
+  /** Processor seconds of each service for all calls, by service name. */
   readonly cpuSeconds: ReadonlyMap<string, number>;
 }
 
-/** What to rank. */
+/** Size of a rank request. */
 export interface RankLoad {
   readonly positions: number;
   readonly candidates: number;
 }
 
-/** How many calls are timed, and for how long at the most. */
+/** Number of timed calls, and their time limit. */
 export interface SerialLimits {
   readonly runs: number;
   readonly budgetMs: number;
-  /** Calls before those: a process that stood idle while others had their turn finds its caches cold. */
+  /** Calls before the timed calls. A process that was idle has cold caches. */
   readonly settleRuns: number;
 }
 
 const LEAST_RUNS = 3;
 const WARM_UP_IN_FLIGHT = 8;
 
-/** Calls whatever one after the other, `runs` times or, after three, until the budget is spent; the ms of each. */
+/**
+ * Makes calls one after another, and returns the time of each in ms. Stops after `runs` calls, or when the budget is
+ * spent and at least three calls were made.
+ */
 export async function timeSerially(
   call: () => Promise<unknown>,
   { runs, budgetMs, settleRuns }: SerialLimits,
@@ -51,7 +54,7 @@ export async function timeSerially(
   return times;
 }
 
-/** Rank calls one after the other. */
+/** Makes rank calls one after another, and measures them. */
 export async function rankSerially(
   arm: Served,
   { positions, candidates }: RankLoad,
@@ -80,8 +83,8 @@ export async function rankSerially(
 }
 
 /**
- * Rank calls until the processes are warm, their code compiled and their heaps grown: a service that answers for weeks is
- * not to be timed in its first seconds, when a call takes twice as long.
+ * Makes rank calls until the processes are warm: code is compiled and heaps have grown. In a service's first seconds a call
+ * takes twice as long.
  */
 export async function warmUp(arm: Served, load: RankLoad, { calls, budgetMs }: { calls: number; budgetMs: number }) {
   await arm.hold(load.positions);
@@ -93,7 +96,7 @@ export async function warmUp(arm: Served, load: RankLoad, { calls, budgetMs }: {
   await Promise.all(Array.from({ length: WARM_UP_IN_FLIGHT }, lane));
 }
 
-/** Rank calls with so many in flight, for so long; calls a second. */
+/** Makes rank calls with `inFlight` in flight for `durationMs`, and returns the calls per second. */
 export async function rankConcurrently(
   arm: Served,
   { positions, candidates }: RankLoad,

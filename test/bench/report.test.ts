@@ -47,7 +47,7 @@ it.each([
   expect(reaches({ value, target })).toBe(met);
 });
 
-it('writes what was missed as missed, between the marks and nowhere else', () => {
+it('marks a missed target, and writes between the marks only', () => {
   openReport(paths).write(run('full'), [row('n', { p: 1 }, 2, '<= 1'), row('m', { q: 'x', r: 3 }, 12_345.6)]);
   expect(page()).toMatch(/^before\n<!-- bench:begin -->\n[\s\S]*\n<!-- bench:end -->\nafter\n$/);
   expect(page()).toContain('| n | p 1 | 2 | <= 1 | **no** |');
@@ -56,14 +56,14 @@ it('writes what was missed as missed, between the marks and nowhere else', () =>
   expect(results().rows).toHaveLength(2);
 });
 
-it('says what was left out', () => {
+it('names the parts and baselines that were left out', () => {
   openReport(paths).write({ ...run('quick'), leftOut: ['load', 'recompute'] }, [row('n', {}, 1)]);
   expect(page()).toContain(
-    '- quick run of 1.0 minutes, 2 round(s) of each figure, 2026-01-02, without load, recompute, on 2 cores',
+    '- A quick run on 2026-01-02: 1.0 minutes, 2 rounds of each figure, without load, recompute. All processes ran on',
   );
 });
 
-it('lets a soak stand beside a full run, and either replaces its own kind', () => {
+it('keeps a soak beside a full run, and lets each replace its own kind', () => {
   const values = () => results().rows.map(({ mode, value }) => [mode, value]);
   openReport(paths).write(run('full'), [row('n', {}, 1)]);
   openReport(paths).write(run('soak'), [row('rss_slope', {}, 2)]);
@@ -80,11 +80,22 @@ it('lets a soak stand beside a full run, and either replaces its own kind', () =
   expect(results().runs.map(({ mode }) => mode)).toEqual(['soak', 'quick']);
 });
 
-it('refuses results and pages that it could not write to, before a run', () => {
+it('refuses foreign results and a page without marks when it is opened', () => {
   writeFileSync(join(dir, 'other.json'), '{"rows": []}');
-  expect(() => openReport({ ...paths, results: join(dir, 'other.json') })).toThrow('delete it');
+  expect(() => openReport({ ...paths, results: join(dir, 'other.json') })).toThrow('delete the file');
   writeFileSync(paths.page, 'no marks');
   expect(() => openReport(paths)).toThrow('no marks');
+});
+
+it('writes the same page and plots from the results alone', () => {
+  const arms = [100, 1_000].map((positions) => row('rank_p50', { arm: 'ours', positions }, positions / 100));
+  openReport(paths).write(run('full'), [...arms, row('n', { p: 1 }, 2, '<= 1')]);
+  const before = page();
+  writeFileSync(paths.page, before.replace('| n | p 1 | 2 |', '| n | p 1 | 3 |'));
+  rmSync(paths.plots, { recursive: true });
+  openReport(paths).render();
+  expect(page()).toBe(before);
+  expect(readdirSync(paths.plots)).toEqual(['latency-by-length.svg']);
 });
 
 it('draws a plot of the arms and shows it on the page', () => {
@@ -98,7 +109,7 @@ it('draws a plot of the arms and shows it on the page', () => {
   expect(page()).toContain('| positions | ours | full_fp16 |\n|---|---|---|\n| 100 | 1 | 1 |\n| 1000 | 10 | 10 |');
 });
 
-it('keeps every point inside a chart and higher values higher', () => {
+it('draws all points inside the chart, and higher values higher', () => {
   const points = [
     [1, 0.5],
     [10, 40],

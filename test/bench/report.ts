@@ -4,10 +4,10 @@ import { plotsOf } from './plots.js';
 import { mergeRun, type Results, type Row, type Run } from './results.js';
 import { gridTable, listTable } from './tables.js';
 
-/** Where a report goes. */
+/** Files of a report. */
 export interface ReportPaths {
   readonly results: string;
-  /** A page with marks between which the report stands. */
+  /** A page with two marks. The report is written between them. */
   readonly page: string;
   /** Folder of the plots. */
   readonly plots: string;
@@ -17,9 +17,9 @@ export interface ReportPaths {
 interface Section {
   readonly title: string;
   readonly names: readonly string[];
-  /** A grid of these two parameters, or of one and `name`. */
+  /** Parameters of lines and columns. The parameter `name` is the figure's name. */
   readonly grid: readonly [down: string, across: string];
-  /** Only rows with this value of this parameter. */
+  /** Restricts the table to rows with this value of a parameter. */
   readonly where?: readonly [parameter: string, value: string | number];
 }
 
@@ -32,13 +32,13 @@ const SECTIONS: readonly Section[] = [
     where: ['arm', 'ours'],
   },
   {
-    title: 'Stages with a full cache in fp16, p50',
+    title: 'Stages of Rank with a full fp16 cache, p50',
     names: ['rank_stage_p50'],
     grid: ['positions', 'stage'],
     where: ['arm', 'full_fp16'],
   },
   {
-    title: 'Processor time of a request in ranking',
+    title: 'Processor time of ranking per request',
     names: ['rank_cpu'],
     grid: ['positions', 'arm'],
     where: ['service', 'ranking'],
@@ -58,44 +58,50 @@ const SECTIONS: readonly Section[] = [
   },
   { title: 'Redis GET of the record, p50', names: ['redis_get_p50'], grid: ['positions', 'arm'] },
   {
-    title: 'Graphs alone, one thread',
+    title: 'Graphs alone, on one thread',
     names: ['assembled_graph_p50', 'collapsed_graph_p50', 'collapse_speedup'],
     grid: ['positions', 'name'],
   },
   {
-    title: 'By candidates, 1,000 positions',
+    title: 'By number of candidates, 1,000 positions',
     names: ['candidates_rank_p50', 'candidates_rank_cpu', 'candidates_bare_p50'],
     grid: ['candidates', 'name'],
   },
-  { title: 'Rank p50 by pool', names: ['pool_rank_p50'], grid: ['pool', 'positions'] },
-  { title: 'Processor time of ranking by pool', names: ['pool_rank_cpu'], grid: ['pool', 'positions'] },
-  { title: 'Answers a second', names: ['rank_rate'], grid: ['in flight', 'arm'] },
+  { title: 'Rank p50 by slots of the pool and by positions', names: ['pool_rank_p50'], grid: ['pool', 'positions'] },
   {
-    title: "Ranking's main thread, 16 in flight: whose time it is",
+    title: 'Processor time of ranking by slots of the pool and by positions',
+    names: ['pool_rank_cpu'],
+    grid: ['pool', 'positions'],
+  },
+  { title: 'Answers per second', names: ['rank_rate'], grid: ['in flight', 'arm'] },
+  {
+    title: "Time of ranking's main thread by package, 16 requests in flight",
     names: ['main_thread_share'],
     grid: ['owner', 'name'],
   },
   { title: 'Latency by offered load', names: ['open_loop_latency'], grid: ['offered /s', 'percentile'] },
   {
-    title: 'The load generator, and failures',
+    title: 'Delay of the load generator, and share of failed requests',
     names: ['open_loop_sent_late_p99', 'open_loop_failed'],
     grid: ['offered /s', 'name'],
   },
-  { title: 'Bytes of a user in Redis', names: ['bytes_per_user'], grid: ['positions', 'arm'] },
-  { title: 'Share of the full float32 cache', names: ['bytes_ratio'], grid: ['positions', 'arm'] },
+  { title: 'Bytes per user in Redis', names: ['bytes_per_user'], grid: ['positions', 'arm'] },
+  { title: 'Share of a full float32 cache', names: ['bytes_ratio'], grid: ['positions', 'arm'] },
   { title: 'Memory, short run', names: ['rss', 'rss_slope'], grid: ['service', 'name'], where: ['note', 'short'] },
   { title: 'Memory, soak', names: ['rss', 'rss_slope'], grid: ['service', 'name'], where: ['note', 'soak'] },
 ];
 
-/** A page that runs are written to. */
+/** A page, its plots and its results. */
 export interface Report {
-  /** Puts a run among the results, and writes page and plots from all of them. */
+  /** Adds a run to the results, and writes page and plots. */
   write(run: Run, rows: readonly Row[]): void;
+  /** Writes page and plots from the results. */
+  render(): void;
 }
 
 /**
- * Opens a report, before the time for a run is spent.
- * @throws Error where the page has no place for the figures or the results so far cannot be read
+ * Opens a report. Call it before a run, so that no run is wasted.
+ * @throws Error if the page has no marks, or if the results cannot be read
  */
 export function openReport(paths: ReportPaths): Report {
   readResults(paths.results);
@@ -105,32 +111,38 @@ export function openReport(paths: ReportPaths): Report {
       const results = mergeRun(readResults(paths.results), run, rows);
       mkdirSync(dirname(paths.results), { recursive: true });
       writeFileSync(paths.results, `${JSON.stringify(results, null, 2)}\n`);
-      mkdirSync(paths.plots, { recursive: true });
-      const plots = plotsOf(results.rows);
-      for (const { file, svg } of plots) writeFileSync(join(paths.plots, file), svg);
-      const folder = relative(dirname(paths.page), paths.plots);
-      const images = plots.map(({ file, title }) => `![${title}](${folder}/${file})`);
-      const parts = [results.runs.map(runText).join('\n'), ...tablesOf(results.rows, images)];
-      const { before, after } = placeIn(paths.page);
-      writeFileSync(paths.page, `${before}${parts.join('\n\n')}\n${after}`);
+      render(results, paths);
     },
+    render: () => render(readResults(paths.results), paths),
   };
+}
+
+function render({ runs, rows }: Results, paths: ReportPaths): void {
+  mkdirSync(paths.plots, { recursive: true });
+  const plots = plotsOf(rows);
+  for (const { file, svg } of plots) writeFileSync(join(paths.plots, file), svg);
+  const folder = relative(dirname(paths.page), paths.plots);
+  const images = plots.map(({ file, title }) => `![${title}](${folder}/${file})`);
+  const parts = [runs.map(runText).join('\n'), ...tablesOf(rows, images)];
+  const { before, after } = placeIn(paths.page);
+  writeFileSync(paths.page, `${before}${parts.join('\n\n')}\n${after}`);
 }
 
 function readResults(path: string): Results {
   if (!existsSync(path)) return { runs: [], rows: [] };
   const results: Partial<Results> = JSON.parse(readFileSync(path, 'utf8'));
   if (!Array.isArray(results.runs) || !Array.isArray(results.rows)) {
-    throw new Error(`${path} has no runs and rows: delete it, or name another folder with --out`);
+    throw new Error(`${path} has no runs and rows; delete the file, or give another folder with --out`);
   }
   return { runs: results.runs, rows: results.rows };
 }
 
-/** What stands before and after the figures. */
+/** Returns the text of a page before and after the report. */
 function placeIn(page: string): { before: string; after: string } {
   const text = readFileSync(page, 'utf8');
   const [begin, end] = [text.indexOf('<!-- bench:begin'), text.indexOf('<!-- bench:end -->')];
-  if (begin < 0 || end < 0) throw new Error(`${page} has no marks for the figures, <!-- bench:begin --> and end`);
+  if (begin < 0 || end < 0)
+    throw new Error(`${page} has no marks for the figures; add <!-- bench:begin --> and <!-- bench:end -->`);
   return { before: text.slice(0, text.indexOf('\n', begin) + 1), after: text.slice(end) };
 }
 
@@ -145,13 +157,13 @@ function tablesOf(rows: readonly Row[], images: readonly string[]): string[] {
     if (own.length === 0) return [];
     return [`### ${section.title}`, gridTable(own, ...section.grid)];
   });
-  const rest = others.length > 0 ? ['### Others', listTable(others)] : [];
+  const rest = others.length > 0 ? ['### Other figures', listTable(others)] : [];
   return ['### Targets', listTable(targets), ...images, ...sections, ...rest];
 }
 
 function runText({ mode, finished, minutes, rounds, node, cores, cpu, leftOut }: Run): string {
-  const when = `${mode} run of ${minutes.toFixed(1)} minutes, ${rounds} round(s) of each figure, ${finished.slice(0, 10)}`;
-  const machine = `${cores} cores (${cpu}), Node ${node}`;
+  const extent = `${minutes.toFixed(1)} minutes, ${rounds} ${rounds === 1 ? 'round' : 'rounds'} of each figure`;
   const without = leftOut.length === 0 ? '' : `, without ${leftOut.join(', ')}`;
-  return `- ${when}${without}, on ${machine}; everything on one machine.`;
+  const machine = `one machine with ${cores} cores (${cpu}), Node ${node}`;
+  return `- A ${mode} run on ${finished.slice(0, 10)}: ${extent}${without}. All processes ran on ${machine}.`;
 }

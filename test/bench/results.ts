@@ -1,6 +1,6 @@
 import type { Mode } from './options.js';
 
-/** What a figure was measured with, in the words of the tables. */
+/** Parameters of a figure, as the tables print them. */
 export type Params = Readonly<Record<string, string | number>>;
 
 /** One figure. */
@@ -9,11 +9,11 @@ export interface Row {
   readonly params: Params;
   readonly value: number;
   readonly unit: string;
-  /** `>= 0.7` or `<= 1.35`; empty where there is none. */
+  /** Such as `>= 0.7` or `<= 1.35`; empty if there is no target. */
   readonly target: string;
 }
 
-/** A run's machine and time. */
+/** Time and machine of a run. */
 export interface Run {
   readonly mode: Mode;
   /** ISO 8601, UTC. */
@@ -27,20 +27,20 @@ export interface Run {
   readonly leftOut: readonly string[];
 }
 
-/** What test/bench/results/latest.json holds. */
+/** Contents of test/bench/results/latest.json. */
 export interface Results {
   readonly runs: readonly Run[];
   readonly rows: readonly (Row & { readonly mode: Mode })[];
 }
 
-/** Whether a figure reaches its target; undefined without one. */
+/** True if a figure reaches its target. Undefined if it has no target. */
 export function reaches({ value, target }: Pick<Row, 'value' | 'target'>): boolean | undefined {
   const [, sign, bound] = /^([<>]=) (.+)$/.exec(target) ?? [];
   if (!sign) return undefined;
   return sign === '<=' ? value <= Number(bound) : value >= Number(bound);
 }
 
-/** Results with a new run in them: a soak stands beside the others, a full or quick run replaces both of these. */
+/** Adds a run to the results. A soak replaces an earlier soak. A full or quick run replaces an earlier full or quick run. */
 export function mergeRun(before: Results, run: Run, rows: readonly Row[]): Results {
   const stays = (mode: Mode) => (mode === 'soak') !== (run.mode === 'soak');
   return {

@@ -1,17 +1,17 @@
 import { median } from './statistics.js';
 
-/** Values by key, round after round. */
+/** Measured values by key, in order of rounds. */
 export interface Rounds<Key> {
   add(key: Key, ...values: number[]): void;
-  /** The median of a key's values; NaN without any. */
+  /** Returns the median of a key's values. NaN without values. */
   median(key: Key): number;
-  /** The median of one key's values over another's of the same rounds: what disturbs a round disturbs both. */
+  /** Returns the median of the rounds' ratios of two keys. A disturbance of a round affects both keys alike. */
   ratio(key: Key, over: Key): number;
-  /** The sum of a key's values. */
+  /** Returns the sum of a key's values. */
   sum(key: Key): number;
 }
 
-/** Collects values by key; keys that print alike are the same. */
+/** Creates an empty collection. Keys with the same text are equal. */
 export function createRounds<Key>(): Rounds<Key> {
   const values = new Map<string, number[]>();
   const of = (key: Key) => values.get(String(key)) ?? [];

@@ -3,13 +3,13 @@ import { createLatencyHistogram } from './latency-histogram.js';
 import { createRounds } from './rounds.js';
 import { median, slope } from './statistics.js';
 
-it('takes the middle value, and the mean of two middle ones', () => {
+it('takes the middle value, or the mean of the two middle values', () => {
   expect(median([9, 1, 5])).toBe(5);
   expect(median([9, 1, 5, 7])).toBe(6);
   expect(median([])).toBeNaN();
 });
 
-it('fits a line', () => {
+it('gives the slope of the least squares line', () => {
   expect(slope([0, 1, 2, 5].map((x) => [x, 7 + 3 * x] as const))).toBeCloseTo(3);
   expect(
     slope([
@@ -29,7 +29,7 @@ it('keeps three digits of a latency, from microseconds to minutes', () => {
   expect(createLatencyHistogram().percentileMs(99)).toBeNaN();
 });
 
-it('gives the percentile, not the greatest', () => {
+it('gives the percentile, not the maximum', () => {
   const histogram = createLatencyHistogram();
   for (let ms = 1; ms <= 1_000; ms++) histogram.record(ms);
   expect(histogram.percentileMs(50) / 500).toBeCloseTo(1, 2);
@@ -37,7 +37,7 @@ it('gives the percentile, not the greatest', () => {
   expect(histogram.count).toBe(1_000);
 });
 
-it('keeps rounds apart by key', () => {
+it('keeps values apart by key', () => {
   const rounds = createRounds<readonly [string, number]>();
   rounds.add(['a', 1], 3, 1);
   rounds.add(['a', 1], 2);
@@ -47,7 +47,7 @@ it('keeps rounds apart by key', () => {
   expect(rounds.median(['b', 1])).toBeNaN();
 });
 
-it('compares within a round: a round that was slow for both says the same as the others', () => {
+it('takes ratios within a round, so that a slow round does not change the ratio', () => {
   const rounds = createRounds<string>();
   rounds.add('a', 10, 300, 10);
   rounds.add('b', 5, 150, 40);

@@ -1,4 +1,4 @@
-/** The middle value; the mean of the two middle ones of an even number; NaN without any. */
+/** Returns the middle value, or the mean of the two middle values of an even number. NaN without values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
@@ -6,14 +6,14 @@ export function median(values: readonly number[]): number {
   return low === undefined || high === undefined ? Number.NaN : (low + high) / 2;
 }
 
-/** Slope of the least squares line through points (x, y); NaN where all x are equal. */
+/** Returns the slope of the least squares line through points (x, y). NaN if all x are equal. */
 export function slope(points: readonly (readonly [x: number, y: number])[]): number {
   const [meanX, meanY] = [mean(points.map(([x]) => x)), mean(points.map(([, y]) => y))];
   const covariance = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0);
   return covariance / points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
 }
 
-/** The mean; NaN without values. */
+/** Returns the mean. NaN without values. */
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -1,6 +1,6 @@
 import { type Params, type Row, reaches } from './results.js';
 
-/** Figures one a line, with their targets where any has one. */
+/** Returns a table with one figure per line. If a figure has a target, there are columns for targets. */
 export function listTable(rows: readonly Row[]): string {
   const targets = rows.some(({ target }) => target !== '');
   const head = ['name', 'params', 'value', ...(targets ? ['target', 'met'] : [])];
@@ -13,8 +13,8 @@ export function listTable(rows: readonly Row[]): string {
 }
 
 /**
- * Figures as a grid: a line for each value of one parameter, a column for each of another. The parameter `name` is the
- * figure's own.
+ * Returns figures as a grid: a line for each value of parameter `down`, and a column for each value of parameter `across`.
+ * The parameter `name` is the figure's name.
  */
 export function gridTable(rows: readonly Row[], down: string, across: string): string {
   const of = (row: Row, parameter: string) => String(parameter === 'name' ? row.name : (row.params[parameter] ?? ''));

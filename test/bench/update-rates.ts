@@ -9,12 +9,12 @@ const USERS = 500;
 const ADD_AT_ONCE = 1_000;
 const PARTITIONS = 16;
 const POLL_MS = 50;
-/** Nothing done for so long means that nothing will be. */
+/** Without progress for this time, the work counts as stuck. */
 const STUCK_MS = 30_000;
-/** A rate is taken between these shares of the work: neither start nor end is steady. */
+/** A rate is measured between these shares of the work, because start and end are not steady. */
 const [FROM, TO] = [0.1, 0.9] as const;
 
-/** A producer on a connection of the bench. */
+/** Creates a producer on a connection of the bench. */
 export function openProducer(client: RedisClient): InteractionProducer {
   return createInteractionProducer({
     client,
@@ -24,10 +24,10 @@ export function openProducer(client: RedisClient): InteractionProducer {
   });
 }
 
-/** Interactions a second from a full queue to records, one job an interaction, by one updater that starts on them. */
+/** Returns the interactions per second that one updater stores from a full queue, with one interaction per job. */
 export async function updateRate({ ours, redis }: Bench, count: number, seed: number): Promise<number> {
   const [updater] = ours.stack.services.updater;
-  if (!updater) throw new Error('no updater');
+  if (!updater) throw new Error('there is no updater');
   const applied = () => appliedCount(redis, ours.model.id);
   const before = await applied();
   await updater.kill('SIGTERM');
@@ -38,7 +38,7 @@ export async function updateRate({ ours, redis }: Bench, count: number, seed: nu
   return steadyRate(async () => (await applied()) - before, count);
 }
 
-/** Jobs a second that a BullMQ worker finishes which does nothing with them. */
+/** Returns the jobs per second of a BullMQ worker that does nothing. */
 export async function noopRate(redis: RedisClient, count: number): Promise<number> {
   const connection = redis as unknown as ConnectionOptions;
   const queue = new Queue('noop', { connection });
@@ -59,7 +59,7 @@ export async function noopRate(redis: RedisClient, count: number): Promise<numbe
   return rate;
 }
 
-/** Things a second between the first look that finds a tenth of them done and the first that finds nine tenths. */
+/** Returns the rate per second between the first poll with a tenth of the work done and the first with nine tenths. */
 async function steadyRate(doneCount: () => Promise<number>, count: number): Promise<number> {
   let from: { ms: number; count: number } | undefined;
   let to: { ms: number; count: number } | undefined;
@@ -67,17 +67,19 @@ async function steadyRate(doneCount: () => Promise<number>, count: number): Prom
   for (;;) {
     const now = { count: await doneCount(), ms: performance.now() };
     if (now.count > last.count) last = now;
-    if (now.ms - last.ms > STUCK_MS) throw new Error(`stuck at ${last.count} of ${count}`);
+    if (now.ms - last.ms > STUCK_MS)
+      throw new Error(`no progress for ${STUCK_MS / 1_000} s at ${last.count} of ${count}`);
     if (now.count >= FROM * count) from ??= now;
     if (now.count >= TO * count) to ??= now;
     if (now.count >= count) break;
     await sleep(POLL_MS);
   }
-  if (!from || !to || from === to) throw new Error(`${count} is too few to take a rate of; give more`);
+  if (!from || !to || from === to)
+    throw new Error(`${count} interactions are too few to measure a rate; increase --slice-ms`);
   return ((to.count - from.count) * 1_000) / (to.ms - from.ms);
 }
 
-/** Interactions ever applied to the records of these users, by their headers: see docs/wire-format.md. */
+/** Returns the number of interactions ever applied to the users' records, from the headers: see docs/wire-format.md. */
 async function appliedCount(redis: RedisClient, bundleId: string): Promise<number> {
   const headers = Array.from({ length: USERS }, (_, i) => {
     return redis.getrangeBuffer(`${KEY_PREFIX}:{bench-${i}}:${bundleId.slice(0, 8)}`, 14, 19);

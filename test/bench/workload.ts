@@ -1,4 +1,4 @@
-// What every arm works on: histories and candidates, the same for the same seed.
+// Histories and candidates of all arms. The same seed gives the same ones.
 import { encodeRows, loadBundle, openBundle } from '@collectivekv/bundles';
 import {
   type BundleModel,
@@ -11,17 +11,17 @@ import {
 import { createEngine } from '@collectivekv/engine';
 import { randomNumbers } from './random.js';
 
-/** Candidates of a request, where nothing else is said. */
+/** Default number of candidates of a request. */
 export const CANDIDATES = 500;
 const CANDIDATE_SEED = 7;
 const FIRST_EVENT_MS = 1_700_000_000_000;
 
-/** The rows of a history of so many positions. */
+/** Returns the rows of a history of the given length. */
 export type Histories = (positions: number) => Uint8Array;
 
 /**
- * Histories of a bundle. Where the graph attends over distinct slots these are random, so that they visit every slot that
- * they can: its worst case. Elsewhere they are what the bundle encodes of random interactions.
+ * Creates histories for a bundle. If the rank graph attends over distinct slots, rows are random and visit as many slots as
+ * possible: the worst case. Otherwise the bundle encodes random interactions.
  */
 export async function historiesOf(dir: string, longest: number): Promise<Histories> {
   const { model } = await openBundle(dir);
@@ -36,7 +36,7 @@ export async function historiesOf(dir: string, longest: number): Promise<Histori
   return (positions) => newestRows(model.layout, rows, positions);
 }
 
-/** Rows of random routes and user dims. */
+/** Returns rows of random routes and user dims. */
 export function randomRows({ layout }: BundleModel, positions: number, seed: number): Uint8Array {
   const random = randomNumbers(seed);
   const rows = new Uint8Array(positions * layout.strideBytes);
@@ -51,7 +51,7 @@ export function randomRows({ layout }: BundleModel, positions: number, seed: num
   return rows;
 }
 
-/** Interactions of as many users in turn, each event's id from the seed. */
+/** Returns random interactions of `users` users in turn. Event ids contain the seed. */
 export function randomInteractions(count: number, { users, seed }: { users: number; seed: number }): Interaction[] {
   const random = randomNumbers(seed);
   return Array.from({ length: count }, (_, i) => ({
@@ -64,7 +64,7 @@ export function randomInteractions(count: number, { users, seed }: { users: numb
   }));
 }
 
-/** A user's record with those rows and a full ring. */
+/** Returns an encoded record with these rows and a full ring of recent events. */
 export function recordOf(model: BundleModel, rows: Uint8Array): Uint8Array {
   return encodeRecord({
     bundleId: model.id,
@@ -76,7 +76,7 @@ export function recordOf(model: BundleModel, rows: Uint8Array): Uint8Array {
   });
 }
 
-/** Random items of the catalogue, for the SDK and for the graph. */
+/** Returns random items of the catalogue, as ids for the SDK and as candidates for the graph. */
 export function candidatesOf(model: BundleModel, count: number): { ids: string[]; candidates: Candidates } {
   const random = randomNumbers(CANDIDATE_SEED);
   const itemIndices = Int32Array.from({ length: count }, () => 1 + Math.floor(random() * (model.items.count - 1)));

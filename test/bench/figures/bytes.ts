@@ -4,7 +4,7 @@ import { BASELINE_POSITIONS, type Bench, KEY_PREFIX } from '../bench-context.js'
 import type { Params } from '../results.js';
 import { historiesOf, recordOf } from '../workload.js';
 
-/** Keys and values in float32. */
+/** Bytes of a position's keys and values in float32. */
 const FULL_KV_BYTES = 2 * D_MODEL * 4;
 const TARGETS: Record<string, string> = {
   'shared 100': '<= 0.0055',
@@ -17,7 +17,7 @@ const OURS: readonly (readonly [BenchBundleName, Params])[] = [
   ['shared_separate', { arm: 'ours, separate', pool: SEPARATE_SLOTS, routes: 'separate' }],
 ];
 
-/** Redis's own MEMORY USAGE of a record, key included, and its share of the full float32 cache of as many positions. */
+/** Measures Redis's MEMORY USAGE of a record, key included, and its share of a full float32 cache of the same length. */
 export async function bytes(bench: Bench): Promise<void> {
   const baselines = bench.options.baselines.map((name) => [name, { arm: name }] as const);
   for (const [name, about] of [...OURS, ...baselines]) {
@@ -40,6 +40,6 @@ export async function bytes(bench: Bench): Promise<void> {
 
 async function memoryUsage({ redis }: Bench, key: string): Promise<number> {
   const memory = Number(await redis.call('MEMORY', 'USAGE', key, 'SAMPLES', '0'));
-  if (!(memory > 0)) throw new Error(`no key ${key}`);
+  if (!(memory > 0)) throw new Error(`Redis has no key ${key}`);
   return memory;
 }

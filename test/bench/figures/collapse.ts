@@ -7,7 +7,7 @@ import { CANDIDATES } from '../workload.js';
 const TARGETS: Record<number, string> = { 1000: '>= 2', 10000: '>= 20', 50000: '>= 80' };
 const GRAPHS = ['rank', 'rankKv'] as const;
 
-/** The graph over distinct slots against the one over assembled positions; one thread, nothing around them. */
+/** Compares the graph over distinct slots with the graph over assembled positions, each alone on one thread. */
 export async function collapse(bench: Bench): Promise<void> {
   const { bare, options } = bench;
   const seen = createRounds<readonly [graph: string, positions: number]>();

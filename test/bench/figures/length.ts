@@ -21,7 +21,7 @@ const STAGES = ['fetch', 'assemble', 'attend', 'service', 'caller'] as const sat
 
 const ECHOES = ['unary', 'stream'] as const;
 
-/** Ours otherwise configured: every request on one worker, as the bare graph is; records read as other services read them. */
+/** Ours with other configurations: each request on one worker, like the bare graph; and records read through the user-cache. */
 const VARIANTS = [
   { name: 'ours, unsplit', env: { CKV_PART_CANDIDATES: '0' }, ratio: 'rank_over_bare_unsplit' },
   { name: 'ours, by user-cache', env: { CKV_RECORD_READS: 'user-cache' }, ratio: 'rank_over_bare_by_user_cache' },
@@ -29,7 +29,7 @@ const VARIANTS = [
 
 type Key = readonly [what: string, name: string, positions: number];
 
-/** One request in flight, over history lengths: every arm, the graph alone, an echo and Redis, in turn. */
+/** Measures all arms, the graph alone, an echo and Redis by history length, in turn, with one request in flight. */
 export async function length(bench: Bench): Promise<void> {
   const { options, ours } = bench;
   const baselines = await Promise.all(options.baselines.map((name) => bench.arm(name)));
@@ -57,7 +57,7 @@ export async function length(bench: Bench): Promise<void> {
   growth(bench, seen);
 }
 
-/** Arms of a length. */
+/** Returns the arms that are measured at a length. */
 const armsAt = (arms: readonly Served[], positions: number) =>
   arms.filter(({ name }) => name.startsWith('ours') || positions <= BASELINE_POSITIONS);
 

@@ -8,14 +8,14 @@ const SHARES = [0.2, 0.4, 0.6, 0.8, 0.9];
 const PERCENTILES = [50, 90, 99, 99.9];
 const CAPACITY_IN_FLIGHT = 16;
 const RATE = { positions: 1_000, candidates: CANDIDATES };
-/** An open loop needs longer than a closed one for its tail. */
+/** An open loop needs more time than a closed loop, for the tail of its latencies. */
 const SLICES = 2;
 
-/** Latency percentiles against offered load: arrivals at random, counted from when they were due. */
+/** Measures latency percentiles by offered load. Arrivals are random, and a latency starts when its request was due. */
 export async function load(bench: Bench): Promise<void> {
   const { ours, options } = bench;
   await ours.hold(RATE.positions);
-  bench.progress('capacity');
+  bench.progress('capacity of ranking');
   const closed = { inFlight: CAPACITY_IN_FLIGHT, durationMs: options.sliceMs };
   await rankConcurrently(ours, RATE, closed); // warm-up
   const capacity = await rankConcurrently(ours, RATE, closed);

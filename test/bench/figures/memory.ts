@@ -14,10 +14,10 @@ const USERS = 500;
 const LOAD = { positions: 1_000, candidates: CANDIDATES };
 const MINUTE_MS = 60_000;
 const SAMPLE_MS = 2_000;
-/** Warm-up and measured time. */
+/** Warm-up time and measured time, minutes. */
 const MINUTES: Record<Mode, readonly [number, number]> = { full: [0.25, 1], quick: [0.05, 0.2], soak: [1, 10] };
 
-/** How the services' resident memory grows under steady load of both doors: a share a minute, by least squares. */
+/** Measures the growth of the services' resident memory under steady load of ranks and interactions, by least squares. */
 export async function memory(bench: Bench): Promise<void> {
   const { ours, options } = bench;
   const [warmUpMinutes, minutes] = MINUTES[options.mode];
@@ -25,7 +25,7 @@ export async function memory(bench: Bench): Promise<void> {
   const ratePerS = SHARE * (await rankConcurrently(ours, LOAD, { inFlight: 16, durationMs: options.sliceMs }));
   const durationMs = (warmUpMinutes + minutes) * MINUTE_MS;
   const loads = [rankAt(bench, ratePerS, durationMs), recordAt(bench, durationMs)];
-  bench.progress(`memory: ${Math.round(ratePerS)} ranks and ${INTERACTIONS_PER_S} interactions a second, warm-up`);
+  bench.progress(`memory: warm-up, ${Math.round(ratePerS)} ranks and ${INTERACTIONS_PER_S} interactions per second`);
   await sleep(warmUpMinutes * MINUTE_MS);
   const samples = new Map<string, [minute: number, bytes: number][]>();
   const startedMs = performance.now();

@@ -8,14 +8,14 @@ import { CANDIDATES } from '../workload.js';
 
 const LOAD = { positions: 1_000, candidates: CANDIDATES };
 const IN_FLIGHT = 16;
-/** A profile wants more samples than a rate does. */
+/** A profile needs more samples than a rate. */
 const SLICES = 2;
-/** Owners with less than that are summed up. */
+/** Owners with a smaller share are added up. */
 const LEAST_SHARE = 0.01;
 const POLL_MS = 20;
 const WRITE_TIMEOUT_MS = 30_000;
 
-/** Where ranking's main thread spends its time under full load: what a request costs beside its graph. */
+/** Profiles ranking's main thread under full load: the cost of a request beside its graph, by package. */
 export async function profile(bench: Bench): Promise<void> {
   const path = join(bench.dir, 'ranking.cpuprofile');
   const hook = new URL('../profile-hook.js', import.meta.url);
@@ -39,16 +39,16 @@ export async function profile(bench: Bench): Promise<void> {
   }
 }
 
-/** The profile, when all of it is there. */
+/** Waits until the profile is complete, and returns it. */
 async function writtenProfile(path: string): Promise<CpuProfile> {
   const untilMs = performance.now() + WRITE_TIMEOUT_MS;
   while (performance.now() < untilMs) {
     try {
       if (existsSync(path)) return JSON.parse(readFileSync(path, 'utf8')) as CpuProfile;
     } catch {
-      // half of it is written
+      // the file is not complete yet
     }
     await sleep(POLL_MS);
   }
-  throw new Error(`no CPU profile came within ${WRITE_TIMEOUT_MS / 1_000} s`);
+  throw new Error(`the CPU profile was not written within ${WRITE_TIMEOUT_MS / 1_000} s`);
 }

@@ -10,22 +10,22 @@ import { CANDIDATES } from '../workload.js';
 
 const CANDIDATE_COUNTS = [10, 100, 250, 500, 1_000, MAX_CANDIDATES];
 const POOLS = [64, POOL_SLOTS, 1_024, 4_096, 16_384];
-/** Starting a stack takes seconds. */
+/** Fewer pools for quick runs: starting a stack takes seconds. */
 const QUICK_POOLS = [64, POOL_SLOTS, 16_384];
 const SWEEP_POSITIONS = 1_000;
 const POOL_POSITIONS = [1_000, 10_000];
 
-/** One thing that is measured in turn with the others of its sweep. */
+/** One measurement of a sweep. */
 interface Stop {
   readonly about: Params;
   readonly arm: Arm;
   readonly positions: number;
   readonly candidates: number;
-  /** The graph alone, where it is to be timed beside. */
+  /** The graph alone, if it is timed, too. */
   readonly bare?: BareGraph;
 }
 
-/** Latency and processor time of ours against the number of candidates. */
+/** Measures latency and processor time of ours by the number of candidates. */
 export async function candidates(bench: Bench): Promise<void> {
   const stops = CANDIDATE_COUNTS.map((count) => {
     const about = { candidates: count, positions: SWEEP_POSITIONS };
@@ -34,7 +34,7 @@ export async function candidates(bench: Bench): Promise<void> {
   await sweep(bench, 'candidates', stops);
 }
 
-/** Latency and processor time of ours against the pool's size. */
+/** Measures latency and processor time of ours by the size of the pool. */
 export async function pool(bench: Bench): Promise<void> {
   const arms: (readonly [Params, Arm])[] = [];
   try {

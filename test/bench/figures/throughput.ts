@@ -7,16 +7,16 @@ import { readMetrics } from '../usage.js';
 import { CANDIDATES } from '../workload.js';
 
 const IN_FLIGHT = { full: [1, 2, 4, 8, 16, 32], quick: [1, 4, 16, 32], soak: [] };
-/** The concurrency of the targets. */
+/** Requests in flight for the targets. */
 const FULL_LOAD = 16;
-/** The baseline beside ours. */
+/** The baseline that is also put under load. */
 export const COMPARED_UNDER_LOAD: Baseline = 'full_fp16';
 const LOAD = { positions: 1_000, candidates: CANDIDATES };
-/** Node samples the event loop's delay with a timer of so many ms and counts them in. */
+/** Period of the timer with which Node samples the event loop's delay, ms. Node's figure includes it. */
 const SAMPLING_MS = 10;
 const BARE_RUNS = 10_000;
 
-/** Answers a second with so many in flight, against as many bare loops as ranking has workers on the same cores. */
+/** Measures answers per second by requests in flight, and of bare loops: one for each worker, on the same cores. */
 export async function throughput(bench: Bench): Promise<void> {
   const { ours, options } = bench;
   const arms: readonly Served[] = [
@@ -34,7 +34,7 @@ export async function throughput(bench: Bench): Promise<void> {
     kept.add(['bare', 0], await bareRate(bench, durationMs));
     for (const inFlight of round === 0 ? [FULL_LOAD] : inFlights) {
       for (const arm of arms) {
-        await eventLoopDelayMs(arm); // begins a new count
+        await eventLoopDelayMs(arm); // resets the count
         kept.add([arm.name, inFlight], await rankConcurrently(arm, LOAD, { inFlight, durationMs }));
         kept.add([`${arm.name} delay`, inFlight], await eventLoopDelayMs(arm));
       }
@@ -58,7 +58,7 @@ export async function throughput(bench: Bench): Promise<void> {
   );
 }
 
-/** Runs a second of bare graphs, all at once. */
+/** Returns the runs per second of all bare graphs together. */
 async function bareRate({ bare }: Bench, budgetMs: number): Promise<number> {
   const startedMs = performance.now();
   const request = { graph: 'rank', ...LOAD, runs: BARE_RUNS, budgetMs, settleRuns: 0 } as const;
@@ -67,10 +67,10 @@ async function bareRate({ bare }: Bench, budgetMs: number): Promise<number> {
   return (count * 1_000) / (performance.now() - startedMs);
 }
 
-/** How late ranking's main thread was for the sampling timer, p99 since this was last asked. */
+/** Returns the p99 delay of ranking's sampling timer since the last call, ms. */
 async function eventLoopDelayMs({ stack }: Served): Promise<number> {
   const [ranking] = stack.services.ranking;
-  if (!ranking) throw new Error('no ranking service');
+  if (!ranking) throw new Error('there is no ranking service');
   const metric = await readMetrics(ranking);
   return Math.max(0, metric('nodejs_eventloop_lag_p99_seconds') * 1_000 - SAMPLING_MS);
 }
