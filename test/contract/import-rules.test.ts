@@ -75,6 +75,8 @@ describe('lint', () => {
     ['services/ranking/src/a.ts', '@collectivekv/pool/config', "isn't specified in services/ranking/package.json"],
   ] as const;
 
+  const CIRCLE = 'services/pool/src';
+
   let dir: string;
   let report: string;
   beforeAll(() => {
@@ -88,6 +90,15 @@ describe('lint', () => {
       mkdirSync(join(dir, folder), { recursive: true });
       cpSync(join(root, folder, 'package.json'), join(dir, folder, 'package.json'));
     }
+    // Two files that import each other, one of them a type alone.
+    writeFileSync(
+      join(dir, CIRCLE, 'left.ts'),
+      "import type { Right } from './right.js';\n\nexport type Left = Right;\n",
+    );
+    writeFileSync(
+      join(dir, CIRCLE, 'right.ts'),
+      "import { type Left } from './left.js';\n\nexport type Right = Left;\n",
+    );
     const args = ['lint', '--vcs-enabled=false', '--reporter=github', '--max-diagnostics=none', '.'];
     const lint = spawnSync(join(root, 'node_modules/.bin/biome'), args, { cwd: dir, encoding: 'utf8' });
     report = `${lint.stdout}${lint.stderr}`;
@@ -98,5 +109,10 @@ describe('lint', () => {
   it.each(FORBIDDEN)('refuses that %s imports %s', (file, _imported, message) => {
     const findings = report.split('\n').filter((line) => line.includes(file));
     expect(findings.join('\n')).toContain(message);
+  });
+
+  it.each(['left.ts', 'right.ts'])('refuses a circle of imports, of types too: %s', (file) => {
+    const findings = report.split('\n').filter((line) => line.includes(`${CIRCLE}/${file}`));
+    expect(findings.join('\n')).toContain('part of a cycle');
   });
 });
