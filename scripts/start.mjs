@@ -1,4 +1,4 @@
-// `npm start`: installs and builds what is missing, then runs the quickstart; see `npm start -- --help`.
+// `npm start`: installs and builds if necessary, then runs the quickstart. See `npm start -- --help`.
 import { spawn } from 'node:child_process';
 import { bin, ensureInstalled, root, run } from './workspace.mjs';
 
@@ -9,7 +9,7 @@ const quickstart = spawn(process.execPath, ['packages/dev-stack/dist/quickstart-
   cwd: root,
   stdio: 'inherit',
 });
-// The terminal sends SIGINT to both; the quickstart ends in order, and this script after it.
+// The terminal sends SIGINT to both processes. The quickstart stops gracefully, and this script ends after it.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => quickstart.kill('SIGTERM'));
 quickstart.on('exit', (code) => process.exit(code ?? 1));

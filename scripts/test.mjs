@@ -1,11 +1,12 @@
-// `npm test`: installs what is missing, builds, then runs every check and ends with `N passed, N failed`.
+// `npm test`: installs if necessary, builds, runs all checks and tests, and ends with `N passed, N failed`. Arguments go to
+// vitest.
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { bin, ensureInstalled, root, run } from './workspace.mjs';
 
 const REPORT = '.ckv/vitest.json';
 
-/** Each check counts as one test; vitest's own tests are counted one by one. */
+/** Checks before the tests: a name, a command and its arguments. A check counts as one test. */
 const CHECKS = [
   ['formatting, lint and import rules', bin('biome'), ['check', '--error-on-warnings', '.']],
   ['proto lint', bin('buf'), ['lint']],
@@ -15,7 +16,7 @@ const CHECKS = [
 await ensureInstalled();
 await run('build', bin('turbo'), ['run', 'build', '--output-logs=errors-only']);
 
-let passed = 1;
+let passed = 1; // the build
 let failed = 0;
 for (const [name, command, args] of CHECKS) {
   const ok = await run(name, command, args).then(
@@ -42,7 +43,7 @@ const exitCode = await new Promise((resolve) => {
 const report = readReport();
 passed += report.numPassedTests;
 failed += report.numFailedTests;
-// A suite that does not even load, or a crash, has no failed test of its own.
+// A crash, or a file that cannot be loaded, has no failed test. It counts as failed all the same.
 if (exitCode !== 0 && report.numFailedTests === 0) failed += Math.max(1, report.numFailedTestSuites);
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

@@ -1,4 +1,4 @@
-// What the scripts beside it share: where the workspace is, its installation, and running a command.
+// Shared by the scripts: the folder of the workspace, its installation, and running a command.
 import { spawn } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -8,12 +8,12 @@ import { fileURLToPath } from 'node:url';
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
 
-/** The path of an installed command. */
+/** Returns the path of an installed command. */
 export function bin(name) {
   return join(root, 'node_modules', '.bin', name);
 }
 
-/** Runs a command; its output is shown where it fails, or where `show` is set. Rejects on a non-zero exit. */
+/** Runs a command. Rejects if its exit code is not 0. Prints its output if it fails, or always if `show` is set. */
 export function run(name, command, args, { show = false } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
@@ -32,7 +32,7 @@ export function run(name, command, args, { show = false } = {}) {
   });
 }
 
-/** Installs the locked dependencies where they are missing or older than the lock file. */
+/** Installs the locked dependencies if they are missing or older than the lock file. */
 export async function ensureInstalled() {
   const [major] = process.versions.node.split('.').map(Number);
   if (major < 20) {

@@ -1,5 +1,5 @@
-// `npm run docs`: writes the parts of the documentation that come from code and measurements. With --check it writes
-// nothing and fails where a part is out of date.
+// `npm run docs`: writes those parts of the documentation that come from code and measurements. With --check it writes
+// nothing, and fails if a part is out of date.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import { REASONS } from '@collectivekv/domain';
@@ -19,10 +19,10 @@ replacePart('docs/glossary.md', 'names', publicNames());
 replacePart('docs/errors.md', 'errors', errorsTable());
 replacePart('docs/configuration.md', 'configuration', await configurationTables());
 replacePart('training/README.md', 'metrics', metricsTable());
-// The quickstart's figures change with every run: they are written after one, and not checked.
+// The quickstart's figures change with every run. They are written after a run, and not checked.
 if (!CHECK && existsSync('.ckv/summary.json')) replacePart('README.md', 'summary', summaryTable());
 if (CHECK && stale > 0) {
-  console.error('run npm run docs');
+  console.error('run "npm run docs" to update these parts');
   process.exit(1);
 }
 
@@ -30,7 +30,7 @@ function replacePart(path, name, content) {
   const text = readFileSync(`${root}/${path}`, 'utf8');
   const begin = text.indexOf(`<!-- ${name}:begin`);
   const end = text.indexOf(`<!-- ${name}:end -->`);
-  if (begin < 0 || end < 0) throw new Error(`${path} has no part ${name}`);
+  if (begin < 0 || end < 0) throw new Error(`${path} has no marks <!-- ${name}:begin --> and <!-- ${name}:end -->`);
   const from = text.indexOf('\n', begin) + 1;
   const next = `${text.slice(0, from)}${content}\n${text.slice(end)}`;
   if (next === text) return;
@@ -44,7 +44,7 @@ function table(head, rows) {
   return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
 }
 
-/** What the packages export, with the first sentence that the code says of it. */
+/** Returns tables of the packages' exports, each with the first sentence of its comment. */
 function publicNames() {
   const packages = readdirSync(`${root}/packages`).sort();
   return packages
@@ -106,7 +106,7 @@ async function configurationTables() {
       return [`\`${name}\``, fallback, takes, field.description ?? ''];
     });
   };
-  // What all services share is listed once; a default that differs from service to service stays with its service.
+  // Variables with the same row in all services are listed once. Other variables are listed with their service.
   const listed = schemas.map(([service, schema]) => [service, rowsOf(schema).map((row) => row.join(' | '))]);
   const [, first] = listed[0];
   const common = first.filter((row) => listed.every(([, rows]) => rows.includes(row)));
@@ -126,16 +126,16 @@ async function configurationTables() {
     .join('\n\n');
 }
 
-/** What a variable takes, where its schema bounds it. */
+/** Returns the values that a variable takes, if its schema limits them. */
 function valuesOf({ type, enum: words, minimum, maximum, minLength = 0 }) {
   if (words) return words.map((word) => `\`${word}\``).join(', ');
   if (type === 'boolean') return '`true`, `false`';
   if (minimum !== undefined) {
     return maximum === Number.MAX_SAFE_INTEGER
-      ? `${minimum.toLocaleString('en')} and more`
+      ? `at least ${minimum.toLocaleString('en')}`
       : `${minimum.toLocaleString('en')} to ${maximum.toLocaleString('en')}`;
   }
-  return minLength > 1 ? `${minLength} characters and more` : '';
+  return minLength > 1 ? `at least ${minLength} characters` : '';
 }
 
 function metricsTable() {
@@ -156,12 +156,13 @@ function metricsTable() {
     ['no history', metrics.noHistoryAuc, metrics.noHistoryGauc],
   ];
   const rows = arms.map(([arm, auc, gauc]) => [arm, auc.toFixed(4), gauc.toFixed(4)]);
-  return `${table(['arm', 'AUC', 'GAUC'], rows)}\n\nBy \`${command}\`, on ${metrics.testQueries.toLocaleString('en')} queries of users held out.`;
+  return `${table(['arm', 'AUC', 'GAUC'], rows)}\n\nMeasured by \`${command}\` on ${metrics.testQueries.toLocaleString('en')} queries of held-out users.`;
 }
 
 function summaryTable() {
   const s = JSON.parse(readFileSync(`${root}/.ckv/summary.json`, 'utf8'));
-  if (s.interactions !== 100_000 || s.users !== 100) throw new Error('.ckv/summary.json is not of npm start -- --once');
+  if (s.interactions !== 100_000 || s.users !== 100)
+    throw new Error('.ckv/summary.json is not from "npm start -- --once" with default options; run that first');
   const count = (value) => value.toLocaleString('en');
   const rows = [
     ['bytes per position in Redis, keys included', s.bytesPerPosition.toFixed(2)],
