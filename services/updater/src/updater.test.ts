@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { CkvError } from '@collectivekv/domain';
 import { createLogger } from '@collectivekv/service-kit';
 import type { PartitionQueue, TakenJob } from '@collectivekv/update-queue';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { PreparedBatch } from './batches/apply-waves.js';
 import type { TakenJobs } from './batches/job-batches.js';
 import { createFence } from './partitions/fence.js';
@@ -23,7 +23,13 @@ let keepsLease: boolean;
 let takes: number[];
 /** Partitions of each wait for arrivals. */
 let waits: (readonly number[])[];
+/** Numbers of waiting jobs that the updater reported. */
 let waitingTotals: number[];
+/** How long apply lasts by the mocked clock, ms. */
+let applyMs: number;
+let clockMs: number;
+/** Replaces the wait for arrivals. */
+let arrival: () => Promise<void>;
 let updater: Updater;
 
 const unused = () => Promise.reject(new Error('unused'));
@@ -62,29 +68,38 @@ beforeEach(() => {
   takes = [];
   waits = [];
   waitingTotals = [];
+  applyMs = 0;
+  clockMs = 2_000;
+  arrival = () => turn();
+});
+
+function start(able = Promise.resolve()): void {
   updater = startUpdater({
-    able: Promise.resolve(),
-    holdPartitions: () => ({
-      isDue: () => due,
-      async settle() {
-        due = false;
-        steps.push('settle');
-        waiting.unshift(...active.splice(0));
-        return [{ queue, fence }];
-      },
-      async closeAll() {
-        steps.push('close');
-        due = keepsLease;
-      },
-      async stop() {
-        steps.push('stop');
-      },
-    }),
+    able,
+    holdPartitions: () => {
+      steps.push('hold');
+      return {
+        isDue: () => due,
+        async settle() {
+          due = false;
+          steps.push('settle');
+          waiting.unshift(...active.splice(0));
+          return [{ queue, fence }];
+        },
+        async closeAll() {
+          steps.push('close');
+          due = keepsLease;
+        },
+        async stop() {
+          steps.push('stop');
+        },
+      };
+    },
     waitingCounts: async () => [waiting.length],
     arrivals: {
       wait(partitions) {
         waits.push(partitions);
-        return turn();
+        return arrival();
       },
     },
     batches: {
@@ -101,6 +116,7 @@ beforeEach(() => {
       async apply(batch) {
         const ids = batchOf.get(batch) ?? [];
         await step('apply', ids);
+        clockMs += applyMs;
         active = active.filter((n) => !ids.includes(n));
       },
     },
@@ -108,12 +124,13 @@ beforeEach(() => {
     log: createLogger('test', 'silent'),
     stopping: new AbortController(),
   });
-});
+}
 let release: (() => void)[] = [];
 afterEach(async () => {
   for (const end of release) end();
   release = [];
   await updater.stop();
+  vi.restoreAllMocks();
 });
 
 /** Keeps a step from ending until the test ends it. */
@@ -134,6 +151,7 @@ const turns = async () => {
 };
 
 it('prepares a batch while the one before it is applied, and applies them one by one, in order', async () => {
+  start();
   const first = hold('apply 1');
   waiting.push(1);
   await until('apply 1');
@@ -150,6 +168,7 @@ it('prepares a batch while the one before it is applied, and applies them one by
 });
 
 it('opens, closes and gives back partitions only with no batch in hand', async () => {
+  start();
   const first = hold('apply 1');
   waiting.push(1);
   await until('apply 1');
@@ -166,6 +185,7 @@ it.each([
   ['applied', 'apply 1', 'prepare 2', 'apply 1'],
   ['prepared', 'prepare 2', 'apply 1', 'apply 2'],
 ])('takes unsettled jobs again after a batch could not be %s and the other ended', async (_, bad, other, next) => {
+  start();
   const steppers = { 'apply 1': hold('apply 1'), 'prepare 2': hold('prepare 2') };
   waiting.push(1);
   await until('apply 1');
@@ -183,6 +203,7 @@ it.each([
 });
 
 it('takes nothing after a failure while its partitions are lost', async () => {
+  start();
   const first = hold('apply 1');
   waiting.push(1);
   await until('apply 1');
@@ -198,6 +219,7 @@ it('takes nothing after a failure while its partitions are lost', async () => {
 });
 
 it('ends when the batch in hand is applied, and gives the partitions back after it', async () => {
+  start();
   const first = hold('apply 1');
   waiting.push(1);
   await until('apply 1');
@@ -207,4 +229,82 @@ it('ends when the batch in hand is applied, and gives the partitions back after 
   first.end();
   await stopped;
   expect(steps.slice(-2)).toEqual(['apply 1 ends', 'stop']);
+});
+
+it('holds nothing before interactions can be encoded, and ends without it', async () => {
+  start(new Promise(() => undefined));
+  await turns();
+  await updater.stop();
+  expect(steps).toEqual([]);
+});
+
+it('ends though no job arrives', async () => {
+  arrival = () => new Promise(() => undefined);
+  start();
+  await vi.waitUntil(() => waits.length > 0, { interval: 1 });
+  expect(waits).toEqual([[3]]);
+  await updater.stop();
+  expect(steps.at(-1)).toBe('stop');
+});
+
+it('ends though a batch fails as it stops', async () => {
+  const first = hold('apply 1');
+  start();
+  waiting.push(1);
+  await until('apply 1');
+  const stopped = updater.stop();
+  first.fail();
+  await stopped;
+  expect(steps.slice(-1)).toEqual(['stop']);
+});
+
+describe('with a clock of the test', () => {
+  beforeEach(() => {
+    vi.spyOn(performance, 'now').mockImplementation(() => clockMs);
+  });
+
+  it('takes more jobs at once while batches are fast, up to 64, and fewer while they are slow, down to 8', async () => {
+    applyMs = 10;
+    waiting.push(...Array.from({ length: 500 }, (_, i) => i));
+    start();
+    await vi.waitUntil(() => waiting.length + active.length === 0, { interval: 1 });
+    const sizes = takes.filter((count) => count > 1);
+    expect(sizes[0]).toBe(8);
+    expect(Math.max(...sizes)).toBe(64);
+    expect(new Set(sizes)).toEqual(new Set([8, 16, 32, 64, sizes.at(-1)]));
+    takes = [];
+    applyMs = 1_000;
+    waiting.push(...Array.from({ length: 500 }, (_, i) => i));
+    await vi.waitUntil(() => waiting.length + active.length === 0, { interval: 1 });
+    expect(takes.filter((count) => count > 1)).toEqual(expect.arrayContaining([64, 16, 8]));
+    expect(takes.filter((count) => count > 1).at(-2)).toBe(8);
+  });
+
+  it('keeps the size of batches that take as long as they may', async () => {
+    applyMs = 100;
+    waiting.push(...Array.from({ length: 40 }, (_, i) => i));
+    start();
+    await vi.waitUntil(() => waiting.length + active.length === 0, { interval: 1 });
+    expect(takes.filter((count) => count > 1)).toEqual([8, 8, 8, 8, 8]);
+  });
+
+  it('asks a queue that looks empty for one job a second', async () => {
+    start();
+    await vi.waitUntil(() => waits.length > 3, { interval: 1 });
+    expect(takes).toEqual([1]);
+    clockMs += 1_000;
+    await turns();
+    expect(takes).toEqual([1]);
+    clockMs += 1;
+    await vi.waitUntil(() => takes.length > 1, { interval: 1 });
+    await turns();
+    expect(takes).toEqual([1, 1]);
+  });
+
+  it('reports the number of waiting jobs', async () => {
+    waiting.push(1, 2, 3);
+    start();
+    await until('apply 1 ends');
+    expect(waitingTotals[0]).toBe(3);
+  });
 });

@@ -1,0 +1,97 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LIMITS } from '@collectivekv/domain';
+import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { createInteractionProducer, type InteractionProducer, openQueues } from '@collectivekv/update-queue';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createInteractionHandlers } from './handlers.js';
+
+let dir: string;
+let redis: PrivateRedis;
+let client: RedisClient;
+let producer: InteractionProducer;
+let handlers: ReturnType<typeof createInteractionHandlers>;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ckv-updater-handlers-'));
+  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
+  producer = createInteractionProducer({ client, keyPrefix: 'ckv', partitionCount: 1, maxWaitingJobs: 99 });
+  handlers = createInteractionHandlers(producer);
+});
+afterAll(async () => {
+  await producer.close();
+  closeRedis(client);
+  await redis.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  await client.flushall();
+});
+
+const interactions = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({
+    eventId: `e${i}`,
+    userId: 'u',
+    itemId: 'i',
+    timestampMs: 1,
+    action: '',
+    features: {},
+  }));
+
+/** Returns the waiting jobs, oldest first. */
+async function queued(): Promise<{ name: string; data: unknown }[]> {
+  const [queue] = openQueues(client, 'ckv', 1, { inspectOnly: true });
+  const jobs = (await queue?.getWaiting()) ?? [];
+  await queue?.close();
+  return jobs.reverse().map(({ name, data }) => ({ name, data }));
+}
+
+describe('Record', () => {
+  it('queues interactions as one record job, in order', async () => {
+    expect(await handlers.Record({ interactions: interactions(3) })).toEqual({ queuedCount: 3 });
+    expect(await queued()).toEqual([{ name: 'record', data: { version: 1, interactions: interactions(3) } }]);
+  });
+
+  it('accepts as many interactions as the limit', async () => {
+    const { recordInteractions } = LIMITS;
+    expect(await handlers.Record({ interactions: interactions(recordInteractions) })).toEqual({
+      queuedCount: recordInteractions,
+    });
+  });
+
+  it.each([0, LIMITS.recordInteractions + 1])('refuses %i interactions and queues nothing', async (count) => {
+    await expect(handlers.Record({ interactions: interactions(count) })).rejects.toMatchObject({
+      reason: 'invalid_request',
+      field: 'interactions',
+    });
+    expect(await queued()).toEqual([]);
+  });
+
+  it('names the malformed interaction and queues nothing', async () => {
+    const [first] = interactions(1);
+    if (!first) throw new Error('no interaction');
+    await expect(handlers.Record({ interactions: [first, { ...first, userId: '' }] })).rejects.toMatchObject({
+      reason: 'invalid_request',
+      field: 'interactions[1].userId',
+    });
+    expect(await queued()).toEqual([]);
+  });
+});
+
+describe('Forget', () => {
+  it('queues the removal of an interaction', async () => {
+    const [interaction] = interactions(1);
+    expect(await handlers.Forget({ interaction: interaction ?? null })).toEqual({});
+    expect(await queued()).toEqual([{ name: 'forget', data: { version: 1, interaction } }]);
+  });
+
+  it('refuses a removal without an event id', async () => {
+    await expect(handlers.Forget({ interaction: null })).rejects.toMatchObject({
+      reason: 'invalid_request',
+      field: 'interaction.eventId',
+    });
+  });
+});
