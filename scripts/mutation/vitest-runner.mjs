@@ -1,15 +1,24 @@
-// Stryker plugin: the vitest runner, with test files that fail as a whole. Stryker's own runner counts failed tests only.
-// It takes a mutant for unnoticed if a test file cannot load, or if a `beforeAll` fails.
+// Stryker plugin: the vitest runner, with two changes. Stryker's own runner counts failed tests only: it takes a mutant
+// for unnoticed if a test file cannot load, or if a `beforeAll` fails. Here such a file counts as a failed test. One slow
+// test file is left out.
 import { declareFactoryPlugin, PluginKind } from '@stryker-mutator/api/plugin';
 import { DryRunStatus, TestStatus } from '@stryker-mutator/api/test-runner';
 import { strykerPlugins as vitestPlugins } from '@stryker-mutator/vitest-runner';
 
 export { strykerValidationSchema } from '@stryker-mutator/vitest-runner';
 
+/** Runs the suites of other test files once more, on a cluster that takes seconds to start. */
+const LEFT_OUT = '**/redis-deployments.test.ts';
+
 const [{ factory }] = vitestPlugins;
 
 function createRunner(injector) {
   const runner = factory(injector);
+  const init = runner.init.bind(runner);
+  runner.init = async () => {
+    await init();
+    for (const { config } of runner.ctx.projects) config.exclude.push(LEFT_OUT);
+  };
   const runTests = runner.run.bind(runner);
   runner.run = async (options) => {
     const result = await runTests(options);
