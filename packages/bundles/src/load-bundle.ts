@@ -6,11 +6,13 @@ import {
   type GraphName,
   joinScores,
   type Manifest,
+  type PoolTables,
   splitCandidates,
 } from '@collectivekv/domain';
 import type { Engine, GraphSet } from '@collectivekv/engine';
 import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
 import { type OpenBundle, openBundle } from './open-bundle.js';
+import { clusteredParts, readPoolTables } from './pool-tables.js';
 
 /** A bundle with its graphs loaded. */
 export interface LoadedBundle {
@@ -19,6 +21,8 @@ export interface LoadedBundle {
   readonly graphs: GraphSet;
   /** True if golden vectors showed that no score depends on other candidates, so that workers may share a request. */
   readonly splitsCandidates: boolean;
+  /** The pool parts that the rank graph's clusterings add up. Empty unless {@link LoadOptions.poolTables} is true. */
+  readonly poolTables: PoolTables;
   /** Waits for the runs in flight, then frees the sessions. */
   close(): Promise<void>;
 }
@@ -32,6 +36,8 @@ export interface LoadOptions {
   readonly graphs: readonly GraphName[];
   /** True runs the golden vectors of these graphs and refuses the bundle if one differs. */
   readonly verifyGolden: boolean;
+  /** True reads the pool parts that `assembleRank` needs if the bundle has clusterings. Default: false. */
+  readonly poolTables?: boolean;
 }
 
 /**
@@ -41,17 +47,41 @@ export interface LoadOptions {
 export async function loadBundle(
   dir: string,
   engine: Engine,
-  { graphs, verifyGolden }: LoadOptions,
+  { graphs, verifyGolden, poolTables = false }: LoadOptions,
 ): Promise<LoadedBundle> {
   const bundle = await openBundle(dir);
-  const files = graphs.map((graph) => [graph, { path: join(dir, bundle.model.manifest.graphs[graph].file) }] as const);
+  const tables = poolTables ? await loadPoolTables(bundle, engine, verifyGolden) : new Map();
+  const { set, splitsCandidates } = await loadGraphs(bundle, engine, graphs, verifyGolden);
+  return { dir, model: bundle.model, graphs: set, splitsCandidates, poolTables: tables, close: () => set.close() };
+}
+
+/** Loads graphs and runs their golden vectors. */
+async function loadGraphs(
+  bundle: OpenBundle,
+  engine: Engine,
+  graphs: readonly GraphName[],
+  verifyGolden: boolean,
+): Promise<{ set: GraphSet; splitsCandidates: boolean }> {
+  const { dir, model } = bundle;
+  const files = graphs.map((graph) => [graph, { path: join(dir, model.manifest.graphs[graph].file) }] as const);
   const set = await engine.load(Object.fromEntries(files));
   try {
-    const splitsCandidates = verifyGolden && (await verify(bundle, set, graphs));
-    return { dir, model: bundle.model, graphs: set, splitsCandidates, close: () => set.close() };
+    return { set, splitsCandidates: verifyGolden && (await verify(bundle, set, graphs)) };
   } catch (error) {
     await set.close();
     throw error;
+  }
+}
+
+/** Reads the pool tables with a gather graph that is loaded for this alone. */
+async function loadPoolTables(bundle: OpenBundle, engine: Engine, verifyGolden: boolean): Promise<PoolTables> {
+  const parts = clusteredParts(bundle.model);
+  if (parts.length === 0) return new Map();
+  const { set } = await loadGraphs(bundle, engine, ['gather'], verifyGolden);
+  try {
+    return await readPoolTables(bundle.model, set, parts);
+  } finally {
+    await set.close();
   }
 }
 

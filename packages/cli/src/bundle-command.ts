@@ -71,7 +71,7 @@ export function bundleCommand(connections: Connections): Command {
     .action(async (folder: string) => {
       const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
       try {
-        const loaded = await loadBundle(folder, engine, { graphs: GRAPH_NAMES, verifyGolden: true });
+        const loaded = await loadBundle(folder, engine, { graphs: GRAPH_NAMES, verifyGolden: true, poolTables: true });
         const { id, manifest } = loaded.model;
         await loaded.close();
         connections.print(

@@ -38,7 +38,9 @@ export async function attend(attention: Attention): Promise<Attended> {
     stopwatch.time('attend', () => rankScores(bundle, graph, feeds, { partCandidates, limits }));
   const positionCount = rows.length / bundle.model.layout.strideBytes;
   if (!poolRows) {
-    const feeds = await stopwatch.time('assemble', () => assembleRank(bundle.model, rows, candidates));
+    const feeds = await stopwatch.time('assemble', () =>
+      assembleRank(bundle.model, rows, candidates, bundle.poolTables),
+    );
     return { ...(await run('rank', feeds)), positionCount, missing: undefined };
   }
   const gathered = await stopwatch

@@ -98,7 +98,7 @@ function bundleOf(name: string, { withHistory = false, wideBytes = 0 }): LoadedB
     idleWorkerCount: 1,
     close: async () => undefined,
   };
-  return { dir: '', model, graphs, splitsCandidates: false, close: async () => undefined };
+  return { dir: '', model, graphs, splitsCandidates: false, poolTables: new Map(), close: async () => undefined };
 }
 
 const behind = bundleOf('behind', { withHistory: true });

@@ -1,0 +1,163 @@
+import { createHash } from 'node:crypto';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CkvError, integers, type Manifest, type PoolPart, type Tensors } from '@collectivekv/domain';
+import { createEngine, type Engine } from '@collectivekv/engine';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DEMO } from './bundle-pieces.fixture.js';
+import { type LoadOptions, loadBundle } from './load-bundle.js';
+import { openBundle } from './open-bundle.js';
+import { clusteredParts, readPoolTables } from './pool-tables.js';
+
+const RANK: LoadOptions = { graphs: ['rank'], verifyGolden: true, poolTables: true };
+
+let dir: string;
+let engine: Engine;
+beforeAll(async () => {
+  engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
+  dir = await mkdtemp(join(tmpdir(), 'ckv-tables-'));
+});
+afterAll(async () => {
+  await engine.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+/** Copies the demo with a clustering of the codes by the route, and with other changes. */
+async function clusteredDemo(name: string, change: (manifest: Manifest) => void = () => undefined): Promise<string> {
+  const copy = join(dir, name);
+  await cp(DEMO, copy, { recursive: true });
+  const map = Buffer.from(Array.from({ length: 256 }, (_, slot) => slot % 7));
+  await writeFile(join(copy, 'clusters.bin'), map);
+  const manifest: Manifest = JSON.parse(await readFile(join(copy, 'bundle.json'), 'utf8'));
+  manifest.files.push({ path: 'clusters.bin', bytes: 256, sha256: createHash('sha256').update(map).digest('hex') });
+  const part = (part: 'key' | 'value') => ({ field: 'user_code', rows: { group: 'user', part } });
+  manifest.clusterings = [
+    {
+      name: 'codes',
+      clusters: 7,
+      width: 2,
+      by: { field: 'route', map: 'clusters.bin' },
+      terms: [{ ...part('key'), scale: part('value') }, part('key')],
+    },
+  ];
+  manifest.graphs.rank.inputs.push({
+    name: 'means',
+    role: 'cluster_means',
+    clustering: 'codes',
+    type: 'float32',
+    shape: [],
+  });
+  change(manifest);
+  await writeFile(join(copy, 'bundle.json'), JSON.stringify(manifest));
+  return copy;
+}
+
+/** What the gather graph gives for all 256 codes at once. */
+async function gatheredCodes(bundleDir: string): Promise<Tensors> {
+  const bundle = await loadBundle(bundleDir, engine, { graphs: ['gather'], verifyGolden: false });
+  const [codes, none] = [Int32Array.from({ length: 256 }, (_, i) => i), new Int32Array(0)];
+  const feeds = bundle.model.manifest.graphs.gather.inputs.map(({ name }) => {
+    const slots = name.startsWith('user') ? codes : none;
+    return [name, integers('int64', slots, [slots.length])] as const;
+  });
+  const rows = await bundle.graphs.run('gather', Object.fromEntries(feeds));
+  await bundle.close();
+  return rows;
+}
+
+describe('the pool tables of a loaded bundle', () => {
+  it('have every row of the parts that clusterings of the rank graph add up, and no other part', async () => {
+    const copy = await clusteredDemo('whole');
+    const { poolTables, close } = await loadBundle(copy, engine, RANK);
+    const wanted = await gatheredCodes(copy);
+    expect([...poolTables.keys()]).toEqual(['user']);
+    expect(poolTables.get('user')).toEqual({
+      key: wanted.user_key_rows?.data,
+      value: wanted.user_value_rows?.data,
+    });
+    expect(poolTables.get('user')?.key?.some((value) => value !== 0)).toBe(true);
+    await close();
+  });
+
+  it('are empty if nobody asks for them, and if no input of the rank graph has a clustering', async () => {
+    const plain = await loadBundle(await clusteredDemo('plain'), engine, { ...RANK, poolTables: false });
+    const unused = await loadBundle(
+      await clusteredDemo('unused', ({ graphs }) => graphs.rank.inputs.pop()),
+      engine,
+      RANK,
+    );
+    expect([plain.poolTables.size, unused.poolTables.size]).toEqual([0, 0]);
+    await plain.close();
+    await unused.close();
+  });
+
+  it('come from a gather graph that reproduces its golden vectors', async () => {
+    const copy = await clusteredDemo('changed', (manifest) => {
+      const entry = manifest.files.find(({ path }) => path === 'pool.bin');
+      Object.assign(entry ?? {}, { sha256: createHash('sha256').update(Buffer.alloc(528_384, 1)).digest('hex') });
+    });
+    await writeFile(join(copy, 'pool.bin'), Buffer.alloc(528_384, 1));
+    await expect(loadBundle(copy, engine, RANK)).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+      message: expect.stringMatching(/not reproduced.*gather/),
+    });
+  });
+});
+
+describe('reading pool tables', () => {
+  const parts: PoolPart[] = [{ group: 'user', part: 'value' }];
+
+  it('asks for 16 MiB of rows at a time, every slot once and in order', async () => {
+    const { model } = await openBundle(
+      await clusteredDemo('wide', ({ clusterings, groups }) => {
+        const width = 65_536; // 64 slots of this width have 16 MiB
+        Object.assign(groups[1]?.pool ?? {}, { keyWidth: width, valueWidth: width });
+        Object.assign(clusterings?.[0] ?? {}, { width });
+      }),
+    );
+    const asked: number[][] = [];
+    const run = async (_: string, feeds: Tensors): Promise<Tensors> => {
+      const slots = [...(feeds.user_value_slots?.data ?? [])].map(Number);
+      expect([feeds.user_key_slots?.data.length, feeds.history_key_slots?.data.length]).toEqual([0, 0]);
+      asked.push(slots);
+      const data = new Float32Array(slots.length * 65_536);
+      for (const [i, slot] of slots.entries()) data.fill(slot, i * 65_536, (i + 1) * 65_536);
+      return { user_value_rows: { type: 'float32', data, shape: [slots.length, 65_536] } };
+    };
+    const table = (await readPoolTables(model, { run }, parts)).get('user')?.value;
+    expect(asked.map((slots) => [slots.length, slots[0]])).toEqual([
+      [64, 0],
+      [64, 64],
+      [64, 128],
+      [64, 192],
+    ]);
+    expect(table?.length).toBe(256 * 65_536);
+    expect(Array.from({ length: 256 }, (_, slot) => table?.[(slot + 1) * 65_536 - 1])).toEqual(asked.flat());
+  });
+
+  it.each([
+    ['too few rows', { type: 'float32', data: new Float32Array(2), shape: [1, 2] }, '2 numbers of type float32'],
+    [
+      'rows of another type',
+      { type: 'float16', data: new Uint16Array(512), shape: [256, 2] },
+      '512 numbers of type float16',
+    ],
+    ['no rows', undefined, '0 numbers of type none'],
+  ] as const)('refuses a gather graph that gives %s', async (_, rows, found) => {
+    const { model } = await openBundle(DEMO);
+    const run = async (): Promise<Tensors> => (rows ? { user_value_rows: rows } : {});
+    const problem = `${found} for 256 slots of width 2, float32 rows are required; export the bundle again`;
+    await expect(readPoolTables(model, { run }, parts)).rejects.toThrow(
+      new CkvError('bundle_invalid', `graphs.gather.outputs.user_value_rows: ${problem}`),
+    );
+  });
+
+  it('names each part once', async () => {
+    const { model } = await openBundle(await clusteredDemo('parts'));
+    expect(clusteredParts(model)).toEqual([
+      { group: 'user', part: 'key' },
+      { group: 'user', part: 'value' },
+    ]);
+  });
+});
