@@ -43,7 +43,7 @@ const exitCode = await new Promise((resolve) => {
 const report = readReport();
 passed += report.numPassedTests;
 failed += report.numFailedTests;
-// A crash, or a file that cannot be loaded, has no failed test. It counts as failed all the same.
+// A crash, or a file that cannot be loaded, has no failed test. It counts as failed, too.
 if (exitCode !== 0 && report.numFailedTests === 0) failed += Math.max(1, report.numFailedTestSuites);
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

@@ -60,7 +60,7 @@ it('maps columns, and names a missing column, cell or number and its line', asyn
   await expect(read('log.jsonl', '{"userId":"u"\n')).rejects.toThrow(/log\.jsonl, line 1: not a JSON object/);
 });
 
-// fixtures/log.parquet was written by training/data/log_file.py in row groups of 2. The file other-log.parquet has whole numbers as
+// training/data/log_file.py wrote fixtures/log.parquet, in row groups of 2. The file other-log.parquet has whole numbers as
 // ids and times in microseconds; its columns are compressed with zstd, gzip and brotli.
 const fixture = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));
 

@@ -24,7 +24,7 @@ export interface ServiceProcess {
   readonly exited: Promise<number | null>;
   /** Resolves when /readyz answers that the service is ready. */
   untilReady(timeoutMs?: number): Promise<void>;
-  /** Kills the process. */
+  /** Sends a signal, SIGKILL by default, and waits until the process has ended. */
   kill(signal?: NodeJS.Signals): Promise<void>;
   /** Starts the service again on the same address. It must have ended. */
   restart(): Promise<void>;

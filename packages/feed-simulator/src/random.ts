@@ -1,12 +1,12 @@
 /** A seeded stream of random numbers: the same seed gives the same stream on every machine. */
 export interface Random {
-  /** Uniform in [0, 1). */
+  /** Returns a uniform number in [0, 1). */
   uniform(): number;
-  /** Standard normal. */
+  /** Returns a standard normal number. */
   normal(): number;
-  /** Uniform integer in [0, bound). */
+  /** Returns a uniform integer in [0, bound). */
   integer(bound: number): number;
-  /** True with the given probability. */
+  /** Returns true with the given probability. */
   chance(probability: number): boolean;
 }
 

@@ -3,18 +3,18 @@ import type { Random } from './random.js';
 /** A dense latent vector. */
 export type Vector = Float64Array;
 
-/** A random direction of length 1. */
+/** Returns a random vector of length 1. */
 export function randomDirection(random: Random, width: number): Vector {
   return normalize(Float64Array.from({ length: width }, () => random.normal()));
 }
 
-/** The vector scaled to length 1. */
+/** Returns the vector scaled to length 1. */
 export function normalize(vector: Vector): Vector {
   const length = Math.sqrt(dot(vector, vector));
   return vector.map((x) => x / length);
 }
 
-/** Inner product of two vectors of the same width. */
+/** Returns the inner product of two vectors of the same width. */
 export function dot(left: Vector, right: Vector): number {
   let sum = 0;
   for (let i = 0; i < left.length; i++) sum += (left[i] ?? 0) * (right[i] ?? 0);

@@ -8,7 +8,7 @@ const TOPIC_SHARE = 0.8;
 /** Exponent of the popularity skew: early items of a topic are shown more often. 1 means no skew. */
 const POPULARITY_SKEW = 1.6;
 
-/** A subject of items. */
+/** A topic, such as cooking, and its items. */
 export interface Topic {
   readonly direction: Vector;
   /** Hour of the day, [0, 24), at which the topic is liked most. */
