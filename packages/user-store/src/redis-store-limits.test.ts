@@ -1,0 +1,176 @@
+// Limits of the store in Redis that a store in memory does not have: pages of a scan, retries of a swap, TTLs.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventHash } from '@collectivekv/domain';
+import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createRecordKeys } from './record-keys.js';
+import { createRedisUserStore } from './redis-user-store.js';
+import type { Append, UserStore } from './user-store.js';
+
+let dir: string;
+let redis: PrivateRedis;
+let client: RedisClient;
+let store: UserStore;
+const keys = createRecordKeys('test');
+const shape = { bundleId: '0123456789abcdef', strideBytes: 1, maxPositions: 100 };
+const other = { ...shape, bundleId: 'fedcba9876543210' };
+const appendOf = (userId: string, ...numbers: number[]): Append => ({
+  userId,
+  eventHashes: Buffer.concat(numbers.map((n) => eventHash(String(n)))),
+  rows: Uint8Array.from(numbers),
+  lastEventMs: 1,
+});
+const matchOf = (n: number) => ({
+  eventHash: eventHash(String(n)),
+  row: new Uint8Array(0),
+  tolerance: new Uint8Array(0),
+});
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ckv-user-store-'));
+  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
+  store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
+});
+afterAll(async () => {
+  closeRedis(client);
+  await redis.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  await client.flushall();
+});
+afterEach(() => void vi.restoreAllMocks());
+
+describe('stats', () => {
+  it('counts records over many pages of a scan', async () => {
+    const users = Array.from({ length: 1_300 }, (_, i) => `user ${i}`);
+    await store.appendPositions(
+      shape,
+      users.map((user) => appendOf(user, 1, 2)),
+    );
+    const all = { recordCount: 1_300, positionCount: 2_600, lifetimeCount: 2_600, truncated: false };
+    expect(await store.stats(shape.bundleId, 5_000)).toMatchObject(all);
+    expect(await store.stats(shape.bundleId, 1_300)).toMatchObject({ recordCount: 1_300, truncated: false });
+    const part = { recordCount: 700, positionCount: 1_400, truncated: true };
+    expect(await store.stats(shape.bundleId, 700)).toMatchObject(part);
+  });
+
+  it("counts neither other prefixes' records, nor keys that are no records, nor quarantined records", async () => {
+    const odd = createRedisUserStore({ client, keyPrefix: 't*t', recordTtlS: 1_000 });
+    await store.appendPositions(shape, [appendOf('u', 1)]);
+    await odd.appendPositions(shape, [appendOf('u', 1)]);
+    await client.set(keys.record('short', shape.bundleId), 'x'.repeat(29));
+    await client.set(keys.quarantine('u', shape.bundleId), 'x'.repeat(99));
+    expect(await odd.stats('', 10)).toMatchObject({ recordCount: 1 });
+    const { memoryBytes, ...counts } = await store.stats('', 10);
+    expect(counts).toEqual({ recordCount: 1, positionCount: 1, lifetimeCount: 1, truncated: false });
+    expect(memoryBytes).toBe(await client.memory('USAGE', keys.record('u', shape.bundleId), 'SAMPLES', 0));
+  });
+
+  it('stops when its caller gives up', async () => {
+    await store.appendPositions(shape, [appendOf('u', 1)]);
+    const reads = vi.spyOn(client as never, 'scan');
+    await expect(store.stats('', 10, AbortSignal.abort())).rejects.toThrow();
+    expect(reads).not.toHaveBeenCalled();
+  });
+});
+
+describe('replaceRecord', () => {
+  it('gives the record its TTL, and its bundle to deleteUser', async () => {
+    await store.replaceRecord(shape.bundleId, 'u', Buffer.from('bytes'));
+    const ttlS = await client.ttl(keys.record('u', shape.bundleId));
+    expect(ttlS).toBeGreaterThan(900);
+    expect(ttlS).toBeLessThanOrEqual(1_000);
+    expect(await store.deleteUser('u')).toBe(1);
+  });
+});
+
+describe('deleteUser', () => {
+  it('deletes quarantined records too, and counts records only', async () => {
+    await store.appendPositions(shape, [appendOf('u', 1)]);
+    await store.appendPositions(other, [appendOf('u', 1)]);
+    await client.set(keys.quarantine('u', shape.bundleId), 'broken');
+    await client.set(keys.quarantine('u', other.bundleId), 'broken');
+    expect(await store.deleteUser('u')).toBe(2);
+    expect(await client.keys('test:{u}*')).toEqual([]);
+  });
+
+  it('returns 0 before any record was written', async () => {
+    expect(await store.deleteUser('u')).toBe(0);
+  });
+});
+
+describe('deletePosition', () => {
+  /** Lets another writer append a position after each of the store's first `count` reads. */
+  function interfere(count: number): void {
+    let left = count;
+    const read = client.getBuffer.bind(client);
+    vi.spyOn(client, 'getBuffer').mockImplementation(async (key) => {
+      const bytes = await read(key);
+      if (left-- > 0) await store.appendPositions(shape, [appendOf('u', 100 + left)]);
+      return bytes;
+    });
+  }
+
+  it('tries again while other writers change the record, five times in all', async () => {
+    await store.appendPositions(shape, [appendOf('u', 1, 2)]);
+    interfere(4);
+    expect(await store.deletePosition(shape.bundleId, 'u', matchOf(1))).toEqual({ deleted: true, positionCount: 5 });
+  });
+
+  it('gives up with a conflict after five tries', async () => {
+    await store.appendPositions(shape, [appendOf('u', 1, 2)]);
+    interfere(5);
+    await expect(store.deletePosition(shape.bundleId, 'u', matchOf(1))).rejects.toMatchObject({ reason: 'conflict' });
+  });
+
+  it('keeps the TTL of the record', async () => {
+    await store.appendPositions(shape, [appendOf('u', 1, 2)]);
+    await client.expire(keys.record('u', shape.bundleId), 500);
+    await store.deletePosition(shape.bundleId, 'u', matchOf(1));
+    expect(await client.ttl(keys.record('u', shape.bundleId))).toBeGreaterThan(400);
+  });
+
+  it('refuses bytes that are no record', async () => {
+    await client.set(keys.record('u', shape.bundleId), 'broken');
+    const corrupt = { reason: 'record_corrupt' };
+    await expect(store.deletePosition(shape.bundleId, 'u', matchOf(1))).rejects.toMatchObject(corrupt);
+    await client.del(keys.record('u', shape.bundleId));
+    await client.lpush(keys.record('u', shape.bundleId), 'a list');
+    await expect(store.deletePosition(shape.bundleId, 'u', matchOf(1))).rejects.toMatchObject(corrupt);
+  });
+});
+
+describe('appendPositions', () => {
+  it('names the append at fault among many', async () => {
+    const bad = { ...appendOf('v', 1), eventHashes: new Uint8Array(5) };
+    await expect(store.appendPositions(shape, [appendOf('u', 1), bad])).rejects.toMatchObject({
+      field: 'appends[1].event_hashes',
+    });
+  });
+
+  it("names the field of another bundle's record", async () => {
+    await store.appendPositions(shape, [appendOf('u', 1)]);
+    const clash = { ...shape, bundleId: '01234567ffffffff' }; // the same key
+    await expect(store.appendPositions(clash, [appendOf('u', 2)])).rejects.toMatchObject({
+      reason: 'bundle_mismatch',
+      field: 'bundle_id',
+    });
+  });
+
+  it('quarantines an unreadable record for 7 days', async () => {
+    await client.set(keys.record('u', shape.bundleId), 'broken');
+    await store.appendPositions(shape, [appendOf('u', 1)]);
+    const ttlS = await client.ttl(keys.quarantine('u', shape.bundleId));
+    expect(ttlS).toBeGreaterThan(7 * 24 * 3_600 - 100);
+    expect(ttlS).toBeLessThanOrEqual(7 * 24 * 3_600);
+  });
+
+  it('appends nothing for no users', async () => {
+    expect(await store.appendPositions(shape, [])).toEqual([]);
+  });
+});
