@@ -6,21 +6,21 @@ import { z } from 'zod';
 
 const activationSchema = z.strictObject({
   active: z.string().regex(/^[0-9a-f]{16}$/),
-  /** Bundles active before, the latest first. */
+  /** Bundles that were active before, the latest first. */
   previous: z.array(z.string().regex(/^[0-9a-f]{16}$/)),
 });
 
-/** Which bundle is active and which were before. */
+/** The active bundle and those before it. */
 export type Activation = z.infer<typeof activationSchema>;
 
-/** Keeps the activation in a file, so that a restart and replicas that share the folder agree. */
+/** Keeps the activation in a file: it survives a restart, and replicas that share the folder agree on it. */
 export interface ActivationFile {
-  /** Undefined where none was ever written. Throws where the file is unreadable. */
+  /** Returns the activation; undefined if none was written. Throws bundle_not_loaded if the file is damaged. */
   read(): Promise<Activation | undefined>;
   write(activation: Activation): Promise<void>;
 }
 
-/** The activation file of a state folder; the folder is made at the first write. */
+/** Returns the activation file of a state folder. The first write creates the folder. */
 export function createActivationFile(stateDir: string): ActivationFile {
   const path = join(stateDir, 'activation.json');
   return {
@@ -33,7 +33,7 @@ export function createActivationFile(stateDir: string): ActivationFile {
       try {
         return activationSchema.parse(JSON.parse(text));
       } catch (cause) {
-        const problem = `CKV_STATE_DIR: ${path} cannot be read; delete it, and CKV_ACTIVE_BUNDLE decides`;
+        const problem = `CKV_STATE_DIR: ${path} is damaged; delete it, then CKV_ACTIVE_BUNDLE names the active bundle`;
         throw new CkvError('bundle_not_loaded', problem, { cause });
       }
     },

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { CkvError } from '@collectivekv/domain';
 
 /**
- * The bundle folders of a path: itself where it holds a bundle.json, else those of its folders that do.
- * @throws bundle_invalid where there is none
+ * Returns the bundle folders of a path: the path itself if it has a bundle.json, else its subfolders that have one.
+ * @throws bundle_invalid if there is none
  */
 export async function findBundleDirs(path: string): Promise<string[]> {
   if (await isBundle(path)) return [path];
@@ -15,7 +15,7 @@ export async function findBundleDirs(path: string): Promise<string[]> {
   if (bundles.length > 0) return bundles;
   throw new CkvError(
     'bundle_invalid',
-    `CKV_BUNDLES_DIR: ${path} holds no bundle; name a folder with a bundle.json in it`,
+    `CKV_BUNDLES_DIR: ${path} has no bundle; name a folder that contains a bundle.json`,
   );
 }
 

@@ -4,24 +4,24 @@ import { CkvError } from '@collectivekv/domain';
 import type { Engine } from '@collectivekv/engine';
 import type { Activation, ActivationFile } from './activation.js';
 
-/** What watchers are told: the active bundle first, then those that a rollback may return to. */
+/** The active bundle, and the bundles that followers keep loaded: the active one, then those for a rollback. */
 export interface Announcement {
   readonly activeBundleId: string;
   readonly bundleIds: readonly string[];
 }
 
-/** The bundles that a pool serves, verified, and which of them is active. */
+/** The verified bundles of a pool, one of them active. */
 export interface BundleShelf {
-  /** The bundle of that id, or the active one for an empty id. Throws bundle_not_loaded. */
+  /** Returns a bundle by its id; an empty id means the active bundle. Throws bundle_not_loaded. */
   get(bundleId: string): LoadedBundle;
   announcement(): Announcement;
-  /** Returns the id that was active before. Throws bundle_not_loaded. */
+  /** Makes a bundle active. Returns the id of the bundle that was active before. Throws bundle_not_loaded. */
   activate(bundleId: string): Promise<string>;
-  /** Returns the id that is active now. Throws bundle_not_loaded where nothing was active before. */
+  /** Makes the bundle before active again. Returns its id. Throws bundle_not_loaded if there was none. */
   rollback(): Promise<string>;
-  /** The announcement now and at every change, until the signal aborts. */
+  /** Yields the announcement now and after every change, until the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<Announcement>;
-  /** Takes over what another replica wrote to the activation file. */
+  /** Adopts the activation that another replica wrote to the file. */
   refresh(): Promise<void>;
   close(): Promise<void>;
 }
@@ -30,20 +30,21 @@ export interface BundleShelf {
 export interface BundleShelfOptions {
   /** Bundle folders. */
   readonly dirs: readonly string[];
-  /** Id or name of the bundle to activate first; empty where there is one only. */
+  /** Id or name of the first active bundle; may be empty if there is only one bundle. */
   readonly preferred: string;
   readonly engine: Engine;
   readonly activationFile: ActivationFile;
+  /** Called with every verified bundle. */
   readonly onLoaded?: (bundle: LoadedBundle) => void;
 }
 
-/** Bundles besides the active one that are announced, so that followers keep them warm for a rollback. */
+/** Bundles announced besides the active one: followers keep them loaded for a rollback. */
 const WARM_PREVIOUS = 1;
 
 /**
- * Loads and verifies every bundle, then decides which is active: the one the file remembers, else the preferred, else
+ * Loads and verifies every bundle, then chooses the active one: that of the activation file, else the preferred one, else
  * the only one.
- * @throws bundle_invalid, or bundle_not_loaded where no bundle can be chosen
+ * @throws bundle_invalid; bundle_not_loaded if none of these names a bundle
  */
 export async function createBundleShelf(options: BundleShelfOptions): Promise<BundleShelf> {
   const { engine, activationFile } = options;
@@ -69,7 +70,7 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
     if (bundle) return bundle;
     throw new CkvError(
       'bundle_not_loaded',
-      `bundle_id: ${bundleId} is not loaded; this pool has ${[...bundles.keys()].join(', ')}`,
+      `bundle_id: ${bundleId} is not loaded; use one of this pool: ${[...bundles.keys()].join(', ')}`,
       {
         field: 'bundle_id',
       },
@@ -96,7 +97,8 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
     },
     async rollback() {
       const [target, ...rest] = activation.previous;
-      if (target === undefined) throw new CkvError('bundle_not_loaded', 'no bundle was active before this one');
+      if (target === undefined)
+        throw new CkvError('bundle_not_loaded', 'no bundle was active before this one; activate one by its id');
       require(target);
       const next = { active: target, previous: [...rest, activation.active] };
       await activationFile.write(next);
@@ -135,5 +137,5 @@ async function firstActivation(
       : all.find(({ model }) => model.id === preferred || model.manifest.name === preferred);
   if (chosen) return { active: chosen.model.id, previous: [] };
   const names = all.map(({ model }) => `${model.manifest.name} (${model.id})`).join(', ') || 'none';
-  throw new CkvError('bundle_not_loaded', `CKV_ACTIVE_BUNDLE: "${preferred}" names no bundle; there are: ${names}`);
+  throw new CkvError('bundle_not_loaded', `CKV_ACTIVE_BUNDLE: "${preferred}" is not a bundle; use one of: ${names}`);
 }

@@ -1,28 +1,36 @@
 import { commonConfig, parseConfig } from '@collectivekv/service-kit';
 import { z } from 'zod';
 
-/** Configuration of the pool service; docs/configuration.md is checked against it. */
+/** Configuration of the pool service. docs/configuration.md is written from it. */
 export const poolConfigSchema = z.object({
   ...commonConfig({ port: 50051 }),
-  CKV_BUNDLES_DIR: z.string().min(1).default('bundles').describe('a bundle folder, or a folder of bundle folders'),
+  CKV_BUNDLES_DIR: z.string().min(1).default('bundles').describe('bundle folder, or folder of bundle folders'),
   CKV_ACTIVE_BUNDLE: z
     .string()
     .default('')
-    .describe('id or name of the bundle to activate where none was activated before; needed when there are several'),
+    .describe(
+      'id or name of the first active bundle; required if there are several bundles and none was activated before',
+    ),
   CKV_STATE_DIR: z
     .string()
     .min(1)
     .default('.ckv/pool')
-    .describe('folder that remembers which bundle is active; replicas that share it follow each other'),
+    .describe('folder that keeps which bundle is active; replicas that share it follow each other'),
   CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
   CKV_WORKERS: z.coerce.number().int().min(1).max(64).default(1).describe('worker threads that gather'),
-  CKV_QUEUE_LIMIT: z.coerce.number().int().min(1).max(100_000).default(256).describe('gathers that may wait'),
+  CKV_QUEUE_LIMIT: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(256)
+    .describe('most gathers that wait for a worker'),
 });
 
 /** Checked configuration. */
 export type PoolConfig = z.infer<typeof poolConfigSchema>;
 
-/** Reads the configuration; every problem is reported at once. */
+/** Reads the configuration. Throws one error that lists every problem. */
 export function loadConfig(env: NodeJS.ProcessEnv): Readonly<PoolConfig> {
   return parseConfig(poolConfigSchema, env);
 }

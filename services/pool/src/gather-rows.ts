@@ -10,7 +10,7 @@ import {
 } from '@collectivekv/domain';
 import type { RunLimits } from '@collectivekv/engine';
 
-/** Slots one call may gather for each part. */
+/** Most slots of each part in one call. */
 export const MAX_GATHER_SLOTS = 100_000;
 
 /** Slots of one KV group. */
@@ -21,14 +21,14 @@ export interface GatherQuery {
   readonly valueSlots: Uint32Array;
 }
 
-/** Gathered rows, row after row. */
+/** The gathered rows, in the order of the slots. */
 export interface GatheredParts {
   readonly keyRows: Float32Array; // [keySlots * keyWidth]
   readonly valueRows: Float32Array; // [valueSlots * valueWidth]
 }
 
 /**
- * Gathers pool rows by the bundle's gather graph, so that they come from where the provider keeps the pool.
+ * Gathers pool rows with the bundle's gather graph, which reads the pool in the memory of its execution provider.
  * @throws invalid_request for an unknown group, too many slots, or a slot beyond the pool
  */
 export async function gatherRows(
@@ -40,11 +40,11 @@ export async function gatherRows(
   const group = query.group === '' ? groups[0] : groups.find(({ name }) => name === query.group);
   if (!group) {
     const known = groups.map(({ name }) => name).join(', ');
-    throw invalidRequest('group', `"${query.group}" is no KV group of the bundle`, `use one of: ${known}`);
+    throw invalidRequest('group', `"${query.group}" is not a KV group of the bundle`, `use one of: ${known}`);
   }
   checkSlots('key_slots', query.keySlots, group);
   checkSlots('value_slots', query.valueSlots, group);
-  // Other groups' inputs are fed no slots.
+  // The inputs of other groups get no slots.
   const feeds = graphs.gather.inputs.map((input) => [input.name, slotsTensor(input, group, query)] as const);
   const outputs = await bundle.graphs.run('gather', Object.fromEntries(feeds), limits);
   const rowsOf = (part: 'key' | 'value') => {

@@ -20,7 +20,7 @@ import { gatherRows } from './gather-rows.js';
 import type { PoolMetrics } from './metrics.js';
 import { streamBundle } from './stream-bundle.js';
 
-/** PoolService: messages to the shelf and back. */
+/** Creates the handlers of PoolService: requests to the shelf, results to responses. */
 export function createPoolHandlers(shelf: BundleShelf, provider: string, { gatheredRows }: PoolMetrics) {
   return {
     async Describe({ bundleId }: DescribeRequest__Output): Promise<DescribeResponse> {
@@ -79,9 +79,13 @@ function checkedId(bundleId: string): string {
 
 function slotsFrom(bytes: Uint8Array, field: string): Uint32Array {
   if (bytes.length % 4 !== 0) {
-    throw invalidRequest(field, `has ${bytes.length} bytes, no multiple of 4`, 'send packed little-endian uint32');
+    throw invalidRequest(
+      field,
+      `has ${bytes.length} bytes, a multiple of 4 is required`,
+      'send packed little-endian uint32',
+    );
   }
-  return new Uint32Array(Uint8Array.from(bytes).buffer); // a copy: received bytes are seldom aligned
+  return new Uint32Array(Uint8Array.from(bytes).buffer); // copied, because received bytes are seldom aligned
 }
 
 const ENCODERS = {
@@ -98,5 +102,5 @@ const ENCODERS = {
 function encoderOf(elementType: string) {
   if (elementType === 'ELEMENT_TYPE_UNSPECIFIED') return ENCODERS.ELEMENT_TYPE_FLOAT32;
   if (elementType === 'ELEMENT_TYPE_FLOAT32' || elementType === 'ELEMENT_TYPE_FLOAT16') return ENCODERS[elementType];
-  throw invalidRequest('element_type', 'is no known type', 'use FLOAT32 or FLOAT16');
+  throw invalidRequest('element_type', 'is not a known type', 'use FLOAT32 or FLOAT16');
 }

@@ -7,6 +7,7 @@ import { loadConfig } from './config.js';
 import { createPoolHandlers } from './handlers.js';
 import { createPoolMetrics } from './metrics.js';
 
+/** How often the activation of other replicas is read. */
 const REFRESH_MS = 1_000;
 
 await runService({
@@ -18,7 +19,7 @@ await runService({
       workerCount: config.CKV_WORKERS,
       threadsPerWorker: 1,
       queueLimit: config.CKV_QUEUE_LIMIT,
-      onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
+      onWorkerDeath: (err) => log.error({ err }, 'a graph worker died; it is being replaced'),
     });
     onClose('engine', engine.close);
     const shelf = await createBundleShelf({

@@ -3,7 +3,7 @@ import { type Metrics, watchGauge } from '@collectivekv/service-kit';
 import { Counter, Gauge } from 'prom-client';
 import type { BundleShelf } from './bundle-shelf.js';
 
-/** What the pool counts beside its rpcs. */
+/** Metrics of the pool besides those of its rpcs. */
 export interface PoolMetrics {
   readonly gatheredRows: Counter<'part'>;
 }
@@ -15,7 +15,7 @@ export function createPoolMetrics(metrics: Metrics, engine: Engine, shelf: Bundl
   watchGauge(metrics, queued, () => engine.queuedCount);
   new Gauge({
     name: 'ckv_bundle_active',
-    help: '1 for the active bundle, 0 for those kept warm',
+    help: '1 for the active bundle, 0 for bundles that followers keep for a rollback',
     labelNames: ['bundle'] as const,
     registers: [registry],
     collect() {

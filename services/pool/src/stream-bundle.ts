@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import type { LoadedBundle } from '@collectivekv/bundles';
 import type { FetchBundleResponse } from '@collectivekv/contracts';
 
-/** Bytes of a chunk. */
+/** Largest chunk. */
 export const CHUNK_BYTES = 256 * 1024;
 
-/** Streams a bundle's files, bundle.json first, in checksummed chunks; an empty file is one empty chunk. */
+/** Streams a bundle's files in checksummed chunks, bundle.json first. An empty file is one empty chunk. */
 export async function* streamBundle(bundle: LoadedBundle, signal: AbortSignal): AsyncGenerator<FetchBundleResponse> {
   const paths = ['bundle.json', ...bundle.model.manifest.files.map((file) => file.path)];
   for (const path of paths) {

@@ -1,0 +1,39 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { createActivationFile } from './activation.js';
+
+const ACTIVATION = { active: 'a'.repeat(16), previous: ['b'.repeat(16)] };
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ckv-activation-'));
+});
+afterEach(() => rm(dir, { recursive: true }));
+
+it('reads what another process wrote, and leaves no other file behind', async () => {
+  const stateDir = join(dir, 'state');
+  expect(await createActivationFile(stateDir).read()).toBeUndefined();
+  await createActivationFile(stateDir).write({ active: 'c'.repeat(16), previous: [] });
+  await createActivationFile(stateDir).write(ACTIVATION);
+  expect(await createActivationFile(stateDir).read()).toEqual(ACTIVATION);
+  expect(await readdir(stateDir)).toEqual(['activation.json']);
+});
+
+it.each([
+  ['is not JSON', 'x'],
+  ['names no bundle', JSON.stringify({ ...ACTIVATION, active: '../evil' })],
+  ['has an unknown field', JSON.stringify({ ...ACTIVATION, more: 1 })],
+])('refuses a file that %s, and says what to do', async (_, text) => {
+  await writeFile(join(dir, 'activation.json'), text);
+  await expect(createActivationFile(dir).read()).rejects.toMatchObject({
+    reason: 'bundle_not_loaded',
+    message: expect.stringMatching(/CKV_STATE_DIR: .*delete it/),
+  });
+});
+
+it('fails if the file cannot be read', async () => {
+  const notFolder = join(dir, 'file');
+  await writeFile(notFolder, '');
+  await expect(createActivationFile(notFolder).read()).rejects.toMatchObject({ code: 'ENOTDIR' });
+});

@@ -1,0 +1,161 @@
+import { createEngine, type Engine } from '@collectivekv/engine';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Activation, ActivationFile } from './activation.js';
+import { type Announcement, type BundleShelf, type BundleShelfOptions, createBundleShelf } from './bundle-shelf.js';
+import { copyBundles } from './two-bundles.fixture.js';
+
+const copies = copyBundles('first', 'second', 'third');
+const [first = '', second = '', third = ''] = copies.ids;
+const GONE = 'f'.repeat(16);
+let engine: Engine;
+/** What the activation file holds. */
+let stored: Activation | undefined;
+const activationFile: ActivationFile = {
+  read: async () => stored,
+  write: async (activation) => {
+    stored = activation;
+  },
+};
+let shelf: BundleShelf | undefined;
+
+beforeAll(async () => {
+  engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
+});
+afterAll(async () => {
+  await engine.close();
+  copies.remove();
+});
+beforeEach(() => {
+  stored = undefined;
+});
+afterEach(async () => {
+  await shelf?.close();
+  shelf = undefined;
+});
+
+async function open(options: Partial<BundleShelfOptions> = {}): Promise<BundleShelf> {
+  const dirs = copies.dirs.slice(0, 2);
+  shelf = await createBundleShelf({ dirs, preferred: 'first', engine, activationFile, ...options });
+  return shelf;
+}
+const openAll = () => open({ dirs: copies.dirs });
+
+describe('the first active bundle', () => {
+  it.each([
+    ['the one of the file', { active: second, previous: [first] }, 'first', second],
+    ['the preferred one by its id', undefined, second, second],
+    ['the preferred one by its name', undefined, 'second', second],
+    ['the preferred one if the file names a bundle that is gone', { active: GONE, previous: [] }, 'second', second],
+  ])('is %s', async (_, inFile, preferred, wanted) => {
+    stored = inFile;
+    expect((await open({ preferred })).announcement().activeBundleId).toBe(wanted);
+  });
+
+  it('is the only one', async () => {
+    const verified: string[] = [];
+    const only = await open({
+      dirs: copies.dirs.slice(1, 2),
+      preferred: '',
+      onLoaded: ({ model }) => verified.push(model.id),
+    });
+    expect(only.announcement()).toEqual({ activeBundleId: second, bundleIds: [second] });
+    expect(verified).toEqual([second]);
+  });
+
+  it.each(['', 'nothing'])('must be named if there are several: "%s"', async (preferred) => {
+    await expect(open({ preferred })).rejects.toMatchObject({
+      reason: 'bundle_not_loaded',
+      message: expect.stringContaining(`use one of: first (${first}), second (${second})`),
+    });
+  });
+});
+
+describe('a shelf', () => {
+  it('gives a bundle by its id, and the active one without an id', async () => {
+    const opened = await open();
+    expect(opened.get('').model.id).toBe(first);
+    expect(opened.get(second).model.id).toBe(second);
+    expect(() => opened.get(GONE)).toThrow(
+      `bundle_id: ${GONE} is not loaded; use one of this pool: ${first}, ${second}`,
+    );
+  });
+
+  it('activates a bundle, announces the one before for a rollback, and remembers both', async () => {
+    const opened = await openAll();
+    expect(await opened.activate(second)).toBe(first);
+    expect(opened.announcement()).toEqual({ activeBundleId: second, bundleIds: [second, first] });
+    expect(await opened.activate(third)).toBe(second);
+    expect(opened.announcement()).toEqual({ activeBundleId: third, bundleIds: [third, second] });
+    expect(stored).toEqual({ active: third, previous: [second, first] });
+    expect(await opened.activate(third)).toBe(third);
+    expect(stored).toEqual({ active: third, previous: [second, first] });
+    expect(await opened.activate(first)).toBe(third);
+    expect(stored).toEqual({ active: first, previous: [third, second] });
+    await expect(opened.activate(GONE)).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
+    expect(opened.announcement().activeBundleId).toBe(first);
+  });
+
+  it('rolls back to the bundle before, and refuses if there was none', async () => {
+    const opened = await open();
+    await expect(opened.rollback()).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
+    await opened.activate(second);
+    expect(await opened.rollback()).toBe(first);
+    expect(opened.announcement()).toEqual({ activeBundleId: first, bundleIds: [first, second] });
+    expect(stored).toEqual({ active: first, previous: [second] });
+  });
+
+  it('announces no bundle that is gone, and does not roll back to it', async () => {
+    stored = { active: second, previous: [GONE, first] };
+    const opened = await open();
+    expect(opened.announcement()).toEqual({ activeBundleId: second, bundleIds: [second, first] });
+    await expect(opened.rollback()).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
+    expect(opened.announcement().activeBundleId).toBe(second);
+  });
+
+  it('keeps its activation if the file cannot be written', async () => {
+    const full = new Error('no space');
+    const opened = await open({ activationFile: { ...activationFile, write: () => Promise.reject(full) } });
+    await expect(opened.activate(second)).rejects.toBe(full);
+    expect(opened.announcement().activeBundleId).toBe(first);
+  });
+
+  it('adopts the activation of another replica, unless it lacks the bundle', async () => {
+    const opened = await open();
+    await opened.refresh();
+    expect(opened.announcement().activeBundleId).toBe(first);
+    stored = { active: second, previous: [first] };
+    await opened.refresh();
+    expect(opened.announcement()).toEqual({ activeBundleId: second, bundleIds: [second, first] });
+    stored = { active: GONE, previous: [second] };
+    await opened.refresh();
+    expect(opened.announcement().activeBundleId).toBe(second);
+  });
+});
+
+describe('a watcher', () => {
+  it('gets the announcement at once and after every change, until it leaves', async () => {
+    const opened = await openAll();
+    const leave = new AbortController();
+    const announcements = opened.watch(leave.signal)[Symbol.asyncIterator]();
+    const next = async () => ((await announcements.next()).value as Announcement).activeBundleId;
+    expect(await next()).toBe(first);
+    const changed = next();
+    await opened.activate(second);
+    expect(await changed).toBe(second);
+    const left = announcements.next();
+    leave.abort();
+    expect(await left).toEqual({ done: true, value: undefined });
+  });
+
+  it('gets the latest announcement only, if there were several in between', async () => {
+    const opened = await openAll();
+    const leave = new AbortController();
+    const announcements = opened.watch(leave.signal)[Symbol.asyncIterator]();
+    await announcements.next();
+    await opened.activate(second);
+    await opened.activate(third);
+    expect((await announcements.next()).value).toEqual({ activeBundleId: third, bundleIds: [third, second] });
+    leave.abort();
+    expect((await announcements.next()).done).toBe(true);
+  });
+});

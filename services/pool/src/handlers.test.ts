@@ -1,0 +1,155 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { GatherRequest__Output, WatchBundlesResponse } from '@collectivekv/contracts';
+import { elementAt } from '@collectivekv/domain';
+import { createEngine, type Engine } from '@collectivekv/engine';
+import type { CallContext } from '@collectivekv/rpc/server';
+import { createMetrics } from '@collectivekv/service-kit';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type BundleShelf, createBundleShelf } from './bundle-shelf.js';
+import { createPoolHandlers } from './handlers.js';
+import { createPoolMetrics } from './metrics.js';
+import { copyBundles } from './two-bundles.fixture.js';
+
+const copies = copyBundles('first', 'second');
+const [first = '', second = ''] = copies.ids;
+const metrics = createMetrics('test');
+let engine: Engine;
+let shelf: BundleShelf;
+let handlers: ReturnType<typeof createPoolHandlers>;
+
+beforeAll(async () => {
+  engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
+  shelf = await createBundleShelf({
+    dirs: copies.dirs,
+    preferred: 'first',
+    engine,
+    activationFile: { read: async () => undefined, write: async () => undefined },
+  });
+  handlers = createPoolHandlers(shelf, 'cpu', createPoolMetrics(metrics, engine, shelf));
+});
+afterAll(async () => {
+  await engine.close();
+  copies.remove();
+});
+beforeEach(async () => {
+  await shelf.activate(first);
+  metrics.registry.resetMetrics();
+});
+
+function callOf(draining = new AbortController().signal): CallContext {
+  const { signal } = new AbortController();
+  return { deadlineMs: Number.POSITIVE_INFINITY, ended: undefined, signal, draining };
+}
+const slotsOf = (...slots: number[]) => Buffer.from(Uint32Array.from(slots).buffer);
+const gather = (request: Partial<GatherRequest__Output>) =>
+  handlers.Gather(
+    {
+      bundleId: '',
+      group: '',
+      keySlots: slotsOf(3, 255),
+      valueSlots: Buffer.alloc(0),
+      elementType: 'ELEMENT_TYPE_UNSPECIFIED',
+      ...request,
+    },
+    callOf(),
+  );
+const singles = (bytes: unknown) => new Float32Array(Uint8Array.from(bytes as Uint8Array).buffer);
+
+describe('Describe', () => {
+  it('gives the manifest byte for byte, and says which bundle is active', async () => {
+    const manifests = copies.dirs.map((dir) => readFileSync(join(dir, 'bundle.json')));
+    expect(await handlers.Describe({ bundleId: '' })).toEqual({
+      bundleId: first,
+      manifest: manifests[0],
+      active: true,
+      provider: 'cpu',
+    });
+    expect(await handlers.Describe({ bundleId: second })).toMatchObject({ manifest: manifests[1], active: false });
+    await expect(handlers.Describe({ bundleId: 'no id' })).rejects.toMatchObject({ field: 'bundle_id' });
+  });
+});
+
+describe('Gather', () => {
+  it('gives value rows of the key slots if no value slots are sent', async () => {
+    const tied = await gather({});
+    expect(tied).toMatchObject({ bundleId: first, elementType: 'ELEMENT_TYPE_FLOAT32' });
+    const keyWidth = singles(tied.keyRows).length / 2;
+    expect(Number.isInteger(keyWidth)).toBe(true);
+    const apart = await gather({ valueSlots: slotsOf(255) });
+    expect(apart.keyRows).toEqual(tied.keyRows);
+    const values = singles(tied.valueRows);
+    expect(singles(apart.valueRows)).toEqual(values.slice(values.length / 2));
+  });
+
+  it('gives the same rows in half precision', async () => {
+    const [full, half] = [await gather({}), await gather({ elementType: 'ELEMENT_TYPE_FLOAT16' })];
+    expect(half.elementType).toBe('ELEMENT_TYPE_FLOAT16');
+    const wanted = singles(full.keyRows);
+    const data = new Uint16Array(Uint8Array.from(half.keyRows as Uint8Array).buffer);
+    expect(data).toHaveLength(wanted.length);
+    const got = Float32Array.from(data, (_, i) => elementAt({ type: 'float16', data, shape: [data.length] }, i));
+    for (const [i, value] of wanted.entries()) expect(Math.abs((got[i] ?? Number.NaN) - value)).toBeLessThan(2 ** -8);
+  });
+
+  it('counts the rows of each part', async () => {
+    await gather({ valueSlots: slotsOf(1) });
+    const text = await metrics.registry.metrics();
+    expect(text).toMatch(/ckv_pool_gathered_rows_total\{.*part="key".*\} 2/);
+    expect(text).toMatch(/ckv_pool_gathered_rows_total\{.*part="value".*\} 1/);
+  });
+
+  it.each([
+    [{ keySlots: Buffer.alloc(5) }, 'key_slots: has 5 bytes, a multiple of 4 is required'],
+    [{ keySlots: slotsOf(0, 256) }, 'key_slots[1]: is 256, the pool has 256 slots'],
+    [{ valueSlots: slotsOf(300) }, 'value_slots[0]: is 300'],
+    [{ keySlots: Buffer.alloc(400_004) }, 'key_slots: has 100001 slots, at most 100000 are allowed'],
+    [{ group: 'none' }, 'group: "none" is not a KV group of the bundle; use one of: history, user'],
+    [{ elementType: 'float64' as 'ELEMENT_TYPE_FLOAT32' }, 'element_type: is not a known type'],
+    [{ bundleId: 'f'.repeat(16) }, 'is not loaded'],
+  ])('refuses %o', async (request, message) => {
+    await expect(gather(request)).rejects.toThrow(message);
+  });
+});
+
+describe('Activate and Rollback', () => {
+  it('switch the active bundle, and answer what was and what is active', async () => {
+    expect(await handlers.Activate({ bundleId: second })).toEqual({ previousBundleId: first });
+    expect(await handlers.Rollback()).toEqual({ activeBundleId: first });
+    await expect(handlers.Activate({ bundleId: '' })).rejects.toThrow('bundle_id: is missing');
+  });
+
+  it('show in the metrics which bundle is active', async () => {
+    await handlers.Activate({ bundleId: second });
+    const text = await metrics.registry.metrics();
+    expect(text).toMatch(new RegExp(`ckv_bundle_active\\{.*bundle="${second}".*\\} 1`));
+    expect(text).toMatch(new RegExp(`ckv_bundle_active\\{.*bundle="${first}".*\\} 0`));
+  });
+});
+
+describe('WatchBundles', () => {
+  it('announces every change, and ends when the service drains', async () => {
+    const draining = new AbortController();
+    const seen: WatchBundlesResponse[] = [];
+    for await (const announcement of handlers.WatchBundles({}, callOf(draining.signal))) {
+      seen.push(announcement);
+      if (seen.length === 1) await shelf.activate(second);
+      else draining.abort();
+    }
+    expect(seen.map(({ activeBundleId }) => activeBundleId)).toEqual([first, second]);
+    expect(seen[1]?.bundleIds).toEqual([second, first]);
+  });
+});
+
+describe('FetchBundle', () => {
+  it('streams the bundle that is asked for', async () => {
+    const paths = new Set();
+    let manifest = Buffer.alloc(0);
+    for await (const { path, chunk } of handlers.FetchBundle({ bundleId: second }, callOf())) {
+      paths.add(path);
+      if (path === 'bundle.json') manifest = Buffer.concat([manifest, chunk as Uint8Array]);
+    }
+    expect(manifest).toEqual(readFileSync(join(copies.dirs[1] ?? '', 'bundle.json')));
+    expect([...paths]).toEqual(['bundle.json', ...shelf.get(second).model.manifest.files.map(({ path }) => path)]);
+  });
+});

@@ -1,0 +1,66 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { LoadedBundle } from '@collectivekv/bundles';
+import type { FetchBundleResponse } from '@collectivekv/contracts';
+import { afterAll, expect, it } from 'vitest';
+import { CHUNK_BYTES, streamBundle } from './stream-bundle.js';
+import { copyBundles } from './two-bundles.fixture.js';
+
+const copies = copyBundles('streamed');
+const [dir = ''] = copies.dirs;
+afterAll(copies.remove);
+
+/** A bundle with these files. */
+const bundleOf = (...paths: string[]) =>
+  ({ dir, model: { manifest: { files: paths.map((path) => ({ path })) } } }) as unknown as LoadedBundle;
+
+async function piecesOf(bundle: LoadedBundle, signal = new AbortController().signal): Promise<FetchBundleResponse[]> {
+  const pieces = [];
+  for await (const piece of streamBundle(bundle, signal)) pieces.push(piece);
+  return pieces;
+}
+
+it('streams every file in order, complete, in chunks of bounded size with checksums', async () => {
+  const pieces = await piecesOf(bundleOf('pool.bin', 'golden/tensors.bin'));
+  const paths = ['bundle.json', 'pool.bin', 'golden/tensors.bin'];
+  expect([...new Set(pieces.map(({ path }) => path))]).toEqual(paths);
+  for (const path of paths) {
+    const ofFile = pieces.filter((piece) => piece.path === path);
+    const chunks = ofFile.map(({ chunk }) => Buffer.from(chunk as Uint8Array));
+    expect(Buffer.concat(chunks).equals(readFileSync(join(dir, path)))).toBe(true);
+    let offset = 0;
+    ofFile.forEach((piece, i) => {
+      const length = chunks[i]?.length ?? 0;
+      expect(length).toBeLessThanOrEqual(CHUNK_BYTES);
+      expect(piece.offset).toBe(offset);
+      expect(piece.last).toBe(i === ofFile.length - 1);
+      const wanted = createHash('sha256')
+        .update(chunks[i] as Buffer)
+        .digest();
+      expect(wanted.equals(piece.sha256 as Buffer)).toBe(true);
+      offset += length;
+    });
+  }
+  expect(pieces.filter(({ path }) => path === 'pool.bin').length).toBeGreaterThan(1);
+});
+
+it('streams an empty file, and one of exactly a chunk, as one chunk each', async () => {
+  writeFileSync(join(dir, 'empty'), '');
+  writeFileSync(join(dir, 'chunk'), Buffer.alloc(CHUNK_BYTES));
+  const pieces = (await piecesOf(bundleOf('empty', 'chunk'))).filter(({ path }) => path !== 'bundle.json');
+  expect(pieces.map(({ path, offset, chunk, last }) => [path, offset, chunk?.length, last])).toEqual([
+    ['empty', 0, 0, true],
+    ['chunk', 0, CHUNK_BYTES, true],
+  ]);
+});
+
+it('ends when the caller leaves', async () => {
+  const caller = new AbortController();
+  const pieces = [];
+  for await (const piece of streamBundle(bundleOf('pool.bin'), caller.signal)) {
+    pieces.push(piece);
+    caller.abort();
+  }
+  expect(pieces).toHaveLength(1);
+});

@@ -1,0 +1,31 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { bundleIdOf } from '@collectivekv/domain';
+
+const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+
+/** Copies of the demo bundle in a folder. Each name gives its copy an id of its own. */
+export interface BundleCopies {
+  /** The folder of all copies. */
+  readonly dir: string;
+  readonly dirs: readonly string[];
+  readonly ids: readonly string[];
+  remove(): void;
+}
+
+/** Copies the demo bundle under each name. */
+export function copyBundles(...names: string[]): BundleCopies {
+  const dir = mkdtempSync(join(tmpdir(), 'ckv-pool-'));
+  const dirs = names.map((name) => join(dir, name));
+  const ids = names.map((name, i) => {
+    const copy = dirs[i] as string;
+    cpSync(DEMO, copy, { recursive: true });
+    const path = join(copy, 'bundle.json');
+    const bytes = Buffer.from(JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), name }));
+    writeFileSync(path, bytes);
+    return bundleIdOf(bytes);
+  });
+  return { dir, dirs, ids, remove: () => rmSync(dir, { recursive: true }) };
+}
