@@ -20,7 +20,7 @@ export const MAX_CANDIDATES = 2_000;
 
 const CACHE = '.ckv/bench/bundles';
 const REMEDY =
-  'run python3 -m venv .venv && .venv/bin/pip install -r training/requirements.txt, or give --python PATH of a Python with PyTorch';
+  'run python3 -m venv .venv && .venv/bin/pip install -r training/requirements.txt, or give a Python with --python PATH';
 
 /** Options of {@link benchBundle}. */
 export interface BenchBundleOptions {

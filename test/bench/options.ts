@@ -21,7 +21,7 @@ export const BASELINES = ['full_fp32', 'full_fp16', 'recompute'] as const;
 /** A baseline. */
 export type Baseline = (typeof BASELINES)[number];
 
-/** Extent of a run. full: all figures; quick: all figures in fewer and shorter rounds; soak: ten minutes of load for memory alone. */
+/** Extent of a run: all figures, all figures in fewer and shorter rounds, or memory alone under ten minutes of load. */
 export type Mode = 'full' | 'quick' | 'soak';
 
 /** Options of a run. */

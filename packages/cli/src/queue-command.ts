@@ -54,7 +54,7 @@ export function queueCommand(connections: Connections): Command {
         const count = await (await connections.queue())[name](all ? undefined : ids);
         if (count < ids.length)
           command.error(
-            `error: ${ids.length - count} of the ${ids.length} jobs are not set aside; ${verb}: ${count}. "ckv queue failed" lists the ids`,
+            `error: ${ids.length - count} of ${ids.length} jobs are not set aside; ${verb}: ${count}; see "ckv queue failed"`,
           );
         connections.print({ count }, () => `${verb}: ${count}`);
       });

@@ -60,8 +60,8 @@ it('maps columns, and names a missing column, cell or number and its line', asyn
   await expect(read('log.jsonl', '{"userId":"u"\n')).rejects.toThrow(/log\.jsonl, line 1: not a JSON object/);
 });
 
-// training/data/log_file.py wrote fixtures/log.parquet, in row groups of 2. The file other-log.parquet has whole numbers as
-// ids and times in microseconds; its columns are compressed with zstd, gzip and brotli.
+// training/data/log_file.py wrote fixtures/log.parquet, in row groups of 2. The file other-log.parquet has whole numbers
+// as ids, and times in microseconds. Its columns are compressed with zstd, gzip and brotli.
 const fixture = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));
 
 it('reads the Parquet files of training/import_log.py, and skips the features of empty cells', async () => {

@@ -12,7 +12,7 @@ import { parquetRows } from './parquet-rows.js';
 /** An interaction of a log. Its event id is the same in every replay. */
 export type LoggedInteraction = InteractionInput & { readonly eventId: string; readonly timestampMs: number };
 
-/** Columns of a log. `event_id` and `action` are optional. A column named like an interaction feature is read as that feature. */
+/** Columns of a log. `event_id` and `action` are optional. A column with the name of an interaction feature is read, too. */
 export const LOG_COLUMNS = ['event_id', 'user_id', 'item_id', 'timestamp_ms', 'action'] as const;
 
 type LogColumn = (typeof LOG_COLUMNS)[number];

@@ -99,7 +99,8 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     const memory = await statsOf(userCache);
     const live = await rankLive(feed, client, options.rankRequests, onProgress);
     const { dModel, groups } = model.manifest;
-    const layerCount = groups.filter(({ pool }) => 2 * pool.keyWidth > dModel).length; // the narrow rows of a codebook are not a layer
+    // A codebook has narrow rows, and is not a layer.
+    const layerCount = groups.filter(({ pool }) => 2 * pool.keyWidth > dModel).length;
     const fullKvBytesPerPosition = layerCount * 2 * dModel * 4;
     const bytesPerPosition = memory.memoryBytes / memory.positionCount;
     const summary: Summary = {

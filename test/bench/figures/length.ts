@@ -21,7 +21,7 @@ const STAGES = ['fetch', 'assemble', 'attend', 'service', 'caller'] as const sat
 
 const ECHOES = ['unary', 'stream'] as const;
 
-/** Ours with other configurations: each request on one worker, like the bare graph; and records read through the user-cache. */
+/** Ours with other configurations: each request on one worker, like the bare graph, or records read through the user-cache. */
 const VARIANTS = [
   { name: 'ours, unsplit', env: { CKV_PART_CANDIDATES: '0' }, ratio: 'rank_over_bare_unsplit' },
   { name: 'ours, by user-cache', env: { CKV_RECORD_READS: 'user-cache' }, ratio: 'rank_over_bare_by_user_cache' },
