@@ -97,6 +97,13 @@ describe('candidate ids', () => {
     expect(await rank(packedRequestOf(ids))).toEqual([1, 0, 0, 0]);
   });
 
+  it('are refused as strings and as a column in one request', async () => {
+    const request = Buffer.concat([packedRequestOf(['i1']), requestOf(['i1'])]);
+    await expect(handlers.Rank(Rank.requestDeserialize(request), call)).rejects.toThrow(
+      'candidate_id_text: is set beside candidate_ids; send one of them',
+    );
+  });
+
   it.each([
     ['an empty id', ['i1', ''], 'candidate_ids[1]: is missing or empty, 1 to 256 bytes are required; set it'],
     ['257 bytes', [`${LONGEST}a`], 'candidate_ids[0]: has 257 bytes, at most 256 are allowed; send a shorter one'],

@@ -18,28 +18,31 @@ import { callUnary } from './unary-call.js';
 
 /** When a call must end. */
 export interface CallLimits {
-  /** Unix ms. */
+  /** Unix ms. Default: no end. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
 }
 
-/** Calls one service. Failures are CkvErrors. */
+/** Calls of one service. Every failure is a CkvError. */
 export interface GrpcClient<S extends ServiceName> {
+  /** Sends one request and returns its response. */
   call<M extends MethodName<S>>(method: M, request: RequestOf<S, M>, limits?: CallLimits): Promise<ResponseOf<S, M>>;
   /**
-   * As `call`, by a method that takes a stream of requests and answers each before the next: streams stay open from one
-   * call to the next. Sets the request's `timeoutMs` from `deadlineMs`.
+   * Like `call`, for a method that takes a stream of requests and answers each before the next. The stream stays open for
+   * the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`.
    */
   callOnStream<M extends MethodName<S>>(
     method: M,
     request: RequestOf<S, M> & { timeoutMs?: number },
     limits?: CallLimits,
   ): Promise<ResponseOf<S, M>>;
+  /** Sends one request and returns its stream of responses. */
   stream<M extends MethodName<S>>(
     method: M,
     request: RequestOf<S, M>,
     limits?: CallLimits,
   ): AsyncIterable<ResponseOf<S, M>>;
+  /** Ends the connections. Calls that start afterwards fail with `cancelled`. */
   close(): void;
 }
 
@@ -54,9 +57,10 @@ export interface GrpcClientOptions {
 const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
 
 /**
- * Creates a client.
- * @param target `host:port`, several joined by commas, or a gRPC target such as `dns:///host:port`; calls go round all
- * addresses
+ * Creates a client. It connects with the first call.
+ * @param target `host:port`, several of them joined by commas, or a gRPC target such as `dns:///host:port`. The calls take
+ * turns on all addresses
+ * @throws invalid_request if `tlsCaFile` cannot be read
  */
 export function createGrpcClient<S extends ServiceName>(
   name: S,
@@ -83,7 +87,7 @@ export function createGrpcClient<S extends ServiceName>(
       unknown
     >;
 
-  /** A server that answers names its own reason; where none answered, the address helps more than the transport's words. */
+  /** Returns the CkvError of a failed call. If no server answered, its text names the address. */
   function failureOf(thrown: ServiceError): CkvError {
     const error = errorFrom(thrown);
     const answered = thrown.metadata?.get('ckv-reason').length > 0;
@@ -101,11 +105,11 @@ export function createGrpcClient<S extends ServiceName>(
     return made;
   };
 
-  /** The response, or why there is none. */
+  /** Returns the response of a call. Throws a CkvError if the call fails, or may not begin. */
   async function guarded<T>(signal: AbortSignal | undefined, call: () => Promise<unknown>): Promise<T> {
     if (closed) throw closedError();
     if (signal?.aborted) throw abortReason(signal);
-    if (signal) setMaxListeners(0, signal); // a caller may end many calls by one
+    if (signal) setMaxListeners(0, signal); // one signal may end many calls
     try {
       return (await call()) as T;
     } catch (error) {
@@ -143,7 +147,7 @@ export function createGrpcClient<S extends ServiceName>(
         throw limits.signal?.aborted ? abortReason(limits.signal) : failureOf(error as ServiceError);
       } finally {
         limits.signal?.removeEventListener('abort', onAbort);
-        call.on('error', () => undefined); // what comes of the cancel is nobody's concern
+        call.on('error', () => undefined); // the error of the cancellation
         call.cancel();
       }
     },
@@ -172,7 +176,7 @@ function optionsOf({ deadlineMs }: CallLimits): { deadline?: number } {
   return deadlineMs === undefined || !Number.isFinite(deadlineMs) ? {} : { deadline: deadlineMs };
 }
 
-/** Milliseconds left, at least one; 0 for no end. */
+/** Returns the time left, ms, 1 or more. Returns 0 if there is no deadline. */
 function timeoutOf({ deadlineMs = Number.POSITIVE_INFINITY }: CallLimits): number {
   if (!Number.isFinite(deadlineMs)) return 0;
   return Math.min(Math.max(1, Math.ceil(deadlineMs - Date.now())), 2 ** 32 - 1);
@@ -188,7 +192,7 @@ function abortReason(signal: AbortSignal): CkvError {
     : new CkvError('cancelled', 'the caller gave up', { cause: signal.reason });
 }
 
-/** A target as gRPC takes it: several addresses become one ipv4 target. */
+/** Returns a target in gRPC's syntax. Several addresses become one ipv4 target. */
 function grpcTarget(target: string): string {
   return target.includes(',') && !target.includes('//') && !target.startsWith('ipv4:') ? `ipv4:${target}` : target;
 }

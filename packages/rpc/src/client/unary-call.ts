@@ -1,18 +1,19 @@
 import { type Client, type Metadata, type MethodDefinition, status } from '@grpc/grpc-js';
 import { failed, serviceError } from '../errors/service-error.js';
 
-/** What to send, and for how long to wait. */
+/** A request, and how long to wait for its response. */
 export interface UnaryCall {
   readonly request: unknown;
   readonly metadata: Metadata;
-  /** Unix ms; default: no end. */
+  /** Unix ms. Default: no end. */
   readonly deadlineMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * One request and its response, on the client's channel itself: a quarter cheaper than Client.makeUnaryRequest, which
- * wraps every call in interceptors that nobody here has, and takes a stack trace of it. An aborted signal cancels it.
+ * Sends one request and returns its response. It works on the client's channel, which takes a quarter less time than
+ * Client.makeUnaryRequest: that method runs interceptors and takes a stack trace of each call. An aborted signal cancels
+ * the call.
  * @throws ServiceError
  */
 export function callUnary(

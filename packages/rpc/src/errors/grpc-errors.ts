@@ -5,7 +5,7 @@ const REASON_KEY = 'ckv-reason';
 const FIELD_KEY = 'ckv-field';
 const RETRY_AFTER_KEY = 'ckv-retry-after-ms';
 
-/** A failure as a gRPC status, with its reason, field and delay as trailing metadata. Causes stay here. */
+/** Returns the gRPC status of a failure. Reason, field and delay are trailing metadata. The cause is not sent. */
 export function statusOf(error: CkvError): StatusObject {
   const metadata = new Metadata();
   metadata.set(REASON_KEY, error.reason);
@@ -14,7 +14,7 @@ export function statusOf(error: CkvError): StatusObject {
   return { code: REASONS[error.reason].status, details: error.message, metadata };
 }
 
-/** A failed call as a CkvError: by the reason sent, else by the status code. */
+/** Returns the CkvError of a failed call. Its reason is the one that was sent, or follows from the status code. */
 export function errorFrom(error: ServiceError): CkvError {
   const sent = String(error.metadata?.get(REASON_KEY)[0] ?? '');
   const retryAfter = error.metadata?.get(RETRY_AFTER_KEY)[0];
@@ -34,7 +34,7 @@ const REASON_OF_CODE: ReadonlyMap<number, Reason> = new Map([
   [status.ABORTED, 'conflict'],
   [status.RESOURCE_EXHAUSTED, 'overloaded'],
   [status.UNAVAILABLE, 'dependency_unavailable'],
-  // Without a reason of ours these are the transport's words for a connection that broke.
+  // Without a reason of ours, the transport sends these two when a connection breaks.
   [status.INTERNAL, 'dependency_unavailable'],
   [status.UNKNOWN, 'dependency_unavailable'],
   [status.DEADLINE_EXCEEDED, 'deadline'],

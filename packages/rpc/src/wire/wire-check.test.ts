@@ -23,11 +23,11 @@ const id = (length: number) => [
 const problemOf = (...bytes: number[]) => wireProblem(Uint8Array.from(bytes), fields)?.field;
 
 describe('wireProblem', () => {
-  it('lets a message pass, long and empty ids and all', () => {
+  it('accepts a message, with long and empty ids', () => {
     expect(problemOf(0x0a, 1, 97, ...id(3), ...id(0), ...id(200), ...id(5), 0x38, 3)).toBeUndefined();
   });
 
-  it('finds the first entry of many that is cut off, and what stands behind them', () => {
+  it('finds the entry of a run that is cut off, and a problem behind the run', () => {
     const ids = [...id(3), ...id(4), ...id(5)];
     expect(problemOf(...ids.slice(0, -1))).toBe('candidate_ids');
     expect(problemOf(...ids, 0x12)).toBe('candidate_ids');
@@ -35,23 +35,27 @@ describe('wireProblem', () => {
     expect(problemOf(...ids, 0x38)).toBe('top_k');
   });
 
-  it('looks into the messages of a message', () => {
+  it('finds a problem in the messages of a message', () => {
     expect(problemOf(0x1a, 3, 0x0a, 1, 97, 0x1a, 0)).toBeUndefined();
     expect(problemOf(0x1a, 2, 0x08, 1)).toBe('name');
     expect(problemOf(0x1a, 3, 0x0a, 2, 97)).toBe('name');
     expect(problemOf(0x18, 1)).toBe('columns');
-    expect(problemOf(0x22, 2, 0x08, 1)).toBeUndefined(); // an entry of a map, of no type of its own
+    expect(problemOf(0x22, 2, 0x08, 1)).toBeUndefined(); // an entry of a map: it has no type of its own
   });
 
-  it('refuses a message that holds more messages than can be read', () => {
-    const entries = (tag: number, count: number) => Array.from({ length: count }, () => [tag, 0]).flat();
+  it('refuses more than 500,000 messages and more than 2,000,000 other entries in a message', () => {
+    const entries = (tag: number, count: number) => Buffer.alloc(2 * count, Buffer.of(tag, 0));
     const half = entries(0x1a, 250_000);
-    const problem = (...bytes: number[][]) => wireProblem(Uint8Array.from(bytes.flat()), fields);
+    const problem = (...parts: Buffer[]) => wireProblem(Buffer.concat(parts), fields);
     expect(problem(half, half)).toBeUndefined();
     expect(problem(half, entries(0x22, 250_001))).toMatchObject({
       field: 'features',
       message: expect.stringMatching(/more than 500000 messages.*split the call/),
     });
-    expect(problem(half, half, entries(0x12, 500_000))).toBeUndefined();
+    const ids = entries(0x12, 1_000_000);
+    expect(problem(half, half, ids, ids)).toBeUndefined();
+    for (const one of [entries(0x12, 1), entries(0x0a, 1), entries(0x7a, 1)]) {
+      expect(problem(ids, ids, one)?.message).toMatch(/more than 2000000 entries.*split the call/);
+    }
   });
 });

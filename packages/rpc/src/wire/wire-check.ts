@@ -1,6 +1,6 @@
 import { type CkvError, invalidRequest } from '@collectivekv/domain';
 
-/** A message type as a proto descriptor has it. */
+/** Descriptor of a message type. */
 export interface MessageDescriptor {
   readonly field: readonly FieldDescriptor[];
 }
@@ -16,18 +16,21 @@ interface FieldDescriptor {
 /** The fields of a message type by number. */
 export type WireFields = ReadonlyMap<number, WireField>;
 
-/** A field and the wire types that it may have, the usual one first. */
+/** A field of a message type. */
 interface WireField {
   readonly name: string;
+  /** Wire types that the field may have, the usual one first. */
   readonly wires: readonly number[];
-  /** True where it holds messages. */
+  /** True if the field holds messages. */
   readonly nests: boolean;
-  /** Their fields, where their type is known. */
+  /** The fields of these messages, if their type is known. */
   readonly nested: WireFields | undefined;
 }
 
-/** Messages in a message, at all depths: each becomes an object of many times its bytes. */
-const MAX_NESTED = 500_000;
+/** Most messages inside a request, over all depths. Each becomes an object of many times its bytes. */
+const MAX_MESSAGES = 500_000;
+/** Most entries of other fields, over all depths. A RankMany of 64 requests, each at all its bounds, has fewer. */
+const MAX_ENTRIES = 2_000_000;
 
 const WIRE_NAMES = ['varint', '64-bit', 'length-delimited', 'group', 'group', '32-bit'];
 const VARINT = /^TYPE_(U?INT(32|64)|SINT(32|64)|BOOL|ENUM)$/;
@@ -35,15 +38,22 @@ const FIXED64 = /^TYPE_(DOUBLE|S?FIXED64)$/;
 const FIXED32 = /^TYPE_(FLOAT|S?FIXED32)$/;
 
 /**
- * Finds the first field of a message, or of a message in it, whose wire type is not its declared one, since protobufjs
- * reads such bytes as something else without a word; and a message that holds too many to be read.
- * @returns an invalid_request naming the field, or undefined where all is well
+ * Checks the bytes of a message, and of the messages in it, before protobufjs reads them. Finds the first field whose wire
+ * type is not the declared one: protobufjs would read such bytes as another value, without an error. Also refuses more
+ * than 500,000 messages in one, and more than 2,000,000 entries of other fields.
+ * @returns an invalid_request that names the field, or undefined if the message may be read
  */
 export function wireProblem(bytes: Uint8Array, fields: WireFields): CkvError | undefined {
-  return problemWithin(bytes, fields, { count: 0 });
+  return problemWithin(bytes, fields, { messages: 0, entries: 0 });
 }
 
-function problemWithin(bytes: Uint8Array, fields: WireFields, messages: { count: number }): CkvError | undefined {
+/** What a request holds so far. */
+interface Counts {
+  messages: number;
+  entries: number;
+}
+
+function problemWithin(bytes: Uint8Array, fields: WireFields, counts: Counts): CkvError | undefined {
   let at = 0;
   while (at < bytes.length) {
     const from = at;
@@ -61,12 +71,13 @@ function problemWithin(bytes: Uint8Array, fields: WireFields, messages: { count:
     const end = skip(bytes, tag.next, wire);
     if (end === undefined || end > bytes.length) return field ? truncated(field.name) : broken(at);
     if (!field?.nests) {
-      at = skipAlike(bytes, from, end);
+      at = skipAlike(bytes, from, end, counts);
+      if (++counts.entries > MAX_ENTRIES) return tooMany(field?.name ?? 'request', `${MAX_ENTRIES} entries`);
       continue;
     }
-    if (++messages.count > MAX_NESTED) return tooMany(field.name);
+    if (++counts.messages > MAX_MESSAGES) return tooMany(field.name, `${MAX_MESSAGES} messages`);
     const content = bytes.subarray(readVarint(bytes, tag.next)?.next, end);
-    const problem = field.nested && problemWithin(content, field.nested, messages);
+    const problem = field.nested && problemWithin(content, field.nested, counts);
     if (problem) return problem;
     at = end;
   }
@@ -74,8 +85,8 @@ function problemWithin(bytes: Uint8Array, fields: WireFields, messages: { count:
 }
 
 /**
- * The fields of a message type, and of those that it holds.
- * @param typeNamed finds a message type by the name that a field has for it
+ * Returns the fields of a message type, with the fields of the types that it holds.
+ * @param typeNamed finds a message type by the `typeName` of a field
  */
 export function fieldsOf(
   { field }: MessageDescriptor,
@@ -97,10 +108,10 @@ function wiresOf({ type, label }: FieldDescriptor): number[] {
 }
 
 /**
- * The end of the entries behind `end` that are like the one at `from`: strings or bytes of a repeated field, with a tag
- * and a length of one byte each. A rank request has hundreds of them.
+ * Returns where the run of entries ends that are like the entry from `from` to `end`: strings or bytes of one repeated
+ * field, with a tag and a length of one byte each. A rank request may have hundreds of them, so this loop is quick. Counts them.
  */
-function skipAlike(bytes: Uint8Array, from: number, end: number): number {
+function skipAlike(bytes: Uint8Array, from: number, end: number, counts: Counts): number {
   const tag = bytes[from] as number;
   if (tag >= 0x80 || tag % 8 !== 2) return end;
   let at = end;
@@ -108,6 +119,7 @@ function skipAlike(bytes: Uint8Array, from: number, end: number): number {
     const length = bytes[at + 1] ?? 0x80;
     if (length >= 0x80 || at + 2 + length > bytes.length) break;
     at += 2 + length;
+    counts.entries++;
   }
   return at;
 }
@@ -136,10 +148,10 @@ function truncated(name: string): CkvError {
   return invalidRequest(name, 'ends before its length', 'encode it by the .proto file');
 }
 
-function tooMany(name: string): CkvError {
-  return invalidRequest(name, `is one of more than ${MAX_NESTED} messages in the request`, 'split the call');
+function tooMany(name: string, limit: string): CkvError {
+  return invalidRequest(name, `is one of more than ${limit} in the request`, 'split the call');
 }
 
 function broken(at: number): CkvError {
-  return invalidRequest('request', `is no protobuf message at byte ${at}`, 'encode it by the .proto file');
+  return invalidRequest('request', `is not a protobuf message at byte ${at}`, 'encode it by the .proto file');
 }
