@@ -2,48 +2,49 @@ import { type EventEmitter, setMaxListeners } from 'node:events';
 import { CkvError } from '@collectivekv/domain';
 import type { ServerUnaryCall } from '@grpc/grpc-js';
 
-/** What a handler knows of its call beside the request. */
+/** The call of a request, as its handler sees it. */
 export interface CallContext {
   /** When the caller stops waiting, Unix ms. */
   readonly deadlineMs: number;
-  /** Why the call ended before its answer; undefined while it runs. */
+  /** Why the call ended before its answer: `deadline` or `cancelled`. Undefined while it runs. */
   readonly ended: CkvError | undefined;
-  /** Aborts with a CkvError at the deadline or when the caller gives up. Made when first asked for. */
+  /** Aborts with {@link ended} when the call ends before its answer. Made at the first use. */
   readonly signal: AbortSignal;
-  /** Aborts when the service begins to shut down: a stream without an end of its own ends then. */
+  /** Aborts when the service begins to shut down. A stream of answers that has no end of its own ends then. */
   readonly draining: AbortSignal;
 }
 
-/** Longest a request may take where the caller set no deadline. */
+/** Longest time for a request whose caller set no deadline. */
 export const DEFAULT_DEADLINE_MS = 30_000;
 
-/** A call's context, with what ends the call and what ends its timers. */
+/** The context of a request, for the gate. */
 export interface OpenContext {
   readonly context: CallContext;
-  /** Settles as `work` does, or rejects with why the call ended where that comes first. */
+  /** Settles as `work` does. Rejects with the reason if the call ends first. */
   untilEnded<T>(work: Promise<T>): Promise<T>;
+  /** Ends the timer and the listener of the context. */
   close(): void;
 }
 
-/** What unary calls and streams of grpc-js have in common. */
+/** The part that unary calls and streams of grpc-js share. */
 export type ServerCall = Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'metadata'> & EventEmitter;
 
-/** When a request must be answered: at the call's deadline or after `timeoutMs`, whichever is sooner; else after `defaultMs`. */
+/** Options of {@link openContext}. */
 export interface ContextOptions {
+  /** Longest time for the request if neither the call nor `timeoutMs` sets one. */
   readonly defaultMs: number;
-  /** 0 sets no bound. */
+  /** Longest time that the request itself asks for. Default 0: asks for none. The call's deadline may be sooner. */
   readonly timeoutMs?: number;
   readonly draining: AbortSignal;
 }
 
+/** Node's timers take no more. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** Opens the context of one request. */
 export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draining }: ContextOptions): OpenContext {
   const nowMs = Date.now();
-  const asked = Number(call.getDeadline());
-  const byCallMs = Number.isFinite(asked) ? asked : Number.POSITIVE_INFINITY;
-  const byRequestMs = timeoutMs > 0 ? nowMs + timeoutMs : Number.POSITIVE_INFINITY;
-  const boundMs = Math.min(byCallMs, byRequestMs);
-  const deadlineMs = Number.isFinite(boundMs) ? boundMs : nowMs + defaultMs;
+  const deadlineMs = deadlineOf(call, timeoutMs, nowMs) ?? nowMs + defaultMs;
   let controller: AbortController | undefined;
   let ended: CkvError | undefined;
   let onEnded: ((why: CkvError) => void) | undefined;
@@ -54,13 +55,10 @@ export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draini
     controller?.abort(why);
   };
   const onCancelled = () => end(new CkvError('cancelled', 'the caller gave up'));
+  const onLate = () => end(new CkvError('deadline', 'the deadline passed'));
   call.on('cancelled', onCancelled);
-  const timer = Number.isFinite(deadlineMs)
-    ? setTimeout(
-        () => end(new CkvError('deadline', 'the deadline passed')),
-        Math.min(Math.max(0, deadlineMs - nowMs), 2 ** 31 - 1),
-      )
-    : undefined;
+  const leftMs = Math.min(Math.max(0, deadlineMs - nowMs), MAX_TIMER_MS);
+  const timer = Number.isFinite(deadlineMs) ? setTimeout(onLate, leftMs) : undefined;
   return {
     context: {
       deadlineMs,
@@ -87,4 +85,12 @@ export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draini
       call.off('cancelled', onCancelled);
     },
   };
+}
+
+/** Returns the call's deadline or the request's, whichever is sooner, Unix ms. Undefined if neither is set. */
+function deadlineOf(call: ServerCall, timeoutMs: number, nowMs: number): number | undefined {
+  const ofCallMs = Number(call.getDeadline());
+  const ofRequestMs = timeoutMs > 0 ? nowMs + timeoutMs : Number.POSITIVE_INFINITY;
+  const soonestMs = Number.isFinite(ofCallMs) ? Math.min(ofCallMs, ofRequestMs) : ofRequestMs;
+  return Number.isFinite(soonestMs) ? soonestMs : undefined;
 }

@@ -1,18 +1,22 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { CkvError, invalidRequest } from '@collectivekv/domain';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createGrpcClient, type GrpcClient, type GrpcClientOptions } from '../client/grpc-client.js';
 import type { CallContext } from './call-context.js';
 import { createGrpcServer, type GrpcServer } from './grpc-server.js';
 
 const TOKEN = 'a-token-of-24-characters';
-const log = { debug: () => undefined, error: () => undefined };
+/** Lines of level error. */
+let errors: object[];
+const log = { debug: () => undefined, error: (fields: object) => void errors.push(fields) };
 /** Status names of the calls so far. */
 let codes: string[];
 const metrics = { rpcSeconds: { observe: ({ code }: { code: string }) => void codes.push(code) } };
 let server: GrpcServer;
 let address: string;
+/** Calls that the handler has begun. */
+let begunCount: number;
 let perform: (call: CallContext) => Promise<{ deletedCount: number }>;
 let clients: GrpcClient<'UserCacheService'>[];
 const unused = () => Promise.reject(new CkvError('bug', 'unused'));
@@ -25,7 +29,10 @@ async function start(token = ''): Promise<void> {
     ReplaceRecord: unused,
     DeletePosition: unused,
     Stats: unused,
-    DeleteRecord: (_, call) => perform(call),
+    DeleteRecord(_, call) {
+      begunCount++;
+      return perform(call);
+    },
   });
   ({ address } = await server.start());
 }
@@ -36,43 +43,54 @@ function client(options: GrpcClientOptions = {}): GrpcClient<'UserCacheService'>
   return made;
 }
 
+/** A fake clock. A poll moves it, too, by up to a second. */
+const stopClock = () => vi.useFakeTimers({ toFake: ['Date', 'performance', 'setTimeout', 'clearTimeout'] });
+
 beforeEach(() => {
   clients = [];
   codes = [];
+  errors = [];
+  begunCount = 0;
   perform = async () => ({ deletedCount: 1 });
 });
 afterEach(async () => {
+  vi.useRealTimers();
   for (const made of clients) made.close();
   await server.drain(0);
 });
 
-describe('gRPC server', () => {
-  it('carries a failure with its reason, field and delay', async () => {
+describe('a gRPC server', () => {
+  it('sends the reason, field and delay of a failure', async () => {
     await start();
     perform = async () => {
-      throw invalidRequest('user_id', 'is wrong', 'right it');
+      throw invalidRequest('user_id', 'is wrong', 'correct it');
     };
-    const error = { reason: 'invalid_request', field: 'user_id', message: 'user_id: is wrong; right it' };
+    const error = { reason: 'invalid_request', field: 'user_id', message: 'user_id: is wrong; correct it' };
     await expect(client().call('DeleteRecord', { userId: 'u' })).rejects.toMatchObject(error);
     perform = async () => {
       throw new CkvError('overloaded', 'full', { retryAfterMs: 70 });
     };
     await expect(client().call('DeleteRecord', {})).rejects.toMatchObject({ reason: 'overloaded', retryAfterMs: 70 });
+    expect(codes).toEqual(['INVALID_ARGUMENT', 'RESOURCE_EXHAUSTED']);
+    expect(errors).toEqual([]);
   });
 
-  it('keeps the cause of a defect to itself', async () => {
+  it('logs the cause of a defect once, and does not send it', async () => {
     await start();
+    const cause = new Error('password hunter2');
     perform = async () => {
-      throw new Error('password hunter2');
+      throw cause;
     };
     const failure = await client()
       .call('DeleteRecord', {})
       .catch((error: CkvError) => error);
     expect(failure).toMatchObject({ reason: 'bug' });
     expect(String((failure as CkvError).message)).not.toContain('hunter2');
+    expect(errors).toEqual([expect.objectContaining({ rpc: 'UserCacheService/DeleteRecord', err: cause })]);
   });
 
-  it('ends a call at its deadline and tells the handler', async () => {
+  it('ends a call at its deadline and tells the handler, though the handler never returns', async () => {
+    stopClock();
     await start();
     const aborted = new Promise((resolve) => {
       perform = ({ signal }) => {
@@ -80,15 +98,28 @@ describe('gRPC server', () => {
         return new Promise(() => undefined);
       };
     });
-    await expect(client().call('DeleteRecord', {}, { deadlineMs: Date.now() + 1_000 })).rejects.toMatchObject({
-      reason: 'deadline',
-    });
+    const call = client().call('DeleteRecord', {}, { deadlineMs: Date.now() + 10_000 });
+    const failed = expect(call).rejects.toMatchObject({ reason: 'deadline' });
+    await expect.poll(() => begunCount).toBe(1);
+    vi.advanceTimersByTime(10_000);
+    await failed;
     await expect(aborted).resolves.toMatchObject({ reason: expect.stringMatching(/deadline|cancelled/) });
-    // The handler never returns, and yet the call is over and counted.
-    await expect.poll(() => codes).toContainEqual(expect.stringMatching(/DEADLINE_EXCEEDED|CANCELLED/));
+    await expect.poll(() => codes).toEqual([expect.stringMatching(/DEADLINE_EXCEEDED|CANCELLED/)]);
   });
 
-  it('tells a handler of the end that it asks for afterwards', async () => {
+  it('gives a call without a deadline 30 s', async () => {
+    stopClock();
+    await start();
+    let leftMs = 0;
+    perform = async ({ deadlineMs }) => {
+      leftMs = deadlineMs - Date.now();
+      return { deletedCount: 0 };
+    };
+    await client().call('DeleteRecord', {});
+    expect(leftMs).toBe(30_000);
+  });
+
+  it('gives a handler an aborted signal if it asks for the signal after the caller gave up', async () => {
     await start();
     const told = new Promise((resolve) => {
       perform = async (call) => {
@@ -99,17 +130,18 @@ describe('gRPC server', () => {
     });
     const controller = new AbortController();
     const call = client().call('DeleteRecord', {}, { signal: controller.signal });
-    setTimeout(() => controller.abort(), 100);
-    await expect(call).rejects.toMatchObject({ reason: 'cancelled' });
+    const failed = expect(call).rejects.toMatchObject({ reason: 'cancelled' });
+    await expect.poll(() => begunCount).toBe(1);
+    controller.abort();
+    await failed;
     await expect(told).resolves.toEqual([true, expect.objectContaining({ reason: 'cancelled' })]);
   });
 
-  it('lets nobody in without the token, and whoever has it', async () => {
+  it('refuses callers without the token, and admits those with it', async () => {
     await start(TOKEN);
-    await expect(client().call('DeleteRecord', {})).rejects.toMatchObject({ reason: 'unauthenticated' });
-    await expect(client({ token: `${TOKEN}x` }).call('DeleteRecord', {})).rejects.toMatchObject({
-      reason: 'unauthenticated',
-    });
+    for (const token of ['', `${TOKEN}x`]) {
+      await expect(client({ token }).call('DeleteRecord', {})).rejects.toMatchObject({ reason: 'unauthenticated' });
+    }
     await expect(client({ token: TOKEN }).call('DeleteRecord', {})).resolves.toEqual({ deletedCount: 1 });
   });
 
@@ -122,33 +154,29 @@ describe('gRPC server', () => {
       });
     const caller = client();
     const inFlight = caller.call('DeleteRecord', {});
-    await expect.poll(() => finish.toString()).toContain('deletedCount');
-    const drained = server.drain(5_000);
+    await expect.poll(() => begunCount).toBe(1);
+    const drained = server.drain(20_000);
     await expect(caller.call('DeleteRecord', {}, { deadlineMs: Date.now() + 500 })).rejects.toMatchObject({
       reason: expect.stringMatching(/draining|dependency_unavailable|deadline/),
     });
     finish();
     await expect(inFlight).resolves.toEqual({ deletedCount: 7 });
     await drained;
+    expect(begunCount).toBe(1);
   });
 
   it('ends calls that outlast the grace', async () => {
     await start();
-    const called = new Promise<void>((resolve) => {
-      perform = () => {
-        resolve();
-        return new Promise(() => undefined);
-      };
-    });
+    perform = () => new Promise(() => undefined);
     const stuck = client()
       .call('DeleteRecord', {})
       .catch((error: CkvError) => error.reason);
-    await called;
-    await server.drain(100);
+    await expect.poll(() => begunCount).toBe(1);
+    await server.drain(10);
     expect(await stuck).toMatch(/dependency_unavailable|cancelled|draining/);
   });
 
-  it('ends though a peer hangs', async () => {
+  it('stops, though a peer never closes its connection', async () => {
     await start();
     const [host = '', port] = address.split(':');
     const hanging = connect({ host, port: Number(port), allowHalfOpen: true });
@@ -156,7 +184,23 @@ describe('gRPC server', () => {
     hanging.write(Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])); // empty SETTINGS, and nothing ever after
     await once(hanging, 'data');
     hanging.pause();
-    await server.drain(100);
+    stopClock();
+    let stopped = false;
+    void server.drain(100).then(() => {
+      stopped = true;
+    });
+    await vi.advanceTimersByTimeAsync(100); // the grace
+    await vi.advanceTimersByTimeAsync(1_000); // the time for connections that were cut
+    expect(stopped).toBe(true);
     hanging.destroy();
   });
+});
+
+it.each([
+  ['files that do not exist', { tlsCertFile: '/nowhere/cert.pem', tlsKeyFile: '/nowhere/key.pem' }],
+  ['a certificate without a key', { tlsCertFile: '/nowhere/cert.pem' }],
+])('refuses %s for TLS', (_, tls) => {
+  expect(() => createGrpcServer({ bind: '127.0.0.1:0', ...tls, log, metrics })).toThrow(
+    /tlsCertFile, tlsKeyFile: both must name PEM files/,
+  );
 });

@@ -11,7 +11,10 @@ import type { CallContext } from './call-context.js';
 import type { RpcLog, RpcMetrics } from './observers.js';
 import { type Answer, type AnswerStream, createRpcGate, UnreadableRequest } from './rpc-gate.js';
 
-/** A service's handlers: a promise for each request, of a call or of a stream of them; an async iterable for a stream of answers. */
+/**
+ * A service's handlers. Each returns a promise of the answer to one request, also where the requests come on a stream. A
+ * handler with a stream of answers returns an async iterable.
+ */
 export type Handlers<S extends ServiceName> = {
   [M in MethodName<S>]: (
     request: HandlerRequestOf<S, M>,
@@ -19,13 +22,15 @@ export type Handlers<S extends ServiceName> = {
   ) => Promise<HandlerResponseOf<S, M>> | AsyncIterable<HandlerResponseOf<S, M>>;
 };
 
-/** A gRPC server with health and reflection on board. */
+/** A gRPC server with the health and reflection services. */
 export interface GrpcServer {
+  /** Adds a service. Add all before `start`. */
   add<S extends ServiceName>(name: S, handlers: Handlers<S>): void;
-  /** Binds; the address has the port that was taken. Throws where the address is in use. */
+  /** Listens, and returns the address with the port that it got. Throws if the address is in use. */
   start(): Promise<{ address: string }>;
+  /** Sets the answer of the health service. It is not serving at first. */
   setServing(serving: boolean): void;
-  /** Refuses new calls, waits for those in flight at most `graceMs`, then ends them. */
+  /** Refuses new calls, waits at most `graceMs` for the calls in flight, then ends them. */
   drain(graceMs: number): Promise<void>;
 }
 
@@ -41,13 +46,13 @@ export interface GrpcServerOptions {
   readonly tlsKeyFile?: string;
   readonly log: RpcLog;
   readonly metrics: RpcMetrics;
-  /** Largest message taken; default 16 MiB. */
+  /** Largest message that is read, bytes. Default 16 MiB. */
   readonly maxMessageBytes?: number;
-  /** How long a stream of requests may go without one; default 30 s. */
+  /** How long a stream of requests may wait for one, ms. Default 30,000. */
   readonly idleTimeoutMs?: number;
 }
 
-/** How long to wait for connections that were cut: a peer that hangs never closes its end. */
+/** How long to wait for connections that were cut. A peer that hangs never closes its end. */
 const CUT_MS = 1_000;
 const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 
@@ -89,8 +94,8 @@ export function createGrpcServer({
         if (!spec) throw new Error(`${name} has no method ${method}`);
         guarded[method] = { ...spec, requestDeserialize: readerOf(spec) };
         const rpc = `${name}/${method}`;
-        if (spec.requestStream) implementation[method] = gate.pingPong(rpc, handler as Answer);
-        else if (spec.responseStream) implementation[method] = gate.stream(rpc, handler as AnswerStream);
+        if (spec.requestStream) implementation[method] = gate.requestStream(rpc, handler as Answer);
+        else if (spec.responseStream) implementation[method] = gate.answerStream(rpc, handler as AnswerStream);
         else implementation[method] = gate.unary(rpc, handler as Answer);
       }
       server.addService(guarded, implementation);
@@ -116,7 +121,7 @@ export function createGrpcServer({
   };
 }
 
-/** Waits for it, no longer than that; whether it is done. */
+/** Waits for some work, at most `timeoutMs`. Returns whether it is done. */
 function doneWithin(timeoutMs: number, work: Promise<void>): Promise<boolean> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(false), timeoutMs);
@@ -127,6 +132,7 @@ function doneWithin(timeoutMs: number, work: Promise<void>): Promise<boolean> {
   });
 }
 
+/** Returns the reader of a method's requests. A request that it cannot read becomes an UnreadableRequest. */
 function readerOf(spec: ServiceDefinition[string]): (bytes: Buffer) => unknown {
   const { requestType } = spec as unknown as { requestType: { type: MessageDescriptor & { name: string } } };
   const fields = fieldsOf(requestType.type, messageNamed);
@@ -136,13 +142,13 @@ function readerOf(spec: ServiceDefinition[string]): (bytes: Buffer) => unknown {
     try {
       return spec.requestDeserialize(bytes);
     } catch {
-      const problem = `is no ${requestType.type.name} message`;
+      const problem = `is not a valid ${requestType.type.name} message`;
       return new UnreadableRequest(invalidRequest('request', problem, 'encode it by the .proto file'));
     }
   };
 }
 
-/** A message type of the .proto files; a map's entries have none. */
+/** Returns a message type of the .proto files. The entries of a map have none. */
 function messageNamed(typeName: string): MessageDescriptor | undefined {
   const definition = packageDefinition[`collectivekv.v1.${typeName.split('.').at(-1)}`];
   return definition && 'type' in definition ? (definition.type as MessageDescriptor) : undefined;
@@ -158,7 +164,7 @@ function credentialsOf(certFile: string, keyFile: string): ServerCredentials {
   try {
     const pair = { cert_chain: readFileSync(certFile), private_key: readFileSync(keyFile) };
     if (!new X509Certificate(pair.cert_chain).checkPrivateKey(createPrivateKey(pair.private_key))) {
-      throw new Error('the key is not that of the certificate');
+      throw new Error('the key does not belong to the certificate');
     }
     return ServerCredentials.createSsl(null, [pair]);
   } catch (cause) {

@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { RankResponse } from '@collectivekv/contracts';
 import { CkvError, invalidRequest } from '@collectivekv/domain';
 import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createGrpcClient, type GrpcClient } from '../client/grpc-client.js';
 import { errorFrom } from '../errors/grpc-errors.js';
 import { services } from '../wire/services.js';
@@ -10,20 +9,21 @@ import type { CallContext } from './call-context.js';
 import { createGrpcServer, type GrpcServer } from './grpc-server.js';
 
 const TOKEN = 'a-token-of-24-characters';
+const IDLE_MS = 2_000; // a few of them stay below the 30 s after which HTTP/2 pings its peer
 const { path, requestSerialize } = services.RankingService.service.RankStream;
 const log = { debug: () => undefined, error: () => undefined };
-/** Names of the requests that were answered. */
-let counted: string[];
-const metrics = { rpcSeconds: { observe: ({ rpc }: { rpc: string }) => void counted.push(rpc) } };
+/** Names of the rpcs whose requests were settled. */
+let settled: string[];
+const metrics = { rpcSeconds: { observe: ({ rpc }: { rpc: string }) => void settled.push(rpc) } };
 let server: GrpcServer;
 let address: string;
-/** Users whose requests were begun. */
+/** Users whose requests the handler has begun. */
 let begun: string[];
 let perform: (userId: string, call: CallContext) => Promise<RankResponse>;
 const closing: (() => void)[] = [];
 
-async function start(token = '', idleTimeoutMs = 30_000): Promise<void> {
-  server = createGrpcServer({ bind: '127.0.0.1:0', token, log, metrics, idleTimeoutMs });
+async function start(token = ''): Promise<void> {
+  server = createGrpcServer({ bind: '127.0.0.1:0', token, log, metrics, idleTimeoutMs: IDLE_MS });
   const unused = () => Promise.reject(new CkvError('bug', 'unused'));
   server.add('RankingService', {
     Rank: unused,
@@ -36,7 +36,8 @@ async function start(token = '', idleTimeoutMs = 30_000): Promise<void> {
   ({ address } = await server.start());
 }
 
-function sdk(token = ''): GrpcClient<'RankingService'> {
+/** A client that keeps the rules. */
+function ourClient(token = ''): GrpcClient<'RankingService'> {
   const made = createGrpcClient('RankingService', address, { token });
   closing.push(made.close);
   return made;
@@ -45,79 +46,93 @@ function sdk(token = ''): GrpcClient<'RankingService'> {
 const ask = (client: GrpcClient<'RankingService'>, userId: string, limits = {}) =>
   client.callOnStream('RankStream', { userId, candidateIds: ['i'] }, limits);
 
-/** A stream of somebody who keeps to no rules. */
-function stranger(): ClientDuplexStream<Buffer, Buffer> {
+/** A connection on which a test writes what it likes. */
+function connect(): Client {
   const client = new Client(address, credentials.createInsecure());
+  closing.push(client.close.bind(client));
+  return client;
+}
+
+function openStream(client: Client = connect()): ClientDuplexStream<Buffer, Buffer> {
   const asIs = (bytes: Buffer) => bytes;
   const stream = client.makeBidiStreamRequest(path, asIs, asIs, new Metadata());
   stream.on('error', () => undefined);
-  closing.push(() => {
-    stream.cancel();
-    client.close();
-  });
+  closing.push(() => stream.cancel());
   return stream;
 }
 
 const requestOf = (userId: string) => requestSerialize({ userId, candidateIds: ['i'] });
 const failureOf = (stream: ClientDuplexStream<Buffer, Buffer>) =>
   new Promise((resolve) => stream.on('error', (error) => resolve(errorFrom(error as ServiceError))));
+const nextAnswer = (stream: ClientDuplexStream<Buffer, Buffer>) =>
+  new Promise((resolve) => stream.once('data', resolve));
 
 beforeEach(() => {
+  // A poll moves this clock, too, by up to a second.
+  vi.useFakeTimers({ toFake: ['Date', 'performance', 'setTimeout', 'clearTimeout'] });
   begun = [];
-  counted = [];
+  settled = [];
   perform = async (userId) => ({ scores: Buffer.from(userId) });
 });
 afterEach(async () => {
-  for (const close of closing.splice(0)) close();
+  vi.useRealTimers();
+  for (const close of closing.splice(0).reverse()) close();
   await server.drain(0);
 });
 
 describe('a stream of requests', () => {
-  it('answers each, and counts each', async () => {
+  it('answers each request, and counts each', async () => {
     await start();
-    const client = sdk();
+    const client = ourClient();
     for (const userId of ['a', 'b', 'c']) {
       expect(String((await ask(client, userId)).scores)).toBe(userId);
     }
-    expect(counted).toEqual(Array(3).fill('RankingService/RankStream'));
+    expect(settled).toEqual(Array(3).fill('RankingService/RankStream'));
   });
 
-  it('takes the next request when the one before is answered', async () => {
+  it('reads the next request when the one before is answered', async () => {
     await start();
     const finish: (() => void)[] = [];
-    perform = (userId) => new Promise((resolve) => finish.push(() => resolve({ scores: Buffer.from(userId) })));
-    const stream = stranger();
+    perform = (userId) => {
+      if (userId === 'behind') return Promise.resolve({});
+      return new Promise((resolve) => finish.push(() => resolve({ scores: Buffer.from(userId) })));
+    };
+    const client = connect();
+    const stream = openStream(client);
     const answers: Buffer[] = [];
     stream.on('data', (bytes) => answers.push(bytes));
     for (const userId of ['a', 'b', 'c']) stream.write(requestOf(userId));
     stream.end();
     await expect.poll(() => begun).toEqual(['a']);
-    await sleep(50);
-    expect(begun).toEqual(['a']);
+    // The answer to a request behind them on the same connection shows that b and c have arrived.
+    const other = openStream(client);
+    other.write(requestOf('behind'));
+    await nextAnswer(other);
+    expect(begun).toEqual(['a', 'behind']);
     finish[0]?.();
-    await expect.poll(() => begun).toEqual(['a', 'b']);
+    await expect.poll(() => begun).toEqual(['a', 'behind', 'b']);
     const ended = new Promise<void>((resolve) => stream.on('end', resolve));
     finish[1]?.();
-    await expect.poll(() => begun).toEqual(['a', 'b', 'c']);
+    await expect.poll(() => begun).toEqual(['a', 'behind', 'b', 'c']);
     finish[2]?.();
     await ended;
     expect(answers).toHaveLength(3);
   });
 
-  it('takes no more requests of a caller who does not read the answers', async () => {
+  it('reads no more requests while the caller does not read the answers', async () => {
     await start();
-    perform = async () => ({ scores: Buffer.alloc(100_000) });
-    const stream = stranger();
+    perform = async (userId) => ({ scores: Buffer.alloc(userId === 'other' ? 1 : 100_000) });
+    const stream = openStream();
     stream.once('data', () => stream.pause());
     for (let i = 0; i < 500; i++) stream.write(requestOf(`u${i}`));
     await expect.poll(() => begun.length).toBeGreaterThan(0);
-    let [before, now] = [-1, 0];
-    while (before !== now) {
-      before = now;
-      await sleep(100);
-      now = begun.length;
+    const other = ourClient();
+    const begunHere = () => begun.filter((userId) => userId !== 'other').length;
+    for (let before = -1; before !== begunHere(); ) {
+      before = begunHere();
+      for (let i = 0; i < 50; i++) await ask(other, 'other'); // turns in which the server could read more
     }
-    expect(begun.length).toBeLessThan(250);
+    expect(begunHere()).toBeLessThan(250);
     let answered = 1;
     stream.on('data', () => answered++).resume();
     await expect.poll(() => answered, { timeout: 10_000 }).toBe(500);
@@ -125,9 +140,9 @@ describe('a stream of requests', () => {
 
   it('ends with the first failure, its reason and field', async () => {
     await start();
-    const client = sdk();
+    const client = ourClient();
     perform = async () => {
-      throw invalidRequest('candidate_ids', 'is wrong', 'right it');
+      throw invalidRequest('candidate_ids', 'is wrong', 'correct it');
     };
     const error = { reason: 'invalid_request', field: 'candidate_ids' };
     await expect(ask(client, 'a')).rejects.toMatchObject(error);
@@ -135,44 +150,64 @@ describe('a stream of requests', () => {
     expect(String((await ask(client, 'b')).scores)).toBe('b');
   });
 
-  it('refuses what is no request', async () => {
+  it('refuses bytes that are not a request', async () => {
     await start();
-    const stream = stranger();
+    const stream = openStream();
     const failed = failureOf(stream);
     stream.write(Buffer.from([0xfa, 0x3e]));
     expect(await failed).toMatchObject({ reason: 'invalid_request', field: 'request' });
     expect(begun).toEqual([]);
   });
 
-  it('ends when no request comes for long, not while one is answered', async () => {
-    await start('', 200);
-    const silent = stranger();
-    const ended = new Promise((resolve) => silent.resume().on('end', () => resolve('ended')));
-    expect(await ended).toBe('ended');
-    perform = async (userId) => {
-      await sleep(300);
-      return { scores: Buffer.from(userId) };
-    };
-    const stream = stranger();
-    let answered = 0;
-    const over = new Promise((resolve) => stream.on('data', () => answered++).on('end', () => resolve('over')));
-    stream.write(requestOf('a'));
-    stream.write(requestOf('b'));
-    expect(await over).toBe('over');
-    expect(answered).toBe(2);
+  it('ends after the idle time without a request', async () => {
+    await start();
+    let over = false;
+    openStream()
+      .resume()
+      .on('end', () => {
+        over = true;
+      });
+    await expect
+      .poll(() => {
+        vi.advanceTimersByTime(IDLE_MS);
+        return over;
+      })
+      .toBe(true);
   });
 
-  it('lets nobody in without the token', async () => {
+  it('does not end while a request is answered, however long that takes, and waits the idle time afterwards', async () => {
+    await start();
+    perform = async (userId) => {
+      vi.advanceTimersByTime(2 * IDLE_MS);
+      return { scores: Buffer.from(userId) };
+    };
+    const stream = openStream();
+    let over = false;
+    stream.on('end', () => {
+      over = true;
+    });
+    for (const userId of ['a', 'b', 'c']) {
+      stream.write(requestOf(userId));
+      await nextAnswer(stream);
+      vi.advanceTimersByTime(IDLE_MS - 1);
+      expect(over).toBe(false);
+    }
+    vi.advanceTimersByTime(1);
+    stream.resume();
+    await expect.poll(() => over).toBe(true);
+  });
+
+  it('is refused without the token', async () => {
     await start(TOKEN);
-    expect(await failureOf(stranger())).toMatchObject({ reason: 'unauthenticated' }); // before it asks for anything
-    await expect(ask(sdk(), 'a')).rejects.toMatchObject({ reason: 'unauthenticated' });
-    expect(String((await ask(sdk(TOKEN), 'a')).scores)).toBe('a');
+    expect(await failureOf(openStream())).toMatchObject({ reason: 'unauthenticated' }); // before it sends a request
+    await expect(ask(ourClient(), 'a')).rejects.toMatchObject({ reason: 'unauthenticated' });
+    expect(String((await ask(ourClient(TOKEN), 'a')).scores)).toBe('a');
   });
 
   it.each([
-    ['for want of time', () => ({ deadlineMs: Date.now() + 200 }), /deadline|cancelled/],
-    ['of its own will', () => ({ signal: AbortSignal.timeout(100) }), /cancelled/],
-  ])('tells the handler that its caller has gone, %s', async (_, limits, reason) => {
+    ['at its deadline', () => vi.advanceTimersByTime(10_000), /deadline|cancelled/],
+    ['by its signal', (controller: AbortController) => controller.abort(), /cancelled/],
+  ])('tells the handler that the caller gave up, %s', async (_, giveUp, reason) => {
     await start();
     const told = new Promise((resolve) => {
       perform = (_userId, { signal }) => {
@@ -180,41 +215,57 @@ describe('a stream of requests', () => {
         return new Promise(() => undefined);
       };
     });
-    await expect(ask(sdk(), 'a', limits())).rejects.toMatchObject({ reason: expect.stringMatching(reason) });
+    const controller = new AbortController();
+    const call = ask(ourClient(), 'a', { deadlineMs: Date.now() + 10_000, signal: controller.signal });
+    const failed = expect(call).rejects.toMatchObject({ reason: expect.stringMatching(reason) });
+    await expect.poll(() => begun).toEqual(['a']);
+    giveUp(controller);
+    await failed;
     expect(await told).toMatchObject({ reason: expect.stringMatching(reason) });
   });
 
-  it('tells the handler how long the caller waits', async () => {
+  it('tells the handler the deadline of each caller', async () => {
     await start();
-    let deadlineMs = 0;
+    const deadlines: number[] = [];
     perform = async (_userId, call) => {
-      ({ deadlineMs } = call);
+      deadlines.push(call.deadlineMs);
       return {};
     };
-    for (const waitMs of [5_000, 90_000]) {
-      const asked = Date.now() + waitMs;
-      await ask(sdk(), 'a', { deadlineMs: asked });
-      expect(Math.abs(deadlineMs - asked)).toBeLessThan(2_000);
-    }
+    const wanted = [Date.now() + 5_000, Date.now() + 90_000];
+    for (const deadlineMs of wanted) await ask(ourClient(), 'a', { deadlineMs });
+    expect(deadlines).toEqual(wanted);
   });
 
   it('holds each request to its own timeout', async () => {
     await start();
     perform = (userId) => (userId === 'slow' ? new Promise(() => undefined) : Promise.resolve({}));
-    const stream = stranger();
+    const stream = openStream();
     const failed = failureOf(stream);
-    stream.on('data', () => undefined);
     const timed = (userId: string, timeoutMs: number) => requestSerialize({ userId, candidateIds: ['i'], timeoutMs });
-    stream.write(timed('quick', 50));
-    await sleep(100);
-    stream.write(timed('slow', 150));
+    stream.write(timed('quick', 1_000));
+    await nextAnswer(stream);
+    vi.advanceTimersByTime(1_500); // the timeout of a request that was answered ends nothing
+    stream.write(timed('slow', 5_000));
+    await expect.poll(() => begun).toEqual(['quick', 'slow']);
+    vi.advanceTimersByTime(5_000);
     expect(await failed).toMatchObject({ reason: 'deadline' });
-    expect(begun).toEqual(['quick', 'slow']);
   });
 
-  it('ends when the service shuts down: at once where it is idle, else with the answer', async () => {
+  it('leaves no timer of an answered request behind', async () => {
     await start();
-    const [idle, busy] = [stranger(), stranger()]; // who never end a stream themselves
+    const stream = openStream();
+    const timerCounts = [];
+    for (const userId of ['a', 'b', 'c']) {
+      stream.write(requestOf(userId));
+      await nextAnswer(stream);
+      timerCounts.push(vi.getTimerCount());
+    }
+    expect(new Set(timerCounts).size).toBe(1);
+  });
+
+  it('ends when the service shuts down: at once if it is idle, otherwise with the answer', async () => {
+    await start();
+    const [idle, busy] = [openStream(), openStream()]; // a caller that never ends a stream
     const over: string[] = [];
     let answered = 0;
     idle.on('data', () => answered++).on('end', () => over.push('idle'));

@@ -6,14 +6,14 @@ import {
   type handleServerStreamingCall,
   type handleUnaryCall,
   type Metadata,
-  type ServerDuplexStream,
   status,
 } from '@grpc/grpc-js';
 import { statusOf } from '../errors/grpc-errors.js';
 import { type CallContext, DEFAULT_DEADLINE_MS, openContext, type ServerCall } from './call-context.js';
 import type { RpcLog, RpcMetrics } from './observers.js';
+import { serveRequestStream } from './request-stream.js';
 
-/** A request that could not be read; it travels in the request's place to its handler's gate. */
+/** Takes the place of a request that cannot be read, on its way to the gate. */
 export class UnreadableRequest {
   constructor(readonly error: CkvError) {}
 }
@@ -24,43 +24,48 @@ export type Answer = (request: never, call: CallContext) => Promise<unknown>;
 /** Answers one request with many messages. */
 export type AnswerStream = (request: never, call: CallContext) => AsyncIterable<unknown>;
 
-/** What every rpc passes on its way in and out. */
+/**
+ * Every request passes the gate on its way in and out. The gate checks the token, refuses requests while the service
+ * drains or if they cannot be read, sets the deadline, turns failures into statuses, and writes one log line and one
+ * metric.
+ */
 export interface RpcGate {
   unary(rpc: string, handler: Answer): handleUnaryCall<unknown, unknown>;
-  /** A stream of requests, each answered before the next is read. The first failure ends it, or a long time without one. */
-  pingPong(rpc: string, handler: Answer): handleBidiStreamingCall<unknown, unknown>;
-  stream(rpc: string, handler: AnswerStream): handleServerStreamingCall<unknown, unknown>;
-  /** From now on new calls are refused. */
+  /** For a stream of requests: see {@link serveRequestStream}. */
+  requestStream(rpc: string, handler: Answer): handleBidiStreamingCall<unknown, unknown>;
+  /** For one request with a stream of answers. */
+  answerStream(rpc: string, handler: AnswerStream): handleServerStreamingCall<unknown, unknown>;
+  /** Refuses every new call from now on. */
   drain(): void;
 }
 
 /** Options of {@link createRpcGate}. */
 export interface RpcGateOptions {
-  /** Bearer token that callers must have; empty asks for none. */
+  /** Bearer token that callers must send. If it is empty, callers need none. */
   readonly token: string;
   readonly log: RpcLog;
   readonly metrics: RpcMetrics;
-  /** How long a stream of requests may go without one. */
+  /** How long a stream of requests may wait for one, ms. */
   readonly idleTimeoutMs: number;
 }
 
-/** One request, and the way of its response. */
+/** A request, and what its answer needs. */
 interface Asked {
   readonly call: ServerCall;
   readonly request: unknown;
-  /** Why its caller may not come in. */
+  /** Why the caller may not come in. */
   readonly refused?: CkvError | undefined;
   send(response: unknown): void;
 }
 
-/** Creates the gate: authentication, unreadable requests, draining, deadlines, statuses, one log line and one metric. */
+/** Creates a gate. */
 export function createRpcGate(options: RpcGateOptions): RpcGate {
   const { log, metrics, idleTimeoutMs } = options;
   const wanted = options.token === '' ? undefined : digest(`Bearer ${options.token}`);
   const draining = new AbortController();
   setMaxListeners(0, draining.signal); // every stream listens
 
-  /** Why a caller is sent away. */
+  /** Returns why a caller may not come in. */
   function refusal(metadata: Metadata): CkvError | undefined {
     if (wanted && !timingSafeEqual(wanted, digest(String(metadata.get('authorization')[0] ?? '')))) {
       return new CkvError('unauthenticated', 'authorization: the bearer token is missing or wrong; send CKV_TOKEN');
@@ -77,7 +82,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
     else log.debug({ rpc, code, tookMs, reason: error?.reason, field: error?.field }, 'rpc');
   }
 
-  /** Sends the handler's answer to a request. Throws a CkvError where there is none. */
+  /** Sends the handler's answer to a request. Throws a CkvError if there is none. */
   async function answer(rpc: string, handler: Answer, { call, request, refused, send }: Asked): Promise<void> {
     const startedMs = performance.now();
     const { context, untilEnded, close } = openContext(call, {
@@ -108,7 +113,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
       }
     },
 
-    pingPong: (rpc, handler) => async (call) => {
+    requestStream: (rpc, handler) => async (call) => {
       const startedMs = performance.now();
       const refused = refusal(call.metadata);
       if (refused) {
@@ -116,36 +121,14 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
         call.emit('error', statusOf(refused));
         return;
       }
-      let answering = false;
-      const endIdle = () => {
-        if (!answering) call.end();
-      };
-      const idle = setTimeout(endIdle, idleTimeoutMs);
-      draining.signal.addEventListener('abort', endIdle, { once: true });
-      try {
-        for await (const request of call.iterator({ destroyOnReturn: false })) {
-          if (call.writableEnded) break; // the caller is told to send it again
-          answering = true;
-          let flushed = true;
-          const send = (response: unknown) => {
-            flushed = call.write(response);
-          };
-          await answer(rpc, handler, { call, request, send });
-          if (!flushed && !call.destroyed) await drained(call);
-          answering = false;
-          if (draining.signal.aborted) break;
-          idle.refresh();
-        }
-        call.end();
-      } catch (error) {
-        if (!call.cancelled) call.emit('error', statusOf(toCkvError(error)));
-      } finally {
-        clearTimeout(idle);
-        draining.signal.removeEventListener('abort', endIdle);
-      }
+      await serveRequestStream(call, {
+        idleTimeoutMs,
+        draining: draining.signal,
+        answer: (request, send) => answer(rpc, handler, { call, request, send }),
+      });
     },
 
-    stream: (rpc, handler) => async (call) => {
+    answerStream: (rpc, handler) => async (call) => {
       const startedMs = performance.now();
       const { context, close } = openContext(call, {
         defaultMs: Number.POSITIVE_INFINITY,
@@ -174,17 +157,10 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
   };
 }
 
-/** Throws why a request is not answered. */
+/** Throws the reason why a request is not answered, if there is one. */
 function admit(request: unknown, refused: CkvError | undefined): void {
   if (refused) throw refused;
   if (request instanceof UnreadableRequest) throw request.error;
-}
-
-/** Resolves when the stream takes more, or has ended. */
-async function drained(call: ServerDuplexStream<unknown, unknown>): Promise<void> {
-  const over = new AbortController();
-  const { signal } = over;
-  await Promise.race([once(call, 'drain', { signal }), once(call, 'close', { signal })]).finally(() => over.abort());
 }
 
 function digest(text: string): Buffer {

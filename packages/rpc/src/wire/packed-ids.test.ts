@@ -34,7 +34,7 @@ it('reads a column without copying its ids, wherever the fields begin', () => {
 });
 
 it.each([
-  ['a part of a length', 'abc', [3, 0, 0, 0, 0], 'lengths: has 5 bytes, not a multiple of 4; send packed uint32'],
+  ['a part of a length', 'abc', [3, 0, 0, 0, 0, 0], 'lengths: has 6 bytes, not a multiple of 4; send packed uint32'],
   ['too short a text', 'ab', [3, 0, 0, 0], 'lengths: adds up to 3 bytes, the ids have 2'],
   ['too long a text', 'abcd', [3, 0, 0, 0], 'lengths: adds up to 3 bytes, the ids have 4'],
   ['lengths beyond 32 bits', 'ab', [255, 255, 255, 255, 3, 0, 0, 0], 'lengths: adds up to 4294967298 bytes'],
