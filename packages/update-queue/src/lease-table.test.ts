@@ -1,4 +1,4 @@
-// Terms and leases in Redis, and what the queue's scripts do for a member whose term is over.
+// Leases and terms in Redis, and the refusals of the queue's scripts after a term is over.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

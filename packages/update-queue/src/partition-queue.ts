@@ -32,7 +32,7 @@ export interface PartitionQueue {
   /** Removes jobs from the queue for good. If some cannot be completed, the others are completed all the same. */
   complete(jobs: readonly TakenJob[]): Promise<void>;
   /**
-   * Sets a job aside, where it can be seen, retried and dropped. It gets another id: the same events can be queued again.
+   * Sets a job aside, to be seen, retried or dropped. It gets another id: the same events can be queued again.
    * @param left replaces the job's data with the work that remains
    */
   fail(job: TakenJob, message: string, left?: object): Promise<void>;

@@ -59,7 +59,7 @@ describe('stats', () => {
     expect(await store.stats(shape.bundleId, 700)).toMatchObject(part);
   });
 
-  it("counts neither other prefixes' records, nor keys that are no records, nor quarantined records", async () => {
+  it("counts neither other prefixes' records, nor keys of other kinds, nor quarantined records", async () => {
     const odd = createRedisUserStore({ client, keyPrefix: 't*t', recordTtlS: 1_000 });
     await store.appendPositions(shape, [appendOf('u', 1)]);
     await odd.appendPositions(shape, [appendOf('u', 1)]);
@@ -135,7 +135,7 @@ describe('deletePosition', () => {
     expect(await client.ttl(keys.record('u', shape.bundleId))).toBeGreaterThan(400);
   });
 
-  it('refuses bytes that are no record', async () => {
+  it('refuses bytes that are not a record', async () => {
     await client.set(keys.record('u', shape.bundleId), 'broken');
     const corrupt = { reason: 'record_corrupt' };
     await expect(store.deletePosition(shape.bundleId, 'u', matchOf(1))).rejects.toMatchObject(corrupt);

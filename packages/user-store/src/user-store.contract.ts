@@ -117,8 +117,17 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
         'appends[0].rows',
       ],
       ['too few hashes', { ...append('u', [1]), eventHashes: new Uint8Array(5) }, 'appends[0].event_hashes'],
+      ['too many hashes', { ...append('u', [1]), eventHashes: new Uint8Array(12) }, 'appends[0].event_hashes'],
     ])('refuses %s and names the field', async (_, bad, field) => {
       await expect(store().appendPositions(shape, [bad])).rejects.toMatchObject({ reason: 'invalid_request', field });
+      expect(await read('u')).toBeUndefined();
+    });
+
+    it('names the malformed append of several, and appends nothing', async () => {
+      const bad = { ...append('v', [1]), rows: new Uint8Array(3) };
+      await expect(store().appendPositions(shape, [append('u', [1]), bad])).rejects.toMatchObject({
+        field: 'appends[1].rows',
+      });
       expect(await read('u')).toBeUndefined();
     });
 
@@ -224,6 +233,13 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(await numbersOf('v')).toEqual([1]);
     });
 
+    it('deletes a record that was never appended to', async () => {
+      expect(await store().deleteUser('u')).toBe(0);
+      await store().replaceRecord(shape.bundleId, 'u', encodeRecord(emptyRecord()));
+      expect(await store().deleteUser('u')).toBe(1);
+      expect(await read('u')).toBeUndefined();
+    });
+
     it('keeps apart users whose ids look like key syntax', async () => {
       const ids = ['a', 'a}', '{a', '{a}', 'a%7d', 'a:0', 'ä', '*', '?', '[a]'];
       await store().appendPositions(
@@ -270,6 +286,13 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: false, positionCount: 2 });
     });
 
+    it('refuses to delete from bytes that are not a record', async () => {
+      await plant('u', shape.bundleId, Buffer.from('garbage'));
+      await expect(store().deletePosition(shape.bundleId, 'u', eventMatch('1'))).rejects.toMatchObject({
+        reason: 'record_corrupt',
+      });
+    });
+
     it('throws user_not_found without a record to delete from', async () => {
       const match = eventMatch('1');
       await expect(store().deletePosition(shape.bundleId, 'u', match)).rejects.toMatchObject({
@@ -296,6 +319,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       });
       expect(await store().stats('', 100)).toMatchObject({ recordCount: 3, positionCount: 4, truncated: false });
       expect(await store().stats('', 2)).toMatchObject({ recordCount: 2, truncated: true });
+      expect(await store().stats('', 3)).toMatchObject({ recordCount: 3, truncated: false });
       expect((await store().stats('', 100)).memoryBytes).toBeGreaterThan(3 * 30);
     });
 

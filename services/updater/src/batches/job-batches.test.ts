@@ -1,4 +1,4 @@
-// Batches of jobs on a real queue. A part of the test's own stands for the encode graph and the records behind it.
+// Batches of jobs on a real queue. The test's own writer replaces the encode graph and the records.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -199,7 +199,7 @@ describe('prepare', () => {
     expect(calls).toEqual(['encode']);
   });
 
-  it('sets a job aside that is not an interaction job, and goes on with the others', async () => {
+  it('sets a job aside that is not an interaction job, and encodes the others', async () => {
     const [queue] = openQueues(client, 'ckv', 1);
     await queue?.add('record', { version: 1, interactions: [{ eventId: 'p', userId: u }] });
     await queue?.close();
@@ -275,7 +275,7 @@ describe('prepare', () => {
 });
 
 describe('apply', () => {
-  it('appends what was queued, and completes its jobs', async () => {
+  it('appends the queued interactions, and completes their jobs', async () => {
     await enqueue([u, 'a'], [w, 'b']);
     await enqueue([u, 'c']);
     await work();
@@ -421,7 +421,7 @@ describe('apply', () => {
     });
   });
 
-  it('remembers the waves of a large job, so that the next consumer goes on behind them', async () => {
+  it('remembers the waves of a large job, so that the next consumer continues behind them', async () => {
     const events = Array.from({ length: 3 * RECENT_EVENT_RING }, (_, i) => [u, `e${i}`] as [string, string]);
     await enqueue(...events);
     onCall = (call) => {
