@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { GatherRequest__Output } from '@collectivekv/contracts';
-import { type BundleModel, CkvError, createBundleModel } from '@collectivekv/domain';
+import { type BundleModel, CkvError, createBundleModel, type RecordField } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
 import { createLogger, createMetrics } from '@collectivekv/service-kit';
@@ -22,10 +22,7 @@ let poolRows: PoolRows;
 let model: BundleModel;
 
 beforeAll(async () => {
-  model = createBundleModel({
-    manifestBytes: Buffer.from(JSON.stringify(threeGroups())),
-    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
-  });
+  model = modelOf(threeGroups());
   server = createGrpcServer({
     bind: '127.0.0.1:0',
     log: createLogger('test', 'silent'),
@@ -66,7 +63,7 @@ beforeEach(() => {
 });
 
 /** The demo with a pool, a codebook, and a group that shares its keys alone. */
-function threeGroups(): unknown {
+function threeGroups(route: Partial<RecordField> = {}): unknown {
   const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
   const group = (name: string, slots: number) => {
     const [keyWidth, valueWidth] = WIDTHS[name] ?? [];
@@ -74,11 +71,12 @@ function threeGroups(): unknown {
   };
   const both = (route: string) => ({ key: { route }, value: { route } });
   const value = { kind: 'user', name: 'user_value', type: 'float16', width: 2 };
+  Object.assign(manifest.record.fields[0], route);
   manifest.record.fields = [...manifest.record.fields, value];
   manifest.groups = [
-    { ...group('history', 256), ...both('route') },
+    { ...group('history', manifest.record.fields[0].slots), ...both('route') },
     { ...group('user', 256), ...both('user_code') },
-    { ...group('keys', 256), key: { route: 'route' }, value: { user: 'user_value' } },
+    { ...group('keys', manifest.record.fields[0].slots), key: { route: 'route' }, value: { user: 'user_value' } },
   ];
   const encodeOutput = { name: 'user_value', role: 'field', field: 'user_value', type: 'float32', shape: ['batch', 2] };
   manifest.graphs.encode.outputs.push(encodeOutput);
@@ -86,6 +84,13 @@ function threeGroups(): unknown {
     ['key', 'value'].map((role) => ({ name: `${name}_${role}`, role, group: name, type: 'float32', shape: [] })),
   );
   return manifest;
+}
+
+function modelOf(manifest: unknown): BundleModel {
+  return createBundleModel({
+    manifestBytes: Buffer.from(JSON.stringify(manifest)),
+    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+  });
 }
 
 /** A history by its routes and codes. */
@@ -135,6 +140,29 @@ describe('pool rows of several groups', () => {
     expect(columnOf('keys_key')).toEqual([9, 3, 9]);
   });
 
+  it('are gathered by calls of at most 100,000 slots', async () => {
+    const wide = modelOf(threeGroups({ type: 'uint24', slots: 300_000 }));
+    const { layout } = wide;
+    const rows = Buffer.alloc(200_001 * layout.strideBytes);
+    for (let i = 0; i <= 200_000; i++) rows.writeUIntLE(i + 50_000, i * layout.strideBytes, 3);
+    const gathered = await poolRows.gather(wide, rows, limits());
+    const asked = calls.map(({ group, keySlots, valueSlots }) => [group, keySlots.length / 4, valueSlots.length / 4]);
+    expect(asked.sort()).toEqual([
+      ['history', 1, 1],
+      ['history', 100_000, 100_000],
+      ['history', 100_000, 100_000],
+      ['keys', 1, 0],
+      ['keys', 100_000, 0],
+      ['keys', 100_000, 0],
+      ['user', 1, 1],
+    ]);
+    const { keyRows, valueRows } = gathered.get('history') ?? fail();
+    expect([keyRows.length, valueRows.length]).toEqual([4 * 200_001, 4 * 200_001]);
+    for (const row of [0, 99_999, 100_000, 199_999, 200_000]) {
+      expect([keyRows[4 * row], valueRows[4 * row + 3]]).toEqual([row + 50_000, row + 50_000.5]);
+    }
+  });
+
   it('are not asked for by a cold user', async () => {
     const gathered = await poolRows.gather(model, new Uint8Array(0), limits());
     expect(calls).toEqual([]);
@@ -142,3 +170,7 @@ describe('pool rows of several groups', () => {
     expect(Object.values(feeds).map(({ shape }) => shape[0])).toEqual([0, 0, 0, 0, 0, 0]);
   });
 });
+
+function fail(): never {
+  throw new Error('no rows were gathered');
+}

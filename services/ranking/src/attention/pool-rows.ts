@@ -30,9 +30,20 @@ export interface PoolRows {
 }
 
 const NO_SLOTS = new Int32Array(0);
+/** Slots that a Gather call may have for each part. */
+const MAX_CALL_SLOTS = 100_000;
+
+interface GatherCall {
+  readonly model: BundleModel;
+  readonly group: KvGroup;
+  readonly keySlots: Int32Array;
+  readonly valueSlots: Int32Array;
+  readonly limits: { deadlineMs: number; signal: AbortSignal };
+}
 
 /** Creates pool rows that are gathered by a PoolService client. */
 export function createPoolRows(pool: Pick<GrpcClient<'PoolService'>, 'call'>): PoolRows {
+  /** Gathers the slots of a group, at most 100,000 per part in each call. */
   async function gatherGroup(
     model: BundleModel,
     group: KvGroup,
@@ -43,7 +54,24 @@ export function createPoolRows(pool: Pick<GrpcClient<'PoolService'>, 'call'>): P
       route === undefined ? NO_SLOTS : slotHistogram(model, rows, route).slots;
     const keySlots = slotsOf(group.key.route);
     const valueSlots = group.key.route === group.value?.route ? keySlots : slotsOf(group.value?.route);
-    if (keySlots.length + valueSlots.length === 0) return emptyRows(keySlots, valueSlots);
+    const callCount = Math.ceil(Math.max(keySlots.length, valueSlots.length) / MAX_CALL_SLOTS);
+    const answers = await Promise.all(
+      Array.from({ length: callCount }, (_, i) => {
+        const [from, to] = [i * MAX_CALL_SLOTS, (i + 1) * MAX_CALL_SLOTS];
+        return gatherSlots({
+          model,
+          group,
+          keySlots: keySlots.subarray(from, to),
+          valueSlots: valueSlots.subarray(from, to),
+          limits,
+        });
+      }),
+    );
+    const keyRows = joined(answers.map((answer) => answer.keyRows));
+    return { keySlots, keyRows, valueSlots, valueRows: joined(answers.map((answer) => answer.valueRows)) };
+  }
+
+  async function gatherSlots({ model, group, keySlots, valueSlots, limits }: GatherCall) {
     const answer = await pool.call(
       'Gather',
       { bundleId: model.id, group: group.name, keySlots: packSlots(keySlots), valueSlots: packSlots(valueSlots) },
@@ -58,7 +86,7 @@ export function createPoolRows(pool: Pick<GrpcClient<'PoolService'>, 'call'>): P
     if (keyRows.length !== keySlots.length * keyWidth || valueRows.length !== valueSlots.length * valueWidth) {
       throw new CkvError('bug', `the pool gathered another number of rows than there are slots of group ${group.name}`);
     }
-    return { keySlots, keyRows, valueSlots, valueRows };
+    return { keyRows, valueRows };
   }
 
   return {
@@ -78,6 +106,17 @@ export function createPoolRows(pool: Pick<GrpcClient<'PoolService'>, 'call'>): P
 
 function emptyRows(keySlots: Int32Array, valueSlots: Int32Array): GatheredRows {
   return { keySlots, keyRows: new Float32Array(0), valueSlots, valueRows: new Float32Array(0) };
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  if (parts.length === 1 && parts[0]) return parts[0];
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 function packSlots(slots: Int32Array): Buffer {
