@@ -1,16 +1,16 @@
-"""Makes bundles of any size for the benchmark, with random weights from one seed, in seconds.
+"""Makes bundles of any size for the benchmark, in seconds, with random weights from one seed.
 
-python training/bench_bundles.py --out DIR                               # all, each in a folder of its name
-python training/bench_bundles.py --out DIR --d-model 64 --heads 4 --slots 1024 --only shared --only full_fp32
+    python training/bench_bundles.py --out DIR                      # all of them, each in the folder of its name
+    python training/bench_bundles.py --out DIR --d-model 64 --heads 4 --slots 1024 --only shared --only full_fp32
 
-shared           CollectiveKV: target attention, tied routes, user dims coded together in a byte: everything collapses
-shared_int8      the same with user dims in int8, whose head goes over positions
-shared_separate  keys and values with routes of their own into a large pool: the published shape
-full_fp16        the full model: records hold keys and values, d-model wide each, in float16
+shared           CollectiveKV with target attention and tied routes. User dims have one-byte codes: everything collapses
+shared_int8      the same with user dims in int8: the user head works on positions
+shared_separate  keys and values have separate routes into a large pool, as published
+full_fp16        the full model: records hold keys and values in float16, d-model wide each
 full_fp32        the same in float32
-recompute        the same full model, whose records hold interactions: keys and values are computed at every request
+recompute        the same full model: records hold interactions, and every request computes keys and values from them
 
-The last three have the same weights, and score as the same PyTorch model but for float16.
+The last three have the same weights. They score the same, except for the rounding of float16.
 """
 
 import argparse
@@ -75,8 +75,10 @@ BUNDLES = {make.__name__: make for make in (shared, shared_int8, shared_separate
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="the bundles' folder")
-    parser.add_argument("--only", action="append", choices=BUNDLES, help="a bundle to make; may be given repeatedly")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the bundles")
+    parser.add_argument(
+        "--only", action="append", choices=BUNDLES, help="a bundle to make; may be given more than once"
+    )
     parser.add_argument("--d-model", type=int, default=256, help="width of a key, and of a value")
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--embedding", type=int, default=64)
@@ -91,7 +93,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--d-model {args.d_model} must be a multiple of --heads {args.heads}")
     for name in ("slots", "separate_slots"):
         if not 1 <= getattr(args, name) <= 65_536:
-            parser.error(f"--{name.replace('_', '-')} must be 1 to 65536, as many as a route can name")
+            parser.error(f"--{name.replace('_', '-')} must be 1 to 65536, since a route names no more")
     return args
 
 
@@ -103,7 +105,7 @@ def command_of(args: argparse.Namespace, name: str) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    torch.set_num_threads(1)  # the same bytes whatever the machine has
+    torch.set_num_threads(1)  # so that the bytes do not depend on the number of cores
     config = bench_config(args)
     full, log = random_full(config, args.seed), catalogue_log(config)
     for name in args.only or BUNDLES:

@@ -7,6 +7,8 @@ import train
 
 torch.set_num_threads(1)
 
+collect_ignore = ["mutants"]  # copies that mutmut leaves
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -1,4 +1,4 @@
-"""Errors that whoever gave the command can mend, and how a command ends by them."""
+"""The error of wrong input, and the exit codes of the commands."""
 
 import subprocess
 import sys
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 
 class UserError(ValueError):
-    """What was given cannot be used: the text names it, the limit and the remedy. Commands print it and exit with 2."""
+    """Input that cannot be used. The text names it, the limit and the remedy. Commands print it and exit with 2."""
 
 
 def exit_code(act: Callable[[], object], interrupted: str = "interrupted") -> int:
-    """Runs a command. Returns 0; or, with a line on stderr, 2 for what whoever gave it can mend, 130 for Ctrl-C."""
+    """Runs a command. Returns 0; or prints a line on stderr and returns 2 for wrong input, 130 for Ctrl-C."""
     try:
         act()
     except (UserError, OSError, subprocess.CalledProcessError) as error:

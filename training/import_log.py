@@ -1,11 +1,11 @@
-"""Makes an interaction log of a public data set, or checks a log of your own and rewrites it.
+"""Makes an interaction log from a public data set, or checks and rewrites a log of your own.
 
     python training/import_log.py movielens ml-1m/ratings.dat --out log.parquet
     python training/import_log.py kuairand KuaiRand-1K --out log.parquet
     python training/import_log.py log my.csv --out log.parquet
     python training/import_log.py --help
 
-docs/interaction-log.md tells what becomes of each format.
+docs/interaction-log.md tells how each format becomes a log.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from errors import exit_code
 def main() -> None:
     width = max(map(len, IMPORTERS))
     parser = argparse.ArgumentParser(
-        description="Makes an interaction log of a public data set, or of a log of your own.",
+        description="Makes an interaction log from a public data set, or from a log of your own.",
         epilog="formats:\n" + "\n".join(f"  {name:<{width}}  {one.summary}" for name, one in IMPORTERS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("format", choices=IMPORTERS, metavar="FORMAT", help="one of those below")
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="a file or folder, as the format says")
+    parser.add_argument("format", choices=IMPORTERS, metavar="FORMAT", help="one of the formats below")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="a file or folder, see the format")
     parser.add_argument("--out", type=Path, required=True, help=".parquet, .csv, .tsv or .jsonl, text also .gz or .xz")
     args = parser.parse_args()
     start = time.monotonic()

@@ -59,7 +59,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for family, compression in VARIANTS.items():
         write(random_model(random_full(fixture_config(family)), compression), folder / family)
-    full = random_full(fixture_config("target", d_model=72))  # rows that need both bytes of the stride
+    full = random_full(fixture_config("target", d_model=72))  # wide rows: the stride needs both of its bytes
     for name, kept in FULL_FORMS.items():
         write(keep_full(full, kept), folder / name, golden_positions=40)
 

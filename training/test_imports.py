@@ -16,7 +16,11 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_name(path): path for path in TRAINING.rglob("*.py") if path.parent != TRAINING}
+MODULES = {
+    module_name(path): path
+    for path in TRAINING.rglob("*.py")
+    if path.parent != TRAINING and "mutants" not in path.parts
+}
 
 
 def imported(path: Path) -> set[str]:
@@ -42,7 +46,7 @@ def test_no_module_imports_itself_through_others() -> None:
 def test_a_folder_imports_from_the_folders_before_it_only(folder: str) -> None:
     later = {*FOLDERS[FOLDERS.index(folder) + 1 :], "testbed"}
     for path in (TRAINING / folder).rglob("*.py"):
-        if not path.name.startswith("test_"):
+        if not path.name.startswith(("test_", "conftest")):
             wrong = {name for name in imported(path) if name.partition(".")[0] in later}
             assert not wrong, f"{path.relative_to(TRAINING)} imports {', '.join(sorted(wrong))}"
 

@@ -6,13 +6,13 @@
     python training/train.py log --log my.csv --interaction-features watch_ratio --candidate-features price:0:500:20 \\
         --context-features hour:0:24:12:period --out bundles/mine
 
-docs/interaction-log.md describes the log, and how import_log.py makes one of a public data set. `demo` runs the feed
-simulator through node, so it needs `npm ci && npm run build` first. What was interrupted goes on where it was when the
-same command is given again; --fresh begins anew.
+docs/interaction-log.md describes the log. import_log.py makes one from a public data set. `demo` runs the feed
+simulator in node, so it needs `npm ci && npm run build` first. If a run is interrupted, the same command goes on at its
+last checkpoint; --fresh starts again.
 
-A feature is NAME[:LOW:HIGH[:DEFAULT]][:period], with NAME a numeric column of the log: LOW to HIGH, 0 to 1 where not
-given, is scaled to 0 to 1, and what lies outside is cut. An empty cell counts as DEFAULT, the middle where not given.
-With :period HIGH is LOW again, as with hours: hour:0:24:period.
+A feature is NAME[:LOW:HIGH[:DEFAULT]][:period], with NAME a numeric column of the log. The range LOW to HIGH is scaled
+to 0 to 1; values outside are clipped. Without a range, it is 0 to 1. An empty cell counts as DEFAULT, by default the
+middle of the range. With :period, HIGH is the same point as LOW, as with the hours of a day: hour:0:24:period.
 """
 
 import hashlib
@@ -41,10 +41,11 @@ from models.compression import Compression
 from models.config import ModelConfig
 
 KINDS = ("interaction", "candidate", "context")
-FIRST_SIMULATED_USER = 1_000_000  # far from the low indices that demos and tests stream
+FIRST_SIMULATED_USER = 1_000_000  # far from the low user indices of demos and tests
 
 
 def simulate(config: TrainConfig) -> None:
+    """Writes the demo's log by the feed simulator."""
     config.log.parent.mkdir(parents=True, exist_ok=True)
     simulator = ROOT / "packages" / "feed-simulator" / "dist" / "write-log.js"
     options = {
@@ -58,9 +59,9 @@ def simulate(config: TrainConfig) -> None:
 
 
 def main(config: TrainConfig) -> dict[str, float]:
-    """Trains and writes the bundle; returns its metrics.
+    """Trains and writes the bundle. Returns its metrics.
 
-    Raises UserError, before anything is trained, for what cannot become a bundle.
+    Raises UserError for options and logs that cannot become a bundle, before anything is trained.
     """
     check_options(config)
     features = {kind: [parse_feature(text) for text in getattr(config, f"{kind}_features")] for kind in KINDS}
@@ -72,6 +73,7 @@ def main(config: TrainConfig) -> dict[str, float]:
 
 
 def run(config: TrainConfig, features: dict[str, list[Feature]]) -> dict[str, float]:
+    """Reads the log and trains, with a lock on the checkpoints."""
     started = time.perf_counter()
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -88,6 +90,7 @@ def run(config: TrainConfig, features: dict[str, list[Feature]]) -> dict[str, fl
 
 
 def train_arms(config: TrainConfig, arms: Arms) -> dict[str, float]:
+    """Trains and evaluates the arms, writes the bundle and removes the checkpoints."""
     if config.fresh:
         shutil.rmtree(arms.folder, ignore_errors=True)
     metrics: dict[str, float] = {}
@@ -116,7 +119,7 @@ def train_arms(config: TrainConfig, arms: Arms) -> dict[str, float]:
 
 
 def settings_of(config: TrainConfig, log: Log) -> str:
-    """Tells checkpoints of another command or log apart: 8 characters of what training depends on."""
+    """8 characters that identify all settings and the log, so that other runs do not share the checkpoints."""
     idle = ("log", "out", "comparisons", "threads", "fresh")
     settings = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in idle}
     settings["log"] = log.digest()
@@ -124,6 +127,7 @@ def settings_of(config: TrainConfig, log: Log) -> str:
 
 
 def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -> Arms:
+    """The arms that the options describe."""
     model = ModelConfig(
         config.family,
         len(log.items),
@@ -153,16 +157,17 @@ def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -
 
 
 def report(metrics: dict[str, float], name: str, arm: Arm, arms: Arms, history: bool = True) -> None:
+    """Evaluates an arm on the test queries, and adds its figures to the metrics under `name`."""
     quality = evaluate(arm.model, arms.log, arms.split.test, arms.main.device, history)
     print(f"  {name or 'collectiveKv'}: AUC {quality.auc:.4f}  GAUC {quality.gauc:.4f}", flush=True)
     for measure, value in asdict(quality).items():
-        if math.isnan(value):  # no user has both labels
+        if math.isnan(value):  # AUC and GAUC need both labels
             continue
         metrics[name + measure.capitalize() if name else measure] = round(value, 4)
 
 
 def command() -> int:
-    """The exit code, see errors.py."""
+    """Runs the command line. Returns the exit code, see errors.py."""
     return exit_code(
         lambda: main(parse_arguments(__doc__ or "")),
         "interrupted; the same command, without --fresh, goes on at its last checkpoint",

@@ -1,4 +1,7 @@
-"""Names that a bundle's graphs give their own tensors, which a feature, an input of its own name, must not have."""
+"""Reserved names: the graphs of a bundle use them for their own tensors.
+
+A feature is a graph input with the feature's name, so no feature may have a reserved name.
+"""
 
 import re
 
@@ -20,4 +23,5 @@ RESERVED = re.compile(
 
 
 def is_reserved(name: str) -> bool:
+    """True if a graph of any family may have a tensor of that name."""
     return RESERVED.fullmatch(name) is not None

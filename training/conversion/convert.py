@@ -21,67 +21,67 @@ from models.layer_sample import MOST_POSITIONS
 from models.ranker import Ranker
 
 
-@torch.no_grad()
 def convert(full: Ranker, sample: History, c: Compression, seed: int) -> Ranker:
     """A CollectiveKV copy of a trained full model. `sample` holds histories of real users.
 
     Layers are converted from the lowest up, each on what the converted layers below give.
     """
-    model = copy.deepcopy(full).eval()
-    family = family_of(model)
-    for depth, (holder, layer) in enumerate(zip(model.cache_holders(), family.layer_samples(model, sample))):
-        cache: FullCache = holder.cache
-        shared = share_layer(layer, c, seed + depth)
-        for name in ("router", "value_router"):
-            router = getattr(shared, name)
-            if router is not None:
-                folded = cache.fold(router)
-                folded.remembers = depth == 0  # layers above see whole histories, and hardly a row twice
-                setattr(shared, name, folded)
-        if c.share != "both":
-            shared.full = cache.beside_pool()
-        holder.cache = shared
-    for module in family.route_modules(model):
-        module.requires_grad_(False)
-    return model
+    with torch.no_grad():
+        model = copy.deepcopy(full).eval()
+        family = family_of(model)
+        for depth, (holder, layer) in enumerate(zip(model.cache_holders(), family.layer_samples(model, sample))):
+            cache: FullCache = holder.cache
+            shared = share_layer(layer, c, seed + depth)
+            for name in ("router", "value_router"):
+                router = getattr(shared, name)
+                if router is not None:
+                    folded = cache.fold(router)
+                    folded.remembers = depth == 0  # layers above see whole histories, and hardly a row twice
+                    setattr(shared, name, folded)
+            if c.share != "both":
+                shared.full = cache.beside_pool()
+            holder.cache = shared
+        for module in family.route_modules(model):
+            module.requires_grad_(False)
+        return model
 
 
-@torch.no_grad()
 def without_pool(full: Ranker, c: Compression, seed: int) -> Ranker:
     """The arm that keeps user dims only, with new user dims."""
-    torch.manual_seed(seed)
-    model = copy.deepcopy(full)
-    e = model.config.embedding
-    for holder in model.cache_holders():
-        holder.cache = UserDimsOnly(c, e, e)
-    return model
+    with torch.no_grad():
+        torch.manual_seed(seed)
+        model = copy.deepcopy(full)
+        e = model.config.embedding
+        for holder in model.cache_holders():
+            holder.cache = UserDimsOnly(c, e, e)
+        return model
 
 
-@torch.no_grad()
 def with_new_pool(model: Ranker, c: Compression, seed: int) -> Ranker:
     """The published recipe: gives an untrained model a new pool and new routers, which training is to learn."""
-    torch.manual_seed(seed)
-    e, d = model.config.embedding, model.config.d_model
-    for holder in model.cache_holders():
-        cache: FullCache = holder.cache
-        holder.cache = SharedKV(c, e, d, e, cache.route_inputs).to(model.item.weight.device)
-        if c.share != "both":
-            holder.cache.full = cache.beside_pool()
-        for pool in (holder.cache.pool_key, holder.cache.pool_value):
-            nn.init.normal_(pool, std=e**-0.5)
-    return model
+    with torch.no_grad():
+        torch.manual_seed(seed)
+        e, d = model.config.embedding, model.config.d_model
+        for holder in model.cache_holders():
+            cache: FullCache = holder.cache
+            holder.cache = SharedKV(c, e, d, e, cache.route_inputs).to(model.item.weight.device)
+            if c.share != "both":
+                holder.cache.full = cache.beside_pool()
+            for pool in (holder.cache.pool_key, holder.cache.pool_value):
+                nn.init.normal_(pool, std=e**-0.5)
+        return model
 
 
-@torch.no_grad()
 def calibrate(model: Ranker, sample: History, seed: int) -> None:
     """Sets the scales and the codebooks of the user dims by their values at the positions of `sample`."""
-    model.eval()
-    for depth, (cache, s, _) in enumerate(model.layers(sample)):
-        holder = cache.user_dims_holder()
-        if holder is None:
-            continue
-        holder.quantised = False
-        x = holder.user_dims(s[sample.valid])[:MOST_POSITIONS]  # [P, 2U]
-        holder.scale.copy_(x.abs().amax(0).clamp(min=1e-6) / 127)
-        holder.codes.copy_(kmeans(x, CODES, 30, seed + depth))
-        holder.quantised = True
+    with torch.no_grad():
+        model.eval()
+        for depth, (cache, s, _) in enumerate(model.layers(sample)):
+            holder = cache.user_dims_holder()
+            if holder is None:
+                continue
+            holder.quantised = False
+            x = holder.user_dims(s[sample.valid])[:MOST_POSITIONS]  # [P, 2U]
+            holder.scale.copy_(x.abs().amax(0).clamp(min=1e-6) / 127)
+            holder.codes.copy_(kmeans(x, CODES, 30, seed + depth))
+            holder.quantised = True

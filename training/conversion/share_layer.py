@@ -26,46 +26,51 @@ ITERATIONS = 8  # of k-means
 NEVER = -1e30  # the router's bias of a slot that must not be chosen
 
 
-@torch.no_grad()
 def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | None = None) -> SharedKV:
     """A pool, a frozen router over [K, V], and user dims that begin at the residual of the pool.
 
     The user head's output is `outputs` wide, or as wide as the layer's inputs if None.
     """
-    embedding, d = sample.inputs.shape[1], sample.key.shape[1]
-    torch.manual_seed(seed)
-    shared = SharedKV(c, embedding, d, embedding if outputs is None else outputs, 2 * d).to(sample.key.device)
-    cut = shared.pool_key.shape[1]  # user dims in the last head take the last columns
-    key = weigh(sample.key[:, :cut], metric_of(sample.key_metric, sample.key)[:cut], c.key_weight)
-    value = weigh(sample.value[:, :cut], metric_of(sample.value_metric, sample.value)[:cut])
-    maps = [(1.0, 0.0), (0.0, 1.0)] if not c.tied else [(1.0, 1.0)]
-    routers = [shared.router] if c.tied else [shared.router, shared.value_router]
-    full = torch.cat([sample.key, sample.value], 1)  # [P, 2D]
-    chosen = []
-    for (with_key, with_value), router in zip(maps, routers):
-        if c.tied:
-            with_key, with_value = float(c.share != "values"), float(c.share != "keys")
-        points = torch.cat([key.points * with_key, value.points * with_value], 1)
-        centroids = kmeans(points, c.slots, ITERATIONS, seed)  # [M, K + V]
-        left = torch.zeros(2 * d, points.shape[1], device=points.device)  # points = [K, V] left
-        left[:cut, : key.points.shape[1]] = key.map * with_key
-        left[d : d + cut, key.points.shape[1] :] = value.map * with_value
-        router.weight.copy_(centroids @ left.T)
-        router.bias.copy_(-centroids.square().sum(1) / 2)
-        for part in router.parameters():
-            part.requires_grad_(False)
-        route = router(full).argmax(-1)
-        router.bias[torch.bincount(route, minlength=c.slots) == 0] = NEVER  # its pool row is the mean of no position
-        chosen.append(route)
-    shared.pool_key.copy_(cluster_means(sample.key[:, :cut], chosen[0], c.slots))
-    shared.pool_value.copy_(cluster_means(sample.value[:, :cut], chosen[-1], c.slots))
-    if shared.user is not None:
-        residual_key = sample.key[:, :cut] - shared.pool_key[chosen[0]]
-        residual_value = sample.value[:, :cut] - shared.pool_value[chosen[-1]]
-        if c.user_form == "last_head":
-            residual_key, residual_value = sample.key[:, cut:], sample.value[:, cut:]
-        fit_user_dims(shared.user, sample.inputs, residual_key, residual_value, c.user_width)
-    return shared
+    with torch.no_grad():
+        embedding, d = sample.inputs.shape[1], sample.key.shape[1]
+        torch.manual_seed(seed)
+        shared = SharedKV(c, embedding, d, embedding if outputs is None else outputs, 2 * d).to(sample.key.device)
+        cut = shared.pool_key.shape[1]  # user dims in the last head take the last columns
+        key = weigh(sample.key[:, :cut], metric_of(sample.key_metric, sample.key)[:cut], c.key_weight)
+        value = weigh(sample.value[:, :cut], metric_of(sample.value_metric, sample.value)[:cut])
+        full = torch.cat([sample.key, sample.value], 1)  # [P, 2D]
+        chosen = []
+        for (with_key, with_value), router in zip(part_weights(c), shared.routers()):
+            points = torch.cat([key.points * with_key, value.points * with_value], 1)
+            centroids = kmeans(points, c.slots, ITERATIONS, seed)  # [M, K + V]
+            map_ = torch.zeros(2 * d, points.shape[1], device=points.device)  # points = [K, V] map_
+            map_[:cut, : key.points.shape[1]] = key.map * with_key
+            map_[d : d + cut, key.points.shape[1] :] = value.map * with_value
+            router.weight.copy_(centroids @ map_.T)
+            router.bias.copy_(-centroids.square().sum(1) / 2)
+            for part in router.parameters():
+                part.requires_grad_(False)
+            route = router(full).argmax(-1)
+            router.bias[torch.bincount(route, minlength=c.slots) == 0] = (
+                NEVER  # its pool row is the mean of no position
+            )
+            chosen.append(route)
+        shared.pool_key.copy_(cluster_means(sample.key[:, :cut], chosen[0], c.slots))
+        shared.pool_value.copy_(cluster_means(sample.value[:, :cut], chosen[-1], c.slots))
+        if shared.user is not None:
+            residual_key = sample.key[:, :cut] - shared.pool_key[chosen[0]]
+            residual_value = sample.value[:, :cut] - shared.pool_value[chosen[-1]]
+            if c.user_form == "last_head":
+                residual_key, residual_value = sample.key[:, cut:], sample.value[:, cut:]
+            fit_user_dims(shared.user, sample.inputs, residual_key, residual_value, c.user_width)
+        return shared
+
+
+def part_weights(c: Compression) -> list[tuple[float, float]]:
+    """For each router, the weights of keys and values in its distances. A part that is not shared has weight 0."""
+    if not c.tied:
+        return [(1.0, 0.0), (0.0, 1.0)]
+    return [(float(c.share != "values"), float(c.share != "keys"))]
 
 
 @dataclass

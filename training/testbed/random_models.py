@@ -1,4 +1,4 @@
-"""Models with random weights, whose every part takes part in their scores: for fixtures, tests and the benchmark."""
+"""Models with random weights, for fixtures, tests and the benchmark. Every part of a model affects its scores."""
 
 import copy
 
@@ -29,7 +29,7 @@ def random_history(config: ModelConfig, users: int, positions: int, seed: int) -
 
 
 def random_full(config: ModelConfig, seed: int = 1) -> Ranker:
-    """A model whose every part takes part in its scores."""
+    """A full model. Every part of it affects its scores."""
     torch.manual_seed(seed)
     full = create_full(config)
     with torch.no_grad():
@@ -45,15 +45,17 @@ def random_full(config: ModelConfig, seed: int = 1) -> Ranker:
 
 
 def random_model(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
-    """Its conversion, with a user head that takes part as well."""
+    """The conversion of a full model. The user head affects the scores as well."""
     sample = random_history(full.config, 40, 100, seed)
     return with_user_head(convert(full, sample, c, seed), sample, seed)
 
 
 @torch.no_grad()
 def sampled_model(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
-    """As `random_model`, but positions drawn at random are the centroids: a pool of any size, without k-means. User
-    dims have a head of their own."""
+    """Like `random_model`, but the centroids are positions drawn at random. So a pool of any size needs no k-means.
+
+    User dims must have a head of their own.
+    """
     model = copy.deepcopy(full).eval()
     config, cache = model.config, model.cache
     torch.manual_seed(seed)
@@ -70,7 +72,7 @@ def sampled_model(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
 
 
 def nearest_router(rows: Tensor, full: FullKV) -> Router:
-    """S -> the row [M, E] whose [K, V] is nearest: argmin_j |x - c_j|^2 = argmax_j x c_j - |c_j|^2 / 2."""
+    """A router from S to the nearest row [M, E] by [K, V]: argmin_j |x - c_j|^2 = argmax_j x c_j - |c_j|^2 / 2."""
     centroids = torch.cat([full.key(rows), full.value(rows)], 1)  # [M, 2D]
     router = Router(centroids.shape[1], len(rows))
     router.weight.copy_(centroids)
@@ -79,7 +81,7 @@ def nearest_router(rows: Tensor, full: FullKV) -> Router:
 
 
 def with_user_head(model: Ranker, sample: History, seed: int) -> Ranker:
-    """With a user head that takes part, and user dims calibrated."""
+    """Gives the user heads random weights, and calibrates the user dims by `sample`. Returns the model."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "user_head" in name:
@@ -89,7 +91,7 @@ def with_user_head(model: Ranker, sample: History, seed: int) -> Ranker:
 
 
 def catalogue_log(config: ModelConfig) -> Log:
-    """The vocabularies; an export needs no more of a log."""
+    """A log with vocabularies and no rows; an export needs no more."""
     none = np.zeros(0, np.int64)
     empty = np.zeros((0, 1), np.float32)
     items = ["", *(f"i{i:04}" for i in range(config.items - 1))]

@@ -1,4 +1,4 @@
-"""What the services do with a bundle, by its manifest alone and in numpy: the tests serve bundles with it."""
+"""Serves a bundle as the services do, by its manifest alone and in numpy. The tests rank with it."""
 
 import json
 from functools import cache
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-Fields = dict[str, np.ndarray]  # a record's fields as it gives them back: routes [N], user dims [N, U], raw [N, 1]
+Fields = dict[str, np.ndarray]  # a record's fields: routes [N], user dims [N, U], raw fields [N, 1]
 
 
 class ServedBundle:
@@ -18,7 +18,7 @@ class ServedBundle:
         self.actions = {action: i for i, action in enumerate(self.manifest["actions"])}
         self.fields = {f["name"]: f for f in self.manifest["record"]["fields"]}
 
-    @cache  # noqa: B019, a bundle of a test lives as long as the tests
+    @cache  # noqa: B019, the bundle of a test lives as long as the tests
     def session(self, graph: str) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -39,7 +39,7 @@ class ServedBundle:
         }
 
     def encode(self, interactions: list[dict], history: Fields | None = None) -> Fields:
-        """Fields of interactions, `itemId`, `action` and `features` each, which follow those of the history."""
+        """The fields of interactions with `itemId`, `action` and `features`, which follow those of the history."""
         history = self.empty() if history is None else history
         defaults = {f["name"]: f["default"] for f in self.manifest["features"]["interaction"]}
         inputs = {}
@@ -63,7 +63,7 @@ class ServedBundle:
         return {name: self.stored(self.fields[name], values) for name, values in fields.items()}
 
     def stored(self, field: dict, values: np.ndarray) -> np.ndarray:
-        """Through the record's type and back."""
+        """Values of a field, through the record's type and back."""
         if field["kind"] == "route":
             assert values.min(initial=0) >= 0 and values.max(initial=0) < field["slots"]
             return values[:, 0].astype(field["type"]).astype(np.int64)
@@ -86,7 +86,7 @@ class ServedBundle:
         return self.scores("rank", position_input, candidates, own, context)
 
     def rank_kv(self, fields: Fields, candidates: list[str], own: dict[str, list[float]], context: dict) -> np.ndarray:
-        """With the pool's rows from the gather graph."""
+        """Scores by the rank_kv graph, with pool rows from the gather graph."""
         groups = {group["name"]: group for group in self.manifest["groups"]}
         gather = self.manifest["graphs"]["gather"]
         routes = {x["name"]: groups[x["group"]][x["part"]].get("route") for x in gather["inputs"]}

@@ -1,4 +1,4 @@
-"""Small models, histories and logs that the tests share. Every model's parts all take part in its scores."""
+"""Small models and histories that the tests share."""
 
 import copy
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ CONTEXT_FEATURES = [Feature("hour", 0, 24, 12, period=True)]
 
 
 def small_config(family: str, **changes) -> ModelConfig:
-    """Searches keep fewer positions than the tests' histories have, and so does the short part."""
+    """Sizes for the tests. Searches and the short part keep fewer positions than the tests' histories have."""
     config = ModelConfig(
         family,
         items=31,
@@ -49,8 +49,16 @@ def small_full(family: str, seed: int = 1, **changes) -> Ranker:
     return random_full(small_config(family, **changes), seed).eval()
 
 
-def compress(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
-    """Its conversion, with a user head that takes part."""
+SAMPLE_SEED = 1  # also of `compress`
+
+
+def sample_of(model: Ranker) -> History:
+    """The histories [20, 40] that `compress` converts a model with."""
+    return random_history(model.config, 20, 40, SAMPLE_SEED)
+
+
+def compress(full: Ranker, c: Compression, seed: int = SAMPLE_SEED) -> Ranker:
+    """The conversion of a full model. The user head affects the scores."""
     sample = random_history(full.config, 20, 40, seed)
     return with_user_head(convert(full, sample, c, seed), sample, seed)
 
@@ -64,8 +72,10 @@ def caches_of(model: Ranker) -> list:
 
 
 def padded_histories(config: ModelConfig, lengths: Sequence[int], seed: int, tokens: int = 8) -> History:
-    """A user for each length, padded on the left with what must not count. Positions are `tokens` different ones, so
-    that some tie."""
+    """One history for each length, padded on the left by random positions, which must not count.
+
+    There are `tokens` different positions, so some of them tie.
+    """
     random = np.random.default_rng(seed)
     history = random_history(config, len(lengths), max(lengths), seed)
     kinds = random.integers(0, tokens, (len(lengths), max(lengths)))
@@ -78,7 +88,7 @@ def padded_histories(config: ModelConfig, lengths: Sequence[int], seed: int, tok
 
 
 def random_candidates(config: ModelConfig, now: torch.Tensor, seed: int) -> Candidates:
-    """Candidates [B, C] at those places."""
+    """Random candidates at the places `now` [B, C]."""
     random = np.random.default_rng(seed)
 
     def features(wanted: list[Feature]) -> torch.Tensor:

@@ -9,9 +9,9 @@ import torch
 import bench_bundles
 from bundle.golden_drawer import Drawer, score
 from bundle.record import record_fields, row_bytes
-from bundle.test_bundle import interactions_of, request_of
 from models.caches.full import KEPT
 from models.keep_full import keep_full
+from testbed.built_bundles import interactions_of, request_of
 from testbed.random_models import catalogue_log
 from testbed.served_bundle import ServedBundle
 from testbed.small_models import small_full

@@ -1,0 +1,21 @@
+"""The histories that a pool is made from."""
+
+import numpy as np
+
+from conversion.sample import sample_history
+from testbed.small_logs import random_log
+
+
+def test_a_sample_has_only_positions_that_learned_queries_see() -> None:
+    log = random_log(4, users=30)
+    learned = np.random.default_rng(1).random(len(log.query_label)) < 0.3
+    last = np.zeros(log.users, int)
+    for query in np.flatnonzero(learned):
+        last[log.query_user()[query]] = max(last[log.query_user()[query]], log.query_now[query])
+    log.item[:] = np.arange(len(log.item)) % 10_000  # a position is known by its item
+    sample = sample_history(log, learned, seed=1, users=1000, longest=15)
+    expected = [
+        log.item[log.starts[u] : log.starts[u] + min(last[u], 15)].tolist() for u in range(log.users) if last[u] > 0
+    ]
+    found = [item[valid].tolist() for item, valid in zip(sample.item, sample.valid)]
+    assert sorted(found) == sorted(expected) and len(found) < log.users
