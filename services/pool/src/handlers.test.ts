@@ -100,14 +100,14 @@ describe('Gather', () => {
   });
 
   it.each([
-    [{ keySlots: Buffer.alloc(5) }, 'key_slots: has 5 bytes, a multiple of 4 is required'],
-    [{ keySlots: slotsOf(0, 256) }, 'key_slots[1]: is 256, the pool has 256 slots'],
-    [{ valueSlots: slotsOf(300) }, 'value_slots[0]: is 300'],
-    [{ keySlots: Buffer.alloc(400_004) }, 'key_slots: has 100001 slots, at most 100000 are allowed'],
-    [{ group: 'none' }, 'group: "none" is not a KV group of the bundle; use one of: history, user'],
-    [{ elementType: 'float64' as 'ELEMENT_TYPE_FLOAT32' }, 'element_type: is not a known type'],
-    [{ bundleId: 'f'.repeat(16) }, 'is not loaded'],
-  ])('refuses %o', async (request, message) => {
+    ['key_slots: has 5 bytes, a multiple of 4 is required', { keySlots: Buffer.alloc(5) }],
+    ['key_slots[1]: is 256, the pool has 256 slots', { keySlots: slotsOf(0, 256) }],
+    ['value_slots[0]: is 300', { valueSlots: slotsOf(300) }],
+    ['key_slots: has 100001 slots, at most 100000 are allowed', { keySlots: Buffer.alloc(400_004) }],
+    ['group: "none" is not a KV group of the bundle; use one of: history, user', { group: 'none' }],
+    ['element_type: is not a known type', { elementType: 'float64' as never }],
+    [`bundle_id: ${'f'.repeat(16)} is not loaded`, { bundleId: 'f'.repeat(16) }],
+  ] satisfies [string, Partial<GatherRequest__Output>][])('refuses a request if %s', async (message, request) => {
     await expect(gather(request)).rejects.toThrow(message);
   });
 });

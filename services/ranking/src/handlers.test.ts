@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { RankResponse } from '@collectivekv/contracts';
-import { createBundleModel } from '@collectivekv/domain';
+import type { RankRequest, RankResponse } from '@collectivekv/contracts';
+import { CkvError, createBundleModel } from '@collectivekv/domain';
 import { services } from '@collectivekv/rpc';
 import type { CallContext } from '@collectivekv/rpc/server';
-import { createLogger } from '@collectivekv/service-kit';
-import { describe, expect, it } from 'vitest';
+import type { Logger } from '@collectivekv/service-kit';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRankingHandlers } from './handlers.js';
 import { floatsFrom } from './packed.js';
-import { candidatesOf } from './rank-query.js';
+import { candidatesOf, type RankQuery } from './rank-query.js';
 import type { RankAnswer } from './ranker.js';
 import { createStopwatch } from './stage-timings.js';
 
@@ -20,10 +20,25 @@ const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
 manifest.items.count = itemIds.length;
 const model = createBundleModel({ manifestBytes: Buffer.from(JSON.stringify(manifest)), itemIds });
 
+const observe = vi.fn();
+const logError = vi.fn();
+const queries: RankQuery[] = [];
+/** Overrides of the next answers, and the failure of the next request. */
+let overrides: Partial<RankAnswer> = {};
+let failure: unknown;
+beforeEach(() => {
+  overrides = {};
+  failure = undefined;
+  queries.length = 0;
+  vi.clearAllMocks();
+});
+
 /** Handlers whose scores are the candidates' catalogue indices. */
 const handlers = createRankingHandlers(
   {
     async rank(query): Promise<RankAnswer> {
+      queries.push(query);
+      if (failure) throw failure;
       const { itemIndices, unknownCount } = candidatesOf(model, query);
       return {
         scores: Float32Array.from(itemIndices),
@@ -39,15 +54,16 @@ const handlers = createRankingHandlers(
         rungReason: '',
         partCount: 1,
         timings: createStopwatch().finish(),
+        ...overrides,
       };
     },
   },
-  { observe: () => undefined },
-  createLogger('test', 'silent'),
+  { observe },
+  { error: logError } as unknown as Logger,
 );
 const call = {} as CallContext;
 
-/** Bytes as a field of a message, its length in one byte or two. */
+/** Returns a field of a message: its number, its length in one or two bytes, its bytes. */
 function field(number: number, bytes: Uint8Array): Buffer {
   const { length } = bytes;
   return Buffer.concat([
@@ -58,7 +74,7 @@ function field(number: number, bytes: Uint8Array): Buffer {
 const requestOf = (ids: readonly (string | number[])[]) =>
   Buffer.concat([field(1, Buffer.from('u')), ...ids.map((id) => field(2, Buffer.from(id as string)))]);
 
-/** The same as columns. */
+/** The same request with its ids in a column. */
 function packedRequestOf(ids: readonly (string | number[])[]): Buffer {
   const texts = ids.map((id) => Buffer.from(id as string));
   const lengths = Uint32Array.from(texts, ({ length }) => length);
@@ -119,5 +135,135 @@ describe('candidate ids', () => {
     const many = RankMany.requestDeserialize(Buffer.concat([field(1, requestOf(['i1'])), field(1, request)]));
     const { outcomes } = await handlers.RankMany(many, call);
     expect(outcomes?.[1]?.failure).toEqual({ reason: 'invalid_request', message: `requests[1].${message}` });
+  });
+});
+
+/** Sends a request as a caller does. */
+const send = (request: RankRequest) =>
+  handlers.Rank(
+    Rank.requestDeserialize(Rank.requestSerialize({ userId: 'u', candidateIds: ['i1'], ...request })),
+    call,
+  );
+const recentOf = (userId: string) => ({ eventId: 'e', userId, itemId: 'i1', timestampMs: 1 });
+const singles = (...values: number[]) => Buffer.from(Float32Array.from(values).buffer);
+
+describe('a request', () => {
+  it('becomes a query with every field', async () => {
+    await send({
+      candidateFeatures: [{ name: 'freshness', values: singles(0.25) }],
+      contextFeatures: [{ name: 'hour', values: singles(7) }],
+      recentInteractions: [recentOf('u')],
+      maxStalenessMs: 3_600_000,
+      topK: 5,
+      bundleId: model.id,
+      historyPolicy: 'HISTORY_POLICY_REQUIRED',
+    });
+    expect(queries).toMatchObject([
+      {
+        userId: 'u',
+        candidateFeatures: [{ name: 'freshness', values: Float32Array.of(0.25) }],
+        contextFeatures: [{ name: 'hour', values: Float32Array.of(7) }],
+        recentInteractions: [{ eventId: 'e', userId: 'u', itemId: 'i1', timestampMs: 1 }],
+        maxStalenessMs: 3_600_000,
+        topK: 5,
+        bundleId: model.id,
+        historyPolicy: 'required',
+      },
+    ]);
+  });
+
+  it.each([
+    ['HISTORY_POLICY_UNSPECIFIED', 'preferred'],
+    ['HISTORY_POLICY_PREFERRED', 'preferred'],
+    ['HISTORY_POLICY_IGNORED', 'ignored'],
+  ] as const)('with %s has the policy %s', async (historyPolicy, wanted) => {
+    await send({ historyPolicy });
+    expect(queries[0]?.historyPolicy).toBe(wanted);
+  });
+
+  it.each([
+    ['user_id: is missing or empty', { userId: '' }],
+    ['recent_interactions[0].userId: is not user_id', { recentInteractions: [recentOf('v')] }],
+    ['recent_interactions: has 101 entries', { recentInteractions: Array(101).fill(recentOf('u')) }],
+    ['max_staleness_ms: is 3600001, at most 3600000 is allowed', { maxStalenessMs: 3_600_001 }],
+    ['bundle_id: is not 16 hexadecimal characters', { bundleId: 'demo' }],
+    ['history_policy: is not a known policy', { historyPolicy: 9 as never }],
+    ['context_features[0].values: has 5 bytes', { contextFeatures: [{ name: 'hour', values: Buffer.alloc(5) }] }],
+    ['candidate_features: has 65 entries', { candidateFeatures: Array(65).fill({ name: 'freshness' }) }],
+    [
+      'candidate_id_text: is set together with candidate_ids',
+      { candidateIdText: Buffer.from('i1'), candidateIdLengths: Buffer.from([2, 0, 0, 0]) },
+    ],
+  ] satisfies [string, RankRequest][])('is refused if %s', async (message, request) => {
+    await expect(send(request)).rejects.toMatchObject({
+      reason: 'invalid_request',
+      message: expect.stringContaining(message),
+    });
+    expect(queries).toEqual([]);
+  });
+});
+
+describe('an answer', () => {
+  it('becomes a response, and is counted after it', async () => {
+    overrides = {
+      order: Uint32Array.of(1, 0),
+      positionCount: 5,
+      mergedCount: 2,
+      recordAgeMs: 12.4,
+      lastEventMs: 99,
+      coldUser: false,
+      rung: 'recent_only',
+      rungReason: 'deadline',
+      timings: { fetch: 1, encode: 2, gather: 3, assemble: 4, attend: 5, total: 6 },
+    };
+    const { order, info } = await send({ candidateIds: ['i1', 'none'] });
+    expect(order).toEqual(Buffer.from(Uint32Array.of(1, 0).buffer));
+    expect(info).toEqual({
+      bundleId: model.id,
+      positionCount: 5,
+      mergedCount: 2,
+      unknownCandidateCount: 1,
+      recordAgeMs: 12,
+      lastEventMs: 99,
+      coldUser: false,
+      rung: 'DEGRADATION_RUNG_RECENT_ONLY',
+      rungReason: 'deadline',
+      timings: { fetchUs: 1, encodeUs: 2, gatherUs: 3, assembleUs: 4, attendUs: 5, totalUs: 6 },
+    });
+    const counted = [expect.objectContaining(overrides), 2];
+    expect(observe.mock.calls).not.toContainEqual(counted);
+    await expect.poll(() => observe.mock.calls).toContainEqual(counted);
+  });
+});
+
+describe('RankMany', () => {
+  const many = (count: number) =>
+    handlers.RankMany(
+      RankMany.requestDeserialize(
+        RankMany.requestSerialize({ requests: Array(count).fill({ userId: 'u', candidateIds: ['i1'] }) }),
+      ),
+      call,
+    );
+
+  it.each([
+    [0, 'requests: has 0 entries'],
+    [65, 'requests: has 65 entries'],
+  ])('refuses %i requests', async (count, message) => {
+    await expect(many(count)).rejects.toThrow(message);
+  });
+
+  it('answers a failure with its reason, and logs nothing', async () => {
+    failure = new CkvError('overloaded', 'too much');
+    const { outcomes } = await many(2);
+    expect(outcomes).toEqual(Array(2).fill({ failure: { reason: 'overloaded', message: 'too much' } }));
+    expect(logError).not.toHaveBeenCalled();
+  });
+
+  it('keeps the text of an unknown error from the caller, and logs it', async () => {
+    failure = new Error('secret');
+    const { outcomes } = await many(1);
+    expect(outcomes?.[0]?.failure?.reason).toBe('bug');
+    expect(outcomes?.[0]?.failure?.message).not.toContain('secret');
+    expect(logError).toHaveBeenCalledWith(expect.objectContaining({ err: failure }), expect.any(String));
   });
 });
