@@ -84,7 +84,7 @@ export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOpt
         }
       } catch (error) {
         if (isIn('closed')) return;
-        log.warn({ problem: (error as Error).message }, 'the pool cannot be followed; it is tried again');
+        log.warn({ problem: (error as Error).message }, 'the pool cannot be followed; trying again');
       }
       if (isIn('connecting')) await startFromCache();
       failureCount++;
@@ -102,7 +102,7 @@ export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOpt
     }
   }
 
-  /** Loads what is announced, then serves it. Throws if the active bundle does not load. */
+  /** Loads the announced bundles, then serves them. Throws if the active bundle does not load. */
   async function adopt({ activeBundleId, bundleIds }: Announcement, origin: Origin): Promise<void> {
     const wanted = [activeBundleId, ...bundleIds.filter((id) => id !== activeBundleId)];
     for (const id of wanted) {

@@ -24,7 +24,7 @@ export function clusteredParts({ manifest, clustering }: BundleModel): PoolPart[
 
 /**
  * Reads whole pool parts by running the gather graph over all slots, in chunks.
- * @throws bundle_invalid if the graph gives another number of rows; what a run throws
+ * @throws bundle_invalid if the graph gives another number of rows; as GraphSet.run does
  */
 export async function readPoolTables(
   model: BundleModel,

@@ -6,7 +6,7 @@ import type { PoolWorker, WorkerPool } from './worker-pool.js';
 /** Runs that a worker may have: it starts the second while the outputs of the first travel to the main thread. */
 const RUNS_PER_WORKER = 2;
 
-/** Gives runs to workers; a run waits while every worker has its fill. */
+/** Gives runs to workers. While every worker has its share, runs wait in a queue. */
 export interface RunDispatcher {
   readonly queuedCount: number;
   /**

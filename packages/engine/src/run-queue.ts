@@ -1,6 +1,6 @@
 import { CkvError, type Tensors } from '@collectivekv/domain';
 
-/** Until when, and for whom, a run may start. Read when the run's turn comes. */
+/** Limits of a run, read when its turn comes. */
 export interface RunLimits {
   /** Latest start, Unix ms; default none. */
   readonly deadlineMs?: number | undefined;

@@ -6,7 +6,7 @@ import { gatherRows } from './gather-rows.js';
 
 const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
 
-/** The demo's pool and a codebook; a gather graph that answers with the slots it was asked for. */
+/** The demo's pool and a codebook. The rows of its gather graph are the slots. */
 function twoGroups() {
   const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
   const pool = { slots: 256, keyWidth: 1, valueWidth: 1 };
@@ -45,7 +45,7 @@ function twoGroups() {
 it.each([
   ['history', [3, 255], [8]],
   ['codes', [1], [0, 255]],
-  ['', [3], [4]], // the first
+  ['', [3], [4]], // the first group
 ])('gathers the slots of group "%s" from that group alone', async (group, keySlots, valueSlots) => {
   const query = { group, keySlots: Uint32Array.from(keySlots), valueSlots: Uint32Array.from(valueSlots) };
   const limits = { deadlineMs: Date.now() + 1_000 };

@@ -19,7 +19,7 @@ await runService({
       workerCount: config.CKV_WORKERS,
       threadsPerWorker: 1,
       queueLimit: config.CKV_QUEUE_LIMIT,
-      onWorkerDeath: (err) => log.error({ err }, 'a graph worker died; it is being replaced'),
+      onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
     onClose('engine', engine.close);
     const shelf = await createBundleShelf({

@@ -19,7 +19,7 @@ await runService({
       workerCount: config.CKV_WORKERS,
       threadsPerWorker: config.CKV_THREADS_PER_WORKER,
       queueLimit: config.CKV_QUEUE_LIMIT,
-      onWorkerDeath: (err) => log.error({ err }, 'a graph worker died; it is being replaced'),
+      onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
     onClose('engine', engine.close);
     const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptionsOf(config));

@@ -8,7 +8,7 @@ import {
 } from '@collectivekv/domain';
 import type { PackedIds } from '@collectivekv/rpc';
 
-/** Whether to use the user's history: if it can be read, always (or fail), or never. */
+/** How to use the history: `preferred` uses it if it can be read, `required` fails without it, `ignored` reads none. */
 export type HistoryPolicy = 'preferred' | 'required' | 'ignored';
 
 /** Values of one feature. */
@@ -32,7 +32,7 @@ export interface RankQuery {
   readonly historyPolicy: HistoryPolicy;
 }
 
-/** Until when, and for whom, a query is answered. */
+/** Limits of a rank request. */
 export interface RankLimits {
   /** Unix ms. */
   readonly deadlineMs: number;

@@ -29,7 +29,7 @@ beforeAll(async () => {
     metrics: createMetrics('test'),
   });
   server.add('PoolService', {
-    /** Every element of a row is its slot, a half more in value rows. */
+    /** Answers rows whose elements are their slot, plus 0.5 in value rows. */
     async Gather(request) {
       calls.push(request);
       const [keyWidth, valueWidth] = WIDTHS[request.group] ?? [0, 0];
@@ -62,7 +62,7 @@ beforeEach(() => {
   calls = [];
 });
 
-/** The demo with a pool, a codebook, and a group that shares its keys alone. */
+/** The demo with three groups: a pool, a codebook, and a pool of keys only. */
 function threeGroups(route: Partial<RecordField> = {}): unknown {
   const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
   const group = (name: string, slots: number) => {
@@ -93,7 +93,7 @@ function modelOf(manifest: unknown): BundleModel {
   });
 }
 
-/** A history by its routes and codes. */
+/** The rows of a history with these routes and codes. */
 function rowsOf(positions: readonly (readonly [route: number, code: number])[]): Uint8Array {
   const { strideBytes } = model.layout;
   const rows = new Uint8Array(positions.length * strideBytes);
@@ -163,7 +163,7 @@ describe('pool rows of several groups', () => {
     }
   });
 
-  it('are not asked for by a cold user', async () => {
+  it('are not gathered for a user without history', async () => {
     const gathered = await poolRows.gather(model, new Uint8Array(0), limits());
     expect(calls).toEqual([]);
     const feeds = poolRows.assemble(model, new Uint8Array(0), gathered, NO_CANDIDATES);

@@ -14,7 +14,7 @@ import { floatsFrom } from '../packed.js';
 /** Pool rows by KV group. */
 export type GatheredGroups = ReadonlyMap<string, GatheredRows>;
 
-/** The pool rows of the pool service. */
+/** Gathers pool rows from the pool service and assembles graph inputs with them. */
 export interface PoolRows {
   /**
    * Gathers the row of every slot that the history visits, once for each KV group.
