@@ -17,6 +17,12 @@ const unused = () => Promise.reject(new CkvError('bug', 'unused'));
 let store: UserStore;
 let reads: number[];
 let deletedRows: number[];
+/** The row tolerance of every deletion. */
+let tolerances: number[][];
+/** Interactions of every run of an encode graph. */
+let runs: number[];
+/** Number of the next runs of encode graphs that fail. */
+let brokenRuns: number;
 let appendedBytes: number[];
 /** The fence of every append. */
 let fences: number[];
@@ -42,6 +48,7 @@ beforeAll(async () => {
     },
     async DeletePosition({ bundleId, userId, eventHash, row, rowTolerance }) {
       deletedRows.push(row.length);
+      tolerances.push([...rowTolerance]);
       return store.deletePosition(bundleId, userId, { eventHash, row, tolerance: rowTolerance });
     },
     ReplaceRecord: unused,
@@ -59,12 +66,18 @@ beforeEach(() => {
   store = createMemoryUserStore();
   reads = [];
   deletedRows = [];
+  tolerances = [];
+  runs = [];
+  brokenRuns = 0;
   appendedBytes = [];
   fences = [];
 });
 
 /** The demo bundle with another encode graph: a route is the item, or a hash of the item and of all routes before it. */
-function bundleOf(name: string, { withHistory = false, wideBytes = 0 }): LoadedBundle {
+function bundleOf(
+  name: string,
+  { withHistory = false, wideBytes = 0, steps = 0, maxPositions = MAX_POSITIONS },
+): LoadedBundle {
   const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
   const routes = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
   if (withHistory) manifest.graphs.encode.inputs.push(routes);
@@ -74,13 +87,26 @@ function bundleOf(name: string, { withHistory = false, wideBytes = 0 }): LoadedB
     const wide = { name: 'wide', role: 'field', field: 'wide', type: 'float32', shape: ['batch', width] };
     manifest.graphs.encode.outputs.push(wide);
   }
+  if (steps > 0) {
+    manifest.record.fields.push({
+      kind: 'user',
+      name: 'step',
+      type: 'int8',
+      width: steps,
+      scale: Array(steps).fill(1),
+    });
+    const step = { name: 'step', role: 'field', field: 'step', type: 'float32', shape: ['batch', steps] };
+    manifest.graphs.encode.outputs.push(step);
+  }
   const model = createBundleModel({
-    manifestBytes: Buffer.from(JSON.stringify({ ...manifest, name, maxPositions: MAX_POSITIONS })),
+    manifestBytes: Buffer.from(JSON.stringify({ ...manifest, name, maxPositions })),
     itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
   });
   const graphs: LoadedBundle['graphs'] = {
     async run(_, feeds) {
       const items = [...(feeds.item_index?.data ?? [])].map(Number);
+      runs.push(items.length);
+      if (brokenRuns-- > 0) throw new CkvError('bug', 'broken');
       const seen = [...(feeds.routes?.data ?? [])].map(Number);
       const encoded = items.map((item) => {
         const route = seen.reduce((hash, before) => (hash * 31 + before + 1) % 251, item % 251);
@@ -91,6 +117,7 @@ function bundleOf(name: string, { withHistory = false, wideBytes = 0 }): LoadedB
       return {
         route: { type: 'int64', data: BigInt64Array.from(encoded, BigInt), shape },
         user_code: { type: 'int64', data: new BigInt64Array(items.length), shape },
+        step: { type: 'float32', data: new Float32Array(steps * items.length), shape: [items.length, -1] },
         wide: { type: 'float32', data: new Float32Array((wideBytes / 4) * items.length), shape: [items.length, -1] },
       };
     },
@@ -248,6 +275,110 @@ describe('a bundle of wide rows', () => {
     expect(appendedBytes.length).toBe(3);
     expect(Math.max(...appendedBytes)).toBeLessThan(9 * 1024 * 1024);
     expect((await recordOf(wide, 'u19')).positionCount).toBe(14);
+  });
+});
+
+describe('a bundle of long records that encodes with history', () => {
+  const long = bundleOf('long', { withHistory: true, wideBytes: 64_000 });
+
+  it('reads as many records together as fit a message', async () => {
+    const users = Array.from({ length: 8 }, (_, i) => interactionsOf(`u${i}`, upTo(2)));
+    await append(writerFor(long), ...users);
+    expect(reads).toEqual([6, 2]);
+  });
+
+  it('reads one record alone if no two fit a message', async () => {
+    const longer = bundleOf('longer', { withHistory: true, wideBytes: 64_000, maxPositions: 1_000 });
+    await append(writerFor(longer), interactionsOf('a', [1]), interactionsOf('b', [1]));
+    expect(reads).toEqual([1, 1]);
+  });
+});
+
+describe('the writer', () => {
+  it('throws dependency_unavailable before a bundle is loaded', async () => {
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    await expect(writerFor().encode([interaction])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    await expect(writerFor().forget(interaction)).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+  });
+
+  it('counts the items and actions that the active bundle does not know', async () => {
+    const [first, ...others] = interactionsOf('u', [1, 2, 3]).map((one) => ({ ...one, action: 'like' }));
+    if (!first) throw new Error('no interaction');
+    const strange = [
+      { ...first, itemId: 'nothing' },
+      { ...first, action: 'dance' },
+      { ...first, action: '' },
+    ];
+    expect(await writerFor(alone, behind).encode([...strange, ...others])).toMatchObject({
+      unknownItemCount: 1,
+      unknownActionCount: 2,
+    });
+  });
+
+  it('encodes in runs of the batch size', async () => {
+    const interactions = interactionsOf('u', upTo(20));
+    const { bundles } = await writerFor(alone).encode(interactions);
+    expect(runs).toEqual([7, 7, 6]);
+    const [one] = bundles;
+    expect(one?.encoded?.rows.length).toBe(20 * alone.model.layout.strideBytes);
+    expect(interactions.map((interaction) => one?.encoded?.rowOf.get(interaction))).toEqual(upTo(20));
+  });
+
+  it('encodes nothing before the append if the rows depend on the history', async () => {
+    const { bundles } = await writerFor(behind).encode(interactionsOf('u', upTo(3)));
+    expect(runs).toEqual([]);
+    expect(bundles).toMatchObject([{ bundle: behind, encoded: undefined }]);
+  });
+
+  it('starts no further user after a failed run, and appends nothing', async () => {
+    const users = Array.from({ length: 10 }, (_, i) => interactionsOf(`u${i}`, [1]));
+    brokenRuns = 1;
+    await expect(append(writerFor(behind), ...users)).rejects.toMatchObject({ reason: 'bug' });
+    expect(runs.length).toBe(3); // as many as run at once
+    expect(appendedBytes).toEqual([]);
+  });
+
+  it('calls nobody for users without a new interaction', async () => {
+    await append(writerFor(behind), interactionsOf('u', [1]));
+    expect(await append(writerFor(behind), interactionsOf('u', [1]))).toEqual({ appliedCount: 0, duplicateCount: 1 });
+    expect(appendedBytes.length).toBe(1);
+  });
+
+  it('keeps the time of the newest interaction', async () => {
+    await append(writerFor(alone), interactionsOf('u', [5, 3]));
+    expect((await recordOf(alone, 'u')).lastEventMs).toBe(6);
+  });
+
+  it('searches by the event alone for a removal without an item', async () => {
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    await append(writerFor(alone), [interaction]);
+    expect(await writerFor(alone).forget({ ...interaction, itemId: '' })).toBe(true);
+    expect([deletedRows, tolerances]).toEqual([[0], [[]]]);
+  });
+
+  it('allows the int8 fields of a row to differ by one step, and no other field', async () => {
+    const stepped = bundleOf('stepped', { steps: 2 });
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    await append(writerFor(stepped), [interaction]);
+    expect(await writerFor(stepped).forget(interaction)).toBe(true);
+    expect(tolerances).toEqual([[0, 0, 1, 1]]);
+  });
+
+  it('finds nothing to delete for a user without a record', async () => {
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    expect(await writerFor(alone, behind).forget(interaction)).toBe(false);
+    expect(deletedRows.length).toBe(2);
+  });
+
+  it('throws other failures of a deletion', async () => {
+    await store.replaceRecord(alone.model.id, 'u', Buffer.from('garbage'));
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    await expect(writerFor(alone).forget(interaction)).rejects.toMatchObject({ reason: 'record_corrupt' });
   });
 });
 
