@@ -72,6 +72,7 @@ describe('planWaves', () => {
     expect(resumed[0]).toMatchObject({ byUser: waves[2]?.kind === 'append' ? waves[2].byUser : undefined });
     const over = planWaves([{ ...whole, taken: { ...whole.taken, progress: 99 } }]);
     expect(over).toMatchObject([{ kind: 'append', byUser: new Map() }]);
+    expect(over).toMatchObject([{ jobs: [{ job: whole.job }], done: [{ job: whole.job }] }]);
   });
 
   it.each([
@@ -80,6 +81,24 @@ describe('planWaves', () => {
     [2 * RECENT_EVENT_RING + 1, 3],
   ])('cuts a job with %i interactions of a user into %i waves', (count, waves) => {
     expect(planWaves([recordJob(Array(count).fill('a'))]).length).toBe(waves);
+  });
+
+  it.each([
+    ['two jobs that fill the ring of a user together', [Array(7).fill('a'), Array(7).fill('a')], 1],
+    ['two jobs that exceed the ring of a user together', [Array(7).fill('a'), Array(8).fill('a')], 2],
+    ['a job that fills the ring of a user, and one of another user', [Array(RECENT_EVENT_RING).fill('a'), ['b']], 1],
+    ['a job larger than the ring between two small ones', [['b'], Array(RECENT_EVENT_RING + 1).fill('a'), ['b']], 4],
+  ])('plans %s', (_, jobs, waveCount) => {
+    expect(planWaves(jobs.map((list: string[]) => recordJob(list))).length).toBe(waveCount);
+  });
+
+  it('leaves a user out of the waves behind their last interaction', () => {
+    const waves = planWaves([recordJob(['b', ...Array(RECENT_EVENT_RING + 1).fill('a')])]);
+    expect(waves.map((wave) => wave.kind === 'append' && [...wave.byUser.keys()])).toEqual([['b', 'a'], ['a']]);
+  });
+
+  it('has nothing to do for no jobs', () => {
+    expect(planWaves([])).toEqual([]);
   });
 
   it('keeps a removal between the interactions before it and behind it', () => {

@@ -248,6 +248,16 @@ describe('prepare', () => {
     });
   });
 
+  it('forwards a job of which one user belongs to another partition', async () => {
+    const [first] = openQueues(client, 'ckv', 1);
+    await first?.add('record', recordJobData([interactionOf(u, 'own'), interactionOf(v, 'astray')]));
+    await first?.close();
+    await batches.prepare(await take());
+    expect(await counts()).toMatchObject({ active: 0, waiting: 2 });
+    await work();
+    expect(calls.at(-1)).toBe(`append ${u}:own ${v}:astray`);
+  });
+
   it('forwards a removal of another partition', async () => {
     const [first] = openQueues(client, 'ckv', 1);
     await first?.add('forget', { version: 1, interaction: { eventId: 'x', userId: v } });
@@ -283,6 +293,15 @@ describe('apply', () => {
     expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
     expect(await samples('ckv_jobs_total')).toEqual({ done: 2 });
     expect(await samples('ckv_interactions_total')).toEqual({ appended: 3, duplicate: 1 });
+  });
+
+  it('works on partitions with different numbers of waves', async () => {
+    const events = Array.from({ length: RECENT_EVENT_RING + 1 }, (_, i) => [v, `e${i}`] as [string, string]);
+    await enqueue([u, 'a'], ...events);
+    await work();
+    expect(calls.length).toBe(3);
+    expect(calls.at(-1)).toBe(`append ${v}:e${RECENT_EVENT_RING}`);
+    expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
   });
 
   it('counts the time from a queued job to its record, and none below zero', async () => {
@@ -399,7 +418,8 @@ describe('apply', () => {
       const [failed] = await failedJobs();
       const { interactions = [] } = (failed?.payload ?? {}) as { interactions?: Interaction[] };
       expect(interactions.map(({ eventId }) => eventId)).toEqual(many.map(([, eventId]) => eventId));
-      expect(calls.filter((call) => call.includes(`e${RECENT_EVENT_RING}`) && call.startsWith('append'))).toEqual([]);
+      const first = many.slice(0, -1).map(([, eventId]) => eventId);
+      expect(calls.slice(1)).toEqual([`append ${u}:${first} ${w}:b`, `append ${u}:${first}`, `append ${w}:b`]);
     });
 
     it('appends a user again after a transient error', async () => {
@@ -408,6 +428,16 @@ describe('apply', () => {
       await work();
       expect(calls.slice(1)).toEqual([`append ${u}:a ${w}:b`, `append ${u}:a`, `append ${u}:a`, `append ${w}:b`]);
       expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
+    });
+
+    it('sets nothing aside if the updater stops before the user is found', async () => {
+      await enqueue([u, 'a'], [w, 'b']);
+      failures = [refused, { of: 'append', error: transient() }];
+      onCall = (call) => {
+        if (call.startsWith('append')) stopping.abort();
+      };
+      await expect(work()).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+      expect(await counts()).toEqual({ waiting: 0, active: 1, failed: 0 });
     });
 
     it('sets nothing aside if the partition is lost before the user is found', async () => {

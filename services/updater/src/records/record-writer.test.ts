@@ -235,6 +235,7 @@ describe('a bundle that encodes with history', () => {
     ];
     await expect(append(writerFor(behind), bad, good)).rejects.toMatchObject({ reason: 'bundle_mismatch' });
     await expect(recordOf(behind, 'good')).rejects.toThrow('no record');
+    expect(appendedBytes).toEqual([]);
     expect(await append(writerFor(behind), good)).toEqual({ appliedCount: 2, duplicateCount: 0 });
   });
 
