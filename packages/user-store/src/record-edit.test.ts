@@ -23,6 +23,54 @@ describe('deleteFromRecord', () => {
   });
 });
 
+describe('deleteFromRecord by content', () => {
+  const rowsAfter = (rows: number[], row: number[], tolerance: number[], ring: Uint8Array = new Uint8Array(0)) => {
+    const record = { ...shape, lifetimeCount: 9, lastEventMs: 1, positionCount: rows.length / 2, recentEvents: ring };
+    const given = { eventHash: eventHash('old'), row: Uint8Array.from(row), tolerance: Uint8Array.from(tolerance) };
+    const bytes = deleteFromRecord({ ...record, rows: Uint8Array.from(rows) }, given);
+    return bytes && [...decodeRecord(bytes, shape).rows];
+  };
+
+  it('finds the row with the least sum of differences, wherever it is', () => {
+    expect(rowsAfter([11, 10, 11, 11, 50, 50], [10, 10], [1, 1])).toEqual([11, 11, 50, 50]);
+    expect(rowsAfter([11, 11, 11, 10, 50, 50], [10, 10], [1, 1])).toEqual([11, 11, 50, 50]);
+    expect(rowsAfter([50, 50, 11, 11, 10, 9], [10, 10], [1, 1])).toEqual([50, 50, 11, 11]);
+  });
+
+  it('finds the oldest row and the only row', () => {
+    expect(rowsAfter([7, 7, 50, 50], [7, 7], [])).toEqual([50, 50]);
+    expect(rowsAfter([7, 7], [7, 7], [])).toEqual([]);
+  });
+
+  it('finds the newest of equal rows', () => {
+    const ring = Buffer.concat([eventHash('a'), eventHash('b')]);
+    expect(rowsAfter([7, 7, 8, 8, 7, 7, 9, 9], [7, 7], [], ring)).toEqual([7, 7, 8, 8, 9, 9]);
+    expect(rowsAfter([7, 8, 6, 8, 50, 50], [7, 7], [1, 1])).toEqual([6, 8, 50, 50]);
+  });
+
+  it('finds nothing with a row of another length', () => {
+    expect(rowsAfter([7, 7], [7], [])).toBeUndefined();
+    expect(rowsAfter([7, 7], [7, 7, 7], [])).toBeUndefined();
+  });
+});
+
+describe('deleteFromRecord by an event of a trimmed row', () => {
+  const trimmed = {
+    ...shape,
+    lifetimeCount: 3,
+    lastEventMs: 1,
+    positionCount: 2,
+    recentEvents: Buffer.concat(['1', '2', '3'].map(eventHash)),
+    rows: Uint8Array.of(2, 2, 3, 3),
+  };
+
+  it('finds no row for the trimmed event, and the right rows for the others', () => {
+    expect(deleteFromRecord(trimmed, match('1'))).toBeUndefined();
+    const without2 = deleteFromRecord(trimmed, match('2')) ?? new Uint8Array(0);
+    expect([...decodeRecord(without2, shape).rows]).toEqual([3, 3]);
+  });
+});
+
 function match(eventId: string) {
   return { eventHash: eventHash(eventId), row: new Uint8Array(0), tolerance: new Uint8Array(0) };
 }
