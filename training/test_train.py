@@ -46,7 +46,7 @@ def test_a_log_becomes_a_bundle_with_the_figures_of_every_arm(
     assert leftovers(root) == []
 
 
-def test_a_served_bundle_ranks_what_a_history_likes_first(root: Path) -> None:
+def test_a_served_bundle_ranks_items_of_the_liked_parity_first(root: Path) -> None:
     config = small_train(root, comparisons=False, epochs=12)
     main(config)
     bundle = ServedBundle(config.out)
@@ -59,7 +59,7 @@ def test_a_served_bundle_ranks_what_a_history_likes_first(root: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["small full", "small collectivekv", "small full-again"])
-def test_the_same_command_goes_on_where_it_was_interrupted_to_the_same_bundle(
+def test_an_interrupted_command_goes_on_to_the_same_bundle(
     step: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_train(root)
@@ -85,7 +85,7 @@ def test_the_same_command_goes_on_where_it_was_interrupted_to_the_same_bundle(
     assert leftovers(root) == []
 
 
-def test_other_settings_or_a_fresh_start_do_not_go_on_from_anothers_checkpoints(
+def test_other_settings_and_a_fresh_start_do_not_use_the_checkpoints_of_another_run(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_train(root, comparisons=False)
@@ -122,7 +122,7 @@ def test_the_published_recipe_and_a_model_without_user_dims_become_bundles_too(r
     assert [f["name"] for f in ServedBundle(root / "none").manifest["record"]["fields"]] == ["route"]
 
 
-def test_figures_that_do_not_exist_are_left_out_of_the_bundle(root: Path) -> None:
+def test_undefined_figures_are_left_out_of_the_bundle(root: Path) -> None:
     """Where each user has one tested query there is no GAUC."""
     metrics = main(small_train(root, split="position:0.025", comparisons=False))
     assert "auc" in metrics and "gauc" not in metrics
@@ -141,7 +141,9 @@ def test_figures_that_do_not_exist_are_left_out_of_the_bundle(root: Path) -> Non
         ({"history_actions": ["liked"]}, "no action liked"),
     ],
 )
-def test_what_could_not_become_a_bundle_is_told_before_training(changes: dict, message: str, root: Path) -> None:
+def test_options_that_cannot_become_a_bundle_are_refused_before_training(
+    changes: dict, message: str, root: Path
+) -> None:
     with pytest.raises(ValueError, match=message):
         main(small_train(root, **changes))
     assert leftovers(root) == []
@@ -152,7 +154,7 @@ def arguments(*given: str, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     return parse_arguments(train.__doc__)
 
 
-def test_options_become_the_config_and_the_demo_has_defaults_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_become_the_config_and_the_demo_has_its_own_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     given = "log --log a.csv --name demo --family sim --epochs 0.5 --history-actions like click --separate-routes"
     config = arguments(*given.split(), "--no-comparisons", "--out", "x", monkeypatch=monkeypatch)
     assert config == TrainConfig(
@@ -182,7 +184,7 @@ def test_every_option_is_explained_and_every_example_of_the_help_keeps_its_lines
     assert all(form in said for form in ("position:SHARE", "time:SHARE", "users:SHARE", "NAME[:LOW:HIGH"))
 
 
-def test_without_history_no_arm_has_any() -> None:
+def test_without_history_a_log_has_queries_and_no_positions() -> None:
     log = planted_log()
     none = arms_module.without_history(log)
     assert len(none.item) == 0 and not none.query_now.any() and (none.query_label == log.query_label).all()

@@ -44,7 +44,7 @@ def test_every_graph_repeats_its_golden_tensors(built: Built) -> None:
     assert any(name.startswith(f"{built.variant.max_positions} positions") for name in names["rank"])
 
 
-def test_served_cases_repeat_from_ids_through_the_graphs(built: Built) -> None:
+def test_golden_requests_repeat_from_ids_through_the_graphs(built: Built) -> None:
     cases = json.loads((built.bundle.folder / "golden" / "served.json").read_text())["cases"]
     assert len(cases) >= 5 and cases[0]["interactions"] == []
     for case in cases:
@@ -84,7 +84,7 @@ def test_user_dims_that_lie_close_together_do_not_count_as_ties() -> None:
 
 
 def only_items(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
-    """Only each `share`th item is clear."""
+    """Makes one item of every `share` items clear, and no other."""
     monkeypatch.setattr(Drawer, "clear", lambda self, history: history.item[0] % share == 1)
 
 

@@ -19,7 +19,7 @@ from testbed.random_models import catalogue_log
 from testbed.small_models import compress, small_full
 
 
-def test_the_rows_of_a_record_have_as_many_bytes_as_reported(built: Built) -> None:
+def test_a_record_row_has_the_reported_bytes(built: Built) -> None:
     assert built.bundle.row_bytes() == row_bytes(built.model)
 
 

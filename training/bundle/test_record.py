@@ -1,4 +1,4 @@
-"""The bytes that a record is said to take are those that Redis reports."""
+"""Our count of a record's bytes equals the memory usage that Redis reports."""
 
 import shutil
 import socket
@@ -24,7 +24,7 @@ def record_length(positions: int, row: int) -> int:
 
 
 class Redis:
-    """A server of its own, spoken to over a raw socket."""
+    """A private server, over a raw socket."""
 
     def __init__(self, folder: Path):
         with socket.socket() as free:
@@ -71,7 +71,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     server.close()
 
 
-def test_bytes_per_position_are_what_redis_reports_for_the_record_and_its_key(redis: Redis) -> None:
+def test_bytes_per_position_equal_the_memory_usage_of_redis(redis: Redis) -> None:
     random = np.random.default_rng(1)
     for positions in (1, 2, 14, 15, 100, 1000, 10_000):
         for row in (2, 3, 4, 5, 6, 7, 8):
@@ -79,13 +79,13 @@ def test_bytes_per_position_are_what_redis_reports_for_the_record_and_its_key(re
             assert bytes_per_position(row, [positions]) * positions == pytest.approx(reported, rel=1e-9)
 
 
-def test_the_length_of_the_user_id_counts_as_redis_counts_it(redis: Redis) -> None:
+def test_user_ids_of_every_length_count_as_in_redis(redis: Redis) -> None:
     for length in range(1, 60):
         reported = redis.usage(KEY % ("u" * length), bytes(record_length(20, 4)))
         assert bytes_per_position(4, [20], user_id_bytes=length) * 20 == pytest.approx(reported, rel=1e-9)
 
 
-def test_bytes_per_position_of_many_users_are_those_of_all_their_positions() -> None:
+def test_bytes_per_position_of_many_users_are_their_bytes_over_their_positions() -> None:
     apart = [bytes_per_position(4, [n]) * n for n in (3, 70, 1000)]
     assert bytes_per_position(4, [3, 70, 1000]) == pytest.approx(sum(apart) / 1073)
 
@@ -115,16 +115,16 @@ def test_a_row_has_routes_and_user_dims_of_every_layer(family: str, compression:
 
 
 def bytes_of(model: Ranker) -> int:
-    """By the manifest's fields."""
+    """Bytes of a row, by the fields in the manifest."""
     return sum(np.dtype(f["type"]).itemsize * f["width"] for f in record_fields(model))
 
 
-def test_a_row_of_a_model_that_shares_one_part_has_the_other_in_fp16() -> None:
+def test_if_one_part_is_shared_a_row_has_the_other_in_fp16() -> None:
     for share in ("keys", "values"):
         model = compress(small_full("target"), Compression(slots=12, share=share, tied=False))
         assert row_bytes(model) == 1 + 1 + 2 * model.config.d_model
 
 
-def test_a_row_without_a_pool_has_user_dims_alone() -> None:
+def test_without_a_pool_a_row_has_user_dims_only() -> None:
     for family, layers in (("target", 1), ("hstu", 2)):
         assert row_bytes(user_dims_alone(small_full(family), Compression(user_type="int8", user_width=4))) == 8 * layers

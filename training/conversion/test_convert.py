@@ -1,4 +1,4 @@
-"""Conversion to CollectiveKV: the pool, its router, the user dims, and what stays as it was."""
+"""A converted model: its scores, its frozen modules, and the other arms."""
 
 import copy
 
@@ -17,7 +17,7 @@ from testbed.small_models import caches_of, compress, padded_histories, random_c
 
 
 def tokens_only(family: str, **changes) -> Ranker:
-    """A model whose positions are of few kinds."""
+    """A full model with few kinds of positions."""
     return small_full(family, items=6, interaction_features=[], layers=1, **changes)
 
 

@@ -7,20 +7,21 @@ from torch import nn
 from conversion import share_layer as share_layer_module
 from conversion.convert import convert
 from models.compression import Compression
-from models.families.hstu.layers import HstuRanker
 from models.ranker import Ranker
 from testbed.small_models import caches_of, sample_of, small_full
 
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """k-means runs until nothing moves, so that each centroid is the mean of the points nearest to it."""
+    """k-means runs until no centroid moves. Then each centroid is the mean of the points nearest to it."""
     monkeypatch.setattr(share_layer_module, "ITERATIONS", 200)
 
 
-def squared_errors(part: torch.Tensor, pool: torch.Tensor, seen_by: torch.Tensor) -> torch.Tensor:
-    """[P, M] what a slot in place of a point moves: the mean over `seen_by`'s blocks of the squared products, in units
-    of what the points themselves vary."""
+def squared_errors(part: torch.Tensor, pool: torch.Tensor, seen_by: list[torch.Tensor]) -> torch.Tensor:
+    """[P, M]: the error of each slot [M, D] in place of each point [P, D], relative to the variance of the points.
+
+    An error's size is the sum of its squared products with the matrices [D, any] of `seen_by`.
+    """
     cut = part.shape[1]
 
     def size(error: torch.Tensor) -> torch.Tensor:
@@ -32,10 +33,10 @@ def squared_errors(part: torch.Tensor, pool: torch.Tensor, seen_by: torch.Tensor
 
 
 def metric_parts(full_model: Ranker, layer: int) -> tuple[torch.Tensor, torch.Tensor, list, list]:
-    """Keys, values [P, D] of the sample, and what keys and values meet: matrices [D, any] each."""
+    """Keys and values [P, D] of the sample, and the matrices [D, any] that keys and values are multiplied with."""
     sample, heads, d = sample_of(full_model), full_model.config.heads, full_model.config.d_model
     with torch.no_grad():
-        if isinstance(full_model, HstuRanker):
+        if full_model.config.family == "hstu":
             _, rows, both = list(full_model.layers(sample))[layer]
             key, value = both[sample.valid].chunk(2, -1)
             queries = nn.functional.silu(full_model.stack[layer].query_gate(rows[sample.valid])).chunk(2, -1)[0]

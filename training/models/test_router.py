@@ -1,4 +1,4 @@
-"""A router that remembers gives the routes of one that does not, and scores a row once."""
+"""A router that remembers gives the same routes, and scores each row once."""
 
 import copy
 
@@ -17,7 +17,7 @@ def frozen(slots: int = 50) -> Router:
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many rows each call of a router scored."""
+    """The number of rows that each call of a router scored."""
     sizes: list[int] = []
     forward = Router.forward
 
@@ -41,7 +41,7 @@ def test_routes_are_those_of_the_best_scores_and_each_row_is_scored_once(scored:
     assert scored == [2, 2, 36]
 
 
-def test_it_forgets_what_other_parameters_chose() -> None:
+def test_it_forgets_the_slots_that_other_parameters_chose() -> None:
     router, x = frozen(), rows(*range(40))
     before = router.route(x)
     router.load_state_dict({"weight": -router.weight, "bias": router.bias})
@@ -55,7 +55,7 @@ def test_it_forgets_what_other_parameters_chose() -> None:
     assert (router.route(x) == 3).all()
     bias = torch.zeros(50)
     bias[5] = 1e7
-    router.bias.data = bias  # which its version does not tell
+    router.bias.data = bias  # does not change the version of the parameter
     assert (router.route(x) == 5).all()
 
 
@@ -65,7 +65,7 @@ def test_a_router_that_learns_scores_every_row_with_gradients(scored: list[int])
     assert scored == [2]
 
 
-def test_it_stops_remembering_where_rows_do_not_repeat(monkeypatch: pytest.MonkeyPatch, scored: list[int]) -> None:
+def test_it_stops_remembering_if_rows_do_not_repeat(monkeypatch: pytest.MonkeyPatch, scored: list[int]) -> None:
     monkeypatch.setattr(Router, "REMEMBERED", 30)
     router = frozen()
     for start in (0, 20, 0):

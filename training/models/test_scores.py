@@ -47,7 +47,7 @@ def places(counts: list[list[int]]) -> torch.Tensor:
     ("family", "form"),
     [(name, form) for name, family in FAMILIES.items() for form in (*FORMS, *([] if family.stacked else KEPT_FORMS))],
 )
-def test_a_family_scores_what_its_equations_say(family: str, form: str) -> None:
+def test_a_family_scores_as_its_oracle(family: str, form: str) -> None:
     model = in_form(small_full(family, max_positions=16), form)
     history = padded_histories(model.config, LENGTHS, seed=3)
     longest = max(LENGTHS)
@@ -62,13 +62,13 @@ def test_a_family_scores_what_its_equations_say(family: str, form: str) -> None:
         dtype=torch.float64,
     )
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
-    # In float32 a search may cut elsewhere, seldom.
+    # In float32, a few searches may cut at another position.
     assert ((close - expected).abs() < 1e-4).float().mean() > 0.9
     assert expected.std() > 0.01
 
 
 def changed(history: History, where: torch.Tensor, items: int) -> History:
-    """Other items, actions and features at `where` [B, N]."""
+    """The history with other items, actions and features at `where` [B, N]."""
     return History(
         torch.where(where, (history.item + 5) % items, history.item),
         torch.where(where, (history.action + 1) % 4, history.action),
@@ -84,7 +84,7 @@ def scored(model: Ranker, history: History, candidates: Candidates) -> torch.Ten
 
 @pytest.mark.parametrize("form", [FULL, "tied, coded", "separate, int8, last head"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_score_ignores_what_comes_at_or_after_its_place_and_what_is_padding(family: str, form: str) -> None:
+def test_a_score_ignores_padding_and_positions_at_or_after_its_place(family: str, form: str) -> None:
     model = in_form(small_full(family), form)
     history = padded_histories(model.config, (12, 20), seed=3)
     now = places([[14, 15], [3, 15]])
@@ -95,12 +95,12 @@ def test_a_score_ignores_what_comes_at_or_after_its_place_and_what_is_padding(fa
         after = scored(model, changed(history, unseen, model.config.items), candidates)
         assert torch.equal(after[:, c], before[:, c])
     shown = replace(history, valid=torch.ones_like(history.valid))
-    assert not torch.equal(scored(model, shown, candidates)[0], before[0])  # were the padding valid, it would count
+    assert not torch.equal(scored(model, shown, candidates)[0], before[0])  # padding counts if it is marked valid
 
 
 @pytest.mark.parametrize("form", [FULL, "tied, coded"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_score_depends_on_every_position_that_is_kept_before_its_place(family: str, form: str) -> None:
+def test_a_score_depends_on_every_kept_position_before_its_place(family: str, form: str) -> None:
     model = doubled(in_form(small_full(family), form))
     history = as_double(padded_histories(model.config, (12,), seed=3))
     candidates = as_double(random_candidates(model.config, places([[12, 10]]), seed=4))
@@ -114,7 +114,7 @@ def test_a_score_depends_on_every_position_that_is_kept_before_its_place(family:
 
 
 def kept_positions(model: Ranker, history: History, candidates: Candidates) -> torch.Tensor:
-    """What the search keeps; where nothing is searched, what is visible."""
+    """The positions [B, C, N] that the search keeps; without a search, the visible positions."""
     visible = torch.arange(history.item.shape[1]) < candidates.now[..., None]
     if model.config.family == "hstu":
         return visible
@@ -136,7 +136,7 @@ def test_a_search_keeps_the_top_k_and_all_that_tie_with_the_last_of_them(family:
 
 @pytest.mark.parametrize("form", [FULL, "tied, coded", "separate, int8, last head"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_sequence_scored_at_once_is_each_of_its_queries_scored_alone(family: str, form: str) -> None:
+def test_a_query_scores_the_same_alone_and_within_its_sequence(family: str, form: str) -> None:
     model = doubled(in_form(small_full(family), form))
     lengths, longest = (3, 9, 14), 14
     history = as_double(padded_histories(model.config, lengths, seed=5))
@@ -168,7 +168,7 @@ def test_a_candidate_sees_at_most_the_newest_max_positions(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_learning_takes_no_gradient_from_what_a_candidate_does_not_see(family: str) -> None:
+def test_positions_that_a_candidate_does_not_see_get_no_gradient(family: str) -> None:
     model = small_full(family, items=40).train()
     history = padded_histories(model.config, (20,), seed=3)
     history.item[0] = torch.arange(1, 21)

@@ -17,7 +17,7 @@ from testbed.served_bundle import ServedBundle
 from testbed.small_models import small_full
 
 
-def test_a_kept_full_scores_as_the_full_but_for_float16() -> None:
+def test_a_kept_full_model_scores_as_before_except_for_float16() -> None:
     full_model = small_full("target")
     draw = Drawer(keep_full(full_model, "float32"), np.random.default_rng(1))
     history = draw.history(30)
@@ -29,7 +29,7 @@ def test_a_kept_full_scores_as_the_full_but_for_float16() -> None:
     assert 0 < (rounded - whole).abs().max() < 1e-3
 
 
-def test_a_kept_full_leaves_the_full_as_it_was() -> None:
+def test_keep_full_does_not_change_the_full_model() -> None:
     full_model = small_full("target")
     full = full_model.cache
     for kept in KEPT:
@@ -40,11 +40,11 @@ def test_a_kept_full_leaves_the_full_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("kept", "bytes_"), [("float16", 2 * 2 * 16), ("float32", 2 * 4 * 16), ("interactions", 1 + 1 + 4)]
 )
-def test_a_row_is_as_long_as_what_it_keeps(kept: str, bytes_: int) -> None:
+def test_a_row_has_the_bytes_of_its_form(kept: str, bytes_: int) -> None:
     assert row_bytes(keep_full(small_full("target"), kept)) == bytes_
 
 
-def test_items_beyond_256_take_two_bytes_and_those_beyond_a_route_are_refused() -> None:
+def test_more_than_256_items_take_two_bytes_and_more_than_a_route_names_are_refused() -> None:
     item, *_ = record_fields(keep_full(small_full("target", items=257), "interactions"))
     assert (item["type"], item["slots"]) == ("uint16", 257)
     many = small_full("target", items=65_537)
@@ -56,7 +56,7 @@ def test_items_beyond_256_take_two_bytes_and_those_beyond_a_route_are_refused() 
 @pytest.mark.parametrize(
     ("family", "kept", "problem"), [("hstu", "float16", "FullKV"), ("target", "int4", "one of float16")]
 )
-def test_what_cannot_be_kept_is_refused(family: str, kept: str, problem: str) -> None:
+def test_keep_full_refuses_a_stacked_family_and_an_unknown_form(family: str, kept: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         keep_full(small_full(family), kept)
 
@@ -77,7 +77,7 @@ SMALL = [
 ]
 
 
-def test_the_benchmarks_bundles_are_of_the_size_asked_for_and_the_full_ones_agree(tmp_path: Path) -> None:
+def test_bench_bundles_have_the_sizes_of_the_options_and_the_full_ones_agree(tmp_path: Path) -> None:
     bench_bundles.main(["--out", str(tmp_path), *SMALL, "--slots", "64", "--separate-slots", "300"])
     bundles = {path.name: ServedBundle(path) for path in tmp_path.iterdir()}
     assert set(bundles) == {"shared", "shared_int8", "shared_separate", "full_fp16", "full_fp32", "recompute"}
@@ -111,7 +111,7 @@ def test_the_benchmarks_bundles_are_of_the_size_asked_for_and_the_full_ones_agre
         assert 0.1 > np.abs(found[name] - expected).max() > 1e-3, name
 
 
-def test_one_bundle_alone_has_the_same_bytes(tmp_path: Path) -> None:
+def test_a_bundle_made_alone_has_the_same_bytes(tmp_path: Path) -> None:
     for folder, names in (("all", ["shared_int8", "full_fp16"]), ("one", ["full_fp16"])):
         only = [word for name in names for word in ("--only", name)]
         bench_bundles.main(["--out", str(tmp_path / folder), *SMALL, *only])
@@ -120,7 +120,7 @@ def test_one_bundle_alone_has_the_same_bytes(tmp_path: Path) -> None:
     assert not (tmp_path / "one" / "shared_int8").exists()
 
 
-def test_sizes_that_cannot_be_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_bench_bundles_refuses_impossible_sizes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for options, problem in ((["--heads", "7"], "multiple of --heads 7"), (["--slots", "70000"], "--slots must be")):
         with pytest.raises(SystemExit):
             bench_bundles.main(["--out", str(tmp_path), *options])

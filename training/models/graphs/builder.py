@@ -42,6 +42,7 @@ class Graph:
     def __init__(self, name: str, files: dict[str, ExternalFile]):
         self.name, self.files = name, files
         self.nodes: list[onnx.NodeProto] = []
+        self.node_outputs: set[str] = set()
         self.initializers: dict[str, TensorProto] = {}
         self.inputs: list[dict] = []
         self.outputs: list[dict] = []
@@ -87,13 +88,18 @@ class Graph:
     def constant(self, *values: int) -> str:
         """An int64 vector: a shape, or axes."""
         name = "shape_" + "_".join(str(value) for value in values)
+        if name in self.node_outputs:  # of a Shape node
+            name += "_value"
         self.initializers[name] = numpy_helper.from_array(np.array(values, np.int64), name)
         return name
 
     def add(self, op: str, *inputs: str, outputs: int = 1, **attributes):
         """Adds a node. Returns the name of its output, or the names if it has several."""
         name = f"{op.lower()}_{len(self.nodes)}"
+        if name in self.initializers:
+            name += "_node"
         names = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
+        self.node_outputs.update(names)
         self.nodes.append(helper.make_node(op, list(inputs), names, name=name, **attributes))
         return name if outputs == 1 else names
 

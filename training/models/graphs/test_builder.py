@@ -1,0 +1,38 @@
+"""The graph builder: names are unique, and big parameters are written once."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from models.graphs.builder import POOL, WEIGHTS, ExternalFile, Graph
+
+
+def test_a_shape_node_and_a_constant_never_share_a_name(tmp_path: Path) -> None:
+    for constants_first in (True, False):
+        g = Graph("graph", {name: ExternalFile(name) for name in (WEIGHTS, POOL)})
+        x = g.input("x", "float32", ["rows", 2], "user")
+        for number in range(4):
+            axes = g.constant(number + 1) if constants_first else None
+            shape = g.add("Shape", x)
+            flat = g.add("Reshape", x, g.constant(-1))
+            assert g.constant(number + 1) == (axes or g.constant(number + 1))
+            g.add("Concat", shape, g.add("Shape", flat), axis=0)
+        names = [output for node in g.nodes for output in node.output] + list(g.initializers)
+        assert len(names) == len(set(names))
+        g.output(x, "y", "float32", ["rows", 2], "user")
+        g.write(tmp_path)
+        onnx.checker.check_model(tmp_path / "graph.onnx", full_check=True)
+
+
+def test_a_big_parameter_is_written_once_for_all_graphs() -> None:
+    files = {name: ExternalFile(name) for name in (WEIGHTS, POOL)}
+    table = np.arange(1000, dtype=np.float32)
+    for name in ("one", "other"):
+        g = Graph(name, files)
+        g.tensor("table", table)
+        g.tensor("pool_table", table)
+        g.tensor("small", table[:4])
+        assert [t.external_data[0].value for t in g.initializers.values() if t.external_data] == [WEIGHTS, POOL]
+    for file in files.values():
+        assert len(file.entries) == 1 and bytes(file.content) == table.tobytes()
