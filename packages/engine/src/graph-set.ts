@@ -6,8 +6,10 @@ export interface GraphSet {
   /**
    * Runs a graph. The feeds must not be used afterwards: a large buffer that one tensor fills is transferred to the
    * worker, not copied.
-   * @throws overloaded, deadline or `limits.ended` if the run did not start; draining after the set or the engine was
-   * closed; dependency_unavailable if the worker died; bug if onnxruntime refuses the feeds
+   * @throws overloaded, deadline or `limits.ended` if the run did not start
+   * @throws draining after the set or the engine was closed
+   * @throws dependency_unavailable if the worker died
+   * @throws bug if onnxruntime refuses the feeds
    */
   run(graph: string, feeds: Tensors, limits?: RunLimits): Promise<Tensors>;
   /** Runs a graph over several feeds at once. The feeds may share tensors. Throws as `run` does. */

@@ -11,8 +11,10 @@ export interface RunDispatcher {
   readonly queuedCount: number;
   /**
    * Runs a graph now, or when its turn comes.
-   * @throws overloaded, deadline or `limits.ended` if the run did not start; draining after the pool was closed;
-   * dependency_unavailable if the worker died; bug if onnxruntime refuses the feeds
+   * @throws overloaded, deadline or `limits.ended` if the run did not start
+   * @throws draining after the pool was closed
+   * @throws dependency_unavailable if the worker died
+   * @throws bug if onnxruntime refuses the feeds
    */
   run(run: GraphRun, limits: RunLimits): Promise<Tensors>;
   /** Gives the waiting runs to the workers that can take one. */

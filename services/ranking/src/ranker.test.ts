@@ -14,10 +14,9 @@ const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
 const MAX_POSITIONS = 6;
 
 /**
- * The demo with stand-ins for its graphs.
- * encode: a route is a hash of the item and, with history, of all routes before it.
- * rank: the scores are the routes of the history, one for each candidate.
- * rankKv: every score is the number of positions.
+ * The demo with stand-ins for its graphs. Encode gives as route a hash of the item and, with history, of all routes
+ * before it. Rank gives the routes of the history as scores, one for each candidate. RankKv gives the number of positions
+ * as every score.
  */
 function testBundle(encodesWithHistory: boolean): LoadedBundle {
   const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { GatherRequest__Output } from '@collectivekv/contracts';
+import type { GatherRequest__Output, GatherResponse } from '@collectivekv/contracts';
 import { type BundleModel, CkvError, createBundleModel, type RecordField } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
@@ -16,6 +16,8 @@ const unused = () => Promise.reject(new CkvError('bug', 'unused'));
 const limits = () => ({ deadlineMs: Date.now() + 5_000, signal: new AbortController().signal });
 
 let calls: GatherRequest__Output[];
+/** Fields that the pool answers instead of the right ones. */
+let overrides: GatherResponse;
 let server: GrpcServer;
 let pool: GrpcClient<'PoolService'>;
 let poolRows: PoolRows;
@@ -42,6 +44,7 @@ beforeAll(async () => {
         keyRows: rows(keySlots, keyWidth, 0),
         valueRows: rows(valueSlots, valueWidth, 0.5),
         elementType: 'ELEMENT_TYPE_FLOAT32' as const,
+        ...overrides,
       };
     },
     Describe: unused,
@@ -60,6 +63,7 @@ afterAll(async () => {
 });
 beforeEach(() => {
   calls = [];
+  overrides = {};
 });
 
 /** The demo with three groups: a pool, a codebook, and a pool of keys only. */
@@ -161,6 +165,15 @@ describe('pool rows of several groups', () => {
     for (const row of [0, 99_999, 100_000, 199_999, 200_000]) {
       expect([keyRows[4 * row], valueRows[4 * row + 3]]).toEqual([row + 50_000, row + 50_000.5]);
     }
+  });
+
+  it.each([
+    ['rows of another bundle', { bundleId: 'f'.repeat(16) }, 'bundle_mismatch'],
+    ['too few key rows', { keyRows: Buffer.alloc(4) }, 'bug'],
+    ['too few value rows', { valueRows: Buffer.alloc(4) }, 'bug'],
+  ])('are refused if the pool answers %s', async (_, answer, reason) => {
+    overrides = answer;
+    await expect(poolRows.gather(model, rowsOf([[9, 200]]), limits())).rejects.toMatchObject({ reason });
   });
 
   it('are not gathered for a user without history', async () => {
