@@ -5,12 +5,14 @@ import { createRequire } from 'node:module';
 import { afterEach, describe, expect, it } from 'vitest';
 
 const KIT = createRequire(import.meta.url).resolve('@collectivekv/service-kit');
-/** Says that it is up, and logs three lines and exits when told to. */
+/** Prints that it is up. On input it logs three lines and exits. */
 const LOGGING = `
   import { createLogger } from ${JSON.stringify(KIT)};
   const log = createLogger('test', 'info');
   process.stdin.once('data', () => {
-    for (const line of ['first', 'second', 'last']) log.info({ token: 'x' }, line);
+    for (const line of ['first', 'second', 'last']) log.info({ userId: 'ada-1815', request: { user_ids: ['ada-1815'] }, token: 'x' }, line);
+    const failure = Object.assign(new Error('refused'), { command: { name: 'get', args: ['ckv:{ada-1815}:0'] }, userId: 'ada-1815' });
+    log.error({ err: failure }, 'failed');
     process.exit(7);
   });
   process.stdout.write('up');
@@ -30,7 +32,7 @@ async function exitCode(process: ChildProcess): Promise<unknown> {
 }
 
 describe('createLogger', () => {
-  it('has written every line when the process exits, without secrets', async () => {
+  it('has written every line when the process exits, without secrets and user ids', async () => {
     const process = start('pipe');
     let text = '';
     process.stderr?.on('data', (chunk) => {
@@ -41,18 +43,21 @@ describe('createLogger', () => {
     await read;
     const lines = text.trim().split('\n');
     expect(lines.map((line) => JSON.parse(line))).toMatchObject(
-      ['first', 'second', 'last'].map((msg) => ({ msg, token: '[redacted]' })),
+      ['first', 'second', 'last', 'failed'].map((msg) => ({ msg })),
     );
+    expect(lines[0]).toContain('"token":"[redacted]"');
+    expect(lines[3]).toContain('refused');
+    expect(text).not.toContain('ada-1815');
   });
 
-  it('lets the process exit when nobody reads stderr any more', async () => {
+  it('lets the process exit though the reader of stderr is gone', async () => {
     const process = start('pipe');
     await once(process.stdout as NodeJS.ReadableStream, 'data');
     process.stderr?.destroy();
     expect(await exitCode(process)).toBe(7);
   });
 
-  it.runIf(existsSync('/dev/full'))('goes on where the disk behind stderr is full', async () => {
+  it.runIf(existsSync('/dev/full'))('goes on though the disk behind stderr is full', async () => {
     const full = openSync('/dev/full', 'w');
     const process = start(full);
     closeSync(full);

@@ -1,18 +1,28 @@
-import { type Logger, pino } from 'pino';
+import { pino } from 'pino';
+import { redacted } from './redact.js';
 
-export type { Logger } from 'pino';
+/** A logger. It has no `child`: the fields of a child logger would not be redacted. */
+export type Logger = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error' | 'fatal'>;
 
-/** Field names that are never written, wherever they stand in what is logged. */
-const SECRET = ['token', 'authorization', 'password', 'userId', 'userIds', 'user_id', 'rows', 'record', 'records'];
-
-/** What waits where stderr takes nothing, a full disk's file say; then lines are left out. */
+/** Most that waits if stderr takes nothing, as on a full disk. Further lines are dropped. */
 const MAX_WAITING_BYTES = 1024 * 1024;
 
-/** A JSON logger on stderr; what names a user or a secret is redacted. It never fails: lines that stderr refuses are lost. */
+/**
+ * Creates a logger that writes JSON lines to stderr, without secrets, user ids and user data. It never throws: lines that
+ * stderr refuses are lost.
+ */
 export function createLogger(service: string, level: string): Logger {
-  const paths = SECRET.flatMap((name) => [name, `*.${name}`]);
-  // Written at once: what pino keeps for later it writes as the process exits, and again for ever where that fails.
+  // Synchronous: lines that pino holds back are written at exit, and that never ends if stderr refuses them.
   const stderr = pino.destination({ dest: 2, sync: true, maxLength: MAX_WAITING_BYTES });
   stderr.on('error', () => undefined);
-  return pino({ level, base: { service }, redact: { paths, censor: '[redacted]' } }, stderr);
+  const fieldsOf = (fields: object) => redacted(fields) as Record<string, unknown>;
+  return pino(
+    {
+      level,
+      base: { service },
+      formatters: { log: fieldsOf },
+      serializers: { err: (error) => fieldsOf(pino.stdSerializers.err(error)) },
+    },
+    stderr,
+  );
 }

@@ -1,0 +1,47 @@
+import { expect, it } from 'vitest';
+import { redacted } from './redact.js';
+
+it.each([
+  'userId',
+  'userIds',
+  'userID',
+  'UserId',
+  'user_id',
+  'user_ids',
+  'user-id',
+  'USER_ID',
+  'user',
+  'users',
+  'uid',
+  'forUserId',
+  'token',
+  'authorization',
+  'Authorization',
+  'password',
+  'rows',
+  'record',
+  'records',
+  'args',
+])('replaces %s at every depth', (name) => {
+  const fields = { [name]: 'ada', count: 1, list: [{ inner: { [name]: ['ada', 'eve'] } }] };
+  const line = JSON.stringify(redacted(fields));
+  expect(line).not.toMatch(/ada|eve/);
+  expect(line).toContain('"count":1');
+});
+
+it('keeps fields that name no user, and the object that was logged', () => {
+  const fields = { rpc: 'UserCacheService/Stats', reason: 'user_not_found', field: 'appends[0].user_id', userCount: 3 };
+  expect(redacted(fields)).toEqual(fields);
+  const nested = { inner: { userId: 'ada' } };
+  redacted(nested);
+  expect(nested.inner.userId).toBe('ada');
+});
+
+it('writes the count of bytes, dates as they are, and ends in a circle', () => {
+  const circle: Record<string, unknown> = { bytes: Buffer.from('ada'), at: new Date(0) };
+  circle.self = circle;
+  const line = JSON.stringify(redacted(circle));
+  expect(line).toContain('"bytes":"[3 bytes]"');
+  expect(line).toContain('1970');
+  expect(line).toContain('too deep');
+});
