@@ -6,58 +6,66 @@ import { withRetries } from './retry.js';
 
 /** Options of {@link createCollectiveKvClient}. */
 export interface ClientOptions {
-  /** gRPC target of the ranking service; several addresses may be joined by commas. Default 127.0.0.1:50053. */
+  /** gRPC target of the ranking service. Join several addresses with commas. Default 127.0.0.1:50053. */
   readonly rankingTarget?: string;
-  /** gRPC target of the updater service. Default 127.0.0.1:50054. */
+  /** gRPC target of the updater service. Join several addresses with commas. Default 127.0.0.1:50054. */
   readonly interactionTarget?: string;
-  /** Bearer token, where the services ask for one. */
+  /** Bearer token that the services ask for. Default: sends none. */
   readonly token?: string;
-  /** Authority (PEM file) by which the services are trusted; turns TLS on. */
+  /** PEM file of the authority that signed the services' certificates. Setting it turns on TLS. Default: no TLS. */
   readonly tlsCaFile?: string;
-  /** Time that a rank call may take, retries included. Default 1,000 ms. */
+  /** Longest time for a rank call with its retries, ms. Default 1,000. */
   readonly rankTimeoutMs?: number;
-  /** Time that recording may take, retries included. Default 10,000 ms. */
+  /** Longest time to record or forget, with retries, ms. Default 10,000. */
   readonly recordTimeoutMs?: number;
-  /** Tries of a call. Default 4. */
+  /** Tries of a call, the first included. Default 4. */
   readonly maxAttempts?: number;
   /**
-   * Rank requests share streams that stay open for about a second, which costs both sides less than a call each. False
-   * makes each a call of its own, where something between cannot carry such streams. Default true.
+   * True: rank requests share streams that stay open for about a second. That costs both sides less than a call for
+   * each request. Set it to false if a proxy on the way cannot carry such streams. Default true.
    */
   readonly rankStreams?: boolean;
 }
 
-/** Bounds of one call. */
+/** Limits of one call. */
 export interface CallOptions {
-  /** Overrides the client's. */
+  /** Longest time for the call with its retries, ms. Default: that of the client. */
   readonly timeoutMs?: number;
-  /** May end many calls: its bound of listeners is lifted. */
+  /** Ends the call when it aborts. One signal may end many calls: the client lifts its bound on listeners. */
   readonly signal?: AbortSignal;
 }
 
-/** What a feed backend needs: both doors. Failures are CkvErrors; what may pass is retried within the deadline. */
+/**
+ * Client of a feed backend: it ranks, and records interactions. Every failure is a CkvError. Transient errors are
+ * retried within the deadline.
+ */
 export interface CollectiveKvClient {
   /** Ranks candidates for a user. */
   rank(input: RankInput, options?: CallOptions): Promise<Ranking>;
-  /** Ranks for several users; an entry that cannot be answered is the error. */
+  /** Ranks for several users in one call. The entry of a request that has no answer is its error. */
   rankMany(inputs: readonly RankInput[], options?: CallOptions): Promise<(Ranking | CkvError)[]>;
   /**
-   * Queues interactions; resolves when the queue holds them all. Retries are idempotent by event id.
+   * Enqueues interactions. Resolves when the queue holds them all. A retry with the same event ids changes nothing
+   * more.
    * @returns the event ids, given or generated, in order
    */
   recordInteractions(interactions: readonly InteractionInput[], options?: CallOptions): Promise<string[]>;
   /**
-   * Queues the removal of an interaction; with its item and features it is found however old it is, unless the bundle
-   * encodes with history.
+   * Enqueues the removal of an interaction. With its item and features the interaction is found at any age, unless the
+   * bundle encodes with history.
    */
   forgetInteraction(
     interaction: { eventId: string; userId: string } & Partial<InteractionInput>,
     options?: CallOptions,
   ): Promise<void>;
+  /** Ends the connections. Calls that start afterwards fail with `cancelled`. */
   close(): void;
 }
 
-/** Connects lazily; calls go round all addresses of a target. */
+/**
+ * Creates a client. It connects with the first call. Calls take turns on all addresses of a target.
+ * @throws invalid_request if `tlsCaFile` cannot be read
+ */
 export function createCollectiveKvClient(options: ClientOptions = {}): CollectiveKvClient {
   const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', options);
   const updater = createGrpcClient('InteractionService', options.interactionTarget ?? '127.0.0.1:50054', options);

@@ -3,7 +3,7 @@ import type { Interaction } from '@collectivekv/domain';
 import { packIds, writeIds } from '@collectivekv/rpc';
 import type { InteractionInput, RankDetails, RankedItem, RankInput, Ranking } from './rank-messages.js';
 
-/** An interaction with its blanks filled in. */
+/** Returns an interaction with defaults in place of absent fields. */
 export function completeInteraction(input: InteractionInput): Interaction {
   return {
     eventId: input.eventId ?? crypto.randomUUID(),

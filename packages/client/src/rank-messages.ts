@@ -1,8 +1,8 @@
 import type { RankInfo__Output } from '@collectivekv/contracts';
 
-/** An interaction as a backend knows it; what is left out is filled in. */
+/** An interaction as a backend knows it. Absent fields get defaults. Bounds: interaction.proto. */
 export interface InteractionInput {
-  /** Names the event, for idempotency. Default: a random UUID. */
+  /** Names the event: an event takes effect once. Default: a random UUID. */
   readonly eventId?: string;
   readonly userId: string;
   readonly itemId: string;
@@ -12,27 +12,27 @@ export interface InteractionInput {
   readonly features?: Readonly<Record<string, number>>;
 }
 
-/** What to rank. Bounds and defaults: ranking.proto. */
+/** A request to rank. Bounds and defaults: ranking.proto. */
 export interface RankInput {
   readonly userId: string;
   readonly candidateIds: readonly string[];
-  /** Candidate features by name, one value for each candidate. */
+  /** Candidate features by name, one value for each candidate. An absent feature gets the bundle's default. */
   readonly candidateFeatures?: Readonly<Record<string, ArrayLike<number>>>;
-  /** Context features by name. */
+  /** Context features by name. An absent feature gets the bundle's default. */
   readonly contextFeatures?: Readonly<Record<string, number>>;
-  /** This user's latest interactions, which may not be in the record yet. */
+  /** The user's latest interactions, which may not be in the record yet. At most 100. */
   readonly recentInteractions?: readonly Omit<InteractionInput, 'userId'>[];
-  /** Allows a copy of the record so old, ms. */
+  /** Oldest copy of the record that may be used, ms. Default 0: the record is read for this request. */
   readonly maxStalenessMs?: number;
-  /** Only the best so many are in `ranked`. */
+  /** Count of candidates in `ranked`, best first. Default 0: all. */
   readonly topK?: number;
-  /** Pins a bundle. */
+  /** Id of the bundle to serve by. Default: the active bundle. */
   readonly bundleId?: string;
-  /** Default: preferred. */
+  /** What to do with the user's history: HistoryPolicy in ranking.proto. Default `preferred`. */
   readonly history?: 'preferred' | 'required' | 'ignored';
 }
 
-/** How an answer came about; see RankInfo in ranking.proto. */
+/** How an answer was made: RankInfo in ranking.proto. */
 export type RankDetails = Omit<RankInfo__Output, 'rung'> & { readonly rung: 'full' | 'recent_only' | 'no_history' };
 
 /** A candidate with its score. */
@@ -41,11 +41,11 @@ export interface RankedItem {
   readonly score: number;
 }
 
-/** A ranking. */
+/** An answer to a rank request. */
 export interface Ranking {
-  /** One a candidate, in the request's order. */
+  /** One score for each candidate, in the request's order. */
   readonly scores: Float32Array; // [candidates]
-  /** Best first. Made when first asked for. */
+  /** Candidates with their scores, best first. Made at the first use. */
   readonly ranked: readonly RankedItem[];
   readonly info: RankDetails;
 }

@@ -12,23 +12,28 @@ function failing(times: number, error: CkvError) {
   return { call, calls: () => calls };
 }
 
-it('repeats what may pass until it does', async () => {
+it('repeats a call with a transient error until it succeeds', async () => {
   const { call, calls } = failing(3, new CkvError('dependency_unavailable', 'away'));
   expect(await withRetries(limits(), call)).toBe('done');
   expect(calls()).toBe(4);
 });
 
 it.each([
-  ['what cannot pass', new CkvError('invalid_request', 'wrong'), limits(), 1],
-  ['more attempts than allowed', new CkvError('overloaded', 'full'), limits(), 4],
-  ['beyond its deadline', new CkvError('overloaded', 'full', { retryAfterMs: 60_000 }), limits(), 1],
-])('does not repeat %s', async (_, error, bounds, attempts) => {
+  ['with an error that is not transient', new CkvError('invalid_request', 'wrong'), limits(), 1],
+  ['more often than allowed', new CkvError('overloaded', 'full'), limits(), 4],
+  [
+    'if the pause would end after the deadline',
+    new CkvError('overloaded', 'full', { retryAfterMs: 60_000 }),
+    limits(),
+    1,
+  ],
+])('does not repeat a call %s', async (_, error, bounds, attempts) => {
   const { call, calls } = failing(9, error);
   await expect(withRetries(bounds, call)).rejects.toBe(error);
   expect(calls()).toBe(attempts);
 });
 
-it('ends where the caller gives up', async () => {
+it('ends its pause when the caller gives up', async () => {
   const controller = new AbortController();
   const error = new CkvError('overloaded', 'full', { retryAfterMs: 4_000 });
   const { call } = failing(9, error);

@@ -1,21 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CkvError, REASONS, toCkvError } from '@collectivekv/domain';
+import { backoffMs, CkvError, REASONS, toCkvError } from '@collectivekv/domain';
 
 /** Bounds of a call with its retries. */
 export interface RetryLimits {
-  /** Unix ms at which the whole must have ended. */
+  /** When the call and its retries must have ended, Unix ms. */
   readonly deadlineMs: number;
+  /** Tries of the call, the first included. */
   readonly maxAttempts: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-const FIRST_DELAY_MS = 25;
-const MAX_DELAY_MS = 1_000;
+const BACKOFF = { firstMs: 25, longestMs: 1_000 };
 
 /**
- * Calls until it succeeds, fails for good, or runs out of attempts or time. Pauses double from 25 ms to 1 s, at random
- * between half and whole; a delay that the server asks for is kept.
- * @throws the last failure; cancelled where the signal aborts a pause
+ * Repeats a call while it fails with a transient error and there are attempts and time left. Between two attempts it
+ * pauses for 25 ms, doubled each time up to 1 s and shortened at random by up to half. A longer delay that the server
+ * asks for is kept.
+ * @throws the last failure, or `cancelled` if the signal aborts during a pause
  */
 export async function withRetries<T>(limits: RetryLimits, call: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -23,7 +24,7 @@ export async function withRetries<T>(limits: RetryLimits, call: () => Promise<T>
       return await call();
     } catch (thrown) {
       const error = toCkvError(thrown);
-      const delayMs = delayBefore(error, attempt);
+      const delayMs = Math.max(error.retryAfterMs ?? 0, backoffMs(attempt, BACKOFF));
       const late = Date.now() + delayMs >= limits.deadlineMs;
       if (REASONS[error.reason].retry !== 'backoff' || attempt >= limits.maxAttempts || late) throw error;
       await sleep(delayMs, undefined, { signal: limits.signal }).catch(() => {
@@ -32,9 +33,4 @@ export async function withRetries<T>(limits: RetryLimits, call: () => Promise<T>
       });
     }
   }
-}
-
-function delayBefore({ retryAfterMs }: CkvError, attempt: number): number {
-  const backoffMs = Math.min(FIRST_DELAY_MS * 2 ** (attempt - 1), MAX_DELAY_MS) * (0.5 + Math.random() / 2);
-  return Math.max(retryAfterMs ?? 0, backoffMs);
 }

@@ -28,13 +28,13 @@ describe('parseConfig', () => {
     );
   });
 
-  it('says what is unsafe together with what is wrong, in words', () => {
+  it('reports an unsafe address together with invalid values', () => {
     expect(() => parseConfig(schema, { CKV_BIND: '0.0.0.0:1', CKV_COUNT: 'many' })).toThrow(
-      /2 problem\(s\)[\s\S]*CKV_COUNT: "many" is no number[\s\S]*CKV_BIND: 0\.0\.0\.0:1 is beyond loopback/,
+      /2 problem\(s\)[\s\S]*CKV_COUNT: "many" is not a valid number[\s\S]*CKV_BIND: 0\.0\.0\.0:1 is beyond loopback/,
     );
   });
 
-  it('reads a secret from a file, and says so where it cannot', () => {
+  it('reads a secret from a file, and reports a file that it cannot read', () => {
     const file = join(mkdtempSync(join(tmpdir(), 'ckv-config-')), 'token');
     writeFileSync(file, 'a-token-of-24-characters\n');
     expect(parseConfig(schema, { CKV_TOKEN_FILE: file }).CKV_TOKEN).toBe('a-token-of-24-characters');
@@ -52,7 +52,7 @@ it.each([
 });
 
 describe('requireSafeBind', () => {
-  it('lets loopback through, and beyond it only what is guarded', () => {
+  it('accepts loopback, and addresses beyond it only if they are guarded', () => {
     expect(['127.0.0.1:1', 'localhost:1', '[::1]:1', '127.8.8.8:1'].every(isLoopback)).toBe(true);
     expect(() => requireSafeBind('CKV_BIND', '0.0.0.0:1', false)).toThrow(/beyond loopback/);
     expect(() => requireSafeBind('CKV_BIND', '127.0.0.1.evil.example:1', false)).toThrow(/beyond loopback/);

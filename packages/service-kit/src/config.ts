@@ -2,36 +2,51 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { isLoopback, unsafeBind } from './loopback.js';
 
-/** The port is 0 to 65535. */
+/** `host:port` with a port from 0 to 65535. */
 const HOST_PORT = /^.+:(\d{1,4}|[0-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
 
-/** Variables that every service reads. */
+/** Returns the schema of the variables that every service reads. */
 export function commonConfig({ port }: { port: number }) {
   return {
     CKV_BIND: z
       .string()
       .regex(HOST_PORT, 'must be host:port, with a port up to 65535')
       .default(`127.0.0.1:${port}`)
-      .describe('address of the gRPC door; port 0 takes a free one'),
+      .describe('address of the gRPC server; port 0 takes a free port'),
     CKV_TOKEN: z
       .string()
       .min(16, 'must have at least 16 characters')
       .regex(/^[\x21-\x7e]*$/, 'must be printable ASCII without spaces')
       .optional()
       .transform(orEmpty)
-      .describe('bearer token that callers must send and that this service sends to others; CKV_TOKEN_FILE reads it'),
-    CKV_TLS_CERT_FILE: z.string().optional().transform(orEmpty).describe('certificate chain (PEM) of the gRPC door'),
-    CKV_TLS_KEY_FILE: z.string().optional().transform(orEmpty).describe('private key (PEM) of the gRPC door'),
+      .describe(
+        'bearer token that callers must send and that this service sends; CKV_TOKEN_FILE names a file that holds it',
+      ),
+    CKV_TLS_CERT_FILE: z
+      .string()
+      .optional()
+      .transform(orEmpty)
+      .describe('PEM file of the certificate chain of the gRPC server'),
+    CKV_TLS_KEY_FILE: z
+      .string()
+      .optional()
+      .transform(orEmpty)
+      .describe('PEM file of the private key of the gRPC server'),
     CKV_TLS_CA_FILE: z
       .string()
       .optional()
       .transform(orEmpty)
-      .describe('authority (PEM) by which other services are trusted; setting it turns TLS on towards them'),
+      .describe(
+        'PEM file of the authority that signed the certificates of other services; setting it turns on TLS for calls to them',
+      ),
     CKV_ALLOW_INSECURE: z
       .stringbool()
       .default(false)
-      .describe('allow an address beyond loopback without a token or TLS'),
-    CKV_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('least level logged'),
+      .describe('allow addresses beyond loopback without a token or TLS'),
+    CKV_LOG_LEVEL: z
+      .enum(['debug', 'info', 'warn', 'error', 'silent'])
+      .default('info')
+      .describe('lowest level that is logged'),
     CKV_METRICS_BIND: z
       .string()
       .regex(HOST_PORT, 'must be host:port, with a port up to 65535')
@@ -43,18 +58,18 @@ export function commonConfig({ port }: { port: number }) {
       .min(0)
       .max(60_000)
       .default(0)
-      .describe('time between saying not ready and refusing calls, for load balancers to notice'),
+      .describe('time between reporting not ready and refusing calls, so that load balancers notice'),
     CKV_STOP_WITH_STDIN: z
       .stringbool()
       .default(false)
-      .describe('shut down when standard input ends, so that a child does not outlive its parent'),
+      .describe('shut down when standard input ends, so that a child process does not outlive its parent'),
     CKV_GRACE_MS: z.coerce
       .number()
       .int()
       .min(0)
       .max(600_000)
       .default(10_000)
-      .describe('time that calls in flight get at shutdown'),
+      .describe('time for calls in flight to finish at shutdown'),
   };
 }
 
@@ -62,10 +77,10 @@ function orEmpty(value: string | undefined): string {
   return value ?? '';
 }
 
-/** The variables of {@link commonConfig}, read. */
+/** Values of the variables of {@link commonConfig}. */
 export type CommonConfig = z.infer<z.ZodObject<ReturnType<typeof commonConfig>>>;
 
-/** Configuration that does not hold. The message lists every problem. */
+/** An invalid configuration. The message lists every problem. */
 export class ConfigError extends Error {
   constructor(problems: readonly string[]) {
     super(`configuration has ${problems.length} problem(s):\n  ${problems.join('\n  ')}\nSee docs/configuration.md.`);
@@ -74,9 +89,9 @@ export class ConfigError extends Error {
 }
 
 /**
- * Reads a configuration from the environment. An empty variable counts as unset; `NAME_FILE` gives the content of a
- * file as `NAME`, for secrets.
- * @throws ConfigError listing every problem with the variable's name
+ * Reads a configuration from the environment. An empty variable counts as unset. `NAME_FILE` names a file that holds
+ * the value of `NAME`, for secrets.
+ * @throws ConfigError that lists every problem with the variable's name
  */
 export function parseConfig<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
@@ -98,11 +113,15 @@ export function parseConfig<Shape extends z.ZodRawShape>(
 
 function problemOf(issue: z.core.$ZodIssue, values: Record<string, string>): string {
   const name = issue.path.join('.');
-  if (issue.code === 'invalid_type') return `${name}: "${values[name]}" is no ${issue.expected}; set one, or unset it`;
+  if (issue.code === 'invalid_type')
+    return `${name}: "${values[name]}" is not a valid ${issue.expected}; set one, or unset it`;
   return `${name}: ${issue.message}`;
 }
 
-/** An address beyond loopback needs a guard; said with the other problems, and checked again where the door opens. */
+/**
+ * Returns the problem of an unguarded address, so that it is reported together with the others. `createServiceServer`
+ * checks again.
+ */
 function bindProblems({
   CKV_BIND,
   CKV_TOKEN,

@@ -12,7 +12,7 @@ const VARIABLES = {
   tlsKeyFile: 'CKV_TLS_KEY_FILE',
 };
 
-/** Returns how a service calls other services. */
+/** Returns the options of a service's calls to other services. */
 export function clientOptionsOf(config: Pick<CommonConfig, 'CKV_TOKEN' | 'CKV_TLS_CA_FILE'>): GrpcClientOptions {
   return { token: config.CKV_TOKEN, tlsCaFile: config.CKV_TLS_CA_FILE };
 }
@@ -35,7 +35,7 @@ export function createServiceServer(config: CommonConfig, log: Logger, metrics: 
   });
 }
 
-/** Returns a failure's text with the variables in place of the options that they set. */
+/** Returns an error text with variables in place of the options that they set. */
 export function inVariables(text: string): string {
   return Object.entries(VARIABLES).reduce((said, [option, variable]) => said.replaceAll(option, variable), text);
 }

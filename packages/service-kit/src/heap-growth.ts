@@ -1,9 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * Lets this process's heaps grow to three times what lives in them before all of it is collected. Messages and tensors have
- * memory outside the heap that counts against this limit: at V8's own factor whole collections of some 10 ms came before
- * the young part of the heap was full even once, each for what a young collection frees in 2 ms.
+ * Lets this process's heaps grow to three times their live size before V8 collects the whole heap. The memory of
+ * messages and tensors is outside the heap and counts against this limit. With V8's own factor, a whole collection of
+ * some 10 ms ran before the young generation was full once, and freed what a collection of that generation frees in 2
+ * ms.
  */
 export function relaxHeapGrowth(): void {
   setFlagsFromString('--heap-growing-percent=200');

@@ -8,35 +8,42 @@ import { relaxHeapGrowth } from './heap-growth.js';
 import { createLogger, type Logger } from './log.js';
 import { createMetrics, type Metrics, serveMetrics } from './metrics.js';
 
-/** starting: not serving yet; ready: serving; draining: finishing what is in flight; stopped: done. */
+/**
+ * The life of a service:
+ * - `starting`: it connects and loads. The gRPC server does not listen yet.
+ * - `ready`: the gRPC server listens. Health follows `setReady`.
+ * - `draining`: it refuses new calls, finishes the calls in flight, and closes.
+ * - `stopped`: everything is closed. The process exits.
+ */
 export type ServiceState = 'starting' | 'ready' | 'draining' | 'stopped';
 
-/** What a composition root works with. */
+/** The parts that a composition root gets. */
 export interface ServiceContext {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly server: GrpcServer;
-  /** Registers a step of shutdown; steps run in reverse order after the server has drained. */
+  /** Registers a step of shutdown. The steps run in reverse order after the server has drained. */
   onClose(name: string, close: () => unknown): void;
-  /** Says whether the service can do its work now; it starts as false. Health and /readyz follow. */
+  /** Sets whether the service can do its work now. False at first. Health and /readyz follow. */
   setReady(ready: boolean): void;
 }
 
-/** A process's service. */
+/** Options of {@link runService}. */
 export interface ServiceOptions<C extends CommonConfig> {
   readonly name: string;
-  /** Reads the environment; may throw a ConfigError. */
+  /** Reads the environment. May throw a ConfigError. */
   readonly config: () => Readonly<C>;
-  /** Wires the service up and adds its handlers. The server starts afterwards. */
+  /** Connects the parts of the service and adds its handlers. The server starts afterwards. */
   readonly start: (config: Readonly<C>, context: ServiceContext) => Promise<void>;
 }
 
+/** Longest time for one step of shutdown. */
 const STEP_TIMEOUT_MS = 10_000;
 
 /**
- * Runs a service until SIGTERM, SIGINT, or, with CKV_STOP_WITH_STDIN, the end of stdin: then it says it is not ready, waits the
- * drain delay, finishes calls in flight within the grace time, and closes everything in reverse order. One JSON line on
- * stdout says when the doors are open.
+ * Runs a service until SIGTERM, SIGINT or, with CKV_STOP_WITH_STDIN, the end of stdin. Then it reports not ready, waits
+ * the drain delay, finishes the calls in flight within the grace time, and closes everything in reverse order. It
+ * prints one JSON line on stdout when its servers listen.
  */
 export async function runService<C extends CommonConfig>({
   name,
@@ -103,6 +110,7 @@ export async function runService<C extends CommonConfig>({
   }
 }
 
+/** Runs one step of shutdown. A failure is logged and does not stop the others. */
 async function closeStep(step: { name: string; close: () => unknown }, log: Logger): Promise<void> {
   const startedMs = performance.now();
   try {
@@ -116,6 +124,7 @@ async function closeStep(step: { name: string; close: () => unknown }, log: Logg
   }
 }
 
+/** Returns the result of `work`. If the configuration is wrong, prints why and exits. */
 function orExit<T>(work: () => T): T {
   try {
     return work();

@@ -10,8 +10,10 @@ const LOGGING = `
   import { createLogger } from ${JSON.stringify(KIT)};
   const log = createLogger('test', 'info');
   process.stdin.once('data', () => {
-    for (const line of ['first', 'second', 'last']) log.info({ userId: 'ada-1815', request: { user_ids: ['ada-1815'] }, token: 'x' }, line);
-    const failure = Object.assign(new Error('refused'), { command: { name: 'get', args: ['ckv:{ada-1815}:0'] }, userId: 'ada-1815' });
+    const userId = 'ada-1815';
+    const fields = { userId, request: { user_ids: [userId] }, token: 'x' };
+    for (const line of ['first', 'second', 'last']) log.info(fields, line);
+    const failure = Object.assign(new Error('refused'), { command: { name: 'get', args: ['ckv:{' + userId + '}:0'] }, userId });
     log.error({ err: failure }, 'failed');
     process.exit(7);
   });

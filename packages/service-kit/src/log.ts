@@ -8,8 +8,8 @@ export type Logger = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error' | 'fa
 const MAX_WAITING_BYTES = 1024 * 1024;
 
 /**
- * Creates a logger that writes JSON lines to stderr, without secrets, user ids and user data. It never throws: lines that
- * stderr refuses are lost.
+ * Creates a logger that writes JSON lines to stderr, without secrets, user ids and user data. It never throws: lines
+ * that stderr refuses are lost.
  */
 export function createLogger(service: string, level: string): Logger {
   // Synchronous: lines that pino holds back are written at exit, and that never ends if stderr refuses them.

@@ -1,16 +1,16 @@
-/** Splits `host:port`; an IPv6 host may stand in brackets. */
+/** Splits `host:port`. An IPv6 host may have brackets, which are dropped. */
 export function splitBind(bind: string): { host: string; port: number } {
   const colon = bind.lastIndexOf(':');
   return { host: bind.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(bind.slice(colon + 1)) };
 }
 
-/** True where only this machine can reach the address. */
+/** True if only this machine can reach the address. */
 export function isLoopback(bind: string): boolean {
   const { host } = splitBind(bind);
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-/** What to say of an address that others can reach and nothing guards. */
+/** Returns the problem of an address that other machines can reach and nothing guards. */
 export function unsafeBind(variable: string, bind: string): string {
-  return `${variable}: ${bind} is beyond loopback and nothing guards it; set CKV_TOKEN or CKV_TLS_CERT_FILE, bind to 127.0.0.1, or set CKV_ALLOW_INSECURE=true where the network is trusted`;
+  return `${variable}: ${bind} is beyond loopback and nothing guards it; set CKV_TOKEN or CKV_TLS_CERT_FILE, bind to 127.0.0.1, or set CKV_ALLOW_INSECURE=true if the network is trusted`;
 }

@@ -7,10 +7,11 @@ import { splitBind } from './loopback.js';
 /** A service's metrics. */
 export interface Metrics {
   readonly registry: Registry;
+  /** Time from a request reaching its handler to its answer. `code` is the gRPC status name. */
   readonly rpcSeconds: Histogram<'rpc' | 'code'>;
 }
 
-/** Buckets from 0.25 ms to 10 s. */
+/** Buckets of a histogram of times, seconds: 0.25 ms to 10 s. */
 export const LATENCY_BUCKETS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** Creates the registry with the metrics that every service has. */
@@ -20,7 +21,7 @@ export function createMetrics(service: string): Metrics {
   collectDefaultMetrics({ register: registry });
   const rpcSeconds = new Histogram({
     name: 'ckv_rpc_duration_seconds',
-    help: 'Time from an rpc reaching its handler to its answer',
+    help: 'Time from a request reaching its handler to its answer',
     labelNames: ['rpc', 'code'] as const,
     buckets: LATENCY_BUCKETS,
     registers: [registry],
@@ -28,7 +29,7 @@ export function createMetrics(service: string): Metrics {
   return { registry, rpcSeconds };
 }
 
-/** Registers a gauge that is read whenever metrics are asked for. */
+/** Registers a gauge that calls `read` for every scrape. */
 export function watchGauge({ registry }: Metrics, gauge: { name: string; help: string }, read: () => number): void {
   new Gauge({
     ...gauge,
@@ -39,7 +40,7 @@ export function watchGauge({ registry }: Metrics, gauge: { name: string; help: s
   });
 }
 
-/** The HTTP side: /metrics, /livez, /readyz. */
+/** HTTP server of /metrics, /livez and /readyz. */
 export interface MetricsServer {
   readonly address: string;
   close(): Promise<void>;
@@ -47,7 +48,7 @@ export interface MetricsServer {
 
 /**
  * Serves metrics and probes.
- * @throws ConfigError for an address beyond loopback unless allowed: what it tells is not for everybody
+ * @throws ConfigError for an address beyond loopback, unless `allowInsecure`: metrics are not for everybody
  */
 export async function serveMetrics(
   metrics: Metrics,

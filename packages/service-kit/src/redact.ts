@@ -10,8 +10,8 @@ const MAX_DEPTH = 8;
 
 /**
  * Returns what may be logged of a value: a copy of objects and arrays in which every field with a secret name is
- * replaced, at any depth. `args` is one of them, since a failed Redis command carries its keys and values there. Bytes are
- * replaced by their count. Errors are returned as they are: the logger serialises them first.
+ * replaced, at any depth. `args` is one of them, since a failed Redis command carries its keys and values there. Bytes
+ * are replaced by their count. Errors are returned as they are: the logger serialises them first.
  */
 export function redacted(value: unknown, depth = 0): unknown {
   if (typeof value !== 'object' || value === null || value instanceof Error) return value;

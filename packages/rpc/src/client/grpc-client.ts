@@ -28,8 +28,8 @@ export interface GrpcClient<S extends ServiceName> {
   /** Sends one request and returns its response. */
   call<M extends MethodName<S>>(method: M, request: RequestOf<S, M>, limits?: CallLimits): Promise<ResponseOf<S, M>>;
   /**
-   * Like `call`, for a method that takes a stream of requests and answers each before the next. The stream stays open for
-   * the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`.
+   * Like `call`, for a method that takes a stream of requests and answers each before the next. The stream stays open
+   * for the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`.
    */
   callOnStream<M extends MethodName<S>>(
     method: M,
@@ -58,8 +58,8 @@ const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] 
 
 /**
  * Creates a client. It connects with the first call.
- * @param target `host:port`, several of them joined by commas, or a gRPC target such as `dns:///host:port`. The calls take
- * turns on all addresses
+ * @param target `host:port`, several of them joined by commas, or a gRPC target such as `dns:///host:port`. The calls
+ * take turns on all addresses
  * @throws invalid_request if `tlsCaFile` cannot be read
  */
 export function createGrpcClient<S extends ServiceName>(

@@ -19,20 +19,23 @@ export interface StreamCalls {
 /** Options of {@link createStreamCalls}. */
 export interface StreamCallsOptions {
   /**
-   * How long a stream takes calls, ms; each stream's own age is within a quarter of it. The next stream may reach a server
-   * that started in the meantime. Default 1,000.
+   * How long a stream takes calls, ms; each stream's own age is within a quarter of it. The next stream may reach a
+   * server that started in the meantime. Default 1,000.
    */
   readonly maxAgeMs?: number;
   /** How long a stream may be idle, ms. An open stream keeps the process alive. Default 500. */
   readonly idleTimeoutMs?: number;
-  /** Streams to open before one is used again. Even calls that come one by one are spread over as many servers. Default 8. */
+  /**
+   * Streams to open before one is used again. Even calls that come one by one are spread over as many servers. Default
+   * 8.
+   */
   readonly spread?: number;
 }
 
 /**
  * Creates calls of a method whose requests and responses alternate on a stream. There are as many streams as calls at a
- * time. Each is opened as any call is, so the channel spreads them over all addresses. The next call gets the stream that
- * was idle longest.
+ * time. Each is opened as any call is, so the channel spreads them over all addresses. The next call gets the stream
+ * that was idle longest.
  */
 export function createStreamCalls(
   client: Client,

@@ -12,8 +12,8 @@ export interface UnaryCall {
 
 /**
  * Sends one request and returns its response. It works on the client's channel, which takes a quarter less time than
- * Client.makeUnaryRequest: that method runs interceptors and takes a stack trace of each call. An aborted signal cancels
- * the call.
+ * Client.makeUnaryRequest: that method runs interceptors and takes a stack trace of each call. An aborted signal
+ * cancels the call.
  * @throws ServiceError
  */
 export function callUnary(

@@ -12,8 +12,8 @@ import type { RpcLog, RpcMetrics } from './observers.js';
 import { type Answer, type AnswerStream, createRpcGate, UnreadableRequest } from './rpc-gate.js';
 
 /**
- * A service's handlers. Each returns a promise of the answer to one request, also where the requests come on a stream. A
- * handler with a stream of answers returns an async iterable.
+ * A service's handlers. Each returns a promise of the answer to one request, also where the requests come on a stream.
+ * A handler with a stream of answers returns an async iterable.
  */
 export type Handlers<S extends ServiceName> = {
   [M in MethodName<S>]: (

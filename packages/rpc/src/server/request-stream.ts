@@ -6,7 +6,8 @@ import { statusOf } from '../errors/grpc-errors.js';
 /**
  * The life of a stream of requests, as the server sees it:
  * - `waiting`: the next request may come. The idle timer and a drain end the stream.
- * - `answering`: a handler has a request, or its answer waits for the caller to read. A drain ends the stream afterwards.
+ * - `answering`: a handler has a request, or its answer waits for the caller to read. A drain ends the stream
+ *   afterwards.
  * - `ended`: this side has ended the stream. A request that still comes is not read; the caller sends it again.
  */
 type RequestStreamState = 'waiting' | 'answering' | 'ended';
@@ -22,8 +23,8 @@ export interface RequestStreamOptions {
 }
 
 /**
- * Answers the requests of a stream, each before it reads the next. The stream ends with OK when the caller ends it, when
- * no request comes for the idle time, or when the service shuts down. The first failure ends it with its status.
+ * Answers the requests of a stream, each before it reads the next. The stream ends with OK when the caller ends it,
+ * when no request comes for the idle time, or when the service shuts down. The first failure ends it with its status.
  */
 export async function serveRequestStream(
   call: ServerDuplexStream<unknown, unknown>,

@@ -38,9 +38,9 @@ const FIXED64 = /^TYPE_(DOUBLE|S?FIXED64)$/;
 const FIXED32 = /^TYPE_(FLOAT|S?FIXED32)$/;
 
 /**
- * Checks the bytes of a message, and of the messages in it, before protobufjs reads them. Finds the first field whose wire
- * type is not the declared one: protobufjs would read such bytes as another value, without an error. Also refuses more
- * than 500,000 messages in one, and more than 2,000,000 entries of other fields.
+ * Checks the bytes of a message, and of the messages in it, before protobufjs reads them. Finds the first field whose
+ * wire type is not the declared one: protobufjs would read such bytes as another value, without an error. Also refuses
+ * more than 500,000 messages in one, and more than 2,000,000 entries of other fields.
  * @returns an invalid_request that names the field, or undefined if the message may be read
  */
 export function wireProblem(bytes: Uint8Array, fields: WireFields): CkvError | undefined {
@@ -109,7 +109,8 @@ function wiresOf({ type, label }: FieldDescriptor): number[] {
 
 /**
  * Returns where the run of entries ends that are like the entry from `from` to `end`: strings or bytes of one repeated
- * field, with a tag and a length of one byte each. A rank request may have hundreds of them, so this loop is quick. Counts them.
+ * field, with a tag and a length of one byte each. A rank request may have hundreds of them, so this loop is quick.
+ * Counts them.
  */
 function skipAlike(bytes: Uint8Array, from: number, end: number, counts: Counts): number {
   const tag = bytes[from] as number;
