@@ -1,6 +1,7 @@
+import { inspect } from 'node:util';
 import { CkvError } from '@collectivekv/domain';
-import { expect, it } from 'vitest';
-import { redisError } from './redis-error.js';
+import { describe, expect, it } from 'vitest';
+import { reachingRedis, redisError } from './redis-error.js';
 
 function reply(message: string): Error {
   return Object.assign(new Error(message), { name: 'ReplyError' });
@@ -29,7 +30,31 @@ it('keeps the reply out of the message, and in the cause', () => {
   expect(String(error.cause)).toContain('secret-name');
 });
 
-it('drops the command that ioredis attaches to its errors', () => {
+it('drops the command that ioredis attaches to its errors, and keeps name and stack', () => {
   const thrown = Object.assign(reply('ERR no'), { command: { name: 'get', args: ['ckv:{user-1}:0'] } });
-  expect(JSON.stringify(redisError(thrown).cause, Object.getOwnPropertyNames(thrown))).not.toContain('user-1');
+  const { cause } = redisError(thrown);
+  expect(inspect(thrown)).toContain('user-1');
+  expect(inspect(cause)).not.toContain('user-1');
+  expect(cause).toMatchObject({ name: 'ReplyError', message: 'ERR no', stack: thrown.stack });
+});
+
+it('says after which delay a retry may succeed', () => {
+  expect(redisError(reply('OOM command not allowed')).retryAfterMs).toBe(1_000);
+  expect(redisError(new Error('Connection is closed.')).retryAfterMs).toBe(100);
+  expect(redisError(reply('ERR unknown command')).retryAfterMs).toBeUndefined();
+});
+
+it('converts a thrown value that is not an error', () => {
+  expect(redisError('away')).toMatchObject({ reason: 'dependency_unavailable', cause: { message: 'away' } });
+});
+
+describe('reachingRedis', () => {
+  it('returns the result of its work', async () => {
+    expect(await reachingRedis(async () => 7)).toBe(7);
+  });
+
+  it('converts what its work throws', async () => {
+    const failing = reachingRedis(() => Promise.reject(reply('LOADING Redis is loading the dataset in memory')));
+    await expect(failing).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+  });
 });

@@ -6,6 +6,11 @@ describe('parseRedisUrl', () => {
   it.each([
     ['redis://localhost', { kind: 'single', nodes: [{ host: 'localhost', port: 6379 }], tls: false, db: 0 }],
     ['rediss://me:p%40ss@r.example:7000/3', { kind: 'single', tls: true, username: 'me', password: 'p@ss', db: 3 }],
+    ['redis://secret@a', { username: '', password: 'secret' }],
+    ['redis://me:@a:65535', { username: 'me', password: '', nodes: [{ host: 'a', port: 65_535 }] }],
+    ['redis+cluster://a/0', { kind: 'cluster', db: 0, nodes: [{ host: 'a', port: 6379 }], primaryName: '' }],
+    ['rediss+cluster://a', { kind: 'cluster', tls: true }],
+    ['rediss+sentinel://a/main', { kind: 'sentinel', tls: true, db: 0, primaryName: 'main' }],
     ['redis://:secret@[::1]:1', { nodes: [{ host: '::1', port: 1 }], username: '', password: 'secret' }],
     [
       'redis+cluster://a:1,b:2',
@@ -33,18 +38,38 @@ describe('parseRedisUrl', () => {
     expect(parseRedisUrl(url, 'CKV_REDIS_URL')).toMatchObject(expected);
   });
 
+  const notUrl = 'is not a Redis URL; use redis://, rediss://, redis+cluster://,';
+  const badDb = 'has a bad database number; ';
+  const badNode = 'has a bad host or port; write host:port';
   it.each([
-    '',
-    'http://a',
-    'redis://',
-    'redis://a:99999',
-    'redis://a/x',
-    'redis+cluster://a/1',
-    'redis+sentinel://a',
-    'redis://a/1/2',
-    'redis://u:p%ZZ@a',
-  ])('refuses %j and names the variable', (url) => {
-    expect(() => parseRedisUrl(url, 'CKV_REDIS_URL')).toThrow(/^CKV_REDIS_URL: /);
+    ['', notUrl],
+    ['http://a', notUrl],
+    ['redis://', notUrl],
+    ['redis://a?b', notUrl],
+    ['redis://a:0', badNode],
+    ['redis://a:65536', badNode],
+    ['redis://a:99999', badNode],
+    ['redis://a:x', badNode],
+    ['redis://[::1', badNode],
+    ['redis+cluster://a,', badNode],
+    ['redis+cluster://a,b:0', badNode],
+    ['redis://a/x', badDb],
+    ['redis://a/-1', badDb],
+    ['redis://a/1.5', badDb],
+    ['redis://a/1/2', badDb],
+    ['redis+cluster://a/1', badDb],
+    ['redis+sentinel://a/main/1/2', badDb],
+    ['redis+sentinel://a', "lacks the primary's name; end it with /name"],
+    ['redis://u:p%ZZ@a', 'has a user or password with a bad % escape; write % as %25'],
+    ['redis://%ZZ:p@a', 'has a user or password with a bad % escape; write % as %25'],
+  ])('refuses %j and names the variable, the problem and the remedy', (url, problem) => {
+    expect(() => parseRedisUrl(url, 'CKV_REDIS_URL')).toThrow(
+      expect.objectContaining({
+        reason: 'invalid_request',
+        field: 'CKV_REDIS_URL',
+        message: expect.stringContaining(`CKV_REDIS_URL: ${problem}`),
+      }),
+    );
   });
 
   it('keeps the password out of the error', () => {
