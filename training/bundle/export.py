@@ -15,7 +15,7 @@ import torch
 from bundle.bundle_folder import check_folder
 from bundle.golden import write_golden
 from bundle.graphs import write_graphs
-from bundle.record import kv_groups, record_fields, record_layers
+from bundle.record import clusterings, kv_groups, record_fields, record_layers
 from data.features import Feature
 from data.log import Log
 from models.families.registry import family_of
@@ -49,6 +49,9 @@ def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
     draft.mkdir(parents=True)
     with torch.no_grad():
         graphs = write_graphs(model, draft)
+        for layer in record_layers(model):
+            for path, content in layer.files().items():
+                (draft / path).write_bytes(content)
         (draft / "items.json").write_text(json.dumps({"ids": log.items}) + "\n")
         longest = about.max_positions if about.golden_positions is None else about.golden_positions
         write_golden(model, log, graphs, draft, seed=1, longest=longest)
@@ -77,6 +80,8 @@ def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
         "files": [describe_file(draft, path) for path in sorted(draft.rglob("*")) if path.is_file()],
         "training": {"command": about.command, "metrics": about.metrics},
     }
+    if found := clusterings(model):
+        manifest["clusterings"] = found
     written = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
     (draft / "bundle.json").write_text(written)
     shutil.rmtree(folder, ignore_errors=True)

@@ -103,6 +103,9 @@ def fill(model: Ranker, graph: dict, encoded: Encoded, candidates: Candidates) -
         elif role in ("distinct_slots", "slot_counts"):
             slots, counts = encoded.fields[x["field"]][0, :, 0].unique(return_counts=True)
             inputs[name] = slots if role == "distinct_slots" else counts.float()
+        elif role in ("cluster_counts", "cluster_means"):
+            (layer,) = (layer for layer in record_layers(model) if layer.clusterings())
+            inputs[name] = layer.cluster_rows(encoded)[role == "cluster_means"]
         elif role in ("routes", "user", "raw"):
             inputs[name] = stored(model, encoded, x["field"], role)[-x.get("last", 2**31) :]
             if x["type"] == "float16":

@@ -58,6 +58,8 @@ def write_gather(g: Graph, model: Ranker) -> None:
     tables = pool_tables(model)
     for group in kv_groups(model):
         for part, table in zip(("key", "value"), tables[group["name"]]):
+            if table is None:
+                continue
             prefix = f"{group['name']}_{part}"
             where = {"group": group["name"], "part": part}
             slots = g.input(f"{prefix}_slots", "int64", [f"{prefix}_slots"], "slots", **where)

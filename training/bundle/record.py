@@ -3,7 +3,7 @@
 import torch
 
 from data.history import History
-from models.caches.record_layer import Encoded, RecordLayer, Table
+from models.caches.record_layer import Encoded, RecordLayer, Tables
 from models.ranker import Ranker
 
 
@@ -27,8 +27,13 @@ def kv_groups(model: Ranker) -> list[dict]:
     return [group for layer in record_layers(model) for group in layer.groups()]
 
 
-def pool_tables(model: Ranker) -> dict[str, tuple[Table, Table]]:
-    """By KV group, its key table and its value table."""
+def clusterings(model: Ranker) -> list[dict]:
+    """The manifest's clusterings."""
+    return [clustering for layer in record_layers(model) for clustering in layer.clusterings()]
+
+
+def pool_tables(model: Ranker) -> dict[str, Tables]:
+    """The pool, by KV group."""
     return {name: tables for layer in record_layers(model) for name, tables in layer.tables().items()}
 
 

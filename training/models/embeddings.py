@@ -9,10 +9,16 @@ from torch import Tensor, nn
 
 from data.history import History
 from models.config import ModelConfig
+from models.event_codes import EventCodes
 
 
 class Embeddings(nn.Module):
-    """The tables of items and actions, and the linear map of the features."""
+    """The tables of items and actions, and the linear map of the features.
+
+    With `event_codes`, the nearest code's [g, h] takes the place of the event's own.
+    """
+
+    event_codes: EventCodes | None
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -22,13 +28,21 @@ class Embeddings(nn.Module):
         self.action = nn.Embedding(config.actions, 2 * e)
         width = 2 * sum(f.width for f in config.interaction_features)
         self.interaction_features = nn.Linear(width, 2 * e, bias=False) if width else None
+        self.event_codes = None
 
     def embed_history(self, history: History) -> Tensor:
         """S of every position, [B, N, E]."""
-        event = self.action(history.action)  # [B, N, 2E]
+        event = self.events(history)
+        if self.event_codes is not None:
+            event = self.event_codes(event)
+        turn, shift = event.chunk(2, -1)
+        return self.item(history.item) * (1 + turn) + shift
+
+    def events(self, history: History) -> Tensor:
+        """[g, h] of every position, not coded: [B, N, 2E]."""
+        event = self.action(history.action)
         if self.interaction_features is not None:
             features = enumerate(self.config.interaction_features)
             x = torch.cat([f.expand(history.features[..., i]) for i, f in features], -1)
             event = event + self.interaction_features(torch.cat([x, x**2], -1))
-        turn, shift = event.chunk(2, -1)
-        return self.item(history.item) * (1 + turn) + shift
+        return event

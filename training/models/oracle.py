@@ -7,6 +7,7 @@ its own, beside its code.
 import numpy as np
 
 from data.history import Candidates, History
+from models.families.family import SeenPositions
 from models.families.registry import family_of
 from models.oracle_math import Parameters, Vector, expand
 from models.ranker import Ranker
@@ -23,14 +24,13 @@ class Oracle:
         """The logit of one candidate of a batch, from its user's positions before it."""
         now = int(candidates.now[user, place])
         before = [i for i in range(now) if history.valid[user, i]]
+        items = [int(history.item[user, i]) for i in before]
         s = [
-            self.position(
-                int(history.item[user, i]), int(history.action[user, i]), history.features[user, i].double().numpy()
-            )
-            for i in before
+            self.position(own, int(history.action[user, i]), history.features[user, i].double().numpy())
+            for own, i in zip(items, before)
         ]
         item = self.p["item.weight"][int(candidates.item[user, place])]
-        attended = self.attention.attended(item, s, before, now)
+        attended = self.attention.attended(item, SeenPositions(s, items, before), now)
         own = candidates.features[user, place].double().numpy()
         return self.score(item, attended, own, candidates.context[user, place].double().numpy())
 
@@ -40,6 +40,8 @@ class Oracle:
         x = expand(self.c.interaction_features, values)
         if x:
             event = event + self.p["interaction_features.weight"] @ np.array([*x, *(value**2 for value in x)])
+        if "event_codes.rows" in self.p:
+            event = self.p["event_codes.rows"][int(np.argmax(self.p.linear("event_codes.router", event)))]
         e = self.c.embedding
         return self.p["item.weight"][item] * (1 + event[:e]) + event[e:]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from data.history import History
-from models.caches.record_layer import Encoded, RecordLayer, Table, WrittenFields, pool_of, route_field
+from models.caches.record_layer import Encoded, RecordLayer, Tables, WrittenFields, pool_of, route_field
 from models.embeddings import Embeddings
 from models.graphs.builder import Graph
 from models.graphs.embed import embed, embed_interactions, interaction_inputs
@@ -51,7 +51,7 @@ class FullRecord(RecordLayer):
             groups.append({"name": name, "pool": pool, "key": parts[0], "value": parts[1]})
         return groups
 
-    def tables(self) -> dict[str, tuple[Table, Table]]:
+    def tables(self) -> dict[str, Tables]:
         if self.interactions:
             halves = {ITEM: self.model.item.weight.chunk(2, 1), ACTION: self.model.action.weight.chunk(2, 1)}
         else:

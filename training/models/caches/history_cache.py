@@ -5,6 +5,7 @@
 | `FullKV`, `ComputedKV` (full.py) | keys and values, D wide each, in float32: the full model |
 | `FullInRecord` (full.py) | the same, in a form that a user record can hold; see `keep_full` |
 | `SharedKV` (shared.py) | routes into a pool of keys and values, and user dims: CollectiveKV |
+| `FactoredKV` (factored.py) | the item's index and the event's code; attention reads means over clusters of positions |
 | `UserDimsOnly` (user_dims_only.py) | user dims, no pool: an arm of the comparison |
 
 Shapes as in models/ranker.py. A new form is a subclass of HistoryCache. If bundles are to serve it, the form also has a
@@ -53,6 +54,10 @@ class HistoryCache(nn.Module):
         `s` [B, N, E] are the layer's inputs, `x` [B, N, any] the inputs of its routers. Both are the same tensor if K
         and V are linear in S; else `x` is [K, V], 2D wide.
         """
+
+    def clusters_of(self, item: Tensor) -> Tensor | None:
+        """The cluster of positions with these catalogue indices, in their shape. None: attention sees positions."""
+        return None
 
     def user_dims_holder(self) -> "HistoryCache | None":
         """The SharedPool whose user dims this form keeps. None: it keeps no user dims."""

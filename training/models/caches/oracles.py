@@ -25,6 +25,10 @@ class CacheOracle(ABC):
         `computed` are the layer's own key and value, if K and V are not linear in S.
         """
 
+    def clusters(self, s: list[Vector], items: list[int]) -> tuple[list[Vector], list[Vector], list[int]] | None:
+        """Mean keys [D], mean values [D] and counts of the clusters of positions; None: attention sees positions."""
+        return None
+
     def user_head(self, x: Vector, users: list[Vector]) -> Vector | float:
         """The output of the user head for a query `x` [E] over user dims [2U]; 0 without a user head."""
         return 0.0
@@ -41,6 +45,19 @@ class FullOracle(CacheOracle):
         both = computed or (self.p.linear(f"{self.name}.key", s), self.p.linear(f"{self.name}.value", s))
         key, value = (x.astype(np.float16).astype(np.float64) if self.float16 else x for x in both)
         return key, value, None
+
+
+class FactoredOracle(FullOracle):
+    """Keys and values of a factored pool, averaged over the positions of each cluster."""
+
+    def clusters(self, s: list[Vector], items: list[int]) -> tuple[list[Vector], list[Vector], list[int]]:
+        members: dict[int, list[int]] = {}
+        for i, item in enumerate(items):
+            members.setdefault(int(self.p[f"{self.name}.cluster"][item]), []).append(i)
+        kept = [self.kept(x) for x in s]
+        keys = [np.mean([kept[i][0] for i in some], axis=0) for some in members.values()]
+        values = [np.mean([kept[i][1] for i in some], axis=0) for some in members.values()]
+        return keys, values, [len(some) for some in members.values()]
 
 
 class UserDimsOracle(CacheOracle):

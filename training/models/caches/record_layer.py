@@ -11,8 +11,10 @@ from models.graphs.builder import Graph
 from models.graphs.embed import embed_interactions
 from models.graphs.rows import HistoryRows, Rows
 
-ELEMENT_BYTES = {"uint8": 1, "uint16": 2, "int8": 1, "float16": 2, "float32": 4}
+ELEMENT_BYTES = {"uint8": 1, "uint16": 2, "uint24": 3, "int8": 1, "float16": 2, "float32": 4}
+ROUTE_TYPES = {"uint8": 256, "uint16": 65_536, "uint24": 16_777_216}  # by type, the most slots that a route names
 Table = tuple[str, Tensor]  # a parameter's name in the graphs, and its values [M, width]
+Tables = tuple[Table, Table | None]  # of a KV group: its key table, and its value table; None: the group has none
 
 
 @dataclass
@@ -51,8 +53,23 @@ class RecordLayer(ABC):
         """The manifest's KV groups."""
 
     @abstractmethod
-    def tables(self) -> dict[str, tuple[Table, Table]]:
-        """The pool: by group, its key table and its value table."""
+    def tables(self) -> dict[str, Tables]:
+        """The pool, by group."""
+
+    def clusterings(self) -> list[dict]:
+        """The manifest's clusterings."""
+        return []
+
+    def files(self) -> dict[str, bytes]:
+        """Further files of the bundle, by path."""
+        return {}
+
+    def cluster_rows(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """The counts [G] and the mean embeddings [G, E] of one user's visited clusters, ascending.
+
+        For layers with a clustering; `encoded` is the history of a batch of one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no clustering")
 
     @abstractmethod
     def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:
@@ -105,10 +122,14 @@ class RecordLayer(ABC):
 
 
 def route_field(name: str, slots: int) -> dict:
-    """A record field that holds a route into `slots` slots."""
-    return {"name": name, "kind": "route", "type": "uint8" if slots <= 256 else "uint16", "width": 1, "slots": slots}
+    """A record field that holds a route into `slots` slots. Raises ValueError for more slots than a route names."""
+    for type_, most in ROUTE_TYPES.items():
+        if slots <= most:
+            return {"name": name, "kind": "route", "type": type_, "width": 1, "slots": slots}
+    raise ValueError(f"{name}: {slots} slots, a route names at most {most}")
 
 
-def pool_of(slots: int, key_width: int, value_width: int) -> dict:
-    """The manifest's `pool` of a KV group."""
-    return {"slots": slots, "keyWidth": key_width, "valueWidth": value_width}
+def pool_of(slots: int, key_width: int, value_width: int | None = None) -> dict:
+    """The manifest's `pool` of a KV group; without a value width, of a group that has keys only."""
+    pool = {"slots": slots, "keyWidth": key_width}
+    return pool if value_width is None else pool | {"valueWidth": value_width}

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from data.history import History
 from models.caches import shared_graph
-from models.caches.record_layer import Encoded, RecordLayer, Table, WrittenFields, pool_of, route_field
+from models.caches.record_layer import Encoded, RecordLayer, Tables, WrittenFields, pool_of, route_field
 from models.caches.shared_layer import shared_layer
 from models.caches.shared_pool import SharedPool
 from models.compression import CODES
@@ -43,7 +43,7 @@ class SharedRecord(RecordLayer):
             groups.append({"name": names.user_group, "pool": pool, "key": code, "value": code})
         return groups
 
-    def tables(self) -> dict[str, tuple[Table, Table]]:
+    def tables(self) -> dict[str, Tables]:
         return shared_graph.pool_tables(self.names)
 
     def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:

@@ -16,11 +16,13 @@ Shapes: B users, N positions of a history, C candidates, E embedding, D = d_mode
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from data.history import History
+from models.caches.cluster_means import ClusterMeans
 from models.caches.history_cache import Cached
 from models.caches.record_layer import RecordLayer
 from models.config import ModelConfig
@@ -40,6 +42,7 @@ class Family(ABC):
     description: str  # begins the manifest's description; no final stop
     least_heads: int = 1  # attention heads that the family needs
     stacked: bool = False  # True: positions attend to each other, in layers with a cache each
+    reads_clusters: bool = False  # True: its attention can read cluster means, see caches/factored.py
 
     @abstractmethod
     def create(self, config: ModelConfig) -> Ranker:
@@ -83,11 +86,17 @@ class AttentionOracle(ABC):
     """A family's attention for one user and one candidate, in plain loops and float64. See models/oracle.py."""
 
     @abstractmethod
-    def attended(self, item: Vector, s: list[Vector], places: list[int], now: int) -> Vector:
-        """Attention's output [E] for the candidate with the embedding `item` [E].
+    def attended(self, item: Vector, seen: "SeenPositions", now: int) -> Vector:
+        """Attention's output [E] for the candidate with the embedding `item` [E], which is at the place `now`."""
 
-        `s` are the embeddings [E] of all valid positions before `now`, `places` their indices, oldest first.
-        """
+
+@dataclass
+class SeenPositions:
+    """All valid positions before a candidate, oldest first."""
+
+    s: list[Vector]  # embeddings, [E] each
+    items: list[int]  # catalogue indices
+    places: list[int]  # indices in the history
 
 
 class Attention(nn.Module):
@@ -107,6 +116,13 @@ class Attention(nn.Module):
 
         `kv.key` is None if the cache keeps user dims only; attention then sees the null position alone.
         """
+
+    def over_clusters(self, item: Tensor, clusters: ClusterMeans, key: nn.Linear, value: nn.Linear) -> Tensor:
+        """The same over the cluster means of one user: item embeddings [C, E] -> [C, E].
+
+        `key` and `value` map embeddings to keys and to values, E -> D. For families that read clusters.
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads no clusters")
 
     def match_keys(self, key: nn.Linear) -> None:
         """Sets the first weights by those of the cache's key map, E -> D. Default: leaves them."""

@@ -9,16 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from data.history import Candidates, History
+from models.caches.cluster_means import cluster_means
 from models.caches.full import FullKV
 from models.caches.history_cache import HistoryCache
 from models.caches.oracles import CacheOracle
 from models.caches.record_layer import RecordLayer
 from models.config import ModelConfig
-from models.families.family import Attention, AttentionOracle, Family
+from models.families.family import Attention, AttentionOracle, Family, SeenPositions
 from models.graphs.builder import Graph
 from models.layer_sample import MOST_POSITIONS, LayerSample
 from models.oracle_math import Parameters, Vector
 from models.ranker import Ranker, visible_positions
+
+CANDIDATES_TOGETHER = 256  # candidates whose cluster means are in memory at a time
 
 
 class OneCacheRanker(Ranker):
@@ -34,11 +37,27 @@ class OneCacheRanker(Ranker):
         item = self.item(candidates.item)  # [B, C, E]
         visible = visible_positions(history.valid, candidates.now, self.config.max_positions)  # [B, C, N]
         s = self.embed_history(history)
+        cluster = None if self.training else self.cache.clusters_of(history.item)
+        if cluster is not None:
+            attended = self.attend_to_clusters(item, s, cluster, visible)
+            return self.scorer(item, attended, candidates)
         kv = self.cache(s, s)
         attended = self.attention(item, kv, visible, candidates.now)  # [B, C, E]
         if kv.user_key is not None:
             attended = attended + self.cache.user_head(item, kv.user_key, kv.user_value, visible)
         return self.scorer(item, attended, candidates)
+
+    def attend_to_clusters(self, item: Tensor, s: Tensor, cluster: Tensor, visible: Tensor) -> Tensor:
+        """Attention's output [B, C, E] by cluster means, as a bundle serves it. Training sees single positions.
+
+        Item embeddings [B, C, E], position embeddings [B, N, E], each position's cluster [B, N], visible [B, C, N].
+        """
+        parts = []
+        for user in range(len(item)):
+            for some in torch.arange(item.shape[1]).split(CANDIDATES_TOGETHER):
+                means = cluster_means(s[user], cluster[user], self.cache.clusters, visible[user, some])
+                parts.append(self.attention.over_clusters(item[user, some], means, self.cache.key, self.cache.value))
+        return torch.cat(parts).view_as(item) if parts else torch.zeros_like(item)
 
     def cache_holders(self) -> list[nn.Module]:
         return [self]
@@ -59,6 +78,7 @@ class OneCacheFamily(Family):
     attention: Callable[[ModelConfig], Attention]
     attention_oracle: Callable[[ModelConfig, Parameters, CacheOracle], "OneCacheOracle"]
     least_heads: int = 1
+    reads_clusters: bool = False
 
     def create(self, config: ModelConfig) -> OneCacheRanker:
         attention = self.attention(config)
@@ -109,14 +129,22 @@ class OneCacheOracle(AttentionOracle):
     def __init__(self, config: ModelConfig, parameters: Parameters, cache: CacheOracle):
         self.c, self.p, self.cache = config, parameters, cache
 
-    def attended(self, item: Vector, s: list[Vector], places: list[int], now: int) -> Vector:
-        kept = [self.cache.kept(x) for x, place in zip(s, places) if now - place <= self.c.max_positions]
+    def attended(self, item: Vector, seen: SeenPositions, now: int) -> Vector:
+        newest = [i for i, place in enumerate(seen.places) if now - place <= self.c.max_positions]
+        clusters = self.cache.clusters([seen.s[i] for i in newest], [seen.items[i] for i in newest])
+        if clusters is not None:
+            return self.over_clusters(*clusters, item)
+        kept = [self.cache.kept(seen.s[i]) for i in newest]
         keys, values, users = ([row[part] for row in kept] for part in range(3))
         if self.cache.pool_less:
             attended = self.p.linear("attention.out", self.p["attention.null_value"])
         else:
             attended = self.over(keys, values, item)
         return attended + self.cache.user_head(item, users)
+
+    def over_clusters(self, keys: list[Vector], values: list[Vector], counts: list[int], item: Vector) -> Vector:
+        """The attention's output [E] over the mean keys and values [D] of clusters, and their numbers of positions."""
+        raise NotImplementedError(f"{type(self).__name__} reads no clusters")
 
     @abstractmethod
     def over(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.caches.cluster_means import ClusterMeans
 from models.caches.history_cache import Cached
 from models.config import ModelConfig
 from models.families.family import Attention
@@ -61,6 +62,26 @@ class TargetAttention(Attention):
         v = torch.cat([kv.value, self.null_value.expand(null)], 1)  # [B, N + 1, D]
         q, k, v = (split_heads(x, self.config.heads) for x in (query, k, v))
         return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)))
+
+    def over_clusters(self, item: Tensor, clusters: ClusterMeans, key: nn.Linear, value: nn.Linear) -> Tensor:
+        """Softmax over clusters; the logit adds the logarithm of the count.
+
+        Works in the space of S: q (W_k s + b_k) = (q W_k) s + q b_k, and the mean of values is W_v (mean of s) + b_v.
+        """
+        c = self.config
+        shape = (c.heads, c.head_width)
+        query = self.query(item).unflatten(-1, shape) / math.sqrt(c.head_width)  # [C, H, D/H]
+        folded = torch.einsum("chw,hwe->che", query, key.weight.unflatten(0, shape))  # [C, H, E]
+        logits = torch.einsum("che,cge->chg", folded, clusters.mean)
+        logits = logits + torch.einsum("chw,hw->ch", query, key.bias.view(shape))[..., None]
+        logits = logits + clusters.count.log()[:, None]  # a cluster without positions: -inf
+        null = torch.einsum("chw,hw->ch", query, self.null_key.view(shape))[..., None]
+        weights = torch.cat([logits, null], -1).softmax(-1)  # [C, H, G + 1]
+        mean = torch.einsum("chg,cge->che", weights[..., :-1], clusters.mean)
+        attended = torch.einsum("che,hwe->chw", mean, value.weight.unflatten(0, shape))
+        attended = attended + (1 - weights[..., -1:]) * value.bias.view(shape)
+        attended = attended + weights[..., -1:] * self.null_value.view(shape)
+        return self.out(attended.flatten(-2))
 
     @torch.no_grad()
     def select(self, item: Tensor, query: Tensor, key: Tensor, visible: Tensor) -> Tensor:
@@ -160,6 +181,13 @@ class TargetOracle(OneCacheOracle):
         rows = [*((keys[i], values[i]) for i in chosen), null]
         return self.p.linear("attention.out", attend_by_head(query, rows, self.c.d_model // self.c.heads))
 
+    def over_clusters(self, keys: list[Vector], values: list[Vector], counts: list[int], item: Vector) -> Vector:
+        query = self.p.linear("attention.query", item)
+        null = (self.p["attention.null_key"], self.p["attention.null_value"])
+        # A cluster of n positions is n equal rows.
+        rows = [row for *row, count in zip(keys, values, counts) for _ in range(count)]
+        return self.p.linear("attention.out", attend_by_head(query, [*rows, null], self.c.d_model // self.c.heads))
+
     def search(self, keys: list[Vector], query: Vector, item: Vector) -> list[int]:
         """The indices of the kept positions."""
         scores = self.scores(keys, query, item)
@@ -190,4 +218,5 @@ TARGET = OneCacheFamily(
     description="Target attention over a user's history",
     attention=TargetAttention,
     attention_oracle=TargetOracle,
+    reads_clusters=True,
 )

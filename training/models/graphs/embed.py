@@ -12,8 +12,13 @@ def embed_interactions(g: Graph, model: Embeddings) -> str:
     item, action = interaction_inputs(g)
     item = g.add("Gather", g.tensor("item_table", model.item.weight), item)  # [T, E]
     event = g.add("Gather", g.tensor("action_table", model.action.weight), action)  # [T, 2E]
+    return turned(g, model, item, embed_event(g, model, event))
+
+
+def embed_event(g: Graph, model: Embeddings, event: str) -> str:
+    """Declares the features of interactions. Rows of the action table [T, 2E] -> [turn, shift], [T, 2E]."""
     given = feature_inputs(g, model.config.interaction_features, "batch", "interaction_feature")
-    return embed(g, model, item, event, given)
+    return with_features(g, model, event, given)
 
 
 def interaction_inputs(g: Graph) -> tuple[str, str]:
@@ -28,10 +33,20 @@ def embed(g: Graph, model: Embeddings, item: str, event: str, given: list[str]) 
 
     `item` [T, E] and `event` [T, 2E] are rows of the tables; `given` are the features, [T] each.
     """
-    if model.interaction_features is not None:
-        x = features(g, model.config.interaction_features, given)
-        x = g.add("Concat", x, g.add("Mul", x, x), axis=1)
-        event = g.add("Add", event, g.linear(x, "interaction_features", model.interaction_features))
+    return turned(g, model, item, with_features(g, model, event, given))
+
+
+def with_features(g: Graph, model: Embeddings, event: str, given: list[str]) -> str:
+    """[turn, shift] of events, [T, 2E]: rows of the action table, plus the part of the features."""
+    if model.interaction_features is None:
+        return event
+    x = features(g, model.config.interaction_features, given)
+    x = g.add("Concat", x, g.add("Mul", x, x), axis=1)
+    return g.add("Add", event, g.linear(x, "interaction_features", model.interaction_features))
+
+
+def turned(g: Graph, model: Embeddings, item: str, event: str) -> str:
+    """item * (1 + turn) + shift, [T, E]."""
     e = model.config.embedding
     turn, shift = g.add("Split", event, g.constant(e, e), outputs=2, axis=1)
     return g.add("Add", g.add("Mul", item, g.add("Add", turn, g.number(1.0))), shift)

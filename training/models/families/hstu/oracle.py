@@ -6,7 +6,7 @@ import numpy as np
 
 from models.caches.oracles import CacheOracle, Kept
 from models.config import ModelConfig
-from models.families.family import AttentionOracle
+from models.families.family import AttentionOracle, SeenPositions
 from models.oracle_math import Parameters, Vector, silu
 
 
@@ -16,14 +16,14 @@ class HstuOracle(AttentionOracle):
     def __init__(self, config: ModelConfig, parameters: Parameters, caches: list[CacheOracle]):
         self.c, self.p, self.caches = config, parameters, caches
 
-    def attended(self, item: Vector, s: list[Vector], places: list[int], now: int) -> Vector:
-        x, y = s, item + self.p["candidate"]
+    def attended(self, item: Vector, seen: SeenPositions, now: int) -> Vector:
+        x, y, places = seen.s, item + self.p["candidate"], seen.places
         distances = [now - place for place in places]
-        seen = [k for k, distance in enumerate(distances) if distance <= self.c.max_positions]
+        visible = [k for k, distance in enumerate(distances) if distance <= self.c.max_positions]
         for depth, cache in enumerate(self.caches):
             layer = f"stack.{depth}"
             kept = [cache.kept(self.norm(layer, row), self.key_value(layer, row)) for row in x]
-            y_next = self.row(depth, y, [(kept[k], distances[k]) for k in seen], self.key_value(layer, y))
+            y_next = self.row(depth, y, [(kept[k], distances[k]) for k in visible], self.key_value(layer, y))
             x = [
                 self.row(depth, row, [(kept[j], places[i] - places[j]) for j in range(i + 1)], None)
                 for i, row in enumerate(x)

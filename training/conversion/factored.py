@@ -1,0 +1,76 @@
+"""Converts a trained full model to a factored pool. Nothing is learned again.
+
+The rows of the pool are the model's items. k-means over the events of real positions gives the codebook, and k-means
+over their items gives the clusters. Both measure distances in the space that queries and outputs see.
+"""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from conversion.kmeans import kmeans, nearest_centroid
+from conversion.share_layer import metric_of, weigh
+from data.history import History
+from models.caches.factored import FactoredKV
+from models.caches.full import FullKV
+from models.compression import CODES
+from models.event_codes import EventCodes
+from models.families.registry import family_of
+from models.layer_sample import MOST_POSITIONS
+from models.ranker import Ranker
+
+CLUSTERS = 256
+ITERATIONS = 30  # of k-means
+
+
+@torch.no_grad()
+def convert_factored(full: Ranker, sample: History, seed: int, clusters: int = CLUSTERS, codes: int = CODES) -> Ranker:
+    """A copy of a full model with a factored pool. `sample` holds histories of real users.
+
+    Raises ValueError if the model's attention cannot read cluster means.
+    """
+    family = family_of(full)
+    if not family.reads_clusters:
+        raise ValueError(f"the attention of {family.title} cannot read cluster means; keep a pool of keys and values")
+    model = copy.deepcopy(full).eval()
+    cache: FullKV = model.cache
+    seen = seen_space(model, sample)  # [E, A]
+    item = sample.item[sample.valid][:MOST_POSITIONS]  # [P]
+    events = model.events(sample)[sample.valid][:MOST_POSITIONS]  # [P, 2E]
+    model.event_codes = event_codes(events, model.item(item), seen, codes, seed)
+    _, cluster = nearest_centroid(model.item.weight @ seen, kmeans(model.item(item) @ seen, clusters, ITERATIONS, seed))
+    model.cache = FactoredKV(cache.key, cache.value, cluster, clusters)
+    for module in family.route_modules(model):
+        if module is not model.item:  # a record has the item's index: its row may change
+            module.requires_grad_(False)
+    return model
+
+
+def seen_space(model: Ranker, sample: History) -> Tensor:
+    """[E, A]: an error e of a position's embedding costs |e A|^2, through the keys and through the values."""
+    (layer,) = family_of(model).layer_samples(model, sample)
+    cache: FullKV = model.cache
+    key = weigh(layer.key, metric_of(layer.key_metric, layer.key))
+    value = weigh(layer.value, metric_of(layer.value_metric, layer.value))
+    return torch.cat([cache.key.weight.T @ key.map, cache.value.weight.T @ value.map], 1)
+
+
+def event_codes(events: Tensor, items: Tensor, seen: Tensor, codes: int, seed: int) -> EventCodes:
+    """The codebook of events [P, 2E] = [g, h], which met items with the embeddings `items` [P, E].
+
+    An error of g counts times the item, an error of h as it is. At most `codes` distinct events are kept exactly.
+    """
+    e = items.shape[1]
+    size = items.square().mean(0).sqrt()[:, None]  # [E, 1]
+    space = torch.block_diag(size * seen, seen)  # [2E, 2A]
+    distinct = events.unique(dim=0)
+    book = EventCodes(min(codes, len(distinct)), e)
+    points = events @ space
+    centroids = distinct @ space if len(distinct) <= codes else kmeans(points, codes, ITERATIONS, seed)
+    book.router.weight.copy_(centroids @ space.T)  # argmin |x - c|^2 = argmax x c - |c|^2 / 2
+    book.router.bias.copy_(-centroids.square().sum(1) / 2)
+    _, chosen = nearest_centroid(points, centroids)
+    sums = torch.zeros_like(book.rows).index_add_(0, chosen, events)
+    book.rows.copy_(sums / torch.bincount(chosen, minlength=len(centroids)).clamp(min=1)[:, None])
+    return book

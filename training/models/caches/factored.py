@@ -1,0 +1,40 @@
+"""The factored pool: one row per item, and a code for what happened.
+
+A position's embedding is S = item * (1 + g) + h. The shared part is the table of items, whose slot is the item's index.
+The user's part is the code of [g, h], see models/event_codes.py. K and V are linear in S, and attention reads their
+means over a few clusters of positions, see cluster_means.py. An item's cluster is fixed.
+"""
+
+from torch import Tensor, nn
+
+from models.caches.factored_record import FactoredRecord
+from models.caches.history_cache import Cached, HistoryCache
+from models.caches.oracles import FactoredOracle
+from models.embeddings import Embeddings
+from models.oracle_math import Parameters
+
+
+class FactoredKV(HistoryCache):
+    """K = S W_k + b_k, V = S W_v + b_v of coded positions, and the cluster of every item.
+
+    `cluster` [items] are indices below `clusters`. The model's `event_codes` must be set.
+    """
+
+    user_head = None
+
+    def __init__(self, key: nn.Linear, value: nn.Linear, cluster: Tensor, clusters: int):
+        super().__init__()
+        self.key, self.value, self.clusters = key, value, clusters
+        self.register_buffer("cluster", cluster)
+
+    def forward(self, s: Tensor, x: Tensor | None = None) -> Cached:
+        return Cached(self.key(s), self.value(s))
+
+    def clusters_of(self, item: Tensor) -> Tensor:
+        return self.cluster[item]
+
+    def record_layer(self, prefix: str, model: Embeddings) -> FactoredRecord:
+        return FactoredRecord(model, self.key, self.value, self.cluster, self.clusters)
+
+    def oracle(self, parameters: Parameters, name: str) -> FactoredOracle:
+        return FactoredOracle(parameters, name)

@@ -1,0 +1,109 @@
+"""User records and graphs of a factored pool: a position is the item's index and the event's code."""
+
+import torch
+from torch import Tensor, nn
+
+from data.history import History
+from models.caches.cluster_means import cluster_means
+from models.caches.record_layer import Encoded, RecordLayer, Tables, WrittenFields, pool_of, route_field
+from models.embeddings import Embeddings
+from models.graphs.builder import Graph
+from models.graphs.embed import embed_event, interaction_inputs
+from models.graphs.rows import HistoryRows, Rows
+
+ITEM, EVENT = "item", "event"  # record fields
+ITEMS, EVENTS = "items", "events"  # KV groups: rows of items; rows g and h of events, as key and value
+CLUSTERING, MAP = "history", "clusters.bin"
+
+
+class FactoredRecord(RecordLayer):
+    """Routes into the items and into the codes of events. Graphs read means over clusters; a row is a cluster."""
+
+    note = "; a position is its item and a code for its event, attention reads means over clusters of positions"
+    collapses = True
+
+    def __init__(self, model: Embeddings, key: nn.Linear, value: nn.Linear, cluster: Tensor, clusters: int):
+        self.model, self.key, self.value, self.cluster, self.clusters = model, key, value, cluster, clusters
+        self.codes = model.event_codes
+
+    def fields(self) -> list[dict]:
+        return [route_field(ITEM, self.model.config.items), route_field(EVENT, len(self.codes.rows))]
+
+    def groups(self) -> list[dict]:
+        e = self.model.config.embedding
+        item, event = {"route": ITEM}, {"route": EVENT}
+        return [
+            {"name": ITEMS, "pool": pool_of(self.model.config.items, e), "key": item},
+            {"name": EVENTS, "pool": pool_of(len(self.codes.rows), e, e), "key": event, "value": event},
+        ]
+
+    def tables(self) -> dict[str, Tables]:
+        turn, shift = self.codes.rows.chunk(2, 1)
+        return {
+            ITEMS: (("pool_items", self.model.item.weight), None),
+            EVENTS: (("pool_events_key", turn), ("pool_events_value", shift)),
+        }
+
+    def clusterings(self) -> list[dict]:
+        """S = item * (1 + g) + h, averaged by the item's cluster."""
+        scale = {"field": EVENT, "rows": {"group": EVENTS, "part": "key"}}
+        return [
+            {
+                "name": CLUSTERING,
+                "clusters": self.clusters,
+                "width": self.model.config.embedding,
+                "by": {"field": ITEM, "map": MAP},
+                "terms": [
+                    {"field": ITEM, "rows": {"group": ITEMS, "part": "key"}, "scale": scale},
+                    {"field": EVENT, "rows": {"group": EVENTS, "part": "value"}},
+                ],
+            }
+        ]
+
+    def files(self) -> dict[str, bytes]:
+        """The cluster of every item: uint8 for at most 256 clusters, else uint16, little-endian."""
+        return {MAP: self.cluster.numpy().astype("u1" if self.clusters <= 256 else "<u2").tobytes()}
+
+    def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:
+        best = self.codes.router(self.model.events(history)).topk(min(2, len(self.codes.rows)), -1)
+        margin = torch.full(history.item.shape, torch.inf)
+        if best.values.shape[-1] > 1:
+            margin = best.values[..., 0] - best.values[..., 1]
+        fields = {ITEM: history.item[..., None], EVENT: best.indices[..., :1]}
+        return Encoded(fields, margin, torch.full(history.item.shape, torch.inf))
+
+    def cluster_rows(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        item, event = encoded.fields[ITEM][0, :, 0], encoded.fields[EVENT][0, :, 0]
+        turn, shift = self.codes.rows[event].chunk(2, -1)
+        s = self.model.item(item) * (1 + turn) + shift  # [N, E]
+        found = cluster_means(s, self.cluster[item], self.clusters, torch.ones(1, len(s), dtype=torch.bool))
+        visited = found.count[0] > 0
+        return found.count[0][visited], found.mean[0][visited]
+
+    def stored(self, name: str, values: Tensor) -> Tensor:
+        raise NotImplementedError("a factored pool keeps no user dims")
+
+    def write_encode(self, g: Graph, model: Embeddings) -> None:
+        item, action = interaction_inputs(g)
+        event = embed_event(g, model, g.add("Gather", g.tensor("action_table", model.action.weight), action))
+        code = g.add("ArgMax", g.linear(event, "event_router", self.codes.router), axis=1, keepdims=1)  # [T, 1]
+        for name, x in ((ITEM, g.add("Reshape", item, g.constant(-1, 1))), (EVENT, code)):
+            g.output(x, name, "int64", ["batch", 1], "field", field=name)
+
+    def write_fields(self, g: Graph, s: str, x: str) -> WrittenFields:
+        raise NotImplementedError("a factored pool serves no stacked family")
+
+    def rows_from_record(
+        self, g: Graph, collapse: bool = False, recent: int = 0, count_codes: bool = True
+    ) -> HistoryRows:
+        return HistoryRows(self.cluster_inputs(g))
+
+    def rows_assembled(self, g: Graph) -> HistoryRows:
+        return HistoryRows(self.cluster_inputs(g))
+
+    def cluster_inputs(self, g: Graph) -> Rows:
+        """The mean keys and values of visited clusters, [G, D] each, and their counts."""
+        count = g.input("cluster_counts", "float32", ["clusters"], "cluster_counts", clustering=CLUSTERING)
+        shape = ["clusters", self.model.config.embedding]
+        mean = g.input("cluster_means", "float32", shape, "cluster_means", clustering=CLUSTERING)
+        return Rows(g.linear(mean, "cluster_key", self.key), g.linear(mean, "cluster_value", self.value), count)
