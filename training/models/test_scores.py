@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bundle.golden_drawer import as_double
+from conversion.factored import convert_factored
 from data.history import Candidates, History
 from models.caches.full import KEPT
 from models.compression import Compression
@@ -13,6 +14,7 @@ from models.families.registry import FAMILIES
 from models.keep_full import keep_full
 from models.oracle import Oracle
 from models.ranker import Ranker
+from testbed.random_models import random_history
 from testbed.small_models import compress, doubled, padded_histories, random_candidates, small_full, user_dims_alone
 
 FULL, ALONE = "full", "user dims alone"
@@ -27,6 +29,7 @@ FORMS = {
     "values alone shared": Compression(slots=12, share="values", tied=False, user_form="last_head"),
     ALONE: Compression(user_type="int8", user_width=4),
 }
+FACTORED = "factored pool"
 KEPT_FORMS = {f"full, kept as {kept}": kept for kept in KEPT}
 LENGTHS = (0, 1, 4, 5, 6, 23, 30)
 
@@ -34,6 +37,9 @@ LENGTHS = (0, 1, 4, 5, 6, 23, 30)
 def in_form(full_model: Ranker, form: str) -> Ranker:
     if form == FULL:
         return full_model
+    if form == FACTORED:
+        sample = random_history(full_model.config, 20, 40, seed=1)
+        return convert_factored(full_model, sample, seed=1, clusters=5, codes=16)
     if form in KEPT_FORMS:
         return keep_full(full_model, KEPT_FORMS[form])
     return user_dims_alone(full_model, FORMS[form]) if form == ALONE else compress(full_model, FORMS[form])
@@ -45,7 +51,11 @@ def places(counts: list[list[int]]) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("family", "form"),
-    [(name, form) for name, family in FAMILIES.items() for form in (*FORMS, *([] if family.stacked else KEPT_FORMS))],
+    [
+        *((name, form) for name, family in FAMILIES.items() for form in FORMS),
+        *((name, form) for name, family in FAMILIES.items() for form in KEPT_FORMS if not family.stacked),
+        *((name, FACTORED) for name, family in FAMILIES.items() if family.reads_clusters),
+    ],
 )
 def test_a_family_scores_as_its_oracle(family: str, form: str) -> None:
     model = in_form(small_full(family, max_positions=16), form)

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from bundle.export import Export, export_bundle
+from conversion.factored import convert_factored
 from data.features import Feature
 from data.history import Candidates, History
 from data.log import Log
 from models.compression import Compression
 from models.keep_full import keep_full
 from models.ranker import Ranker
-from testbed.random_models import catalogue_log
+from testbed.random_models import catalogue_log, random_history
 from testbed.served_bundle import ServedBundle
 from testbed.small_models import CANDIDATE_FEATURES, CONTEXT_FEATURES, HISTORY_FEATURES, compress, small_full
 
@@ -24,6 +25,7 @@ class Variant:
     changes: dict = field(default_factory=dict)
     max_positions: int = 300
     kept: str | None = None  # of a full model: its form in records
+    factored: dict | None = None  # of a factored pool: the sizes of its conversion
 
 
 @dataclass
@@ -82,6 +84,11 @@ FULL_FORMS = {
     "eta-kept-interactions": Variant("eta", WHOLE, max_positions=9, kept="interactions"),
     "twin-kept-float32": Variant("twin", WHOLE, kept="float32"),
 }
+FACTORED = {
+    "target-factored": Variant("target", WHOLE, factored={"clusters": 9, "codes": 16}),
+    "target-factored-many": Variant("target", WHOLE, MANY_FEATURES, factored={"clusters": 300, "codes": 200}),
+    "target-factored-none": Variant("target", WHOLE, NO_FEATURES, factored={"clusters": 1, "codes": 1}),
+}
 HSTU = [name for name in VARIANTS if name.startswith("hstu") and name != "hstu-one-layer"]
 BUILT: dict[str, Built] = {}
 
@@ -89,6 +96,8 @@ BUILT: dict[str, Built] = {}
 def build(variant: Variant) -> Ranker:
     changes = variant.changes | {"max_positions": variant.max_positions, "items": 61}
     full = small_full(variant.family, **changes)
+    if variant.factored:
+        return convert_factored(full, random_history(full.config, 20, 40, seed=1), seed=1, **variant.factored)
     return keep_full(full, variant.kept) if variant.kept else compress(full, variant.compression)
 
 
@@ -99,7 +108,7 @@ def export(variant: Variant, model: Ranker, folder: Path) -> str:
 
 def built_once(name: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
     if name not in BUILT:
-        variant = (VARIANTS | FULL_FORMS)[name]
+        variant = (VARIANTS | FULL_FORMS | FACTORED)[name]
         model, folder = build(variant), tmp_path_factory.mktemp("bundles") / name
         bundle_id = export(variant, model, folder)
         BUILT[name] = Built(variant, model, ServedBundle(folder), bundle_id)

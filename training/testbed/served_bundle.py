@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+ELEMENT_BYTES = {"uint8": 1, "uint16": 2, "uint24": 3, "uint32": 4, "int8": 1, "float16": 2, "float32": 4}
 Fields = dict[str, np.ndarray]  # a record's fields: routes [N], user dims [N, U], raw fields [N, 1]
 
 
@@ -66,17 +67,19 @@ class ServedBundle:
         """Values of a field, through the record's type and back."""
         if field["kind"] == "route":
             assert values.min(initial=0) >= 0 and values.max(initial=0) < field["slots"]
-            return values[:, 0].astype(field["type"]).astype(np.int64)
+            return values[:, 0].astype(np.int64)
         if field["type"] in ("float16", "float32"):
             return values.astype(field["type"]).astype(np.float32)
         scale = np.array(field["scale"], np.float32)
         return np.clip(np.rint(values / scale), -127, 127).astype(np.int8).astype(np.float32) * scale
 
     def row_bytes(self) -> int:
-        return sum(np.dtype(f["type"]).itemsize * f["width"] for f in self.fields.values())
+        return sum(ELEMENT_BYTES[f["type"]] * f["width"] for f in self.fields.values())
 
     def rank(self, fields: Fields, candidates: list[str], own: dict[str, list[float]], context: dict) -> np.ndarray:
         def position_input(x: dict) -> np.ndarray:
+            if "clustering" in x:
+                return self.cluster_input(x, fields)
             values = fields[x["field"]]
             if x["role"] in ("routes", "user", "raw"):
                 return values[-x["last"] :] if "last" in x else values
@@ -87,13 +90,11 @@ class ServedBundle:
 
     def rank_kv(self, fields: Fields, candidates: list[str], own: dict[str, list[float]], context: dict) -> np.ndarray:
         """Scores by the rank_kv graph, with pool rows from the gather graph."""
-        groups = {group["name"]: group for group in self.manifest["groups"]}
-        gather = self.manifest["graphs"]["gather"]
-        routes = {x["name"]: groups[x["group"]][x["part"]].get("route") for x in gather["inputs"]}
-        slots = {name: fields[route] if route else np.zeros(0, np.int64) for name, route in routes.items()}
-        rows = {(x["group"], x["part"]): self.run("gather", slots)[x["name"]] for x in gather["outputs"]}
+        groups, rows = self.groups(), self.gathered(fields)
 
         def assembled(x: dict) -> np.ndarray:
+            if "clustering" in x:
+                return self.cluster_input(x, fields)
             if x["role"] == "raw":
                 return fields[x["field"]]
             part = groups[x["group"]][x["role"]]
@@ -101,6 +102,36 @@ class ServedBundle:
             return np.concatenate(columns + ([fields[part["user"]]] if "user" in part else []), 1)
 
         return self.scores("rankKv", assembled, candidates, own, context)
+
+    def groups(self) -> dict[str, dict]:
+        return {group["name"]: group for group in self.manifest["groups"]}
+
+    def gathered(self, fields: Fields) -> dict[tuple[str, str], np.ndarray]:
+        """The pool row of every position, by group and part. No rows for a part without a route."""
+        groups, gather = self.groups(), self.manifest["graphs"]["gather"]
+        routes = {x["name"]: groups[x["group"]][x["part"]].get("route") for x in gather["inputs"]}
+        slots = {name: fields[route] if route else np.zeros(0, np.int64) for name, route in routes.items()}
+        outputs = self.run("gather", slots)
+        return {(x["group"], x["part"]): outputs[x["name"]] for x in gather["outputs"]}
+
+    def cluster_input(self, x: dict, fields: Fields) -> np.ndarray:
+        """The counts or the mean embeddings of the clusters that positions are in, one position after the other."""
+        clustering = next(found for found in self.manifest["clusterings"] if found["name"] == x["clustering"])
+        rows = self.gathered(fields)
+        type_ = "u1" if clustering["clusters"] <= 256 else "<u2"
+        cluster_of = np.frombuffer((self.folder / clustering["by"]["map"]).read_bytes(), type_)
+        members: dict[int, list[np.ndarray]] = {}
+        for i, slot in enumerate(fields[clustering["by"]["field"]]):
+            s = np.zeros(clustering["width"])
+            for term in clustering["terms"]:
+                row = rows[term["rows"]["group"], term["rows"]["part"]][i].astype(float)
+                if "scale" in term:
+                    row = row * (1 + rows[term["scale"]["rows"]["group"], term["scale"]["rows"]["part"]][i])
+                s = s + row
+            members.setdefault(int(cluster_of[slot]), []).append(s)
+        if x["role"] == "cluster_counts":
+            return np.array([len(members[c]) for c in sorted(members)])
+        return np.array([np.mean(members[c], axis=0) for c in sorted(members)]).reshape(-1, clustering["width"])
 
     def scores(self, graph: str, position_input, candidates: list[str], own: dict, context: dict) -> np.ndarray:
         features = self.manifest["features"]
