@@ -29,6 +29,12 @@ async function copyOfDemo(): Promise<string> {
   return copy;
 }
 
+/** What tensors.json holds, as far as tests change it. */
+interface GoldenIndex {
+  file: string;
+  cases: { graph: string; outputs: Record<string, { offset: number }> }[];
+}
+
 /** Changes a file and writes its new digest into bundle.json. */
 async function forge(bundle: string, path: string, change: (bytes: Buffer) => Buffer): Promise<void> {
   const bytes = change(await readFile(join(bundle, path)));
@@ -81,6 +87,41 @@ describe('a bundle folder', () => {
     });
   });
 
+  it.each([
+    [
+      'a graph without a golden vector',
+      (golden: GoldenIndex) => {
+        golden.cases = golden.cases.filter(({ graph }) => graph !== 'gather');
+      },
+      /gather has no golden vector/,
+    ],
+    [
+      'a golden tensor beyond its file',
+      (golden: GoldenIndex) => {
+        for (const { outputs } of golden.cases) for (const spec of Object.values(outputs)) spec.offset += 1e9;
+      },
+      /does not fit its file or its shape/,
+    ],
+    [
+      'golden tensors in an unlisted file',
+      (golden: GoldenIndex) => {
+        golden.file = '../tensors.bin';
+      },
+      /is not in files of bundle\.json/,
+    ],
+  ])('is refused for %s', async (_, change, message) => {
+    const copy = await copyOfDemo();
+    await forge(copy, 'golden/tensors.json', (bytes) => {
+      const golden = JSON.parse(bytes.toString());
+      change(golden);
+      return Buffer.from(JSON.stringify(golden));
+    });
+    await expect(loadBundle(copy, engine, { graphs: ['gather'], verifyGolden: true })).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+      message: expect.stringMatching(message),
+    });
+  });
+
   it('is refused if it lists a file outside its folder', async () => {
     const copy = await copyOfDemo();
     const manifest = JSON.parse(await readFile(join(copy, 'bundle.json'), 'utf8'));
@@ -108,6 +149,21 @@ describe('goldenDifference', () => {
   });
 });
 
+it.each([
+  ['no', undefined],
+  ['fewer', [0.5]],
+  ['more', [0.5, 0.5, 0.5]],
+])('goldenDifference reports %s elements', (_, values) => {
+  const tensorOf = (data: number[]) => ({
+    type: 'float32' as const,
+    data: Float32Array.from(data),
+    shape: [data.length],
+  });
+  const golden = { graph: 'rank' as const, name: 'x', inputs: {}, outputs: { scores: tensorOf([0.5, 0.5]) } };
+  const outputs = values ? { scores: tensorOf(values) } : {};
+  expect(goldenDifference(golden, outputs, 1e-4)).toBe(`scores has ${values?.length ?? 0} elements, not 2`);
+});
+
 describe('installBundle', () => {
   async function* changed(change: (piece: FetchBundleResponse__Output) => FetchBundleResponse__Output[]) {
     for await (const piece of piecesOf(DEMO)) yield* change(piece);
@@ -124,6 +180,18 @@ describe('installBundle', () => {
     });
   });
 
+  it('installs a bundle once if two processes fetch it into the same folder', async () => {
+    const [one, other] = await Promise.all([install(), install()]);
+    expect(one).toBe(other);
+    expect(await readdir(dir)).toEqual([(await openBundle(one)).model.id]);
+  });
+
+  it('refuses another bundle than the one that was asked for', async () => {
+    const installing = installBundle('f'.repeat(16), dir, () => piecesOf(DEMO));
+    await expect(installing).rejects.toMatchObject({ message: expect.stringMatching(/not the one of bundle f+/) });
+    expect(await readdir(dir)).toEqual([]);
+  });
+
   it.each([
     ['a damaged chunk', (p) => [{ ...p, chunk: Buffer.from(p.chunk).fill(0, 0, 1) }], /checksum/],
     ['a missing chunk', (p) => (p.path === 'pool.bin' && p.offset === 100_000 ? [] : [p]), /out of order/],
@@ -132,6 +200,22 @@ describe('installBundle', () => {
       'a file that is not listed',
       (p) => [p.path === 'items.json' ? { ...p, path: '../evil' } : p],
       /not in bundle\.json/,
+    ],
+    [
+      'a chunk of another file',
+      (p) => [p.path === 'pool.bin' && p.offset === 100_000 ? { ...p, path: 'rank.onnx' } : p],
+      /out of order/,
+    ],
+    [
+      'a file that is longer than listed',
+      (p) =>
+        p.path === 'items.json' && p.last
+          ? [
+              { ...p, last: false },
+              { ...p, offset: p.offset + p.chunk.length },
+            ]
+          : [p],
+      /too long/,
     ],
     ['a stream cut short', (p) => (p.path.startsWith('golden') ? [] : [p]), /ended before/],
   ] satisfies [string, Parameters<typeof changed>[0], RegExp][])(
