@@ -36,7 +36,7 @@ async function start(token = ''): Promise<void> {
   ({ address } = await server.start());
 }
 
-/** A client that keeps the rules. */
+/** Our own client, which keeps the rules of the stream. */
 function ourClient(token = ''): GrpcClient<'RankingService'> {
   const made = createGrpcClient('RankingService', address, { token });
   closing.push(made.close);
@@ -46,7 +46,7 @@ function ourClient(token = ''): GrpcClient<'RankingService'> {
 const ask = (client: GrpcClient<'RankingService'>, userId: string, limits = {}) =>
   client.callOnStream('RankStream', { userId, candidateIds: ['i'] }, limits);
 
-/** A connection on which a test writes what it likes. */
+/** A connection of grpc-js alone: a test may break every rule on it. */
 function connect(): Client {
   const client = new Client(address, credentials.createInsecure());
   closing.push(client.close.bind(client));

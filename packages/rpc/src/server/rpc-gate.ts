@@ -25,9 +25,9 @@ export type Answer = (request: never, call: CallContext) => Promise<unknown>;
 export type AnswerStream = (request: never, call: CallContext) => AsyncIterable<unknown>;
 
 /**
- * Every request passes the gate on its way in and out. The gate checks the token, refuses requests while the service
- * drains or if they cannot be read, sets the deadline, turns failures into statuses, and writes one log line and one
- * metric.
+ * Every request passes the gate on its way in and out. The gate checks the token. It refuses requests that cannot be
+ * read, and all requests while the service drains. It sets the deadline and turns failures into statuses. For each
+ * request it writes one log line and one metric.
  */
 export interface RpcGate {
   unary(rpc: string, handler: Answer): handleUnaryCall<unknown, unknown>;

@@ -108,9 +108,9 @@ function wiresOf({ type, label }: FieldDescriptor): number[] {
 }
 
 /**
- * Returns where the run of entries ends that are like the entry from `from` to `end`: strings or bytes of one repeated
- * field, with a tag and a length of one byte each. A rank request may have hundreds of them, so this loop is quick.
- * Counts them.
+ * Returns the end of a run of entries like the one from `from` to `end`, and counts them. Such entries are strings or
+ * bytes of one repeated field, with a tag and a length of one byte each. A rank request may have hundreds of them, so
+ * this loop is quick.
  */
 function skipAlike(bytes: Uint8Array, from: number, end: number, counts: Counts): number {
   const tag = bytes[from] as number;

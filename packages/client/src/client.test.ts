@@ -1,0 +1,97 @@
+// The client against a real gRPC server whose ranking is known.
+import type { RankRequest__Output, RankResponse } from '@collectivekv/contracts';
+import { CkvError, invalidRequest } from '@collectivekv/domain';
+import { readIds } from '@collectivekv/rpc';
+import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { type CollectiveKvClient, createCollectiveKvClient } from './client.js';
+
+let server: GrpcServer;
+let address: string;
+let kv: CollectiveKvClient;
+/** Names of the rpcs, in order. */
+let rpcs: string[];
+
+const bytesOf = (values: Float32Array | Uint32Array) => Buffer.from(values.buffer);
+
+/** The last candidate is the best. Its score is its place. */
+async function rank({ userId, candidateIds, ...request }: RankRequest__Output): Promise<RankResponse> {
+  if (userId === '') throw invalidRequest('user_id', 'is missing', 'set it');
+  expect(candidateIds).toEqual([]);
+  const { candidateIdText: text, candidateIdLengths: lengths } = request;
+  const scores = Float32Array.from({ length: readIds({ text, lengths }, 'lengths').length }, (_, i) => i);
+  return {
+    scores: bytesOf(scores),
+    order: bytesOf(Uint32Array.from(scores).reverse()),
+    info: { rung: 'DEGRADATION_RUNG_FULL' },
+  };
+}
+
+beforeEach(async () => {
+  rpcs = [];
+  server = createGrpcServer({
+    bind: '127.0.0.1:0',
+    log: { debug: () => undefined, error: () => undefined },
+    metrics: { rpcSeconds: { observe: ({ rpc }) => void rpcs.push(rpc) } },
+  });
+  server.add('RankingService', {
+    Rank: rank,
+    RankStream: rank,
+    async RankMany({ requests }) {
+      const outcomes = requests.map(async (request) => {
+        try {
+          return { response: await rank(request) };
+        } catch (error) {
+          const { reason, message } = error as CkvError;
+          return { failure: { reason, message } };
+        }
+      });
+      return { outcomes: await Promise.all(outcomes) };
+    },
+  });
+  ({ address } = await server.start());
+  kv = createCollectiveKvClient({ rankingTarget: address });
+});
+afterEach(async () => {
+  kv.close();
+  await server.drain(0);
+});
+
+it('names the items that it sent, though the caller changes its list in the meantime', async () => {
+  const candidateIds = ['a', 'é', 'c'];
+  const ranking = kv.rank({ userId: 'u', candidateIds });
+  candidateIds.reverse();
+  expect((await ranking).ranked).toEqual([
+    { itemId: 'c', score: 2 },
+    { itemId: 'é', score: 1 },
+    { itemId: 'a', score: 0 },
+  ]);
+});
+
+it.each([
+  [true, 'RankingService/RankStream'],
+  [false, 'RankingService/Rank'],
+])('with rankStreams %s ranks by %s', async (rankStreams, rpc) => {
+  const other = createCollectiveKvClient({ rankingTarget: address, rankStreams });
+  await other.rank({ userId: 'u', candidateIds: ['a'] });
+  other.close();
+  expect(rpcs).toEqual([rpc]);
+});
+
+it('returns the error of each request of rankMany that has no answer', async () => {
+  const candidateIds = ['a', 'b'];
+  const asked = kv.rankMany([
+    { userId: 'u', candidateIds },
+    { userId: '', candidateIds },
+  ]);
+  candidateIds.reverse();
+  const [ranking, failure] = await asked;
+  expect(ranking).toMatchObject({ ranked: [{ itemId: 'b' }, { itemId: 'a' }] });
+  expect(failure).toBeInstanceOf(CkvError);
+  expect(failure).toMatchObject({ reason: 'invalid_request', message: expect.stringContaining('user_id') });
+});
+
+it('fails with the error of the service, and does not repeat a refused request', async () => {
+  await expect(kv.rank({ userId: '', candidateIds: ['a'] })).rejects.toMatchObject({ field: 'user_id' });
+  expect(rpcs).toHaveLength(1);
+});
