@@ -1,10 +1,13 @@
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { fixtureManifest, fixtureModel } from './manifest.fixture.js';
 import type { RecordField } from './manifest-schema.js';
-import { createRowLayout, newestRows, readField, writeElement } from './row-layout.js';
+import { createRowLayout, newestRows, type RowLayout, readField, writeElement } from './row-layout.js';
 
 describe('a row layout', () => {
-  const { layout } = fixtureModel(); // uint8 route, int8 x 0.5, float16, uint32
+  let layout: RowLayout; // uint8 route, int8 x 0.5, float16, uint32
+  beforeEach(() => {
+    layout = fixtureModel().layout;
+  });
 
   it('places the fields in order, without padding', () => {
     expect(layout.fields.map(({ name, offsetBytes }) => [name, offsetBytes])).toEqual([

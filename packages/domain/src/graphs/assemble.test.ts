@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { BundleModel } from '../bundle/bundle-model.js';
 import { codebookManifest, fixtureManifest, fixtureModel, fullManifest } from '../bundle/manifest.fixture.js';
 import { isPositionInput } from '../bundle/manifest-schema.js';
 import { float16ToNumber, numberToFloat16 } from '../float16.js';
@@ -8,7 +9,10 @@ import { assembleRank, assembleRankKv } from './assemble.js';
 import { packRows } from './encode.js';
 import { slotHistogram } from './slot-histogram.js';
 
-const model = fixtureModel();
+let model: BundleModel;
+beforeEach(() => {
+  model = fixtureModel();
+});
 const bug = (message: RegExp) => expect.objectContaining({ reason: 'bug', message: expect.stringMatching(message) });
 const candidates = {
   itemIndices: Int32Array.of(1, 0),
@@ -139,10 +143,10 @@ describe('an input over positions', () => {
 });
 
 describe('a codebook', () => {
-  const coded = fixtureModel(codebookManifest());
+  const codedModel = () => fixtureModel(codebookManifest());
   const codedRows = () =>
     packRows(
-      coded,
+      codedModel(),
       {
         route: integers('int64', [3, 1, 3], [3, 1]),
         user_key: float32(new Float32Array(3), [3, 1]),
@@ -155,7 +159,7 @@ describe('a codebook', () => {
     );
 
   it('gets a histogram of its codes, apart from the histogram of the slots', () => {
-    const { slots, slot_counts, codes, code_counts } = assembleRank(coded, codedRows(), candidates);
+    const { slots, slot_counts, codes, code_counts } = assembleRank(codedModel(), codedRows(), candidates);
     expect([slots, slot_counts].map((tensor) => [...(tensor?.data ?? [])].map(Number))).toEqual([
       [1, 3],
       [1, 2],
@@ -179,7 +183,7 @@ describe('a codebook', () => {
       ['history', gathered([1, 3], 2, 2)],
       ['codes', gathered([7, 255], 1, 3)],
     ]);
-    const feeds = assembleRankKv(coded, codedRows(), pools, candidates);
+    const feeds = assembleRankKv(codedModel(), codedRows(), pools, candidates);
     expect([...(feeds.key?.data ?? [])]).toEqual([3, 3, 0, 1, 1, 0, 3, 3, 0]);
     expect(feeds.code_key).toEqual({ type: 'float32', data: Float32Array.of(255, 7, 7), shape: [3, 1] });
     expect([...(feeds.code_value?.data ?? [])]).toEqual([255.5, 255.5, 255.5, 7.5, 7.5, 7.5, 7.5, 7.5, 7.5]);
@@ -220,10 +224,9 @@ describe('assembleRankKv with keys and values of unlike widths', () => {
     });
     return fixtureModel(manifest);
   }
-  const wide = wideModel();
   const wideRows = () =>
     packRows(
-      wide,
+      wideModel(),
       {
         route: integers('int64', [2, 0], [2, 1]),
         user_key: float32(Float32Array.of(1, 2, 3, 4), [2, 2]),
@@ -241,39 +244,42 @@ describe('assembleRankKv with keys and values of unlike widths', () => {
   };
 
   it("puts each position's pool row before its user dims", () => {
-    const feeds = assembleRankKv(wide, wideRows(), new Map([['history', gathered]]), candidates);
+    const feeds = assembleRankKv(wideModel(), wideRows(), new Map([['history', gathered]]), candidates);
     expect(feeds.key).toEqual(float32(Float32Array.of(120, 121, 1, 2, 100, 101, 3, 4), [2, 4]));
     expect(feeds.value).toEqual(float32(Float32Array.of(220, 5, 6, 7, 200, 8, 9, 10), [2, 4]));
   });
 
   it('throws a bug for a group without gathered rows', () => {
-    expect(() => assembleRankKv(wide, wideRows(), new Map(), candidates)).toThrow(bug(/no rows gathered for group/));
+    expect(() => assembleRankKv(wideModel(), wideRows(), new Map(), candidates)).toThrow(
+      bug(/no rows gathered for group/),
+    );
   });
 
   it('throws a bug for a slot without a gathered row', () => {
     const incomplete = { ...gathered, valueSlots: Int32Array.of(2), valueRows: Float32Array.of(220) };
-    expect(() => assembleRankKv(wide, wideRows(), new Map([['history', incomplete]]), candidates)).toThrow(
+    expect(() => assembleRankKv(wideModel(), wideRows(), new Map([['history', incomplete]]), candidates)).toThrow(
       bug(/slot 0 was not gathered/),
     );
   });
 });
 
 describe("a full model's keys and values", () => {
-  const full = fixtureModel(fullManifest());
+  const fullModel = () => fixtureModel(fullManifest());
   const shape = [3, 80];
   const keys = Float32Array.from({ length: 240 }, (_, i) => i / 7 - 15);
   const values = Float32Array.from({ length: 240 }, (_, i) => 15 - i / 7);
   const interactions = [1, 2, 3].map((timestampMs) => {
     return { eventId: '', userId: 'u', itemId: 'a', timestampMs, action: '', features: {} };
   });
-  const packed = () => packRows(full, { key: float32(keys, shape), value: float32(values, shape) }, interactions);
+  const packed = () =>
+    packRows(fullModel(), { key: float32(keys, shape), value: float32(values, shape) }, interactions);
   const rounded = () => keys.map((key) => float16ToNumber(numberToFloat16(key)));
 
   it('are read unchanged, whatever the offset of the rows in memory', () => {
     for (const offset of [0, 1, 2, 3]) {
       const rows = new Uint8Array(offset + packed().length).subarray(offset);
       rows.set(packed());
-      const feeds = assembleRank(full, rows, candidates);
+      const feeds = assembleRank(fullModel(), rows, candidates);
       expect(feeds.value).toEqual(float32(values, shape));
       expect(feeds.key_numbers).toEqual(float32(rounded(), shape));
       expect(feeds.key).toEqual({ type: 'float16', data: Uint16Array.from(keys, numberToFloat16), shape });
@@ -283,12 +289,12 @@ describe("a full model's keys and values", () => {
   it('are assembled without pool rows', () => {
     const none = { keySlots: new Int32Array(0), keyRows: new Float32Array(0) };
     const gathered = { ...none, valueSlots: none.keySlots, valueRows: none.keyRows };
-    const feeds = assembleRankKv(full, packed(), new Map([['history', gathered]]), candidates);
+    const feeds = assembleRankKv(fullModel(), packed(), new Map([['history', gathered]]), candidates);
     expect([feeds.key, feeds.value]).toEqual([float32(rounded(), shape), float32(values, shape)]);
   });
 
   it('are empty for a cold user', () => {
-    const { key, value } = assembleRank(full, new Uint8Array(0), candidates);
+    const { key, value } = assembleRank(fullModel(), new Uint8Array(0), candidates);
     expect([key?.shape, value?.shape]).toEqual([
       [0, 80],
       [0, 80],

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { BundleModel } from '../bundle/bundle-model.js';
 import { fixtureManifest, fixtureModel, historyManifest } from '../bundle/manifest.fixture.js';
 import { isPositionInput, type Manifest } from '../bundle/manifest-schema.js';
 import { readField } from '../bundle/row-layout.js';
@@ -6,7 +7,10 @@ import type { Interaction } from '../interaction.js';
 import { float32, integers, type Tensors } from '../tensor.js';
 import { countUnknown, encodeBatchLimit, encodeFeeds, packRows } from './encode.js';
 
-const model = fixtureModel();
+let model: BundleModel;
+beforeEach(() => {
+  model = fixtureModel();
+});
 const base = { eventId: 'e', userId: 'u', timestampMs: 3_000, features: {} };
 const interactions = [
   { ...base, itemId: 'b', action: 'click', features: { watch_ratio: 7 } },
