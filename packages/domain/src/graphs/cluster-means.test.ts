@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { BundleModel } from '../bundle/bundle-model.js';
 import { factoredManifest, factoredModel } from '../bundle/factored.fixture.js';
 import type { ClusteringSpec, Manifest, PoolPart, RecordField } from '../bundle/manifest-schema.js';
@@ -76,36 +76,40 @@ function visitedSlots(scene: Scene, part: PoolPart) {
 }
 
 /** The factored fixture with rows that tell their slot. */
-const model = factoredModel();
-const factored: Scene = {
-  model,
-  spec: model.clustering('history'),
-  clusterOf: [0, 1, 0, 1, 0, 1],
-  tables: new Map([
-    ['items.key', [0, 1, 2, 3, 4, 5].map((item) => [10 * item, 10 * item + 1])],
-    [
-      'events.key',
+let model: BundleModel;
+let factored: Scene;
+beforeEach(() => {
+  model = factoredModel();
+  factored = {
+    model,
+    spec: model.clustering('history'),
+    clusterOf: [0, 1, 0, 1, 0, 1],
+    tables: new Map([
+      ['items.key', [0, 1, 2, 3, 4, 5].map((item) => [10 * item, 10 * item + 1])],
       [
-        [0, 0],
-        [0.25, 0.5],
-        [0.75, 1],
+        'events.key',
+        [
+          [0, 0],
+          [0.25, 0.5],
+          [0.75, 1],
+        ],
       ],
-    ],
-    [
-      'events.value',
       [
-        [1, 2],
-        [3, 4],
-        [5, 6],
+        'events.value',
+        [
+          [1, 2],
+          [3, 4],
+          [5, 6],
+        ],
       ],
+    ]),
+    positions: [
+      { item: 5, event: 1 },
+      { item: 1, event: 2 },
+      { item: 4, event: 2 },
     ],
-  ]),
-  positions: [
-    { item: 5, event: 1 },
-    { item: 1, event: 2 },
-    { item: 4, event: 2 },
-  ],
-};
+  };
+});
 const candidates = {
   itemIndices: Int32Array.of(1, 0),
   columns: { freshness: Float32Array.of(0.1, 0.2) },
@@ -272,16 +276,19 @@ describe('clusterMeans', () => {
 });
 
 describe('a rank graph with clusters', () => {
-  const tables: PoolTables = new Map([
-    ['items', { key: allSlots(factored, { group: 'items', part: 'key' }).rows }],
-    [
-      'events',
-      {
-        key: allSlots(factored, { group: 'events', part: 'key' }).rows,
-        value: allSlots(factored, { group: 'events', part: 'value' }).rows,
-      },
-    ],
-  ]);
+  let tables: PoolTables;
+  beforeEach(() => {
+    tables = new Map([
+      ['items', { key: allSlots(factored, { group: 'items', part: 'key' }).rows }],
+      [
+        'events',
+        {
+          key: allSlots(factored, { group: 'events', part: 'key' }).rows,
+          value: allSlots(factored, { group: 'events', part: 'value' }).rows,
+        },
+      ],
+    ]);
+  });
   const gathered = (scene: Scene) =>
     new Map(
       ['items', 'events'].map((group): [string, GatheredRows] => {
