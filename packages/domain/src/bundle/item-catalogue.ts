@@ -28,8 +28,8 @@ export function createItemCatalogue(itemIds: readonly string[], count: number): 
   const ids = Buffer.alloc(itemIds.reduce((bytes, id) => bytes + Buffer.byteLength(id), 0));
   const starts = new Uint32Array(count + 1); // id i is `ids` from starts[i] up to starts[i + 1]
   // Open addressing, at most half full. The low bits of an entry, those of `mask`, are the item's index. The high bits
-  // are those of the id's hash, so that a lookup compares few other ids. 0 marks a free slot: the unknown item is not in
-  // the table.
+  // are those of the id's hash, so that a lookup compares few other ids. 0 marks a free slot: the unknown item is not
+  // in the table.
   const table = new Int32Array(1 << (32 - Math.clz32(count * 2 - 1))); // a power of two, at least 2 * count
   const mask = table.length - 1;
   for (let index = 1; index < count; index++) {

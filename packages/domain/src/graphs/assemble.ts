@@ -34,9 +34,9 @@ export interface GatheredRows {
 export type PoolTables = ReadonlyMap<string, { readonly key?: Float32Array; readonly value?: Float32Array }>;
 
 /**
- * Fills the rank graph's inputs by role. Except for clusters, the pool is inside the graph. If the graph attends over distinct slots, it
- * takes slots and counts. The scores stay exact: equal keys have equal softmax terms, so one term times its count is
- * their sum.
+ * Fills the rank graph's inputs by role. Except for clusters, the pool is inside the graph. If the graph attends over
+ * distinct slots, it takes slots and counts. The scores stay exact: equal keys have equal softmax terms, so one term
+ * times its count is their sum.
  * @param rows the history, oldest first, rows of strideBytes; empty for a cold user
  * @param tables must have every pool part that the graph's clusterings add up
  * @throws record_corrupt for a route beyond the pool
@@ -159,7 +159,7 @@ function candidateTensor(input: GraphInput, candidates: Candidates): Tensor {
   throw new CkvError('bug', `input ${input.name} has the role ${input.role}, which no candidate fills`);
 }
 
-/** Returns `make`, but each name is made once. */
+/** Returns a function that calls `make` once per name and then returns the same result. */
 function once<T>(make: (name: string) => T): (name: string) => T {
   const made = new Map<string, T>();
   return (name) => {

@@ -86,7 +86,7 @@ function sortByCluster(slots: Int32Array, clusterOf: Clustering['clusterOf'], cl
     places[i] = cluster;
   }
   const counts = new Float32Array(visited);
-  /** Where each visited cluster's places end. */
+  /** Returns the end of each visited cluster's places. */
   const ends = new Int32Array(visited);
   for (let cluster = 0, to = 0, end = 0; to < visited; cluster++) {
     const count = next[cluster] as number;
