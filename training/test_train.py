@@ -135,7 +135,7 @@ def test_undefined_figures_are_left_out_of_the_bundle(root: Path) -> None:
         ({"name": "My_bundle"}, "name"),
         ({"candidate_features": ["freshness:1:0"]}, "freshness:1:0"),
         ({"interaction_features": ["dwell"]}, "no column dwell"),
-        ({"context_features": ["freshness"]}, "freshness.*twice"),
+        ({"context_features": ["freshness"]}, "freshness.*duplicated"),
         ({"split": "time"}, "split 'time'"),
         ({"split": "position:0.001"}, "to test on"),
         ({"history_actions": ["liked"]}, "no action liked"),

@@ -1,4 +1,4 @@
-"""Cuts users' sequences into blocks and packs blocks of like length into batches."""
+"""Cuts the sequences of users into blocks, and packs blocks of similar length into batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from data.log import Log
 
 @dataclass
 class Block:
-    """Queries of one user and the positions they may see; all index the log's columns."""
+    """Queries of one user, and the positions that they may see, as ranges of the log's columns."""
 
     begin: int  # positions
     end: int
@@ -23,15 +23,20 @@ class Block:
 
 @dataclass
 class Batch:
+    """Blocks, padded to the same size."""
+
     history: History
     candidates: Candidates
     label: Tensor  # [B, C]
-    chosen: Tensor  # [B, C] bool: queries to learn from or to score; the rest is padding or of the other split
+    chosen: Tensor  # [B, C] bool: queries to learn from or to score. Others are padding, or belong to the other split
     query: np.ndarray  # [B, C] index of each query in the log, -1 for padding
 
 
 def cut_blocks(log: Log, chosen: np.ndarray, queries: int, context: int) -> list[Block]:
-    """Blocks of at most `queries` queries each, with the positions up to its last and `context` before its first."""
+    """Blocks of at most `queries` chosen queries each.
+
+    A block has the positions that its last query sees, from `context` positions before its first query on.
+    """
     blocks = []
     for user in np.flatnonzero(
         np.add.reduceat(np.append(chosen, False), log.query_starts[:-1]) * np.diff(log.query_starts)
@@ -48,13 +53,13 @@ def cut_blocks(log: Log, chosen: np.ndarray, queries: int, context: int) -> list
 def batches(
     log: Log, chosen: np.ndarray, blocks: list[Block], cells: int, random: np.random.Generator | None, device: str
 ) -> Iterator[Batch]:
-    """Batches of blocks whose padded queries and positions are at most `cells`; shuffled where `random` is given."""
+    """Batches of blocks with at most `cells` padded queries, and as many positions. Shuffled if `random` is given."""
     for group in pack_blocks(blocks, cells, random):
         yield make_batch(log, chosen, [blocks[i] for i in group], device)
 
 
 def pack_blocks(blocks: list[Block], cells: int, random: np.random.Generator | None) -> list[list[int]]:
-    """Groups of blocks of like length."""
+    """Groups of blocks of similar length, as indices: one group for each batch."""
     size = np.array([max(b.end - b.begin, b.query_end - b.query_begin) for b in blocks])
     jitter = random.random(len(blocks)) * 16 if random else np.zeros(len(blocks))
     groups: list[list[int]] = []
@@ -71,6 +76,7 @@ def pack_blocks(blocks: list[Block], cells: int, random: np.random.Generator | N
 
 
 def make_batch(log: Log, chosen: np.ndarray, blocks: list[Block], device: str) -> Batch:
+    """The batch of these blocks. Positions are padded on the left, queries on the right."""
     n = max(b.end - b.begin for b in blocks)
     c = max(b.query_end - b.query_begin for b in blocks)
     position = np.full((len(blocks), n), -1)
@@ -80,7 +86,7 @@ def make_batch(log: Log, chosen: np.ndarray, blocks: list[Block], device: str) -
         position[i, n - (b.end - b.begin) :] = np.arange(b.begin, b.end)
         query[i, : b.query_end - b.query_begin] = np.arange(b.query_begin, b.query_end)
         seen = log.query_now[b.query_begin : b.query_end]
-        if len(seen):  # the positions before the last query end at n
+        if len(seen):  # the positions of the last query end at n
             now[i, : len(seen)] = seen - seen[-1] + n
 
     def take(column: np.ndarray, index: np.ndarray) -> Tensor:

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from errors import UserError
 
-NAME = "[a-z0-9][a-z0-9_-]{0,63}"  # as a bundle's manifest has it
+NAME = "[a-z0-9][a-z0-9_-]{0,63}"  # the rule of bundle manifests
 
 
 @dataclass
 class Feature:
-    """A numeric feature. One with a period, such as the hour, enters as a point on a circle."""
+    """A numeric feature. With a period, as for the hour of the day, it enters as a point on a circle."""
 
     name: str
     low: float = 0.0
@@ -24,16 +24,20 @@ class Feature:
 
     @property
     def width(self) -> int:
+        """Columns of the feature in a model's input."""
         return 2 if self.period else 1
 
     def expand(self, x: Tensor) -> Tensor:
-        """[...] -> [..., width]: scaled to [0, 1], or [sin, cos] of the place in its period."""
+        """Values [...] -> [..., width]: scaled to [0, 1], or [sin, cos] of the place in the period."""
         x = (x - self.low) / (self.high - self.low)
         return torch.stack([(2 * math.pi * x).sin(), (2 * math.pi * x).cos()], -1) if self.period else x[..., None]
 
 
 def parse_feature(text: str) -> Feature:
-    """`name`, `name:low:high`, `name:low:high:default`, and `:period` behind it."""
+    """Parses `name`, `name:low:high` or `name:low:high:default`, each also with `:period` at the end.
+
+    Raises UserError for another form, and for bounds that do not fit each other.
+    """
     name, *rest = text.split(":")
     period = rest[-1:] == ["period"]
     try:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 @dataclass
 class History:
-    """Positions of users, oldest first; a shorter history is padded on the left, where `valid` is False."""
+    """The positions of users, oldest first. Shorter histories are padded on the left; padding has `valid` False."""
 
     item: Tensor  # [B, N] int64
     action: Tensor  # [B, N] int64
@@ -17,6 +17,8 @@ class History:
 
 @dataclass
 class Candidates:
+    """Items to score, each at a moment of its user's history."""
+
     item: Tensor  # [B, C] int64
     features: Tensor  # [B, C, features], of the candidate
     context: Tensor  # [B, C, features], of the request

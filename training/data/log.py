@@ -1,7 +1,7 @@
 """An interaction log as arrays: positions, which become history, and queries, which have a label to predict.
 
-A query sees the positions of its user with an earlier timestamp, never those of its own moment: candidates shown
-together do not see each other's outcome. docs/interaction-log.md describes the files.
+A query sees its user's positions with an earlier timestamp, and no position of its own moment. So candidates that were
+shown together do not see each other's outcome. docs/interaction-log.md describes the files.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ class Log:
 
     items: list[str]
     actions: list[str]
-    starts: np.ndarray  # [users + 1] positions of user u: starts[u] to starts[u + 1]
+    starts: np.ndarray  # [users + 1]; the positions of user u are starts[u] to starts[u + 1]
     item: np.ndarray  # [positions] int64
     action: np.ndarray  # [positions] int64
     features: np.ndarray  # [positions, interaction features] float32
@@ -41,10 +41,11 @@ class Log:
         return len(self.starts) - 1
 
     def query_user(self) -> np.ndarray:
+        """The user of each query, [queries]."""
         return np.repeat(np.arange(self.users), np.diff(self.query_starts))
 
     def digest(self) -> str:
-        """The sha256 of all that training sees of the log."""
+        """The sha256 of all columns that training reads."""
         found = hashlib.sha256()
         for f in fields(self):
             value = getattr(self, f.name)
@@ -55,7 +56,7 @@ class Log:
 
 @dataclass
 class Columns:
-    """The feature columns, by what they describe."""
+    """The feature columns of interactions, candidates and requests."""
 
     interaction: Sequence[Feature] = ()
     candidate: Sequence[Feature] = ()
@@ -68,7 +69,7 @@ class Columns:
 def read_log(path: Path, columns: Columns, history_actions: Sequence[str] = ()) -> Log:
     """Reads a log file. With `history_actions`, only rows with these actions become positions.
 
-    Raises UserError for a file of which no log can be made, and for features that it does not have.
+    Raises UserError if the file cannot become a log, or does not have the features.
     """
     table, report = read_table(path)
     for line in report.lines():
@@ -76,17 +77,20 @@ def read_log(path: Path, columns: Columns, history_actions: Sequence[str] = ()) 
     for name in columns.names():
         if name in report.left_out:
             raise UserError(
-                f"{path}: column {name} is {report.left_out[name]}; write numbers in it, or name it as no feature"
+                f"{path}: column {name} is {report.left_out[name]}; write numbers in it, or remove it from the features"
             )
     return log_from_table(table, columns, history_actions)
 
 
 def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[str] = ()) -> Log:
+    """The log of a table as read_table gives it. Raises UserError as read_log does."""
     missing = [name for name in columns.names() if name not in table.column_names]
     if missing:
         raise UserError(f"the log has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
     if "label" not in table.column_names:
-        raise UserError("the log has no column label, so there is nothing to learn; add it, 1 for what to predict")
+        raise UserError(
+            "the log has no column label, so there is nothing to learn; add it, with 1 for the outcome to predict"
+        )
     _, user = codes(table["user_id"])
     user -= 1  # there is no unknown user
     items, item = codes(table["item_id"])
@@ -97,7 +101,7 @@ def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[
     user, item, action, time, label = (column[order] for column in (user, item, action, time, label))
 
     def stack(wanted: Sequence[Feature], rows: np.ndarray) -> np.ndarray:
-        """[rows, features], within each feature's bounds; what the log leaves open has the default."""
+        """[rows, features], clipped to the bounds of each feature. Empty cells have the default."""
         stacked = np.zeros((len(rows), len(wanted)), np.float32)
         for i, f in enumerate(wanted):
             column = table[f.name].to_numpy().astype(np.float32)[order][rows]
@@ -112,7 +116,7 @@ def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[
     position = np.flatnonzero(np.isin(action, chosen)) if history_actions else np.arange(len(user))
     query = np.flatnonzero(~np.isnan(label))
     starts = np.searchsorted(user[position], np.arange(users + 1))
-    # The positions before (user, time): both sorted, so one search finds them all.
+    # Positions before (user, time). Both columns are sorted, so one search finds them all.
     moment = np.rec.fromarrays([user, time])
     now = np.searchsorted(moment[position], moment[query]) - starts[user[query]]
     return Log(
@@ -133,7 +137,7 @@ def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[
 
 
 def codes(column: pa.ChunkedArray | pa.Array) -> tuple[list[str], np.ndarray]:
-    """A vocabulary, sorted, with the unknown value "" at index 0, and each row's index in it."""
+    """The sorted vocabulary, with the unknown value "" at index 0, and the index of each row."""
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     values = sorted(value for value in pc.unique(column).to_pylist() if value)
     index = pc.index_in(column, pa.array(values, pa.string())).fill_null(-1).to_numpy().astype(np.int64) + 1

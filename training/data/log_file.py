@@ -1,11 +1,11 @@
-"""The interaction log: reads, checks, writes and sums it up. docs/interaction-log.md describes it.
+"""Reads, checks and writes interaction logs. docs/interaction-log.md describes the log.
 
     table, report = read_table(Path("log.parquet"))
     print(*report.lines(), sep="\\n")
 
-Columns: user_id, item_id and action (string), timestamp_ms (int64), label (float32: 0, 1, or null where a row is
-history alone), then numeric features (float32, null where unknown). Rows keep the file's order; whoever reads histories
-sorts them stably by (user, timestamp, order in the file).
+Columns: user_id, item_id and action (string), timestamp_ms (int64), label (float32: 0, 1, or null if a row is only
+history), then numeric features (float32, null if unknown). Rows keep the file's order. Readers of histories sort them
+stably by (user, timestamp, order in the file).
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import pyarrow.parquet
 from data.log_rows import SCHEMA, LogReport, LogRows
 from data.table_file import LogError, Say, bare_suffix, first_line, quiet, read_batches
 
-# Names that logs in the wild use for our columns, the same as `npm start -- --data` knows.
+# Other names of our columns in existing logs. `npm start -- --data` knows the same names.
 USUAL_NAMES = {
     "user_id": ("user_id", "userId"),
     "item_id": ("item_id", "itemId", "video_id"),
@@ -31,13 +31,11 @@ USUAL_NAMES = {
 }
 NO_FEATURES = ("event_id", "eventId")
 
-ROW_GROUP = 100_000  # readers keep one in memory
+ROW_GROUP = 100_000  # rows; readers keep one group in memory
 
 
 def read_table(path: Path, say: Say = quiet) -> tuple[pa.Table, LogReport]:
-    """
-    Raises LogError for a file of which no log can be made, with the remedy.
-    """
+    """Reads a log file and reports on it. Raises LogError, with the remedy, if the file cannot become a log."""
     rows = LogRows(path)
     for batch in read_batches(path, say):
         names = {name: next((n for n in usual if n in batch.columns), None) for name, usual in USUAL_NAMES.items()}
@@ -48,9 +46,9 @@ def read_table(path: Path, say: Say = quiet) -> tuple[pa.Table, LogReport]:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Writes to the kind of file that the name says; a file that is there is replaced once the new one is whole.
+    """Writes a log file of the kind that its name tells. Replaces an existing file once the new one is complete.
 
-    Raises LogError where it cannot be written; nothing of it is left then.
+    Raises LogError if it cannot be written. No partial file remains then.
     """
     kind = kind_to_write(path)
     for column in SCHEMA:
@@ -69,7 +67,7 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def write_kind(table: pa.Table, part: Path, kind: str, suffix: str) -> None:
-    """`suffix`: .gz or .xz packs text."""
+    """Writes a file of that kind. If `suffix` is .gz or .xz, the text is packed."""
     if kind == ".parquet":
         pyarrow.parquet.write_table(table, part, row_group_size=ROW_GROUP)
     else:
@@ -84,6 +82,7 @@ def write_kind(table: pa.Table, part: Path, kind: str, suffix: str) -> None:
 
 
 def kind_to_write(path: Path) -> str:
+    """The kind of file that the name tells. Raises LogError if the log could not be written there."""
     kind = bare_suffix(path)
     if kind not in (".csv", ".tsv", ".jsonl", ".parquet") or (kind == ".parquet" and path.suffix != kind):
         raise LogError(f"{path}: unknown kind of file; use .csv, .tsv, .jsonl (each also .gz or .xz) or .parquet")
@@ -91,5 +90,5 @@ def kind_to_write(path: Path) -> str:
         raise LogError(f"{path}: is a folder; give the name of a file")
     nearest = next((parent for parent in path.parents if parent.exists()), None)
     if nearest and not nearest.is_dir():
-        raise LogError(f"{path}: {nearest} is no folder; give another place")
+        raise LogError(f"{path}: {nearest} is not a folder; give another place")
     return kind

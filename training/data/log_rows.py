@@ -23,25 +23,28 @@ SCHEMA = pa.schema(
 )
 REQUIRED = ("user_id", "item_id", "timestamp_ms")
 STRINGS = ("user_id", "item_id", "action")
-EARLIEST_MS = 1e11  # smaller numbers are seconds by mistake
+EARLIEST_MS = 1e11  # smaller numbers are probably seconds
 LATEST_MS = 1e14
-MOST_SKIPPED = 0.5  # a log of which more cannot be read is refused
+MOST_SKIPPED = 0.5  # a log with a larger share of unreadable rows is refused
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
 @dataclass
 class LogReport:
+    """The figures of a log, and the rows and columns that were skipped."""
+
     rows: int
     users: int
     items: int
     labelled: int
     positives: int
-    skipped: dict[str, int] = field(default_factory=dict)  # rows that could not be read, by reason
-    first: dict[str, str] = field(default_factory=dict)  # where a reason was met first
+    skipped: dict[str, int] = field(default_factory=dict)  # unreadable rows by reason
+    first: dict[str, str] = field(default_factory=dict)  # the first place of each reason
     notes: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)  # columns that are no features, and why
+    left_out: dict[str, str] = field(default_factory=dict)  # columns that are not features, with the reason
 
     def lines(self) -> list[str]:
+        """The report in words."""
         share = f" ({self.positives / self.labelled:.1%})" if self.labelled else ""
         return [
             f"{self.rows:,} rows, {self.users:,} users, {self.items:,} items",
@@ -52,7 +55,7 @@ class LogReport:
 
 
 class LogRows:
-    """Collects a log batch by batch: casts the cells, leaves out rows that cannot be read and counts them by reason."""
+    """A log under construction. Importers add their rows, and `finish` gives the table."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -62,20 +65,20 @@ class LogRows:
         self.first: dict[str, str] = {}
         self.notes: list[str] = []
         self.parts: list[dict[str, pa.Array]] = []
-        self.met: set[str] = set()  # our columns that a batch had
-        self.filled: dict[str, int] = {}  # feature -> cells with something in them
-        self.wrong: dict[str, int] = {}  # feature -> cells that are no number
-        self.first_wrong: dict[str, str] = {}  # feature -> the first of these, and where it is
+        self.met: set[str] = set()  # our columns that some batch had
+        self.filled: dict[str, int] = {}  # feature -> filled cells
+        self.wrong: dict[str, int] = {}  # feature -> cells that are not numeric
+        self.first_wrong: dict[str, str] = {}  # feature -> the first such cell and its place
 
     def skip(self, reason: str, batch: Batch, places: Sequence[int]) -> None:
-        """Counts rows that are left out before `add` sees them."""
+        """Counts rows that the caller has left out, by reason. `places` are their places in the batch."""
         self.seen += len(places)
         self._count(reason, batch, places)
 
     def add(
         self, columns: Mapping[str, pa.Array], batch: Batch, features: Mapping[str, pa.Array] | None = None
     ) -> np.ndarray:
-        """Adds rows: our columns and features, strings or typed. Returns which were kept: [rows] bool."""
+        """Adds rows. Cells of our columns and of features are strings or typed. Returns the kept rows: [rows] bool."""
         if batch.has_header:
             self._require(columns, batch.columns)
         self.met.update(columns)
@@ -96,7 +99,7 @@ class LogRows:
             reject(f"no {name}", as_mask(pc.equal(part[name], "")))
         time, filled, wrong = numbers(columns.get("timestamp_ms"), rows)
         reject("no timestamp_ms", ~filled)
-        reject("timestamp_ms is no number", wrong)
+        reject("timestamp_ms is not a number", wrong)
         ms = time.fill_null(0).to_numpy(zero_copy_only=False)
         early = keep & (ms < EARLIEST_MS)
         if early.any():
@@ -124,13 +127,14 @@ class LogRows:
         return keep
 
     def finish(self) -> tuple[pa.Table, LogReport]:
+        """The log's table and its report. Raises LogError if too many rows are unreadable, or none is left."""
         self._require(self.met, self.met)
         lost = sum(self.skipped.values())
         if lost > MOST_SKIPPED * self.seen:
             reasons = "; ".join(f"{n:,}: {reason}, first at {self.first[reason]}" for reason, n in self.skipped.items())
             raise LogError(
                 f"{self.path}: {lost:,} of {self.seen:,} rows cannot be read ({reasons}); "
-                "correct the file, or name its kind and format rightly"
+                "correct the file, or give its right kind and format"
             )
         if not self.kept:
             raise LogError(f"{self.path}: has no rows; give a file with interactions")
@@ -141,7 +145,7 @@ class LogRows:
             elif self.wrong[name] > MOST_SKIPPED * filled:
                 left_out[name] = f"not numeric, first {self.first_wrong[name]}"
             elif self.wrong[name]:
-                wrong = f"{self.wrong[name]:,} cells of column {name} are no numbers"
+                wrong = f"{self.wrong[name]:,} cells of column {name} are not numeric"
                 self.notes.append(f"{wrong}, first {self.first_wrong[name]}: left empty")
         self.notes += [f"column {name} left out: {why}" for name, why in left_out.items()]
         features = [name for name in self.filled if name not in left_out]
@@ -171,6 +175,7 @@ class LogRows:
 
 
 def summarise(table: pa.Table, skipped: dict[str, int], first: dict[str, str], notes: Sequence[str] = ()) -> LogReport:
+    """The report of a finished table."""
     labelled = len(table) - table["label"].null_count
     users = table.select(["user_id", "timestamp_ms"]).group_by("user_id").aggregate([("timestamp_ms", "min")])
     notes = list(notes)
@@ -199,7 +204,7 @@ def summarise(table: pa.Table, skipped: dict[str, int], first: dict[str, str], n
 
 
 def text(column: pa.Array | None, rows: int, what: str) -> pa.Array:
-    """A column as strings without spaces around them; what is missing is empty."""
+    """A column as strings without surrounding spaces. Missing cells are empty."""
     if column is None:
         return pa.array([""] * rows, pa.string())
     try:
@@ -209,7 +214,7 @@ def text(column: pa.Array | None, rows: int, what: str) -> pa.Array:
 
 
 def numbers(column: pa.Array | None, rows: int) -> tuple[pa.Array, np.ndarray, np.ndarray]:
-    """A column as float64 with nulls; which cells have something in them; and in which of these it is no number."""
+    """A column as float64 with nulls, a mask of its filled cells, and a mask of filled cells that are not numeric."""
     if column is None:
         return pa.nulls(rows, pa.float64()), np.zeros(rows, bool), np.zeros(rows, bool)
     if pa.types.is_timestamp(column.type):
@@ -222,11 +227,12 @@ def numbers(column: pa.Array | None, rows: int) -> tuple[pa.Array, np.ndarray, n
         return value, filled, filled & ~as_mask(sound)
     try:
         value = column.cast(pa.float64(), safe=False)
-    except pa.ArrowException:  # lists and other things that no number is made of
+    except pa.ArrowException:  # lists and other types without a number
         return pa.nulls(rows, pa.float64()), as_mask(column.is_valid()), as_mask(column.is_valid())
     filled, sound = as_mask(pc.invert(pc.is_null(value, nan_is_null=True))), as_mask(pc.is_finite(value))
     return pc.if_else(pa.array(sound), value, None), filled, filled & ~sound
 
 
 def as_mask(column: pa.Array) -> np.ndarray:
+    """A boolean column as an array; null is False."""
     return column.fill_null(False).to_numpy(zero_copy_only=False)

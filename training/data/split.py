@@ -10,15 +10,19 @@ from errors import UserError
 
 @dataclass
 class Split:
-    """Which queries are learned from and which are tested on."""
+    """The queries to learn from and the queries to test on."""
 
     train: np.ndarray  # [queries] bool
     test: np.ndarray
 
 
 def split_log(log: Log, how: str) -> Split:
-    """`position:0.1`: the last tenth of each user's queries are the test. `time:0.1`: the last tenth in time.
-    `users:0.1`: all of the last tenth of the users. `...:0.1/1`: the tenth before, to tune on; the rest is left out."""
+    """Splits the queries as `how` tells.
+
+    `position:0.1` tests on the last tenth of each user's queries, `time:0.1` on the last tenth in time, `users:0.1` on
+    all queries of the last tenth of the users. `...:0.1/1` tests on the tenth before that, to choose settings, and
+    leaves the last tenth out. Raises UserError for another form, and for an empty side.
+    """
     kind, _, rest = how.partition(":")
     share, _, earlier = rest.partition("/")
     try:
@@ -28,7 +32,7 @@ def split_log(log: Log, how: str) -> Split:
     if kind not in ("position", "time", "users") or not 0 < width < 1 or not 0 <= back < 1 / width - 1:
         raise UserError(
             f"split {how!r}: position:SHARE, time:SHARE or users:SHARE is required, such as position:0.1 or "
-            "position:0.1/1, with something before it to learn from"
+            "position:0.1/1, with an earlier part to learn from"
         )
     counts = np.diff(log.query_starts)
     if kind == "position":
@@ -37,7 +41,7 @@ def split_log(log: Log, how: str) -> Split:
     elif kind == "time":
         rank = np.empty(len(log.query_time))
         rank[np.argsort(log.query_time, kind="stable")] = np.arange(len(rank)) / len(rank)
-        # A moment is on one side of the cut as a whole.
+        # All queries of a moment are on the same side of the cut.
         moments, index = np.unique(log.query_time, return_inverse=True)
         first = np.full(len(moments), np.inf)
         np.minimum.at(first, index, rank)
@@ -53,10 +57,11 @@ def split_log(log: Log, how: str) -> Split:
 
 
 def freeze_history(log: Log, test: np.ndarray) -> Log:
-    """Each test query sees what its user's first test query sees, so that no tested label is in any history.
+    """The log in which every test query sees the history of its user's first test query.
 
-    Otherwise a tested label moves the scores of the queries behind it, and where a user has few of them GAUC falls
-    however good the model: a like raises the score of the dislike that follows, a dislike lowers that of the like.
+    So no tested label is in any history. Otherwise a tested label moves the scores of later queries: a like raises the
+    score of the dislike that follows, and a dislike lowers the score of a like. With few queries per user, GAUC then
+    falls even for a good model.
     """
     user = log.query_user()
     first = np.full(log.users, np.iinfo(np.int64).max)

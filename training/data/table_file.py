@@ -1,7 +1,6 @@
-"""Reads tables batch by batch: delimited text and JSON lines, each also as .gz or .xz, and Parquet.
+"""Reads tables batch by batch: delimited text, JSON lines (each also as .gz or .xz), and Parquet.
 
-Cells of text come as strings, so that one which does not parse can be counted, with its line, instead of failing the
-file.
+Cells of text files are returned as strings. So a reader can count a cell that does not parse, with its line, and go on.
 """
 
 import csv
@@ -24,40 +23,43 @@ from errors import UserError
 
 Say = Callable[[str], None]
 
-BLOCK_BYTES = 1 << 24  # of text, unpacked, a batch
-BATCH_ROWS = 1 << 18  # of Parquet
+BLOCK_BYTES = 1 << 24  # unpacked text of a batch
+BATCH_ROWS = 1 << 18  # Parquet rows of a batch
 SAY_EVERY_S = 2.0
 
 
 class LogError(UserError):
-    """A file that cannot be read: its text names the file, what is wrong and the remedy."""
+    """A file that cannot be read. The text names the file, the problem and the remedy."""
 
 
 @dataclass
 class Batch:
+    """Some rows of a table."""
+
     path: Path
-    unit: str  # what `places` counts: "line" of text, from 1 and with the header; "row" of Parquet, from 1
+    unit: str  # of `places`: "line" of text, from 1 and with the header; or "row" of Parquet, from 1
     columns: dict[str, pa.Array]
     places: np.ndarray  # [rows] int64
-    broken: list[int] = field(default_factory=list)  # places whose line is no row at all
+    broken: list[int] = field(default_factory=list)  # places of lines that are not rows
     broken_reason: str = ""
     has_header: bool = True  # every row has the same columns
 
     def place(self, place: int) -> str:
+        """A place in words: `log.csv, line 3`."""
         return f"{self.path.name}, {self.unit} {place}"
 
 
 def quiet(text: str) -> None:
-    pass
+    """Discards progress messages."""
 
 
 def bare_suffix(path: Path) -> str:
-    """The kind of file below its packing: `.csv` of log.csv.xz."""
+    """The suffix without that of the packing: `.csv` for log.csv.xz."""
     return (path.with_suffix("") if path.suffix in (".gz", ".xz") else path).suffix
 
 
 def read_batches(path: Path, say: Say = quiet) -> Iterator[Batch]:
-    """Any kind of file, by its name."""
+    """Reads a file of any kind; its name tells the kind."""
     kind = bare_suffix(path)
     if kind == ".parquet":
         return read_parquet(path, say=say)
@@ -76,7 +78,7 @@ def read_delimited(
     quote: str | bool = '"',
     say: Say = quiet,
 ) -> Iterator[Batch]:
-    """Delimited text; `names` where the file has no header line."""
+    """Reads delimited text. `names` are the columns of a file without a header line."""
     separator = delimiter if len(delimiter) == 1 else "\x1f"
     line = first = 1
     for block in text_blocks(path, say):
@@ -95,21 +97,25 @@ def read_delimited(
 
 
 def header(path: Path, head: bytes, separator: str) -> list[str]:
+    """The column names of a header line."""
     try:
         names = [name.strip() for name in next(csv.reader([head.decode()], delimiter=separator), [])]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LogError(f"{path}, line 1: is no text; the file's name must tell its kind") from error
+        raise LogError(f"{path}, line 1: is not text; the file's name must tell its kind") from error
     for name in names:
         if names.count(name) > 1:
-            raise LogError(f"{path}, line 1: the column {name!r} stands twice; rename one of them")
+            raise LogError(f"{path}, line 1: the column {name!r} is duplicated; rename one of them")
     return names
 
 
 def parse_block(path: Path, block: bytes, line: int, names: list[str], separator: str, quote: str | bool) -> Batch:
+    """The rows of a block of whole lines, which begins at `line`. Blank lines are skipped."""
     broken: list[int] = []  # lines of the block, from 1
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
-        broken.extend(row.number + i for i in range(1 + row.text.count("\n")))  # an open quote swallows lines
+        broken.extend(
+            row.number + i for i in range(1 + row.text.count("\n"))
+        )  # a row with an open quote spans several lines
         return "skip"
 
     try:
@@ -122,7 +128,7 @@ def parse_block(path: Path, block: bytes, line: int, names: list[str], separator
             pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in names}, strings_can_be_null=False),
         )
     except pa.ArrowInvalid as error:
-        raise LogError(f"{path}, after line {line}: is no UTF-8 text ({error}); convert the file to UTF-8") from error
+        raise LogError(f"{path}, after line {line}: is not UTF-8 text ({error}); convert the file to UTF-8") from error
     columns = {name: table[name].combine_chunks() for name in names}
     lines = np.setdiff1d(np.arange(1, table.num_rows + len(broken) + 1), broken)[: table.num_rows]
     filled = np.zeros(table.num_rows, bool)
@@ -135,7 +141,7 @@ def parse_block(path: Path, block: bytes, line: int, names: list[str], separator
 
 
 def read_json_lines(path: Path, say: Say = quiet) -> Iterator[Batch]:
-    """One JSON object a line; numbers become strings."""
+    """Reads one JSON object from each line. Numbers become strings."""
     line = 1
     for block in text_blocks(path, say):
         rows, places, broken = [], [], []
@@ -146,14 +152,14 @@ def read_json_lines(path: Path, say: Say = quiet) -> Iterator[Batch]:
                 if row is not None:
                     rows.append(row)
             line += 1
-        line -= 1  # what follows the last line break is no line
+        line -= 1  # the text after the last line break is not a line
         names = dict.fromkeys(name for row in rows for name in row)
         columns = {name: pa.array([row.get(name, "") for row in rows], pa.string()) for name in names}
-        yield Batch(path, "line", columns, np.array(places, np.int64), broken, "no JSON object", has_header=False)
+        yield Batch(path, "line", columns, np.array(places, np.int64), broken, "not a JSON object", has_header=False)
 
 
 def json_row(text: bytes) -> dict[str, str] | None:
-    """The cells of a line; None where it is no object, is nested too deeply, or has half a character in it."""
+    """The cells of a line. None if it is not an object, is nested too deeply, or has half a character."""
     try:
         row = json.loads(text)
         if not isinstance(row, dict):
@@ -166,12 +172,14 @@ def json_row(text: bytes) -> dict[str, str] | None:
 
 
 def json_cell(value: object) -> str:
+    """A JSON value as text; null is empty, and true is 1."""
     if isinstance(value, str):
         return value
     return "" if value is None else str(int(value) if isinstance(value, bool) else value)
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None, say: Say = quiet) -> Iterator[Batch]:
+    """Reads a Parquet file; None reads all columns."""
     file = open_parquet(path)
     progress = Progress(path, say)
     row = 1
@@ -190,7 +198,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None, say: Say = qu
 
 
 def read_parquet_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
-    """Whole columns of a Parquet file."""
+    """Reads whole columns of a Parquet file, without the optional ones that it does not have."""
     file = open_parquet(path)
     names = file.schema_arrow.names
     require_columns(path, names, required)
@@ -205,10 +213,11 @@ def open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise LogError(f"{path}: is cut short or no Parquet file ({first_line(error)}); fetch it again") from error
+        raise LogError(f"{path}: is cut short or not a Parquet file ({first_line(error)}); fetch it again") from error
 
 
 def require_columns(path: Path, names: Sequence[str], required: Sequence[str]) -> None:
+    """Raises LogError if a required column is missing."""
     missing = [name for name in required if name not in names]
     if missing:
         have = ", ".join(names) or "no columns"
@@ -216,14 +225,15 @@ def require_columns(path: Path, names: Sequence[str], required: Sequence[str]) -
 
 
 def check_file(path: Path) -> None:
+    """Raises LogError if the path is not a file with content."""
     if not path.is_file():
-        raise LogError(f"{path}: is not there; check the path" if not path.exists() else f"{path}: is a folder")
+        raise LogError(f"{path}: does not exist; check the path" if not path.exists() else f"{path}: is a folder")
     if path.stat().st_size == 0:
         raise LogError(f"{path}: is empty; fetch or write it again")
 
 
 def text_blocks(path: Path, say: Say) -> Iterator[bytes]:
-    """Unpacked text in blocks of whole lines."""
+    """Reads and unpacks text, in blocks of whole lines."""
     check_file(path)
     progress = Progress(path, say)
     rest = b""
@@ -248,11 +258,12 @@ def text_blocks(path: Path, say: Say) -> Iterator[bytes]:
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error's text, without its final stop."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 class Progress:
-    """Says how far a long file is read, every other second."""
+    """Prints the share of a long file that has been read, every two seconds."""
 
     def __init__(self, path: Path, say: Say):
         self.path, self.say = path, say

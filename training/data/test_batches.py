@@ -1,4 +1,4 @@
-"""Blocks and batches: every query once, and each with its own history."""
+"""Blocks and batches have every query once, with its own history."""
 
 import numpy as np
 import pytest
@@ -54,14 +54,14 @@ def row(log: Log, place: int) -> tuple:
 
 
 def naive_history(log: Log, query: int, limit: int) -> list[tuple]:
-    """The newest `limit` positions that a query sees, row by row."""
+    """The newest `limit` positions that a query sees, by a plain loop."""
     user = int(log.query_user()[query])
     end = int(log.starts[user] + log.query_now[query])
     return [row(log, place) for place in range(max(int(log.starts[user]), end - limit), end)]
 
 
 def shown(batch: Batch, max_positions: int) -> dict[int, list[tuple]]:
-    """Query -> the positions that the model lets it see."""
+    """By query, the positions that the model lets it see."""
     h = batch.history
     visible = visible_positions(h.valid, batch.candidates.now, max_positions)
     return {
@@ -75,7 +75,7 @@ def shown(batch: Batch, max_positions: int) -> dict[int, list[tuple]]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("max_positions", [3, 1000])
-def test_a_query_sees_what_a_loop_over_its_user_finds(seed: int, max_positions: int) -> None:
+def test_a_query_sees_the_positions_that_a_plain_loop_finds(seed: int, max_positions: int) -> None:
     log = random_log(seed)
     chosen = some_queries(log, seed)
     blocks = cut_blocks(log, chosen, 5, max_positions)
@@ -86,7 +86,7 @@ def test_a_query_sees_what_a_loop_over_its_user_finds(seed: int, max_positions: 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_query_that_is_learned_sees_at_least_the_newest_positions_of_a_block(seed: int) -> None:
+def test_a_learned_query_sees_at_least_the_newest_positions_of_its_block(seed: int) -> None:
     log = random_log(seed)
     chosen = some_queries(log, seed)
     for batch in batches(log, chosen, cut_blocks(log, chosen, 5, 8), 64, None, "cpu"):
@@ -97,7 +97,7 @@ def test_a_query_that_is_learned_sees_at_least_the_newest_positions_of_a_block(s
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_batch_has_each_querys_own_columns_and_its_padding_never_counts(seed: int) -> None:
+def test_a_batch_has_the_columns_of_each_query_and_its_padding_never_counts(seed: int) -> None:
     log = random_log(seed)
     chosen = some_queries(log, seed)
     for batch in batches(log, chosen, cut_blocks(log, chosen, 5, 8), 64, None, "cpu"):

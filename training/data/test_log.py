@@ -1,4 +1,4 @@
-"""The log as positions and queries, its split, and the features' notation."""
+"""The log as positions and queries, its split, and the notation of features."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ from data.features import Feature, parse_feature
 from data.log import Columns, Log, log_from_table
 from data.split import freeze_history, split_log
 
-# Not in order; u2's rows stand among u1's. At moment 30 of u1, three rows: shown together.
+# Unsorted, with rows of u2 among those of u1. At moment 30, u1 has three rows: they were shown together.
 ROWS = [
     # user, item, time, action, label, watch, price, hour
     ("u1", "c", 30, "click", 1.0, 0.9, 10.0, 6.0),
@@ -37,14 +37,14 @@ def named(log: Log, user: int) -> list[str]:
 
 
 def seen(log: Log) -> list[tuple[str, list[str]]]:
-    """Each query's item and the items that it sees."""
+    """For each query, its item and the items that it sees."""
     positions = [named(log, user) for user in range(log.users)]
     return [
         (log.items[i], positions[user][:now]) for i, user, now in zip(log.query_item, log.query_user(), log.query_now)
     ]
 
 
-def test_users_stand_in_order_and_their_rows_in_order_of_time_then_of_the_file() -> None:
+def test_users_are_sorted_and_their_rows_by_time_and_then_by_place_in_the_file() -> None:
     log = log_from_table(table(), COLUMNS)
     assert (
         log.users == 3 and log.items == ["", "a", "b", "c", "d", "e"] and log.actions == ["", "click", "like", "skip"]
@@ -54,7 +54,7 @@ def test_users_stand_in_order_and_their_rows_in_order_of_time_then_of_the_file()
     assert log.query_time.tolist() == [10, 30, 30, 40, 5, 7]
 
 
-def test_a_query_sees_earlier_rows_alone_and_none_of_its_own_moment() -> None:
+def test_a_query_sees_earlier_rows_only_and_none_of_its_own_moment() -> None:
     log = log_from_table(table(), COLUMNS)
     assert seen(log) == [
         ("a", []),
@@ -67,25 +67,25 @@ def test_a_query_sees_earlier_rows_alone_and_none_of_its_own_moment() -> None:
     assert log.query_label.tolist() == [1, 1, 0, 0, 0, 1]
 
 
-def test_rows_without_a_label_are_history_alone() -> None:
+def test_rows_without_a_label_are_history_only() -> None:
     log = log_from_table(table(), COLUMNS)
     assert len(log.query_item) == 6 and "b" not in [item for item, _ in seen(log)]
     assert np.diff(log.query_starts).tolist() == [0, 4, 2]
 
 
-def test_with_history_actions_the_other_rows_are_queries_alone() -> None:
+def test_with_history_actions_the_other_rows_are_queries_only() -> None:
     log = log_from_table(table(), COLUMNS, ["like", "click"])
     assert [named(log, user) for user in range(3)] == [["a"], ["a", "b", "c", "e", "a"], []]
     assert seen(log)[2:] == [("d", ["a", "b"]), ("a", ["a", "b", "c", "e"]), ("a", []), ("", [])]
     np.testing.assert_allclose(log.features[1:6, 0], [0.5, 1, 0.9, 0.2, 0.3])
 
 
-def test_history_actions_that_the_log_does_not_have_are_an_error_that_names_them() -> None:
+def test_unknown_history_actions_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="action.*lik.*like"):
         log_from_table(table(), COLUMNS, ["lik"])
 
 
-def test_features_belong_to_their_rows_within_bounds_and_default_where_unknown() -> None:
+def test_features_keep_their_rows_are_clipped_and_default_if_unknown() -> None:
     log = log_from_table(table(), COLUMNS)
     np.testing.assert_allclose(log.features[:, 0], [0.4, 0.5, 1, 0.9, 0.1, 0.2, 0.3, 0.5, 0])
     np.testing.assert_allclose(log.query_features[:, 0], [20, 10, 40, 60, 30, 100])
@@ -94,17 +94,17 @@ def test_features_belong_to_their_rows_within_bounds_and_default_where_unknown()
     assert none.features.shape == (9, 0) and none.query_features.shape == (6, 0) == none.query_context.shape
 
 
-def test_a_feature_that_the_log_leaves_open_has_its_default() -> None:
+def test_an_empty_feature_has_its_default() -> None:
     rows = [(*row[:6], None, row[7]) for row in ROWS]
     assert log_from_table(table(rows), COLUMNS).query_features[:, 0].tolist() == [25] * 6
 
 
-def test_a_log_without_actions_has_the_unknown_one() -> None:
+def test_a_log_without_actions_has_the_unknown_action() -> None:
     log = log_from_table(table(without=("action",)), COLUMNS)
     assert log.actions == [""] and not log.action.any()
 
 
-def test_missing_columns_and_missing_labels_are_errors_that_name_them() -> None:
+def test_missing_columns_and_labels_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="no column price, hour; it has user_id"):
         log_from_table(table(without=("price", "hour")), COLUMNS)
     with pytest.raises(ValueError, match="no column label"):
@@ -115,7 +115,7 @@ def test_missing_columns_and_missing_labels_are_errors_that_name_them() -> None:
 
 
 def timed_log(times: list[list[int]]) -> Log:
-    """A log with a query at each time of each user."""
+    """A log with a query at each of these times, for each user."""
     rows = [(f"u{user}", "a", t, "like", 1.0, 0.5, 1.0, 1.0) for user, ts in enumerate(times) for t in ts]
     return log_from_table(table(rows), COLUMNS)
 
@@ -144,7 +144,7 @@ def test_a_split_by_time_has_no_moment_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize("kind", ["position", "time", "users"])
-def test_the_share_before_the_test_is_for_tuning_and_what_was_the_test_is_left_out(kind: str) -> None:
+def test_a_split_with_a_step_back_tests_on_the_share_before_and_leaves_the_last_share_out(kind: str) -> None:
     log = timed_log([list(range(10 * u, 10 * u + 10)) for u in range(10)])
     test, tuning = split_log(log, f"{kind}:0.1"), split_log(log, f"{kind}:0.1/1")
     assert test.test.sum() == tuning.test.sum() == 10 and tuning.train.sum() == 80
@@ -157,12 +157,12 @@ def test_the_share_before_the_test_is_for_tuning_and_what_was_the_test_is_left_o
     "how", ["", "random:0.1", "position", "time:", "time:x", "users:0", "users:1", "time:nan", "time:0.1/x"]
     + ["time:0.1/-1", "time:0.5/1", "position:0.1/9"]
 )  # fmt: skip
-def test_a_bad_split_is_an_error_that_shows_a_good_one(how: str) -> None:
+def test_a_bad_split_is_refused_with_a_good_example(how: str) -> None:
     with pytest.raises(ValueError, match="position:0.1"):
         split_log(timed_log([[1, 2, 3]]), how)
 
 
-def test_frozen_histories_end_where_their_users_test_begins() -> None:
+def test_frozen_histories_end_at_the_first_test_query_of_their_user() -> None:
     log = timed_log([[1, 2, 3, 4], [1, 2, 3], [7]])
     test = np.array([False, False, True, True, False, True, True, False])
     frozen = freeze_history(log, test)
@@ -185,12 +185,12 @@ def test_frozen_histories_end_where_their_users_test_begins() -> None:
         ("cold:-20:-5", Feature("cold", -20, -5, -12.5)),
     ],
 )
-def test_a_feature_is_a_name_with_bounds_and_default_where_given(text: str, feature: Feature) -> None:
+def test_a_feature_is_a_name_with_optional_bounds_and_default(text: str, feature: Feature) -> None:
     assert parse_feature(text) == feature
 
 
 @pytest.mark.parametrize("text", ["", ":0:1", "a:1", "a:0:1:2:3", "a:x:y", "a:0:1:half", "a:0:1:period:2", "Hour:0:24"])
-def test_a_feature_in_another_form_is_an_error_that_shows_the_form(text: str) -> None:
+def test_a_feature_in_another_form_is_refused_with_the_form(text: str) -> None:
     with pytest.raises(ValueError, match="NAME"):
         parse_feature(text)
 

@@ -102,7 +102,7 @@ def check_features(features: dict[str, list[Feature]]) -> None:
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise UserError(
-                f"feature {twice[0]!r} stands twice among the {' and '.join(kinds)} features; leave one out"
+                f"feature {twice[0]!r} is duplicated among the {' and '.join(kinds)} features; leave one out"
             )
 
 

@@ -1,6 +1,6 @@
 """MicroVideo1.7M_x2, KuaiVideo_x2 and Ebnerd_small_x1: the long-sequence data sets of BARS, as LongCTR reads them.
 
-A folder (https://huggingface.co/datasets/reczoo/MicroVideo1.7M_x2, …/KuaiVideo_x2, …/Ebnerd_small_x1) with
+The source is a folder of https://huggingface.co/datasets/reczoo (MicroVideo1.7M_x2, KuaiVideo_x2, Ebnerd_small_x1):
 
 | file | columns |
 |---|---|
@@ -8,19 +8,19 @@ A folder (https://huggingface.co/datasets/reczoo/MicroVideo1.7M_x2, …/KuaiVide
 | user_info.parquet | full_item_seq (list of int): row i is the user with user_index i; item indexes, oldest first |
 | item_info.parquet | item_index (int), item_id, more: row i is the item with item_index i; row 0 is padding |
 
-A sample's history is the first seq_len entries of its user's full_item_seq.
+The history of a sample is the first seq_len entries of its user's full_item_seq.
 
-Where this is from: files, columns and label in reczoo/LongCTR, benchmark/DCNv2_kuaivideo_x2/*_01_50.yaml,
-benchmark/DCNv2_ebnerd_small_x1/*_01_50.yaml and benchmark/DIN_microvideo1.7m_x2/*_06_1000/dataset_config.yaml;
-full_item_seq, its prefixes and the padding in LongCTRDataLoader of src/longctr_dataloader.py, which reczoo/LongCTR,
-run_expid.py and Lee-Jingyu/CollectiveKV, test.py import. That full_item_seq holds clicks follows from pos_items in
-reczoo/Datasets, KuaiShou/KuaiVideo_x1/convert_kuaivideo_x1.py.
+Sources: files, columns and label are in reczoo/LongCTR, benchmark/DCNv2_kuaivideo_x2/*_01_50.yaml,
+benchmark/DCNv2_ebnerd_small_x1/*_01_50.yaml and benchmark/DIN_microvideo1.7m_x2/*_06_1000/dataset_config.yaml.
+full_item_seq, its prefixes and the padding are in LongCTRDataLoader of src/longctr_dataloader.py, which reczoo/LongCTR,
+run_expid.py and Lee-Jingyu/CollectiveKV, test.py import. pos_items in reczoo/Datasets,
+KuaiShou/KuaiVideo_x1/convert_kuaivideo_x1.py shows that full_item_seq holds clicks.
 
-What becomes of it: item_id is item_index, since item_id of the files is a vocabulary that folds rare items together.
-There are no times: entry p of full_item_seq happens p seconds after 2000-01-01, a sample half a second before entry
-seq_len, so that the rows before it with action `click` are its history exactly. Entries are unlabelled clicks; samples
-have a label and the action `click` or `impression`. A clicked sample that is the entry at its place is one row; clicked
-samples that are not in full_item_seq are counted, and are in later histories.
+The log: item_id is item_index, because the item_id of the files joins rare items. The files have no times. So entry p
+of full_item_seq happens p seconds after 2000-01-01, and a sample half a second before entry seq_len. The earlier rows
+with the action `click` are then exactly the sample's history. Entries are unlabelled clicks. Samples have a label and
+the action `click` or `impression`. A clicked sample that is also the entry at its place becomes one row. Clicked
+samples that are not in full_item_seq are counted, and are part of later histories.
 """
 
 from dataclasses import replace
@@ -75,7 +75,7 @@ def import_bars(source: Path, label: str, say: Say) -> tuple[pa.Table, LogReport
 
 
 class Clicks:
-    """The users' full_item_seq, laid end to end."""
+    """The full_item_seq of all users, one after another."""
 
     def __init__(self, path: Path):
         lists = read_parquet_table(path, ["full_item_seq"])["full_item_seq"].combine_chunks()
@@ -86,11 +86,13 @@ class Clicks:
         self.item = pc.fill_null(items, 0).to_numpy().astype(np.int64)
         self.length = pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)
         self.start = np.cumsum(self.length) - self.length
-        self.taken = np.zeros(len(self.item), bool)  # entries that a clicked sample stands for
+        self.taken = np.zeros(len(self.item), bool)  # entries that are also a clicked sample
 
     def match(self, user: np.ndarray, seq_len: np.ndarray, item: np.ndarray) -> None:
-        """Marks the entries that the clicked samples are: those at their seq_len, or after it as far as other clicks
-        of the same moment reach."""
+        """Marks the entries that are clicked samples.
+
+        A sample's entry is at its seq_len. If several clicks have the same seq_len, it is one of as many entries.
+        """
         moment = user * (seq_len.max(initial=0) + 1) + seq_len
         _, moment, count = np.unique(moment, return_inverse=True, return_counts=True)
         count = count[moment]
@@ -105,7 +107,7 @@ class Clicks:
             left = np.delete(left, found)
 
     def add_to(self, rows: LogRows) -> None:
-        """Adds the entries that no sample stands for."""
+        """Adds the entries that are not clicked samples."""
         padding = int((self.item == 0).sum())
         if padding:
             rows.notes.append(f"{padding:,} entries of full_item_seq are padding: left out")
@@ -122,7 +124,7 @@ class Clicks:
 
 
 def add_samples(rows: LogRows, batch: Batch, label: str, clicks: Clicks, items: int) -> np.ndarray:
-    """Returns user, seq_len and item of the clicked ones: [3, clicked]."""
+    """Adds samples. Returns user, seq_len and item of the clicked ones: [3, clicked]."""
 
     def whole(name: str) -> np.ndarray:
         return batch.columns[name].cast(pa.float64(), safe=False).fill_null(-1).to_numpy().astype(np.int64)
@@ -130,8 +132,8 @@ def add_samples(rows: LogRows, batch: Batch, label: str, clicks: Clicks, items: 
     user, item, seq_len = whole("user_index"), whole("item_index"), whole("seq_len")
     sound = np.ones(len(user), bool)
     for reason, wrong in (
-        ("user_index is no row of user_info", (user < 0) | (user >= len(clicks.length))),
-        ("item_index is padding or no row of item_info", (item <= 0) | (item >= items)),
+        ("user_index is not a row of user_info", (user < 0) | (user >= len(clicks.length))),
+        ("item_index is padding or not a row of item_info", (item <= 0) | (item >= items)),
         ("seq_len is negative or missing", seq_len < 0),
         (f"no {label}", batch.columns[label].is_null().to_numpy(zero_copy_only=False)),
     ):

@@ -6,14 +6,14 @@
 | history.parquet | user_id, article_id_fixed, impression_time_fixed (read_time_fixed, scroll_percentage_fixed) |
 | articles.parquet | article_id, published_time; the file may be missing, or one folder up |
 
-Behaviors has a row an impression, with lists of articles; history a row a user, with lists, oldest first. As in
-ebanalyse/ebnerd-benchmark, competition/doc/introduction.md and test/data/ebnerd.
+behaviors.parquet has a row for each impression, with lists of articles. history.parquet has a row for each user, with
+lists, oldest first. Source: ebanalyse/ebnerd-benchmark, competition/doc/introduction.md and test/data/ebnerd.
 
-What becomes of it: the history becomes unlabelled rows with the action `click`; every article in view a row with the
-impression's time, the action `click` or `impression` and the label 1 or 0. Times are taken as UTC. Features:
-read_time_s and scroll_percent of clicked articles, known only after the click and so fit for histories alone; with
-articles.parquet article_age_h, the hours since publication. A history ends before its split begins: import one split,
-since the next one's history has this one's clicks again.
+The log: the history becomes unlabelled rows with the action `click`. Every article in view becomes a row with the time
+of the impression, the action `click` or `impression` and the label 1 or 0. Times count as UTC. The features read_time_s
+and scroll_percent of clicked articles are known only after the click, so use them for histories only. With
+articles.parquet there is the feature article_age_h, the hours since publication. A history ends before its split
+begins. Import one split only, because the history of the next split repeats the clicks of this one.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from data.table_file import Batch, LogError, Say, open_parquet, quiet, read_parq
 
 MS_PER_HOUR = 3_600_000
 
-# required columns, then those that may be missing with the feature that they make
+# Required columns; and optional columns with the feature that each becomes.
 HISTORY = (
     ["user_id", "article_id_fixed", "impression_time_fixed"],
     {"read_time_fixed": "read_time_s", "scroll_percentage_fixed": "scroll_percent"},
@@ -62,6 +62,7 @@ def import_ebnerd(source: Path, say: Say = quiet) -> tuple[pa.Table, LogReport]:
 
 
 def optional_columns(rows: LogRows, path: Path, wanted: tuple[list[str], dict[str, str]], say: Say) -> Iterator[Batch]:
+    """Reads required and optional columns, and notes the missing ones."""
     required, optional = wanted
     names = open_parquet(path).schema_arrow.names
     require_columns(path, names, required)
@@ -72,6 +73,7 @@ def optional_columns(rows: LogRows, path: Path, wanted: tuple[list[str], dict[st
 
 
 def add_history(rows: LogRows, batch: Batch, ages: "ArticleAges") -> int:
+    """Adds the clicks of users' histories. Returns the number of added rows."""
     article, user = flatten(batch.columns["article_id_fixed"])
     columns = {name: flatten(batch.columns[name])[0] for name in batch.columns if name.endswith("_fixed")}
     if any(len(column) != len(article) for column in columns.values()):
@@ -88,7 +90,7 @@ def add_history(rows: LogRows, batch: Batch, ages: "ArticleAges") -> int:
 
 
 def add_impressions(rows: LogRows, batch: Batch, ages: "ArticleAges") -> int:
-    """Returns how many clicked articles were not in view."""
+    """Adds the articles in view. Returns the number of clicked articles that were not in view."""
     article, impression = flatten(batch.columns["article_ids_inview"])
     clicked_article, clicked_in = flatten(batch.columns["article_ids_clicked"])
     shown, chosen = pair(impression, article), pair(clicked_in, clicked_article)
@@ -112,11 +114,12 @@ def add_impressions(rows: LogRows, batch: Batch, ages: "ArticleAges") -> int:
 
 
 def pair(row: np.ndarray, article: pa.Array) -> np.ndarray:
+    """One number for each pair of a row and an article."""
     return row.astype(np.int64) << 40 | pc.fill_null(article, 0).to_numpy().astype(np.int64)
 
 
 class ArticleAges:
-    """When articles were published, if articles.parquet is there."""
+    """The ages of articles, if there is an articles.parquet."""
 
     def __init__(self, source: Path, rows: LogRows):
         self.articles = None
@@ -130,6 +133,7 @@ class ArticleAges:
         self.published = milliseconds(table["published_time"].combine_chunks())
 
     def of(self, article: pa.Array, time: pa.Array) -> dict[str, pa.Array]:
+        """The feature article_age_h of articles at these times; no feature without articles.parquet."""
         if self.articles is None:
             return {}
         place = pc.index_in(article.cast(self.articles.type), self.articles)

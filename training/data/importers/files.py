@@ -1,4 +1,4 @@
-"""Finds the files of a data set, and makes rows of lists."""
+"""Finds the files of a data set, and turns lists into rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +9,16 @@ import pyarrow.compute as pc
 
 from data.table_file import LogError
 
-EPOCH_MS = 946_684_800_000  # 2000-01-01: where logs begin that have an order and no times
+EPOCH_MS = 946_684_800_000  # 2000-01-01: the first time in logs that have an order but no times
 SECOND_MS = 1000
 
 
 def find_file(source: Path, *names: str, within: Sequence[str] = ("",), remedy: str = "") -> Path:
-    """The source itself where it is a file; else the first of `names`, packed or not, in it or its folders `within`."""
+    """The source itself if it is a file; else the first of `names`, packed or not, in its folders `within`."""
     if source.is_file():
         return source
     if not source.exists():
-        raise LogError(f"{source}: is not there; check the path")
+        raise LogError(f"{source}: does not exist; check the path")
     for folder in within:
         for name in names:
             for packed in (name, f"{name}.xz", f"{name}.gz"):
@@ -28,9 +28,9 @@ def find_file(source: Path, *names: str, within: Sequence[str] = ("",), remedy: 
 
 
 def find_files(source: Path, pattern: str, within: Sequence[str] = ("",)) -> list[Path]:
-    """All files of a folder that match, at least one."""
+    """The files of a folder that match the pattern, packed or not. Raises LogError if there is none."""
     if not source.exists():
-        raise LogError(f"{source}: is not there; check the path")
+        raise LogError(f"{source}: does not exist; check the path")
     for folder in within:
         if found := sorted(path for end in ("", ".xz", ".gz") for path in (source / folder).glob(f"{pattern}{end}")):
             return found
@@ -38,10 +38,11 @@ def find_files(source: Path, pattern: str, within: Sequence[str] = ("",)) -> lis
 
 
 def flatten(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """The lists' values one after another, and the list that each is from."""
+    """The values of all lists, one after another, and the index of each value's list."""
     lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     return pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy()
 
 
 def strings(numbers: np.ndarray) -> pa.Array:
+    """Numbers as text."""
     return pa.array(numbers).cast(pa.string())

@@ -5,15 +5,14 @@ log_standard_4_08_to_4_21_*.csv, log_standard_4_22_to_5_08_*.csv and log_random_
 `user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,is_hate,long_view,play_time_ms,
 duration_ms,profile_stay_time,comment_stay_time,is_profile_enter,is_rand,tab`, as in chongminggao/KuaiRand, README.md.
 
-`import_kuairand_partial` reads a folder with what wmyh-0416/kuairand-short-video-recommender, processed/ holds of
-KuaiRand-Pure: val.tsv and test.tsv, exposures with the columns above; and for the weeks before them
-user_sequences.tsv: user_id, history_len, last_time_ms, watch_seq (the last 50 videos, oldest first, between spaces),
-like_seq, long_watch_seq.
+`import_kuairand_partial` reads the part of KuaiRand-Pure in wmyh-0416/kuairand-short-video-recommender, processed/.
+val.tsv and test.tsv are exposures with the columns above. user_sequences.tsv has the weeks before them: user_id,
+history_len, last_time_ms, watch_seq (the last 50 videos, oldest first, between spaces), like_seq, long_watch_seq.
 
-Each also as .gz or .xz. What becomes of it: every exposure is a row with the label is_click, the action `like` where
-is_like is 1, else `long_view`, else `click`, else `skip`, and the feature watch_ratio, play_time_ms / duration_ms up to
-1. watch_seq becomes unlabelled rows with the action `exposed`; it has no times, so that the last is at last_time_ms and
-each one before it a second earlier.
+All files may be packed as .gz or .xz. The log: every exposure becomes a row with the label is_click and the feature
+watch_ratio, which is play_time_ms / duration_ms, at most 1. Its action is `like` if is_like is 1, else `long_view`,
+else `click`, else `skip`. watch_seq becomes unlabelled rows with the action `exposed`. It has no times: the last video
+is at last_time_ms, and each earlier one a second before the next.
 """
 
 from dataclasses import replace
@@ -28,7 +27,7 @@ from data.log_rows import LogReport, LogRows, numbers
 from data.table_file import Batch, LogError, Say, bare_suffix, quiet, read_delimited, require_columns
 
 REQUIRED = ["user_id", "video_id", "time_ms", "is_click"]
-OPTIONAL = {"is_like": "like", "long_view": "long_view"}  # column -> the action it makes
+OPTIONAL = {"is_like": "like", "long_view": "long_view"}  # column -> its action
 LOGS = ("log_standard_4_08_to_4_21_*.csv", "log_standard_4_22_to_5_08_*.csv", "log_random_4_22_to_5_08_*.csv")
 
 
@@ -56,6 +55,7 @@ def import_kuairand_partial(source: Path, say: Say = quiet) -> tuple[pa.Table, L
 
 
 def add_exposures(rows: LogRows, path: Path, say: Say) -> None:
+    """Adds the exposures of a file."""
     before = rows.kept
     columns: dict[str, pa.Array] = {}
     for batch in read_delimited(path, "\t" if bare_suffix(path) == ".tsv" else ",", say=say):
@@ -80,6 +80,7 @@ def add_exposures(rows: LogRows, path: Path, say: Say) -> None:
 
 
 def watch_ratio(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """The feature watch_ratio; no feature if its columns are missing."""
     if "play_time_ms" not in columns or "duration_ms" not in columns:
         return {}
     played, _, _ = numbers(columns["play_time_ms"], len(columns["play_time_ms"]))
@@ -91,14 +92,15 @@ def watch_ratio(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
 
 
 def add_sequences(rows: LogRows, batch: Batch) -> None:
+    """Adds the watched videos of users."""
     watched = batch.columns["watch_seq"]
     lists = pc.utf8_split_whitespace(pc.if_else(pc.equal(watched, ""), None, watched))
     video, user = flatten(lists)
     last, given, wrong = numbers(batch.columns["last_time_ms"], len(batch.places))
     unread = (wrong | ~given) & (pc.list_value_length(lists).fill_null(0).to_numpy() > 0)
-    rows.skip("last_time_ms is no number", batch, batch.places[unread])
+    rows.skip("last_time_ms is not a number", batch, batch.places[unread])
     _, first, count = np.unique(user, return_index=True, return_counts=True)
-    to_come = np.repeat(first + count, count) - 1 - np.arange(len(user))  # videos after this one
+    to_come = np.repeat(first + count, count) - 1 - np.arange(len(user))  # later videos of the same user
     keep = ~unread[user]
     user, video, to_come = user[keep], video.filter(pa.array(keep)), to_come[keep]
     ours = {
@@ -111,5 +113,6 @@ def add_sequences(rows: LogRows, batch: Batch) -> None:
 
 
 def is_one(column: pa.Array) -> pa.Array:
+    """True for cells that are 1."""
     value, _, _ = numbers(column, len(column))
     return pc.equal(value, 1).fill_null(False)

@@ -1,13 +1,14 @@
 """MIND, the Microsoft news data set (https://msnews.github.io): behaviors.tsv of the training or validation set.
 
-Columns between tabs, no header, as in msnews/msnews.github.io, assets/doc/introduction.md: impression id, user id, time
-(`11/15/2019 10:22:32 AM`), the news clicked before between spaces, oldest first, and the candidates between spaces,
-`N129416-0` or `N129416-1` where it was clicked. Also as .gz or .xz.
+Columns are separated by tabs, without a header: impression id, user id, time (`11/15/2019 10:22:32 AM`), the news
+clicked before, and the candidates. Both lists are separated by spaces; the clicked news is listed oldest first. A
+candidate is `N129416-1` if it was clicked, else `N129416-0`. The file may be packed as .gz or .xz. Source:
+msnews/msnews.github.io, assets/doc/introduction.md.
 
-What becomes of it: every candidate is a row with the impression's time, taken as UTC, the action `click` or
-`impression` and the label 1 or 0. The clicked news has no times: it becomes unlabelled rows with the action `click`, a
-second apart up to the first impression that lists it. An impression repeats the list of the user's earlier ones: what
-is new in it counts, unless it is a click of an earlier impression. The test set has no labels and is refused.
+The log: every candidate becomes a row with the time of the impression as UTC, the action `click` or `impression` and
+the label 1 or 0. The clicked news has no times. It becomes unlabelled rows with the action `click`, a second apart, up
+to the first impression that lists it. Impressions repeat the lists of earlier ones. Only new entries count, and only if
+they are not clicks of an earlier impression. The test set has no labels and is refused.
 """
 
 from collections import Counter
@@ -45,7 +46,7 @@ def import_mind(source: Path, say: Say = quiet) -> tuple[pa.Table, LogReport]:
 
 
 def add_candidates(rows: LogRows, batch: Batch) -> dict[int, list[str]]:
-    """Returns the clicked news by impression of the batch."""
+    """Adds the candidates. Returns the clicked news of each impression, by its index in the batch."""
     candidate, impression = flatten(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch.columns["candidates"])))
     item, mark = pc.utf8_slice_codeunits(candidate, 0, -2), pc.utf8_slice_codeunits(candidate, -2)
     sound = pc.is_in(mark, pa.array(["-0", "-1"])).to_numpy(zero_copy_only=False)
@@ -68,11 +69,11 @@ def add_candidates(rows: LogRows, batch: Batch) -> dict[int, list[str]]:
 
 
 class Impressions:
-    """What is needed of all impressions to tell which clicks of their histories are new."""
+    """All impressions, to find the new clicks in their histories."""
 
     def __init__(self):
         self.seen: list[tuple[str, int, int, str, list[str]]] = []  # user, ms, line, history, clicked news
-        self.histories: dict[str, str] = {}  # equal texts once: a user's seldom changes
+        self.histories: dict[str, str] = {}  # each text once: a user's history seldom changes
 
     def add(self, batch: Batch, clicks: dict[int, list[str]]) -> None:
         columns = (batch.columns[name].to_pylist() for name in ("user_id", "time", "history"))
@@ -82,6 +83,7 @@ class Impressions:
 
 
 def add_history(rows: LogRows, batch: Batch, impressions: Impressions) -> None:
+    """Adds the new clicks of the histories, before the impressions that list them."""
     users: list[str] = []
     items: list[str] = []
     times: list[int] = []
@@ -112,7 +114,7 @@ def add_history(rows: LogRows, batch: Batch, impressions: Impressions) -> None:
 
 
 def new_clicks(known: list[str], listed: list[str]) -> list[str]:
-    """What a list has that the one before had not: what follows where it goes on from it, else what it has more."""
+    """The new entries of a list. If it continues the known list, those behind it; else those that are not known."""
     shorter = min(len(known), len(listed))
     for length in range(shorter, shorter // 2, -1):
         if known[-length:] == listed[:length]:
@@ -121,7 +123,7 @@ def new_clicks(known: list[str], listed: list[str]) -> list[str]:
 
 
 def without(listed: list[str], clicked: Counter[str]) -> list[str]:
-    """Leaves out what was clicked, each click once, and takes it off `clicked`."""
+    """The list without the clicked news, each click once. Removes these from `clicked`."""
     rest = []
     for news in listed:
         if clicked[news] > 0:

@@ -1,17 +1,17 @@
-"""MovieLens, of https://grouplens.org/datasets/movielens: ratings, in any of the forms that are around.
+"""MovieLens (https://grouplens.org/datasets/movielens): ratings, in any of the published forms.
 
 | file | form |
 |---|---|
 | ratings.dat (1M, 10M) | `UserID::MovieID::Rating::Timestamp`, no header; seconds |
 | u.data (100K) | user, item, rating, timestamp between tabs, no header; seconds |
 | ratings.csv (latest, 20M, 25M, 32M) | header `userId,movieId,rating,timestamp`; seconds |
-| ratings_ordered.csv | header `user,pos,item,rating`: pos is the place in the user's order, from 0; no times |
+| ratings_ordered.csv | header `user,pos,item,rating`: pos is the place in the user's order, from 0; without times |
 
-Each also as .gz or .xz. The forms are those of the README that GroupLens puts beside each file; the ordered one leaves
-out times that its maker did not have.
+Each file may be packed as .gz or .xz. The README of GroupLens beside each file describes its form. The ordered form
+comes from a source without times.
 
-What becomes of it: each rating is a row with the action `rated-1` to `rated-5`, half stars as `rated-3.5`, and the
-label 1 for 4 stars or more. Where there are no times, rating number pos happens pos seconds after 2000-01-01.
+The log: each rating becomes a row with the action `rated-1` to `rated-5` (half stars: `rated-3.5`), and the label 1 for
+4 stars or more. Without times, rating number pos happens pos seconds after 2000-01-01.
 """
 
 from dataclasses import replace
@@ -54,7 +54,7 @@ def import_movielens(source: Path, say: Say = quiet) -> tuple[pa.Table, LogRepor
         value = stars.fill_null(0).to_numpy(zero_copy_only=False)
         for reason, mask in (
             ("rating is not 0.5 to 5 stars", (value < 0.5) | (value > 5)),
-            ("time is no number", wrong | ~given),
+            ("time is not a number", wrong | ~given),
         ):
             rows.skip(reason, batch, batch.places[mask & ~unread])
             unread |= mask
@@ -72,7 +72,7 @@ def import_movielens(source: Path, say: Say = quiet) -> tuple[pa.Table, LogRepor
 
 
 def form_of(path: Path) -> tuple[str, list[str] | None]:
-    """The delimiter, and the columns where there is no header."""
+    """The delimiter, and the columns of a file without a header."""
     line = next(text_blocks(path, quiet), b"").partition(b"\n")[0].decode(errors="replace").strip()
     if line.count("::") == 3:
         return "::", COLUMNS
@@ -80,10 +80,12 @@ def form_of(path: Path) -> tuple[str, list[str] | None]:
         return "\t", COLUMNS
     if line.count(",") >= 3:
         return ",", None
-    raise LogError(f"{path}, line 1: {line[:60]!r} is no line of ratings.dat, u.data or ratings.csv; give one of these")
+    raise LogError(
+        f"{path}, line 1: {line[:60]!r} is not a line of ratings.dat, u.data or ratings.csv; give one of these"
+    )
 
 
 def stars_text(stars: np.ndarray) -> pa.Array:
-    """4.0 -> 4, 3.5 -> 3.5"""
+    """Stars as text: 4 for 4.0, 3.5 for 3.5."""
     whole = pa.array(stars.astype(np.int64)).cast(pa.string())
     return pc.if_else(pa.array(stars % 1 == 0), whole, pa.array(stars).cast(pa.string()))

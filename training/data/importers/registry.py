@@ -1,7 +1,7 @@
-"""Importers: a public data set's files, as published, become an interaction log. docs/interaction-log.md sums them up.
+"""The importers: each makes an interaction log from the files of a public data set. See docs/interaction-log.md.
 
-Each is a function of its source, a folder or file, and of where to say how far it is. It returns the log's table and
-its report, and raises LogError, which names the file and the remedy.
+An importer is a function of its source (a folder or file) and of a function that prints progress. It returns the log's
+table and its report. It raises LogError, which names the file and the remedy.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,31 @@
+"""import_log.py on a small log."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from data.importers.registry import IMPORTERS
+from data.log_file import read_table
+from testbed.importing import written
+
+IMPORT_LOG = Path(__file__).with_name("import_log.py")
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, IMPORT_LOG, *arguments], capture_output=True, text=True)
+
+
+def test_import_log_writes_a_log_or_prints_one_line_with_the_reason(tmp_path):
+    source = written(tmp_path / "ratings.dat", "1::50::5::978300760\n1::60::3::978302109\n")
+    done = command("movielens", str(source), "--out", str(tmp_path / "log.csv.gz"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == [
+        "2 rows, 1 users, 2 items",
+        "2 rows with a label, 1 of them positive (50.0%)",
+    ]
+    assert read_table(tmp_path / "log.csv.gz")[0].num_rows == 2
+    failed = command("movielens", str(tmp_path / "none.dat"), "--out", str(tmp_path / "log.csv"))
+    assert failed.returncode == command().returncode == 2
+    assert failed.stderr == f"error: {tmp_path}/none.dat: does not exist; check the path\n"
+    listed = command("--help").stdout
+    assert all(f"  {name} " in listed for name in IMPORTERS)
