@@ -4,6 +4,7 @@ import {
   CkvError,
   float32,
   type GraphName,
+  isClusterInput,
   joinScores,
   type Manifest,
   type PoolTables,
@@ -12,7 +13,7 @@ import {
 import type { Engine, GraphSet } from '@collectivekv/engine';
 import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
 import { type OpenBundle, openBundle } from './open-bundle.js';
-import { clusteredParts, readPoolTables } from './pool-tables.js';
+import { readPoolTables } from './pool-tables.js';
 
 /** A bundle with its graphs loaded. */
 export interface LoadedBundle {
@@ -21,8 +22,8 @@ export interface LoadedBundle {
   readonly graphs: GraphSet;
   /** True if golden vectors showed that no score depends on other candidates, so that workers may share a request. */
   readonly splitsCandidates: boolean;
-  /** The pool parts that the rank graph's clusterings add up. Empty unless {@link LoadOptions.poolTables} is true. */
-  readonly poolTables: PoolTables;
+  /** Undefined if the rank graph has no clusterings, or {@link LoadOptions.poolTables} is not true. */
+  readonly poolTables: PoolTables | undefined;
   /** Waits for the runs in flight, then frees the sessions. */
   close(): Promise<void>;
 }
@@ -50,7 +51,7 @@ export async function loadBundle(
   { graphs, verifyGolden, poolTables = false }: LoadOptions,
 ): Promise<LoadedBundle> {
   const bundle = await openBundle(dir);
-  const tables = poolTables ? await loadPoolTables(bundle, engine, verifyGolden) : new Map();
+  const tables = poolTables ? await loadPoolTables(bundle, engine, verifyGolden) : undefined;
   const { set, splitsCandidates } = await loadGraphs(bundle, engine, graphs, verifyGolden);
   return { dir, model: bundle.model, graphs: set, splitsCandidates, poolTables: tables, close: () => set.close() };
 }
@@ -73,13 +74,16 @@ async function loadGraphs(
   }
 }
 
-/** Reads the pool tables with a gather graph that is loaded for this alone. */
-async function loadPoolTables(bundle: OpenBundle, engine: Engine, verifyGolden: boolean): Promise<PoolTables> {
-  const parts = clusteredParts(bundle.model);
-  if (parts.length === 0) return new Map();
+/** Reads the pool tables by a gather graph that is loaded for this alone. */
+async function loadPoolTables(
+  bundle: OpenBundle,
+  engine: Engine,
+  verifyGolden: boolean,
+): Promise<PoolTables | undefined> {
+  if (!bundle.model.manifest.graphs.rank.inputs.some(isClusterInput)) return undefined;
   const { set } = await loadGraphs(bundle, engine, ['gather'], verifyGolden);
   try {
-    return await readPoolTables(bundle.model, set, parts);
+    return await readPoolTables(bundle.model, (feeds) => set.run('gather', feeds));
   } finally {
     await set.close();
   }

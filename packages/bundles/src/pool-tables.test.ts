@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEMO } from './bundle-pieces.fixture.js';
 import { type LoadOptions, loadBundle } from './load-bundle.js';
 import { openBundle } from './open-bundle.js';
-import { clusteredParts, readPoolTables } from './pool-tables.js';
+import { readPoolTables } from './pool-tables.js';
 
 const RANK: LoadOptions = { graphs: ['rank'], verifyGolden: true, poolTables: true };
 
@@ -67,27 +67,26 @@ async function gatheredCodes(bundleDir: string): Promise<Tensors> {
 }
 
 describe('the pool tables of a loaded bundle', () => {
-  it('have every row of the parts that clusterings of the rank graph add up, and no other part', async () => {
+  it('have every row of the parts that clusterings of the rank graph add up, each part once', async () => {
     const copy = await clusteredDemo('whole');
     const { poolTables, close } = await loadBundle(copy, engine, RANK);
     const wanted = await gatheredCodes(copy);
-    expect([...poolTables.keys()]).toEqual(['user']);
-    expect(poolTables.get('user')).toEqual({
-      key: wanted.user_key_rows?.data,
-      value: wanted.user_value_rows?.data,
-    });
-    expect(poolTables.get('user')?.key?.some((value) => value !== 0)).toBe(true);
+    const parts = (['key', 'value'] as const).map((part): PoolPart => ({ group: 'user', part }));
+    expect(poolTables?.parts).toEqual(parts);
+    const [keys, values] = parts.map((part) => poolTables?.table(part));
+    expect([keys, values]).toEqual([wanted.user_key_rows?.data, wanted.user_value_rows?.data]);
+    expect(keys?.some((value) => value !== 0)).toBe(true);
     await close();
   });
 
-  it('are empty if nobody asks for them, and if no input of the rank graph has a clustering', async () => {
+  it('are absent if nobody asks for them, or if no input of the rank graph has a clustering', async () => {
     const plain = await loadBundle(await clusteredDemo('plain'), engine, { ...RANK, poolTables: false });
     const unused = await loadBundle(
       await clusteredDemo('unused', ({ graphs }) => graphs.rank.inputs.pop()),
       engine,
       RANK,
     );
-    expect([plain.poolTables.size, unused.poolTables.size]).toEqual([0, 0]);
+    expect([plain.poolTables, unused.poolTables]).toEqual([undefined, undefined]);
     await plain.close();
     await unused.close();
   });
@@ -106,34 +105,32 @@ describe('the pool tables of a loaded bundle', () => {
 });
 
 describe('reading pool tables', () => {
-  const parts: PoolPart[] = [{ group: 'user', part: 'value' }];
-
   it('asks for 16 MiB of rows at a time, every slot once and in order', async () => {
+    const width = 65_536; // 64 slots of this width have 16 MiB
     const { model } = await openBundle(
       await clusteredDemo('wide', ({ clusterings, groups }) => {
-        const width = 65_536; // 64 slots of this width have 16 MiB
         Object.assign(groups[1]?.pool ?? {}, { keyWidth: width, valueWidth: width });
         Object.assign(clusterings?.[0] ?? {}, { width });
       }),
     );
-    const asked: number[][] = [];
-    const run = async (_: string, feeds: Tensors): Promise<Tensors> => {
-      const slots = [...(feeds.user_value_slots?.data ?? [])].map(Number);
-      expect([feeds.user_key_slots?.data.length, feeds.history_key_slots?.data.length]).toEqual([0, 0]);
-      asked.push(slots);
-      const data = new Float32Array(slots.length * 65_536);
-      for (const [i, slot] of slots.entries()) data.fill(slot, i * 65_536, (i + 1) * 65_536);
-      return { user_value_rows: { type: 'float32', data, shape: [slots.length, 65_536] } };
+    const asked: [part: string, length: number, first: number][] = [];
+    const gather = async (feeds: Tensors): Promise<Tensors> => {
+      const found = Object.entries(feeds).filter(([, { data }]) => data.length > 0);
+      const rows = found.map(([input, { data: slots }]) => {
+        asked.push([input, slots.length, Number(slots[0])]);
+        const data = new Float32Array(slots.length * width);
+        for (const [i, slot] of slots.entries()) data.fill(Number(slot), i * width, (i + 1) * width);
+        return [input.replace('slots', 'rows'), { type: 'float32', data, shape: [slots.length, width] }] as const;
+      });
+      return Object.fromEntries(rows);
     };
-    const table = (await readPoolTables(model, { run }, parts)).get('user')?.value;
-    expect(asked.map((slots) => [slots.length, slots[0]])).toEqual([
-      [64, 0],
-      [64, 64],
-      [64, 128],
-      [64, 192],
-    ]);
-    expect(table?.length).toBe(256 * 65_536);
-    expect(Array.from({ length: 256 }, (_, slot) => table?.[(slot + 1) * 65_536 - 1])).toEqual(asked.flat());
+    const tables = await readPoolTables(model, gather);
+    expect(asked).toEqual(
+      ['user_key_slots', 'user_value_slots'].flatMap((input) => [0, 64, 128, 192].map((from) => [input, 64, from])),
+    );
+    const table = tables?.table({ group: 'user', part: 'value' });
+    expect(table?.length).toBe(256 * width);
+    for (let slot = 0; slot < 256; slot++) expect(table?.[(slot + 1) * width - 1]).toBe(slot);
   });
 
   it.each([
@@ -144,20 +141,12 @@ describe('reading pool tables', () => {
       '512 numbers of type float16',
     ],
     ['no rows', undefined, '0 numbers of type none'],
-  ] as const)('refuses a gather graph that gives %s', async (_, rows, found) => {
-    const { model } = await openBundle(DEMO);
-    const run = async (): Promise<Tensors> => (rows ? { user_value_rows: rows } : {});
+  ] as const)('refuses a gather graph that gives %s', async (title, rows, found) => {
+    const { model } = await openBundle(await clusteredDemo(title.replaceAll(' ', '-')));
+    const gather = async (): Promise<Tensors> => (rows ? { user_key_rows: rows } : {});
     const problem = `${found} for 256 slots of width 2, float32 rows are required; export the bundle again`;
-    await expect(readPoolTables(model, { run }, parts)).rejects.toThrow(
-      new CkvError('bundle_invalid', `graphs.gather.outputs.user_value_rows: ${problem}`),
+    await expect(readPoolTables(model, gather)).rejects.toThrow(
+      new CkvError('bundle_invalid', `graphs.gather.outputs.user_key_rows: ${problem}`),
     );
-  });
-
-  it('names each part once', async () => {
-    const { model } = await openBundle(await clusteredDemo('parts'));
-    expect(clusteredParts(model)).toEqual([
-      { group: 'user', part: 'key' },
-      { group: 'user', part: 'value' },
-    ]);
   });
 });

@@ -1,73 +1,64 @@
 import {
   type BundleModel,
   CkvError,
+  createPoolTables,
   integers,
   integerType,
-  isClusterInput,
   type PoolPart,
   type PoolTables,
   type Tensors,
 } from '@collectivekv/domain';
-import type { GraphSet } from '@collectivekv/engine';
 
 /** Numbers that one run of the gather graph gives: 16 MiB of float32. */
 const CHUNK_NUMBERS = 4 * 1024 * 1024;
 
-/** Returns the pool parts that the clusterings of the rank graph add up, each once. */
-export function clusteredParts({ manifest, clustering }: BundleModel): PoolPart[] {
-  const names = new Set(manifest.graphs.rank.inputs.filter(isClusterInput).map((input) => input.clustering));
-  const parts = [...names].flatMap((name) =>
-    clustering(name).terms.flatMap(({ rows, scale }) => (scale ? [rows, scale.rows] : [rows])),
-  );
-  return [...new Map(parts.map((part) => [`${part.group}.${part.part}`, part])).values()];
-}
-
 /**
- * Reads whole pool parts by running the gather graph over all slots, in chunks.
- * @throws bundle_invalid if the graph gives another number of rows; as GraphSet.run does
+ * Reads the pool parts that the clusterings of the rank graph add up, by running the gather graph over all slots.
+ * @param gather runs the gather graph
+ * @returns undefined if the rank graph has no clusterings
+ * @throws bundle_invalid if the graph gives another number of rows; what a run throws
  */
 export async function readPoolTables(
   model: BundleModel,
-  graphs: Pick<GraphSet, 'run'>,
-  parts: readonly PoolPart[],
-): Promise<PoolTables> {
-  const tables = new Map<string, { key?: Float32Array; value?: Float32Array }>();
-  for (const { group, part } of parts) {
-    const table = await readTable(model, graphs, { group, part });
-    tables.set(group, { ...tables.get(group), [part]: table });
+  gather: (feeds: Tensors) => Promise<Tensors>,
+): Promise<PoolTables | undefined> {
+  const tables = createPoolTables(model);
+  for (const part of tables?.parts ?? []) {
+    const table = tables?.table(part) ?? new Float32Array(0);
+    const width = widthOf(model, part);
+    const slotCount = table.length / width;
+    const chunkSlots = Math.max(1, Math.floor(CHUNK_NUMBERS / width));
+    for (let from = 0; from < slotCount; from += chunkSlots) {
+      const slots = Int32Array.from({ length: Math.min(chunkSlots, slotCount - from) }, (_, i) => from + i);
+      table.set(await gatherRows(model, gather, part, slots), from * width);
+    }
   }
   return tables;
 }
 
-async function readTable(
-  { manifest: { groups, graphs } }: BundleModel,
-  set: Pick<GraphSet, 'run'>,
+async function gatherRows(
+  model: BundleModel,
+  gather: (feeds: Tensors) => Promise<Tensors>,
   { group, part }: PoolPart,
+  slots: Int32Array,
 ): Promise<Float32Array> {
-  const pool = groups.find(({ name }) => name === group)?.pool;
-  const width = (part === 'key' ? pool?.keyWidth : pool?.valueWidth) ?? 0;
-  const slotCount = pool?.slots ?? 0;
-  const output = graphs.gather.outputs.find(
-    (one) => one.role === 'rows' && one.group === group && one.part === part,
-  )?.name;
-  const chunkSlots = Math.max(1, Math.floor(CHUNK_NUMBERS / width));
-  const table = new Float32Array(slotCount * width); // [slots * width]
-  for (let from = 0; from < slotCount; from += chunkSlots) {
-    const slots = Int32Array.from({ length: Math.min(chunkSlots, slotCount - from) }, (_, i) => from + i);
-    const feeds: Tensors = {};
-    for (const input of graphs.gather.inputs) {
-      if (input.role !== 'slots') continue;
-      const asked = input.group === group && input.part === part ? slots : new Int32Array(0);
-      feeds[input.name] = integers(integerType(input.type), asked, [asked.length]);
-    }
-    const outputs = await set.run('gather', feeds);
-    const rows = outputs[output ?? ''];
-    if (rows?.type !== 'float32' || rows.data.length !== slots.length * width) {
-      const found = `${rows?.data.length ?? 0} numbers of type ${rows?.type ?? 'none'}`;
-      const problem = `${found} for ${slots.length} slots of width ${width}, float32 rows are required`;
-      throw new CkvError('bundle_invalid', `graphs.gather.outputs.${output}: ${problem}; export the bundle again`);
-    }
-    table.set(rows.data, from * width);
-  }
-  return table;
+  const { inputs, outputs } = model.manifest.graphs.gather;
+  const feeds = inputs.flatMap((input) => {
+    if (input.role !== 'slots') return [];
+    const asked = input.group === group && input.part === part ? slots : new Int32Array(0);
+    return [[input.name, integers(integerType(input.type), asked, [asked.length])] as const];
+  });
+  const answer = await gather(Object.fromEntries(feeds));
+  const output = outputs.find((one) => one.role === 'rows' && one.group === group && one.part === part);
+  const rows = answer[output?.name ?? ''];
+  const width = widthOf(model, { group, part });
+  if (rows?.type === 'float32' && rows.data.length === slots.length * width) return rows.data;
+  const found = `${rows?.data.length ?? 0} numbers of type ${rows?.type ?? 'none'}`;
+  const problem = `${found} for ${slots.length} slots of width ${width}, float32 rows are required`;
+  throw new CkvError('bundle_invalid', `graphs.gather.outputs.${output?.name}: ${problem}; export the bundle again`);
+}
+
+function widthOf({ manifest }: BundleModel, { group, part }: PoolPart): number {
+  const pool = manifest.groups.find(({ name }) => name === group)?.pool;
+  return (part === 'key' ? pool?.keyWidth : pool?.valueWidth) ?? 0;
 }

@@ -55,7 +55,7 @@ function testBundle(encodesWithHistory: boolean): LoadedBundle {
     },
     close: async () => undefined,
   };
-  return { dir: '', model, graphs, splitsCandidates: false, poolTables: new Map(), close: async () => undefined };
+  return { dir: '', model, graphs, splitsCandidates: false, poolTables: undefined, close: async () => undefined };
 }
 
 const [bundleWithHistory, bundleWithout] = [testBundle(true), testBundle(false)];

@@ -5,10 +5,12 @@ import {
   isClusterInput,
   isPositionInput,
   type KvGroup,
+  type PoolPart,
 } from '../bundle/manifest-schema.js';
 import { CkvError } from '../errors.js';
 import { float32, integers, integerType, type Tensor, type Tensors } from '../tensor.js';
 import { type ClusterMeans, clusterMeans } from './cluster-means.js';
+import type { PoolTables } from './pool-tables.js';
 import { fieldTensor, positionTensor } from './positions.js';
 import { routesOf } from './routes.js';
 import { slotHistogram } from './slot-histogram.js';
@@ -30,31 +32,26 @@ export interface GatheredRows {
   readonly valueRows: Float32Array; // [values * valueWidth]
 }
 
-/** Rows of every slot, by KV group: those parts of the pools that the clusterings of a rank graph add up. */
-export type PoolTables = ReadonlyMap<string, { readonly key?: Float32Array; readonly value?: Float32Array }>;
-
 /**
  * Fills the rank graph's inputs by role. Except for clusters, the pool is inside the graph. If the graph attends over
  * distinct slots, it takes slots and counts. The scores stay exact: equal keys have equal softmax terms, so one term
  * times its count is their sum.
  * @param rows the history, oldest first, rows of strideBytes; empty for a cold user
- * @param tables must have every pool part that the graph's clusterings add up
+ * @param tables required if the graph has clusterings
  * @throws record_corrupt for a route beyond the pool
  */
 export function assembleRank(
   model: BundleModel,
   rows: Uint8Array,
   candidates: Candidates,
-  tables: PoolTables = new Map(),
+  tables?: PoolTables,
 ): Tensors {
   const histogram = once((field: string) => slotHistogram(model, rows, field));
-  const means = once((name: string) =>
-    clusterMeans(model, rows, model.clustering(name), ({ group, part }) => {
-      const table = tables.get(group)?.[part];
-      if (!table) throw new CkvError('bug', `the ${part} rows of group ${group} were not read`);
-      return { rows: table };
-    }),
-  );
+  const means = once((name: string) => {
+    if (!tables) throw new CkvError('bug', `the pool tables of clustering ${name} were not read`);
+    const table = (part: PoolPart) => ({ rows: tables.table(part) });
+    return clusterMeans(model, rows, model.clustering(name), { table, simd: tables.simd });
+  });
   return fill(model.manifest.graphs.rank.inputs, (input) => {
     if (isPositionInput(input)) return positionTensor(model, rows, input);
     if (isClusterInput(input)) return clusterTensor(input, means(input.clustering));
@@ -84,14 +81,13 @@ export function assembleRankKv(
   gathered: ReadonlyMap<string, GatheredRows>,
   candidates: Candidates,
 ): Tensors {
-  const means = once((name: string) =>
-    clusterMeans(model, rows, model.clustering(name), ({ group, part }) => {
-      const pool = gatheredOf(gathered, group);
-      return part === 'key'
-        ? { rows: pool.keyRows, slots: pool.keySlots }
-        : { rows: pool.valueRows, slots: pool.valueSlots };
-    }),
-  );
+  const table = ({ group, part }: PoolPart) => {
+    const pool = gatheredOf(gathered, group);
+    return part === 'key'
+      ? { rows: pool.keyRows, slots: pool.keySlots }
+      : { rows: pool.valueRows, slots: pool.valueSlots };
+  };
+  const means = once((name: string) => clusterMeans(model, rows, model.clustering(name), { table }));
   return fill(model.manifest.graphs.rankKv.inputs, (input) => {
     if (isPositionInput(input)) return positionTensor(model, rows, input);
     if (isClusterInput(input)) return clusterTensor(input, means(input.clustering));

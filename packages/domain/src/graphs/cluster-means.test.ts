@@ -6,8 +6,9 @@ import type { ClusteringSpec, Manifest, PoolPart, RecordField } from '../bundle/
 import { writeElement } from '../bundle/row-layout.js';
 import { CkvError } from '../errors.js';
 import { float32 } from '../tensor.js';
-import { assembleRank, assembleRankKv, type GatheredRows, type PoolTables } from './assemble.js';
-import { clusterMeans } from './cluster-means.js';
+import { assembleRank, assembleRankKv, type GatheredRows } from './assemble.js';
+import { clusterMeans, type RowSource } from './cluster-means.js';
+import { createPoolTables, type PoolTables } from './pool-tables.js';
 import { slotHistogram } from './slot-histogram.js';
 
 type Matrix = readonly (readonly number[])[];
@@ -62,8 +63,29 @@ function rowsOf({ model: { layout }, positions }: Scene): Uint8Array {
   return rows;
 }
 
-function allSlots({ tables }: Scene, part: PoolPart) {
-  return { rows: Float32Array.from((tables.get(nameOf(part)) ?? []).flat()) };
+function allSlots({ tables }: Scene, part: PoolPart): Float32Array {
+  return Float32Array.from((tables.get(nameOf(part)) ?? []).flat());
+}
+
+function wholeTables(scene: Scene): RowSource {
+  return { table: (part) => ({ rows: allSlots(scene, part) }) };
+}
+
+/** The tables of a loaded bundle, filled. */
+function poolTables(scene: Scene): PoolTables {
+  const tables = createPoolTables(scene.model);
+  if (!tables) throw new Error('the rank graph has no clusterings');
+  for (const part of tables.parts) tables.table(part).set(allSlots(scene, part));
+  return tables;
+}
+
+function simdTables(scene: Scene): RowSource {
+  const tables = poolTables(scene);
+  return { table: (part) => ({ rows: tables.table(part) }), simd: tables.simd };
+}
+
+function gatheredTables(scene: Scene): RowSource {
+  return { table: (part) => visitedSlots(scene, part) };
 }
 
 /** The rows of the slots that the history visits, and no others. */
@@ -170,7 +192,7 @@ function manifestOf(
   clustering: ClusteringSpec,
   { types, slots, padding }: { types: readonly RouteType[]; slots: readonly number[]; padding: number },
 ): Manifest {
-  const manifest = factoredManifest();
+  const manifest = { ...factoredManifest(), maxPositions: 40 };
   const paddings: RecordField[] = Array.from({ length: padding }, (_, i) => {
     return { kind: 'user', name: `padding-${i}`, type: 'int8', width: 1, scale: [1] };
   });
@@ -222,30 +244,60 @@ function expectMeans({ counts, means }: { counts: Float32Array; means: Float32Ar
 }
 
 describe('clusterMeans', () => {
-  it('gives the counts and means of a naive sum, from whole tables and from gathered rows', () => {
+  it.each([
+    ['whole tables', wholeTables],
+    ['tables in the memory of SIMD code', simdTables],
+    ['gathered rows', gatheredTables],
+  ])('gives the counts and means of a naive sum, from %s', (_, sourceOf) => {
     fc.assert(
       fc.property(scenes, (scene) => {
         const { model } = scene;
-        const rows = rowsOf(scene);
-        const clustering = model.clustering('history');
-        expectMeans(
-          clusterMeans(model, rows, clustering, (one) => allSlots(scene, one)),
-          scene,
-        );
-        expectMeans(
-          clusterMeans(model, rows, clustering, (one) => visitedSlots(scene, one)),
-          scene,
-        );
+        expectMeans(clusterMeans(model, rowsOf(scene), model.clustering('history'), sourceOf(scene)), scene);
       }),
       { numRuns: 200 },
     );
   });
 
-  it('keeps its accuracy in a cluster of 100,000 positions', () => {
-    const positions = Array.from({ length: 100_000 }, (_, i) => ({ item: (i * 7) % 6, event: (i * 5) % 3 }));
-    const scene = { ...factored, positions };
-    const found = clusterMeans(model, rowsOf(scene), model.clustering('history'), (one) => allSlots(scene, one));
-    expectMeans(found, scene);
+  it.each([
+    ['plain loops', wholeTables],
+    ['SIMD code', simdTables],
+  ])('keeps its accuracy by %s in a cluster of 100,000 positions', (_, sourceOf) => {
+    const manifest = { ...factoredManifest({ width: 16 }), maxPositions: 100_000 };
+    const wide = factoredModel(manifest);
+    const positions = Array.from({ length: 100_000 }, (_, i) => ({ item: (i * 7) % 5, event: (i * 5) % 3 }));
+    const row = (slot: number) => Array.from({ length: 16 }, (_, j) => Math.fround(Math.sin(17 * slot + j) + 2));
+    const tables = new Map([...factored.tables].map(([name, rows]) => [name, rows.map((_, slot) => row(slot))]));
+    const scene = { ...factored, model: wide, spec: wide.clustering('history'), tables, positions };
+    const source = sourceOf(scene);
+    const { counts, means } = clusterMeans(wide, rowsOf(scene), wide.clustering('history'), source);
+    const wanted = naiveMeans(scene);
+    expect([...counts]).toEqual(wanted.counts);
+    const errors = wanted.means.flat().map((mean, i) => Math.abs((means[i] ?? Number.NaN) / mean - 1));
+    expect(Math.max(...errors)).toBeLessThan(4e-6);
+  });
+
+  it('has memory for the longest history, and adds longer ones by plain loops', () => {
+    const wide = factoredModel(factoredManifest({ width: 16 }));
+    const tables = new Map(
+      [...factored.tables].map(([name, rows]) => [name, rows.map(([x = 0]) => Array(16).fill(x))]),
+    );
+    const begun: boolean[] = [];
+    const source = simdTables({ ...factored, model: wide, tables });
+    const simd = source.simd && {
+      ...source.simd,
+      begin: (bytes: number, width: number) => {
+        const fits = source.simd?.begin(bytes, width) ?? false;
+        begun.push(fits);
+        return fits;
+      },
+    };
+    const short = Array<number>(200).fill(5); // together more than the memory has
+    for (const length of [5, 20_000, ...short]) {
+      const positions = Array.from({ length }, (_, i) => ({ item: i % 6, event: i % 3 }));
+      const scene = { ...factored, model: wide, spec: wide.clustering('history'), tables, positions };
+      expectMeans(clusterMeans(wide, rowsOf(scene), wide.clustering('history'), { ...source, simd }), scene);
+    }
+    expect(begun).toEqual([true, false, ...short.map(() => true)]);
   });
 
   it.each(['item', 'event'])('refuses an %s beyond its pool', (field) => {
@@ -256,18 +308,15 @@ describe('clusterMeans', () => {
         { item: 1, event: 1, [field]: 9 },
       ],
     };
-    const means = () => clusterMeans(model, rowsOf(scene), model.clustering('history'), (one) => allSlots(scene, one));
+    const means = () => clusterMeans(model, rowsOf(scene), model.clustering('history'), wholeTables(scene));
     const slots = field === 'item' ? 6 : 3;
     expect(means).toThrow(new CkvError('record_corrupt', `a row's ${field} is 9, the pool has ${slots} slots`));
-    expectMeans(
-      clusterMeans(model, rowsOf(factored), model.clustering('history'), (one) => allSlots(factored, one)),
-      factored,
-    );
+    expectMeans(clusterMeans(model, rowsOf(factored), model.clustering('history'), wholeTables(factored)), factored);
   });
 
   it('throws a bug for a slot that was not gathered, also if an earlier history had it', () => {
     const means = (scene: Scene, gathered: Scene) =>
-      clusterMeans(model, rowsOf(scene), model.clustering('history'), (one) => visitedSlots(gathered, one));
+      clusterMeans(model, rowsOf(scene), model.clustering('history'), gatheredTables(gathered));
     means(factored, factored);
     const fewer = { ...factored, positions: factored.positions.slice(0, 1) };
     expect(() => means(factored, fewer)).toThrow(new CkvError('bug', 'slot 1 was not gathered'));
@@ -278,16 +327,7 @@ describe('clusterMeans', () => {
 describe('a rank graph with clusters', () => {
   let tables: PoolTables;
   beforeEach(() => {
-    tables = new Map([
-      ['items', { key: allSlots(factored, { group: 'items', part: 'key' }).rows }],
-      [
-        'events',
-        {
-          key: allSlots(factored, { group: 'events', part: 'key' }).rows,
-          value: allSlots(factored, { group: 'events', part: 'value' }).rows,
-        },
-      ],
-    ]);
+    tables = poolTables(factored);
   });
   const gathered = (scene: Scene) =>
     new Map(
@@ -345,7 +385,7 @@ describe('a rank graph with clusters', () => {
 
   it('throws a bug without its tables or its gathered rows', () => {
     const rows = rowsOf(factored);
-    expect(() => assembleRank(model, rows, candidates)).toThrow('the key rows of group items were not read');
+    expect(() => assembleRank(model, rows, candidates)).toThrow('the pool tables of clustering history were not read');
     expect(() => assembleRankKv(model, rows, new Map(), candidates)).toThrow('no rows gathered for group items');
   });
 });

@@ -2,7 +2,9 @@ import type { BundleModel } from '../bundle/bundle-model.js';
 import type { Clustering } from '../bundle/clustering.js';
 import type { PoolPart } from '../bundle/manifest-schema.js';
 import { CkvError } from '../errors.js';
+import { meansBytes } from './pool-tables.js';
 import { routesOf } from './routes.js';
+import { type Addend, plainAdder, type SimdAdder, type Sums } from './row-sums.js';
 
 /** Counts and mean position embeddings of the clusters that a history visits, clusters ascending. */
 export interface ClusterMeans {
@@ -19,57 +21,57 @@ export interface PoolTable {
   readonly slots?: Int32Array | undefined; // [listed]
 }
 
-/** One part of a sum over positions: a row for each position, times 1 plus a scale. */
-interface Addend {
-  readonly table: Float32Array;
-  /** The row of each position, positions by cluster. */
-  readonly rowOf: Int32Array; // [positions]
+/** Where the rows of pool parts are. */
+export interface RowSource {
+  /** Returns the rows of a part: all of its slots, or at least the slots of the history. */
+  table(part: PoolPart): PoolTable;
+  /** Adds the rows up, if all tables are in its memory. */
+  readonly simd?: SimdAdder | undefined;
 }
 
 /**
  * Computes the counts and the mean position embeddings of a history's clusters, in one pass of additions per term.
  * The embedding of a position is the sum over the clustering's terms of row * (1 + scale row).
  * @param rows the history, rows of strideBytes. Its order does not matter
- * @param tableOf returns the rows of a pool part: all of its slots, or at least the slots of the history
  * @throws record_corrupt for a route beyond the pool
  */
 export function clusterMeans(
   { layout }: BundleModel,
   rows: Uint8Array,
-  { by, clusterOf, clusters, width, terms }: Clustering,
-  tableOf: (part: PoolPart) => PoolTable,
+  clustering: Clustering,
+  source: RowSource,
 ): ClusterMeans {
+  const { by, clusterOf, clusters, width, terms } = clustering;
   const routes = new Map<string, Int32Array>();
   const routesBy = (field: string): Int32Array => {
     const known = routes.get(field) ?? routesOf(layout, rows, field);
     routes.set(field, known);
     return known;
   };
-  const { counts, ends, places } = sortByCluster(routesBy(by.field), clusterOf, clusters);
+  const { counts, places } = sortByCluster(routesBy(by.field), clusterOf, clusters);
+  const visited = counts.length;
+  const fits = source.simd?.begin(meansBytes(clustering, places.length, visited), width) ?? false;
+  const adder = (fits ? source.simd : undefined) ?? plainAdder;
   const addend = (field: string, part: PoolPart): Addend => {
-    const table = tableOf(part);
-    return { table: table.rows, rowOf: rowsInOrder(routesBy(field), places, table.slots) };
+    const { rows: table, slots } = source.table(part);
+    const rowOf = adder.integers(places.length);
+    fillRows(rowOf, routesBy(field), places, slots);
+    return { table, rowOf };
   };
-  const sums = clearedSums(counts.length * width);
+  const into: Sums = { sums: adder.zeros(visited * width), ends: adder.integers(visited), width };
+  counts.reduce((end, count, cluster) => {
+    into.ends[cluster] = end + count;
+    return end + count;
+  }, 0);
   for (const { field, rows: part, scale } of terms) {
-    const term = addend(field, part);
-    if (scale) addScaledRows(sums, ends, width, term, addend(scale.field, scale.rows));
-    else addRows(sums, ends, width, term);
+    adder.add(into, addend(field, part), scale && addend(scale.field, scale.rows));
   }
-  const means = new Float32Array(counts.length * width); // [visited * width]
-  for (let cluster = 0, to = 0; cluster < counts.length; cluster++) {
+  const means = new Float32Array(visited * width); // [visited * width]
+  for (let cluster = 0, i = 0; cluster < visited; cluster++) {
     const count = counts[cluster] as number;
-    for (const end = to + width; to < end; to++) means[to] = (sums[to] as number) / count;
+    for (const end = i + width; i < end; i++) means[i] = (into.sums[i] as number) / count;
   }
   return { counts, means, width };
-}
-
-/** Sums of the means that are being made. Reused, because its length is known only when clusters were counted. */
-let sumsScratch = new Float64Array(0);
-
-function clearedSums(length: number): Float64Array {
-  if (sumsScratch.length < length) sumsScratch = new Float64Array(length);
-  return sumsScratch.fill(0, 0, length);
 }
 
 /** Counts clusters and finds each position's place if positions are sorted by cluster. */
@@ -86,15 +88,12 @@ function sortByCluster(slots: Int32Array, clusterOf: Clustering['clusterOf'], cl
     places[i] = cluster;
   }
   const counts = new Float32Array(visited);
-  /** Returns the end of each visited cluster's places. */
-  const ends = new Int32Array(visited);
   for (let cluster = 0, to = 0, end = 0; to < visited; cluster++) {
     const count = next[cluster] as number;
     if (count === 0) continue;
     next[cluster] = end;
     end += count;
-    counts[to] = count;
-    ends[to++] = end;
+    counts[to++] = count;
   }
   for (let i = 0; i < places.length; i++) {
     const cluster = places[i] as number;
@@ -102,18 +101,16 @@ function sortByCluster(slots: Int32Array, clusterOf: Clustering['clusterOf'], cl
     next[cluster] = place + 1;
     places[i] = place;
   }
-  return { counts, ends, places };
+  return { counts, places };
 }
 
-/** Returns the row of each position's slot, positions by cluster. */
-function rowsInOrder(slots: Int32Array, places: Int32Array, listed: Int32Array | undefined): Int32Array {
-  const rowOf = new Int32Array(slots.length); // [positions]
-  const rowOfSlot = listed ? indexRows(listed) : undefined;
+/** Fills in the row of each position's slot, positions by cluster. */
+function fillRows(rowOf: Int32Array, slots: Int32Array, places: Int32Array, listed: Int32Array | undefined): void {
+  const rowOfSlot = listed && indexRows(listed);
   for (let i = 0; i < slots.length; i++) {
     const slot = slots[i] as number;
     rowOf[places[i] as number] = rowOfSlot ? rowOfSlot(slot) : slot;
   }
-  return rowOf;
 }
 
 /** The row of a slot, for slots of the last list that was indexed. Other slots hold rows of earlier lists. */
@@ -133,33 +130,4 @@ function indexRows(listed: Int32Array): (slot: number) => number {
     if (listed[row] !== slot) throw new CkvError('bug', `slot ${slot} was not gathered`);
     return row;
   };
-}
-
-function addRows(sums: Float64Array, ends: Int32Array, width: number, { table, rowOf }: Addend): void {
-  for (let cluster = 0, place = 0; cluster < ends.length; cluster++) {
-    for (const end = ends[cluster] as number; place < end; place++) {
-      let from = (rowOf[place] as number) * width;
-      let to = cluster * width;
-      for (const stop = to + width; to < stop; to++, from++) sums[to] = (sums[to] as number) + (table[from] as number);
-    }
-  }
-}
-
-function addScaledRows(
-  sums: Float64Array,
-  ends: Int32Array,
-  width: number,
-  { table, rowOf }: Addend,
-  scale: Addend,
-): void {
-  for (let cluster = 0, place = 0; cluster < ends.length; cluster++) {
-    for (const end = ends[cluster] as number; place < end; place++) {
-      let from = (rowOf[place] as number) * width;
-      let scaleFrom = (scale.rowOf[place] as number) * width;
-      let to = cluster * width;
-      for (const stop = to + width; to < stop; to++, from++, scaleFrom++) {
-        sums[to] = (sums[to] as number) + (table[from] as number) * (1 + (scale.table[scaleFrom] as number));
-      }
-    }
-  }
 }

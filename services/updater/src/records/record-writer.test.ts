@@ -125,7 +125,7 @@ function bundleOf(
     idleWorkerCount: 1,
     close: async () => undefined,
   };
-  return { dir: '', model, graphs, splitsCandidates: false, poolTables: new Map(), close: async () => undefined };
+  return { dir: '', model, graphs, splitsCandidates: false, poolTables: undefined, close: async () => undefined };
 }
 
 const behind = bundleOf('behind', { withHistory: true });

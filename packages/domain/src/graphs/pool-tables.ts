@@ -1,0 +1,56 @@
+import type { BundleModel } from '../bundle/bundle-model.js';
+import type { Clustering } from '../bundle/clustering.js';
+import { isClusterInput, type PoolPart } from '../bundle/manifest-schema.js';
+import { CkvError } from '../errors.js';
+import { createSimdAdder, type SimdAdder, simdBytes } from './row-sums.js';
+
+/** Whole pool parts: those that the clusterings of a rank graph add up. */
+export interface PoolTables {
+  readonly parts: readonly PoolPart[];
+  /** Returns the rows of a part, one per slot. Throws a `bug` for a part that is not among `parts`. */
+  table(part: PoolPart): Float32Array; // [slots * width]
+  /** Adds the rows up. Undefined if the tables are not in its memory. */
+  readonly simd: SimdAdder | undefined;
+}
+
+/**
+ * Creates tables of zeros for the pool parts that the clusterings of the rank graph add up.
+ * @returns undefined if the rank graph has no clusterings
+ */
+export function createPoolTables(model: BundleModel): PoolTables | undefined {
+  const { manifest } = model;
+  const names = new Set(manifest.graphs.rank.inputs.filter(isClusterInput).map((input) => input.clustering));
+  const clusterings = [...names].map((name) => model.clustering(name));
+  const parts = partsOf(clusterings);
+  if (parts.length === 0) return undefined;
+  const lengths = parts.map(({ group, part }) => {
+    const pool = manifest.groups.find(({ name }) => name === group)?.pool;
+    return (pool?.slots ?? 0) * ((part === 'key' ? pool?.keyWidth : pool?.valueWidth) ?? 0);
+  });
+  const tableBytes = lengths.reduce((sum, length) => sum + simdBytes(length), 0);
+  const arrayBytes = Math.max(...clusterings.map((one) => meansBytes(one, manifest.maxPositions, one.clusters)));
+  const simd = createSimdAdder(tableBytes + arrayBytes);
+  const tables = lengths.map((length) => simd?.createTable(length) ?? new Float32Array(length));
+  return {
+    parts,
+    table({ group, part }) {
+      const table = tables[parts.findIndex((one) => one.group === group && one.part === part)];
+      if (!table) throw new CkvError('bug', `the ${part} rows of group ${group} were not read`);
+      return table;
+    },
+    simd,
+  };
+}
+
+/** Returns the bytes of the arrays that means of so many positions take in a {@link SimdAdder}. */
+export function meansBytes({ terms, width }: Clustering, positions: number, visited: number): number {
+  const rowLists = terms.reduce((count, { scale }) => count + (scale ? 2 : 1), 0);
+  return rowLists * simdBytes(positions) + simdBytes(visited) + simdBytes(2 * visited * width);
+}
+
+function partsOf(clusterings: readonly Clustering[]): PoolPart[] {
+  const parts = clusterings.flatMap(({ terms }) =>
+    terms.flatMap(({ rows, scale }) => (scale ? [rows, scale.rows] : [rows])),
+  );
+  return [...new Map(parts.map((part) => [`${part.group}.${part.part}`, part])).values()];
+}
