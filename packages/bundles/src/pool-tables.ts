@@ -16,7 +16,7 @@ const CHUNK_NUMBERS = 4 * 1024 * 1024;
  * Reads the pool parts that the clusterings of the rank graph add up, by running the gather graph over all slots.
  * @param gather runs the gather graph
  * @returns undefined if the rank graph has no clusterings
- * @throws bundle_invalid if the graph gives another number of rows; what a run throws
+ * @throws bundle_invalid if the graph gives another number of rows; the errors of `gather`
  */
 export async function readPoolTables(
   model: BundleModel,

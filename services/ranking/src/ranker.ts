@@ -61,7 +61,7 @@ export function createRanker({ bundles, records, poolRows, partCandidates }: Ran
       const { historyPolicy } = query;
       const bundle = query.bundleId === '' ? bundles.active() : bundles.get(query.bundleId);
       const reading = readHistory({ records, bundle, query, limits, stopwatch });
-      const candidates = meanwhile(reading, () => candidatesOf(bundle.model, query));
+      const candidates = whileReading(reading, () => candidatesOf(bundle.model, query));
       const { rows, ...history } = await reading;
       const attended = await attend({
         bundle,
@@ -94,7 +94,7 @@ export function createRanker({ bundles, records, poolRows, partCandidates }: Ran
 }
 
 /** Returns the result of `work`, done while the history is read. If `work` throws, nobody waits for the history. */
-function meanwhile<T>(reading: Promise<unknown>, work: () => T): T {
+function whileReading<T>(reading: Promise<unknown>, work: () => T): T {
   try {
     return work();
   } catch (error) {
