@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from conversion.convert import calibrate, convert, with_new_pool, without_pool
+from conversion.share_layer import share_layer
 from models.caches.full import FullKV
 from models.caches.user_dims_only import UserDimsOnly
 from models.compression import Compression
-from models.families.registry import FAMILIES
+from models.families.registry import FAMILIES, family_of
 from models.ranker import Ranker
 from testbed.small_logs import random_log, train_briefly
 from testbed.small_models import caches_of, compress, padded_histories, random_candidates, sample_of, small_full
@@ -150,3 +151,36 @@ def test_a_new_pool_learns_its_router_through_the_gate() -> None:
     train_briefly(model, random_log(3, users=20), 1)
     assert not torch.equal(model.cache.router.weight, before.router.weight)
     assert not torch.equal(model.cache.pool_key, before.pool_key)
+
+
+def test_layers_have_seeds_of_their_own_and_only_the_lowest_remembers_its_routes() -> None:
+    full = small_full("hstu")
+    c = Compression(slots=12, tied=False)
+    model = convert(full, sample_of(full), c, seed=5)
+    for depth, layer in enumerate(model.stack):
+        again = share_layer(list(family_of(full).layer_samples(model, sample_of(full)))[depth], c, 5 + depth)
+        assert torch.equal(layer.cache.pool_key, again.pool_key)
+        assert [router.remembers for router in layer.cache.routers()] == [depth == 0] * 2
+    assert convert(small_full("sim"), sample_of(small_full("sim")), c, seed=5).cache.router.remembers
+
+
+@pytest.mark.parametrize("family", ["target", "hstu"])
+def test_a_model_that_shares_both_parts_keeps_no_full_map(family: str) -> None:
+    full = small_full(family)
+    for model in (
+        convert(full, sample_of(full), Compression(slots=12), 1),
+        with_new_pool(full, Compression(slots=12), 1),
+    ):
+        assert all(cache.full is None for cache in caches_of(model))
+
+
+def test_a_new_pool_has_rows_of_about_unit_length() -> None:
+    pool = with_new_pool(small_full("target", embedding=64), Compression(slots=1000), 1).cache.pool_key
+    assert pool.std().item() == pytest.approx(64**-0.5, rel=0.02)
+
+
+def test_the_arm_without_a_pool_leaves_the_full_model_as_it_is() -> None:
+    full = small_full("target")
+    cache = full.cache
+    without_pool(full, Compression(), seed=1)
+    assert full.cache is cache

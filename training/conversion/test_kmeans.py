@@ -59,3 +59,26 @@ def test_nearest_centroid_agrees_with_pairwise_distances() -> None:
     distance, nearest = nearest_centroid(points, centroids)
     torch.testing.assert_close(distance.double(), exact.min(1).values, atol=1e-4, rtol=0)
     assert (nearest == exact.argmin(1)).float().mean() > 0.999
+
+
+def test_kmeans_depends_on_its_seed_and_not_on_the_global_random_generator() -> None:
+    points = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    found = []
+    for global_seed, seed in ((1, 5), (2, 5), (1, 6)):
+        torch.manual_seed(global_seed)
+        found.append(kmeans(points, 10, 3, seed))
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_a_restart_measures_the_distance_to_the_centroids_placed_before() -> None:
+    points = torch.tensor([[6.0], [9.0], [10.0]])
+    centroids = torch.tensor([[0.0], [50.0], [50.0]])
+    restart(centroids, torch.tensor([1, 2]), points, points.square()[:, 0])
+    assert centroids[1:, 0].tolist() == [10, 6]  # 6 is 4 away from 10, and 9 only 1
+
+
+def test_a_restart_leaves_a_point_alone_that_differs_only_by_rounding() -> None:
+    points = torch.tensor([[1000.0], [1000.0001]])
+    centroids = torch.tensor([[1000.0], [0.0]])
+    restart(centroids, torch.tensor([1]), points, (points - 1000).square()[:, 0])
+    assert centroids[1] > 2 * points.max()

@@ -66,8 +66,9 @@ def metric_parts(full_model: Ranker, layer: int) -> tuple[torch.Tensor, torch.Te
         Compression(slots=12, tied=False, user_form="last_head"),
         Compression(slots=12, key_weight=3.0),
         Compression(slots=12, share="values"),
+        Compression(slots=12, share="keys"),
     ],
-    ids=["tied", "separate", "tied, last head", "separate, last head", "keys weigh more", "values alone"],
+    ids=["tied", "separate", "tied, last head", "separate, last head", "keys weigh more", "values only", "keys only"],
 )
 @pytest.mark.parametrize("family", ["target", "sdim", "hstu"])
 def test_the_router_chooses_the_slot_with_the_least_error_for_queries_and_output(
@@ -90,7 +91,8 @@ def test_the_router_chooses_the_slot_with_the_least_error_for_queries_and_output
     key_route, value_route = shared.routes(router_input)
     if c.tied:
         assert torch.equal(key_route, value_route)
-        assert_nearest(key_route, of_value if c.share == "values" else of_key + of_value, c.slots)
+        errors = {"both": of_key + of_value, "keys": of_key, "values": of_value}
+        assert_nearest(key_route, errors[c.share], c.slots)
     else:
         assert not torch.equal(key_route, value_route)
         assert_nearest(key_route, of_key, c.slots)

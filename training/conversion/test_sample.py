@@ -1,9 +1,10 @@
 """The histories that a pool is made from."""
 
 import numpy as np
+import torch
 
 from conversion.sample import sample_history
-from testbed.small_logs import random_log
+from testbed.small_logs import planted_log, random_log
 
 
 def test_a_sample_has_only_positions_that_learned_queries_see() -> None:
@@ -19,3 +20,11 @@ def test_a_sample_has_only_positions_that_learned_queries_see() -> None:
     ]
     found = [item[valid].tolist() for item, valid in zip(sample.item, sample.valid)]
     assert sorted(found) == sorted(expected) and len(found) < log.users
+
+
+def test_a_sample_has_up_to_400_users_with_256_positions_each_and_repeats_by_its_seed() -> None:
+    log = planted_log(users=410, positions=260)
+    learned = np.ones(len(log.query_label), bool)
+    samples = [sample_history(log, learned, seed) for seed in (1, 1, 2)]
+    assert samples[0].item.shape == (400, 256) and samples[0].valid.all() == (log.query_now.max() >= 256)
+    assert torch.equal(samples[0].item, samples[1].item) and not torch.equal(samples[0].item, samples[2].item)

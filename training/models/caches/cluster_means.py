@@ -5,8 +5,8 @@ K and V are linear in S, so the mean of S gives the means of keys and of values:
     K_g = W_k mean(S_i) + b_k,  V_g likewise,  logit_g = q K_g / sqrt(d_h) + log n_g
 
 This is softmax attention over all positions, exact to first order in the spread of q K_i within a cluster. Prior art:
-counts and means per code, Transformer-VQ (arXiv 2309.16354); clusters of one user's behaviours with their sizes, TWIN-V2
-(2407.16357).
+counts and means per code, Transformer-VQ (arXiv 2309.16354); clusters of one user's behaviours with their sizes,
+TWIN-V2 (2407.16357).
 """
 
 from dataclasses import dataclass
