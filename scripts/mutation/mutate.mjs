@@ -21,7 +21,7 @@ const PACKAGES = [
   'services/ranking',
 ];
 /** Declarations and wiring; docs/testing.md gives the reasons. */
-const EXCLUDED = /\.(test|contract|fixture)\.ts$|\/(index|main|config|metrics)\.ts$/;
+const EXCLUDED = /\.(test|contract|fixture)\.ts$|\/(index|main|config|metrics)\.ts$|\/generated\//;
 /** Folders that no test of a package reads. */
 const NOT_COPIED = ['.ckv', '.turbo', '.venv', '.ci', '**/dist', 'training', 'test/bench', 'test/e2e', 'scripts'];
 const PAGE = 'docs/testing.md';

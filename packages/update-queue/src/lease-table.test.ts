@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Interaction, partitionOf } from '@collectivekv/domain';
-import { type PrivateRedis, startPrivateCluster, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { inspectQueue } from './inspection.js';
@@ -206,33 +206,3 @@ describe('a consumer', () => {
     await inspection.close();
   });
 });
-
-it('works on a cluster: queues, leases and terms are in one slot', async () => {
-  const cluster = await startPrivateCluster({ dir: join(dir, 'server'), dataDir: join(dir, 'cluster'), nodeCount: 3 });
-  const clusterClient = await connectedRedis(cluster.url, { field: 'url', name: 'test', whenAway: 'fail' }, 20_000);
-  const { terms } = await openLeaseTable(clusterClient, 'ckv', 1).hold('one', LONG_MS);
-  const [term] = terms;
-  if (!term) throw new Error('no lease');
-  const producer = createInteractionProducer({
-    client: clusterClient,
-    keyPrefix: 'ckv',
-    partitionCount: 1,
-    maxWaitingJobs: 9,
-  });
-  for (const eventId of ['a', 'b', 'c']) {
-    await producer.enqueue([{ eventId, userId: 'u', itemId: 'i', timestampMs: 1, action: '', features: {} }]);
-  }
-  const queue = openPartitionQueue({ client: clusterClient, keyPrefix: 'ckv', term, token: 'one' });
-  await queue.recover();
-  const [first, second, third] = await queue.take(5);
-  if (!first || !second || !third) throw new Error('nothing taken');
-  await queue.remember(first, 1);
-  await queue.fail(second, 'invalid_request: wrong');
-  await queue.complete([first, third]);
-  await clusterClient.hset(keys.leases, '0', 'two 9999999999999');
-  await expect(queue.take(5)).rejects.toMatchObject({ reason: 'conflict' });
-  await queue.close();
-  await producer.close();
-  closeRedis(clusterClient);
-  await cluster.stop();
-}, 60_000);

@@ -1,0 +1,43 @@
+// The same queue on a cluster.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startPrivateCluster } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
+import { expect, it } from 'vitest';
+import { openLeaseTable } from './lease-table.js';
+import { openPartitionQueue } from './partition-queue.js';
+import { createInteractionProducer } from './producer.js';
+import { leaseKeys } from './queue-names.js';
+
+it('works on a cluster: queues, leases and terms are in one slot', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'ckv-queue-cluster-'));
+  const cluster = await startPrivateCluster({ dir: join(dir, 'server'), dataDir: dir, nodeCount: 3 });
+  const client = await connectedRedis(cluster.url, { field: 'url', name: 'test', whenAway: 'fail' }, 20_000);
+  const { terms } = await openLeaseTable(client, 'ckv', 1).hold('one', 60_000);
+  const [term] = terms;
+  if (!term) throw new Error('no lease');
+  const producer = createInteractionProducer({
+    client,
+    keyPrefix: 'ckv',
+    partitionCount: 1,
+    maxWaitingJobs: 9,
+  });
+  for (const eventId of ['a', 'b', 'c']) {
+    await producer.enqueue([{ eventId, userId: 'u', itemId: 'i', timestampMs: 1, action: '', features: {} }]);
+  }
+  const queue = openPartitionQueue({ client, keyPrefix: 'ckv', term, token: 'one' });
+  await queue.recover();
+  const [first, second, third] = await queue.take(5);
+  if (!first || !second || !third) throw new Error('nothing taken');
+  await queue.remember(first, 1);
+  await queue.fail(second, 'invalid_request: wrong');
+  await queue.complete([first, third]);
+  await client.hset(leaseKeys('ckv').leases, '0', 'two 9999999999999');
+  await expect(queue.take(5)).rejects.toMatchObject({ reason: 'conflict' });
+  await queue.close();
+  await producer.close();
+  closeRedis(client);
+  await cluster.stop();
+  await rm(dir, { recursive: true, force: true });
+}, 60_000);
