@@ -29,7 +29,7 @@ from models.ranker import Ranker
 
 @dataclass
 class Arm:
-    """A trained model, the processor seconds that it took, and its losses on the way."""
+    """A trained model, the processor seconds of its training, and its losses."""
 
     model: Ranker
     seconds: float = 0.0
@@ -38,21 +38,24 @@ class Arm:
 
 @dataclass
 class Arms:
+    """The arms of one comparison. Each method trains its arm, or loads it if its checkpoint is complete."""
+
     log: Log
     split: Split
     config: ModelConfig
-    main: FitConfig  # of the full model
-    tune: FitConfig  # of every arm, afterwards
+    main: FitConfig  # first training, of the full model
+    tune: FitConfig  # second training, of every arm
     compression: Compression
     folder: Path  # of checkpoints
     name: str = ""
-    start: float = 1.5  # length of the item embeddings to start from; 0: at random
+    start: float = 1.5  # length of the first item embeddings, see starting_items.py; 0: random ones
 
     def full(self) -> Arm:
-        """The full model before it is converted."""
+        """The full model before the conversion."""
         return self.trained("full", self.fresh(), self.main)
 
     def fresh(self) -> Ranker:
+        """An untrained full model."""
         torch.manual_seed(self.main.seed)
         model = create_full(self.config).to(self.main.device)
         if self.start == 0:
@@ -64,25 +67,28 @@ class Arms:
         return model
 
     def full_again(self, full: Arm) -> Arm:
-        """The full model, trained on for as long as the others."""
+        """The full model after the second training."""
         return self.trained("full-again", copy.deepcopy(full.model), self.tune, full)
 
     def converted(self, full: Arm) -> Arm:
-        """CollectiveKV before any training of its own."""
+        """CollectiveKV before the second training."""
         print(f"  {self.name} conversion: k-means for {self.compression.slots:,} slots", flush=True)
         started = time.process_time()
         model = convert(full.model, self.sample(), self.compression, self.main.seed)
         return Arm(model, time.process_time() - started)
 
     def collective_kv(self, converted: Arm, full: Arm, name: str = "collectivekv") -> Arm:
-        """The conversion trained on, with the full model as its teacher."""
+        """CollectiveKV after the second training, with the full model as its teacher."""
         before = Arm(converted.model, converted.seconds)
         arm = self.trained(name, converted.model, self.tune, before, teacher=full.model)
         calibrate(arm.model, self.sample(), self.main.seed)
         return arm
 
     def user_dims_only(self) -> Arm:
-        """No pool: as many user dims, in int8, which takes as many bytes or more; from scratch, as long in all."""
+        """A model without a pool, from scratch, with both trainings.
+
+        It has as many user dims in int8, so its records are no smaller than those of CollectiveKV.
+        """
         c = replace(self.compression, user_type="int8")
         model = without_pool(self.fresh(), c, self.main.seed).to(self.main.device)
         first = self.trained("user-dims-only", model, self.main)
@@ -91,25 +97,26 @@ class Arms:
         return arm
 
     def no_history(self) -> Arm:
-        """The same model where nothing is known of any user, trained as long in all."""
+        """A model without histories, from scratch, with both trainings."""
         alone = replace(self, log=without_history(self.log))
         first = alone.trained("no-history", alone.fresh(), self.main)
         return alone.trained("no-history-again", first.model, self.tune, first)
 
     def published(self, name: str = "published") -> Arm:
-        """The published recipe: pool and router learned from scratch, with gate and losses, trained as long in all."""
+        """The published recipe: learns pool and router from scratch, with gate and losses, by both trainings."""
         first = self.trained(name, with_new_pool(self.fresh(), self.compression, self.main.seed), self.main)
         arm = self.trained(f"{name}-again", first.model, self.tune, first)
         calibrate(arm.model, self.sample(), self.main.seed)
         return arm
 
     def sample(self) -> History:
+        """Histories of real users, for a conversion."""
         return sample_history(self.log, self.split.train, self.main.seed, device=self.main.device)
 
     def trained(
         self, step: str, model: Ranker, c: FitConfig, before: Arm | None = None, teacher: Ranker | None = None
     ) -> Arm:
-        """Trains the model, or finds it trained; adds what came before it."""
+        """Trains the model, or loads its checkpoint. Adds the seconds and losses of the arm `before` it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{step}.pt"
         if path.exists():
@@ -127,6 +134,7 @@ class Arms:
 
 
 def without_history(log: Log) -> Log:
+    """The log with its queries and without its positions."""
     none = np.zeros(0, np.int64)
     return replace(
         log,

@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or not there at all."""
+"""Checkpoint files. A file is complete, or it does not exist."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from errors import UserError
 
 
 def write_checkpoint(content: dict, path: Path) -> None:
-    """Replaces what was at `path` once all of the content is on disk."""
+    """Replaces the file at `path` once the whole content is on disk."""
     draft = path.with_suffix(".draft")
     with draft.open("wb") as file:
         torch.save(content, file)
@@ -19,10 +19,8 @@ def write_checkpoint(content: dict, path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict:
-    """
-    Raises UserError where the file is damaged.
-    """
+    """The content of a checkpoint. Raises UserError if the file is damaged."""
     try:
         return torch.load(path, weights_only=True)
-    except Exception as error:  # torch.load raises what its zip and pickle readers do
-        raise UserError(f"checkpoint {path}: is damaged; --fresh begins anew, or delete the file") from error
+    except Exception as error:  # torch.load lets the errors of its zip and pickle readers through
+        raise UserError(f"checkpoint {path}: is damaged; --fresh starts again, or delete the file") from error

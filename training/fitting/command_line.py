@@ -1,4 +1,4 @@
-"""train.py's options: their defaults, their meaning, and how they are read from the command line."""
+"""Reads the options of train.py from the command line."""
 
 import argparse
 from dataclasses import MISSING, fields
@@ -6,42 +6,42 @@ from dataclasses import MISSING, fields
 from fitting.train_config import DEMO, TrainConfig, flag
 from models.families.registry import FAMILIES
 
-REQUIRED = ("log", "out")  # with log
+REQUIRED = ("log", "out")  # if the source is log
 HELP = {
     "log": "the interaction log, .csv, .tsv, .jsonl or .parquet",
-    "out": "the folder to write the bundle to",
+    "out": "the folder for the bundle",
     "name": "the bundle's name",
     "family": "what candidates attend to, see training/README.md",
-    "split": "what is tested on: position:SHARE, the last SHARE of each user's labelled rows; time:SHARE, the last of "
+    "split": "rows to test on: position:SHARE, the last SHARE of each user's labelled rows; time:SHARE, the last of "
     "all in time; users:SHARE, all of the last users. With /1 behind it, as in position:0.1/1, the share before that, "
     "to choose settings on, and the last is left out",
-    "history_actions": "rows with these actions are history; all rows where none is named",
-    "interaction_features": "features of what happened, such as watch_ratio, as above",
+    "history_actions": "rows with these actions are history; without this option, all rows are",
+    "interaction_features": "features of an interaction, such as watch_ratio; their form is described above",
     "candidate_features": "features of an item to score, such as price:0:500:20",
     "context_features": "features of a request, such as hour:0:24:12:period",
-    "seed": "of all that is random",
-    "epochs": "passes over the log, of the full model before it is converted",
-    "rate": "highest learning rate in these",
-    "tune_epochs": "passes of the full model, CollectiveKV and the user dims alone after the conversion",
-    "tune_rate": "highest learning rate in these",
-    "batch": "positions of one step",
-    "block": "queries of a user that are learned together, with as many positions before them",
-    "slots": "rows of the pool, which k-means makes",
-    "user_width": "user dims of key and of value; 0: none",
-    "user_type": "what user dims are kept as",
-    "user_form": "where user dims attend: in a head of their own, or in the last one",
-    "separate_routes": "a route each for key and value",
-    "recipe": "convert the full model, or learn router and pool from scratch, as published",
+    "seed": "seed of all random numbers",
+    "epochs": "passes of the full model over the log, before the conversion",
+    "rate": "highest learning rate of these passes",
+    "tune_epochs": "passes of every arm after the conversion",
+    "tune_rate": "highest learning rate of these passes",
+    "batch": "positions of one training step",
+    "block": "queries of a user that are learned together; they see as many positions before them",
+    "slots": "rows of the pool",
+    "user_width": "user dims of a key, and of a value; 0: none",
+    "user_type": "type of the user dims in records",
+    "user_form": "the attention head of the user dims: a head of their own, or the last columns of the last head",
+    "separate_routes": "separate routes for key and value",
+    "recipe": "convert a full model; or learn router and pool from scratch, as published",
     "embedding": "width of an item's embedding",
     "d_model": "width of keys and values",
     "heads": "attention heads",
     "layers": "layers of HSTU",
-    "max_positions": "longest history that is served",
-    "comparisons": "train the other arms as well, and put their figures into the bundle",
+    "max_positions": "length of the longest history that is served",
+    "comparisons": "also train the other arms, and put their figures into the bundle",
     "users": "simulated users of demo",
-    "threads": "0: as many as there are cores",
-    "device": "where to train",
-    "fresh": "forget the checkpoints of an interrupted run",
+    "threads": "processor threads; 0: one for each core",
+    "device": "device to train on",
+    "fresh": "remove the checkpoints of an interrupted run first",
 }
 CHOICES = {
     "family": list(FAMILIES),
@@ -53,9 +53,9 @@ CHOICES = {
 
 
 def parse_arguments(about: str) -> TrainConfig:
-    """Reads the command line; `about` is what --help begins with. Exits with 2 for what is none."""
+    """Reads the command line. `about` begins the text of --help. Exits with 2 if the options are wrong."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", choices=["demo", "log"], help="simulate a log, or read --log")
+    parser.add_argument("source", choices=["demo", "log"], help="demo: simulates a log; log: reads --log")
     for f in fields(TrainConfig):
         if f.name == "source":
             continue
@@ -79,5 +79,5 @@ def parse_arguments(about: str) -> TrainConfig:
         options = parser.parse_args()
     missing = [f"{flag(name)}, {HELP[name]}" for name in REQUIRED if getattr(options, name) is None]
     if missing:
-        parser.error(f"{' and '.join(missing)}: give it, as there is no default with log")
+        parser.error(f"{' and '.join(missing)}: give it; it has no default with log")
     return TrainConfig(**vars(options))

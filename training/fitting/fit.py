@@ -22,12 +22,12 @@ SAVE_SECONDS = 120.0  # between checkpoints
 class FitConfig:
     epochs: float
     rate: float
-    batch: int = 4096  # positions, or queries where there are more, of one step
-    block: int = 128  # queries of one block; each sees up to the block's own positions and as many before
+    batch: int = 4096  # positions of one step, or queries if these are more
+    block: int = 128  # queries of a block; they see the block's positions and as many before
     weight_decay: float = 0.0
-    unknown: float = 0.01  # share of items and actions replaced by the unknown one
-    no_history: float = 0.02  # share of queries that see no history
-    distill: float = 0.5  # weight of a teacher's probabilities against the labels, where there is a teacher
+    unknown: float = 0.01  # share of items and actions that become the unknown one
+    no_history: float = 0.02  # share of queries without history
+    distill: float = 0.5  # weight of the teacher's probabilities against the labels
     seed: int = 1
     device: str = "cpu"
 
@@ -41,9 +41,9 @@ def fit(
     checkpoint: Path | None = None,
     teacher: nn.Module | None = None,
 ) -> list[float]:
-    """Trains on the chosen queries; returns the mean loss of each hundredth of the way.
+    """Trains on the chosen queries. Returns the mean loss of each hundredth of the steps.
 
-    With a checkpoint file, what was interrupted goes on from it as if it had not been, and the file is gone at the end.
+    With a checkpoint file, an interrupted training goes on from it to the same result. The file is removed at the end.
     """
     torch.manual_seed(c.seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -62,7 +62,7 @@ def fit(
     while state.step < total:
         random = np.random.default_rng([c.seed, state.step // per_epoch])
         shuffles = (batches(log, chosen, blocks, c.batch, random, c.device) for _ in itertools.count())
-        # One shuffle may pack into fewer batches than an epoch has steps: the next one fills it up.
+        # A shuffle may give fewer batches than an epoch has steps; the next shuffle then fills the epoch.
         for at, batch in enumerate(itertools.chain.from_iterable(shuffles)):
             if at < state.step % per_epoch:
                 continue
@@ -90,12 +90,15 @@ def fit(
 
 @dataclass
 class Progress:
+    """The steps done, and the mean losses so far."""
+
     step: int = 0
     losses: list[float] = field(default_factory=list)
     loss_sum: float = 0.0
     loss_count: int = 0
 
     def add(self, loss: float, total: int) -> None:
+        """Adds the loss of a step, of `total` steps."""
         self.step, self.loss_sum, self.loss_count = self.step + 1, self.loss_sum + loss, self.loss_count + 1
         if self.step % max(1, total // 100) == 0 or self.step == total:
             self.losses.append(self.loss_sum / self.loss_count)
@@ -103,11 +106,13 @@ class Progress:
 
 
 def save(path: Path, state: Progress, *parts) -> None:
+    """Writes a checkpoint of the progress, the random generator and the parts' states."""
     states = [part.state_dict() for part in parts]
     write_checkpoint({"state": asdict(state), "parts": states, "random": torch.get_rng_state()}, path)
 
 
 def restore(path: Path, *parts) -> Progress:
+    """Restores the parts and the random generator from a checkpoint. Returns the progress."""
     saved = read_checkpoint(path)
     for part, state in zip(parts, saved["parts"]):
         part.load_state_dict(state)
@@ -116,7 +121,7 @@ def restore(path: Path, *parts) -> Progress:
 
 
 def replace_some(batch: Batch, c: FitConfig) -> None:
-    """The unknown item and action, and the empty history, are learned from the few that lose their own."""
+    """Makes some items and actions unknown and some histories empty, so that training learns these as well."""
     for column in (batch.history.item, batch.history.action, batch.candidates.item):
         column.masked_fill_(torch.rand(column.shape, device=column.device) < c.unknown, 0)
     now = batch.candidates.now
@@ -124,6 +129,7 @@ def replace_some(batch: Batch, c: FitConfig) -> None:
 
 
 def model_loss(model: nn.Module, batch: Batch, teacher: nn.Module | None = None, distill: float = 0.0) -> torch.Tensor:
+    """The loss of a batch, with its modules' auxiliary losses. With a teacher, labels are mixed with its output."""
     logits = model(batch.history, batch.candidates)
     label = batch.label.nan_to_num()[batch.chosen]
     if teacher is not None:
@@ -143,6 +149,8 @@ def model_loss(model: nn.Module, batch: Batch, teacher: nn.Module | None = None,
 
 @dataclass
 class Quality:
+    """Figures on test queries; NaN if undefined."""
+
     auc: float
     gauc: float
     logloss: float
@@ -150,7 +158,7 @@ class Quality:
 
 @torch.no_grad()
 def predict(model: nn.Module, log: Log, chosen: np.ndarray, device: str = "cpu", history: bool = True) -> np.ndarray:
-    """Logits of the chosen queries, each with its whole history."""
+    """Logits of the chosen queries. Each sees its whole history; with `history` False, none."""
     model.eval()
     logits = np.zeros(len(log.query_label), np.float32)
     context = model.config.max_positions if history else 0
@@ -165,6 +173,7 @@ def predict(model: nn.Module, log: Log, chosen: np.ndarray, device: str = "cpu",
 
 
 def evaluate(model: nn.Module, log: Log, chosen: np.ndarray, device: str = "cpu", history: bool = True) -> Quality:
+    """The figures of the chosen queries. `history` as in predict."""
     logit = predict(model, log, chosen, device, history)
     label, user = log.query_label[chosen], log.query_user()[chosen]
     return Quality(auc(logit, label), gauc(logit, label, user), logloss(logit, label))

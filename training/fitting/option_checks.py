@@ -1,4 +1,4 @@
-"""Checks of train.py's options: what could not be trained, exported or served is told before anything is trained."""
+"""Checks the options of train.py, before training: can this be trained, exported and served?"""
 
 import math
 import re
@@ -29,15 +29,18 @@ LIMITS: dict[str, tuple[int, int]] = {
     "layers": (1, 32),
     "max_positions": (1, 1_000_000),
 }
-POSITIVE: dict[str, float] = {"epochs": 10_000, "tune_epochs": 10_000, "rate": 1, "tune_rate": 1}  # above 0, up to this
-ROW_BYTES = 65_535  # of a record
-FIELDS, GROUPS, FEATURES, ACTIONS = 64, 32, 64, 1024  # of a bundle
+POSITIVE: dict[str, float] = {
+    "epochs": 10_000,
+    "tune_epochs": 10_000,
+    "rate": 1,
+    "tune_rate": 1,
+}  # above 0, at most this
+ROW_BYTES = 65_535  # most bytes of a record's row
+FIELDS, GROUPS, FEATURES, ACTIONS = 64, 32, 64, 1024  # limits of a bundle
 
 
 def check_options(c: TrainConfig) -> None:
-    """
-    Raises UserError, with the option, its value, the limit and the remedy.
-    """
+    """Checks all options. Raises UserError with the option, its value, the limit and the remedy."""
     if not re.fullmatch("[a-z0-9-]{1,64}", c.name):
         raise UserError(f"--name {c.name!r}: a bundle's name is 1 to 64 of a-z, 0-9 and -; give another")
     for name, (low, high) in LIMITS.items():
@@ -56,16 +59,16 @@ def check_options(c: TrainConfig) -> None:
     if c.user_form == "last_head" and c.user_width >= c.d_model // c.heads:
         width = c.d_model // c.heads
         raise UserError(
-            f"--user-width {c.user_width}: must be below --d-model / --heads, {width}, where --user-form is last_head; "
+            f"--user-width {c.user_width}: must be below --d-model / --heads, {width}, with --user-form last_head; "
             "give less, or --user-form own_head"
         )
     check_record(c)
     if c.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: this PyTorch finds no CUDA device; give --device cpu")
+        raise UserError("--device cuda: PyTorch finds no CUDA device; give --device cpu")
 
 
 def check_record(c: TrainConfig) -> None:
-    """A row of a record has a route or two, and a code or the user dims, of each layer."""
+    """Checks the size of a record's row. For each layer it has one or two routes, and a code or the user dims."""
     layers = c.layers if FAMILIES[c.family].stacked else 1
     routes = 2 if c.separate_routes else 1
     coded = c.user_type == "codebook" and c.user_width > 0
@@ -83,9 +86,7 @@ def check_record(c: TrainConfig) -> None:
 
 
 def check_features(features: dict[str, list[Feature]]) -> None:
-    """
-    Raises UserError for features that no bundle may have, or that tell the label.
-    """
+    """Checks features. Raises UserError for one that a bundle cannot have, or that is a column of the log itself."""
     own = {*SCHEMA.names, *NO_FEATURES}
     for kind, found in features.items():
         if len(found) > FEATURES:
@@ -93,9 +94,9 @@ def check_features(features: dict[str, list[Feature]]) -> None:
         for feature in found:
             what = f"{flag(kind)}-features {feature.name}"
             if feature.name in own:
-                raise UserError(f"{what}: is a column of the log itself, no feature; leave it out")
+                raise UserError(f"{what}: is a column of the log itself, not a feature; leave it out")
             if is_reserved(feature.name):
-                raise UserError(f"{what}: a bundle's graphs use this name themselves; rename the column")
+                raise UserError(f"{what}: the graphs of a bundle use this name; rename the column")
             check_range(what, feature)
     for kinds in (["interaction"], ["candidate", "context"]):  # each the inputs of one graph
         names = [feature.name for kind in kinds for feature in features[kind]]
@@ -107,7 +108,7 @@ def check_features(features: dict[str, list[Feature]]) -> None:
 
 
 def check_range(what: str, f: Feature) -> None:
-    """Values are float32, in which the range must be finite and more than rounding."""
+    """Checks a feature's range. Values are float32, so the range must be finite and wider than rounding."""
     with np.errstate(over="ignore"):
         low, high = np.float32(f.low), np.float32(f.high)
         width = high - low
@@ -119,11 +120,9 @@ def check_range(what: str, f: Feature) -> None:
 
 
 def check_log(actions: list[str], label: np.ndarray, train: np.ndarray, test: np.ndarray) -> None:
-    """
-    Raises UserError where nothing can be learned; says so where little can be measured.
-    """
+    """Checks the labels of a log. Raises UserError if nothing can be learned; prints a line if there will be no AUC."""
     if len(actions) > ACTIONS:
-        raise UserError(f"the log has {len(actions) - 1:,} actions, a bundle takes {ACTIONS - 1:,}; join some of them")
+        raise UserError(f"the log has {len(actions) - 1:,} actions, a bundle takes {ACTIONS - 1:,}; merge some of them")
     if len(np.unique(label[train])) < 2:
         raise UserError(
             f"all {train.sum():,} labels to learn from are {label[train][0]:g}, so nothing can be learned; "

@@ -1,4 +1,4 @@
-"""Item embeddings to start from."""
+"""The first item embeddings of a training."""
 
 import numpy as np
 import torch
@@ -8,10 +8,10 @@ from data.log import Log
 
 
 def starting_items(log: Log, learned: np.ndarray, width: int, length: float = 1.5) -> Tensor:
-    """[items, width]: items that the same users like more than others do are near.
+    """Embeddings [items, width] of norm `length`. Items with the same fans are close to each other.
 
-    A truncated SVD of the users' labels above each item's rate, from the learned queries alone. From random embeddings
-    attention takes thousands of steps to find any structure.
+    A truncated SVD of the users' labels minus each item's mean label, from the learned queries only. From random
+    embeddings, attention would take thousands of steps to find any structure.
     """
     item, label, user = log.query_item[learned], log.query_label[learned], log.query_user()[learned]
     size = len(log.items)

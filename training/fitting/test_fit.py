@@ -1,4 +1,4 @@
-"""Training and evaluation: what is learned, that it repeats, and that what was interrupted goes on."""
+"""Training learns from histories, repeats by its seed, and goes on after an interruption."""
 
 import copy
 from dataclasses import replace
@@ -46,7 +46,7 @@ def fresh_model(family: str, log: Log, **changes) -> Ranker:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_learns_from_histories_what_candidates_alone_do_not_tell(family: str) -> None:
+def test_a_family_learns_tastes_that_only_histories_tell(family: str) -> None:
     log = planted_log()
     split = split_log(log, "users:0.25")
     model = fresh_model(family, log)
@@ -57,7 +57,7 @@ def test_a_family_learns_from_histories_what_candidates_alone_do_not_tell(family
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_finds_nothing_in_thrown_labels_which_a_leak_would_tell(family: str) -> None:
+def test_no_family_learns_random_labels_as_it_would_with_a_leak(family: str) -> None:
     log = planted_log(signal=False)
     split = split_log(log, "users:0.25")
     model = fresh_model(family, log)
@@ -65,8 +65,8 @@ def test_a_family_finds_nothing_in_thrown_labels_which_a_leak_would_tell(family:
     assert abs(evaluate(model, log, split.test).auc - 0.5) < 0.1
 
 
-def test_a_prediction_does_not_depend_on_its_own_moment_or_what_follows() -> None:
-    """From the table on: other actions, labels and features of a moment and of all later ones."""
+def test_a_prediction_does_not_depend_on_its_own_moment_or_later_ones() -> None:
+    """The log's table has other actions, labels and features at a moment and at all later ones."""
     random = np.random.default_rng(1)
     users, items, actions = ("u0", "u1"), "abcde", ("like", "skip")
     rows = [
@@ -97,7 +97,7 @@ def test_scores_of_a_split_do_not_depend_on_how_queries_share_blocks_and_batches
         np.testing.assert_allclose(alone, together[query], atol=1e-5)
 
 
-def test_without_history_a_query_sees_none() -> None:
+def test_without_history_a_query_sees_no_position() -> None:
     log = random_log(3)
     model = small_full("target")
     blind = replace(log, query_now=np.zeros_like(log.query_now))
@@ -110,7 +110,7 @@ def test_without_history_a_query_sees_none() -> None:
 
 
 @pytest.mark.parametrize("family", ["target", "hstu"])
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(family: str) -> None:
+def test_equal_seeds_give_equal_weights_and_other_seeds_other_weights(family: str) -> None:
     log = random_log(5, users=12)
     models = [small_full(family, dropout=0.2) for _ in range(3)]
     losses = [
@@ -126,7 +126,7 @@ class Interrupted(Exception):
 
 
 def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
-    """Fails in the step after `steps`; of the checkpoints, those at a multiple of `kept` steps are written."""
+    """Fails after `steps` steps. Writes only the checkpoints at multiples of `kept` steps."""
     taken = 0
 
     def failing(*arguments) -> torch.Tensor:
@@ -156,7 +156,7 @@ def model_to_interrupt(kind: str) -> Ranker:
 
 @pytest.mark.parametrize("kind", ["sim", "hstu", "published", "converted"])
 @pytest.mark.parametrize(("steps", "kept"), [(0, 1), (4, 1), (8, 3)])
-def test_what_was_interrupted_goes_on_to_the_very_weights_that_it_would_have_had(
+def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
     kind: str, steps: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = random_log(5, users=12)
@@ -176,7 +176,7 @@ def test_what_was_interrupted_goes_on_to_the_very_weights_that_it_would_have_had
     assert list(tmp_path.iterdir()) == []
 
 
-def test_training_ends_though_an_epoch_may_pack_into_fewer_batches_than_the_first() -> None:
+def test_training_ends_even_if_a_later_shuffle_gives_fewer_batches() -> None:
     for seed in range(50):
         log = random_log(seed, users=30)
         blocks = cut_blocks(log, every(log), 128, 128)
@@ -206,7 +206,7 @@ def test_every_epoch_has_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 10, 19, 30])
-def test_training_takes_as_many_steps_as_asked_and_the_rate_rises_and_falls(steps: int) -> None:
+def test_training_takes_the_steps_of_its_epochs_while_the_rate_rises_and_falls(steps: int) -> None:
     log = random_log(5, users=12)
     per_epoch = len(pack_blocks(cut_blocks(log, every(log), 16, 16), 128, np.random.default_rng(0)))
     model, rates = small_full("target"), []
@@ -251,7 +251,7 @@ def one_batch(log: Log):
     return batch
 
 
-def test_a_share_of_items_actions_and_histories_is_replaced_by_the_unknown_one() -> None:
+def test_a_share_of_items_and_actions_becomes_unknown_and_of_histories_empty() -> None:
     torch.manual_seed(1)
     batch = one_batch(random_log(5, users=40))
     before = copy.deepcopy(batch)
@@ -271,7 +271,7 @@ def test_a_share_of_items_actions_and_histories_is_replaced_by_the_unknown_one()
     assert torch.equal(untouched.candidates.now, before.candidates.now)
 
 
-def test_the_loss_is_that_of_the_label_or_partly_of_a_teachers_probability() -> None:
+def test_the_loss_is_against_labels_or_against_labels_mixed_with_the_teachers_probabilities() -> None:
     batch = one_batch(random_log(5))
     model, teacher = small_full("target", seed=1).train(), small_full("target", seed=2)
     p = torch.sigmoid(model(batch.history, batch.candidates))[batch.chosen]
@@ -284,7 +284,7 @@ def test_the_loss_is_that_of_the_label_or_partly_of_a_teachers_probability() -> 
         torch.testing.assert_close(found, -(target * p.log() + (1 - target) * (1 - p).log()).mean())
 
 
-def test_the_loss_has_the_search_units_and_the_published_recipes_in_it() -> None:
+def test_the_loss_includes_those_of_the_search_unit_and_the_published_recipe() -> None:
     batch = one_batch(random_log(5))
     sim = small_full("sim").train()
     logits = sim(batch.history, batch.candidates)[batch.chosen]
@@ -299,7 +299,7 @@ def test_the_loss_has_the_search_units_and_the_published_recipes_in_it() -> None
     torch.testing.assert_close(model_loss(gated, batch), expected)
 
 
-def test_the_search_units_loss_reads_what_a_query_sees() -> None:
+def test_the_loss_of_the_search_unit_depends_only_on_visible_positions() -> None:
     sim = small_full("sim").train()
     ones = torch.ones(1, 8, dtype=torch.int64)
     history = History(torch.arange(1, 9)[None], ones, torch.rand(1, 8, 1), ones.bool())
@@ -312,7 +312,7 @@ def test_the_search_units_loss_reads_what_a_query_sees() -> None:
     torch.testing.assert_close(attention.auxiliary_logits[0], expected, atol=1e-5, rtol=1e-4)
 
 
-def test_starting_items_are_near_for_items_that_the_same_users_like_and_know_no_tested_label() -> None:
+def test_starting_items_are_close_for_items_with_the_same_fans_and_use_no_tested_label() -> None:
     log = planted_log()
     learned = split_log(log, "position:0.3").train
     items = starting_items(log, learned, 4)
@@ -335,7 +335,7 @@ def naive_auc(score: np.ndarray, label: np.ndarray) -> float:
     return sum(won) / len(won)
 
 
-def test_auc_is_the_share_of_pairs_in_order_with_ties_as_half() -> None:
+def test_auc_is_the_share_of_ordered_pairs_and_half_of_the_ties() -> None:
     assert auc(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 0, 1, 1])) == 1
     assert auc(np.array([0.5, 0.5, 0.5, 0.5]), np.array([0, 1, 0, 1])) == 0.5
     random = np.random.default_rng(1)
@@ -344,7 +344,7 @@ def test_auc_is_the_share_of_pairs_in_order_with_ties_as_half() -> None:
         assert auc(score, label) == pytest.approx(naive_auc(score, label))
 
 
-def test_gauc_is_auc_within_users_who_have_both_labels_weighted_by_their_rows() -> None:
+def test_gauc_is_the_auc_within_users_with_both_labels_weighted_by_their_rows() -> None:
     random = np.random.default_rng(2)
     for digits in (1, 5):
         user, score = random.integers(0, 12, 80), random.random(80).round(digits)
@@ -355,7 +355,7 @@ def test_gauc_is_auc_within_users_who_have_both_labels_weighted_by_their_rows() 
         assert gauc(score, label, user) == pytest.approx(expected)
 
 
-def test_logloss_is_that_of_the_probabilities_and_does_not_overflow() -> None:
+def test_logloss_equals_that_of_the_probabilities_and_does_not_overflow() -> None:
     logit, label = np.array([-2.0, 0.5, 3.0]), np.array([0, 1, 0])
     p = 1 / (1 + np.exp(-logit))
     assert logloss(logit, label) == pytest.approx(-np.mean(label * np.log(p) + (1 - label) * np.log(1 - p)))

@@ -63,14 +63,14 @@ def a_config(**changes) -> TrainConfig:
         {"name": "My_bundle"},
     ],
 )
-def test_an_option_out_of_its_limits_is_named_with_its_value(changes: dict) -> None:
+def test_an_option_beyond_its_limits_is_refused_with_its_value(changes: dict) -> None:
     check_options(a_config())
     name = next(iter(changes))
     with pytest.raises(UserError, match=rf"--{name.replace('_', '-')} '?{changes[name]}'?: .*;"):
         check_options(a_config(**changes))
 
 
-def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_is_refused_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match="--device cuda"):
         check_options(a_config(device="cuda"))
@@ -79,7 +79,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("text", ["user_id", "label", "timestamp_ms", "event_id", "scores", "route", "user_code",
                                   "candidate_item", "item_index", "a:0:1e39", "a:1:1.0000000001", "a:0:1e-40",
                                   "a:nan:1", "a:-inf:inf"])  # fmt: skip
-def test_a_feature_that_tells_the_label_or_breaks_a_graph_is_refused(text: str) -> None:
+def test_a_feature_that_is_a_log_column_or_a_graph_name_is_refused(text: str) -> None:
     check_features({"candidate": [parse_feature("price:0:500:20")], "context": [], "interaction": []})
     with pytest.raises(UserError, match=text.split(":")[0]):
         check_features({"candidate": [parse_feature(text)], "context": [], "interaction": []})
@@ -89,7 +89,7 @@ def test_a_feature_that_tells_the_label_or_breaks_a_graph_is_refused(text: str) 
 @pytest.mark.parametrize(
     "options", [{}, {"user_type": "int8", "tied": False}, {"user_type": "int8", "user_form": "last_head"}]
 )
-def test_every_tensor_of_a_graph_has_a_reserved_name(family: str, options: dict, tmp_path: Path) -> None:
+def test_every_tensor_name_of_a_graph_is_reserved(family: str, options: dict, tmp_path: Path) -> None:
     model = compress(small_full(family), Compression(slots=16, **options)).requires_grad_(False)
     write_graphs(model, tmp_path)
     names = set()
@@ -101,7 +101,9 @@ def test_every_tensor_of_a_graph_has_a_reserved_name(family: str, options: dict,
     assert {name for name in possible if not is_reserved(name)} == {"watch_ratio", "price", "hour"}
 
 
-def test_labels_all_equal_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_labels_that_are_all_equal_are_refused_to_learn_from_and_reported_to_test_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     label, first = np.array([1, 1, 1, 0], np.float32), np.array([True, True, False, False])
     with pytest.raises(UserError, match="all 2 labels to learn from are 1"):
         check_log([""], label, first, ~first)
@@ -115,7 +117,7 @@ def test_labels_all_equal_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("made", ["foreign", "file", "link", "under a file", "locked"])
-def test_a_folder_that_no_bundle_may_replace_is_left_as_it_is(made: str, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_not_changed(made: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     kept = tmp_path / "kept"
     kept.mkdir()
@@ -135,7 +137,7 @@ def test_a_folder_that_no_bundle_may_replace_is_left_as_it_is(made: str, tmp_pat
     assert (kept / "photo").read_text() == "precious"
 
 
-def test_a_bundle_or_an_empty_folder_or_none_may_be_replaced(tmp_path: Path) -> None:
+def test_a_bundle_may_replace_a_bundle_or_an_empty_folder(tmp_path: Path) -> None:
     check_folder(tmp_path / "a" / "b")
     check_folder(tmp_path / "a")
     (tmp_path / "bundle").mkdir()
@@ -145,7 +147,7 @@ def test_a_bundle_or_an_empty_folder_or_none_may_be_replaced(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "bundle"]
 
 
-def test_train_refuses_a_foreign_folder_before_it_trains(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_refuses_a_folder_with_other_files_before_training(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arms_module, "fit", lambda *_: pytest.fail("trained"))
     config = small_train(root)
     config.out.mkdir()
@@ -158,7 +160,7 @@ def test_train_refuses_a_foreign_folder_before_it_trains(root: Path, monkeypatch
 # Checkpoints.
 
 
-def test_a_log_with_other_rows_does_not_go_on_from_the_checkpoints(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_log_does_not_use_the_checkpoints(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_train(root, comparisons=False)
     trained: list[str] = []
     fit = arms_module.fit
@@ -179,7 +181,7 @@ def test_a_log_with_other_rows_does_not_go_on_from_the_checkpoints(root: Path, m
     assert trained == ["small full", "small collectivekv"] * 2
 
 
-def test_a_logs_digest_tells_every_column() -> None:
+def test_the_digest_of_a_log_depends_on_every_column() -> None:
     log = random_log(1)
     assert random_log(1).digest() == log.digest() != random_log(2).digest()
     for name, value in vars(log).items():
@@ -187,7 +189,7 @@ def test_a_logs_digest_tells_every_column() -> None:
         assert replace(log, **{name: other}).digest() != log.digest(), name
 
 
-def test_a_cut_checkpoint_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_cut_checkpoint_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "full.part"
     write_checkpoint({"step": 1}, path)
     assert read_checkpoint(path) == {"step": 1} and [p.name for p in tmp_path.iterdir()] == ["full.part"]
@@ -206,7 +208,7 @@ with locked(Path(sys.argv[1]), "it"):
 """
 
 
-def test_a_lock_names_who_holds_it_and_ends_with_its_process(tmp_path: Path) -> None:
+def test_a_lock_names_its_holder_and_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True, cwd=Path(train.__file__).parent
@@ -236,7 +238,7 @@ def test_a_lock_names_who_holds_it_and_ends_with_its_process(tmp_path: Path) -> 
         ["--log", "log.csv", "--split", "time"],
     ],
 )
-def test_a_wrong_command_gives_an_error_line_and_2(
+def test_a_wrong_command_prints_an_error_line_and_exits_with_2(
     given: list[str],
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -258,7 +260,7 @@ def test_a_wrong_command_gives_an_error_line_and_2(
         (["--log", "log.csv"], "error: --out, "),
     ],
 )
-def test_a_log_of_ones_own_and_its_bundle_have_no_default(
+def test_log_and_out_have_no_default_for_a_log(
     given: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(train.sys, "argv", ["train.py", "log", *given])
@@ -267,7 +269,7 @@ def test_a_log_of_ones_own_and_its_bundle_have_no_default(
     assert re.search(said, capsys.readouterr().err)
 
 
-def test_a_feature_column_without_numbers_is_told_as_such_with_its_first_cell(root: Path) -> None:
+def test_a_feature_column_without_numbers_is_refused_with_its_first_cell(root: Path) -> None:
     config = small_train(root, context_features=[], candidate_features=["shade"])
     rows = config.log.read_text().replace("freshness", "shade").splitlines()
     cells = [row.split(",") for row in rows[1:]]
@@ -280,7 +282,7 @@ def test_a_feature_column_without_numbers_is_told_as_such_with_its_first_cell(ro
         main(config)
 
 
-def test_ctrl_c_gives_one_line_and_130(
+def test_ctrl_c_prints_one_line_and_exits_with_130(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# The demo's defaults, where they differ: a small pool, users held out whole.
+# The defaults of the demo that differ: a small pool, and a test on users of their own.
 DEMO = {
     "log": ROOT / ".ckv" / "training" / "demo-log.csv",
     "out": ROOT / "bundles" / "demo",
@@ -20,7 +20,7 @@ DEMO = {
 
 @dataclass
 class TrainConfig:
-    """What HELP says of each; `source` is demo or log."""
+    """The options of train.py; HELP in command_line.py describes them. `source` is demo or log."""
 
     source: str
     log: Path

@@ -15,10 +15,10 @@ from models.ranker import Ranker
 from quality.measure import measured
 from quality.protocol import Job, arms_of, read_dataset
 
-# What each knob is set to, the others at their defaults; the full model is the same for all.
+# The values of each knob; the other knobs have their defaults. All values share one full model.
 KNOBS: dict[str, list] = {
     "slots": [64, 256, 1024, 4096, 10_000],
-    "slots_alone": [64, 256, 1024],  # without user dims
+    "slots_alone": [64, 256, 1024],  # slots, without user dims
     "user_width": [0, 1, 4, 10],
     "tied": [False],
     "user_type": ["int8", "float16"],
@@ -30,7 +30,7 @@ HISTORY_LENGTHS = (50, 100, 200, 500, 1000)
 
 
 def measure_knob(job: Job, data: Path, knob: str, value: object) -> list[dict]:
-    """A row as converted and one as tuned, or one of the published recipe."""
+    """Two rows, as converted and as tuned; or one row of the published recipe."""
     torch.set_num_threads(1)
     log, split = read_dataset(job.dataset, data)
     published = knob == "recipe"
@@ -55,7 +55,7 @@ def measure_knob(job: Job, data: Path, knob: str, value: object) -> list[dict]:
 
 @torch.no_grad()
 def distinct_slots(model: Ranker, arms: Arms) -> dict[str, float]:
-    """Mean number of distinct slots, of keys and of values together, in the first positions of histories so long."""
+    """By length, the mean number of distinct pairs of key and value slots in the first positions of histories."""
     sample = sample_history(arms.log, arms.split.train, arms.main.seed, users=400, longest=max(HISTORY_LENGTHS))
     shared, _, x = next(model.layers(sample))
     key, value = shared.routes(x)

@@ -44,7 +44,7 @@ def measured(job: Job, arms: Arms, variant: str, arm: Arm) -> dict:
 
 
 def measure(job: Job, arms: Arms, variants: Sequence[str] = VARIANTS) -> list[dict]:
-    """A job's rows of these variants."""
+    """The rows of a job for these variants."""
     if job.family == "none":
         arms = replace(arms, log=without_history(arms.log))
         return [measured(job, arms, "no_history", arms.no_history())]
@@ -60,6 +60,7 @@ def measure(job: Job, arms: Arms, variants: Sequence[str] = VARIANTS) -> list[di
 
 
 def run_job(job: Job, data: Path, c: Compression, variants: Sequence[str]) -> list[dict]:
+    """Trains and measures a job in this process."""
     torch.set_num_threads(1)
     log, split = read_dataset(job.dataset, data)
     return measure(job, arms_of(job, log, split, c), variants)

@@ -22,15 +22,17 @@ VARIANTS = ["full_before", "converted", "collectivekv", "full", "user_dims_only"
 
 @dataclass(frozen=True)
 class Dataset:
+    """A data set, and the settings of training on it."""
+
     importer: str
     source: str  # within DIR
     split: str
-    epochs: float  # of the full model, before it is converted
+    epochs: float  # of the full model, before the conversion
     rate: float
-    tune_epochs: float  # of every arm, after that; half of it for HSTU, whose layers learn against one another
+    tune_epochs: float  # of every arm, after the conversion; half as many for HSTU, whose layers disturb each other
     tune_rate: float
-    start: float = 1.5  # length of the item embeddings to start from, see start.py; 0: at random
-    frozen: bool = False  # histories of test queries end where the test begins
+    start: float = 1.5  # length of the first item embeddings, see starting_items.py; 0: random ones
+    frozen: bool = False  # histories of test queries end at the first test query
 
 
 DATASETS = {
@@ -43,6 +45,8 @@ DATASETS = {
 
 @dataclass(frozen=True)
 class Job:
+    """One training of a family, with its arms."""
+
     dataset: str
     family: str  # a family, or "none": the same model without history
     seed: int
@@ -52,10 +56,7 @@ class Job:
 
 
 def jobs_named(only: Sequence[str], families: Sequence[str]) -> list[Job]:
-    """The jobs of these names, or all where none is named.
-
-    Raises UserError for a name of no job.
-    """
+    """The jobs of these names; all jobs if no name is given. Raises UserError for an unknown name."""
     known = {str(job): job for job in (Job(d, f, s) for s in SEEDS for f in families for d in DATASETS)}
     for name in only:
         if name not in known:
@@ -67,18 +68,19 @@ def jobs_named(only: Sequence[str], families: Sequence[str]) -> list[Job]:
 
 
 def model_config(family: str, log: Log) -> ModelConfig:
+    """The sizes of a family's model. HSTU has two layers of half the width, so its full cache has the same bytes."""
     size = {"d_model": 128, "heads": 4, "layers": 2} if family == "hstu" else {}
     model = "target" if family == "none" else family
     return ModelConfig(model, len(log.items), len(log.actions), dropout=0.2, **size)
 
 
 def compression(family: str) -> Compression:
-    """HSTU routes every position in every layer by its whole K and V, also in training: a smaller pool is quicker."""
+    """The conversion's settings. HSTU has a smaller pool, since its routers read [K, V] in training too."""
     return Compression(slots=4096) if family == "hstu" else Compression()
 
 
 def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
-    """The log, and which of its queries are learned from and tested on."""
+    """The log of a data set, and its split."""
     dataset = DATASETS[name]
     table, _ = IMPORTERS[dataset.importer].read(data / dataset.source, lambda *_: None)
     log = log_from_table(table, Columns())

@@ -15,13 +15,13 @@ from quality.structure import structure
 
 
 def worker_pool(workers: int) -> multiprocessing.pool.Pool:
-    """A process a job. Ctrl-C reaches all of them, and is this one's to answer."""
+    """A pool with a new process for each job. Ctrl-C reaches all processes; only this one handles it."""
     ignore = (signal.SIGINT, signal.SIG_IGN)
     return multiprocessing.get_context("spawn").Pool(workers, signal.signal, ignore, maxtasksperchild=1)
 
 
 def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
-    """Every variant of every job that has no row yet, or of the jobs named."""
+    """Runs every variant without a row, of all jobs; or every variant of the named jobs."""
     done = {(r["dataset"], r["family"], r["seed"], r["variant"]) for r in read_rows()}
     work = []
     for job in jobs_named(only, ["none", *FAMILIES]):
@@ -41,7 +41,7 @@ def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
 
 
 def knobs(data: Path, only: list[str], workers: int) -> None:
-    """Every knob on the jobs named, or on SIM over ML-1M; the full models must be there already."""
+    """Measures every knob without a row, for the named jobs or for SIM on ML-1M. Needs their full models."""
     done = {(r["dataset"], r["family"], r["seed"], r["knob"], r["value"]) for r in read_rows("knobs")}
     jobs = jobs_named(only or ["ml-1m/sim/1"], FAMILIES)
     wanted = [(job, knob, value) for job in jobs for knob, values in KNOBS.items() for value in values]
@@ -52,7 +52,7 @@ def knobs(data: Path, only: list[str], workers: int) -> None:
 
 
 def structures(data: Path, only: list[str], workers: int) -> None:
-    """What the keys, values and slots of finished jobs look like, of seed 1 unless named."""
+    """Measures keys, values and slots of finished jobs: the named ones, or all jobs with seed 1."""
     torch.set_num_threads(workers)
     found = {f"{r['dataset']}/{r['family']}/{r['seed']}": r for r in read_rows("structure")}
     for job in jobs_named(only or [f"{d}/{f}/1" for d in DATASETS for f in FAMILIES], FAMILIES):

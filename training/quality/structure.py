@@ -1,15 +1,15 @@
-"""What a trained model's keys and values look like across users, and how a pool is used: the figures behind sharing.
+"""Measures what users' keys and values have in common, and how a pool is used.
 
-`structure` gives a row of results/structure.json, of the full model's K and V and of the routes of its CollectiveKV:
+`structure` gives a row of results/structure.json, on K and V of the full model and on the routes of CollectiveKV:
 
-- spectra: how much of the keys' and values' energy the first r directions hold, of all users stacked, of the user's
-  own, of the other users, and of one other user
+- spectra: the share of the keys' and values' energy in the first r directions, for directions of all users stacked, of
+  the user, of the other users, and of one other user
 - similarity: mean squared cosine of the principal angles between two users' first directions
-- slots: how many are used, and how evenly
-- distinct: distinct slots in a history by its length, which is what attention collapses to
+- slots: the number of used slots, and how evenly they are used
+- distinct: distinct slots in a history, by its length; attention collapses to these
 
-Energy is the sum of squares about the mean position of all users: an offset that all positions have in common says
-nothing. Users are a fresh draw, mostly others than those that the pool was made from.
+Energy is the sum of squares about the mean position of all users, because an offset of all positions tells nothing. The
+users are drawn again, so most of them are not those of the pool.
 """
 
 import dataclasses
@@ -29,20 +29,20 @@ from fitting.arms import Arms
 from models.caches.shared import SharedKV
 from models.ranker import Ranker
 
-USERS, LONGEST = 400, 200  # that spectra, similarity and use of slots are taken from
-LEAST = 32  # positions of a user who counts
+USERS, LONGEST = 400, 200  # users and positions for spectra, similarity and use of slots
+LEAST = 32  # least positions of a user who counts
 RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-SUBSPACE = 8  # directions of a user that are compared with another's
-PAIRED = 160  # users who are compared, each with each
+SUBSPACE = 8  # directions of a user that are compared with those of another user
+PAIRED = 160  # users who are compared in pairs
 QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95]
-NOTHING = 1e-3  # of the largest singular value: a direction that the layer does not use
+UNUSED = 1e-3  # directions below this fraction of the largest singular value count as unused
 LENGTHS = [50, 100, 200, 500, 1000]
-PER_LENGTH = 64  # users whose distinct slots are counted, for each length
-TOGETHER = 16  # users that pass through the model at a time
+PER_LENGTH = 64  # users for each length whose distinct slots are counted
+TOGETHER = 16  # users of one pass through the model
 
 
 def structure(job: object, arms: Arms) -> dict:
-    """The row of a job (dataset, family, seed) whose arms are trained; nothing is trained here."""
+    """The row of a job (dataset, family, seed). Raises FileNotFoundError if its arms are not trained yet."""
     missing = [step for step in ("full", "collectivekv") if not (arms.folder / f"{step}.pt").exists()]
     if missing:
         raise FileNotFoundError(
@@ -80,14 +80,14 @@ def structure(job: object, arms: Arms) -> dict:
 
 
 def compressed(arms: Arms) -> Ranker:
-    """The trained CollectiveKV, without the time that a conversion takes: its weights replace those of a new pool."""
+    """The trained CollectiveKV. Its weights replace those of a new pool, which is faster than another conversion."""
     model = arms.trained("collectivekv", with_new_pool(arms.fresh(), arms.compression, arms.main.seed), arms.tune).model
     calibrate(model, arms.sample(), arms.main.seed)
     return model
 
 
 def ends(layers: list) -> dict[int, list]:
-    """The lowest and the highest layer by depth, or the only one."""
+    """The lowest and the highest layer, by depth."""
     return {depth: layers[depth] for depth in sorted({0, len(layers) - 1})}
 
 
@@ -96,7 +96,7 @@ Read = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 @torch.no_grad()
 def by_user(model: Ranker, sample: History, read: Read) -> list[list[Tensor]]:
-    """What `read` makes of each layer's cache and inputs [B, N, any]: by layer and user, [positions, any]."""
+    """Applies `read` to each layer's cache and inputs. Returns [positions, any] by layer and user."""
     layers: list[list[Tensor]] = []
     for first in range(0, len(sample.item), TOGETHER):
         part = head(sample, TOGETHER, first)
@@ -108,34 +108,35 @@ def by_user(model: Ranker, sample: History, read: Read) -> list[list[Tensor]]:
 
 
 def head(sample: History, count: int, first: int = 0) -> History:
+    """The histories of `count` users, from user `first` on."""
     columns = {f.name: getattr(sample, f.name)[first : first + count] for f in dataclasses.fields(sample)}
     return History(**columns)
 
 
 def keys_and_values(cache: nn.Module, s: Tensor, x: Tensor) -> Tensor:
-    """[B, N, 2D] of a full model."""
+    """Keys and values of a full model, [B, N, 2D]."""
     kv = cache(s, x)
     return torch.cat([kv.key, kv.value], -1)
 
 
 def slots_of(cache: SharedKV, s: Tensor, x: Tensor) -> Tensor:
-    """[B, N, 2]: slots of keys and of values."""
+    """Slots of keys and slots of values, [B, N, 2]."""
     return torch.stack(cache.routes(x), -1)
 
 
 def spread_of(users: list[Tensor], seed: int) -> dict:
-    """Spectra and similarity of one part, keys or values: each user's [positions, D]."""
+    """Spectra and similarity of keys or of values, [positions, D] for each user."""
     stacked = torch.cat(users)
     mean = stacked.mean(0)
     offset = len(stacked) * mean.square().sum() / stacked.square().sum()
     users = [user - mean for user in users]
     _, strength, directions = torch.linalg.svd(torch.cat(users), full_matrices=False)
-    rank = int((strength > NOTHING * strength[0]).sum())
+    rank = int((strength > UNUSED * strength[0]).sum())
     own = [torch.linalg.svd(user, full_matrices=False) for user in users]
     halves = [torch.linalg.svd(torch.cat(users[half::2]), full_matrices=False).Vh for half in (0, 1)]
     neighbours = [user.Vh for user in own[1:] + own[:1]]
     return {
-        "offset": round(float(offset), 4),  # share of the plain sum of squares that the mean position holds
+        "offset": round(float(offset), 4),  # share of the mean position in the plain sum of squares
         "rank": rank,
         "ranks": RANKS,
         "stacked": shares(strength.square(), strength.square().sum()),
@@ -147,22 +148,23 @@ def spread_of(users: list[Tensor], seed: int) -> dict:
 
 
 def energy_in(rows: Tensor, directions: Tensor) -> list[float]:
-    """Shares of the energy of rows [P, D] in the first of the orthonormal directions [R, D]."""
+    """Shares of the energy of rows [P, D] in the first r orthonormal directions [R, D], for each r of RANKS."""
     return shares((rows @ directions.T).square().sum(0), rows.square().sum())
 
 
 def shares(energy: Tensor, whole: Tensor) -> list[float]:
-    """Share of the whole that the first r directions hold, for each of RANKS; all of them where there are fewer."""
+    """Share of the whole in the first r directions, for each r of RANKS; all directions if there are fewer than r."""
     held = (energy.double().cumsum(0) / whole.double()).tolist()
     return [round(held[min(rank, len(held)) - 1], 4) for rank in RANKS]
 
 
 def mean_of(users: list[list[float]]) -> list[float]:
+    """The mean over users, for each of RANKS."""
     return np.mean(users, 0).round(4).tolist()
 
 
 def similarity(users: list[Tensor], own: list[Tensor], span: Tensor, seed: int) -> dict:
-    """Of pairs of users; of as many positions drawn from all users; of random directions among those in use."""
+    """Similarity of pairs of users, of groups of positions drawn from all users, and of random used directions."""
     torch.manual_seed(seed)
     counts = [len(user) for user in users[:PAIRED]]
     mixed = torch.cat(users)
@@ -176,7 +178,7 @@ def similarity(users: list[Tensor], own: list[Tensor], span: Tensor, seed: int) 
 
 
 def similarities(directions: list[Tensor]) -> dict:
-    """Mean and quantiles, over all pairs, of the mean squared cosine between their first directions [R, D] each."""
+    """Mean squared cosine between the first directions [R, D] of each pair: the mean and quantiles over all pairs."""
     first = torch.cat([d[:SUBSPACE] for d in directions])  # [U * 8, D]
     cosine = (first @ first.T).square().unflatten(0, (-1, SUBSPACE)).unflatten(2, (-1, SUBSPACE))  # [U, 8, U, 8]
     pairs = (cosine.sum((1, 3)) / SUBSPACE).numpy()[np.triu_indices(len(directions), 1)]
@@ -184,7 +186,7 @@ def similarities(directions: list[Tensor]) -> dict:
 
 
 def usage(cache: SharedKV, routes: Tensor) -> dict[str, dict]:
-    """By router, how positions [P, 2] spread over its slots; a tied router is named `tied`."""
+    """For each router, the use of its slots by positions [P, 2]. A tied router is named `tied`."""
     found = {}
     for name, router, slots in routers(cache, routes):
         share = torch.bincount(slots, minlength=cache.compression.slots).double().sort(descending=True).values
@@ -194,7 +196,7 @@ def usage(cache: SharedKV, routes: Tensor) -> dict[str, dict]:
         places = np.unique(np.geomspace(1, used, 40).round().astype(int))
         found[name] = {
             "slots": len(share),
-            "reachable": int((router.bias > NEVER / 2).sum()),  # the rest were nobody's when the pool was made
+            "reachable": int((router.bias > NEVER / 2).sum()),  # the rest had no position when the pool was made
             "used": used,
             "dead": round(1 - used / len(share), 4),
             "entropyBits": round(float(entropy / np.log(2)), 3),
@@ -202,21 +204,22 @@ def usage(cache: SharedKV, routes: Tensor) -> dict[str, dict]:
             "place": places.tolist(),
             "share": [
                 float(f"{share[place - 1]:.3g}") for place in places
-            ],  # of the slot in that place, the first is 1
+            ],  # of the slot at that place; the most used slot has place 1
             "upTo": [round(float(x), 4) for x in share.cumsum(0)[places - 1]],
         }
     return found
 
 
 def routers(cache: SharedKV, routes: Tensor) -> list[tuple[str, nn.Linear, Tensor]]:
+    """The routers of a cache: their names, the routers, and their slots [P]."""
     if cache.value_router is None:
         return [("tied", cache.router, routes[:, 0])]
     return [("key", cache.router, routes[:, 0]), ("value", cache.value_router, routes[:, 1])]
 
 
 def distinct_slots(model: Ranker, arms: Arms) -> list[dict[str, dict]]:
-    """By layer, router and length: the mean of distinct slots in the first positions of users who have as many."""
-    last = np.zeros(arms.log.users, np.int64)  # positions that learned queries see
+    """By layer, router and length: the mean number of distinct slots in the first positions of histories that long."""
+    last = np.zeros(arms.log.users, np.int64)  # positions that the learned queries see
     np.maximum.at(last, arms.log.query_user()[arms.split.train], arms.log.query_now[arms.split.train])
     random = np.random.default_rng(arms.main.seed)
     found: list[dict[str, dict]] = []
@@ -237,5 +240,6 @@ def distinct_slots(model: Ranker, arms: Arms) -> list[dict[str, dict]]:
 
 
 def first_positions(log: Log, learned: np.ndarray, users: np.ndarray, length: int) -> History:
+    """The first `length` positions of these users."""
     blocks = [Block(int(log.starts[user]), int(log.starts[user] + length), 0, 0) for user in users]
     return make_batch(log, learned, blocks, "cpu").history

@@ -62,7 +62,7 @@ def test_a_job_gives_a_row_of_every_variant_with_its_figures_and_bytes(family: s
     assert len(rows["full"]["losses"]) == 2 * len(before)
 
 
-def test_a_job_without_history_gives_its_one_row(tiny_dataset: Path) -> None:
+def test_the_job_without_history_gives_one_row(tiny_dataset: Path) -> None:
     (row,) = measure.run_job(protocol.Job("tiny", "none", 1), tiny_dataset, Compression(slots=16), ["no_history"])
     assert set(row) == KEYS and row["variant"] == "no_history"
     assert row["bytesPerPosition"] == row["ratio"] == row["m"] == 0
@@ -108,12 +108,12 @@ def test_a_knob_gives_a_row_as_converted_and_one_as_tuned(
 
 @pytest.mark.parametrize("act", [lambda *a: runs.run(*a, ["full"]), runs.knobs, runs.structures])
 @pytest.mark.parametrize("name", ["foo/bar", "foo", "tiny/sim/9", "tiny/sim/one"])
-def test_a_name_of_no_job_is_told_with_those_that_there_are(act, name: str, tiny_dataset: Path) -> None:
+def test_an_unknown_job_is_refused_with_the_known_ones(act, name: str, tiny_dataset: Path) -> None:
     with pytest.raises(UserError, match=f"--only {name}: .*tiny, frozen / .*sim.* / 1, 2, 3"):
         act(tiny_dataset, [name], 1)
 
 
-def test_jobs_are_those_named_or_all(tiny_dataset: Path) -> None:
+def test_the_jobs_are_the_named_ones_or_all(tiny_dataset: Path) -> None:
     assert [str(job) for job in protocol.jobs_named(["tiny/sim/2", "frozen/eta/1"], ["sim", "eta"])] == [
         "frozen/eta/1",
         "tiny/sim/2",
@@ -121,19 +121,19 @@ def test_jobs_are_those_named_or_all(tiny_dataset: Path) -> None:
     assert len(protocol.jobs_named([], ["sim", "eta"])) == 2 * 2 * 3
 
 
-def test_ctrl_c_is_left_to_the_process_that_started_the_jobs() -> None:
+def test_workers_ignore_ctrl_c() -> None:
     with runs.worker_pool(1) as pool:
         assert pool.apply(signal.getsignal, (signal.SIGINT,)) == signal.SIG_IGN
 
 
-def test_rows_that_are_measured_again_replace_the_old_ones(tiny_dataset: Path) -> None:
+def test_written_rows_are_read_again(tiny_dataset: Path) -> None:
     rows = [{"dataset": "tiny", "family": f, "variant": v, "seed": 1} for f in ("sim", "eta") for v in ("full", "b")]
     results.write_rows(rows)
     assert sorted(map(str, results.read_rows())) == sorted(map(str, rows))
     assert json.loads((tiny_dataset / "results" / "quality.json").read_text())["rows"] == results.read_rows()
 
 
-def test_a_frozen_data_sets_test_queries_see_no_tested_label(tiny_dataset: Path) -> None:
+def test_test_queries_of_a_frozen_data_set_see_no_tested_label(tiny_dataset: Path) -> None:
     log, split = protocol.read_dataset("frozen", tiny_dataset)
     assert split.test.sum() == 12 * 8
     assert (log.query_now[split.test] == 32).all() and log.query_now[split.train].max() == 31

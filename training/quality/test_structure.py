@@ -1,4 +1,4 @@
-"""What users share and how the pool is used: known on data made for it, and on small models."""
+"""What users share and how the pool is used, on synthetic data with a known answer and on small models."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from testbed.small_models import compress, small_config, small_full
 
 
 def positions(users: int, directions: torch.Tensor, seed: int) -> list[torch.Tensor]:
-    """40 positions of each user, spread over the directions [R, D]."""
+    """40 random positions of each user, in the space of the directions [R, D]."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(40, len(directions), generator=generator) @ directions for _ in range(users)]
 
@@ -37,7 +37,7 @@ def test_users_with_directions_of_their_own_have_little_in_common() -> None:
     assert found["similarity"]["random"]["mean"] == pytest.approx(8 / 64, abs=0.02)
 
 
-def test_what_no_direction_holds_is_not_counted() -> None:
+def test_energy_outside_the_directions_is_not_counted() -> None:
     rows = torch.tensor([[3.0, 4.0, 0.0]])
     assert energy_in(rows, torch.eye(3)[:1]) == [0.36] * len(RANKS)
     assert energy_in(rows, torch.eye(3)) == [0.36, *[1.0] * (len(RANKS) - 1)]
@@ -86,7 +86,7 @@ def test_a_row_has_the_lowest_and_the_highest_layer_and_repeats(tmp_path: Path, 
             assert list(counts) == ["50", "100"] and 1 <= counts["50"]["mean"] <= counts["100"]["mean"] <= 16
 
 
-def test_structure_trains_nothing(tmp_path: Path) -> None:
+def test_structure_refuses_a_job_that_is_not_trained(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no full and no collectivekv yet"):
         structure(Job(), trained_arms(tmp_path, "sim"))
     assert not list(tmp_path.iterdir())

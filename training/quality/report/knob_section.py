@@ -1,4 +1,4 @@
-"""The section on knobs, of knobs.json: what each setting does, the others at their defaults."""
+"""The section on knobs, from knobs.json: the effect of each setting, with the others at their defaults."""
 
 from collections import defaultdict
 from statistics import fmean
@@ -30,7 +30,7 @@ VALUES = {
     "conversion": "conversion",
 }
 DEFAULTS = {name: value for name, value in vars(Compression()).items() if name in KNOBS} | {"recipe": "conversion"}
-LENGTHS = ("200", "1000")  # of histories whose distinct slots are shown
+LENGTHS = ("200", "1000")  # lengths of the histories in the table
 TRAINED = ("tuned", "published")
 
 Stages = dict[str, list[dict]]  # rows by stage
@@ -67,7 +67,7 @@ def knob_table(r: Results, pair: tuple[str, str], measured: list[dict]) -> str:
 
 
 def by_value(r: Results, pair: tuple[str, str], rows: list[dict]) -> dict[str, dict[object, Stages]]:
-    """Rows by knob, value and stage. A default that has no row of its own has another knob's, or its arm's."""
+    """Rows by knob, value and stage. A default without a row of its own takes that of another knob or of the arm."""
     standard = default_rows(r, pair, rows)
     order = [*KNOBS, *sorted({row["knob"] for row in rows} - KNOBS.keys())]
     found: dict[str, dict[object, Stages]] = {}
@@ -84,7 +84,7 @@ def by_value(r: Results, pair: tuple[str, str], rows: list[dict]) -> dict[str, d
 
 
 def default_rows(r: Results, pair: tuple[str, str], rows: list[dict]) -> Stages:
-    """What all defaults together do: measured once, as an arm or as one knob's value."""
+    """The rows with all defaults, by stage. They are measured once, as an arm or as the value of one knob."""
     stages = {"converted": "converted", "collectivekv": "tuned"}
     arms = [row | {"stage": stages[row["variant"]]} for row in r.quality if row["variant"] in stages]
     arms = [row for row in arms if (row["dataset"], row["family"]) == pair and row["seed"] in {x["seed"] for x in rows}]
@@ -102,7 +102,7 @@ def title(value: object) -> str:
 
 
 def place(value: object) -> tuple:
-    """Numbers by size, then names."""
+    """A sort key: numbers by size, then names."""
     return (1, 0, str(value)) if isinstance(value, bool | str) else (0, value, "")
 
 

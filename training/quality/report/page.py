@@ -20,15 +20,15 @@ from quality.results import read_result_file
 
 BEGIN, END = "<!-- notes:begin -->", "<!-- notes:end -->"
 NOTES = re.compile(rf"{BEGIN}\n(.*?)\n?{END}", re.DOTALL)
-ALWAYS = "Knobs"  # a section that has room for notes even before there are any
-HEAD = """# Quality: what the compression costs
+ALWAYS = "Knobs"  # this section has markers for notes even if there are no notes yet
+HEAD = """# Quality: the cost of compression
 
-    python training/quality.py run --data DIR          # trains, and measures what is missing in training/results
+    python training/quality.py run --data DIR          # trains, and measures the rows that are missing
     python training/quality.py knobs --data DIR        # the same for settings other than the defaults
-    python training/quality.py structure --data DIR    # what users share, how the pool is used
+    python training/quality.py structure --data DIR    # measures what users share, and how the pool is used
     python training/quality.py report                  # this page and its plots
 
-Written by the last command from `training/results/*.json`; only notes between markers are kept.
+The last command writes this page from `training/results/*.json`. It keeps only notes between markers.
 
 **Which settings to choose, and why: [knobs](#knobs).**"""
 
@@ -55,25 +55,26 @@ PLOTS: dict[str, Callable[[Results, Path], bool]] = {
 
 
 def write_report(root: Path) -> None:
-    """Rewrites the page and the plots; what has not been measured leaves a section that says so, and no plot."""
+    """Rewrites the page and the plots. Without results, a section says so and its plots are removed."""
     page = root / "docs" / "quality.md"
     results = draw(read_results(root / "training" / "results"), root / "docs" / "quality")
     sections = {heading: write(results) for heading, write in SECTIONS.items()}
     for heading, text in ({ALWAYS: ""} | read_notes(page.read_text() if page.exists() else "")).items():
-        # Notes of a heading that is gone go under the last one.
+        # Notes of a heading that no longer exists go to the last section.
         sections[heading if heading in sections else list(sections)[-1]] += f"\n\n{BEGIN}\n{text}\n{END}"
     body = "\n\n".join(f"## {heading}\n{text}" for heading, text in sections.items())
     page.write_text(f"{HEAD}\n\n{body}\n")
 
 
 def read_results(folder: Path) -> Results:
+    """Reads all results. The rows of a file may also be named, as values of one object."""
     found = {name: read_result_file(folder / f"{name}.json") for name in ("quality", "knobs", "structure")}
     rows = {name: content.get("rows", list(content.values())) for name, content in found.items()}
     return Results(**rows, datasets=found["quality"].get("datasets", {}))
 
 
 def read_notes(page: str) -> dict[str, str]:
-    """The text between markers, by the heading that it is under."""
+    """The notes between markers, by their heading."""
     notes: dict[str, str] = {}
     heading, end = "", 0
     for block in NOTES.finditer(page):
@@ -86,7 +87,7 @@ def read_notes(page: str) -> dict[str, str]:
 
 
 def draw(results: Results, folder: Path) -> Results:
-    """Draws what there are results for, and removes the plots of results that are gone."""
+    """Draws the plots that have results, and removes the others."""
     drawn = frozenset(name for name, plot in PLOTS.items() if plot(results, folder / f"{name}.svg"))
     for name in PLOTS.keys() - drawn:
         (folder / f"{name}.svg").unlink(missing_ok=True)

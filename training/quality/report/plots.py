@@ -1,4 +1,4 @@
-"""The plots of docs/quality.md, and their look: one message each, the same bytes for the same results."""
+"""The plots of docs/quality.md. The same results give the same bytes."""
 
 import re
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ from quality.report.verdicts import (
     pairs_in,
 )
 
-# Okabe and Ito's colours, told apart by colour-blind readers; each also has a marker or a line style of its own.
+# The colours of Okabe and Ito, which colour-blind readers can distinguish. Markers and line styles differ as well.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
 STYLE = {
     "svg.hashsalt": "quality",
     "svg.fonttype": "none",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that every machine draws the same
+    "font.sans-serif": ["DejaVu Sans"],  # part of matplotlib, so every machine draws the same
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -46,7 +46,7 @@ STYLE = {
 
 @contextmanager
 def figure(path: Path, rows: int, columns: int, width: float, height: float, **kinds) -> Iterator[np.ndarray]:
-    """Axes [rows, columns] of a figure that is written to `path` at the end; sizes in inches."""
+    """Axes [rows, columns] of a new figure. Writes the figure to `path` at the end. Sizes are in inches."""
     with matplotlib.rc_context(STYLE):
         drawn = Figure((width, height), layout="constrained")
         yield drawn.subplots(rows, columns, squeeze=False, **kinds)
@@ -56,13 +56,13 @@ def figure(path: Path, rows: int, columns: int, width: float, height: float, **k
 
 
 def tidy(svg: str) -> str:
-    """Two decimals, a hundredth of a pixel, in tags; what is written between them stays. No blanks at ends of lines."""
+    """Rounds numbers in tags to two decimals, a hundredth of a pixel. Removes blanks at the ends of lines."""
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
 def legend_below(axes: np.ndarray, columns: int) -> None:
-    """One legend for all axes, each label once."""
+    """One legend below all axes, with each label once."""
     found = {}
     for axis in axes.flat:
         for handle, label in zip(*axis.get_legend_handles_labels()):
@@ -101,7 +101,7 @@ STAGE_NAMES = {
 
 
 def frontier_points(quality: list[dict], knobs: list[dict]) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """By data set and name of an arm: share of the bytes in percent, AUC above the full model of the same job."""
+    """By data set and arm: the share of the bytes in percent, and the AUC minus that of the job's full model."""
     full_rows = full_rows_of(quality, knobs)
     named = [(ARM_NAMES[row["variant"]], row) for row in quality if row["variant"] in ARM_NAMES]
     named += [(STAGE_NAMES[row["stage"]], row) for row in knobs if row["knob"] != "full"]
@@ -142,14 +142,14 @@ def plot_frontier(quality: list[dict], knobs: list[dict], path: Path) -> bool:
 
 
 def around(shares: list[float]) -> tuple[float, float]:
-    """Limits, in percent, that have the shares and the target in them."""
+    """Axis limits, in percent, around the shares and the target."""
     return min(0.1, 0.8 * min(shares)), max(2 * 100 * BYTES_SHARE, 1.3 * max(shares))
 
 
 # Training
 
-SMOOTHED = 9  # hundredths of the way that a point of a curve is the mean of
-STAGES = {  # label, colour, line style; what is trained after the full model is converted
+SMOOTHED = 9  # points of a moving mean; a point is a hundredth of the steps
+STAGES = {  # arms after the conversion: label, colour, line style
     "full": ("full model, trained on", BLUE, "-"),
     "collectivekv": ("CollectiveKV, with the full model as teacher", ORANGE, "-"),
     "user_dims_only": ("user dims alone", GREEN, "--"),
@@ -157,14 +157,14 @@ STAGES = {  # label, colour, line style; what is trained after the full model is
 
 
 def draw_curve(axis: Axes, losses: list[float], begin: int, **look) -> None:
-    """From `begin` to one later: means of SMOOTHED points, of fewer at the ends; every third is enough to see."""
+    """Draws moving means of losses from x = `begin` to `begin` + 1. Every third point is enough."""
     x, window = np.asarray(losses, float), np.ones(min(SMOOTHED, len(losses)))
     means = np.convolve(x, window, "same") / np.convolve(np.ones_like(x), window, "same")
     axis.plot(np.linspace(begin, begin + 1, len(means))[::3], means[::3], **look)
 
 
 def plot_losses(quality: list[dict], path: Path) -> bool:
-    """Of the first seed of each job: the full model on the left of the line, what follows on its right."""
+    """Losses of each job's first seed: of the full model left of the line, of the arms after it on the right."""
     pairs = [pair for pair in pairs_in(quality) if arm(quality, *pair, "full_before")]
     if not pairs:
         return False
@@ -199,6 +199,6 @@ def draw_losses(axis: Axes, quality: list[dict], dataset: str, family: str) -> N
         if losses:
             draw_curve(axis, losses, 1, color=colour, ls=style, label=label)
     axis.yaxis.set_major_locator(MaxNLocator(4))
-    # The first steps are far above all that follows.
+    # The losses of the first steps are far above the others.
     top = np.quantile(np.concatenate([line.get_ydata() for line in axis.lines[1:]]), 0.98)
     axis.set_ylim(top=top)

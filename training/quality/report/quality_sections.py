@@ -1,4 +1,4 @@
-"""The sections on quality, bytes and training time, of quality.json."""
+"""The sections on quality, bytes and training time, from quality.json."""
 
 import math
 from statistics import fmean
@@ -87,7 +87,7 @@ def strong_full(rows: list[dict], dataset: str, least: float) -> list[str]:
 
 
 def lift(rows: list[dict], dataset: str) -> list[str]:
-    """By how much a history helps the full model: it must, or there is nothing to compress."""
+    """The gain of the full model by histories. Without a gain there would be nothing to compress."""
     target = f"the full model above the same model without history, on {dataset_title(dataset)}"
     arms = [(arm(rows, *p, "full"), arm(rows, *p, "no_history")) for p in pairs_in(rows) if p[0] == dataset]
     texts = []
@@ -114,7 +114,7 @@ def protocol(r: Results) -> str:
     seeds = len({row["seed"] for row in r.quality})
     counted = f" Seeds: {seeds}." if seeds else ""
     if not r.datasets:
-        return f"{PROTOCOL}{counted}\n\nSplits, epochs and rates: `DATASETS` in `training/quality.py`."
+        return f"{PROTOCOL}{counted}\n\nSplits, epochs and rates: `DATASETS` in `training/quality/protocol.py`."
     head = ["data set", "test", "epochs of the full model", "rate", "epochs of each arm after that", "rate"]
     lines = []
     for name, of in r.datasets.items():
@@ -124,7 +124,7 @@ def protocol(r: Results) -> str:
 
 
 def split_text(split: str) -> str:
-    """`position:0.1` in words, see split_log in log.py."""
+    """A split in words, see data/split.py."""
     kind, _, size = split.partition(":")
     words = {"position": "of each user's queries", "time": "of the queries in time", "users": "of the users"}
     return f"the last {100 * float(size):g} % {words[kind]}"
@@ -152,7 +152,7 @@ def summary(r: Results) -> str:
             line += [signed(difference(shared, full, metric)), f"{noise(full, metric):.4f}"]
             line += [signed(difference(shared, before, metric)) if paired(shared, before) else "-"]
             lines.append([*left, *line, *right])
-            left, right = [""] * len(left), [""] * len(right)  # once for both metrics
+            left, right = [""] * len(left), [""] * len(right)  # these cells stand for both metrics
     return (
         table(head, lines)
         + "\n\nMeans over seeds. *Met*: AUC and GAUC are below the full model's by at most the noise, at no more bytes "
@@ -224,6 +224,6 @@ def training_time(r: Results) -> str:
 
 
 def timed(one: Arm) -> str:
-    """Mean seconds of the seeds that were timed."""
+    """Mean seconds of the timed seeds; - without one."""
     seconds = [row["trainSeconds"] for row in one.rows.values() if row["trainSeconds"]]
     return f"{fmean(seconds):.0f}" if seconds else "-"

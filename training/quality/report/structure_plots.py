@@ -1,4 +1,4 @@
-"""The plots of what users share and how the pool is used: each takes the rows of structure.json."""
+"""The plots of what users share and how the pool is used, from the rows of structure.json."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +38,7 @@ SPECTRA = {  # field, label, colour, line style, marker
 
 
 def layers_of(structure: list[dict]) -> list[tuple[str, dict, dict]]:
-    """(label, row, layer) of each family's layers."""
+    """Label, row and layer, for each layer of each family."""
     found = []
     for dataset, family in pairs_in(structure):
         row = first_seed(structure, dataset, family)
@@ -53,7 +53,7 @@ def first_seed(structure: list[dict], dataset: str, family: str) -> dict:
 
 
 def plot_spectra(structure: list[dict], path: Path) -> bool:
-    """Of the first family of each data set; docs/quality.md has a table of all."""
+    """Spectra of the first family of each data set. docs/quality.md has a table of all families."""
     chosen = {row["dataset"]: (label, layer) for label, row, layer in reversed(layers_of(structure))}
     if not chosen:
         return False
@@ -118,7 +118,7 @@ Drawer = Callable[[Axes, dict, dict], None]
 
 
 def plot_lines(structure: list[dict], path: Path, draw: Drawer, y: str, sharey: bool) -> bool:
-    """A panel for each data set, a line for each family and layer."""
+    """A panel for each data set, with a line for each family and layer."""
     layers = layers_of(structure)
     if not layers:
         return False
@@ -138,7 +138,7 @@ def plot_lines(structure: list[dict], path: Path, draw: Drawer, y: str, sharey: 
 
 
 def baseline(axis: Axes, x: list[float], y: list[float], label: str) -> None:
-    """Once an axis."""
+    """Draws a dashed line, once for each axis."""
     if label not in axis.get_legend_handles_labels()[1]:
         axis.plot(x, y, color=GREY, lw=1, ls="--", label=label)
 

@@ -1,4 +1,4 @@
-"""The sections on what users share and how the pool is used, of structure.json."""
+"""The sections on what users share and how the pool is used, from structure.json."""
 
 from quality.report.structure_plots import PAIRS, PARTS, layers_of
 from quality.report.text import ABSENT, Results, table
@@ -23,15 +23,15 @@ def sharing(r: Results) -> str:
     head = ["data set", "family", "", "directions in use", *(f"{kind}, {ranks}" for kind in KINDS.values())]
     head += [f"random, {ranks}", "two users alike", "mixed users", "random"]
     return (
-        f"Energy, in percent, of a user's keys or values in the first {ranks} directions (SVD): the user's own, those "
-        "of other users stacked, those of one other user, and random ones among those in use. Energy is the sum of "
-        "squares about all users' mean. *Alike*: the mean squared cosine of the principal angles between the first 8 "
-        "directions of two users, beside that of *mixed users*, as many positions drawn from all, and of random "
-        "directions. Means over users and over pairs.\n\n"
+        f"Energy, in percent, of a user's keys or values in the first {ranks} directions (SVD). These are directions "
+        "of the user, of the other users stacked, of one other user, and random used directions. Energy is the sum of "
+        "squares about the mean of all users. *Alike*: the mean squared cosine of the principal angles between the "
+        "first 8 directions of two users. Beside it are those of *mixed users*, as many positions drawn from all "
+        "users, and of random directions. Means over users and over pairs.\n\n"
         + table(head, lines)
         + r.picture("spectra", "energy of a user's positions against the number of directions")
         + r.picture("similarity", "how alike the keys and values of two users are, by family")
-        + "\n\nLower plot: medians of all pairs, and bars from the 5th to the 95th percentile."
+        + "\n\nThe lower plot has the median of all pairs, and bars from the 5th to the 95th percentile."
     )
 
 
@@ -56,9 +56,10 @@ def slots(r: Results) -> str:
         return ABSENT
     head = ["data set", "family", "slots used", "dead", "entropy (bits)", "perplexity"]
     return (
-        "Slots that the positions of some hundred users take, few of them among those that the pool was made from. "
-        "*Perplexity*: so many slots, used alike, would have that entropy. *Distinct*: slots in the first positions of "
-        "a history, mean over users who have as many; attention over shared keys collapses to these.\n\n"
+        "The slots of the positions of some hundred users. Few of these users are among those that the pool was made "
+        "from. *Perplexity*: the number of evenly used slots with the same entropy. *Distinct*: distinct slots in the "
+        "first positions of a history, as a mean over users with that many. Attention over shared keys collapses to "
+        "these.\n\n"
         + table([*head, *(f"distinct of {n:,}" for n in LENGTHS)], lines)
         + r.picture("slots", "share of the positions that each slot has")
         + r.picture("distinct", "distinct slots against the length of the history")

@@ -1,4 +1,4 @@
-"""The report: verdicts by the rule, misses shown as misses, pages from results that are partly there."""
+"""The report shows verdicts and misses, and makes a page from partial results."""
 
 import itertools
 import json
@@ -44,25 +44,25 @@ def arm_of(variant: str, *auc: float, gauc: float = 0.7, **changes) -> Arm:
 # The rule
 
 
-def test_a_difference_up_to_a_thousandth_is_met_and_above_it_is_missed_by_the_rest() -> None:
+def test_a_loss_up_to_a_thousandth_is_met_and_a_larger_one_is_missed_by_the_excess() -> None:
     full = arm_of("full", 0.8, 0.8, 0.8)
     assert parity(arm_of("collectivekv", 0.799, 0.799, 0.799), full).met
     assert str(parity(arm_of("collectivekv", 0.7985, 0.7985, 0.7985), full)) == "**missed**: AUC by 0.0005"
 
 
-def test_the_fulls_own_spread_excuses_as_much() -> None:
+def test_a_loss_up_to_the_spread_of_the_full_model_is_met() -> None:
     full = arm_of("full", 0.798, 0.8, 0.802)  # a spread of 0.004
     assert parity(arm_of("collectivekv", 0.794, 0.796, 0.798), full).met
     assert str(parity(arm_of("collectivekv", 0.793, 0.795, 0.797), full)) == "**missed**: AUC by 0.0010"
 
 
-def test_auc_gauc_and_bytes_are_each_held_to_the_rule() -> None:
+def test_auc_gauc_and_bytes_must_each_meet_the_target() -> None:
     shared = arm_of("collectivekv", 0.79, gauc=0.697, ratio=0.0092)
     expected = "**missed**: AUC by 0.0090, GAUC by 0.0020, bytes by 0.12 points"
     assert str(parity(shared, arm_of("full", 0.8))) == expected
 
 
-def test_a_gain_is_no_miss() -> None:
+def test_a_gain_is_not_a_miss() -> None:
     assert parity(arm_of("collectivekv", 0.81, gauc=0.71), arm_of("full", 0.8)).met
 
 
@@ -71,12 +71,12 @@ def test_only_seeds_that_both_have_are_compared() -> None:
     assert parity(Arm({1: row("collectivekv", 1, 0.8)}), full).met
 
 
-def test_a_full_that_got_worse_by_training_on_does_not_hide_a_loss() -> None:
+def test_a_full_model_that_more_training_made_worse_does_not_hide_a_loss() -> None:
     shared, full, before = arm_of("collectivekv", 0.8), arm_of("full", 0.8), arm_of("full_before", 0.805)
     assert parity(shared, full).met and not parity_with_both(shared, full, before)
 
 
-def test_user_dims_alone_must_be_beaten_by_more_than_noise_and_at_no_more_bytes() -> None:
+def test_user_dims_alone_must_be_beaten_by_more_than_noise_at_no_more_bytes() -> None:
     shared, full = arm_of("collectivekv", 0.8), arm_of("full", 0.8)
     assert beats(shared, arm_of("user_dims_only", 0.79, gauc=0.69), full).met
     level = arm_of("user_dims_only", 0.7995, gauc=0.69, ratio=0.001)
@@ -87,7 +87,7 @@ def test_time_is_met_up_to_the_share() -> None:
     assert in_time(0.4).met and str(in_time(0.46)) == "**missed**: by 6 points"
 
 
-def test_conversion_alone_must_be_both_quick_and_level_with_the_full() -> None:
+def test_conversion_alone_must_be_both_quick_and_level_with_the_full_model() -> None:
     def judged(seconds: int, auc: float) -> bool | None:
         converted = Arm({1: row("converted", 1, auc, trainSeconds=seconds)})
         before = Arm({1: row("full_before", 1, 0.8, trainSeconds=100 if seconds else 0)})
@@ -96,7 +96,7 @@ def test_conversion_alone_must_be_both_quick_and_level_with_the_full() -> None:
     assert [judged(40, 0.8), judged(41, 0.8), judged(40, 0.7985), judged(0, 0.8)] == [True, False, False, None]
 
 
-def test_a_target_is_met_only_once_all_is_measured() -> None:
+def test_a_target_is_met_only_when_all_pairs_are_measured() -> None:
     pairs = list(itertools.product(DATASETS, FAMILIES))
     rows = [row("full", dataset=d, family=f) for d, f in pairs]
 
@@ -111,7 +111,7 @@ def test_a_target_is_met_only_once_all_is_measured() -> None:
     assert counted(10) == ("9 of 10", "**missed**")
 
 
-def test_the_model_without_history_serves_every_family() -> None:
+def test_the_arm_without_history_is_that_of_every_family() -> None:
     assert arm([row("no_history", family="none")], "ml-1m", "hstu", "no_history")
 
 
@@ -173,7 +173,7 @@ def pictures(root: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in (root / "docs" / "quality").glob("*")}
 
 
-def test_without_results_every_section_says_so_and_nothing_is_drawn(tmp_path: Path) -> None:
+def test_without_results_every_section_says_so_and_no_plot_is_drawn(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     for heading in SECTIONS.keys() - {"Targets", "What was compared"}:
         assert ABSENT in section(page, heading)
@@ -188,7 +188,7 @@ def test_results_with_an_arm_missing_make_a_page(tmp_path: Path, variant: str) -
 
 
 @pytest.mark.parametrize("variant", [*RATIOS, "no_history"])
-def test_results_with_one_arm_alone_make_a_page(tmp_path: Path, variant: str) -> None:
+def test_results_with_only_one_arm_make_a_page(tmp_path: Path, variant: str) -> None:
     rows = [r for r in all_rows(1) if r["variant"] == variant]
     assert "not measured yet" in section(page_of(tmp_path, quality=rows), "Targets")
 
@@ -210,7 +210,7 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(tmp_path: Path) -> N
         assert len({line.count("|") for line in lines.strip().split("\n")}) == 1
 
 
-def test_a_miss_is_shown_in_the_row_and_in_the_target(tmp_path: Path) -> None:
+def test_a_miss_shows_in_its_row_and_in_the_target(tmp_path: Path) -> None:
     rows = all_rows()
     for r in rows:
         if r["variant"] == "collectivekv" and (r["dataset"], r["family"]) == ("kuairand", "eta"):
@@ -221,13 +221,13 @@ def test_a_miss_is_shown_in_the_row_and_in_the_target(tmp_path: Path) -> None:
     assert "| 4 of 5: SIM, SDIM, TWIN, HSTU | met |" in section(page, "Targets")
 
 
-def test_a_weak_full_and_slow_training_are_missed_targets(tmp_path: Path) -> None:
+def test_a_weak_full_model_and_slow_training_are_missed_targets(tmp_path: Path) -> None:
     rows = [r | {"auc": r["auc"] - 0.01, "trainSeconds": 100} for r in all_rows()]
     page = section(page_of(tmp_path, quality=rows), "Targets")
     assert "**missed** by 0.0053" in page and "| 0 of 10 | **missed** |" in page
 
 
-def test_knobs_are_shown_against_their_full_with_defaults_in_bold(tmp_path: Path) -> None:
+def test_knobs_are_compared_with_their_full_model_and_defaults_are_bold(tmp_path: Path) -> None:
     page = section(page_of(tmp_path, knobs=knob_rows()), "Knobs")
     assert "| slots of the pool | 64 | 0.22 % | -0.0120 / +0.0000 | -0.0120 / +0.0000 | 61 | - |" in page
     default = f"{Compression().slots:,}"
@@ -244,7 +244,7 @@ def test_the_structure_file_may_name_its_rows(tmp_path: Path) -> None:
     assert "| ML-1M | SIM | keys | 64 |" in page_of(tmp_path)
 
 
-def test_settings_are_shown_where_the_results_have_them(tmp_path: Path) -> None:
+def test_settings_are_shown_if_the_results_have_them(tmp_path: Path) -> None:
     page_of(tmp_path)
     of = {"split": "position:0.1", "epochs": 2.25, "rate": 6e-3, "tune_epochs": 0.4, "tune_rate": 1e-3}
     whole = {"rows": all_rows(), "datasets": {"ml-1m": of}}
@@ -279,13 +279,13 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     assert page_of(tmp_path / "c", **backwards) == pages[0]
 
 
-def test_plots_of_results_that_are_gone_are_removed(tmp_path: Path) -> None:
+def test_plots_without_results_are_removed(tmp_path: Path) -> None:
     page_of(tmp_path, quality=all_rows(1))
     assert set(pictures(tmp_path)) == {"frontier", "losses"}
     assert "](quality/" not in page_of(tmp_path, quality=[]) and not pictures(tmp_path)
 
 
-def test_tidying_shortens_tags_and_leaves_labels() -> None:
+def test_tidy_shortens_tags_and_keeps_labels() -> None:
     assert (
         tidy('<path d="M 1.23456 7"/>  \n<text>within 0.001</text>')
         == '<path d="M 1.23 7"/>\n<text>within 0.001</text>\n'

@@ -1,4 +1,4 @@
-"""What the sections of docs/quality.md are written from and with."""
+"""The results that the sections of docs/quality.md are written from, and their formats."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,14 +15,16 @@ class Results:
     quality: list[dict]
     knobs: list[dict]
     structure: list[dict]
-    datasets: dict[str, dict]  # how each was split and trained on, where quality.json says so
+    datasets: dict[str, dict]  # split and training of each data set, if quality.json has them
     plots: frozenset[str] = frozenset()
 
     def picture(self, name: str, shows: str) -> str:
+        """A plot with its description; empty if the plot is not drawn."""
         return f"\n\n![{shows}](quality/{name}.svg)" if name in self.plots else ""
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table; ABSENT without rows."""
     lines = [list(head), *(list(row) for row in rows)]
     if len(lines) == 1:
         return ABSENT
@@ -35,7 +37,7 @@ def share(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """Four decimals; no minus before a zero."""
+    """A difference with its sign and four decimals. Zero has a plus."""
     return f"{round(value, 4) + 0.0:+.4f}"
 
 

@@ -1,4 +1,4 @@
-"""What the rows of the results come to: means over seeds, differences to the full model beside its noise, verdicts."""
+"""Means over seeds, differences to the full model beside its noise, and verdicts on targets."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 METRICS = {"auc": "AUC", "gauc": "GAUC"}
-LEAST_NOISE = 0.001  # a difference that counts as none, however little the full model's seeds spread
-BYTES_SHARE = 0.008  # of the full keys and values, at most
+LEAST_NOISE = 0.001  # smaller differences never count
+BYTES_SHARE = 0.008  # largest share of the bytes of full keys and values
 BYTES_SHARE_AIM = 0.0045
-FAMILIES_AIM = 3  # families that reach it
-TIME_SHARE = 0.4  # of the full model's training time, at most
-STRONG_FULL = {"ml-1m": 0.825}  # AUC that the best full model must reach, so that the comparison is with a good model
+FAMILIES_AIM = 3  # families that should reach it
+TIME_SHARE = 0.4  # largest share of the full model's training time
+STRONG_FULL = {"ml-1m": 0.825}  # least AUC of the best full model, so that the comparison is with a good model
 ROUNDING = 1e-9
 
 DATASETS = {"ml-1m": "ML-1M", "kuairand": "KuaiRand"}  # in the order of the tables
@@ -27,7 +27,7 @@ def family_title(name: str) -> str:
 
 
 def pairs_in(rows: Iterable[dict]) -> list[tuple[str, str]]:
-    """Every data set and family there is a row of, in the order of the tables."""
+    """The pairs of data set and family that have rows, in the order of the tables."""
     places = [list(DATASETS), list(FAMILIES)]
     found = {(row["dataset"], row["family"]) for row in rows if row["family"] != "none"}
     return sorted(found, key=lambda pair: [(p.index(n) if n in p else len(p), n) for n, p in zip(pair, places)])
@@ -51,28 +51,32 @@ class Arm:
 
 
 def arm(rows: Iterable[dict], dataset: str, family: str, variant: str) -> Arm:
+    """One arm of a pair. The arm without history is the same for all families."""
     wanted = (dataset, "none" if variant == "no_history" else family, variant)
     return Arm({row["seed"]: row for row in rows if (row["dataset"], row["family"], row["variant"]) == wanted})
 
 
 def difference(one: Arm, other: Arm, field: str) -> float:
-    """Mean over the seeds that both have of what `one` has more than `other`."""
+    """`one` minus `other`, as a mean over the seeds that both have."""
     return fmean(
         one.rows[seed][field] - other.rows[seed][field] for seed in sorted(one.rows.keys() & other.rows.keys())
     )
 
 
 def paired(one: Arm, other: Arm) -> bool:
+    """True if both have a row of the same seed."""
     return bool(one.rows.keys() & other.rows.keys())
 
 
 def noise(full: Arm, field: str) -> float:
-    """What counts as no difference: the full model's own spread over its seeds, or LEAST_NOISE where that is less."""
+    """The largest difference that does not count: the full model's spread over its seeds, or LEAST_NOISE if more."""
     return max(LEAST_NOISE, full.spread(field))
 
 
 @dataclass(frozen=True)
 class Verdict:
+    """Met, or the figures that miss the target, and by how much."""
+
     misses: tuple[str, ...] = ()
 
     @property
@@ -91,22 +95,23 @@ def parity(shared: Arm, full: Arm) -> Verdict:
 
 
 def parity_with_both(shared: Arm, full: Arm, before: Arm) -> bool:
-    """With the full model as it was converted, too: training on may have made it worse."""
+    """True if there is parity also with the full model before conversion, since more training can make it worse."""
     return parity(shared, full).met and parity(shared, before).met
 
 
 def small(shared: Arm) -> bool:
+    """True if the arm reaches the smaller share of the bytes."""
     return shared.mean("ratio") <= BYTES_SHARE_AIM + ROUNDING
 
 
 def below_noise(one: Arm, full: Arm) -> tuple[str, ...]:
-    """What of `one` is below the full model by more than the noise, and by how much more."""
+    """The metrics of `one` that are below the full model's by more than noise, and by how much more."""
     short = {METRICS[m]: -difference(one, full, m) - noise(full, m) for m in METRICS}
     return tuple(f"{name} by {amount(by)}" for name, by in short.items() if by > ROUNDING)
 
 
 def beats(shared: Arm, alone: Arm, full: Arm) -> Verdict:
-    """Whether CollectiveKV is better than the user dims alone by more than the full model's noise, at no more bytes."""
+    """Met if CollectiveKV is better than the user dims alone by more than noise, at no more bytes."""
     short = {METRICS[m]: noise(full, m) - difference(shared, alone, m) for m in METRICS}
     misses = [f"{name} by {amount(by)}" for name, by in short.items() if by > ROUNDING]
     over = shared.mean("ratio") - alone.mean("ratio")
@@ -125,29 +130,30 @@ def time_share(part: Arm, before: Arm) -> float:
 
 
 def quick(part: Arm, before: Arm) -> bool | None:
-    """Whether `part` took little enough time; None where that is not known."""
+    """True if `part` took at most the share of time; None without timed seeds."""
     share = time_share(part, before)
     return None if math.isnan(share) else in_time(share).met
 
 
 def quick_and_level(part: Arm, before: Arm, full: Arm) -> bool | None:
-    """Whether `part` took little enough time and is no more than the noise below the full model."""
+    """True if `part` took at most the share of time, and is below the full model by no more than noise."""
     in_little = quick(part, before)
     return None if in_little is None else in_little and not below_noise(part, full)
 
 
 def in_time(share: float) -> Verdict:
+    """Met if a share of the full model's training time is at most TIME_SHARE."""
     return Verdict() if share <= TIME_SHARE + ROUNDING else Verdict((f"by {100 * (share - TIME_SHARE):.0f} points",))
 
 
 def amount(value: float) -> str:
-    """Four decimals, or five where those would say nothing."""
+    """Four decimals, or five if four would be zero."""
     return f"{value:.4f}" if value >= 0.00005 else f"{value:.5f}"
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many of the pairs meet a target: all must, and all must have been measured."""
+    """The pairs that meet a target. The target is met if all pairs are measured and meet it."""
 
     met: int
     measured: int
@@ -169,8 +175,10 @@ class Tally:
 
 
 def tally(rows: list[dict], needs: list[str], judge: Callable[..., bool | None]) -> Tally:
-    """Counts the pairs that have all the arms in `needs`, and those of which `judge`, given these arms, is true; a pair
-    of which it is None has not been measured."""
+    """Counts the pairs with all arms in `needs`, and those for which `judge` of these arms is true.
+
+    If `judge` gives None, the pair is not measured.
+    """
     results = []
     for pair in pairs_in(rows):
         arms = [arm(rows, *pair, variant) for variant in needs]
@@ -180,7 +188,7 @@ def tally(rows: list[dict], needs: list[str], judge: Callable[..., bool | None])
     return Tally(sum(known), len(known), len(DATASETS) * len(FAMILIES))
 
 
-# What a row of knobs.json is compared with, and where the defaults of a knob are found.
+# Rows of knobs.json are compared with the full model of the same job.
 
 
 def job_of(row: dict) -> tuple[str, str, int]:
@@ -188,6 +196,6 @@ def job_of(row: dict) -> tuple[str, str, int]:
 
 
 def full_rows_of(quality: list[dict], knobs: list[dict]) -> dict[tuple[str, str, int], dict]:
-    """The row that each job's knobs are compared with: the one in knobs.json, else the full model of quality.json."""
+    """The full model's row of each job: the one in knobs.json, else the one in quality.json."""
     full_rows = {job_of(row): row for row in quality if row["variant"] == "full"}
     return full_rows | {job_of(row): row for row in knobs if row["knob"] == "full"}
