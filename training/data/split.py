@@ -19,9 +19,9 @@ class Split:
 def split_log(log: Log, how: str) -> Split:
     """Splits the queries as `how` tells.
 
-    `position:0.1` tests on the last tenth of each user's queries, `time:0.1` on the last tenth in time, `users:0.1` on
-    all queries of the last tenth of the users. `...:0.1/1` tests on the tenth before that, to choose settings, and
-    leaves the last tenth out. Raises UserError for another form, and for an empty side.
+    `position:0.1` tests on the last tenth of each user's queries, and `time:0.1` on the last tenth in time.
+    `users:0.1` tests on all queries of the last tenth of the users. `...:0.1/1` tests on the tenth before that, to
+    choose settings, and leaves the last tenth out. Raises UserError for another form, and for an empty side.
     """
     kind, _, rest = how.partition(":")
     share, _, earlier = rest.partition("/")

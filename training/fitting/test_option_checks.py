@@ -199,19 +199,23 @@ def test_a_cut_checkpoint_is_refused_with_the_remedy(tmp_path: Path) -> None:
 
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from fitting.locks import locked
 with locked(Path(sys.argv[1]), "it"):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()  # until it is killed
 """
 
 
 def test_a_lock_names_its_holder_and_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True, cwd=Path(train.__file__).parent
+        [sys.executable, "-c", HOLD, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(train.__file__).parent,
     )
     try:
         assert holder.stdout.readline() == "held\n"

@@ -13,13 +13,13 @@ from bundle.record_bytes import bytes_per_position, full_bytes
 from fitting.arms import Arm, Arms, without_history
 from fitting.fit import evaluate
 from models.compression import Compression
-from quality.protocol import VARIANTS, Job, arms_of, read_dataset
+from quality.protocol import VARIANTS, WITHOUT_HISTORY, Job, arms_of, read_dataset
 
 
 def measured(job: Job, arms: Arms, variant: str, arm: Arm) -> dict:
     """A row of the results. Bytes are those of a record in Redis; for the full model, those of K and V in fp32."""
     quality = evaluate(arm.model, arms.log, arms.split.test)
-    caches = [one for one, _, _ in arm.model.layers(arms.sample())] if job.family != "none" else []
+    caches = [one for one, _, _ in arm.model.layers(arms.sample())] if job.family != WITHOUT_HISTORY else []
     full, used, c = full_bytes(arms.config), float(full_bytes(arms.config)), None
     if caches and caches[0].in_record:
         lengths = np.diff(arms.log.starts).clip(max=arms.config.max_positions)
@@ -45,7 +45,7 @@ def measured(job: Job, arms: Arms, variant: str, arm: Arm) -> dict:
 
 def measure(job: Job, arms: Arms, variants: Sequence[str] = VARIANTS) -> list[dict]:
     """The rows of a job for these variants."""
-    if job.family == "none":
+    if job.family == WITHOUT_HISTORY:
         arms = replace(arms, log=without_history(arms.log))
         return [measured(job, arms, "no_history", arms.no_history())]
     full = cache(arms.full)

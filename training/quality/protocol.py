@@ -1,7 +1,7 @@
 """The protocol of the comparison: data sets, jobs, and the settings of every arm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.importers.registry import IMPORTERS
@@ -15,9 +15,29 @@ from models.config import ModelConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINTS = ROOT / ".ckv" / "training" / "quality"
-FAMILIES = ["hstu", "sim", "twin", "eta", "sdim"]
 SEEDS = [1, 2, 3]
 VARIANTS = ["full_before", "converted", "collectivekv", "full", "user_dims_only"]
+
+
+@dataclass(frozen=True)
+class FamilySettings:
+    """The settings of a family that differ from the defaults of ModelConfig and Compression."""
+
+    sizes: dict[str, int] = field(default_factory=dict)  # fields of ModelConfig
+    slots: int = Compression().slots
+    tune_share: float = 1.0  # share of a data set's epochs after the conversion
+
+
+# HSTU has two layers of half the width, so its full cache has the same bytes. Its routers read [K, V] in training too, so
+# a smaller pool saves time. Its layers disturb each other, so it trains for half as long after the conversion.
+FAMILIES = {
+    "hstu": FamilySettings({"d_model": 128, "heads": 4, "layers": 2}, slots=4096, tune_share=0.5),
+    "sim": FamilySettings(),
+    "twin": FamilySettings(),
+    "eta": FamilySettings(),
+    "sdim": FamilySettings(),
+}
+WITHOUT_HISTORY = "none"  # the family of the arm without history: target attention over nothing
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,7 @@ class Dataset:
     split: str
     epochs: float  # of the full model, before the conversion
     rate: float
-    tune_epochs: float  # of every arm, after the conversion; half as many for HSTU, whose layers disturb each other
+    tune_epochs: float  # of every arm, after the conversion
     tune_rate: float
     start: float = 1.5  # length of the first item embeddings, see starting_items.py; 0: random ones
     frozen: bool = False  # histories of test queries end at the first test query
@@ -48,7 +68,7 @@ class Job:
     """One training of a family, with its arms."""
 
     dataset: str
-    family: str  # a family, or "none": the same model without history
+    family: str  # a family, or WITHOUT_HISTORY
     seed: int
 
     def __str__(self) -> str:
@@ -68,15 +88,19 @@ def jobs_named(only: Sequence[str], families: Sequence[str]) -> list[Job]:
 
 
 def model_config(family: str, log: Log) -> ModelConfig:
-    """The sizes of a family's model. HSTU has two layers of half the width, so its full cache has the same bytes."""
-    size = {"d_model": 128, "heads": 4, "layers": 2} if family == "hstu" else {}
-    model = "target" if family == "none" else family
-    return ModelConfig(model, len(log.items), len(log.actions), dropout=0.2, **size)
+    """The sizes of a family's model."""
+    model = "target" if family == WITHOUT_HISTORY else family
+    return ModelConfig(model, len(log.items), len(log.actions), dropout=0.2, **settings_of(family).sizes)
+
+
+def settings_of(family: str) -> FamilySettings:
+    """The settings of a family of FAMILIES; the defaults for another one."""
+    return FAMILIES.get(family, FamilySettings())
 
 
 def compression(family: str) -> Compression:
-    """The conversion's settings. HSTU has a smaller pool, since its routers read [K, V] in training too."""
-    return Compression(slots=4096) if family == "hstu" else Compression()
+    """The settings of a family's conversion."""
+    return Compression(slots=settings_of(family).slots)
 
 
 def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
@@ -89,8 +113,9 @@ def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
 
 
 def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") -> Arms:
+    """The arms of a job, with their checkpoints in `folder`, or in a folder of the job's name."""
     dataset = DATASETS[job.dataset]
-    tune_epochs = dataset.tune_epochs / 2 if job.family == "hstu" else dataset.tune_epochs
+    tune_epochs = dataset.tune_epochs * settings_of(job.family).tune_share
     return Arms(
         log,
         split,

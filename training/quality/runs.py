@@ -9,7 +9,7 @@ import torch
 
 from quality.knobs import KNOBS, measure_knob
 from quality.measure import run_job
-from quality.protocol import DATASETS, FAMILIES, arms_of, compression, jobs_named, read_dataset
+from quality.protocol import DATASETS, FAMILIES, WITHOUT_HISTORY, arms_of, compression, jobs_named, read_dataset
 from quality.results import read_rows, write_rows
 from quality.structure import structure
 
@@ -24,8 +24,8 @@ def run(data: Path, only: list[str], workers: int, variants: list[str]) -> None:
     """Runs every variant without a row, of all jobs; or every variant of the named jobs."""
     done = {(r["dataset"], r["family"], r["seed"], r["variant"]) for r in read_rows()}
     work = []
-    for job in jobs_named(only, ["none", *FAMILIES]):
-        wanted = ["no_history"] if job.family == "none" else variants
+    for job in jobs_named(only, [WITHOUT_HISTORY, *FAMILIES]):
+        wanted = ["no_history"] if job.family == WITHOUT_HISTORY else variants
         missing = [v for v in wanted if only or (job.dataset, job.family, job.seed, v) not in done]
         if missing:
             work.append((job, missing))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
+from models.families import registry
+
 METRICS = {"auc": "AUC", "gauc": "GAUC"}
 LEAST_NOISE = 0.001  # smaller differences never count
 BYTES_SHARE = 0.008  # largest share of the bytes of full keys and values
@@ -15,7 +17,7 @@ STRONG_FULL = {"ml-1m": 0.825}  # least AUC of the best full model, so that the 
 ROUNDING = 1e-9
 
 DATASETS = {"ml-1m": "ML-1M", "kuairand": "KuaiRand"}  # in the order of the tables
-FAMILIES = {"sim": "SIM", "sdim": "SDIM", "eta": "ETA", "twin": "TWIN", "hstu": "HSTU"}
+FAMILIES = {name: registry.FAMILIES[name].title for name in ("sim", "sdim", "eta", "twin", "hstu")}
 
 
 def dataset_title(name: str) -> str:
