@@ -21,13 +21,20 @@ from train import main
 ARMS = ["", "fullBeforeFineTune", "converted", "noHistory", "userDimsOnly", "full"]
 
 
-@pytest.mark.parametrize("family", ["target", "hstu"])
+@pytest.mark.parametrize(
+    ("changes", "made"),
+    [
+        ({"family": "target"}, "16 slots"),
+        ({"family": "hstu", "layers": 2}, "16 slots"),
+        ({"record": "factored", "clusters": 5}, "5 clusters"),
+    ],
+)
 def test_a_log_becomes_a_bundle_with_the_figures_of_every_arm(
-    family: str, root: Path, capsys: pytest.CaptureFixture[str]
+    changes: dict, made: str, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = small_train(root, family=family, layers=2)
+    config = small_train(root, **changes)
     metrics = main(config)
-    assert "small conversion: k-means for 16 slots" in capsys.readouterr().out
+    assert f"small conversion: k-means for {made}" in capsys.readouterr().out
     assert set(metrics) == {"testQueries"} | {
         name + measure if not name else name + measure.capitalize()
         for name in ARMS

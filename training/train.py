@@ -153,6 +153,7 @@ def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -
         compression,
         ROOT / ".ckv" / "training" / f"{config.name}-{settings_of(config, log)}",
         config.name,
+        clusters=config.clusters if config.record == "factored" else 0,
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from conversion.convert import calibrate, convert, with_new_pool, without_pool
+from conversion.factored import convert_factored
 from conversion.sample import sample_history
 from data.history import History
 from data.log import Log
@@ -48,6 +49,7 @@ class Arms:
     compression: Compression
     folder: Path  # of checkpoints
     name: str = ""
+    clusters: int = 0  # of a factored pool; 0: a pool of keys and values, see `compression`
     start: float = 1.5  # length of the first item embeddings, see starting_items.py; 0: random ones
 
     def full(self) -> Arm:
@@ -72,9 +74,13 @@ class Arms:
 
     def converted(self, full: Arm) -> Arm:
         """CollectiveKV before the second training."""
-        print(f"  {self.name} conversion: k-means for {self.compression.slots:,} slots", flush=True)
+        made = f"{self.clusters:,} clusters" if self.clusters else f"{self.compression.slots:,} slots"
+        print(f"  {self.name} conversion: k-means for {made}", flush=True)
         started = time.process_time()
-        model = convert(full.model, self.sample(), self.compression, self.main.seed)
+        if self.clusters:
+            model = convert_factored(full.model, self.sample(), self.main.seed, self.clusters)
+        else:
+            model = convert(full.model, self.sample(), self.compression, self.main.seed)
         return Arm(model, time.process_time() - started)
 
     def collective_kv(self, converted: Arm, full: Arm, name: str = "collectivekv") -> Arm:

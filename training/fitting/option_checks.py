@@ -21,6 +21,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "users": (1, 1_000_000),
     "batch": (1, 10_000_000),
     "block": (1, 100_000),
+    "clusters": (1, 65_536),
     "slots": (2, 65_536),
     "user_width": (0, 16_384),
     "embedding": (2, 16_384),
@@ -69,6 +70,9 @@ def check_options(c: TrainConfig) -> None:
 
 def check_record(c: TrainConfig) -> None:
     """Checks the size of a record's row. For each layer it has one or two routes, and a code or the user dims."""
+    if c.record == "factored":
+        check_factored(c)
+        return
     layers = c.layers if FAMILIES[c.family].stacked else 1
     routes = 2 if c.separate_routes else 1
     coded = c.user_type == "codebook" and c.user_width > 0
@@ -82,6 +86,21 @@ def check_record(c: TrainConfig) -> None:
         raise UserError(
             f"--user-width {c.user_width}: a position would take {row:,} bytes, at most {ROW_BYTES:,} are allowed; "
             "give less, or --user-type codebook"
+        )
+
+
+def check_factored(c: TrainConfig) -> None:
+    """Checks that the family and the recipe can have a factored pool."""
+    if not FAMILIES[c.family].reads_clusters:
+        able = " or ".join(name for name, family in FAMILIES.items() if family.reads_clusters)
+        raise UserError(
+            f"--record factored: the attention of --family {c.family} cannot read cluster means; give --record pool or "
+            f"--family {able}"
+        )
+    if c.recipe != "convert":
+        raise UserError(
+            f"--record factored: --recipe {c.recipe} learns a pool of keys and values; give --record pool, or --recipe "
+            "convert"
         )
 
 

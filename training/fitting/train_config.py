@@ -39,6 +39,8 @@ class TrainConfig:
     tune_rate: float = 3e-4
     batch: int = 4096
     block: int = 128
+    record: str = "pool"
+    clusters: int = 256
     slots: int = 10_000
     user_width: int = 2
     user_type: str = "codebook"

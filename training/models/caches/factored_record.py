@@ -13,6 +13,7 @@ from models.graphs.rows import HistoryRows, Rows
 
 ITEM, EVENT = "item", "event"  # record fields
 ITEMS, EVENTS = "items", "events"  # KV groups: rows of items; rows g and h of events, as key and value
+MARGIN_UNIT = 0.01  # of the spread of the scores: 256 codes share it, and rounding is far finer
 CLUSTERING, MAP = "history", "clusters.bin"
 
 
@@ -65,10 +66,12 @@ class FactoredRecord(RecordLayer):
         return {MAP: self.cluster.numpy().astype("u1" if self.clusters <= 256 else "<u2").tobytes()}
 
     def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:
-        best = self.codes.router(self.model.events(history)).topk(min(2, len(self.codes.rows)), -1)
+        scores = self.codes.router(self.model.events(history))  # [B, N, codes]
+        best = scores.topk(min(2, scores.shape[-1]), -1)
         margin = torch.full(history.item.shape, torch.inf)
-        if best.values.shape[-1] > 1:
-            margin = best.values[..., 0] - best.values[..., 1]
+        if scores.shape[-1] > 1:
+            spread = scores.amax(-1) - scores.amin(-1)
+            margin = (best.values[..., 0] - best.values[..., 1]) / (MARGIN_UNIT * spread).clamp(max=1)
         fields = {ITEM: history.item[..., None], EVENT: best.indices[..., :1]}
         return Encoded(fields, margin, torch.full(history.item.shape, torch.inf))
 
