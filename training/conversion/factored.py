@@ -1,7 +1,7 @@
 """Converts a trained full model to a factored pool. Nothing is learned again.
 
-The rows of the pool are the model's items. k-means over the events of real positions gives the codebook, and k-means
-over their items gives the clusters. Both measure distances in the space that queries and outputs see.
+The rows of the pool are the model's items. k-means over the events of real positions gives the codebook. k-means over
+the items and over the codes gives their clusters. Distances are those that queries and outputs see.
 """
 
 import copy
@@ -9,9 +9,10 @@ import copy
 import torch
 from torch import Tensor
 
-from conversion.kmeans import kmeans, nearest_centroid
+from conversion.kmeans import cluster_means, kmeans, nearest_centroid
 from conversion.share_layer import metric_of, weigh
 from data.history import History
+from models.caches.cluster_pairs import ClusterPairs
 from models.caches.factored import FactoredKV
 from models.caches.full import FullKV
 from models.compression import CODES
@@ -21,6 +22,7 @@ from models.layer_sample import MOST_POSITIONS
 from models.ranker import Ranker
 
 CLUSTERS = 256
+EVENT_CLUSTERS = (1, 2, 4, 8, 16)  # the numbers that a conversion tries: the one with the least spread within clusters
 ITERATIONS = 30  # of k-means
 
 
@@ -38,9 +40,23 @@ def convert_factored(full: Ranker, sample: History, seed: int, clusters: int = C
     seen = seen_space(model, sample)  # [E, A]
     item = sample.item[sample.valid][:MOST_POSITIONS]  # [P]
     events = model.events(sample)[sample.valid][:MOST_POSITIONS]  # [P, 2E]
-    model.event_codes = event_codes(events, model.item(item), seen, codes, seed)
-    _, cluster = nearest_centroid(model.item.weight @ seen, kmeans(model.item(item) @ seen, clusters, ITERATIONS, seed))
-    model.cache = FactoredKV(cache.key, cache.value, cluster, clusters)
+    space = event_space(model.item(item), seen)
+    model.event_codes = event_codes(events, space, codes, seed)
+    code = model.event_codes.router(events).argmax(-1)  # [P]
+    s = model.embed_history(sample)[sample.valid][:MOST_POSITIONS] @ seen  # [P, A]
+    found = []
+    for code_count in EVENT_CLUSTERS:
+        item_count = max(1, clusters // code_count)
+        pairs = ClusterPairs(
+            clustered(model.item.weight @ seen, item, item_count, seed),
+            clustered(model.event_codes.rows @ space, code, code_count, seed),
+            item_count,
+            code_count,
+        )
+        at = pairs.of(item, code)
+        found.append((float((s - cluster_means(s, at, pairs.count)[at]).square().sum()), pairs))
+    _, best = min(found, key=lambda pair: pair[0])
+    model.cache = FactoredKV(cache.key, cache.value, best)
     for module in family.route_modules(model):
         if module is not model.item:  # a record has the item's index: its row may change
             module.requires_grad_(False)
@@ -56,16 +72,24 @@ def seen_space(model: Ranker, sample: History) -> Tensor:
     return torch.cat([cache.key.weight.T @ key.map, cache.value.weight.T @ value.map], 1)
 
 
-def event_codes(events: Tensor, items: Tensor, seen: Tensor, codes: int, seed: int) -> EventCodes:
-    """The codebook of events [P, 2E] = [g, h], which met items with the embeddings `items` [P, E].
+def event_space(items: Tensor, seen: Tensor) -> Tensor:
+    """[2E, 2A]: an error e of an event [g, h] costs |e A|^2, with items of the embeddings [P, E].
 
-    An error of g counts times the item, an error of h as it is. At most `codes` distinct events are kept exactly.
+    An error of g counts times the item, an error of h as it is.
     """
-    e = items.shape[1]
     size = items.square().mean(0).sqrt()[:, None]  # [E, 1]
-    space = torch.block_diag(size * seen, seen)  # [2E, 2A]
+    return torch.block_diag(size * seen, seen)
+
+
+def clustered(rows: Tensor, at: Tensor, clusters: int, seed: int) -> Tensor:
+    """The cluster of each row [M, A], by k-means over the rows at positions [P]."""
+    return nearest_centroid(rows, kmeans(rows[at], clusters, ITERATIONS, seed))[1]
+
+
+def event_codes(events: Tensor, space: Tensor, codes: int, seed: int) -> EventCodes:
+    """The codebook of events [P, 2E] = [g, h], with distances in `space`. Up to `codes` distinct events stay exact."""
     distinct = events.unique(dim=0)
-    book = EventCodes(min(codes, len(distinct)), e)
+    book = EventCodes(min(codes, len(distinct)), events.shape[1] // 2)
     points = events @ space
     centroids = distinct @ space if len(distinct) <= codes else kmeans(points, codes, ITERATIONS, seed)
     book.router.weight.copy_(centroids @ space.T)  # argmin |x - c|^2 = argmax x c - |c|^2 / 2

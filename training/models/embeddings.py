@@ -38,6 +38,10 @@ class Embeddings(nn.Module):
         turn, shift = event.chunk(2, -1)
         return self.item(history.item) * (1 + turn) + shift
 
+    def codes_of(self, history: History) -> Tensor:
+        """The event code of every position, [B, N]. `event_codes` must be set."""
+        return self.event_codes.router.route(self.events(history))
+
     def events(self, history: History) -> Tensor:
         """[g, h] of every position, not coded: [B, N, 2E]."""
         event = self.action(history.action)

@@ -24,26 +24,30 @@ class Oracle:
         """The logit of one candidate of a batch, from its user's positions before it."""
         now = int(candidates.now[user, place])
         before = [i for i in range(now) if history.valid[user, i]]
-        items = [int(history.item[user, i]) for i in before]
-        s = [
-            self.position(own, int(history.action[user, i]), history.features[user, i].double().numpy())
-            for own, i in zip(items, before)
+        found = [
+            self.position(
+                int(history.item[user, i]), int(history.action[user, i]), history.features[user, i].double().numpy()
+            )
+            for i in before
         ]
+        slots = [(int(history.item[user, i]), code) for (_, code), i in zip(found, before)]
         item = self.p["item.weight"][int(candidates.item[user, place])]
-        attended = self.attention.attended(item, SeenPositions(s, items, before), now)
+        attended = self.attention.attended(item, SeenPositions([s for s, _ in found], slots, before), now)
         own = candidates.features[user, place].double().numpy()
         return self.score(item, attended, own, candidates.context[user, place].double().numpy())
 
-    def position(self, item: int, action: int, values: Vector) -> Vector:
-        """S of one position, [E]."""
+    def position(self, item: int, action: int, values: Vector) -> tuple[Vector, int]:
+        """S of one position, [E], and its event's code; 0 without codes."""
         event = self.p["action.weight"][action]
         x = expand(self.c.interaction_features, values)
         if x:
             event = event + self.p["interaction_features.weight"] @ np.array([*x, *(value**2 for value in x)])
+        code = 0
         if "event_codes.rows" in self.p:
-            event = self.p["event_codes.rows"][int(np.argmax(self.p.linear("event_codes.router", event)))]
+            code = int(np.argmax(self.p.linear("event_codes.router", event)))
+            event = self.p["event_codes.rows"][code]
         e = self.c.embedding
-        return self.p["item.weight"][item] * (1 + event[:e]) + event[e:]
+        return self.p["item.weight"][item] * (1 + event[:e]) + event[e:], code
 
     def score(self, item: Vector, attended: Vector, own: Vector, context: Vector) -> float:
         """The scorer's logit. Item and attended [E]; own and context are the candidate's and the request's features."""

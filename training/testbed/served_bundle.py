@@ -118,17 +118,20 @@ class ServedBundle:
         """The counts or the mean embeddings of the clusters that positions are in, one position after the other."""
         clustering = next(found for found in self.manifest["clusterings"] if found["name"] == x["clustering"])
         rows = self.gathered(fields)
-        type_ = "u1" if clustering["clusters"] <= 256 else "<u2"
-        cluster_of = np.frombuffer((self.folder / clustering["by"]["map"]).read_bytes(), type_)
+        cluster = np.zeros(len(fields[clustering["by"][0]["field"]]), np.int64)  # [N]
+        for by in clustering["by"]:
+            type_ = "u1" if by["clusters"] <= 256 else "<u2"
+            cluster_of = np.frombuffer((self.folder / by["map"]).read_bytes(), type_)
+            cluster = cluster * by["clusters"] + cluster_of[fields[by["field"]]]
         members: dict[int, list[np.ndarray]] = {}
-        for i, slot in enumerate(fields[clustering["by"]["field"]]):
+        for i in range(len(cluster)):
             s = np.zeros(clustering["width"])
             for term in clustering["terms"]:
                 row = rows[term["rows"]["group"], term["rows"]["part"]][i].astype(float)
                 if "scale" in term:
                     row = row * (1 + rows[term["scale"]["rows"]["group"], term["scale"]["rows"]["part"]][i])
                 s = s + row
-            members.setdefault(int(cluster_of[slot]), []).append(s)
+            members.setdefault(int(cluster[i]), []).append(s)
         if x["role"] == "cluster_counts":
             return np.array([len(members[c]) for c in sorted(members)])
         return np.array([np.mean(members[c], axis=0) for c in sorted(members)]).reshape(-1, clustering["width"])

@@ -49,7 +49,7 @@ async function fileProblem(dir: string, file: { path: string; bytes: number; sha
 }
 
 async function readClusterMaps(dir: string, { clusterings = [] }: Manifest): Promise<Map<string, Uint8Array>> {
-  const paths = new Set(clusterings.flatMap(({ by }) => by.map ?? []));
+  const paths = new Set(clusterings.flatMap(({ by }) => by.flatMap(({ map }) => map ?? [])));
   return new Map(await Promise.all([...paths].map(async (path) => [path, await readFile(join(dir, path))] as const)));
 }
 

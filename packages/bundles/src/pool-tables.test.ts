@@ -35,9 +35,8 @@ async function clusteredDemo(name: string, change: (manifest: Manifest) => void 
   manifest.clusterings = [
     {
       name: 'codes',
-      clusters: 7,
       width: 2,
-      by: { field: 'route', map: 'clusters.bin' },
+      by: [{ field: 'route', clusters: 7, map: 'clusters.bin' }],
       terms: [{ ...part('key'), scale: part('value') }, part('key')],
     },
   ];

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from data.history import History
 from models.caches.cluster_means import cluster_means
+from models.caches.cluster_pairs import ClusterPairs
 from models.caches.record_layer import Encoded, RecordLayer, Tables, WrittenFields, pool_of, route_field
 from models.embeddings import Embeddings
 from models.graphs.builder import Graph
@@ -14,7 +15,8 @@ from models.graphs.rows import HistoryRows, Rows
 ITEM, EVENT = "item", "event"  # record fields
 ITEMS, EVENTS = "items", "events"  # KV groups: rows of items; rows g and h of events, as key and value
 MARGIN_UNIT = 0.01  # of the spread of the scores: 256 codes share it, and rounding is far finer
-CLUSTERING, MAP = "history", "clusters.bin"
+CLUSTERING = "history"
+MAPS = {ITEM: "clusters-item.bin", EVENT: "clusters-event.bin"}
 
 
 class FactoredRecord(RecordLayer):
@@ -23,9 +25,8 @@ class FactoredRecord(RecordLayer):
     note = "; a position is its item and a code for its event, attention reads means over clusters of positions"
     collapses = True
 
-    def __init__(self, model: Embeddings, key: nn.Linear, value: nn.Linear, cluster: Tensor, clusters: int):
-        self.model, self.key, self.value, self.cluster, self.clusters = model, key, value, cluster, clusters
-        self.codes = model.event_codes
+    def __init__(self, model: Embeddings, key: nn.Linear, value: nn.Linear, pairs: ClusterPairs):
+        self.model, self.key, self.value, self.pairs, self.codes = model, key, value, pairs, model.event_codes
 
     def fields(self) -> list[dict]:
         return [route_field(ITEM, self.model.config.items), route_field(EVENT, len(self.codes.rows))]
@@ -46,14 +47,14 @@ class FactoredRecord(RecordLayer):
         }
 
     def clusterings(self) -> list[dict]:
-        """S = item * (1 + g) + h, averaged by the item's cluster."""
+        """S = item * (1 + g) + h, averaged over the pairs of an item's cluster and an event's cluster."""
         scale = {"field": EVENT, "rows": {"group": EVENTS, "part": "key"}}
+        counts = {ITEM: self.pairs.item_count, EVENT: self.pairs.code_count}
         return [
             {
                 "name": CLUSTERING,
-                "clusters": self.clusters,
                 "width": self.model.config.embedding,
-                "by": {"field": ITEM, "map": MAP},
+                "by": [{"field": field, "clusters": count, "map": MAPS[field]} for field, count in counts.items()],
                 "terms": [
                     {"field": ITEM, "rows": {"group": ITEMS, "part": "key"}, "scale": scale},
                     {"field": EVENT, "rows": {"group": EVENTS, "part": "value"}},
@@ -62,8 +63,13 @@ class FactoredRecord(RecordLayer):
         ]
 
     def files(self) -> dict[str, bytes]:
-        """The cluster of every item: uint8 for at most 256 clusters, else uint16, little-endian."""
-        return {MAP: self.cluster.numpy().astype("u1" if self.clusters <= 256 else "<u2").tobytes()}
+        """The cluster of every slot: uint8 for at most 256 clusters, else uint16, little-endian."""
+        pairs = self.pairs
+        maps = {ITEM: (pairs.item, pairs.item_count), EVENT: (pairs.code, pairs.code_count)}
+        return {
+            MAPS[field]: clusters.numpy().astype("u1" if count <= 256 else "<u2").tobytes()
+            for field, (clusters, count) in maps.items()
+        }
 
     def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:
         scores = self.codes.router(self.model.events(history))  # [B, N, codes]
@@ -79,7 +85,8 @@ class FactoredRecord(RecordLayer):
         item, event = encoded.fields[ITEM][0, :, 0], encoded.fields[EVENT][0, :, 0]
         turn, shift = self.codes.rows[event].chunk(2, -1)
         s = self.model.item(item) * (1 + turn) + shift  # [N, E]
-        found = cluster_means(s, self.cluster[item], self.clusters, torch.ones(1, len(s), dtype=torch.bool))
+        seen = torch.ones(1, len(s), dtype=torch.bool)
+        found = cluster_means(s, self.pairs.of(item, event), self.pairs.count, seen)
         visited = found.count[0] > 0
         return found.count[0][visited], found.mean[0][visited]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from data.history import History
 from models.caches.oracles import CacheOracle
 from models.caches.record_layer import ELEMENT_BYTES, RecordLayer
 from models.caches.user_head import UserHead
@@ -55,8 +56,8 @@ class HistoryCache(nn.Module):
         and V are linear in S; else `x` is [K, V], 2D wide.
         """
 
-    def clusters_of(self, item: Tensor) -> Tensor | None:
-        """The cluster of positions with these catalogue indices, in their shape. None: attention sees positions."""
+    def clusters_of(self, model: Embeddings, history: History) -> Tensor | None:
+        """The cluster of each position, [B, N]. None: attention sees single positions."""
         return None
 
     def user_dims_holder(self) -> "HistoryCache | None":

@@ -7,6 +7,7 @@ import numpy as np
 from models.compression import Compression
 from models.oracle_math import Parameters, Vector, softmax_sum
 
+Slots = tuple[int, int]  # of a position: the item's index, and the event's code
 Kept = tuple[Vector | None, Vector | None, Vector | None]  # key [D], value [D], user dims [2U]; None: not kept
 
 
@@ -25,7 +26,7 @@ class CacheOracle(ABC):
         `computed` are the layer's own key and value, if K and V are not linear in S.
         """
 
-    def clusters(self, s: list[Vector], items: list[int]) -> tuple[list[Vector], list[Vector], list[int]] | None:
+    def clusters(self, s: list[Vector], slots: list[Slots]) -> tuple[list[Vector], list[Vector], list[int]] | None:
         """Mean keys [D], mean values [D] and counts of the clusters of positions; None: attention sees positions."""
         return None
 
@@ -50,10 +51,11 @@ class FullOracle(CacheOracle):
 class FactoredOracle(FullOracle):
     """Keys and values of a factored pool, averaged over the positions of each cluster."""
 
-    def clusters(self, s: list[Vector], items: list[int]) -> tuple[list[Vector], list[Vector], list[int]]:
-        members: dict[int, list[int]] = {}
-        for i, item in enumerate(items):
-            members.setdefault(int(self.p[f"{self.name}.cluster"][item]), []).append(i)
+    def clusters(self, s: list[Vector], slots: list[Slots]) -> tuple[list[Vector], list[Vector], list[int]]:
+        item_cluster, code_cluster = (self.p[f"{self.name}.pairs.{part}"] for part in ("item", "code"))
+        members: dict[tuple, list[int]] = {}
+        for i, (item, code) in enumerate(slots):
+            members.setdefault((item_cluster[item], code_cluster[code]), []).append(i)
         kept = [self.kept(x) for x in s]
         keys = [np.mean([kept[i][0] for i in some], axis=0) for some in members.values()]
         values = [np.mean([kept[i][1] for i in some], axis=0) for some in members.values()]

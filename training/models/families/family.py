@@ -95,7 +95,7 @@ class SeenPositions:
     """All valid positions before a candidate, oldest first."""
 
     s: list[Vector]  # embeddings, [E] each
-    items: list[int]  # catalogue indices
+    slots: list[tuple[int, int]]  # the item's index, and the event's code or 0
     places: list[int]  # indices in the history
 
 

@@ -37,7 +37,7 @@ class OneCacheRanker(Ranker):
         item = self.item(candidates.item)  # [B, C, E]
         visible = visible_positions(history.valid, candidates.now, self.config.max_positions)  # [B, C, N]
         s = self.embed_history(history)
-        cluster = None if self.training else self.cache.clusters_of(history.item)
+        cluster = None if self.training else self.cache.clusters_of(self, history)
         if cluster is not None:
             attended = self.attend_to_clusters(item, s, cluster, visible)
             return self.scorer(item, attended, candidates)
@@ -55,7 +55,7 @@ class OneCacheRanker(Ranker):
         parts = []
         for user in range(len(item)):
             for some in torch.arange(item.shape[1]).split(CANDIDATES_TOGETHER):
-                means = cluster_means(s[user], cluster[user], self.cache.clusters, visible[user, some])
+                means = cluster_means(s[user], cluster[user], self.cache.pairs.count, visible[user, some])
                 parts.append(self.attention.over_clusters(item[user, some], means, self.cache.key, self.cache.value))
         return torch.cat(parts).view_as(item) if parts else torch.zeros_like(item)
 
@@ -131,7 +131,7 @@ class OneCacheOracle(AttentionOracle):
 
     def attended(self, item: Vector, seen: SeenPositions, now: int) -> Vector:
         newest = [i for i, place in enumerate(seen.places) if now - place <= self.c.max_positions]
-        clusters = self.cache.clusters([seen.s[i] for i in newest], [seen.items[i] for i in newest])
+        clusters = self.cache.clusters([seen.s[i] for i in newest], [seen.slots[i] for i in newest])
         if clusters is not None:
             return self.over_clusters(*clusters, item)
         kept = [self.cache.kept(seen.s[i]) for i in newest]

@@ -1,7 +1,11 @@
+import { clusterCount } from './clustering.js';
 import type { ClusteringSpec, Manifest, PoolPart } from './manifest-schema.js';
+
+type ClusteredBy = ClusteringSpec['by'][number];
 
 /** Numbers that a table of rows in memory may have: 4 GiB of float32. */
 const MOST_TABLE_NUMBERS = 2 ** 30;
+const MOST_CLUSTERS = 65_536;
 
 /**
  * Checks the clusterings of a manifest: fields and groups that they name, widths and the cluster map.
@@ -14,24 +18,25 @@ export function clusteringProblems(manifest: Manifest): string[] {
       ...partProblems(manifest, clustering, { at: `${at}.terms.${i}`, field, rows }),
       ...(scale ? partProblems(manifest, clustering, { at: `${at}.terms.${i}.scale`, ...scale }) : []),
     ]);
-    return [...mapProblems(manifest, clustering, at), ...terms];
+    const maps = clustering.by.flatMap((by, i) => mapProblems(manifest, by, `${at}.by.${i}`));
+    const count = clusterCount(clustering);
+    if (count > MOST_CLUSTERS) maps.push(`${at}.by: gives ${count} clusters, at most ${MOST_CLUSTERS} are allowed`);
+    return [...maps, ...terms];
   });
 }
 
-function mapProblems(manifest: Manifest, { by, clusters }: ClusteringSpec, at: string): string[] {
-  const field = routeField(manifest, by.field);
-  if (!field) return [`${at}.by.field: no route field ${by.field}`];
-  if (by.map === undefined) {
+function mapProblems(manifest: Manifest, { field: name, clusters, map }: ClusteredBy, at: string): string[] {
+  const field = routeField(manifest, name);
+  if (!field) return [`${at}.field: no route field ${name}`];
+  if (map === undefined) {
     if (field.slots <= clusters) return [];
-    return [`${at}.by: ${by.field} has ${field.slots} slots for ${clusters} clusters, a map is required`];
+    return [`${at}: ${name} has ${field.slots} slots for ${clusters} clusters, a map is required`];
   }
-  const file = manifest.files.find(({ path }) => path === by.map);
-  if (!file) return [`${at}.by.map: ${by.map} is not in files`];
+  const file = manifest.files.find(({ path }) => path === map);
+  if (!file) return [`${at}.map: ${map} is not in files`];
   const slotBytes = clusters <= 256 ? 1 : 2;
   if (file.bytes === field.slots * slotBytes) return [];
-  return [
-    `${at}.by.map: ${by.map} has ${file.bytes} bytes, ${field.slots} slots of ${slotBytes} byte(s) each are required`,
-  ];
+  return [`${at}.map: ${map} has ${file.bytes} bytes, ${field.slots} slots of ${slotBytes} byte(s) each are required`];
 }
 
 /** Checks that rows of a pool can be added up: by slot of the field, as wide as the clustering, and gathered. */

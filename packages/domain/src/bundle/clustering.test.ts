@@ -10,6 +10,8 @@ type Draft = Omit<Manifest, 'clusterings'> & { clusterings: [ClusteringSpec, ...
 
 const [ITEM_TERM, EVENT_TERM] = [0, 1];
 const [ITEMS, EVENTS] = [0, 1];
+const [BY_ITEM, BY_EVENT] = [0, 1];
+const ITEM = { field: 'item', clusters: 6 };
 
 /** What the manifest has, how to break the factored fixture so, and the whole list of problems to expect. */
 const BREAKS: [string, (draft: Draft) => void, string][] = [
@@ -43,33 +45,38 @@ const BREAKS: [string, (draft: Draft) => void, string][] = [
   ],
   [
     'a clustering by an unknown field',
-    (m) => Object.assign(m.clusterings[0].by, { field: 'nope' }),
-    'clusterings.history.by.field: no route field nope',
+    (m) => Object.assign(m.clusterings[0].by[BY_ITEM] ?? {}, { field: 'nope' }),
+    'clusterings.history.by.0.field: no route field nope',
   ],
   [
     'a clustering by a field that is not a route',
-    (m) => Object.assign(m.clusterings[0].by, { field: 'time' }),
-    'clusterings.history.by.field: no route field time',
+    (m) => Object.assign(m.clusterings[0].by[BY_EVENT] ?? {}, { field: 'time' }),
+    'clusterings.history.by.1.field: no route field time',
   ],
   [
     'a cluster map that is not listed',
     (m) => m.files.pop(),
-    'clusterings.history.by.map: clusters.bin is not in files',
+    'clusterings.history.by.1.map: clusters-event.bin is not in files',
   ],
   [
     'a cluster map of another length',
-    (m) => Object.assign(m.files.at(-1) ?? {}, { bytes: 5 }),
-    'clusterings.history.by.map: clusters.bin has 5 bytes, 6 slots of 1 byte(s) each are required',
+    (m) => Object.assign(m.files.at(-1) ?? {}, { bytes: 6 }),
+    'clusterings.history.by.1.map: clusters-event.bin has 6 bytes, 3 slots of 1 byte(s) each are required',
   ],
   [
     'a cluster map of one byte per slot for more than 256 clusters',
-    (m) => Object.assign(m.clusterings[0], { clusters: 257 }),
-    'clusterings.history.by.map: clusters.bin has 6 bytes, 6 slots of 2 byte(s) each are required',
+    (m) => Object.assign(m.clusterings[0].by[BY_ITEM] ?? {}, { clusters: 257 }),
+    'clusterings.history.by.0.map: clusters-item.bin has 6 bytes, 6 slots of 2 byte(s) each are required',
   ],
   [
     'no cluster map for a field with more slots than clusters',
-    (m) => Object.assign(m.clusterings[0], { by: { field: 'item' } }),
-    'clusterings.history.by: item has 6 slots for 2 clusters, a map is required',
+    (m) => delete m.clusterings[0].by[BY_EVENT]?.map,
+    'clusterings.history.by.1: event has 3 slots for 2 clusters, a map is required',
+  ],
+  [
+    'fields that give more than 65,536 clusters together',
+    (m) => byEventTwice(m, 256, 257),
+    'clusterings.history.by: gives 65792 clusters, at most 65536 are allowed',
   ],
   [
     'a term of an unknown field',
@@ -140,9 +147,19 @@ const BREAKS: [string, (draft: Draft) => void, string][] = [
   ],
 ];
 
+function byEventTwice({ clusterings: [clustering] }: Draft, ...clusters: number[]): void {
+  clustering.by = clusters.map((clusters) => ({ field: 'event', clusters }));
+}
+
 describe('a manifest with clusterings', () => {
   it('is accepted', () => {
     expect(parseManifest(manifestBytes(factoredManifest()))).toEqual(factoredManifest());
+  });
+
+  it('may have 65,536 clusters by several fields', () => {
+    const draft = factoredManifest() as Draft;
+    byEventTwice(draft, 256, 256);
+    expect(parseManifest(manifestBytes(draft)).clusterings).toEqual(draft.clusterings);
   });
 
   it.each(BREAKS)('is refused if it has %s', (_, breakIt, problems) => {
@@ -154,10 +171,12 @@ describe('a manifest with clusterings', () => {
   });
 
   it.each([
-    ['more than 65,536 clusters', { clusters: 65_537 }, /clusterings\.0\.clusters: .*65536/],
+    ['65,537 clusters of a field', { by: [{ ...ITEM, clusters: 65_537 }] }, /clusterings\.0\.by\.0\.clusters: .*65536/],
+    ['no field', { by: [] }, /clusterings\.0\.by/],
+    ['more than four fields', { by: Array(5).fill(ITEM) }, /clusterings\.0\.by/],
     ['no terms', { terms: [] }, /clusterings\.0\.terms/],
-    ['a map outside the bundle', { by: { field: 'item', map: '../x' } }, /clusterings\.0\.by\.map: must stay inside/],
-    ['an unknown key', { by: { field: 'item', maps: 'x' } }, /clusterings\.0\.by.*maps/],
+    ['a map outside the bundle', { by: [{ ...ITEM, map: '../x' }] }, /clusterings\.0\.by\.0\.map: must stay inside/],
+    ['an unknown key', { by: [{ ...ITEM, maps: 'x' }] }, /clusterings\.0\.by\.0.*maps/],
   ])('is refused if a clustering has %s', (_, change, message) => {
     const draft = factoredManifest();
     Object.assign(draft.clusterings?.[0] ?? {}, change);
@@ -173,8 +192,18 @@ describe('a manifest with clusterings', () => {
 });
 
 describe('the cluster map', () => {
+  it('is one per field; the clusters of the fields multiply', () => {
+    const { clusters, by } = factoredModel(factoredManifest({ clusters: 5, eventClusters: 3 })).clustering('history');
+    expect(clusters).toBe(15);
+    expect(by).toEqual([
+      { field: 'item', clusters: 5, clusterOf: Buffer.of(0, 1, 2, 3, 4, 0) },
+      { field: 'event', clusters: 3, clusterOf: Buffer.of(0, 1, 2) },
+    ]);
+  });
+
   const clusterOf = (clusters: number) =>
-    factoredModel(factoredManifest({ items: 600, itemType: 'uint16', clusters })).clustering('history').clusterOf;
+    factoredModel(factoredManifest({ items: 600, itemType: 'uint16', clusters })).clustering('history').by[BY_ITEM]
+      ?.clusterOf;
 
   it('has a byte per slot for up to 256 clusters, else two', () => {
     expect(clusterOf(256)).toBeInstanceOf(Uint8Array);
@@ -183,18 +212,24 @@ describe('the cluster map', () => {
   });
 
   it('is absent if each slot is its own cluster', () => {
-    const manifest = factoredManifest({ clusters: 6 });
-    Object.assign(manifest.clusterings?.[0] ?? {}, { by: { field: 'item' } });
-    expect(factoredModel(manifest).clustering('history').clusterOf).toBeUndefined();
+    const manifest = factoredManifest();
+    Object.assign(manifest.clusterings?.[0] ?? {}, { by: [ITEM] });
+    expect(factoredModel(manifest).clustering('history')).toMatchObject({
+      clusters: 6,
+      by: [{ ...ITEM, clusterOf: undefined }],
+    });
   });
 
   it('is refused if it has a cluster beyond the clustering', () => {
     const parts = { manifestBytes: manifestBytes(factoredManifest()), itemIds: ['', 'a', 'b'] };
-    const clusterMaps = new Map([['clusters.bin', Uint8Array.of(0, 1, 0, 2, 3, 0)]]);
+    const clusterMaps = new Map([
+      ['clusters-item.bin', Uint8Array.of(0, 1, 0, 1, 1, 0)],
+      ['clusters-event.bin', Uint8Array.of(0, 1, 2)],
+    ]);
     expect(() => createBundleModel({ ...parts, clusterMaps })).toThrow(
-      'clusterings.history.by.map: clusters.bin puts slot 3 into cluster 2, there are 2; export the bundle again',
+      'clusterings.history.by.1.map: clusters-event.bin puts slot 2 into cluster 2, there are 2; export the bundle again',
     );
-    expect(() => createBundleModel(parts)).toThrow('the cluster map clusters.bin was not read');
+    expect(() => createBundleModel(parts)).toThrow('the cluster map clusters-item.bin was not read');
   });
 
   it('is not found under an unknown name', () => {

@@ -7,18 +7,26 @@ export interface FactoredSizes {
   readonly items: number;
   readonly itemType: Extract<RecordField, { kind: 'route' }>['type'];
   readonly events: number;
+  /** Clusters of items. */
   readonly clusters: number;
+  /** Clusters of events. */
+  readonly eventClusters: number;
   readonly width: number;
 }
 
-const SMALL: FactoredSizes = { items: 6, itemType: 'uint8', events: 3, clusters: 2, width: 2 };
+/** The cluster of each slot, by field. */
+export type ClusterMaps = Readonly<Record<string, readonly number[]>>;
+
+type ClusteredBy = ClusteringSpec['by'][number];
+
+const SMALL: FactoredSizes = { items: 6, itemType: 'uint8', events: 3, clusters: 2, eventClusters: 2, width: 2 };
 
 /**
  * Returns the fixture with a factored pool: item rows scaled and shifted by event rows, and the clustering `history`
- * by item. A row is the item, the event and a time.
+ * by item and event. A row is the item, the event and a time.
  */
 export function factoredManifest(sizes: Partial<FactoredSizes> = {}): Manifest {
-  const { items, itemType, events, clusters, width } = { ...SMALL, ...sizes };
+  const { items, itemType, events, clusters, eventClusters, width } = { ...SMALL, ...sizes };
   const manifest = fixtureManifest();
   manifest.record.fields = [
     { kind: 'route', name: 'item', type: itemType, width: 1, slots: items },
@@ -34,12 +42,8 @@ export function factoredManifest(sizes: Partial<FactoredSizes> = {}): Manifest {
       value: { route: 'event' },
     },
   ];
-  manifest.clusterings = [factoredClustering(clusters, width)];
-  manifest.files.push({
-    path: 'clusters.bin',
-    bytes: items * (clusters <= 256 ? 1 : 2),
-    sha256: manifest.files[0]?.sha256 ?? '',
-  });
+  manifest.clusterings = [factoredClustering(clusters, eventClusters, width)];
+  listClusterMaps(manifest);
   const { encode, rank, rankKv, gather } = manifest.graphs;
   encode.outputs = ['item', 'event'].map((field) => ({
     name: field,
@@ -68,19 +72,30 @@ export function factoredManifest(sizes: Partial<FactoredSizes> = {}): Manifest {
   return manifest;
 }
 
+/** Lists the cluster maps of a manifest's clusterings among its files, in place of earlier ones. */
+export function listClusterMaps(manifest: Manifest): void {
+  const maps = (manifest.clusterings ?? []).flatMap(({ by }) =>
+    by.flatMap((one) => (one.map === undefined ? [] : { path: one.map, bytes: mapBytes(manifest, one) })),
+  );
+  const others = manifest.files.filter(({ path }) => !path.startsWith('clusters-'));
+  manifest.files = [...others, ...maps.map((file) => ({ ...file, sha256: others[0]?.sha256 ?? '' }))];
+}
+
 /** Returns the model of a factored manifest. By default slot i is in cluster i modulo the number of clusters. */
-export function factoredModel(manifest = factoredManifest(), clusterOf?: readonly number[]): BundleModel {
-  const maps = (manifest.clusterings ?? []).map((one) => clusterMap(manifest, one, clusterOf));
-  const clusterMaps = new Map((manifest.clusterings ?? []).map(({ by }, i) => [by.map ?? '', maps[i] ?? Buffer.of()]));
+export function factoredModel(manifest = factoredManifest(), clusterOf: ClusterMaps = {}): BundleModel {
+  const by = (manifest.clusterings ?? []).flatMap((clustering) => clustering.by);
+  const clusterMaps = new Map(by.map((one) => [one.map ?? '', clusterMap(manifest, one, clusterOf)]));
   return createBundleModel({ manifestBytes: manifestBytes(manifest), itemIds: ['', 'a', 'b'], clusterMaps });
 }
 
-function factoredClustering(clusters: number, width: number): ClusteringSpec {
+function factoredClustering(clusters: number, eventClusters: number, width: number): ClusteringSpec {
   return {
     name: 'history',
-    clusters,
     width,
-    by: { field: 'item', map: 'clusters.bin' },
+    by: [
+      { field: 'item', clusters, map: 'clusters-item.bin' },
+      { field: 'event', clusters: eventClusters, map: 'clusters-event.bin' },
+    ],
     terms: [
       {
         field: 'item',
@@ -92,12 +107,20 @@ function factoredClustering(clusters: number, width: number): ClusteringSpec {
   };
 }
 
-function clusterMap({ record }: Manifest, { by, clusters }: ClusteringSpec, clusterOf?: readonly number[]): Uint8Array {
-  const field = record.fields.find(({ name }) => name === by.field);
-  const slots = field?.kind === 'route' ? field.slots : 0;
-  const bytes = Buffer.alloc(slots * (clusters <= 256 ? 1 : 2));
-  for (let slot = 0; slot < slots; slot++) {
-    const cluster = clusterOf?.[slot] ?? slot % clusters;
+function slotsOf({ record }: Manifest, wanted: string): number {
+  const field = record.fields.find(({ name }) => name === wanted);
+  return field?.kind === 'route' ? field.slots : 0;
+}
+
+function mapBytes(manifest: Manifest, { field, clusters }: ClusteredBy): number {
+  return slotsOf(manifest, field) * (clusters <= 256 ? 1 : 2);
+}
+
+function clusterMap(manifest: Manifest, by: ClusteredBy, clusterOf: ClusterMaps): Uint8Array {
+  const { field, clusters } = by;
+  const bytes = Buffer.alloc(mapBytes(manifest, by));
+  for (let slot = 0; slot < slotsOf(manifest, field); slot++) {
+    const cluster = clusterOf[field]?.[slot] ?? slot % clusters;
     if (clusters <= 256) bytes.writeUInt8(cluster, slot);
     else bytes.writeUInt16LE(cluster, 2 * slot);
   }

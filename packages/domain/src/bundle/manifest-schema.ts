@@ -54,9 +54,11 @@ const groupSchema = z.strictObject({
 const poolPart = z.strictObject({ group: name, part: z.enum(['key', 'value']) });
 const clusteringSchema = z.strictObject({
   name,
-  clusters: count(65_536),
   width: count(65_536),
-  by: z.strictObject({ field: name, map: path.optional() }),
+  by: z
+    .array(z.strictObject({ field: name, clusters: count(65_536), map: path.optional() }))
+    .min(1)
+    .max(4),
   terms: z
     .array(
       z.strictObject({

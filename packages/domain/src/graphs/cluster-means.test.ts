@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { BundleModel } from '../bundle/bundle-model.js';
-import { factoredManifest, factoredModel } from '../bundle/factored.fixture.js';
+import { type ClusterMaps, factoredManifest, factoredModel, listClusterMaps } from '../bundle/factored.fixture.js';
 import type { ClusteringSpec, Manifest, PoolPart, RecordField } from '../bundle/manifest-schema.js';
 import { writeElement } from '../bundle/row-layout.js';
 import { CkvError } from '../errors.js';
@@ -17,8 +17,8 @@ type RouteType = Extract<RecordField, { kind: 'route' }>['type'];
 /** A bundle with a clustering, its tables and a history: one slot per route field and position. */
 interface Scene {
   readonly model: BundleModel;
-  readonly spec: ClusteringSpec;
-  readonly clusterOf: readonly number[] | undefined;
+  readonly spec: Pick<ClusteringSpec, 'by' | 'terms' | 'width'>;
+  readonly clusterOf: ClusterMaps;
   /** Rows of each pool part, one per slot. */
   readonly tables: ReadonlyMap<string, Matrix>;
   readonly positions: readonly Readonly<Record<string, number>>[];
@@ -26,10 +26,16 @@ interface Scene {
 
 const nameOf = ({ group, part }: PoolPart) => `${group}.${part}`;
 
+/** Orders clusters by their first digit, then by the next ones. */
+function byDigits(a: { digits: number[] }, b: { digits: number[] }): number {
+  const at = a.digits.findIndex((digit, i) => digit !== b.digits[i]);
+  return (a.digits[at] ?? 0) - (b.digits[at] ?? 0);
+}
+
 /** Counts and means position by position, with plain lists. */
 function naiveMeans({ spec, clusterOf, tables, positions }: Scene): { counts: number[]; means: number[][] } {
   const row = (part: PoolPart, slot: number) => tables.get(nameOf(part))?.[slot] ?? [];
-  const clusters = new Map<number, number[][]>();
+  const clusters = new Map<string, { digits: number[]; embeddings: number[][] }>();
   for (const position of positions) {
     const embedding = Array<number>(spec.width).fill(0);
     for (const { field, rows, scale } of spec.terms) {
@@ -38,18 +44,27 @@ function naiveMeans({ spec, clusterOf, tables, positions }: Scene): { counts: nu
       for (let j = 0; j < spec.width; j++)
         embedding[j] = Number(embedding[j]) + Number(values[j]) * (1 + (factors[j] ?? 0));
     }
-    const slot = position[spec.by.field] ?? 0;
-    const cluster = clusterOf?.[slot] ?? slot;
-    if (!clusters.has(cluster)) clusters.set(cluster, []);
-    clusters.get(cluster)?.push(embedding);
+    const digits = spec.by.map(({ field }) => {
+      const slot = position[field] ?? 0;
+      return clusterOf[field]?.[slot] ?? slot;
+    });
+    const cluster = clusters.get(digits.join()) ?? { digits, embeddings: [] };
+    clusters.set(digits.join(), cluster);
+    cluster.embeddings.push(embedding);
   }
-  const visited = [...clusters].sort(([a], [b]) => a - b).map(([, embeddings]) => embeddings);
+  const visited = [...clusters.values()].sort(byDigits).map(({ embeddings }) => embeddings);
   const mean = (embeddings: number[][]) =>
     Array.from(
       { length: spec.width },
       (_, j) => embeddings.reduce((sum, one) => sum + Number(one[j]), 0) / embeddings.length,
     );
   return { counts: visited.map(({ length }) => length), means: visited.map(mean) };
+}
+
+function specOf({ manifest }: BundleModel): ClusteringSpec {
+  const [clustering] = manifest.clusterings ?? [];
+  if (!clustering) throw new Error('the fixture has no clustering');
+  return clustering;
 }
 
 function rowsOf({ model: { layout }, positions }: Scene): Uint8Array {
@@ -104,8 +119,8 @@ beforeEach(() => {
   model = factoredModel();
   factored = {
     model,
-    spec: model.clustering('history'),
-    clusterOf: [0, 1, 0, 1, 0, 1],
+    spec: specOf(model),
+    clusterOf: { item: [0, 1, 0, 1, 0, 1], event: [0, 1, 0] },
     tables: new Map([
       ['items.key', [0, 1, 2, 3, 4, 5].map((item) => [10 * item, 10 * item + 1])],
       [
@@ -129,6 +144,7 @@ beforeEach(() => {
       { item: 5, event: 1 },
       { item: 1, event: 2 },
       { item: 4, event: 2 },
+      { item: 3, event: 2 },
     ],
   };
 });
@@ -139,6 +155,7 @@ const candidates = {
 };
 
 const FIELDS = ['a', 'b', 'c'] as const;
+type Field = (typeof FIELDS)[number];
 const number = fc.double({ min: -1, max: 1, noNaN: true }).map(Math.fround);
 const routeType = fc.constantFrom<RouteType>('uint8', 'uint16', 'uint24', 'uint32');
 const part = fc.constantFrom('key' as const, 'value' as const);
@@ -149,34 +166,46 @@ const term = fc.record({ rows: ref, scale: fc.option(ref, { nil: undefined }) })
   return scale ? { ...rows, scale } : rows;
 });
 
-/** Scenes of all widths, strides, route types, terms and cluster maps. */
+/** The number of clusters of each field. Undefined if a slot is its own cluster. */
+const clustersOf = fc.tuple(
+  ...FIELDS.map((_, i) => fc.option(i === 0 ? fc.constantFrom(1, 4, 300) : fc.constantFrom(1, 4), { nil: undefined })),
+);
+
+/** Scenes of all widths, strides, route types and terms, clustered by one to three fields with and without maps. */
 const scenes: fc.Arbitrary<Scene> = fc
   .record({
     width: fc.constantFrom(1, 3, 8, 16, 21, 48, 64),
     types: fc.tuple(routeType, routeType, routeType),
     slots: fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 })),
     padding: fc.integer({ min: 0, max: 3 }),
-    by: fc.constantFrom(...FIELDS),
-    clusters: fc.option(fc.constantFrom(1, 4, 300), { nil: undefined }),
+    by: fc.shuffledSubarray([...FIELDS], { minLength: 1 }),
+    counts: clustersOf,
     terms: fc.array(term, { minLength: 1, maxLength: 4 }),
   })
-  .chain(({ width, types, slots, padding, by, clusters, terms }) => {
-    const slotsOf = (field: string) => slots[FIELDS.indexOf(field as 'a')] ?? 1;
+  .chain(({ width, types, slots, padding, by, counts, terms }) => {
+    const slotsOf = (field: Field) => slots[FIELDS.indexOf(field)] ?? 1;
+    const countOf = (field: Field) => counts[FIELDS.indexOf(field)];
+    const mapped = by.filter((field) => countOf(field) !== undefined);
     const matrix = (count: number) =>
       fc.array(fc.array(number, { minLength: width, maxLength: width }), { minLength: count, maxLength: count });
-    const map = fc.array(fc.nat((clusters ?? 1) - 1), { minLength: slotsOf(by), maxLength: slotsOf(by) });
+    const map = (field: Field) =>
+      fc.array(fc.nat((countOf(field) ?? 1) - 1), { minLength: slotsOf(field), maxLength: slotsOf(field) });
     const spec: ClusteringSpec = {
       name: 'history',
-      clusters: clusters ?? slotsOf(by),
       width,
-      by: clusters === undefined ? { field: by } : { field: by, map: 'clusters.bin' },
+      by: by.map((field) => {
+        const clusters = countOf(field);
+        return clusters === undefined
+          ? { field, clusters: slotsOf(field) }
+          : { field, clusters, map: `clusters-${field}.bin` };
+      }),
       terms,
     };
     const manifest = manifestOf(spec, { types, slots, padding });
     return fc.record({
       model: fc.constant(manifest),
       spec: fc.constant(spec),
-      clusterOf: clusters === undefined ? fc.constant(undefined) : map,
+      clusterOf: fc.record(Object.fromEntries(mapped.map((field) => [field, map(field)]))),
       tables: fc.tuple(...FIELDS.flatMap((field) => [matrix(slotsOf(field)), matrix(slotsOf(field))])).map((tables) => {
         const names = FIELDS.flatMap((field) => [`rows-of-${field}.key`, `rows-of-${field}.value`]);
         return new Map(names.map((name, i) => [name, tables[i] ?? []]));
@@ -207,9 +236,7 @@ function manifestOf(
     value: { route: field },
   }));
   manifest.clusterings = [clustering];
-  const file = manifest.files.at(-1);
-  const count = slots[FIELDS.indexOf(clustering.by.field as 'a')] ?? 1;
-  Object.assign(file ?? {}, { bytes: count * (clustering.clusters <= 256 ? 1 : 2) });
+  listClusterMaps(manifest);
   const parts = manifest.groups.flatMap(({ name: group }) =>
     (['key', 'value'] as const).map((part) => ({ group, part })),
   );
@@ -267,7 +294,7 @@ describe('clusterMeans', () => {
     const positions = Array.from({ length: 100_000 }, (_, i) => ({ item: (i * 7) % 5, event: (i * 5) % 3 }));
     const row = (slot: number) => Array.from({ length: 16 }, (_, j) => Math.fround(Math.sin(17 * slot + j) + 2));
     const tables = new Map([...factored.tables].map(([name, rows]) => [name, rows.map((_, slot) => row(slot))]));
-    const scene = { ...factored, model: wide, spec: wide.clustering('history'), tables, positions };
+    const scene = { ...factored, model: wide, spec: specOf(wide), tables, positions };
     const source = sourceOf(scene);
     const { counts, means } = clusterMeans(wide, rowsOf(scene), wide.clustering('history'), source);
     const wanted = naiveMeans(scene);
@@ -294,7 +321,7 @@ describe('clusterMeans', () => {
     const short = Array<number>(200).fill(5); // together more than the memory has
     for (const length of [5, 20_000, ...short]) {
       const positions = Array.from({ length }, (_, i) => ({ item: i % 6, event: i % 3 }));
-      const scene = { ...factored, model: wide, spec: wide.clustering('history'), tables, positions };
+      const scene = { ...factored, model: wide, spec: specOf(wide), tables, positions };
       expectMeans(clusterMeans(wide, rowsOf(scene), wide.clustering('history'), { ...source, simd }), scene);
     }
     expect(begun).toEqual([true, false, ...short.map(() => true)]);
@@ -341,14 +368,17 @@ describe('a rank graph with clusters', () => {
     );
 
   it('gets counts and means, clusters ascending', () => {
-    // Items 5 and 1 are in cluster 1, item 4 is in cluster 0. A row is item * (1 + g) + h.
+    // The clusters of items 5, 1 and 3 are 1, of item 4 it is 0. Event 1 has cluster 1, event 2 has 0.
+    // So item 4 is alone in cluster 0 * 2 + 0, items 1 and 3 are in 1 * 2 + 0, item 5 is alone in 1 * 2 + 1.
+    // A row is item * (1 + g) + h.
     const feeds = assembleRank(model, rowsOf(factored), candidates, tables);
-    expect(feeds.counts).toEqual(float32(Float32Array.of(1, 2), [2]));
+    expect(feeds.counts).toEqual(float32(Float32Array.of(1, 2, 1), [3]));
     const item5 = [50 * (1 + 0.25) + 3, 51 * (1 + 0.5) + 4];
     const item1 = [10 * (1 + 0.75) + 5, 11 * (1 + 1) + 6];
     const item4 = [40 * (1 + 0.75) + 5, 41 * (1 + 1) + 6];
-    const means = [...item4, ...[0, 1].map((j) => (Number(item5[j]) + Number(item1[j])) / 2)];
-    expect(feeds.means).toEqual(float32(Float32Array.from(means), [2, 2]));
+    const item3 = [30 * (1 + 0.75) + 5, 31 * (1 + 1) + 6];
+    const means = [...item4, ...[0, 1].map((j) => (Number(item1[j]) + Number(item3[j])) / 2), ...item5];
+    expect(feeds.means).toEqual(float32(Float32Array.from(means), [3, 2]));
   });
 
   it('gets the same from the rows that were gathered', () => {

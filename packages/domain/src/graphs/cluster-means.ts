@@ -1,5 +1,5 @@
 import type { BundleModel } from '../bundle/bundle-model.js';
-import type { Clustering } from '../bundle/clustering.js';
+import type { ClusteredField, Clustering } from '../bundle/clustering.js';
 import type { PoolPart } from '../bundle/manifest-schema.js';
 import { CkvError } from '../errors.js';
 import { meansBytes } from './pool-tables.js';
@@ -41,14 +41,15 @@ export function clusterMeans(
   clustering: Clustering,
   source: RowSource,
 ): ClusterMeans {
-  const { by, clusterOf, clusters, width, terms } = clustering;
+  const { by, clusters, width, terms } = clustering;
   const routes = new Map<string, Int32Array>();
   const routesBy = (field: string): Int32Array => {
     const known = routes.get(field) ?? routesOf(layout, rows, field);
     routes.set(field, known);
     return known;
   };
-  const { counts, places } = sortByCluster(routesBy(by.field), clusterOf, clusters);
+  const positionCount = rows.length / layout.strideBytes;
+  const { counts, places } = sortByCluster(clustersOf(by, routesBy, positionCount), clusters);
   const visited = counts.length;
   const fits = source.simd?.begin(meansBytes(clustering, places.length, visited), width) ?? false;
   const adder = (fits ? source.simd : undefined) ?? plainAdder;
@@ -74,18 +75,35 @@ export function clusterMeans(
   return { counts, means, width };
 }
 
-/** Counts clusters and finds each position's place if positions are sorted by cluster. */
-function sortByCluster(slots: Int32Array, clusterOf: Clustering['clusterOf'], clusters: number) {
+/** Returns the cluster of each position: the number whose digits are the clusters of its fields' slots. */
+function clustersOf(
+  by: readonly ClusteredField[],
+  routesBy: (field: string) => Int32Array,
+  positionCount: number,
+): Int32Array {
+  const found = new Int32Array(positionCount);
+  for (const { field, clusters, clusterOf } of by) {
+    const slots = routesBy(field);
+    for (let i = 0; i < found.length; i++) {
+      const slot = slots[i] as number;
+      found[i] = (found[i] as number) * clusters + (clusterOf ? (clusterOf[slot] as number) : slot);
+    }
+  }
+  return found;
+}
+
+/**
+ * Counts clusters and finds each position's place if positions are sorted by cluster.
+ * @param places the cluster of each position; replaced by the places // [positions]
+ */
+function sortByCluster(places: Int32Array, clusters: number) {
   const next = new Int32Array(clusters); // counts, then the next place of each cluster
-  const places = new Int32Array(slots.length); // clusters, then places; [positions]
   let visited = 0;
-  for (let i = 0; i < slots.length; i++) {
-    const slot = slots[i] as number;
-    const cluster = clusterOf ? (clusterOf[slot] as number) : slot;
+  for (let i = 0; i < places.length; i++) {
+    const cluster = places[i] as number;
     const count = next[cluster] as number;
     if (count === 0) visited++;
     next[cluster] = count + 1;
-    places[i] = cluster;
   }
   const counts = new Float32Array(visited);
   for (let cluster = 0, to = 0, end = 0; to < visited; cluster++) {
