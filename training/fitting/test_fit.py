@@ -18,8 +18,6 @@ from data.split import split_log
 from data.test_log import COLUMNS, table
 from fitting import fit as fit_module
 from fitting.fit import FitConfig, evaluate, fit, model_loss, predict, replace_some
-from fitting.metrics import auc, gauc, logloss
-from fitting.starting_items import starting_items
 from models.compression import Compression
 from models.families.registry import FAMILIES, create_full
 from models.ranker import Ranker
@@ -35,9 +33,6 @@ def every(log: Log) -> np.ndarray:
 
 def same_weights(a: Ranker, b: Ranker) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
-
-
-# What is learned.
 
 
 def fresh_model(family: str, log: Log, **changes) -> Ranker:
@@ -104,9 +99,6 @@ def test_without_history_a_query_sees_no_position() -> None:
     np.testing.assert_array_equal(
         predict(model, log, every(log), history=False), predict(model, blind, every(blind), history=True)
     )
-
-
-# That it repeats.
 
 
 @pytest.mark.parametrize("family", ["target", "hstu"])
@@ -242,9 +234,6 @@ def test_an_epoch_learns_from_every_chosen_query_and_from_no_other() -> None:
         assert not same_weights(weights(labels), learned)
 
 
-# The loss.
-
-
 def one_batch(log: Log):
     chosen = every(log)
     (batch,) = batches(log, chosen, cut_blocks(log, chosen, 100, 100), 10**6, None, "cpu")
@@ -310,53 +299,3 @@ def test_the_loss_of_the_search_unit_depends_only_on_visible_positions() -> None
     found = (weights @ kv.value[0, :4]) / (weights.sum() + 1)  # beside a position of zeros
     expected = torch.stack([(attention.search_out(x) * y).sum() for x, y in zip((0 * found, found), item[0])])
     torch.testing.assert_close(attention.auxiliary_logits[0], expected, atol=1e-5, rtol=1e-4)
-
-
-def test_starting_items_are_close_for_items_with_the_same_fans_and_use_no_tested_label() -> None:
-    log = planted_log()
-    learned = split_log(log, "position:0.3").train
-    items = starting_items(log, learned, 4)
-    length = items[1:].norm(dim=1)
-    torch.testing.assert_close(length, torch.full_like(length, 1.5))
-    assert not items[0].any()
-    direction = items[1:] / 1.5
-    near = direction @ direction.T
-    alike = (torch.arange(20)[:, None] - torch.arange(20)) % 2 == 0
-    assert near[alike].mean() > near[~alike].mean() + 0.5
-    other = replace(log, query_label=np.where(learned, log.query_label, 1 - log.query_label))
-    assert torch.equal(starting_items(other, learned, 4), items)
-
-
-# Metrics.
-
-
-def naive_auc(score: np.ndarray, label: np.ndarray) -> float:
-    won = [float(a > b) + 0.5 * float(a == b) for a in score[label == 1] for b in score[label == 0]]
-    return sum(won) / len(won)
-
-
-def test_auc_is_the_share_of_ordered_pairs_and_half_of_the_ties() -> None:
-    assert auc(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 0, 1, 1])) == 1
-    assert auc(np.array([0.5, 0.5, 0.5, 0.5]), np.array([0, 1, 0, 1])) == 0.5
-    random = np.random.default_rng(1)
-    for digits in (0, 1, 5):
-        score, label = random.random(60).round(digits), random.integers(0, 2, 60)
-        assert auc(score, label) == pytest.approx(naive_auc(score, label))
-
-
-def test_gauc_is_the_auc_within_users_with_both_labels_weighted_by_their_rows() -> None:
-    random = np.random.default_rng(2)
-    for digits in (1, 5):
-        user, score = random.integers(0, 12, 80), random.random(80).round(digits)
-        label = random.integers(0, 2, 80) * (user != 3)  # user 3 has one label
-        parts = [(user == u) for u in range(12) if len(set(label[user == u])) == 2]
-        expected = sum(m.sum() * naive_auc(score[m], label[m]) for m in parts) / sum(m.sum() for m in parts)
-        assert 3 not in user[np.any(parts, 0)]
-        assert gauc(score, label, user) == pytest.approx(expected)
-
-
-def test_logloss_equals_that_of_the_probabilities_and_does_not_overflow() -> None:
-    logit, label = np.array([-2.0, 0.5, 3.0]), np.array([0, 1, 0])
-    p = 1 / (1 + np.exp(-logit))
-    assert logloss(logit, label) == pytest.approx(-np.mean(label * np.log(p) + (1 - label) * np.log(1 - p)))
-    assert logloss(np.array([800.0, -800.0]), np.array([0, 0])) == pytest.approx(400)

@@ -28,8 +28,8 @@ class FamilySettings:
     tune_share: float = 1.0  # share of a data set's epochs after the conversion
 
 
-# HSTU has two layers of half the width, so its full cache has the same bytes. Its routers read [K, V] in training too, so
-# a smaller pool saves time. Its layers disturb each other, so it trains for half as long after the conversion.
+# HSTU has two layers of half the width, so its full cache has the same bytes. Its routers read [K, V] in training too,
+# so a smaller pool saves time. Its layers disturb each other, so it trains for half as long after the conversion.
 FAMILIES = {
     "hstu": FamilySettings({"d_model": 128, "heads": 4, "layers": 2}, slots=4096, tune_share=0.5),
     "sim": FamilySettings(),
