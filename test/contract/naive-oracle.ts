@@ -1,5 +1,5 @@
-// The demo model again, in the plainest code: position by position, in float64, with the parameters in the bundle's files.
-// Graphs and assembly must give the same scores.
+// The models of the demo and of the factored fixture again, in the plainest code: position by position, in float64, with
+// the parameters in the files of the bundle. Graphs and assembly must give the same scores.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Interaction } from '@collectivekv/domain';
@@ -61,89 +61,147 @@ function valuesOf({ dims, rawData, externalData }: TensorMessage, bundleDir: str
   );
 }
 
-/** Returns the score of each candidate, a probability. */
+/** Returns the score of each candidate, a probability, by attention over the positions of a history. */
 export function oracleScores(
   p: Map<string, Matrix[]>,
   { interactions, itemIndices, candidates, hour }: OracleRequest,
   actions: readonly string[],
 ): number[] {
-  const matrix = (name: string): Matrix => p.get(name)?.[0] ?? fail(name);
-  const vector = (name: string): readonly number[] => matrix(name)[0] ?? fail(name);
-  const row = (name: string, i: number): readonly number[] => matrix(name)[i] ?? fail(name);
-  const heads = (p.get('query_weight') ?? fail('query_weight')).length;
-  const width = vector('null_key').length / heads;
+  const { matrix, vector, row } = reader(p);
 
   // encode: interaction -> a route and a code. Each is the index of the largest score of a linear function.
-  const positions = interactions.map(({ action, features }, i) => {
-    const watch = Math.min(1, Math.max(0, features.watch_ratio ?? 0.5));
+  const positions = interactions.map((interaction, i) => {
     const item = row('item_table', itemIndices[i] ?? 0);
-    const event = add(
-      row('action_table', Math.max(0, actions.indexOf(action))),
-      times([watch, watch * watch], matrix('interaction_features_weight')),
-    );
+    const event = embedEvent(p, interaction, actions);
     const s = item.map((x, j) => x * (1 + (event[j] ?? 0)) + (event[item.length + j] ?? 0));
     const route = best(add(times(s, matrix('route_router_weight')), vector('route_router_bias')));
     const user = add(times(s, matrix('history_user_weight')), vector('history_user_bias')).map(Math.tanh);
     const code = best(add(times(user, matrix('user_code_codes')), vector('user_code_bias')));
-    return {
-      key: row('pool_history_key', route),
-      value: row('pool_history_value', route),
-      userKey: row('pool_user_key', code),
-      userValue: row('pool_user_value', code),
-    };
+    return { route, code };
   });
-  positions.push({
-    key: vector('null_key'),
-    value: vector('null_value'),
-    userKey: vector('history_user_null_key'),
-    userValue: vector('history_user_null_value'),
-  });
+  const rows = positions.map(({ route }): Row => [row('pool_history_key', route), row('pool_history_value', route), 1]);
+  const userRows = positions.map(({ code }): Row => [row('pool_user_key', code), row('pool_user_value', code), 1]);
+  rows.push([vector('null_key'), vector('null_value'), 1]);
+  userRows.push([vector('history_user_null_key'), vector('history_user_null_value'), 1]);
 
   return candidates.map(({ item: index, freshness }) => {
     const item = row('item_table', index);
-    const attended: number[] = [];
-    for (let h = 0; h < heads; h++) {
-      // The graph needs a constant last column in each head's query matrix. The oracle does not.
-      const weights = (p.get('query_weight')?.[h] ?? fail('query_weight')).map((one) => one.slice(0, width));
-      const query = add(times(item, weights), (p.get('query_bias')?.[h]?.[0] ?? fail('query_bias')).slice(0, width));
-      const part = (values: readonly number[]) => values.slice(h * width, (h + 1) * width);
-      attended.push(
-        ...attend(
-          query,
-          positions.map(({ key, value }) => [part(key), part(value)]),
-        ),
-      );
-    }
     const userQuery = add(times(item, matrix('history_user_query_weight')), vector('history_user_query_bias'));
-    attended.push(
-      ...attend(
-        userQuery,
-        positions.map(({ userKey, userValue }) => [userKey, userValue]),
-      ),
-    );
-    const out = add(times(attended, matrix('out_weight')), vector('out_bias'));
-    const angle = (hour * 2 * Math.PI) / 24;
-    const context = times([Math.sin(angle), Math.cos(angle)], matrix('mix_context_weight'));
-    const mixed = [...out, ...out.map((x, i) => x * (item[i] ?? 0)), ...item, freshness];
-    const hidden = relu(add(add(times(mixed, matrix('mix_weight')), vector('mix_bias')), context));
-    const deep = relu(add(times(hidden, matrix('deep_weight')), vector('deep_bias')));
-    const logit = (times(deep, matrix('score_weight'))[0] ?? 0) + (vector('score_bias')[0] ?? 0);
-    return 1 / (1 + Math.exp(-logit));
+    return scoreOf(p, {
+      item,
+      attended: [...attendHeads(p, item, rows), ...attend(userQuery, userRows)],
+      freshness,
+      hour,
+    });
   });
 }
 
-/** Returns softmax attention of one query over keys and values. The query contains the scale. */
-function attend(
-  query: readonly number[],
-  positions: readonly (readonly [readonly number[], readonly number[]])[],
+/**
+ * Returns the score of each candidate, a probability, by attention over the cluster means of a history.
+ * @param clusterOf returns the name of the cluster of an item and an event code
+ */
+export function clusterOracleScores(
+  p: Map<string, Matrix[]>,
+  { interactions, itemIndices, candidates, hour }: OracleRequest,
+  actions: readonly string[],
+  clusterOf: (item: number, event: number) => string,
 ): number[] {
-  const logits = positions.map(([key]) => query.reduce((sum, q, i) => sum + q * (key[i] ?? 0), 0));
+  const { matrix, vector, row } = reader(p);
+  const embeddings = new Map<string, number[][]>(); // by cluster
+  for (const [i, interaction] of interactions.entries()) {
+    const index = itemIndices[i] ?? 0;
+    const event = embedEvent(p, interaction, actions);
+    const code = best(add(times(event, matrix('event_router_weight')), vector('event_router_bias')));
+    const [turn, shift] = [row('pool_events_key', code), row('pool_events_value', code)];
+    const s = row('pool_items', index).map((x, j) => x * (1 + (turn[j] ?? 0)) + (shift[j] ?? 0));
+    const cluster = clusterOf(index, code);
+    embeddings.set(cluster, [...(embeddings.get(cluster) ?? []), s]);
+  }
+  const rows = [...embeddings.values()].map((members): Row => {
+    const sum = members.reduce(add);
+    const mean = sum.map((x) => x / members.length);
+    const part = (name: string) => add(times(mean, matrix(`cluster_${name}_weight`)), vector(`cluster_${name}_bias`));
+    return [part('key'), part('value'), members.length];
+  });
+  rows.push([vector('null_key'), vector('null_value'), 1]);
+  return candidates.map(({ item: index, freshness }) => {
+    const item = row('item_table', index);
+    return scoreOf(p, { item, attended: attendHeads(p, item, rows), freshness, hour });
+  });
+}
+
+/** A key, its value, and the number of positions with both. */
+type Row = readonly [key: readonly number[], value: readonly number[], count: number];
+
+function reader(p: Map<string, Matrix[]>) {
+  const matrix = (name: string): Matrix => p.get(name)?.[0] ?? fail(name);
+  const row = (name: string, i: number): readonly number[] => matrix(name)[i] ?? fail(name);
+  return { matrix, vector: (name: string) => row(name, 0), row };
+}
+
+/** Embeds the action and the features of an interaction. */
+function embedEvent(
+  p: Map<string, Matrix[]>,
+  { action, features }: OracleRequest['interactions'][number],
+  actions: readonly string[],
+): number[] {
+  const { matrix, row } = reader(p);
+  const watch = Math.min(1, Math.max(0, features.watch_ratio ?? 0.5));
+  return add(
+    row('action_table', Math.max(0, actions.indexOf(action))),
+    times([watch, watch * watch], matrix('interaction_features_weight')),
+  );
+}
+
+/** Attends over rows, each head with its part of the keys and values. */
+function attendHeads(p: Map<string, Matrix[]>, item: readonly number[], rows: readonly Row[]): number[] {
+  const queryWeights = p.get('query_weight') ?? fail('query_weight');
+  const width = (rows[0]?.[0].length ?? 0) / queryWeights.length;
+  return queryWeights.flatMap((matrix, h) => {
+    // The graph needs a constant last column in each head's query matrix. The oracle does not.
+    const weights = matrix.map((one) => one.slice(0, width));
+    const query = add(times(item, weights), (p.get('query_bias')?.[h]?.[0] ?? fail('query_bias')).slice(0, width));
+    const part = (values: readonly number[]) => values.slice(h * width, (h + 1) * width);
+    return attend(
+      query,
+      rows.map(([key, value, count]): Row => [part(key), part(value), count]),
+    );
+  });
+}
+
+/** Mixes what a candidate attended to with the candidate and the context. */
+function scoreOf(
+  p: Map<string, Matrix[]>,
+  candidate: {
+    readonly item: readonly number[];
+    readonly attended: readonly number[];
+    readonly freshness: number;
+    readonly hour: number;
+  },
+): number {
+  const { item, attended, freshness, hour } = candidate;
+  const { matrix, vector } = reader(p);
+  const out = add(times(attended, matrix('out_weight')), vector('out_bias'));
+  const angle = (hour * 2 * Math.PI) / 24;
+  const context = times([Math.sin(angle), Math.cos(angle)], matrix('mix_context_weight'));
+  const mixed = [...out, ...out.map((x, i) => x * (item[i] ?? 0)), ...item, freshness];
+  const hidden = relu(add(add(times(mixed, matrix('mix_weight')), vector('mix_bias')), context));
+  const deep = relu(add(times(hidden, matrix('deep_weight')), vector('deep_bias')));
+  const logit = (times(deep, matrix('score_weight'))[0] ?? 0) + (vector('score_bias')[0] ?? 0);
+  return 1 / (1 + Math.exp(-logit));
+}
+
+/** Returns softmax attention of one query over keys and values. The query contains the scale. */
+function attend(query: readonly number[], rows: readonly Row[]): number[] {
+  const logits = rows.map(
+    ([key, , count]) => Math.log(count) + query.reduce((sum, q, i) => sum + q * (key[i] ?? 0), 0),
+  );
   const largest = Math.max(...logits);
   const weights = logits.map((logit) => Math.exp(logit - largest));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const [, first = []] = positions[0] ?? [];
+  const [, first = []] = rows[0] ?? [];
   return first.map((_, i) =>
-    positions.reduce((sum, [, value], j) => sum + ((weights[j] ?? 0) / total) * (value[i] ?? 0), 0),
+    rows.reduce((sum, [, value], j) => sum + ((weights[j] ?? 0) / total) * (value[i] ?? 0), 0),
   );
 }
 
