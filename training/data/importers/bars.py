@@ -10,11 +10,13 @@ The source is a folder of https://huggingface.co/datasets/reczoo (MicroVideo1.7M
 
 The history of a sample is the first seq_len entries of its user's full_item_seq.
 
-Sources: files, columns and label are in reczoo/LongCTR, benchmark/DCNv2_kuaivideo_x2/*_01_50.yaml,
-benchmark/DCNv2_ebnerd_small_x1/*_01_50.yaml and benchmark/DIN_microvideo1.7m_x2/*_06_1000/dataset_config.yaml.
-full_item_seq, its prefixes and the padding are in LongCTRDataLoader of src/longctr_dataloader.py, which reczoo/LongCTR,
-run_expid.py and Lee-Jingyu/CollectiveKV, test.py import. pos_items in reczoo/Datasets,
-KuaiShou/KuaiVideo_x1/convert_kuaivideo_x1.py shows that full_item_seq holds clicks.
+Sources:
+
+- Files, columns and label: reczoo/LongCTR, `benchmark/DCNv2_kuaivideo_x2/*_01_50.yaml`,
+  `benchmark/DCNv2_ebnerd_small_x1/*_01_50.yaml` and `benchmark/DIN_microvideo1.7m_x2/*_06_1000/dataset_config.yaml`.
+- full_item_seq, its prefixes and the padding: LongCTRDataLoader of src/longctr_dataloader.py, which reczoo/LongCTR,
+  run_expid.py and Lee-Jingyu/CollectiveKV, test.py import.
+- full_item_seq holds clicks: pos_items in reczoo/Datasets, KuaiShou/KuaiVideo_x1/convert_kuaivideo_x1.py.
 
 The log: item_id is item_index, because the item_id of the files joins rare items. The files have no times. So entry p
 of full_item_seq happens p seconds after 2000-01-01, and a sample half a second before entry seq_len. The earlier rows

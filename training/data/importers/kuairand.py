@@ -1,13 +1,14 @@
 """KuaiRand (https://kuairand.com): exposures in a feed of short videos, with clicks, likes and watch times.
 
-`import_kuairand` reads KuaiRand-Pure or KuaiRand-1K as published, the folder or its `data`:
-log_standard_4_08_to_4_21_*.csv, log_standard_4_22_to_5_08_*.csv and log_random_4_22_to_5_08_*.csv with the header
+`import_kuairand` reads KuaiRand-Pure or KuaiRand-1K as published, the folder or its `data`. The files are
+`log_standard_4_08_to_4_21_*.csv`, `log_standard_4_22_to_5_08_*.csv` and `log_random_4_22_to_5_08_*.csv`. Their header:
 `user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,is_hate,long_view,play_time_ms,
 duration_ms,profile_stay_time,comment_stay_time,is_profile_enter,is_rand,tab`, as in chongminggao/KuaiRand, README.md.
 
 `import_kuairand_partial` reads the part of KuaiRand-Pure in wmyh-0416/kuairand-short-video-recommender, processed/.
-val.tsv and test.tsv are exposures with the columns above. user_sequences.tsv has the weeks before them: user_id,
-history_len, last_time_ms, watch_seq (the last 50 videos, oldest first, between spaces), like_seq, long_watch_seq.
+`val.tsv` and `test.tsv` are exposures with the columns above. `user_sequences.tsv` has the weeks before them. Its
+columns are user_id, history_len, last_time_ms, watch_seq, like_seq and long_watch_seq. `watch_seq` has the last 50
+videos, oldest first, between spaces.
 
 All files may be packed as .gz or .xz. The log: every exposure becomes a row with the label is_click and the feature
 watch_ratio, which is play_time_ms / duration_ms, at most 1. Its action is `like` if is_like is 1, else `long_view`,

@@ -10,8 +10,8 @@ To add a family:
    `Family`, as hstu/ does.
 2. Name it in `FAMILIES` of registry.py. The tests then train it, convert it, export it and compare it with its oracle.
 
-Shapes: B users, N positions of a history, C candidates, E embedding, D = d_model, U user width, S rows of a graph
-(distinct slots, or positions), P positions of a sample.
+Shapes: B users, N positions of a history, C candidates, P positions of a sample. Widths: E embedding, D = d_model, U
+user width. S rows of a graph are distinct slots or positions.
 """
 
 from abc import ABC, abstractmethod

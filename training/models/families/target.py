@@ -66,7 +66,7 @@ class TargetAttention(Attention):
     def over_clusters(self, item: Tensor, clusters: ClusterMeans, key: nn.Linear, value: nn.Linear) -> Tensor:
         """Softmax over clusters; the logit adds the logarithm of the count.
 
-        Works in the space of S: q (W_k s + b_k) = (q W_k) s + q b_k, and the mean of values is W_v (mean of s) + b_v.
+        Works in the space of S: `q (W_k s + b_k) = (q W_k) s + q b_k`. The mean of values is `W_v (mean of s) + b_v`.
         """
         c = self.config
         shape = (c.heads, c.head_width)
