@@ -2,8 +2,8 @@
 
 `structure` gives a row of results/structure.json, on K and V of the full model and on the routes of CollectiveKV:
 
-- spectra: the share of the keys' and values' energy in the first r directions, for directions of all users stacked, of
-  the user, of the other users, and of one other user
+- spectra: the share of the keys' and values' energy in the first r directions. The directions are of all users
+  stacked, of the user, of the other users, or of one other user
 - similarity: mean squared cosine of the principal angles between two users' first directions
 - slots: the number of used slots, and how evenly they are used
 - distinct: distinct slots in a history, by its length; attention collapses to these
