@@ -327,6 +327,28 @@ describe('clusterMeans', () => {
     expect(begun).toEqual([true, false, ...short.map(() => true)]);
   });
 
+  it('adds gathered rows by SIMD code up to 64 MiB, and more by plain loops', () => {
+    const wide = factoredModel({
+      ...factoredManifest({ items: 700, itemType: 'uint16', width: 32_768 }),
+      maxPositions: 700,
+    });
+    for (const length of [100, 700, 100]) {
+      const positions = Array.from({ length }, (_, i) => ({ item: i, event: 0 }));
+      const listed = { items: Int32Array.from({ length }, (_, i) => i), events: Int32Array.of(0) };
+      const source: RowSource = {
+        table: ({ group, part }) => {
+          const slots = group === 'items' ? listed.items : listed.events;
+          const rows = new Float32Array(slots.length * 32_768).fill(part === 'value' ? 1 : 0.5);
+          return { slots, rows };
+        },
+      };
+      const scene = { ...factored, model: wide, positions };
+      const { counts, means } = clusterMeans(wide, rowsOf(scene), wide.clustering('history'), source);
+      expect(counts.reduce((sum, count) => sum + count, 0)).toBe(length);
+      expect(means.every((mean) => mean === 0.5 * 1.5 + 1)).toBe(true);
+    }
+  });
+
   it.each(['item', 'event'])('refuses an %s beyond its pool', (field) => {
     const scene = {
       ...factored,

@@ -4,7 +4,15 @@ import type { PoolPart } from '../bundle/manifest-schema.js';
 import { CkvError } from '../errors.js';
 import { meansBytes } from './pool-tables.js';
 import { routesOf } from './routes.js';
-import { type Addend, plainAdder, type SimdAdder, type Sums } from './row-sums.js';
+import {
+  type Addend,
+  plainAdder,
+  type RowAdder,
+  type SimdAdder,
+  type Sums,
+  sharedSimdAdder,
+  simdBytes,
+} from './row-sums.js';
 
 /** Counts and mean position embeddings of the clusters that a history visits, clusters ascending. */
 export interface ClusterMeans {
@@ -51,13 +59,12 @@ export function clusterMeans(
   const positionCount = rows.length / layout.strideBytes;
   const { counts, places } = sortByCluster(clustersOf(by, routesBy, positionCount), clusters);
   const visited = counts.length;
-  const fits = source.simd?.begin(meansBytes(clustering, places.length, visited), width) ?? false;
-  const adder = (fits ? source.simd : undefined) ?? plainAdder;
+  const adder = adderFor(source, clustering, meansBytes(clustering, places.length, visited));
   const addend = (field: string, part: PoolPart): Addend => {
-    const { rows: table, slots } = source.table(part);
+    const { rows, slots } = source.table(part);
     const rowOf = adder.integers(places.length);
     fillRows(rowOf, routesBy(field), places, slots);
-    return { table, rowOf };
+    return { table: adder.reach(rows), rowOf };
   };
   const into: Sums = { sums: adder.zeros(visited * width), ends: adder.integers(visited), width };
   counts.reduce((end, count, cluster) => {
@@ -73,6 +80,16 @@ export function clusterMeans(
     for (const end = i + width; i < end; i++) means[i] = (into.sums[i] as number) / count;
   }
   return { counts, means, width };
+}
+
+/** Returns the SIMD adder of the tables, or one for gathered rows, if `bytes` fit. Else returns the plain adder. */
+function adderFor(source: RowSource, { width, terms }: Clustering, bytes: number): RowAdder {
+  if (source.simd?.begin(bytes, width)) return source.simd;
+  const tables = terms.flatMap(({ rows, scale }) => (scale ? [rows, scale.rows] : [rows])).map(source.table);
+  if (!tables.every(({ slots }) => slots)) return plainAdder;
+  const gatheredBytes = tables.reduce((sum, { rows }) => sum + simdBytes(rows.length), bytes);
+  const simd = sharedSimdAdder(gatheredBytes);
+  return simd?.begin(gatheredBytes, width) ? simd : plainAdder;
 }
 
 /** Returns the cluster of each position: the number whose digits are the clusters of its fields' slots. */

@@ -21,6 +21,8 @@ export interface RowAdder {
   integers(length: number): Int32Array;
   /** Returns sums of 0. They must not be used after the next `begin`. */
   zeros(length: number): Float64Array;
+  /** Returns the table where `add` can read it: itself or a copy. A copy must not be used after the next `begin`. */
+  reach(table: Float32Array): Float32Array;
   /** Adds the row of every position, times 1 + its scale row if there is a scale, to the sum of its cluster. */
   add(into: Sums, rows: Addend, scale: Addend | undefined): void;
 }
@@ -29,6 +31,7 @@ export interface RowAdder {
 export const plainAdder: RowAdder = {
   integers: (length) => new Int32Array(length),
   zeros: (length) => new Float64Array(length),
+  reach: (table) => table,
   add({ sums, ends, width }, rows, scale) {
     for (let cluster = 0, place = 0; cluster < ends.length; cluster++) {
       const sum = sums.subarray(cluster * width, (cluster + 1) * width);
@@ -59,7 +62,7 @@ function addScaledRow(
   }
 }
 
-/** Adds with SIMD instructions, from tables in a memory of its own. */
+/** Adds with SIMD instructions, from tables in a memory of its own. Other tables are copied into it. */
 export interface SimdAdder extends RowAdder {
   /** Returns a table of zeros. All tables must be created before the first `begin`. */
   createTable(length: number): Float32Array;
@@ -72,7 +75,6 @@ const SIMD_WIDTH = 16;
 /** Every array starts at a multiple of a cache line. */
 const ALIGN_BYTES = 64;
 const PAGE_BYTES = 65_536;
-const MOST_PAGES = 65_536;
 
 // @types/node has no types of WebAssembly, and those of browsers bring the whole DOM.
 declare const WebAssembly: {
@@ -99,7 +101,6 @@ export function simdBytes(length: number): number {
  */
 export function createSimdAdder(bytes: number): SimdAdder | undefined {
   const pages = Math.ceil(bytes / PAGE_BYTES);
-  if (pages > MOST_PAGES) return undefined;
   let buffer: ArrayBuffer;
   let code: RowSumsExports;
   try {
@@ -129,6 +130,12 @@ export function createSimdAdder(bytes: number): SimdAdder | undefined {
     },
     integers: (length) => new Int32Array(buffer, place(length), length),
     zeros: (length) => new Float64Array(buffer, place(2 * length), length).fill(0),
+    reach(table) {
+      if (table.buffer === buffer) return table;
+      const copy = new Float32Array(buffer, place(table.length), table.length);
+      copy.set(table);
+      return copy;
+    },
     add({ sums, ends, width }, { table, rowOf }, scale) {
       const rowBytes = 4 * width;
       const { byteOffset } = sums;
@@ -140,4 +147,18 @@ export function createSimdAdder(bytes: number): SimdAdder | undefined {
       }
     },
   };
+}
+
+/** Bytes above which gathered rows are not copied for SIMD instructions, so that no request keeps much memory. */
+const MOST_SHARED_BYTES = 64 * 1024 * 1024;
+let shared: { readonly simd: SimdAdder | undefined; readonly bytes: number } = { simd: undefined, bytes: 0 };
+
+/** Returns an adder without tables that has room for `bytes`, as `simdBytes` counts them. All requests share it. */
+export function sharedSimdAdder(bytes: number): SimdAdder | undefined {
+  if (bytes > MOST_SHARED_BYTES) return undefined;
+  if (bytes > shared.bytes) {
+    const room = Math.min(2 * bytes, MOST_SHARED_BYTES);
+    shared = { simd: createSimdAdder(room), bytes: room };
+  }
+  return shared.simd;
 }
