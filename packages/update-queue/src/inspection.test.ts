@@ -21,12 +21,14 @@ async function setAside(count: number): Promise<void> {
 }
 
 /** Writes failed jobs of `count` interactions as BullMQ keeps them, oldest first: much faster than failing them. */
-async function plantFailed(count: number): Promise<void> {
+async function plantFailed(count: number, partition = PARTITION, firstMs = 1): Promise<void> {
   const client = queue.client();
+  const key = (name: string) => `{ckv}:interactions-${partition}:${name}`;
   const writes = Array.from({ length: count }, async (_, n) => {
     const fields = { name: 'record', data: JSON.stringify(recordJobData([interactionOf(n)])), opts: '{"attempts":1}' };
-    await client.hset(queue.key(`job-${n}`), { ...fields, timestamp: n, finishedOn: n + 1, failedReason: 'bug: no' });
-    await client.zadd(queue.key('failed'), n + 1, `job-${n}`);
+    const failedMs = firstMs + 10 * n;
+    await client.hset(key(`job-${n}`), { ...fields, timestamp: 1, finishedOn: failedMs, failedReason: 'bug: no' });
+    await client.zadd(key('failed'), failedMs, `job-${n}`);
   });
   await Promise.all(writes);
 }
@@ -68,6 +70,20 @@ describe('failed', () => {
       })),
     );
     expect(await inspect().failed(9)).toHaveLength(3);
+  });
+});
+
+describe('failed jobs of several partitions', () => {
+  it('are merged by time, and cut after the merge', async () => {
+    await plantFailed(3, 0, 1);
+    await plantFailed(3, 3, 2);
+    const listed = await inspect().failed(4);
+    expect(listed.map(({ partition, failedAtMs }) => [partition, failedAtMs])).toEqual([
+      [3, 22],
+      [0, 21],
+      [3, 12],
+      [0, 11],
+    ]);
   });
 });
 
