@@ -9,7 +9,7 @@ export interface PoolTables {
   readonly parts: readonly PoolPart[];
   /** Returns the rows of a part, one per slot. Throws a `bug` for a part that is not among `parts`. */
   table(part: PoolPart): Float32Array; // [slots * width]
-  /** Adds the rows up. Undefined if the tables are not in its memory. */
+  /** Adds the rows up, from tables in its memory. Undefined if the tables are elsewhere. */
   readonly simd: SimdAdder | undefined;
 }
 
@@ -42,7 +42,7 @@ export function createPoolTables(model: BundleModel): PoolTables | undefined {
   };
 }
 
-/** Returns the bytes of the arrays that means of so many positions take in a {@link SimdAdder}. */
+/** Returns the bytes of the arrays that the means of a history take in a {@link SimdAdder}. */
 export function meansBytes({ terms, width }: Clustering, positions: number, visited: number): number {
   const rowLists = terms.reduce((count, { scale }) => count + (scale ? 2 : 1), 0);
   return rowLists * simdBytes(positions) + simdBytes(visited) + simdBytes(2 * visited * width);

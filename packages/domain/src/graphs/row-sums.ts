@@ -15,7 +15,7 @@ export interface Sums {
   readonly width: number;
 }
 
-/** Adds up rows by cluster. Both implementations give the same sums except for rounding. */
+/** Adds up rows by cluster. Both implementations give the same sums, except for rounding. */
 export interface RowAdder {
   /** Returns an array for `rowOf` or `ends`. It must not be used after the next `begin`. */
   integers(length: number): Int32Array;
@@ -66,7 +66,7 @@ function addScaledRow(
 export interface SimdAdder extends RowAdder {
   /** Returns a table of zeros. All tables must be created before the first `begin`. */
   createTable(length: number): Float32Array;
-  /** Frees the arrays of the last call. Returns false if arrays of so many bytes, or the width, do not fit. */
+  /** Frees the arrays of the last call. Returns true if arrays of `bytes` fit, and rows of `width` can be added. */
   begin(bytes: number, width: number): boolean;
 }
 
