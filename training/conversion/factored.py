@@ -86,6 +86,7 @@ def clustered(rows: Tensor, at: Tensor, clusters: int, seed: int) -> Tensor:
     return nearest_centroid(rows, kmeans(rows[at], clusters, ITERATIONS, seed))[1]
 
 
+@torch.no_grad()
 def event_codes(events: Tensor, space: Tensor, codes: int, seed: int) -> EventCodes:
     """The codebook of events [P, 2E] = [g, h], with distances in `space`. Up to `codes` distinct events stay exact."""
     distinct = events.unique(dim=0)
