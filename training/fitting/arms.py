@@ -49,8 +49,8 @@ class Arms:
     compression: Compression
     folder: Path  # of checkpoints
     name: str = ""
-    clusters: int = 0  # of a factored pool; 0: a pool of keys and values, see `compression`
     start: float = 1.5  # length of the first item embeddings, see starting_items.py; 0: random ones
+    clusters: int = 0  # of a factored pool; 0: a pool of keys and values, see `compression`
 
     def full(self) -> Arm:
         """The full model before the conversion."""
