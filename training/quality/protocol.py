@@ -1,9 +1,12 @@
 """The protocol of the comparison: data sets, jobs, and the settings of every arm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pyarrow as pa
+
+from data.features import Feature
 from data.importers.registry import IMPORTERS
 from data.log import Columns, Log, log_from_table
 from data.split import Split, freeze_history, split_log
@@ -16,6 +19,7 @@ from models.config import ModelConfig
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINTS = ROOT / ".ckv" / "training" / "quality"
 SEEDS = [1, 2, 3]
+HOUR_MS = 3_600_000
 VARIANTS = ["full_before", "converted", "collectivekv", "full", "user_dims_only"]
 
 
@@ -52,6 +56,7 @@ class Dataset:
     tune_epochs: float  # of every arm, after the conversion
     tune_rate: float
     start: float = 1.5  # length of the first item embeddings, see starting_items.py; 0: random ones
+    timed: bool = False  # a position has TIME_FEATURES
     frozen: bool = False  # histories of test queries end at the first test query
 
 
@@ -61,6 +66,8 @@ DATASETS = {
         "kuairand-partial", "kuairand-pure-partial", "time:0.25", 1.5, 2e-3, 0.3, 3e-4, start=0.0, frozen=True
     ),
 }
+TIMED = {"kuairand-hours": "kuairand"}  # a data set with TIME_FEATURES -> the one without, for quality/factored.py
+TIME_FEATURES = [Feature("hour_of_day", 0, 24, 12, period=True), Feature("day_of_week", 0, 7, 3, period=True)]
 
 
 @dataclass(frozen=True)
@@ -75,13 +82,22 @@ class Job:
         return f"{self.dataset}/{self.family}/{self.seed}"
 
 
-def jobs_named(only: Sequence[str], families: Sequence[str]) -> list[Job]:
-    """The jobs of these names; all jobs if no name is given. Raises UserError for an unknown name."""
-    known = {str(job): job for job in (Job(d, f, s) for s in SEEDS for f in families for d in DATASETS)}
+def dataset_of(name: str) -> Dataset:
+    """The data set of a name of DATASETS or TIMED."""
+    return replace(DATASETS[TIMED[name]], timed=True) if name in TIMED else DATASETS[name]
+
+
+def jobs_named(only: Sequence[str], families: Sequence[str], datasets: Sequence[str] = ()) -> list[Job]:
+    """The jobs of these names; all jobs if no name is given. `datasets` are those of DATASETS by default.
+
+    Raises UserError for an unknown name.
+    """
+    datasets = datasets or list(DATASETS)
+    known = {str(job): job for job in (Job(d, f, s) for s in SEEDS for f in families for d in datasets)}
     for name in only:
         if name not in known:
             raise UserError(
-                f"--only {name}: no such job; give DATASET/FAMILY/SEED with one of {', '.join(DATASETS)} / "
+                f"--only {name}: no such job; give DATASET/FAMILY/SEED with one of {', '.join(datasets)} / "
                 f"{', '.join(families)} / {', '.join(map(str, SEEDS))}"
             )
     return [job for name, job in known.items() if not only or name in only]
@@ -90,7 +106,9 @@ def jobs_named(only: Sequence[str], families: Sequence[str]) -> list[Job]:
 def model_config(family: str, log: Log) -> ModelConfig:
     """The sizes of a family's model."""
     model = "target" if family == WITHOUT_HISTORY else family
-    return ModelConfig(model, len(log.items), len(log.actions), dropout=0.2, **settings_of(family).sizes)
+    features = TIME_FEATURES if log.features.shape[1] else []
+    sizes = settings_of(family).sizes
+    return ModelConfig(model, len(log.items), len(log.actions), interaction_features=features, dropout=0.2, **sizes)
 
 
 def settings_of(family: str) -> FamilySettings:
@@ -105,16 +123,23 @@ def compression(family: str) -> Compression:
 
 def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
     """The log of a data set, and its split."""
-    dataset = DATASETS[name]
+    dataset = dataset_of(name)
     table, _ = IMPORTERS[dataset.importer].read(data / dataset.source, lambda *_: None)
-    log = log_from_table(table, Columns())
+    log = log_from_table(*((with_time(table), Columns(TIME_FEATURES)) if dataset.timed else (table, Columns())))
     split = split_log(log, dataset.split)
     return (freeze_history(log, split.test) if dataset.frozen else log), split
 
 
+def with_time(table: pa.Table) -> pa.Table:
+    """The table with TIME_FEATURES: the hour of the day and the day of the week of each row, in UTC."""
+    hours = table["timestamp_ms"].to_numpy() // HOUR_MS
+    hour_of_day, day_of_week = (feature.name for feature in TIME_FEATURES)
+    return table.append_column(hour_of_day, pa.array(hours % 24)).append_column(day_of_week, pa.array(hours // 24 % 7))
+
+
 def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") -> Arms:
     """The arms of a job, with their checkpoints in `folder`, or in a folder of the job's name."""
-    dataset = DATASETS[job.dataset]
+    dataset = dataset_of(job.dataset)
     tune_epochs = dataset.tune_epochs * settings_of(job.family).tune_share
     return Arms(
         log,
@@ -125,5 +150,5 @@ def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") 
         c,
         CHECKPOINTS / (folder or str(job)),
         str(job),
-        dataset.start,
+        start=dataset.start,
     )

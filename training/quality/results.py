@@ -5,9 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from errors import UserError
-from quality.protocol import DATASETS, ROOT
+from quality.protocol import DATASETS, ROOT, TIMED, dataset_of
 
 RESULTS = ROOT / "training" / "results"
+ORDER = ("dataset", "family", "seed", "variant", "knob", "value", "slots", "clusters")  # of rows in a file
 FORMER_NAMES = {"twin": "full", "twin_before": "full_before"}  # of variants and knobs in older results
 
 
@@ -30,16 +31,15 @@ def read_result_file(path: Path) -> dict:
 
 
 def read_rows(name: str = "quality") -> list[dict]:
-    """The rows of one file, quality, knobs or structure."""
+    """The rows of one file: quality, knobs, structure or factored."""
     return read_result_file(RESULTS / f"{name}.json")["rows"]
 
 
 def write_rows(rows: list[dict], name: str = "quality") -> None:
     """Replaces the rows of one file, in a fixed order."""
     RESULTS.mkdir(exist_ok=True)
-    rows = sorted(
-        rows, key=lambda r: [str(r.get(k)) for k in ("dataset", "family", "seed", "variant", "knob", "value")]
-    )
+    rows = sorted(rows, key=lambda r: [str(r.get(k)) for k in ORDER])
     lines = ",\n".join(json.dumps(row) for row in rows)
-    datasets = json.dumps({key: asdict(dataset) for key, dataset in DATASETS.items()})
+    names = [*DATASETS, *sorted({row["dataset"] for row in rows} & TIMED.keys())]
+    datasets = json.dumps({name: asdict(dataset_of(name)) for name in names})
     (RESULTS / f"{name}.json").write_text(f'{{"datasets": {datasets},\n"rows": [\n{lines}\n]}}\n')

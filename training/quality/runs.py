@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from quality.factored import FAMILY, measure_factored
 from quality.knobs import KNOBS, measure_knob
 from quality.measure import run_job
-from quality.protocol import DATASETS, FAMILIES, WITHOUT_HISTORY, arms_of, compression, jobs_named, read_dataset
+from quality.protocol import DATASETS, FAMILIES, TIMED, WITHOUT_HISTORY, arms_of, compression, jobs_named, read_dataset
 from quality.results import read_rows, write_rows
 from quality.structure import structure
 
@@ -59,3 +60,15 @@ def structures(data: Path, only: list[str], workers: int) -> None:
         log, split = read_dataset(job.dataset, data)
         found[str(job)] = structure(job, arms_of(job, log, split, compression(job.family)))
         write_rows(list(found.values()), "structure")
+
+
+def factored(data: Path, only: list[str], workers: int) -> None:
+    """The factored pool of the jobs that have no rows yet, or of the jobs named."""
+    done = {(r["dataset"], r["seed"]) for r in read_rows("factored")}
+    jobs = jobs_named(only, [FAMILY], [*DATASETS, *TIMED])
+    jobs = [job for job in jobs if only or (job.dataset, job.seed) not in done]
+    with worker_pool(workers) as pool:
+        for job, result in [(job, pool.apply_async(measure_factored, (job, data))) for job in jobs]:
+            rows = result.get()
+            kept = [r for r in read_rows("factored") if (r["dataset"], r["seed"]) != (job.dataset, job.seed)]
+            write_rows([*kept, *rows], "factored")

@@ -4,16 +4,19 @@ import json
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from bundle.record_bytes import bytes_per_position
+from conversion.sample import sample_history
 from errors import UserError
 from fitting import arms as arms_module
 from models.compression import Compression
-from quality import knobs, measure, protocol, results, runs
+from quality import factored, knobs, measure, protocol, results, runs
 from quality.report.page import read_results
-from testbed.training_runs import write_log
+from testbed.training_runs import START, write_log
 
 KEYS = {"dataset", "family", "variant", "seed", "auc", "gauc", "logloss", "bytesPerPosition", "ratio", "m", "du"} | {
     "routes",
@@ -26,10 +29,12 @@ KEYS = {"dataset", "family", "variant", "seed", "auc", "gauc", "logloss", "bytes
 def tiny_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_log(tmp_path / "tiny.csv")
     dataset = protocol.Dataset("log", "tiny.csv", "position:0.2", 1, 1e-2, 1, 1e-3)
-    for name in list(protocol.DATASETS):
-        monkeypatch.delitem(protocol.DATASETS, name)
+    for known in (protocol.DATASETS, protocol.TIMED):
+        for name in list(known):
+            monkeypatch.delitem(known, name)
     monkeypatch.setitem(protocol.DATASETS, "tiny", dataset)
     monkeypatch.setitem(protocol.DATASETS, "frozen", replace(dataset, frozen=True))
+    monkeypatch.setitem(protocol.TIMED, "tiny-hours", "tiny")
     monkeypatch.setattr(protocol, "CHECKPOINTS", tmp_path / "checkpoints")
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     config = protocol.model_config
@@ -111,6 +116,78 @@ def test_a_knob_gives_a_row_as_converted_and_one_as_tuned(
 def test_an_unknown_job_is_refused_with_the_known_ones(act, name: str, tiny_dataset: Path) -> None:
     with pytest.raises(UserError, match=f"--only {name}: .*tiny, frozen / .*sim.* / 1, 2, 3"):
         act(tiny_dataset, [name], 1)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-hours"])
+def test_the_factored_pool_is_measured_beside_the_full_model_and_pools(
+    name: str, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factored, "POOLS", [4, 300])
+    monkeypatch.setattr(factored, "CLUSTERS", [6])
+    monkeypatch.setattr(factored, "LONG", 20)
+    monkeypatch.setattr(sample_history, "__defaults__", (3, *sample_history.__defaults__[1:]))  # 3 users
+    rows = factored.measure_factored(protocol.Job(name, "target", 1), tiny_dataset)
+    named = [(row["variant"], row["slots"], row["clusters"]) for row in rows]
+    log, split = protocol.read_dataset(name, tiny_dataset)
+    assert named == [("full", 0, 0), ("pool", 4, 0), ("pool", 300, 0), ("factored", len(log.items), 6)]
+    tokens = [(item, action, *values) for item, action, values in zip(log.item, log.action, log.features.tolist())]
+    sample = sample_history(log, split.train, 1, users=3)
+    columns = (sample.item[sample.valid], sample.action[sample.valid], sample.features[sample.valid])
+    sampled = {(item, action, *values) for item, action, values in zip(*(column.tolist() for column in columns))}
+    for row in rows:
+        assert (row["dataset"], row["seed"], row["tokens"]) == (name, 1, len(set(tokens)))
+        assert row["sampleTokens"] == len(sampled) < len(set(tokens))
+        assert row["coveredShare"] == round(np.mean([token in sampled for token in tokens]), 4) < 1
+        assert 0 <= row["auc"] <= 1
+    full, small, large, ours = rows
+    # A route and a code; a uint16 route and a code; the item and the event.
+    for row, row_bytes in ((small, 2), (large, 3), (ours, 2)):
+        assert row["bytesPerPosition"] == row["bytesAt1000"] == round(bytes_per_position(row_bytes, [20]), 2)
+    assert full["bytesPerPosition"] == 2 * 16 * 4
+    codes = ours["eventCodes"]
+    assert codes == len({token[1:] for token in tokens})
+    assert ours["tableBytes"] == 4 * 8 * (len(log.items) + 2 * codes)
+    assert ours["itemClusters"] * ours["eventClusters"] <= 6
+    json.dumps(rows, allow_nan=False)
+
+
+def test_positions_of_a_timed_data_set_have_the_hour_and_the_weekday(tiny_dataset: Path) -> None:
+    plain, _ = protocol.read_dataset("tiny", tiny_dataset)
+    timed, _ = protocol.read_dataset("tiny-hours", tiny_dataset)
+    assert plain.features.shape == (480, 0) and timed.features.shape == (480, 2)
+    assert protocol.model_config("target", timed).interaction_features == protocol.TIME_FEATURES
+    at = START // 1000 // 3600  # every position is within this hour
+    assert timed.features.tolist() == [[at % 24, at // 24 % 7]] * 480
+
+
+def test_the_factored_command_measures_missing_jobs_and_writes_their_data_sets(
+    tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Pool:
+        """Runs a job at once; its row names the job."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def apply_async(self, _, args):
+            asked.append(str(args[0]))
+            return SimpleNamespace(get=lambda: [{"dataset": args[0].dataset, "seed": args[0].seed, "variant": "full"}])
+
+    monkeypatch.setattr(runs, "worker_pool", lambda workers: Pool())
+    runs.factored(tiny_dataset, ["tiny-hours/target/1"], 1)
+    runs.factored(tiny_dataset, [], 1)
+    others = [f"{name}/target/{seed}" for name in ("tiny", "frozen") for seed in (1, 2, 3)]
+    assert asked[:1] == ["tiny-hours/target/1"]
+    assert set(asked[1:]) >= {*others, "tiny-hours/target/2", "tiny-hours/target/3"}
+    assert "tiny-hours/target/1" not in asked[1:]
+    written = json.loads((tiny_dataset / "results" / "factored.json").read_text())
+    assert len(written["rows"]) == len(asked)
+    assert written["datasets"]["tiny-hours"]["timed"] and not written["datasets"]["tiny"]["timed"]
 
 
 def test_the_jobs_are_the_named_ones_or_all(tiny_dataset: Path) -> None:
