@@ -165,7 +165,7 @@ function summaryTable() {
     throw new Error('.ckv/summary.json is not from "npm start -- --once" with default options; run that first');
   const count = (value) => value.toLocaleString('en');
   const rows = [
-    ['bytes per position in Redis, keys included', s.bytesPerPosition.toFixed(2)],
+    ['bytes per position in Redis, Redis keys included', s.bytesPerPosition.toFixed(2)],
     ['bytes per position of a full KV cache', count(s.fullKvBytesPerPosition)],
     ['compressed to', `${(s.compressionRatio * 100).toFixed(2)} %`],
     [

@@ -14,7 +14,7 @@ def full_bytes(c: ModelConfig) -> int:
 
 
 def bytes_per_position(row: int, positions: list[int], user_id_bytes: int = 7) -> float:
-    """Redis's MEMORY USAGE of user records, keys included, over their positions.
+    """Redis's MEMORY USAGE of user records, Redis keys included, over their positions.
 
     `row` are the bytes of a position, `positions` the positions of each user. Counts what jemalloc allocates.
     """

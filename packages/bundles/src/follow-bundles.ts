@@ -8,7 +8,7 @@ import { installBundle } from './install-bundle.js';
 import { createKeptBundles } from './kept-bundles.js';
 import { type LoadedBundle, loadBundle } from './load-bundle.js';
 
-/** The bundles that a service keeps loaded, as the pool announces them. */
+/** Keeps the announced bundles of the pool loaded, and switches to a new active bundle when it is loaded. */
 export interface BundleFollower {
   /** Resolves when the first active bundle is loaded. */
   readonly ready: Promise<void>;

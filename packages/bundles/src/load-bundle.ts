@@ -42,7 +42,7 @@ export interface LoadOptions {
 }
 
 /**
- * Opens a bundle and loads its graphs.
+ * Opens a bundle, loads its graphs, and makes the golden check: it runs the golden vectors and compares the outputs.
  * @throws bundle_invalid, also if this machine's runtime does not reproduce the golden vectors; provider_missing
  */
 export async function loadBundle(

@@ -18,7 +18,7 @@ export interface ClientOptions {
   readonly rankTimeoutMs?: number;
   /** Longest time to record or forget, with retries, ms. Default 10,000. */
   readonly recordTimeoutMs?: number;
-  /** Tries of a call, the first included. Default 4. */
+  /** Most tries of a call, the first included. Default 4. */
   readonly maxAttempts?: number;
   /**
    * True: rank requests share streams that stay open for about a second. That costs both sides less than a call for
@@ -31,7 +31,7 @@ export interface ClientOptions {
 export interface CallOptions {
   /** Longest time for the call with its retries, ms. Default: that of the client. */
   readonly timeoutMs?: number;
-  /** Ends the call when it aborts. One signal may end many calls: the client lifts its bound on listeners. */
+  /** Ends the call when it aborts. One signal may end many calls: the client removes the signal's limit on listeners. */
   readonly signal?: AbortSignal;
 }
 
@@ -42,17 +42,17 @@ export interface CallOptions {
 export interface CollectiveKvClient {
   /** Ranks candidates for a user. */
   rank(input: RankInput, options?: CallOptions): Promise<Ranking>;
-  /** Ranks for several users in one call. The entry of a request that has no answer is its error. */
+  /** Ranks for several users in one call. If a request fails, its entry is a CkvError. */
   rankMany(inputs: readonly RankInput[], options?: CallOptions): Promise<(Ranking | CkvError)[]>;
   /**
-   * Enqueues interactions. Resolves when the queue holds them all. A retry with the same event ids changes nothing
-   * more.
+   * Enqueues interactions. Resolves when the queue holds them all. Calling again with the same event ids has no further
+   * effect, within the reach of deduplication: the last 14 events of a user, or an hour for larger jobs.
    * @returns the event ids, given or generated, in order
    */
   recordInteractions(interactions: readonly InteractionInput[], options?: CallOptions): Promise<string[]>;
   /**
-   * Enqueues the removal of an interaction. With its item and features the interaction is found at any age, unless the
-   * bundle encodes with history.
+   * Enqueues the removal of an interaction. If you also pass its item, action and features, it is found at any age,
+   * unless the bundle encodes with history.
    */
   forgetInteraction(
     interaction: { eventId: string; userId: string } & Partial<InteractionInput>,

@@ -13,7 +13,7 @@ export interface Summary {
   readonly unknownItems: number;
   /** Measured from the first interaction queued to the last interaction in its record. */
   readonly interactionsPerSecond: number;
-  /** Redis's MEMORY USAGE of all records, keys included, divided by the positions. */
+  /** Redis's MEMORY USAGE of all records, Redis keys included, divided by the positions. */
   readonly bytesPerPosition: number;
   /** 2 x dModel x 4 per attention layer: keys and values in float32. */
   readonly fullKvBytesPerPosition: number;
@@ -45,7 +45,7 @@ export function summaryTable(summary: Summary): string {
     ['interactions', count(summary.interactions)],
     ['positions in Redis (expected)', `${count(summary.positions)} (${count(summary.expectedPositions)})`],
     ['interactions per second, queue to record', count(summary.interactionsPerSecond)],
-    ['bytes per position in Redis, keys included', summary.bytesPerPosition.toFixed(2)],
+    ['bytes per position in Redis, Redis keys included', summary.bytesPerPosition.toFixed(2)],
     ['bytes per position of a full KV cache', count(summary.fullKvBytesPerPosition)],
     ['compressed to', `${(summary.compressionRatio * 100).toFixed(3)} %`],
     [`rank of ${summary.candidates} candidates, p50 / p99`, `${ms(summary.rankP50Ms)} / ${ms(summary.rankP99Ms)}`],

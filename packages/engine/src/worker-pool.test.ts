@@ -137,7 +137,7 @@ it('loads no graph twice into a worker', async () => {
   expect(pool.idleCount()).toBe(1);
 });
 
-it('pauses longer after every worker in a row that ends before it is ready', async () => {
+it('pauses longer after each further worker that ends before it is ready', async () => {
   vi.spyOn(Math, 'random').mockReturnValue(1); // no jitter
   pool.start(1);
   void pool.load('a', 'a.onnx');

@@ -31,7 +31,7 @@ export interface WorkerPool {
   /**
    * Loads a graph into every worker, and into those that start later.
    * @param key names the graph; no two graphs of a pool share one
-   * @throws the error of the first worker that could not load the graph; `release` frees it in the others
+   * @throws the error of the first worker that could not load the graph; call `release` to free it in the others
    */
   load(key: string, path: string): Promise<void>;
   /** Frees a graph in every worker. */
@@ -47,7 +47,7 @@ export interface WorkerPoolOptions {
   readonly onReady: () => void;
   /** Called when a thread ends while the pool is open, with the error that ended it. */
   readonly onDeath: (error: unknown) => void;
-  /** Starts a thread; default a real one. */
+  /** Starts a thread. Default: {@link startWorkerThread}. */
   readonly startThread?: () => WorkerThread;
 }
 
@@ -70,7 +70,7 @@ export function createWorkerPool({
   const workers = new Set<Worker>();
   let closed = false;
 
-  /** @param failureCount workers that ended before they were ready, in a row */
+  /** @param failureCount number of workers in a row that ended before they were ready */
   function startWorker(failureCount: number): void {
     const worker: Worker = {
       thread: startThread(),

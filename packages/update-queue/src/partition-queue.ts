@@ -41,7 +41,7 @@ export interface PartitionQueue {
   close(): Promise<void>;
 }
 
-// The term of the lease keeps consumers apart, not the locks. A lock only has to outlast the term.
+// The lease's term keeps consumers apart; BullMQ's locks do not. A lock must outlast the work on its job.
 const LOCK_MS = 3_600_000;
 
 /** Opens a partition for consuming. */

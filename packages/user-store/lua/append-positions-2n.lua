@@ -1,6 +1,6 @@
 --[[
-Appends rows to the records of n users in one call. For each user it skips known events, appends, trims and sets the TTL.
-Each user's append is atomic. docs/wire-format.md draws the record's layout.
+Appends rows to the records of n users in one call, unless the fence has ended. For each user it skips known events,
+appends, trims and sets the TTL. Each user's append is atomic. docs/wire-format.md draws the record's layout.
 
 KEYS[2i - 1]  record of the i-th user
 KEYS[2i]      key that receives the user's record if it is unreadable
@@ -11,13 +11,13 @@ ARGV[3]  longest history, positions
 ARGV[4]  events that the ring remembers
 ARGV[5]  TTL of a record, s
 ARGV[6]  TTL of an unreadable record, s
-ARGV[7]  the fence: last Unix ms, by Redis's own clock, at which the call is applied; 0 means no fence
+ARGV[7]  the end of the fence: last Unix ms, by Redis's own clock, at which the call is applied; 0 means no fence
 ARGV[3i + 5]  Unix ms of the i-th user's newest interaction
 ARGV[3i + 6]  event hashes, 6 bytes a row
 ARGV[3i + 7]  rows, oldest first
 
-Returns nil if the fence has passed; nothing is appended then. Otherwise returns one entry a user, in order.
-- { rows appended, rows skipped as duplicates, positions now, 1 if an unreadable record was set aside, else 0 }
+Returns nil if the fence has ended; nothing is appended then. Otherwise returns one entry a user, in order.
+- { rows appended, rows skipped as duplicates, positions now, 1 if an unreadable record was moved to its other key, else 0 }
 - { -1 } if the record is of another bundle. That record stays as it is; the other users' rows are appended all the same.
 ]]
 local FIXED, HASH = 30, 6

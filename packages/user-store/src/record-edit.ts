@@ -42,8 +42,8 @@ export function appendToRecord(
 
 /**
  * Returns a record without one position; undefined if no position matches, or if it was deleted before. The event stays
- * in the ring, or enters it, as a tombstone: it still counts as seen, and a repeated deletion finds it. The ring's other
- * entries still belong to the last rows, one each.
+ * in the ring, or enters it, as a tombstone: it still counts as seen, and a repeated deletion finds it. Each live entry
+ * still belongs to one of the last rows, in order.
  */
 export function deleteFromRecord(
   record: UserRecord,
@@ -51,7 +51,7 @@ export function deleteFromRecord(
 ): Uint8Array | undefined {
   const { rows, strideBytes, positionCount, recentEvents } = record;
   const entries = ringEntries(recentEvents);
-  const live = entries.filter((at) => isLive(recentEvents, at)); // they belong to the last rows, one each
+  const live = entries.filter((at) => isLive(recentEvents, at)); // each belongs to one of the last rows, in order
   const wanted = eventKey(eventHash, 0);
   const known = entries.find((at) => eventKey(recentEvents, at) === wanted);
   if (known !== undefined && !isLive(recentEvents, known)) return undefined;

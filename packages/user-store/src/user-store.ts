@@ -18,7 +18,7 @@ export interface Append {
   readonly lastEventMs: number;
 }
 
-/** The bound in time of an append. The store compares it with its own clock in the same step that writes. */
+/** The part of a fence that an append carries. The store compares it with its own clock in the step that writes. */
 export interface AppendFence {
   /** Last Unix ms, by the store's clock, at which the append is applied; 0 means no bound. */
   readonly validUntilMs: number;
@@ -32,11 +32,11 @@ export interface AppendOutcome {
   readonly appliedCount: number;
   readonly duplicateCount: number;
   readonly positionCount: number;
-  /** True if an unreadable record was set aside first. */
+  /** True if an unreadable record was moved to another key first. */
   readonly quarantined: boolean;
 }
 
-/** Names the position to delete: by its event while the ring holds the event, else by its content. */
+/** Names the position to delete: by its event while the ring holds the event, otherwise by its row. */
 export interface PositionMatch {
   readonly eventHash: Uint8Array;
   /** Empty searches by the event alone. */
@@ -66,13 +66,13 @@ export interface UserStore {
   /**
    * Appends positions. Atomic per user; idempotent by event hash as far as the ring reaches.
    * @returns outcomes in the order of `appends`
-   * @throws deadline if the fence has passed; some users may have been appended before it did, so repeat the whole call
+   * @throws deadline if the fence has ended; some users may have been appended before that, so repeat the whole call
    * @throws bundle_mismatch if a record is of another bundle; the other users are appended
    */
   appendPositions(shape: RecordShape, appends: readonly Append[], fence?: AppendFence): Promise<AppendOutcome[]>;
   /** Replaces the user's record, or creates it. */
   replaceRecord(bundleId: string, userId: string, record: Uint8Array): Promise<void>;
-  /** Deletes a user's records of every bundle, those set aside too. Returns the number of deleted records. */
+  /** Deletes a user's records of every bundle, unreadable ones too. Returns the number of deleted records. */
   deleteUser(userId: string): Promise<number>;
   /**
    * Deletes one position; idempotent by event hash as far as the ring reaches.
@@ -118,7 +118,7 @@ export function noRecord(): CkvError {
   return new CkvError('user_not_found', 'user_id: the user has no record of this bundle', { field: 'user_id' });
 }
 
-/** Returns the error for an append whose fence has passed. */
+/** Returns the error for an append whose fence has ended. */
 export function fencePassed(): CkvError {
   const text = "valid_until_ms: has passed by the store's clock; append again if the lease is still yours";
   return new CkvError('deadline', text, { field: 'valid_until_ms' });

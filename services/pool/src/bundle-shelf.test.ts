@@ -80,7 +80,7 @@ describe('a shelf', () => {
     );
   });
 
-  it('activates a bundle, announces the one before for a rollback, and remembers both', async () => {
+  it('activates a bundle, announces the previous one for a rollback, and remembers both', async () => {
     const opened = await openAll();
     expect(await opened.activate(second)).toBe(first);
     expect(opened.announcement()).toEqual({ activeBundleId: second, bundleIds: [second, first] });

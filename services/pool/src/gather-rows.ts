@@ -10,7 +10,7 @@ import {
 } from '@collectivekv/domain';
 import type { RunLimits } from '@collectivekv/engine';
 
-/** Most slots of each part in one call. */
+/** Most key slots, and most value slots, of one call. */
 export const MAX_GATHER_SLOTS = 100_000;
 
 /** Slots of one KV group. */
@@ -28,7 +28,7 @@ export interface GatheredParts {
 }
 
 /**
- * Gathers pool rows with the bundle's gather graph, which reads the pool in the memory of its execution provider.
+ * Gathers pool rows with the bundle's gather graph. The graph keeps the pool in its execution provider's memory.
  * @throws invalid_request for an unknown group, too many slots, or a slot beyond the pool
  */
 export async function gatherRows(

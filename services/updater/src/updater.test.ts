@@ -150,7 +150,7 @@ const turns = async () => {
   for (let i = 0; i < 20; i++) await turn();
 };
 
-it('prepares a batch while the one before it is applied, and applies them one by one, in order', async () => {
+it('prepares a batch while the previous batch is applied, and applies batches one by one, in order', async () => {
   start();
   const first = hold('apply 1');
   waiting.push(1);

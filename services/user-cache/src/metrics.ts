@@ -24,7 +24,7 @@ export function createUserCacheMetrics({ registry }: Metrics): UserCacheMetrics 
   });
   const quarantined = new Counter({
     name: 'ckv_records_quarantined_total',
-    help: 'Unreadable records that were set aside',
+    help: 'Unreadable records that were moved to another key',
     registers: [registry],
   });
   return {

@@ -1,4 +1,7 @@
-"""User records of CollectiveKV: a layer is one KV group, and one more for the codebook of coded user dims."""
+"""User records of CollectiveKV.
+
+Each layer has one KV group. If user dims are coded, a second group holds the codebook.
+"""
 
 import torch
 from torch import Tensor
@@ -14,7 +17,10 @@ from models.graphs.rows import HistoryRows, Rows
 
 
 class SharedRecord(RecordLayer):
-    """Routes into a shared pool, and a code or the user dims. Graph nodes are in shared_graph.py."""
+    """A record layer. Each row has routes into the shared pool, and a code or the user dims.
+
+    shared_graph.py has its graph nodes.
+    """
 
     def __init__(self, pool: SharedPool, prefix: str):
         self.pool, self.names = pool, shared_layer(pool, prefix)
@@ -99,10 +105,9 @@ class SharedRecord(RecordLayer):
 
 
 def code_scale(pool: SharedPool) -> float:
-    """The unit of a margin between codes.
+    """Returns the scale that makes margins between codes comparable to margins between routes.
 
-    If the codes lie close together, so do their scores. Scores differ by the square of the codes' spread. Rounding
-    errors have the size of the user dims, so they differ by the spread itself.
+    Score gaps grow with the square of the codes' spread; rounding errors grow with the spread.
     """
     spread = float(pool.codes.std(0).norm())
     return min(1.0, 4 * spread**2 + 0.01 * spread)

@@ -59,7 +59,7 @@ class Graph:
         self.outputs.append({"name": name, "role": role, "type": type_, "shape": shape, **more})
 
     def tensor(self, name: str, values: Tensor | np.ndarray) -> str:
-        """A parameter. In all graphs of a bundle, the same name means the same values."""
+        """Adds a parameter and returns its name. In all graphs of a bundle, the same name means the same values."""
         if name in self.initializers:
             return name
         array = values.detach().numpy() if isinstance(values, Tensor) else values
@@ -77,18 +77,18 @@ class Graph:
         return name
 
     def linear(self, x: str, name: str, layer: nn.Linear) -> str:
-        """[R, in] -> [R, out]."""
+        """Adds a linear layer: [R, in] -> [R, out]."""
         bias = [] if layer.bias is None else [self.tensor(f"{name}_bias", layer.bias)]
         return self.add("Gemm", x, self.tensor(f"{name}_weight", layer.weight.T), *bias)
 
     def number(self, value: float) -> str:
-        """A float32 scalar."""
+        """Adds a float32 scalar and returns its name."""
         return self.tensor(f"number_{value}", np.array(value, np.float32))
 
     def constant(self, *values: int) -> str:
-        """An int64 vector: a shape, or axes."""
+        """Adds an int64 vector, a shape or axes, and returns its name."""
         name = "shape_" + "_".join(str(value) for value in values)
-        if name in self.node_outputs:  # of a Shape node
+        if name in self.node_outputs:  # a Shape node has this name
             name += "_value"
         self.initializers[name] = numpy_helper.from_array(np.array(values, np.int64), name)
         return name
@@ -104,11 +104,11 @@ class Graph:
         return name if outputs == 1 else names
 
     def describe(self) -> dict:
-        """The graph's entry in the manifest."""
+        """Returns the graph's entry in the manifest."""
         return {"file": f"{self.name}.onnx", "inputs": self.inputs, "outputs": self.outputs}
 
     def write(self, folder: Path) -> None:
-        """Writes the graph. The external files are the caller's to write."""
+        """Writes the graph. The caller writes the external files."""
         inputs, outputs = (
             [helper.make_tensor_value_info(x["name"], TYPES[x["type"]], x["shape"]) for x in part]
             for part in (self.inputs, self.outputs)

@@ -37,6 +37,7 @@ Stages = dict[str, list[dict]]  # rows by stage
 
 
 def knobs(r: Results) -> str:
+    """Returns the section: a table for each pair of data set and family, and how to read it. ABSENT without rows."""
     measured = [row for row in r.knobs if row["knob"] != "full"]
     if not measured:
         return ABSENT
@@ -48,6 +49,7 @@ def knobs(r: Results) -> str:
 
 
 def knob_table(r: Results, pair: tuple[str, str], measured: list[dict]) -> str:
+    """Returns the table of one pair of data set and family, with a line for each value of each knob."""
     rows = [row for row in measured if (row["dataset"], row["family"]) == pair]
     full_rows = full_rows_of(r.quality, r.knobs)
     lines: list[list[str]] = []
@@ -67,7 +69,10 @@ def knob_table(r: Results, pair: tuple[str, str], measured: list[dict]) -> str:
 
 
 def by_value(r: Results, pair: tuple[str, str], rows: list[dict]) -> dict[str, dict[object, Stages]]:
-    """Rows by knob, value and stage. A default without a row of its own takes that of another knob or of the arm."""
+    """Returns rows by knob, value and stage.
+
+    A default without a row of its own uses the row of another knob, or of the main experiment ("arm").
+    """
     standard = default_rows(r, pair, rows)
     order = [*KNOBS, *sorted({row["knob"] for row in rows} - KNOBS.keys())]
     found: dict[str, dict[object, Stages]] = {}
@@ -84,7 +89,7 @@ def by_value(r: Results, pair: tuple[str, str], rows: list[dict]) -> dict[str, d
 
 
 def default_rows(r: Results, pair: tuple[str, str], rows: list[dict]) -> Stages:
-    """The rows with all defaults, by stage. They are measured once, as an arm or as the value of one knob."""
+    """Returns the rows with all defaults, by stage. They are measured once: in the main experiment, or for one knob."""
     stages = {"converted": "converted", "collectivekv": "tuned"}
     arms = [row | {"stage": stages[row["variant"]]} for row in r.quality if row["variant"] in stages]
     arms = [row for row in arms if (row["dataset"], row["family"]) == pair and row["seed"] in {x["seed"] for x in rows}]
@@ -102,11 +107,12 @@ def title(value: object) -> str:
 
 
 def place(value: object) -> tuple:
-    """A sort key: numbers by size, then names."""
+    """Returns a sort key: numbers by size, then names."""
     return (1, 0, str(value)) if isinstance(value, bool | str) else (0, value, "")
 
 
 def above_full(rows: list[dict], full_rows: dict[tuple, dict]) -> str:
+    """Returns mean AUC and GAUC minus those of the full model. "-" if no row has a full model of the same job."""
     rows = [row for row in rows if job_of(row) in full_rows]
     if not rows:
         return "-"
@@ -114,5 +120,6 @@ def above_full(rows: list[dict], full_rows: dict[tuple, dict]) -> str:
 
 
 def distinct(rows: list[dict], length: str) -> str:
+    """Returns the mean number of distinct slots in the first `length` positions. "-" if it was not measured."""
     counts = [row["distinctSlots"][length] for row in rows if length in row.get("distinctSlots", {})]
     return f"{fmean(counts):.0f}" if counts else "-"

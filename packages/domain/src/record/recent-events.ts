@@ -1,3 +1,4 @@
+// The ring of a record: the hashes of its last 14 events. It finds repeated events.
 import { createHash } from 'node:crypto';
 import type { Interaction } from '../interaction.js';
 

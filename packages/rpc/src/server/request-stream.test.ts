@@ -90,7 +90,7 @@ describe('a stream of requests', () => {
     expect(settled).toEqual(Array(3).fill('RankingService/RankStream'));
   });
 
-  it('reads the next request when the one before is answered', async () => {
+  it('reads the next request only after it has answered the previous one', async () => {
     await start();
     const finish: (() => void)[] = [];
     perform = (userId) => {

@@ -1,5 +1,6 @@
 --[[
-Reads leases. The hash of leases keeps "<member> <Unix ms at which the lease ends>" by partition. The hash of terms
+Reads leases, and checks the term of a fence: a script of a consumer writes only if the consumer still holds the
+partition in that term. The hash of leases keeps "<member> <Unix ms at which the lease ends>" by partition. The hash of terms
 counts how often each partition was acquired; the count names the current term. All times are Redis's own.
 ]]
 local function redis_now_ms()

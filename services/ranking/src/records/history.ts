@@ -39,7 +39,8 @@ type StoredHistory = Pick<History, 'record' | 'ageMs' | 'missing'>;
 const NO_RECORD: StoredHistory = { record: undefined, ageMs: 0, missing: undefined };
 
 /**
- * Reads the record of a query's user and encodes the recent interactions that it lacks.
+ * Reads the record of a query's user and encodes the recent interactions that it lacks. Reading the record may take
+ * half of the time that is left until the request's deadline.
  * @throws as encodeRows does; the failure of the record, if `degradedBy` does not excuse it
  */
 export async function readHistory(read: HistoryRead): Promise<History> {

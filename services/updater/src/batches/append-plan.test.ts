@@ -23,7 +23,7 @@ function forgetJob(userId: string): ReadJob {
 const users = fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 60 });
 
 describe('planWaves', () => {
-  it("appends every interaction once, in its user's order, at most a ring of one user in a wave", () => {
+  it("appends every interaction once, in its user's order, at most 14 of one user in a wave", () => {
     fc.assert(
       fc.property(fc.array(users, { minLength: 1, maxLength: 10 }), (jobs) => {
         const read = jobs.map((list) => recordJob(list));

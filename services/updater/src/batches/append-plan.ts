@@ -10,7 +10,7 @@ export interface ReadJob {
 /** Interactions that are appended together. */
 export interface AppendWave {
   readonly kind: 'append';
-  /** By user, oldest first. A user has at most as many as the record's ring of recent events. */
+  /** By user, oldest first. A user has at most 14, the size of the ring. */
   readonly byUser: ReadonlyMap<string, readonly Interaction[]>;
   /** Jobs that have interactions in this wave. */
   readonly jobs: readonly ReadJob[];
@@ -32,8 +32,8 @@ export type Wave = AppendWave | ForgetWave;
 
 /**
  * Cuts a partition's jobs, in order, into waves that can be repeated without harm. A record recognises an event only
- * while its ring of recent events holds the event. So a wave has at most a ring of interactions of any user: if the
- * whole wave is repeated, the record recognises every event. Small jobs share a wave. A job with more interactions of
+ * while its ring of recent events holds the event. So a wave has at most 14 interactions of any user, the size of the
+ * ring: if the whole wave is repeated, the record recognises every event. Small jobs share a wave. A job with more interactions of
  * one user is cut into waves and remembers how many of them are done.
  */
 export function planWaves(jobs: readonly ReadJob[]): Wave[] {

@@ -1,13 +1,14 @@
 import type { PartitionTerm } from '@collectivekv/update-queue';
 
 /**
- * The right to work on one partition during one term of its lease. A batch carries the fences it was taken under. Redis
- * enforces them: the queue's scripts check the term, the records' append script checks the time.
+ * What a write carries so that Redis can refuse it after the lease is lost: the term of the partition's lease, and the
+ * end of the lease. The queue's scripts check the term; the records' append script checks the end. A batch carries the
+ * fences of the partitions that its jobs were taken from.
  */
 export interface Fence extends PartitionTerm {
   /**
-   * Returns the last Unix ms, by Redis's clock, at which an append under this fence may be applied: the end of the lease
-   * less {@link CLOCK_MARGIN_MS}. Every renewal moves it on, so read it just before the call.
+   * Returns the end of the fence: the last Unix ms, by Redis's clock, at which an append with this fence is applied. It
+   * is the end of the lease less {@link CLOCK_MARGIN_MS}. Every renewal moves it on, so read it just before the call.
    */
   validUntilMs(): number;
   /** True while this process may rely on its lease, by its own monotonic clock. Only stops work early. */
@@ -26,12 +27,12 @@ export interface RenewableFence extends Fence {
 }
 
 /**
- * Most that the clocks of the queue's Redis and of the records' Redis may differ, ms. The lease ends by the one, and an
- * append is refused by the other.
+ * Largest difference between the clocks of the queue's Redis and of the records' Redis, ms. The lease ends by the
+ * clock of the queue's Redis, and an append is refused by the clock of the records' Redis.
  */
 export const CLOCK_MARGIN_MS = 500;
 
-/** Creates the fence of a term; it holds nothing before its first renewal. */
+/** Creates the fence of a term. Before its first renewal `isHeld` is false, and every append with it is refused. */
 export function createFence({ partition, member, term }: PartitionTerm): RenewableFence {
   let endsMs = 0;
   let heldUntilMs = Number.NEGATIVE_INFINITY;

@@ -33,10 +33,11 @@ export interface RecordWriter {
   /** Runs the encode graphs that need no history. Interactions of different users share a run. */
   encode(interactions: readonly Interaction[]): Promise<EncodedInteractions>;
   /**
-   * Appends encoded interactions, at most a ring of each user. If a bundle encodes with history, this method encodes:
-   * it leaves out interactions that the records have, and encodes the others behind the records' rows.
-   * @param validUntilMs returns the fence of the next call: the last Unix ms, by Redis's clock, at which it is applied
-   * @throws deadline if the fence has passed
+   * Appends encoded interactions, at most 14 of each user, the size of the ring. If a bundle encodes with history, this
+   * method encodes: it leaves out interactions that the records have, and encodes the others behind the records' rows.
+   * @param validUntilMs returns the end of the next call's fence: the last Unix ms, by Redis's clock, at which the call
+   * is applied
+   * @throws deadline if the fence has ended
    */
   append(
     byUser: ReadonlyMap<string, readonly Interaction[]>,
@@ -44,14 +45,15 @@ export interface RecordWriter {
     validUntilMs: () => number,
   ): Promise<AppendCounts>;
   /**
-   * Deletes an interaction's position: by its event, else by its content. Bundles that encode with history have no
-   * search by content. Returns whether a position was found.
+   * Deletes an interaction's position. Finds the position by its event in the ring, otherwise by its encoded row. If a
+   * bundle encodes with history, finds it only by its event. Returns true if a position was deleted.
    */
   forget(interaction: Interaction): Promise<boolean>;
 }
 
-/** Most users of one AppendPositions call, and most bytes of their rows. The user-cache accepts both. */
+/** Most users of one AppendPositions call: the most that the user-cache accepts. */
 const MAX_APPENDS = 1_024;
+/** Most bytes of rows in one AppendPositions call. They fit a message of 16 MiB. */
 const MAX_ROW_BYTES = 8 * 1024 * 1024;
 const CALL_TIMEOUT_MS = 5_000;
 const NO_COUNTS: AppendCounts = { appliedCount: 0, duplicateCount: 0 };
@@ -114,7 +116,7 @@ export function createRecordWriter(options: {
     async append(byUser, { bundles: encodedBundles }, validUntilMs) {
       const counts: AppendCounts[] = [];
       for (const { bundle, encoded } of encodedBundles) {
-        // A bundle that was dropped since cannot run, and nobody reads its records.
+        // A bundle that was dropped after `encode` ran cannot run, and nobody reads its records.
         if (!encoded && !bundles.all().includes(bundle)) continue;
         let count = NO_COUNTS;
         const usersTogether = encoded ? usersOfACall(bundle) : historyEncoder.usersTogether(bundle);
@@ -135,7 +137,7 @@ export function createRecordWriter(options: {
       let found = false;
       for (const bundle of followed()) {
         const { id, layout, encodesWithHistory } = bundle.model;
-        // With history, the same interaction has another row behind other rows: its content cannot be searched for.
+        // With history, a row depends on the rows before it. Encoding the interaction again gives other bytes.
         const byEvent = interaction.itemId === '' || encodesWithHistory;
         const row = byEvent ? Buffer.alloc(0) : Buffer.from(await encodeRows(bundle, [interaction]));
         const rowTolerance = byEvent ? row : toleranceOf(layout);
@@ -160,7 +162,7 @@ function sumOf(a: AppendCounts, b: AppendCounts): AppendCounts {
   };
 }
 
-/** Returns the number of users whose rows, a ring of each, fit a message. */
+/** Returns the number of users whose rows fit one message if each user has 14, the size of the ring. */
 function usersOfACall({ model }: LoadedBundle): number {
   const userBytes = RECENT_EVENT_RING * model.layout.strideBytes;
   return Math.max(1, Math.min(MAX_APPENDS, Math.floor(MAX_ROW_BYTES / userBytes)));
