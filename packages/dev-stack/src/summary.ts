@@ -51,7 +51,7 @@ export function summaryTable(summary: Summary): string {
     [`rank of ${summary.candidates} candidates, p50 / p99`, `${ms(summary.rankP50Ms)} / ${ms(summary.rankP99Ms)}`],
     ['event to servable, p50 / p99', `${ms(summary.freshnessP50Ms)} / ${ms(summary.freshnessP99Ms)}`],
     ['AUC with history', auc(summary.aucWithHistory)],
-    ['AUC without history', auc(summary.aucWithoutHistory)],
+    ['AUC with history ignored', auc(summary.aucWithoutHistory)],
     ['failed requests', count(summary.failedRequests)],
     [
       'resident memory, MB',
