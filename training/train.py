@@ -119,7 +119,7 @@ def train_arms(config: TrainConfig, arms: Arms) -> dict[str, float]:
 
 
 def settings_of(config: TrainConfig, log: Log) -> str:
-    """8 characters that identify all settings and the log, so that other runs do not share the checkpoints."""
+    """Returns 8 characters that identify all settings and the log, so that other runs do not share the checkpoints."""
     idle = ("log", "out", "comparisons", "threads", "fresh")
     settings = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in idle}
     settings["log"] = log.digest()
@@ -127,7 +127,7 @@ def settings_of(config: TrainConfig, log: Log) -> str:
 
 
 def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -> Arms:
-    """The arms that the options describe."""
+    """Returns the arms that the options describe."""
     model = ModelConfig(
         config.family,
         len(log.items),

@@ -42,7 +42,7 @@ class TensorCases:
 
 
 def golden_tensors(model: Ranker, graphs: dict[str, dict], draw: Drawer, longest: int) -> TensorCases:
-    """Cases of every graph, for histories of different lengths up to `longest` positions."""
+    """Returns cases of every graph, for histories of different lengths up to `longest` positions."""
     golden = TensorCases()
     for count in (1, 64):
         history = draw.history(count, unknown=count > 1)
@@ -69,7 +69,7 @@ def golden_tensors(model: Ranker, graphs: dict[str, dict], draw: Drawer, longest
 
 
 def add_encode(golden: TensorCases, model: Ranker, graphs: dict, name: str, history: History, before: int) -> None:
-    """A case of encode.onnx: the interactions of a history, without the first `before`, which are encoded already."""
+    """Adds a case of encode.onnx: the interactions of a history after the first `before`, which are encoded already."""
     c = model.config
     encoded = encode(model, history)
     given = {
@@ -89,7 +89,7 @@ def add_encode(golden: TensorCases, model: Ranker, graphs: dict, name: str, hist
 
 
 def fill(model: Ranker, graph: dict, encoded: Encoded, candidates: Candidates) -> dict[str, Tensor]:
-    """The inputs of a rank graph, filled by their roles as the services do."""
+    """Returns the inputs of a rank graph, filled by their roles as the services do."""
     c = model.config
     own = {f.name: candidates.features[0, :, i] for i, f in enumerate(c.candidate_features)}
     context = {f.name: candidates.context[0, :1, i] for i, f in enumerate(c.context_features)}
@@ -116,7 +116,7 @@ def fill(model: Ranker, graph: dict, encoded: Encoded, candidates: Candidates) -
 
 
 def stored(model: Ranker, encoded: Encoded, name: str, role: str) -> Tensor:
-    """A field of every position as the record gives it back: routes [N], user dims [N, U], raw fields [N, 1]."""
+    """Returns a field of every position from the record: routes [N], user dims [N, U], raw fields [N, 1]."""
     values = encoded.fields[name][0]
     if role == "routes":
         return values[:, 0]
@@ -127,7 +127,7 @@ def stored(model: Ranker, encoded: Encoded, name: str, role: str) -> Tensor:
 
 
 def assembled(model: Ranker, encoded: Encoded, group: str, part: str) -> Tensor:
-    """[pool row, user dims] of every position of a KV group."""
+    """Returns [pool row, user dims] of every position of a KV group."""
     fields = next(found for found in kv_groups(model) if found["name"] == group)[part]
     columns = []
     if "route" in fields:
@@ -139,7 +139,7 @@ def assembled(model: Ranker, encoded: Encoded, group: str, part: str) -> Tensor:
 
 
 def add_gather(golden: TensorCases, graphs: dict, model: Ranker, count: int, random: np.random.Generator) -> None:
-    """A case of gather.onnx, with `count` random slots of each table."""
+    """Adds a case of gather.onnx, with `count` random slots of each table."""
     tables = pool_tables(model)
     inputs, outputs = {}, {}
     for x, y in zip(graphs["gather"]["inputs"], graphs["gather"]["outputs"]):

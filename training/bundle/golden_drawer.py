@@ -38,7 +38,7 @@ class Drawer:
         self.double = copy.deepcopy(self.model).double()
 
     def columns(self, wanted: list[Feature], shape: tuple[int, ...]) -> Tensor:
-        """Random features within their bounds, rounded to GIVEN_DIGITS: [*shape, features]."""
+        """Returns random features within their bounds, rounded to GIVEN_DIGITS: [*shape, features]."""
         if not wanted:
             return torch.zeros(*shape, 0)
         low, high = (np.array([getattr(f, side) for f in wanted]) for side in ("low", "high"))
@@ -46,7 +46,9 @@ class Drawer:
         return torch.from_numpy(drawn.round(GIVEN_DIGITS).clip(low, high).astype(np.float32))
 
     def history(self, count: int, unknown: bool = False, defaults: bool = False) -> History:
-        """A history [1, count] of clear positions. Shorter if max_positions is less, or too few positions are clear.
+        """Returns a history [1, count] of clear positions.
+
+        Shorter if max_positions is less, or too few positions are clear.
 
         With `unknown`, an unknown item and an unknown action are among the first positions. With `defaults`, features
         have their default values. Raises UserError if no position is clear.
@@ -67,7 +69,7 @@ class Drawer:
         return at(drawn, torch.arange(min(count, kept)))  # later positions do not change earlier ones
 
     def draw(self, total: int, unknown: bool = False, defaults: bool = False) -> History:
-        """Random positions [1, total], clear or not. `unknown` and `defaults` as in `history`."""
+        """Returns random positions [1, total], clear or not. `unknown` and `defaults` as in `history`."""
         c = self.model.config
         item = self.random.integers(1, c.items, total)
         action = self.random.integers(1, c.actions, total) if c.actions > 1 else np.zeros(total, np.int64)
@@ -88,13 +90,13 @@ class Drawer:
         return drawn
 
     def clear(self, history: History) -> Tensor:
-        """Which positions of a history [1, N] are clear: [N] bool."""
+        """Returns which positions of a history [1, N] are clear: [N] bool."""
         encoded = encode(self.model, history)
         clear = (encoded.route_margin > ROUTE_MARGIN) & (encoded.rounding_margin > ROUNDING_MARGIN)
         return clear[0]
 
     def candidates(self, history: History, count: int, unknown: bool = False, defaults: bool = False) -> Candidates:
-        """Candidates [1, count] for a history. With `unknown`, the first is the unknown item.
+        """Returns candidates [1, count] for a history. With `unknown`, the first is the unknown item.
 
         Raises RuntimeError if too few candidates score the same in float64.
         """
@@ -116,40 +118,40 @@ class Drawer:
 
 
 def history_of(item: Tensor, action: Tensor, features: Tensor) -> History:
-    """The history of one user, from columns [N]."""
+    """Returns the history of one user, from columns [N]."""
     return History(item[None], action[None], features[None], torch.ones_like(item[None], dtype=torch.bool))
 
 
 def at(history: History, which: Tensor) -> History:
-    """The positions of one user at these indices, or where the mask is True."""
+    """Returns the positions of one user at these indices, or where the mask is True."""
     return history_of(history.item[0, which], history.action[0, which], history.features[0, which])
 
 
 def joined(first: History, second: History) -> History:
-    """The positions of one user, one history behind the other."""
+    """Returns the positions of one user, one history behind the other."""
     return history_of(
         *(torch.cat([getattr(x, name)[0] for x in (first, second)]) for name in ("item", "action", "features"))
     )
 
 
 def candidates_of(item: Tensor, own: Tensor, context: Tensor, history: History) -> Candidates:
-    """Candidates that see the whole history: items [C], their features [C, any], and the request's [1, any]."""
+    """Returns candidates that see the whole history: items [C], their features [C, any], and the request's [1, any]."""
     now = torch.full((1, len(item)), history.item.shape[1])
     return Candidates(item[None], own[None], context.expand(len(item), -1)[None], now)
 
 
 def as_double(x: History | Candidates) -> History | Candidates:
-    """The same with its features in float64."""
+    """Returns the candidates with their features in float64."""
     columns = (value.double() if value.is_floating_point() else value for value in vars(x).values())
     return type(x)(*columns)
 
 
 @torch.no_grad()
 def score(model: Ranker, history: History, candidates: Candidates) -> Tensor:
-    """Probabilities [C] of one user, with the user dims quantised."""
+    """Returns the probabilities [C] of one user, with the user dims quantised."""
     return torch.sigmoid(model(history, candidates))[0]
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 position`, `2 positions`."""
+    """Returns a count in words: `1 position`, `2 positions`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -11,7 +11,7 @@ FIRST_INTERACTION_MS = 1_700_000_000_000
 
 
 def served_cases(log_items: list[str], log_actions: list[str], draw: Drawer, longest: int) -> list[dict]:
-    """Requests on histories of different lengths, at most `longest` positions, from ids to scores."""
+    """Returns requests on histories of different lengths, at most `longest` positions, from ids to scores."""
     drawn = (("cold user", 0, {}), ("1 interaction", 1, {}),
              ("50 interactions, one of an unknown item, one of an unknown action", 50, {"unknown": True}),
              (plural(min(300, longest), "interaction"), min(300, longest), {}))  # fmt: skip

@@ -54,7 +54,7 @@ def check_graph(path: Path) -> None:
 
 
 def write_gather(g: Graph, model: Ranker) -> None:
-    """gather.onnx: slots -> pool rows, for every KV group."""
+    """Writes gather.onnx: slots -> pool rows, for every KV group."""
     tables = pool_tables(model)
     for group in kv_groups(model):
         for part, table in zip(("key", "value"), tables[group["name"]]):
@@ -69,7 +69,7 @@ def write_gather(g: Graph, model: Ranker) -> None:
 
 
 def write_scores(g: Graph, model: Ranker, assembled: bool) -> None:
-    """rank.onnx, and with `assembled` rank_kv.onnx: candidates and a history -> scores."""
+    """Writes rank.onnx, or with `assembled` rank_kv.onnx: candidates and a history -> scores."""
     candidate = g.input("candidate_item", "int64", ["candidates"], "candidate_item")
     item = g.add("Gather", g.tensor("item_table", model.item.weight), candidate)  # [C, E]
     given = declare_features(g, model.scorer)

@@ -8,7 +8,7 @@ from models.ranker import Ranker
 
 
 def record_layers(model: Ranker) -> list[RecordLayer]:
-    """The model's layers as user records hold them, lowest first.
+    """Returns the model's layers as user records hold them, lowest first.
 
     Raises ValueError if no bundle can serve the model.
     """
@@ -18,33 +18,33 @@ def record_layers(model: Ranker) -> list[RecordLayer]:
 
 
 def record_fields(model: Ranker) -> list[dict]:
-    """The manifest's record fields, in the order of a row."""
+    """Returns the manifest's record fields, in the order of a row."""
     return [field for layer in record_layers(model) for field in layer.fields()]
 
 
 def kv_groups(model: Ranker) -> list[dict]:
-    """The manifest's KV groups."""
+    """Returns the manifest's KV groups."""
     return [group for layer in record_layers(model) for group in layer.groups()]
 
 
 def clusterings(model: Ranker) -> list[dict]:
-    """The manifest's clusterings."""
+    """Returns the manifest's clusterings."""
     return [clustering for layer in record_layers(model) for clustering in layer.clusterings()]
 
 
 def pool_tables(model: Ranker) -> dict[str, Tables]:
-    """The pool, by KV group."""
+    """Returns the pool, by KV group."""
     return {name: tables for layer in record_layers(model) for name, tables in layer.tables().items()}
 
 
 def row_bytes(model: Ranker) -> int:
-    """Bytes of a position in a user record, over all layers."""
+    """Returns the bytes of a position in a user record, over all layers."""
     return sum(holder.cache.row_bytes(model) for holder in model.cache_holders())
 
 
 @torch.no_grad()
 def encode(model: Ranker, history: History) -> Encoded:
-    """The record fields of histories [B, N], as encode.onnx gives them."""
+    """Returns the record fields of histories [B, N], as encode.onnx gives them."""
     found = [layer.encode(history, s, x) for layer, (_, s, x) in zip(record_layers(model), model.layers(history))]
     return Encoded(
         fields={name: values for encoded in found for name, values in encoded.fields.items()},

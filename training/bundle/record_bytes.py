@@ -9,12 +9,12 @@ ENTRY_BYTES = 16 + 24
 
 
 def full_bytes(c: ModelConfig) -> int:
-    """Bytes of a position's keys and values in fp32, over all layers."""
+    """Returns the bytes of a position's keys and values in fp32, over all layers."""
     return c.layers * 2 * c.d_model * 4
 
 
 def bytes_per_position(row: int, positions: list[int], user_id_bytes: int = 7) -> float:
-    """Redis's MEMORY USAGE of user records, Redis keys included, over their positions.
+    """Returns the MEMORY USAGE of user records in Redis, Redis keys included, divided by their positions.
 
     `row` are the bytes of a position, `positions` the positions of each user. Counts what jemalloc allocates.
     """
@@ -27,13 +27,13 @@ def bytes_per_position(row: int, positions: list[int], user_id_bytes: int = 7) -
 
 
 def string_bytes(length: int) -> int:
-    """Bytes allocated for a Redis string: the text, its header and final zero, in jemalloc's size class."""
+    """Returns the bytes allocated for a Redis string: the text, its header and final zero, in jemalloc's size class."""
     header = 1 if length < 32 else 3 if length < 256 else 5 if length < 65_536 else 9
     return size_class(header + length + 1)
 
 
 def size_class(size: int) -> int:
-    """The allocation of jemalloc: multiples of 16 up to 128 bytes, then four classes to each doubling."""
+    """Returns the allocation of jemalloc: multiples of 16 up to 128 bytes, then four classes to each doubling."""
     if size <= 8:
         return 8
     if size <= 128:

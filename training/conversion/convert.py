@@ -22,7 +22,7 @@ from models.ranker import Ranker
 
 
 def convert(full: Ranker, sample: History, c: Compression, seed: int) -> Ranker:
-    """A CollectiveKV copy of a trained full model. `sample` holds histories of real users.
+    """Returns a CollectiveKV copy of a trained full model. `sample` holds histories of real users.
 
     Layers are converted from the lowest up, each on what the converted layers below give.
     """
@@ -47,7 +47,7 @@ def convert(full: Ranker, sample: History, c: Compression, seed: int) -> Ranker:
 
 
 def without_pool(full: Ranker, c: Compression, seed: int) -> Ranker:
-    """The arm that keeps user dims only, with new user dims."""
+    """Returns the arm that keeps user dims only, with new user dims."""
     with torch.no_grad():
         torch.manual_seed(seed)
         model = copy.deepcopy(full)
@@ -58,7 +58,7 @@ def without_pool(full: Ranker, c: Compression, seed: int) -> Ranker:
 
 
 def with_new_pool(model: Ranker, c: Compression, seed: int) -> Ranker:
-    """The published recipe: gives an untrained model a new pool and new routers, which training is to learn."""
+    """Gives an untrained model a new pool and new routers, for training by the published recipe."""
     with torch.no_grad():
         torch.manual_seed(seed)
         e, d = model.config.embedding, model.config.d_model

@@ -28,7 +28,7 @@ ITERATIONS = 30  # of k-means
 
 @torch.no_grad()
 def convert_factored(full: Ranker, sample: History, seed: int, clusters: int = CLUSTERS, codes: int = CODES) -> Ranker:
-    """A copy of a full model with a factored pool. `sample` holds histories of real users.
+    """Returns a copy of a full model with a factored pool. `sample` holds histories of real users.
 
     Raises ValueError if the model's attention cannot read cluster means.
     """
@@ -64,7 +64,7 @@ def convert_factored(full: Ranker, sample: History, seed: int, clusters: int = C
 
 
 def seen_space(model: Ranker, sample: History) -> Tensor:
-    """[E, A]: an error e of a position's embedding costs |e A|^2, through the keys and through the values."""
+    """Returns [E, A]: an error e of a position's embedding costs |e A|^2, through the keys and through the values."""
     (layer,) = family_of(model).layer_samples(model, sample)
     cache: FullKV = model.cache
     key = weigh(layer.key, metric_of(layer.key_metric, layer.key))
@@ -73,7 +73,7 @@ def seen_space(model: Ranker, sample: History) -> Tensor:
 
 
 def event_space(items: Tensor, seen: Tensor) -> Tensor:
-    """[2E, 2A]: an error e of an event [g, h] costs |e A|^2, with items of the embeddings [P, E].
+    """Returns [2E, 2A]: an error e of an event [g, h] costs |e A|^2, with items of the embeddings [P, E].
 
     An error of g counts times the item, an error of h as it is.
     """
@@ -82,13 +82,16 @@ def event_space(items: Tensor, seen: Tensor) -> Tensor:
 
 
 def clustered(rows: Tensor, at: Tensor, clusters: int, seed: int) -> Tensor:
-    """The cluster of each row [M, A], by k-means over the rows at positions [P]."""
+    """Returns the cluster of each row [M, A], by k-means over the rows at positions [P]."""
     return nearest_centroid(rows, kmeans(rows[at], clusters, ITERATIONS, seed))[1]
 
 
 @torch.no_grad()
 def event_codes(events: Tensor, space: Tensor, codes: int, seed: int) -> EventCodes:
-    """The codebook of events [P, 2E] = [g, h], with distances in `space`. Up to `codes` distinct events stay exact."""
+    """Returns the codebook of events [P, 2E] = [g, h], with distances in `space`.
+
+    Up to `codes` distinct events stay exact.
+    """
     distinct = events.unique(dim=0)
     book = EventCodes(min(codes, len(distinct)), events.shape[1] // 2)
     points = events @ space

@@ -8,7 +8,7 @@ SERVED = 1e-6  # squared distances below this fraction of the mean squared norm 
 
 
 def kmeans(points: Tensor, count: int, iterations: int, seed: int) -> Tensor:
-    """Centroids [count, width] by Lloyd's iterations.
+    """Returns centroids [count, width] by Lloyd's iterations.
 
     A centroid without points restarts at the point with the largest distance. If there are fewer distinct points than
     centroids, the spare centroids end far from all points.
@@ -38,7 +38,7 @@ def restart(centroids: Tensor, empty: Tensor, points: Tensor, distance: Tensor) 
 
 
 def cluster_means(points: Tensor, nearest: Tensor, count: int, weight: Tensor | None = None) -> Tensor:
-    """The mean of each cluster's points, [count, width]; zero for a cluster without points."""
+    """Returns the mean of each cluster's points, [count, width]; zero for a cluster without points."""
     weight = torch.ones(len(points), device=points.device) if weight is None else weight.to(points.dtype)
     sums = torch.zeros(count, points.shape[1], device=points.device).index_add_(0, nearest, points * weight[:, None])
     sizes = torch.zeros(count, device=points.device).index_add_(0, nearest, weight)
@@ -46,7 +46,10 @@ def cluster_means(points: Tensor, nearest: Tensor, count: int, weight: Tensor | 
 
 
 def nearest_centroid(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distance to each point's nearest centroid, and its index. Works in pieces that fit the CPU's cache."""
+    """Returns the squared distance to each point's nearest centroid, and its index.
+
+    Works in pieces that fit the CPU's cache.
+    """
     half = -centroids.square().sum(1) / 2
     best = [torch.addmm(half, part, centroids.T).max(1) for part in points.split(1024)]
     closeness = torch.cat([found.values for found in best])  # x c - |c|^2 / 2

@@ -10,7 +10,7 @@ from data.log import Log
 def sample_history(
     log: Log, learned: np.ndarray, seed: int, users: int = 400, longest: int = 256, device: str = "cpu"
 ) -> History:
-    """The first positions of up to `users` users, at most `longest` each.
+    """Returns the first positions of up to `users` users, at most `longest` each.
 
     A history ends before the user's last learned query: no position behind it is used.
     """

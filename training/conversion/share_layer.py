@@ -27,7 +27,7 @@ NEVER = -1e30  # the router's bias of a slot that must not be chosen
 
 
 def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | None = None) -> SharedKV:
-    """A pool, a frozen router over [K, V], and user dims that begin at the residual of the pool.
+    """Returns a pool, a frozen router over [K, V], and user dims that begin at the residual of the pool.
 
     The user head's output is `outputs` wide, or as wide as the layer's inputs if None.
     """
@@ -82,7 +82,7 @@ class Weighted:
 
 
 def metric_of(metric: Tensor | None, part: Tensor) -> Tensor:
-    """The metric, or the identity if None."""
+    """Returns the metric, or the identity if None."""
     return torch.eye(part.shape[1], device=part.device) if metric is None else metric
 
 

@@ -33,7 +33,7 @@ class Batch:
 
 
 def cut_blocks(log: Log, chosen: np.ndarray, queries: int, context: int) -> list[Block]:
-    """Blocks of at most `queries` chosen queries each.
+    """Returns blocks of at most `queries` chosen queries each.
 
     A block has the positions that its last query sees, from `context` positions before its first query on.
     """
@@ -53,13 +53,13 @@ def cut_blocks(log: Log, chosen: np.ndarray, queries: int, context: int) -> list
 def batches(
     log: Log, chosen: np.ndarray, blocks: list[Block], cells: int, random: np.random.Generator | None, device: str
 ) -> Iterator[Batch]:
-    """Batches of blocks with at most `cells` padded queries, and as many positions. Shuffled if `random` is given."""
+    """Yields batches of blocks: at most `cells` padded queries, and as many positions. `random` shuffles them."""
     for group in pack_blocks(blocks, cells, random):
         yield make_batch(log, chosen, [blocks[i] for i in group], device)
 
 
 def pack_blocks(blocks: list[Block], cells: int, random: np.random.Generator | None) -> list[list[int]]:
-    """Groups of blocks of similar length, as indices: one group for each batch."""
+    """Returns groups of blocks of similar length, as indices: one group for each batch."""
     size = np.array([max(b.end - b.begin, b.query_end - b.query_begin) for b in blocks])
     jitter = random.random(len(blocks)) * 16 if random else np.zeros(len(blocks))
     groups: list[list[int]] = []
@@ -76,7 +76,7 @@ def pack_blocks(blocks: list[Block], cells: int, random: np.random.Generator | N
 
 
 def make_batch(log: Log, chosen: np.ndarray, blocks: list[Block], device: str) -> Batch:
-    """The batch of these blocks. Positions are padded on the left, queries on the right."""
+    """Returns the batch of these blocks. Positions are padded on the left, queries on the right."""
     n = max(b.end - b.begin for b in blocks)
     c = max(b.query_end - b.query_begin for b in blocks)
     position = np.full((len(blocks), n), -1)

@@ -28,7 +28,7 @@ class Feature:
         return 2 if self.period else 1
 
     def expand(self, x: Tensor) -> Tensor:
-        """Values [...] -> [..., width]: scaled to [0, 1], or [sin, cos] of the place in the period."""
+        """Returns columns, [...] -> [..., width]: values scaled to [0, 1], or [sin, cos] of the place in the period."""
         x = (x - self.low) / (self.high - self.low)
         return torch.stack([(2 * math.pi * x).sin(), (2 * math.pi * x).cos()], -1) if self.period else x[..., None]
 

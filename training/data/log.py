@@ -41,11 +41,11 @@ class Log:
         return len(self.starts) - 1
 
     def query_user(self) -> np.ndarray:
-        """The user of each query, [queries]."""
+        """Returns the user of each query, [queries]."""
         return np.repeat(np.arange(self.users), np.diff(self.query_starts))
 
     def digest(self) -> str:
-        """The sha256 of all columns that training reads."""
+        """Returns the sha256 of all columns that training reads."""
         found = hashlib.sha256()
         for f in fields(self):
             value = getattr(self, f.name)
@@ -83,7 +83,7 @@ def read_log(path: Path, columns: Columns, history_actions: Sequence[str] = ()) 
 
 
 def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[str] = ()) -> Log:
-    """The log of a table as read_table gives it. Raises UserError as read_log does."""
+    """Returns the log of a table as read_table gives it. Raises UserError as read_log does."""
     missing = [name for name in columns.names() if name not in table.column_names]
     if missing:
         raise UserError(f"the log has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
@@ -101,7 +101,7 @@ def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[
     user, item, action, time, label = (column[order] for column in (user, item, action, time, label))
 
     def stack(wanted: Sequence[Feature], rows: np.ndarray) -> np.ndarray:
-        """[rows, features], clipped to the bounds of each feature. Empty cells have the default."""
+        """Returns values [rows, features], clipped to the bounds of each feature. Empty cells have the default."""
         stacked = np.zeros((len(rows), len(wanted)), np.float32)
         for i, f in enumerate(wanted):
             column = table[f.name].to_numpy().astype(np.float32)[order][rows]
@@ -137,7 +137,7 @@ def log_from_table(table: pa.Table, columns: Columns, history_actions: Sequence[
 
 
 def codes(column: pa.ChunkedArray | pa.Array) -> tuple[list[str], np.ndarray]:
-    """The sorted vocabulary, with the unknown value "" at index 0, and the index of each row."""
+    """Returns the sorted vocabulary, with the unknown value "" at index 0, and the index of each row."""
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     values = sorted(value for value in pc.unique(column).to_pylist() if value)
     index = pc.index_in(column, pa.array(values, pa.string())).fill_null(-1).to_numpy().astype(np.int64) + 1

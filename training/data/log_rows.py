@@ -44,7 +44,7 @@ class LogReport:
     left_out: dict[str, str] = field(default_factory=dict)  # columns that are not features, with the reason
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """Returns the report in words."""
         share = f" ({self.positives / self.labelled:.1%})" if self.labelled else ""
         return [
             f"{self.rows:,} rows, {self.users:,} users, {self.items:,} items",
@@ -127,7 +127,7 @@ class LogRows:
         return keep
 
     def finish(self) -> tuple[pa.Table, LogReport]:
-        """The log's table and its report. Raises LogError if too many rows are unreadable, or none is left."""
+        """Returns the log's table and its report. Raises LogError if too many rows are unreadable, or none is left."""
         self._require(self.met, self.met)
         lost = sum(self.skipped.values())
         if lost > MOST_SKIPPED * self.seen:
@@ -175,7 +175,7 @@ class LogRows:
 
 
 def summarise(table: pa.Table, skipped: dict[str, int], first: dict[str, str], notes: Sequence[str] = ()) -> LogReport:
-    """The report of a finished table."""
+    """Returns the report of a finished table."""
     labelled = len(table) - table["label"].null_count
     users = table.select(["user_id", "timestamp_ms"]).group_by("user_id").aggregate([("timestamp_ms", "min")])
     notes = list(notes)
@@ -204,7 +204,7 @@ def summarise(table: pa.Table, skipped: dict[str, int], first: dict[str, str], n
 
 
 def text(column: pa.Array | None, rows: int, what: str) -> pa.Array:
-    """A column as strings without surrounding spaces. Missing cells are empty."""
+    """Returns a column as strings without surrounding spaces. Missing cells are empty."""
     if column is None:
         return pa.array([""] * rows, pa.string())
     try:
@@ -214,7 +214,7 @@ def text(column: pa.Array | None, rows: int, what: str) -> pa.Array:
 
 
 def numbers(column: pa.Array | None, rows: int) -> tuple[pa.Array, np.ndarray, np.ndarray]:
-    """A column as float64 with nulls, a mask of its filled cells, and a mask of filled cells that are not numeric."""
+    """Returns a column as float64 with nulls, a mask of its filled cells, and a mask of its non-numeric cells."""
     if column is None:
         return pa.nulls(rows, pa.float64()), np.zeros(rows, bool), np.zeros(rows, bool)
     if pa.types.is_timestamp(column.type):
@@ -234,5 +234,5 @@ def numbers(column: pa.Array | None, rows: int) -> tuple[pa.Array, np.ndarray, n
 
 
 def as_mask(column: pa.Array) -> np.ndarray:
-    """A boolean column as an array; null is False."""
+    """Returns a boolean column as an array; null is False."""
     return column.fill_null(False).to_numpy(zero_copy_only=False)

@@ -57,7 +57,7 @@ def split_log(log: Log, how: str) -> Split:
 
 
 def freeze_history(log: Log, test: np.ndarray) -> Log:
-    """The log in which every test query sees the history of its user's first test query.
+    """Returns the log in which every test query sees the history of its user's first test query.
 
     So no tested label is in any history. Otherwise a tested label moves the scores of later queries: a like raises the
     score of the dislike that follows, and a dislike lowers the score of a like. With few queries per user, GAUC then

@@ -45,7 +45,7 @@ class Batch:
     has_header: bool = True  # every row has the same columns
 
     def place(self, place: int) -> str:
-        """A place in words: `log.csv, line 3`."""
+        """Returns a place in words: `log.csv, line 3`."""
         return f"{self.path.name}, {self.unit} {place}"
 
 
@@ -54,7 +54,7 @@ def quiet(text: str) -> None:
 
 
 def bare_suffix(path: Path) -> str:
-    """The suffix without that of the packing: `.csv` for log.csv.xz."""
+    """Returns the suffix without the suffix of the packing: `.csv` for log.csv.xz."""
     return (path.with_suffix("") if path.suffix in (".gz", ".xz") else path).suffix
 
 
@@ -97,7 +97,7 @@ def read_delimited(
 
 
 def header(path: Path, head: bytes, separator: str) -> list[str]:
-    """The column names of a header line."""
+    """Returns the column names of a header line."""
     try:
         names = [name.strip() for name in next(csv.reader([head.decode()], delimiter=separator), [])]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -109,7 +109,7 @@ def header(path: Path, head: bytes, separator: str) -> list[str]:
 
 
 def parse_block(path: Path, block: bytes, line: int, names: list[str], separator: str, quote: str | bool) -> Batch:
-    """The rows of a block of whole lines, which begins at `line`. Blank lines are skipped."""
+    """Returns the rows of a block of whole lines, which begins at `line`. Blank lines are skipped."""
     broken: list[int] = []  # lines of the block, from 1
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
@@ -159,7 +159,7 @@ def read_json_lines(path: Path, say: Say = quiet) -> Iterator[Batch]:
 
 
 def json_row(text: bytes) -> dict[str, str] | None:
-    """The cells of a line. None if it is not an object, is nested too deeply, or has half a character."""
+    """Returns the cells of a line. None if it is not an object, is nested too deeply, or has half a character."""
     try:
         row = json.loads(text)
         if not isinstance(row, dict):
@@ -172,7 +172,7 @@ def json_row(text: bytes) -> dict[str, str] | None:
 
 
 def json_cell(value: object) -> str:
-    """A JSON value as text; null is empty, and true is 1."""
+    """Returns a JSON value as text; null is empty, and true is 1."""
     if isinstance(value, str):
         return value
     return "" if value is None else str(int(value) if isinstance(value, bool) else value)
@@ -258,7 +258,7 @@ def text_blocks(path: Path, say: Say) -> Iterator[bytes]:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, without its final stop."""
+    """Returns the first line of an error's text, without its final stop."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 

@@ -19,7 +19,7 @@ def write_checkpoint(content: dict, path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict:
-    """The content of a checkpoint. Raises UserError if the file is damaged."""
+    """Returns the content of a checkpoint. Raises UserError if the file is damaged."""
     try:
         return torch.load(path, weights_only=True)
     except Exception as error:  # torch.load lets the errors of its zip and pickle readers through

@@ -129,7 +129,10 @@ def replace_some(batch: Batch, c: FitConfig) -> None:
 
 
 def model_loss(model: nn.Module, batch: Batch, teacher: nn.Module | None = None, distill: float = 0.0) -> torch.Tensor:
-    """The loss of a batch, with its modules' auxiliary losses. With a teacher, labels are mixed with its output."""
+    """Returns the loss of a batch, with its modules' auxiliary losses.
+
+    With a teacher, labels are mixed with its output.
+    """
     logits = model(batch.history, batch.candidates)
     label = batch.label.nan_to_num()[batch.chosen]
     if teacher is not None:
@@ -158,7 +161,7 @@ class Quality:
 
 @torch.no_grad()
 def predict(model: nn.Module, log: Log, chosen: np.ndarray, device: str = "cpu", history: bool = True) -> np.ndarray:
-    """Logits of the chosen queries. Each sees its whole history; with `history` False, none."""
+    """Returns the logits of the chosen queries. Each sees its whole history; with `history` False, none."""
     model.eval()
     logits = np.zeros(len(log.query_label), np.float32)
     context = model.config.max_positions if history else 0
@@ -173,7 +176,7 @@ def predict(model: nn.Module, log: Log, chosen: np.ndarray, device: str = "cpu",
 
 
 def evaluate(model: nn.Module, log: Log, chosen: np.ndarray, device: str = "cpu", history: bool = True) -> Quality:
-    """The figures of the chosen queries. `history` as in predict."""
+    """Returns the figures of the chosen queries. `history` as in predict."""
     logit = predict(model, log, chosen, device, history)
     label, user = log.query_label[chosen], log.query_user()[chosen]
     return Quality(auc(logit, label), gauc(logit, label, user), logloss(logit, label))

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def auc(score: np.ndarray, label: np.ndarray) -> float:
-    """Area under the ROC curve; tied scores count as half. NaN if all labels are equal."""
+    """Returns the area under the ROC curve; tied scores count as half. NaN if all labels are equal."""
     _, index, size = np.unique(score, return_inverse=True, return_counts=True)
     rank = (np.cumsum(size) - (size - 1) / 2)[index]  # tied scores share their mean rank
     positive = label.sum()
@@ -16,7 +16,10 @@ def auc(score: np.ndarray, label: np.ndarray) -> float:
 
 
 def gauc(score: np.ndarray, label: np.ndarray, user: np.ndarray) -> float:
-    """AUC within each user who has both labels, weighted by the user's number of rows. NaN without such a user."""
+    """Returns the AUC within each user who has both labels, weighted by the user's number of rows.
+
+    NaN without such a user.
+    """
     order = np.lexsort((score, user))
     score, label, user = score[order], label[order].astype(np.float64), user[order]
     first = np.flatnonzero(np.append(True, user[1:] != user[:-1]))
@@ -35,5 +38,5 @@ def gauc(score: np.ndarray, label: np.ndarray, user: np.ndarray) -> float:
 
 
 def logloss(logit: np.ndarray, label: np.ndarray) -> float:
-    """Mean cross-entropy of labels and logits, in nats."""
+    """Returns the mean cross-entropy of labels and logits, in nats."""
     return float(np.mean(np.logaddexp(0, logit) - label * logit))

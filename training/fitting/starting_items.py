@@ -8,7 +8,7 @@ from data.log import Log
 
 
 def starting_items(log: Log, learned: np.ndarray, width: int, length: float = 1.5) -> Tensor:
-    """Embeddings [items, width] of norm `length`. Items with the same fans are close to each other.
+    """Returns embeddings [items, width] of norm `length`. Items with the same fans are close to each other.
 
     A truncated SVD of the users' labels minus each item's mean label, from the learned queries only. From random
     embeddings, attention would take thousands of steps to find any structure.

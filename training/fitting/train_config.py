@@ -60,5 +60,5 @@ class TrainConfig:
 
 
 def flag(name: str) -> str:
-    """The command-line option of a field: d_model becomes --d-model."""
+    """Returns the command-line option of a field: d_model becomes --d-model."""
     return f"--{name.replace('_', '-')}"

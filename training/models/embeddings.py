@@ -31,7 +31,7 @@ class Embeddings(nn.Module):
         self.event_codes = None
 
     def embed_history(self, history: History) -> Tensor:
-        """S of every position, [B, N, E]."""
+        """Returns S of every position, [B, N, E]."""
         event = self.events(history)
         if self.event_codes is not None:
             event = self.event_codes(event)
@@ -39,11 +39,11 @@ class Embeddings(nn.Module):
         return self.item(history.item) * (1 + turn) + shift
 
     def codes_of(self, history: History) -> Tensor:
-        """The event code of every position, [B, N]. `event_codes` must be set."""
+        """Returns the event code of every position, [B, N]. `event_codes` must be set."""
         return self.event_codes.router.route(self.events(history))
 
     def events(self, history: History) -> Tensor:
-        """[g, h] of every position, not coded: [B, N, 2E]."""
+        """Returns [g, h] of every position, not coded: [B, N, 2E]."""
         event = self.action(history.action)
         if self.interaction_features is not None:
             features = enumerate(self.config.interaction_features)

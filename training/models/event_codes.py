@@ -20,5 +20,5 @@ class EventCodes(nn.Module):
         self.rows = nn.Parameter(torch.zeros(codes, 2 * embedding))
 
     def forward(self, event: Tensor) -> Tensor:
-        """Events [B, N, 2E] -> the rows of their codes, [B, N, 2E]."""
+        """Returns the codebook's rows for the codes of events: [B, N, 2E] -> [B, N, 2E]."""
         return F.embedding(self.router.route(event), self.rows)

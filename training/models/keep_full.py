@@ -7,7 +7,7 @@ MOST_ITEMS = 65_536  # a route names no more
 
 
 def keep_full(full: Ranker, kept: str) -> Ranker:
-    """The full model with a cache that records hold in the form `kept`, one of KEPT in caches/full.py.
+    """Returns the full model with a cache that records hold in the form `kept`, one of KEPT in caches/full.py.
 
     It shares the full model's parameters. Raises ValueError for a model whose positions attend to each other, and for
     more items than a route can name.

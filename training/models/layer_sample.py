@@ -20,7 +20,7 @@ class LayerSample:
 
 
 def query_metric(queries: Tensor, heads: int) -> Tensor:
-    """The key metric of softmax attention: [D, D], block-diagonal by head.
+    """Returns the key metric of softmax attention: [D, D], block-diagonal by head.
 
     A A^T = E[q q^T] over queries [any, D], so an error e of a key moves the logits by |e A|^2 on average.
     """

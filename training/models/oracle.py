@@ -21,7 +21,7 @@ class Oracle:
         self.attention = family_of(model).oracle(model, self.p)
 
     def logit(self, history: History, candidates: Candidates, user: int, place: int) -> float:
-        """The logit of one candidate of a batch, from its user's positions before it."""
+        """Returns the logit of one candidate of a batch, from its user's positions before it."""
         now = int(candidates.now[user, place])
         before = [i for i in range(now) if history.valid[user, i]]
         found = [
@@ -37,7 +37,7 @@ class Oracle:
         return self.score(item, attended, own, candidates.context[user, place].double().numpy())
 
     def position(self, item: int, action: int, values: Vector) -> tuple[Vector, int]:
-        """S of one position, [E], and its event's code; 0 without codes."""
+        """Returns S of one position, [E], and its event's code; 0 without codes."""
         event = self.p["action.weight"][action]
         x = expand(self.c.interaction_features, values)
         if x:
@@ -50,7 +50,10 @@ class Oracle:
         return self.p["item.weight"][item] * (1 + event[:e]) + event[e:], code
 
     def score(self, item: Vector, attended: Vector, own: Vector, context: Vector) -> float:
-        """The scorer's logit. Item and attended [E]; own and context are the candidate's and the request's features."""
+        """Returns the scorer's logit.
+
+        Item and attended [E]; own and context are the candidate's and the request's features.
+        """
         x = [*attended, *(attended * item), *item]
         x += expand(self.c.candidate_features, own) + expand(self.c.context_features, context)
         hidden = np.maximum(self.p.linear("scorer.mix", np.array(x)), 0)

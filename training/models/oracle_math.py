@@ -13,12 +13,12 @@ class Parameters(dict[str, Vector]):
     """A model's parameters and buffers by name, in float64."""
 
     def linear(self, name: str, x: Vector) -> Vector:
-        """The linear layer of that name, over one row."""
+        """Returns the linear layer of that name, over one row."""
         y = self[f"{name}.weight"] @ x
         return y + self[f"{name}.bias"] if f"{name}.bias" in self else y
 
     def layer_norm(self, name: str, x: Vector) -> Vector:
-        """The layer norm of that name, over one row."""
+        """Returns the layer norm of that name, over one row."""
         return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * self[f"{name}.weight"] + self[f"{name}.bias"]
 
 
@@ -32,7 +32,7 @@ def expand(features: list[Feature], values: Vector) -> list[float]:
 
 
 def softmax_sum(logits: list[float], values: list[Vector]) -> Vector:
-    """The sum of the values, weighed by the softmax of the logits."""
+    """Returns the sum of the values, weighed by the softmax of the logits."""
     weights = np.exp(np.array(logits) - max(logits))
     return sum(w * value for w, value in zip(weights / weights.sum(), values))
 

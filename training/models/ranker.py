@@ -35,11 +35,11 @@ class Ranker(Embeddings):
 
     @abstractmethod
     def forward(self, history: History, candidates: Candidates) -> Tensor:
-        """Logits [B, C]."""
+        """Returns logits [B, C]."""
 
     @abstractmethod
     def cache_holders(self) -> list[nn.Module]:
-        """The modules that have a history cache as their attribute `cache`, lowest layer first."""
+        """Returns the modules that have a history cache as their attribute `cache`, lowest layer first."""
 
     @abstractmethod
     def layers(self, history: History) -> Iterator[tuple[HistoryCache, Tensor, Tensor]]:
@@ -61,7 +61,7 @@ class Scorer(nn.Module):
         self.score = nn.Linear(config.hidden // 2, 1)
 
     def forward(self, item: Tensor, attended: Tensor, candidates: Candidates) -> Tensor:
-        """Item embeddings and attention's output, each [B, C, E] -> logits [B, C]."""
+        """Scores candidates: item embeddings and attention's output, each [B, C, E] -> logits [B, C]."""
         x = [attended, attended * item, item]
         x += [f.expand(candidates.features[..., i]) for i, f in enumerate(self.config.candidate_features)]
         x += [f.expand(candidates.context[..., i]) for i, f in enumerate(self.config.context_features)]
@@ -72,7 +72,7 @@ class Scorer(nn.Module):
 
 
 def visible_positions(valid: Tensor, now: Tensor, max_positions: int) -> Tensor:
-    """[B, C, N] bool: the last `max_positions` positions before `now`. Valid [B, N]; now [B, C]."""
+    """Returns [B, C, N] bool: the last `max_positions` positions before `now`. Valid [B, N]; now [B, C]."""
     place = torch.arange(valid.shape[1], device=valid.device)
     age = now[..., None] - place  # [B, C, N]
     return (age > 0) & (age <= max_positions) & valid[:, None]

@@ -24,14 +24,17 @@ class Router(nn.Linear):
         self.chosen_by: tuple = ()  # the state of the parameters that chose these slots
 
     def route(self, x: Tensor) -> Tensor:
-        """Rows [..., inputs] -> slots [...]."""
+        """Returns the slots of rows: [..., inputs] -> [...]."""
         if self.weight.requires_grad:
             return self(x).argmax(-1)
         with torch.no_grad():
             return self.remembered(x.flatten(0, -2)).view(x.shape[:-1]) if self.remembers else self(x).argmax(-1)
 
     def remembered(self, rows: Tensor) -> Tensor:
-        """Slots [R] of rows [R, inputs]. Scores only the rows that are not remembered yet, and remembers these."""
+        """Returns the slots [R] of rows [R, inputs].
+
+        Scores only the rows that are not remembered yet, and remembers these.
+        """
         state = tuple((p.data_ptr(), p._version) for p in (self.weight, self.bias))
         if state != self.chosen_by:
             self.forget(rows.device)
@@ -65,7 +68,7 @@ class Router(nn.Linear):
         self.hashes = self.slots = torch.zeros(0, dtype=torch.int64, device=device)
 
     def find(self, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """The index of each hash among the remembered ones, and whether it is one of them."""
+        """Returns the index of each hash among the remembered ones, and whether it is one of them."""
         if not len(self.hashes):
             return torch.zeros_like(wanted), torch.zeros_like(wanted, dtype=torch.bool)
         place = torch.searchsorted(self.hashes, wanted).clamp(max=len(self.hashes) - 1)
@@ -73,13 +76,13 @@ class Router(nn.Linear):
 
 
 def row_hashes(rows: Tensor) -> Tensor:
-    """A 64-bit hash of each row's bits: its words times random odd numbers, summed modulo 2^64."""
+    """Returns a 64-bit hash of each row's bits: its words times random odd numbers, summed modulo 2^64."""
     words = rows.contiguous().view(torch.int32).long()
     random = np.random.default_rng(0).integers(-(2**62), 2**62, words.shape[1]) * 2 + 1
     return (words * torch.from_numpy(random).to(rows.device)).sum(1)
 
 
 def first_of_each(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct values, and for each the index of one occurrence."""
+    """Returns the distinct values, and for each the index of one occurrence."""
     distinct, inverse = values.unique(return_inverse=True)
     return distinct, torch.zeros_like(distinct).scatter_(0, inverse, torch.arange(len(values), device=values.device))

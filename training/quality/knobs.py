@@ -30,7 +30,7 @@ HISTORY_LENGTHS = (50, 100, 200, 500, 1000)
 
 
 def measure_knob(job: Job, data: Path, knob: str, value: object) -> list[dict]:
-    """Two rows, as converted and as tuned; or one row of the published recipe."""
+    """Returns two rows, as converted and as tuned; or one row of the published recipe."""
     torch.set_num_threads(1)
     log, split = read_dataset(job.dataset, data)
     published = knob == "recipe"

@@ -17,7 +17,10 @@ from quality.protocol import VARIANTS, WITHOUT_HISTORY, Job, arms_of, read_datas
 
 
 def measured(job: Job, arms: Arms, variant: str, arm: Arm) -> dict:
-    """A row of the results. Bytes are those of a record in Redis; for the full model, those of K and V in fp32."""
+    """Returns a row of the results.
+
+    Bytes are those of a record in Redis; for the full model, those of K and V in fp32.
+    """
     quality = evaluate(arm.model, arms.log, arms.split.test)
     caches = [one for one, _, _ in arm.model.layers(arms.sample())] if job.family != WITHOUT_HISTORY else []
     full, used, c = full_bytes(arms.config), float(full_bytes(arms.config)), None
@@ -44,7 +47,7 @@ def measured(job: Job, arms: Arms, variant: str, arm: Arm) -> dict:
 
 
 def measure(job: Job, arms: Arms, variants: Sequence[str] = VARIANTS) -> list[dict]:
-    """The rows of a job for these variants."""
+    """Returns the rows of a job for these variants."""
     if job.family == WITHOUT_HISTORY:
         arms = replace(arms, log=without_history(arms.log))
         return [measured(job, arms, "no_history", arms.no_history())]

@@ -42,7 +42,7 @@ TOGETHER = 16  # users of one pass through the model
 
 
 def structure(job: object, arms: Arms) -> dict:
-    """The row of a job (dataset, family, seed). Raises FileNotFoundError if its arms are not trained yet."""
+    """Returns the row of a job (dataset, family, seed). Raises FileNotFoundError if its arms are not trained yet."""
     missing = [step for step in ("full", "collectivekv") if not (arms.folder / f"{step}.pt").exists()]
     if missing:
         raise FileNotFoundError(
@@ -80,14 +80,17 @@ def structure(job: object, arms: Arms) -> dict:
 
 
 def compressed(arms: Arms) -> Ranker:
-    """The trained CollectiveKV. Its weights replace those of a new pool, which is faster than another conversion."""
+    """Returns the trained CollectiveKV.
+
+    Its weights replace those of a new pool, which is faster than another conversion.
+    """
     model = arms.trained("collectivekv", with_new_pool(arms.fresh(), arms.compression, arms.main.seed), arms.tune).model
     calibrate(model, arms.sample(), arms.main.seed)
     return model
 
 
 def ends(layers: list) -> dict[int, list]:
-    """The lowest and the highest layer, by depth."""
+    """Returns the lowest and the highest layer, by depth."""
     return {depth: layers[depth] for depth in sorted({0, len(layers) - 1})}
 
 
@@ -108,24 +111,24 @@ def by_user(model: Ranker, sample: History, read: Read) -> list[list[Tensor]]:
 
 
 def head(sample: History, count: int, first: int = 0) -> History:
-    """The histories of `count` users, from user `first` on."""
+    """Returns the histories of `count` users, from user `first` on."""
     columns = {f.name: getattr(sample, f.name)[first : first + count] for f in dataclasses.fields(sample)}
     return History(**columns)
 
 
 def keys_and_values(cache: nn.Module, s: Tensor, x: Tensor) -> Tensor:
-    """Keys and values of a full model, [B, N, 2D]."""
+    """Returns keys and values of a full model, [B, N, 2D]."""
     kv = cache(s, x)
     return torch.cat([kv.key, kv.value], -1)
 
 
 def slots_of(cache: SharedKV, s: Tensor, x: Tensor) -> Tensor:
-    """Slots of keys and slots of values, [B, N, 2]."""
+    """Returns the slots of keys and the slots of values, [B, N, 2]."""
     return torch.stack(cache.routes(x), -1)
 
 
 def spread_of(users: list[Tensor], seed: int) -> dict:
-    """Spectra and similarity of keys or of values, [positions, D] for each user."""
+    """Returns the spectra and the similarity of keys or of values, [positions, D] for each user."""
     stacked = torch.cat(users)
     mean = stacked.mean(0)
     offset = len(stacked) * mean.square().sum() / stacked.square().sum()
@@ -148,23 +151,23 @@ def spread_of(users: list[Tensor], seed: int) -> dict:
 
 
 def energy_in(rows: Tensor, directions: Tensor) -> list[float]:
-    """Shares of the energy of rows [P, D] in the first r orthonormal directions [R, D], for each r of RANKS."""
+    """Returns shares of the energy of rows [P, D] in the first r orthonormal directions [R, D], for each r of RANKS."""
     return shares((rows @ directions.T).square().sum(0), rows.square().sum())
 
 
 def shares(energy: Tensor, whole: Tensor) -> list[float]:
-    """Share of the whole in the first r directions, for each r of RANKS; all directions if there are fewer than r."""
+    """Returns the share of the whole in the first r directions, for each r of RANKS; in all if there are fewer."""
     held = (energy.double().cumsum(0) / whole.double()).tolist()
     return [round(held[min(rank, len(held)) - 1], 4) for rank in RANKS]
 
 
 def mean_of(users: list[list[float]]) -> list[float]:
-    """The mean over users, for each of RANKS."""
+    """Returns the mean over users, for each of RANKS."""
     return np.mean(users, 0).round(4).tolist()
 
 
 def similarity(users: list[Tensor], own: list[Tensor], span: Tensor, seed: int) -> dict:
-    """Similarity of pairs of users, of groups of positions drawn from all users, and of random used directions."""
+    """Returns similarities: of pairs of users, of groups of positions from all users, of random used directions."""
     torch.manual_seed(seed)
     counts = [len(user) for user in users[:PAIRED]]
     mixed = torch.cat(users)
@@ -178,7 +181,7 @@ def similarity(users: list[Tensor], own: list[Tensor], span: Tensor, seed: int) 
 
 
 def similarities(directions: list[Tensor]) -> dict:
-    """Mean squared cosine between the first directions [R, D] of each pair: the mean and quantiles over all pairs."""
+    """Returns the mean and quantiles over all pairs: the mean squared cosine between first directions [R, D]."""
     first = torch.cat([d[:SUBSPACE] for d in directions])  # [U * 8, D]
     cosine = (first @ first.T).square().unflatten(0, (-1, SUBSPACE)).unflatten(2, (-1, SUBSPACE))  # [U, 8, U, 8]
     pairs = (cosine.sum((1, 3)) / SUBSPACE).numpy()[np.triu_indices(len(directions), 1)]
@@ -211,7 +214,7 @@ def usage(cache: SharedKV, routes: Tensor) -> dict[str, dict]:
 
 
 def routers(cache: SharedKV, routes: Tensor) -> list[tuple[str, nn.Linear, Tensor]]:
-    """The routers of a cache: their names, the routers, and their slots [P]."""
+    """Returns the routers of a cache: their names, the routers, and their slots [P]."""
     if cache.value_router is None:
         return [("tied", cache.router, routes[:, 0])]
     return [("key", cache.router, routes[:, 0]), ("value", cache.value_router, routes[:, 1])]
@@ -240,6 +243,6 @@ def distinct_slots(model: Ranker, arms: Arms) -> list[dict[str, dict]]:
 
 
 def first_positions(log: Log, learned: np.ndarray, users: np.ndarray, length: int) -> History:
-    """The first `length` positions of these users."""
+    """Returns the first `length` positions of these users."""
     blocks = [Block(int(log.starts[user]), int(log.starts[user] + length), 0, 0) for user in users]
     return make_batch(log, learned, blocks, "cpu").history

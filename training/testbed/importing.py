@@ -15,7 +15,7 @@ SAMPLES = Path(os.environ.get("CKV_DATA_SAMPLES", "data"))  # samples of the pub
 
 
 def run(name: str, source: Path) -> tuple[pa.Table, LogReport]:
-    """The log of an importer, and its report."""
+    """Returns the log of an importer, and its report."""
     return IMPORTERS[name].read(source, quiet)
 
 
@@ -27,17 +27,17 @@ def written(path: Path, text: str) -> Path:
 
 
 def rows_of(table: pa.Table, *names: str) -> list[tuple]:
-    """The rows of these columns."""
+    """Returns the rows of these columns."""
     return list(zip(*(table[name].to_pylist() for name in names)))
 
 
 def counts(report: LogReport) -> tuple[int, int, int, int, int]:
-    """Rows, users, items, labelled rows and positives."""
+    """Returns the numbers of rows, users, items, labelled rows and positives."""
     return report.rows, report.users, report.items, report.labelled, report.positives
 
 
 def sample(*path: str) -> Path:
-    """The sample with this path. Skips the test if it is not there."""
+    """Returns the sample at this path. Skips the test if it is not there."""
     found = SAMPLES.joinpath(*path)
     if not found.exists():
         pytest.skip(f"{found} is not there")

@@ -29,7 +29,7 @@ def random_history(config: ModelConfig, users: int, positions: int, seed: int) -
 
 
 def random_full(config: ModelConfig, seed: int = 1) -> Ranker:
-    """A full model. Every part of it affects its scores."""
+    """Returns a full model. Every part of it affects its scores."""
     torch.manual_seed(seed)
     full = create_full(config)
     with torch.no_grad():
@@ -45,7 +45,7 @@ def random_full(config: ModelConfig, seed: int = 1) -> Ranker:
 
 
 def random_model(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
-    """The conversion of a full model. The user head affects the scores as well."""
+    """Returns the conversion of a full model. The user head affects the scores as well."""
     sample = random_history(full.config, 40, 100, seed)
     return with_user_head(convert(full, sample, c, seed), sample, seed)
 
@@ -72,7 +72,10 @@ def sampled_model(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
 
 
 def nearest_router(rows: Tensor, full: FullKV) -> Router:
-    """A router from S to the nearest row [M, E] by [K, V]: argmin_j |x - c_j|^2 = argmax_j x c_j - |c_j|^2 / 2."""
+    """Returns a router from S to the nearest row [M, E] by [K, V].
+
+    argmin_j |x - c_j|^2 = argmax_j x c_j - |c_j|^2 / 2.
+    """
     centroids = torch.cat([full.key(rows), full.value(rows)], 1)  # [M, 2D]
     router = Router(centroids.shape[1], len(rows))
     router.weight.copy_(centroids)
@@ -91,7 +94,7 @@ def with_user_head(model: Ranker, sample: History, seed: int) -> Ranker:
 
 
 def catalogue_log(config: ModelConfig) -> Log:
-    """A log with vocabularies and no rows; an export needs no more."""
+    """Returns a log with vocabularies and no rows; an export needs no more."""
     none = np.zeros(0, np.int64)
     empty = np.zeros((0, 1), np.float32)
     items = ["", *(f"i{i:04}" for i in range(config.items - 1))]

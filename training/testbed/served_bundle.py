@@ -40,7 +40,7 @@ class ServedBundle:
         }
 
     def encode(self, interactions: list[dict], history: Fields | None = None) -> Fields:
-        """The fields of interactions with `itemId`, `action` and `features`, which follow those of the history."""
+        """Returns the fields of interactions with `itemId`, `action` and `features`. They follow the history."""
         history = self.empty() if history is None else history
         defaults = {f["name"]: f["default"] for f in self.manifest["features"]["interaction"]}
         inputs = {}
@@ -64,7 +64,7 @@ class ServedBundle:
         return {name: self.stored(self.fields[name], values) for name, values in fields.items()}
 
     def stored(self, field: dict, values: np.ndarray) -> np.ndarray:
-        """Values of a field, through the record's type and back."""
+        """Returns values of a field, through the record's type and back."""
         if field["kind"] == "route":
             assert values.min(initial=0) >= 0 and values.max(initial=0) < field["slots"]
             return values[:, 0].astype(np.int64)
@@ -107,7 +107,7 @@ class ServedBundle:
         return {group["name"]: group for group in self.manifest["groups"]}
 
     def gathered(self, fields: Fields) -> dict[tuple[str, str], np.ndarray]:
-        """The pool row of every position, by group and part. No rows for a part without a route."""
+        """Returns the pool row of every position, by group and part. No rows for a part without a route."""
         groups, gather = self.groups(), self.manifest["graphs"]["gather"]
         routes = {x["name"]: groups[x["group"]][x["part"]].get("route") for x in gather["inputs"]}
         slots = {name: fields[route] if route else np.zeros(0, np.int64) for name, route in routes.items()}
@@ -115,7 +115,7 @@ class ServedBundle:
         return {(x["group"], x["part"]): outputs[x["name"]] for x in gather["outputs"]}
 
     def cluster_input(self, x: dict, fields: Fields) -> np.ndarray:
-        """The counts or the mean embeddings of the clusters that positions are in, one position after the other."""
+        """Returns the counts or the mean embeddings of clusters, computed one position after the other."""
         clustering = next(found for found in self.manifest["clusterings"] if found["name"] == x["clustering"])
         rows = self.gathered(fields)
         cluster = np.zeros(len(fields[clustering["by"][0]["field"]]), np.int64)  # [N]

@@ -8,7 +8,10 @@ from models.ranker import Ranker
 
 
 def random_log(seed: int, users: int = 9, longest: int = 40, items: int = 31, actions: int = 4) -> Log:
-    """A log of random users. Some have no positions, some no queries. Queries lie anywhere between positions."""
+    """Returns a log of random users.
+
+    Some have no positions, some no queries. Queries lie anywhere between positions.
+    """
     random = np.random.default_rng(seed)
     positions, queries = random.integers(0, longest + 1, users), random.integers(0, longest + 1, users)
     positions[random.integers(users)] = 0
@@ -36,7 +39,10 @@ def train_briefly(model: Ranker, log: Log, steps: float = 1.0, **options) -> lis
 
 
 def planted_log(users: int = 40, positions: int = 60, items: int = 20, signal: bool = True) -> Log:
-    """A log in which each user likes the items of one parity. Without `signal`, the labels are random instead."""
+    """Returns a log in which each user likes the items of one parity.
+
+    Without `signal`, the labels are random instead.
+    """
     random = np.random.default_rng(0)
     n = users * positions
     item, taste = random.integers(1, items + 1, (users, positions)), random.integers(0, 2, (users, 1))

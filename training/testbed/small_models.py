@@ -21,7 +21,7 @@ CONTEXT_FEATURES = [Feature("hour", 0, 24, 12, period=True)]
 
 
 def small_config(family: str, **changes) -> ModelConfig:
-    """Sizes for the tests. Searches and the short part keep fewer positions than the tests' histories have."""
+    """Returns sizes for the tests. Searches and the short part keep fewer positions than the tests' histories have."""
     config = ModelConfig(
         family,
         items=31,
@@ -53,12 +53,12 @@ SAMPLE_SEED = 1  # also of `compress`
 
 
 def sample_of(model: Ranker) -> History:
-    """The histories [20, 40] that `compress` converts a model with."""
+    """Returns the histories [20, 40] that `compress` converts a model with."""
     return random_history(model.config, 20, 40, SAMPLE_SEED)
 
 
 def compress(full: Ranker, c: Compression, seed: int = SAMPLE_SEED) -> Ranker:
-    """The conversion of a full model. The user head affects the scores."""
+    """Returns the conversion of a full model. The user head affects the scores."""
     sample = random_history(full.config, 20, 40, seed)
     return with_user_head(convert(full, sample, c, seed), sample, seed)
 
@@ -72,7 +72,7 @@ def caches_of(model: Ranker) -> list:
 
 
 def padded_histories(config: ModelConfig, lengths: Sequence[int], seed: int, tokens: int = 8) -> History:
-    """One history for each length, padded on the left by random positions, which must not count.
+    """Returns one history for each length, padded on the left by random positions, which must not count.
 
     There are `tokens` different positions, so some of them tie.
     """
@@ -88,7 +88,7 @@ def padded_histories(config: ModelConfig, lengths: Sequence[int], seed: int, tok
 
 
 def random_candidates(config: ModelConfig, now: torch.Tensor, seed: int) -> Candidates:
-    """Random candidates at the places `now` [B, C]."""
+    """Returns random candidates at the places `now` [B, C]."""
     random = np.random.default_rng(seed)
 
     def features(wanted: list[Feature]) -> torch.Tensor:

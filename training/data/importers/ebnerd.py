@@ -114,7 +114,7 @@ def add_impressions(rows: LogRows, batch: Batch, ages: "ArticleAges") -> int:
 
 
 def pair(row: np.ndarray, article: pa.Array) -> np.ndarray:
-    """One number for each pair of a row and an article."""
+    """Returns one number for each pair of a row and an article."""
     return row.astype(np.int64) << 40 | pc.fill_null(article, 0).to_numpy().astype(np.int64)
 
 
@@ -133,7 +133,7 @@ class ArticleAges:
         self.published = milliseconds(table["published_time"].combine_chunks())
 
     def of(self, article: pa.Array, time: pa.Array) -> dict[str, pa.Array]:
-        """The feature article_age_h of articles at these times; no feature without articles.parquet."""
+        """Returns the feature article_age_h of articles at these times; no feature without articles.parquet."""
         if self.articles is None:
             return {}
         place = pc.index_in(article.cast(self.articles.type), self.articles)

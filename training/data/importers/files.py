@@ -14,7 +14,7 @@ SECOND_MS = 1000
 
 
 def find_file(source: Path, *names: str, within: Sequence[str] = ("",), remedy: str = "") -> Path:
-    """The source itself if it is a file; else the first of `names`, packed or not, in its folders `within`."""
+    """Returns the source itself if it is a file; else the first of `names`, packed or not, in its folders `within`."""
     if source.is_file():
         return source
     if not source.exists():
@@ -28,7 +28,7 @@ def find_file(source: Path, *names: str, within: Sequence[str] = ("",), remedy: 
 
 
 def find_files(source: Path, pattern: str, within: Sequence[str] = ("",)) -> list[Path]:
-    """The files of a folder that match the pattern, packed or not. Raises LogError if there is none."""
+    """Returns the files of a folder that match the pattern, packed or not. Raises LogError if there is none."""
     if not source.exists():
         raise LogError(f"{source}: does not exist; check the path")
     for folder in within:
@@ -38,11 +38,11 @@ def find_files(source: Path, pattern: str, within: Sequence[str] = ("",)) -> lis
 
 
 def flatten(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """The values of all lists, one after another, and the index of each value's list."""
+    """Returns the values of all lists, one after another, and the index of each value's list."""
     lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     return pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy()
 
 
 def strings(numbers: np.ndarray) -> pa.Array:
-    """Numbers as text."""
+    """Returns numbers as text."""
     return pa.array(numbers).cast(pa.string())

@@ -81,7 +81,7 @@ def add_exposures(rows: LogRows, path: Path, say: Say) -> None:
 
 
 def watch_ratio(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
-    """The feature watch_ratio; no feature if its columns are missing."""
+    """Returns the feature watch_ratio; no feature if its columns are missing."""
     if "play_time_ms" not in columns or "duration_ms" not in columns:
         return {}
     played, _, _ = numbers(columns["play_time_ms"], len(columns["play_time_ms"]))

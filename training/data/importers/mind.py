@@ -114,7 +114,10 @@ def add_history(rows: LogRows, batch: Batch, impressions: Impressions) -> None:
 
 
 def new_clicks(known: list[str], listed: list[str]) -> list[str]:
-    """The new entries of a list. If it continues the known list, those behind it; else those that are not known."""
+    """Returns the new entries of a list.
+
+    If it continues the known list, those behind it; else those that are not known.
+    """
     shorter = min(len(known), len(listed))
     for length in range(shorter, shorter // 2, -1):
         if known[-length:] == listed[:length]:
@@ -123,7 +126,7 @@ def new_clicks(known: list[str], listed: list[str]) -> list[str]:
 
 
 def without(listed: list[str], clicked: Counter[str]) -> list[str]:
-    """The list without the clicked news, each click once. Removes these from `clicked`."""
+    """Returns the list without the clicked news, each click once. Removes these from `clicked`."""
     rest = []
     for news in listed:
         if clicked[news] > 0:

@@ -72,7 +72,7 @@ def import_movielens(source: Path, say: Say = quiet) -> tuple[pa.Table, LogRepor
 
 
 def form_of(path: Path) -> tuple[str, list[str] | None]:
-    """The delimiter, and the columns of a file without a header."""
+    """Returns the delimiter, and the columns of a file without a header."""
     line = next(text_blocks(path, quiet), b"").partition(b"\n")[0].decode(errors="replace").strip()
     if line.count("::") == 3:
         return "::", COLUMNS
@@ -86,6 +86,6 @@ def form_of(path: Path) -> tuple[str, list[str] | None]:
 
 
 def stars_text(stars: np.ndarray) -> pa.Array:
-    """Stars as text: 4 for 4.0, 3.5 for 3.5."""
+    """Returns a number of stars as text: 4 for 4.0, 3.5 for 3.5."""
     whole = pa.array(stars.astype(np.int64)).cast(pa.string())
     return pc.if_else(pa.array(stars % 1 == 0), whole, pa.array(stars).cast(pa.string()))

@@ -24,7 +24,7 @@ class ClusterMeans:
 
 
 def cluster_means(s: Tensor, cluster: Tensor, clusters: int, visible: Tensor) -> ClusterMeans:
-    """The means of one user's position embeddings `s` [N, E], for candidates that see `visible` [C, N] positions.
+    """Returns the means of one user's position embeddings `s` [N, E]. Candidates see `visible` [C, N] positions.
 
     `cluster` [N] is each position's cluster, below `clusters`.
     """

@@ -19,5 +19,5 @@ class ClusterPairs(nn.Module):
         return self.item_count * self.code_count
 
     def of(self, item: Tensor, code: Tensor) -> Tensor:
-        """The clusters of positions with these items and codes, in their shape."""
+        """Returns the clusters of positions with these items and codes, in their shape."""
         return self.item[item] * self.code_count + self.code[code]

@@ -63,7 +63,7 @@ class FactoredRecord(RecordLayer):
         ]
 
     def files(self) -> dict[str, bytes]:
-        """The cluster of every slot: uint8 for at most 256 clusters, else uint16, little-endian."""
+        """Returns the cluster of every slot: uint8 for at most 256 clusters, else uint16, little-endian."""
         pairs = self.pairs
         maps = {ITEM: (pairs.item, pairs.item_count), EVENT: (pairs.code, pairs.code_count)}
         return {
@@ -112,7 +112,7 @@ class FactoredRecord(RecordLayer):
         return HistoryRows(self.cluster_inputs(g))
 
     def cluster_inputs(self, g: Graph) -> Rows:
-        """The mean keys and values of visited clusters, [G, D] each, and their counts."""
+        """Returns the mean keys and values of visited clusters, [G, D] each, and their counts."""
         count = g.input("cluster_counts", "float32", ["clusters"], "cluster_counts", clustering=CLUSTERING)
         shape = ["clusters", self.model.config.embedding]
         mean = g.input("cluster_means", "float32", shape, "cluster_means", clustering=CLUSTERING)

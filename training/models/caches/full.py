@@ -22,11 +22,11 @@ class FullCache(HistoryCache):
 
     @abstractmethod
     def fold(self, router: Router) -> Router:
-        """A router over [K, V], 2D wide, as one over this layer's `x`."""
+        """Converts a router over [K, V], 2D wide, to a router over this layer's `x`."""
 
     @abstractmethod
     def beside_pool(self) -> "FullKV | None":
-        """What computes the part that a pool does not hold. None: a router's input has the part itself."""
+        """Returns the layer that computes the part that a pool does not hold. None: a router's input has this part."""
 
 
 class FullKV(FullCache):
@@ -43,7 +43,7 @@ class FullKV(FullCache):
 
     @torch.no_grad()
     def fold(self, router: Router) -> Router:
-        """[K, V] = S W + b is linear, so the router reads S itself."""
+        """Converts the router to read S: [K, V] = S W + b is linear."""
         weight = torch.cat([self.key.weight, self.value.weight])  # [2D, E]
         folded = Router(weight.shape[1], router.out_features, weight.device)
         folded.weight.copy_(router.weight @ weight)
@@ -104,7 +104,7 @@ class FullInRecord(HistoryCache):
         return Cached(self.stored(kv.key), self.stored(kv.value))
 
     def stored(self, x: Tensor) -> Tensor:
-        """Keys or values, through the record's type and back."""
+        """Returns keys or values, through the record's type and back."""
         return x.half().to(x.dtype) if self.kept == "float16" else x
 
     def record_layer(self, prefix: str, model: Embeddings) -> FullRecord:

@@ -90,7 +90,7 @@ class FullRecord(RecordLayer):
         return WrittenFields([])
 
     def project(self, g: Graph, s: str) -> tuple[str, str]:
-        """K and V of rows [T, E], each [T, D]."""
+        """Adds K and V of rows [T, E]; returns their names, each [T, D]."""
         return g.linear(s, "full_key", self.key), g.linear(s, "full_value", self.value)
 
     def rows_from_record(
@@ -112,7 +112,7 @@ class FullRecord(RecordLayer):
         return HistoryRows(Rows(*(g.input(name, "float32", shape, part, group=HISTORY) for name, part in parts)))
 
     def computed_rows(self, g: Graph, assembled: bool) -> HistoryRows:
-        """Keys and values, computed from every position's item, action and features."""
+        """Returns keys and values, computed from every position's item, action and features."""
         found = []
         for name, table in ((ITEM, self.model.item.weight), (ACTION, self.model.action.weight)):
             if assembled:

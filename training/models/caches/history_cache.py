@@ -50,38 +50,38 @@ class HistoryCache(nn.Module):
 
     @abstractmethod
     def forward(self, s: Tensor, x: Tensor) -> Cached:
-        """Keys and values of positions, as the record gives them back.
+        """Returns keys and values of positions, as the record gives them back.
 
         `s` [B, N, E] are the layer's inputs, `x` [B, N, any] the inputs of its routers. Both are the same tensor if K
         and V are linear in S; else `x` is [K, V], 2D wide.
         """
 
     def clusters_of(self, model: Embeddings, history: History) -> Tensor | None:
-        """The cluster of each position, [B, N]. None: attention sees single positions."""
+        """Returns the cluster of each position, [B, N]. None: attention sees single positions."""
         return None
 
     def user_dims_holder(self) -> "HistoryCache | None":
-        """The SharedPool whose user dims this form keeps. None: it keeps no user dims."""
+        """Returns the SharedPool whose user dims this form keeps. None: it keeps no user dims."""
         return None
 
     def in_record_as(self, kept: str, null: tuple[Tensor, Tensor]) -> "HistoryCache":
-        """A full cache in a form that records hold. `null` are the null position's key and value, [D] each.
+        """Returns a full cache in a form that records hold. `null` are the null position's key and value, [D] each.
 
         Raises ValueError if this form is not a full cache over S.
         """
         raise ValueError("only a full model with a FullKV cache can be kept in full; this one is converted already")
 
     def record_layer(self, prefix: str, model: Embeddings) -> RecordLayer:
-        """The layer as user records hold it. `prefix` begins the names of its fields and groups.
+        """Returns the layer as user records hold it. `prefix` begins the names of its fields and groups.
 
         Raises ValueError if no bundle can serve this form.
         """
         raise ValueError(NOT_SERVED)
 
     def row_bytes(self, model: Embeddings) -> int:
-        """Bytes of a position in a user record. Raises ValueError if no record holds this form."""
+        """Returns the bytes of a position in a user record. Raises ValueError if no record holds this form."""
         return sum(ELEMENT_BYTES[f["type"]] * f["width"] for f in self.record_layer("", model).fields())
 
     @abstractmethod
     def oracle(self, parameters: Parameters, name: str) -> CacheOracle:
-        """The same cache in plain loops. `name` is the module's name in the model's state."""
+        """Returns the same cache in plain loops. `name` is the module's name in the model's state."""

@@ -21,17 +21,17 @@ class CacheOracle(ABC):
 
     @abstractmethod
     def kept(self, s: Vector, computed: tuple[Vector, Vector] | None = None) -> Kept:
-        """What attention sees of a position with inputs `s` [E].
+        """Returns what attention sees of a position: its key, value and user dims. `s` [E] are its inputs.
 
         `computed` are the layer's own key and value, if K and V are not linear in S.
         """
 
     def clusters(self, s: list[Vector], slots: list[Slots]) -> tuple[list[Vector], list[Vector], list[int]] | None:
-        """Mean keys [D], mean values [D] and counts of the clusters of positions; None: attention sees positions."""
+        """Returns mean keys [D], mean values [D] and counts of clusters. None: attention sees single positions."""
         return None
 
     def user_head(self, x: Vector, users: list[Vector]) -> Vector | float:
-        """The output of the user head for a query `x` [E] over user dims [2U]; 0 without a user head."""
+        """Returns the output of the user head for a query `x` [E] over user dims [2U]; 0 without a user head."""
         return 0.0
 
 
@@ -75,7 +75,7 @@ class UserDimsOracle(CacheOracle):
         return None, None, self.user_dims(s)
 
     def user_dims(self, s: Vector) -> Vector:
-        """[K_u, V_u] as the record gives them back."""
+        """Returns [K_u, V_u] as the record gives them back."""
         x = np.tanh(self.p.linear(f"{self.name}.user", s))
         if not self.quantised:
             return x

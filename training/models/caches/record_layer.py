@@ -46,26 +46,26 @@ class RecordLayer(ABC):
 
     @abstractmethod
     def fields(self) -> list[dict]:
-        """The manifest's record fields, in the order of a row."""
+        """Returns the manifest's record fields, in the order of a row."""
 
     @abstractmethod
     def groups(self) -> list[dict]:
-        """The manifest's KV groups."""
+        """Returns the manifest's KV groups."""
 
     @abstractmethod
     def tables(self) -> dict[str, Tables]:
-        """The pool, by group."""
+        """Returns the pool, by group."""
 
     def clusterings(self) -> list[dict]:
-        """The manifest's clusterings."""
+        """Returns the manifest's clusterings."""
         return []
 
     def files(self) -> dict[str, bytes]:
-        """Further files of the bundle, by path."""
+        """Returns further files of the bundle, by path."""
         return {}
 
     def cluster_rows(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
-        """The counts [G] and the mean embeddings [G, E] of one user's visited clusters, ascending.
+        """Returns the counts [G] and the mean embeddings [G, E] of one user's visited clusters, ascending.
 
         For layers with a clustering; `encoded` is the history of a batch of one.
         """
@@ -73,11 +73,11 @@ class RecordLayer(ABC):
 
     @abstractmethod
     def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:
-        """The fields of a history, with `s` and `x` as in HistoryCache.forward."""
+        """Returns the fields of a history, with `s` and `x` as in HistoryCache.forward."""
 
     @abstractmethod
     def stored(self, name: str, values: Tensor) -> Tensor:
-        """User dims [N, width] of a field, through the record's type and back."""
+        """Returns user dims [N, width] of a field, through the record's type and back."""
 
     def write_encode(self, g: Graph, model: Embeddings) -> None:
         """Encodes the graph's interactions as fields, in a model whose routers read S."""
@@ -92,7 +92,7 @@ class RecordLayer(ABC):
     def rows_from_record(
         self, g: Graph, collapse: bool = False, recent: int = 0, count_codes: bool = True
     ) -> HistoryRows:
-        """The history, read from record fields, with the pool inside the graph.
+        """Adds the history, read from record fields, with the pool inside the graph.
 
         With `collapse`, the rows are distinct slots with their counts; and then the `recent` newest positions are rows
         of their own. With `count_codes`, the rows of a user head are distinct codes.
@@ -100,29 +100,32 @@ class RecordLayer(ABC):
 
     @abstractmethod
     def rows_assembled(self, g: Graph) -> HistoryRows:
-        """The history, read from keys and values that the services have assembled. A row is a position."""
+        """Adds the history, read from keys and values that the services have assembled. A row is a position."""
 
     def rows_written(self, g: Graph, written: WrittenFields) -> HistoryRows:
-        """The rows of interactions that were just encoded, as the record will give them back.
+        """Adds the rows of interactions that were just encoded, as the record will give them back.
 
         Families whose positions attend to each other need it.
         """
         raise NotImplementedError(f"{type(self).__name__} serves no stacked family")
 
     def write_user_part(self, g: Graph, rows: Rows, x: str, seen: str | None = None) -> str:
-        """The output of the user head for queries `x` [C, E] over its rows: [C, U].
+        """Adds the output of the user head for queries `x` [C, E] over its rows: [C, U].
 
         `seen` [C, S] bool: the rows that each query sees; None: all of them.
         """
         raise NotImplementedError(f"{type(self).__name__} has no user head")
 
     def user_out(self) -> Tensor:
-        """The user head's output projection, [E, U]."""
+        """Returns the user head's output projection, [E, U]."""
         raise NotImplementedError(f"{type(self).__name__} has no user head")
 
 
 def route_field(name: str, slots: int) -> dict:
-    """A record field that holds a route into `slots` slots. Raises ValueError for more slots than a route names."""
+    """Returns a record field that holds a route into `slots` slots.
+
+    Raises ValueError for more slots than a route names.
+    """
     for type_, most in ROUTE_TYPES.items():
         if slots <= most:
             return {"name": name, "kind": "route", "type": type_, "width": 1, "slots": slots}
@@ -130,6 +133,6 @@ def route_field(name: str, slots: int) -> dict:
 
 
 def pool_of(slots: int, key_width: int, value_width: int | None = None) -> dict:
-    """The manifest's `pool` of a KV group; without a value width, of a group that has keys only."""
+    """Returns the manifest's `pool` of a KV group; without a value width, of a group that has keys only."""
     pool = {"slots": slots, "keyWidth": key_width}
     return pool if value_width is None else pool | {"valueWidth": value_width}

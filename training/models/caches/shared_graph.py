@@ -13,7 +13,10 @@ from models.graphs.rows import HistoryRows, Rows, log_counts
 
 
 def write_routes(g: Graph, layer: SharedLayer, x: str) -> list[str]:
-    """Routes of the routers' inputs `x` [T, any], as output fields. Returns the names of the routes, each [T]."""
+    """Adds the routes of the routers' inputs `x` [T, any] as output fields.
+
+    Returns the names of the routes, each [T].
+    """
     found = []
     for name, router in zip(layer.routes, layer.pool.routers()):
         scores = g.linear(x, f"{name}_router", router)  # [T, M]
@@ -24,7 +27,7 @@ def write_routes(g: Graph, layer: SharedLayer, x: str) -> list[str]:
 
 
 def user_dims(g: Graph, layer: SharedLayer, s: str) -> str | None:
-    """[K_u, V_u] of rows [T, E], not quantised: [T, 2U]."""
+    """Adds [K_u, V_u] of rows [T, E], not quantised: [T, 2U]. None without user dims."""
     if layer.pool.user is None:
         return None
     return g.add("Tanh", g.linear(s, f"{layer.group}_user", layer.pool.user))
@@ -62,7 +65,7 @@ def pool_tables(layer: SharedLayer) -> dict[str, tuple[Table, Table]]:
 
 
 def gathered(g: Graph, layer: SharedLayer, group: str, key_route: str, value_route: str) -> Rows:
-    """The pool rows of routes [S]."""
+    """Returns the pool rows of routes [S]."""
     key, value = pool_tables(layer)[group]
     return Rows(g.add("Gather", g.tensor(*key), key_route), g.add("Gather", g.tensor(*value), value_route))
 
@@ -99,7 +102,7 @@ def rows_from_record(g: Graph, layer: SharedLayer, collapse: bool, recent: int, 
 
 
 def rows_assembled(g: Graph, layer: SharedLayer) -> HistoryRows:
-    """Rows of assembled keys and values: [pool row, user dims] of each position."""
+    """Returns rows of assembled keys and values: [pool row, user dims] of each position."""
     d, u = layer.pool.pool_key.shape[1], layer.user_width
     inside = layer.user_key is not None  # user dims follow the pool row
     parts = []
@@ -127,7 +130,7 @@ def rows_written(g: Graph, layer: SharedLayer, written: WrittenFields) -> Histor
 
 
 def quantised(g: Graph, layer: SharedLayer, user: str) -> Rows:
-    """User dims [T, 2U] as the record will give them back."""
+    """Returns user dims [T, 2U] as the record will give them back."""
     pool, u = layer.pool, layer.user_width
     if pool.compression.user_type == "int8":
         scale = g.tensor(f"{layer.group}_scale", pool.scale)

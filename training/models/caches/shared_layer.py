@@ -34,7 +34,7 @@ class SharedLayer:
 
 
 def shared_layer(pool: SharedPool, prefix: str) -> SharedLayer:
-    """Names the fields and groups of a layer; each name begins with `prefix`."""
+    """Returns the names of a layer's fields and groups; each begins with `prefix`."""
     c = pool.compression
     coded = c.user_width > 0 and c.user_type == "codebook"
     plain = c.user_width > 0 and not coded

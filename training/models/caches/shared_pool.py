@@ -46,22 +46,22 @@ class SharedPool(HistoryCache):
         return self if self.user is not None else None
 
     def routers(self) -> list[Router]:
-        """The router; or the key router and the value router."""
+        """Returns the router; or the key router and the value router."""
         return [router for router in (self.router, self.value_router) if router is not None]
 
     def routes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots of keys and slots of values, each [B, N]."""
+        """Returns the slots of keys and the slots of values, each [B, N]."""
         key = self.router.route(x)
         return key, (key if self.value_router is None else self.value_router.route(x))
 
     def user_dims(self, s: Tensor) -> Tensor:
-        """[K_u, V_u], [B, N, 2U], as the record gives them back. Gradients pass through the rounding."""
+        """Returns [K_u, V_u], [B, N, 2U], as the record gives them back. Gradients pass through the rounding."""
         x = torch.tanh(self.user(s))
         return x + (self.quantise(x) - x).detach() if self.quantised else x
 
     @torch.no_grad()
     def quantise(self, x: Tensor) -> Tensor:
-        """[..., 2U] through the record's type and back."""
+        """Returns user dims [..., 2U] through the record's type and back."""
         if self.compression.user_type == "float16":
             return x.half().float()
         if self.compression.user_type == "int8":
@@ -69,15 +69,18 @@ class SharedPool(HistoryCache):
         return self.codes[self.code_of(x)]
 
     def code_of(self, x: Tensor) -> Tensor:
-        """The nearest code of [..., 2U], by the scores of encode.onnx."""
+        """Returns the nearest code of [..., 2U], by the scores of encode.onnx."""
         return self.code_scores(x).argmax(-1)
 
     def code_scores(self, x: Tensor) -> Tensor:
-        """[..., 2U] -> [..., codes]: x c - |c|^2 / 2, highest for the nearest code c."""
+        """Returns scores, [..., 2U] -> [..., codes]: x c - |c|^2 / 2, highest for the nearest code c."""
         return x @ self.codes.T - self.codes.square().sum(1) / 2
 
     def forward(self, s: Tensor, x: Tensor | None = None) -> Cached:
-        """Keys and values of positions. `s` [B, N, E]; the routers read `x` [B, N, route_inputs], or `s` if None."""
+        """Returns keys and values of positions.
+
+        `s` [B, N, E]; the routers read `x` [B, N, route_inputs], or `s` if None.
+        """
         x = s if x is None else x
         key, value = self.shared(x)
         if self.compression.share != "both":
@@ -95,7 +98,7 @@ class SharedPool(HistoryCache):
         return Cached(key, value)
 
     def shared(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool rows of keys and of values, each [B, N, columns of the pool]."""
+        """Returns pool rows of keys and of values, each [B, N, columns of the pool]."""
         if self.compression.gate and self.training:
             return self.gated(x)
         key, value = self.routes(x)
@@ -127,7 +130,7 @@ class SharedPool(HistoryCache):
 
 
 def user_bytes(c: Compression) -> int:
-    """Bytes of a position's user dims in a record."""
+    """Returns the bytes of a position's user dims in a record."""
     if c.user_type == "codebook" and c.user_width:
         return 1
     return 2 * c.user_width * (2 if c.user_type == "float16" else 1)

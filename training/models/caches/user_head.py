@@ -19,7 +19,7 @@ class UserHead(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, item: Tensor, user_key: Tensor, user_value: Tensor, visible: Tensor) -> Tensor:
-        """Queries [B, C, E], user dims [B, N, U] each, visible [B, C, N] -> [B, C, outputs]."""
+        """Attends: queries [B, C, E], user dims [B, N, U] each, visible [B, C, N] -> [B, C, outputs]."""
         query = self.query(item)  # [B, C, U]
         logits = (query @ user_key.mT).masked_fill(~visible, -torch.inf)  # [B, C, N]
         logits = torch.cat([logits, (query @ self.null_key)[..., None]], -1)  # [B, C, N + 1]

@@ -32,7 +32,7 @@ class Eta(LongAndRecent):
 
 
 def signs(x: Tensor) -> Tensor:
-    """1 where x is positive, else -1."""
+    """Returns 1 where x is positive, else -1."""
     return (x > 0).to(x.dtype) * 2 - 1
 
 

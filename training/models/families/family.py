@@ -46,22 +46,22 @@ class Family(ABC):
 
     @abstractmethod
     def create(self, config: ModelConfig) -> Ranker:
-        """A full model with new weights, from torch's random generator."""
+        """Returns a full model with new weights, from torch's random generator."""
 
     @abstractmethod
     def layer_samples(self, model: Ranker, sample: History) -> Iterator[LayerSample]:
-        """The layers of a full model at the positions of `sample` [B, N], lowest first.
+        """Yields the layers of a full model at the positions of `sample` [B, N], lowest first.
 
         A conversion replaces a layer's cache before it asks for the next layer. The next layer's sample then is what
         the converted layers below give.
         """
 
     def route_modules(self, model: Ranker) -> list[nn.Module]:
-        """The modules that routes depend on. A conversion freezes them: a route must keep its meaning."""
+        """Returns the modules that routes depend on. A conversion freezes them: a route must keep its meaning."""
         return [part for part in (model.item, model.action, model.interaction_features) if part is not None]
 
     def keep_full(self, full: Ranker, kept: str) -> Ranker:
-        """A copy of a full model that shares its parameters. Its cache has the form `kept`, see keep_full.py."""
+        """Returns a copy of a full model that shares its parameters. Its cache has the form `kept` of keep_full.py."""
         raise ValueError(
             "only a full model with one FullKV cache can be kept: its positions must not attend to each other"
         )
@@ -79,7 +79,7 @@ class Family(ABC):
 
     @abstractmethod
     def oracle(self, model: Ranker, parameters: Parameters) -> "AttentionOracle":
-        """The family's attention in plain loops."""
+        """Returns the family's attention in plain loops."""
 
 
 class AttentionOracle(ABC):
@@ -87,7 +87,7 @@ class AttentionOracle(ABC):
 
     @abstractmethod
     def attended(self, item: Vector, seen: "SeenPositions", now: int) -> Vector:
-        """Attention's output [E] for the candidate with the embedding `item` [E], which is at the place `now`."""
+        """Returns the attention's output [E] for the candidate with the embedding `item` [E], at the place `now`."""
 
 
 @dataclass
@@ -129,11 +129,11 @@ class Attention(nn.Module):
         return None
 
     def key_metric(self, items: Tensor) -> Tensor | None:
-        """[D, any] A: an error e of a key costs |e A|^2. `items` [I, E] are the catalogue's embeddings. None: |e|^2."""
+        """Returns A [D, any]: an error e of a key costs |e A|^2; None: |e|^2. `items` [I, E] is the item table."""
         return None
 
     def value_metric(self) -> Tensor | None:
-        """[D, any]: the same for values."""
+        """Returns [D, any]: the same for values."""
         return self.out.weight.T
 
     @abstractmethod

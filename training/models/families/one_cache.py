@@ -48,7 +48,7 @@ class OneCacheRanker(Ranker):
         return self.scorer(item, attended, candidates)
 
     def attend_to_clusters(self, item: Tensor, s: Tensor, cluster: Tensor, visible: Tensor) -> Tensor:
-        """Attention's output [B, C, E] by cluster means, as a bundle serves it. Training sees single positions.
+        """Returns attention's output [B, C, E] by cluster means, as a bundle serves it. Training sees single positions.
 
         Item embeddings [B, C, E], position embeddings [B, N, E], each position's cluster [B, N], visible [B, C, N].
         """
@@ -105,7 +105,7 @@ class OneCacheFamily(Family):
     def write_attention(
         self, g: Graph, model: OneCacheRanker, layers: list[RecordLayer], item: str, assembled: bool
     ) -> str:
-        """All parts of the attention, and the user head, through one output projection."""
+        """Adds all parts of the attention, and the user head, with one output projection. Returns the output's name."""
         (layer,), attention = layers, model.attention
         if assembled:
             history = layer.rows_assembled(g)
@@ -143,9 +143,9 @@ class OneCacheOracle(AttentionOracle):
         return attended + self.cache.user_head(item, users)
 
     def over_clusters(self, keys: list[Vector], values: list[Vector], counts: list[int], item: Vector) -> Vector:
-        """The attention's output [E] over the mean keys and values [D] of clusters, and their numbers of positions."""
+        """Returns the attention's output [E] over clusters: mean keys and values [D], and numbers of positions."""
         raise NotImplementedError(f"{type(self).__name__} reads no clusters")
 
     @abstractmethod
     def over(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
-        """The attention's output [E] over keys and values [D] of the positions seen, oldest first."""
+        """Returns the attention's output [E] over keys and values [D] of the positions seen, oldest first."""

@@ -28,7 +28,7 @@ class RecentAttention(nn.Module):
         self.out = nn.Linear(c.recent_width, c.embedding, bias=False)
 
     def forward(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:
-        """Shapes as in Attention.forward. In the comments, R recent positions and h heads of the short part."""
+        """Shapes are those of Attention.forward. In the comments, R recent positions and h heads of the short part."""
         b, n, _ = kv.key.shape
         count, width = min(self.config.recent, n), self.config.recent_width
         place = now[..., None] - count + torch.arange(count, device=now.device)  # [B, C, R]
@@ -46,7 +46,7 @@ class RecentAttention(nn.Module):
         return self.out(attended.flatten(-2))  # [B, C, E]
 
     def write(self, g: Graph, history: HistoryRows, item: str) -> str:
-        """The short part in a graph, before its output projection: [C, recent width]."""
+        """Adds the short part to a graph, before its output projection: [C, recent width]."""
         c = self.config
         heads, width, columns = c.recent_heads, c.head_width, c.recent_width
         rows = history.recent
@@ -103,5 +103,5 @@ class LongAndRecentOracle(TargetOracle):
         return long + self.p.linear("attention.recent.out", attended)
 
     def long(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
-        """The long part's output, [E]."""
+        """Returns the long part's output, [E]."""
         return super().over(keys, values, item)

@@ -18,5 +18,5 @@ def family_of(model: Ranker) -> Family:
 
 
 def create_full(config: ModelConfig) -> Ranker:
-    """A full model with new weights, from torch's random generator."""
+    """Returns a full model with new weights, from torch's random generator."""
     return FAMILIES[config.family].create(config)

@@ -29,7 +29,7 @@ class Sdim(LongAndRecent):
         self.null_key.requires_grad_(False)  # the null position has weight 1
 
     def key_metric(self, items: Tensor) -> None:
-        """The hashes see the key as it is."""
+        """Returns None: the hashes see the key as it is."""
         return None
 
     def long(self, item: Tensor, kv: Cached, visible: Tensor) -> Tensor:
@@ -45,17 +45,17 @@ class Sdim(LongAndRecent):
 
     @torch.no_grad()
     def collisions(self, query: Tensor, key: Tensor) -> Tensor:
-        """The share of hashes in which queries [B, C, D] and keys [B, N, D] collide: [B, C, N]."""
+        """Returns the share of hashes in which queries [B, C, D] and keys [B, N, D] collide: [B, C, N]."""
         return self.buckets(query) @ self.buckets(key).mT / self.config.hashes
 
     def buckets(self, x: Tensor) -> Tensor:
-        """[..., D] -> [..., hashes * 2^bits] with a one in each hash's bucket."""
+        """Returns [..., D] -> [..., hashes * 2^bits], with a one in each hash's bucket."""
         bits = (x @ self.planes > 0).unflatten(-1, (self.config.hashes, -1))  # [..., hashes, bits]
         bucket = (bits * 2 ** torch.arange(bits.shape[-1], device=x.device)).sum(-1)  # [..., hashes]
         return F.one_hot(bucket, 2 ** bits.shape[-1]).flatten(-2).to(x.dtype)
 
     def write_long(self, g: Graph, rows: Rows, item: str) -> str:
-        """The values, weighed by collisions; the null position's weight is 1. [C, D]."""
+        """Returns the values, weighed by collisions; the null position's weight is 1. [C, D]."""
         query = self.write_buckets(g, g.linear(item, "hash_query", self.query))  # [C, hashes * 2^bits]
         key = self.write_buckets(g, rows.key)  # [S, hashes * 2^bits]
         weights = g.add("Gemm", query, key, transB=1, alpha=1 / self.config.hashes)  # [C, S]
@@ -66,7 +66,7 @@ class Sdim(LongAndRecent):
         return g.add("Div", summed, g.add("Add", total, g.number(1.0)))
 
     def write_buckets(self, g: Graph, x: str) -> str:
-        """[R, D] -> [R, hashes * 2^bits], as in `buckets`."""
+        """Adds [R, D] -> [R, hashes * 2^bits], as in `buckets`."""
         c = self.config
         size = 2**c.bits_per_hash
         bits = g.add("Greater", g.add("MatMul", x, g.tensor("planes", self.planes)), g.number(0.0))
@@ -79,7 +79,10 @@ class Sdim(LongAndRecent):
 
 class SdimOracle(LongAndRecentOracle):
     def long(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
-        """The mean of the values. A value counts once for each hash whose bits are the same for key and query."""
+        """Returns the mean of the values.
+
+        A value counts once for each hash whose bits are the same for key and query.
+        """
         planes, bits = self.p["attention.planes"], self.c.bits_per_hash
         query = self.p.linear("attention.query", item) @ planes > 0
         summed, total = self.p["attention.null_value"].copy(), 1.0

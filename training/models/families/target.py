@@ -39,7 +39,7 @@ class TargetAttention(Attention):
         self.out = nn.Linear(c.d_model, c.embedding)
 
     def match_keys(self, key: nn.Linear) -> None:
-        """Attention begins by matching equal items with each other."""
+        """Sets the weights so that attention begins by matching equal items with each other."""
         with torch.no_grad():
             key.weight.copy_(self.query.weight)
             self.query.weight.mul_(4)
@@ -53,7 +53,7 @@ class TargetAttention(Attention):
         return self.long(item, kv, visible)
 
     def long(self, item: Tensor, kv: Cached, visible: Tensor) -> Tensor:
-        """The long part, over the kept positions: [B, C, E]."""
+        """Returns the long part, over the kept positions: [B, C, E]."""
         query = self.query(item)  # [B, C, D]
         kept = self.select(item, query, kv.key, visible)  # [B, C, N]
         mask = F.pad(torch.zeros_like(kept, dtype=query.dtype).masked_fill_(~kept, -torch.inf), (0, 1))[:, None]
@@ -64,7 +64,7 @@ class TargetAttention(Attention):
         return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)))
 
     def over_clusters(self, item: Tensor, clusters: ClusterMeans, key: nn.Linear, value: nn.Linear) -> Tensor:
-        """Softmax over clusters; the logit adds the logarithm of the count.
+        """Attends by softmax over clusters; the logit adds the logarithm of the count.
 
         Works in the space of S: `q (W_k s + b_k) = (q W_k) s + q b_k`. The mean of values is `W_v (mean of s) + b_v`.
         """
@@ -85,7 +85,7 @@ class TargetAttention(Attention):
 
     @torch.no_grad()
     def select(self, item: Tensor, query: Tensor, key: Tensor, visible: Tensor) -> Tensor:
-        """The positions that attention keeps: [B, C, N] bool."""
+        """Returns the positions that attention keeps: [B, C, N] bool."""
         if not self.searches:
             return visible
         return keep_top(self.search_scores(item, query, key), visible, self.config.top_k)
@@ -95,14 +95,14 @@ class TargetAttention(Attention):
         raise NotImplementedError
 
     def write_search_scores(self, g: Graph, rows: Rows, item: str) -> str:
-        """The same scores in a graph, [C, S]."""
+        """Adds the same scores to a graph, [C, S]."""
         raise NotImplementedError
 
     def write_parts(self, g: Graph, history: HistoryRows, item: str) -> list[tuple[str, Tensor]]:
         return [(self.write_long(g, history.rows, item), self.out.weight)]
 
     def write_long(self, g: Graph, rows: Rows, item: str) -> str:
-        """The long part in a graph, before its output projection: [C, D].
+        """Adds the long part to a graph, before its output projection: [C, D].
 
         The query's last column is the constant 1, and the log counts are the last row of the keys. So one product adds
         the counts, without a pass over [H, C, S].
@@ -130,7 +130,10 @@ class TargetAttention(Attention):
         return g.add("Reshape", g.add("Transpose", pooled, perm=[1, 0, 2]), g.constant(-1, c.d_model))
 
     def write_fused(self, g: Graph, rows: Rows, item: str) -> str:
-        """The same over single positions, by onnxruntime's own operator. Over 10,000 of them it takes a sixth less."""
+        """Adds the same over single positions, by onnxruntime's own operator.
+
+        Over 10,000 of them it takes a sixth less.
+        """
         query = g.linear(item, "fused_query", self.query)  # [C, D]
         key = g.add("Concat", rows.key, g.tensor("null_key", self.null_key[None]), axis=0)  # [S + 1, D]
         value = g.add("Concat", rows.value, g.tensor("null_value", self.null_value[None]), axis=0)
@@ -140,7 +143,7 @@ class TargetAttention(Attention):
 
 
 def keep_top(score: Tensor, visible: Tensor, k: int) -> Tensor:
-    """The `k` visible positions with the highest scores, and all that tie with the last of them: [B, C, N] bool."""
+    """Returns the `k` visible positions with the highest scores, and all ties with the last: [B, C, N] bool."""
     if score.shape[-1] <= k:
         return visible
     cut = score.masked_fill(~visible, -torch.inf).topk(k, -1).values[..., -1:]
@@ -148,7 +151,7 @@ def keep_top(score: Tensor, visible: Tensor, k: int) -> Tensor:
 
 
 def write_mask(g: Graph, score: str, rows: Rows, item: str, top_k: int) -> str:
-    """The mask of `keep_top` for rows with scores [C, S]: [C, S + 1], 0 for a kept row, else -inf.
+    """Returns the mask of `keep_top` for rows with scores [C, S]: [C, S + 1], 0 for a kept row, else -inf.
 
     The cut is the highest score at which the cumulative count reaches `top_k`. A last row has the lowest score and
     `top_k` as its count: it is the cut of histories of at most `top_k` positions.
@@ -189,7 +192,7 @@ class TargetOracle(OneCacheOracle):
         return self.p.linear("attention.out", attend_by_head(query, [*rows, null], self.c.d_model // self.c.heads))
 
     def search(self, keys: list[Vector], query: Vector, item: Vector) -> list[int]:
-        """The indices of the kept positions."""
+        """Returns the indices of the kept positions."""
         scores = self.scores(keys, query, item)
         if scores is None or len(keys) <= self.c.top_k:
             return list(range(len(keys)))
@@ -197,12 +200,12 @@ class TargetOracle(OneCacheOracle):
         return [i for i, x in enumerate(scores) if x >= cut - self.MARGIN * max(1, abs(cut))]
 
     def scores(self, keys: list[Vector], query: Vector, item: Vector) -> list[float] | None:
-        """The search's score of every key; None: nothing is searched."""
+        """Returns the search's score of every key; None: nothing is searched."""
         return None
 
 
 def attend_by_head(query: Vector, rows: list[tuple[Vector, Vector]], width: int) -> Vector:
-    """Softmax attention over keys and values, in heads of `width` columns: as wide as the query."""
+    """Adds softmax attention over keys and values, in heads of `width` columns: as wide as the query."""
     attended = []
     for begin in range(0, len(query), width):
         part = slice(begin, begin + width)

@@ -29,7 +29,7 @@ def interaction_inputs(g: Graph) -> tuple[str, str]:
 
 
 def embed(g: Graph, model: Embeddings, item: str, event: str, given: list[str]) -> str:
-    """S = item * (1 + turn) + shift, [T, E].
+    """Adds S = item * (1 + turn) + shift, [T, E].
 
     `item` [T, E] and `event` [T, 2E] are rows of the tables; `given` are the features, [T] each.
     """
@@ -37,7 +37,7 @@ def embed(g: Graph, model: Embeddings, item: str, event: str, given: list[str]) 
 
 
 def with_features(g: Graph, model: Embeddings, event: str, given: list[str]) -> str:
-    """[turn, shift] of events, [T, 2E]: rows of the action table, plus the part of the features."""
+    """Adds [turn, shift] of events, [T, 2E]: rows of the action table, plus the part of the features."""
     if model.interaction_features is None:
         return event
     x = features(g, model.config.interaction_features, given)
@@ -46,7 +46,7 @@ def with_features(g: Graph, model: Embeddings, event: str, given: list[str]) -> 
 
 
 def turned(g: Graph, model: Embeddings, item: str, event: str) -> str:
-    """item * (1 + turn) + shift, [T, E]."""
+    """Returns item * (1 + turn) + shift, [T, E]."""
     e = model.config.embedding
     turn, shift = g.add("Split", event, g.constant(e, e), outputs=2, axis=1)
     return g.add("Add", g.add("Mul", item, g.add("Add", turn, g.number(1.0))), shift)

@@ -26,12 +26,12 @@ class HistoryRows:
 
 
 def counts_of(g: Graph, rows: Rows) -> str:
-    """Positions of each row, [S]."""
+    """Returns the number of positions of each row, [S]."""
     return rows.count or g.add("Expand", g.number(1.0), g.add("Shape", rows.key, start=0, end=1))
 
 
 def log_counts(g: Graph, rows: Rows) -> str:
-    """Logarithms of the counts, and a 0 for the null position at the end: [1, 1, S + 1]."""
+    """Returns the logarithms of the counts, and a 0 for the null position at the end: [1, 1, S + 1]."""
     zero = g.tensor("zero", np.zeros(1, np.float32))
     logs = g.add("Log", counts_of(g, rows))
     return g.add("Reshape", g.add("Concat", logs, zero, axis=0), g.constant(1, 1, -1))

@@ -112,7 +112,7 @@ def place(value: object) -> tuple:
 
 
 def above_full(rows: list[dict], full_rows: dict[tuple, dict]) -> str:
-    """Returns mean AUC and GAUC minus those of the full model. "-" if no row has a full model of the same job."""
+    """Returns the mean AUC and GAUC minus those of the full model. "-" if no row has a full model of the same job."""
     rows = [row for row in rows if job_of(row) in full_rows]
     if not rows:
         return "-"

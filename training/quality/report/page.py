@@ -74,7 +74,7 @@ def read_results(folder: Path) -> Results:
 
 
 def read_notes(page: str) -> dict[str, str]:
-    """The notes between markers, by their heading."""
+    """Returns the notes between markers, by their heading."""
     notes: dict[str, str] = {}
     heading, end = "", 0
     for block in NOTES.finditer(page):

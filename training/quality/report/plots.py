@@ -46,7 +46,7 @@ STYLE = {
 
 @contextmanager
 def figure(path: Path, rows: int, columns: int, width: float, height: float, **kinds) -> Iterator[np.ndarray]:
-    """Axes [rows, columns] of a new figure. Writes the figure to `path` at the end. Sizes are in inches."""
+    """Yields the axes [rows, columns] of a new figure. Writes the figure to `path` at the end. Sizes are in inches."""
     with matplotlib.rc_context(STYLE):
         drawn = Figure((width, height), layout="constrained")
         yield drawn.subplots(rows, columns, squeeze=False, **kinds)
@@ -62,7 +62,7 @@ def tidy(svg: str) -> str:
 
 
 def legend_below(axes: np.ndarray, columns: int) -> None:
-    """One legend below all axes, with each label once."""
+    """Adds one legend below all axes, with each label once."""
     found = {}
     for axis in axes.flat:
         for handle, label in zip(*axis.get_legend_handles_labels()):
@@ -142,7 +142,7 @@ def plot_frontier(quality: list[dict], knobs: list[dict], path: Path) -> bool:
 
 
 def around(shares: list[float]) -> tuple[float, float]:
-    """Axis limits, in percent, around the shares and the target."""
+    """Returns axis limits, in percent, around the shares and the target."""
     return min(0.1, 0.8 * min(shares)), max(2 * 100 * BYTES_SHARE, 1.3 * max(shares))
 
 
@@ -164,7 +164,7 @@ def draw_curve(axis: Axes, losses: list[float], begin: int, **look) -> None:
 
 
 def plot_losses(quality: list[dict], path: Path) -> bool:
-    """Losses of each job's first seed: of the full model left of the line, of the arms after it on the right."""
+    """Draws losses of each job's first seed: the full model left of the line, the arms after it on the right."""
     pairs = [pair for pair in pairs_in(quality) if arm(quality, *pair, "full_before")]
     if not pairs:
         return False

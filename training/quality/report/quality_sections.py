@@ -62,7 +62,9 @@ def targets(r: Results) -> str:
 
 
 def few_bytes(rows: list[dict]) -> list[str]:
-    """The target for few bytes: families at parity with the full model on every data set measured."""
+    """Returns the line on the target for few bytes.
+
+    It counts families at parity with the full model on every data set measured."""
     target = f"the same at {share(BYTES_SHARE_AIM)} of its bytes or less, for {FAMILIES_AIM} families or more"
     met: dict[str, bool] = {}
     for dataset, family in pairs_in(rows):
@@ -87,7 +89,7 @@ def strong_full(rows: list[dict], dataset: str, least: float) -> list[str]:
 
 
 def lift(rows: list[dict], dataset: str) -> list[str]:
-    """The gain of the full model by histories. Without a gain there would be nothing to compress."""
+    """Returns the line on the gain by histories. Without a gain, there would be nothing to compress."""
     target = f"the full model above the same model without history, on {dataset_title(dataset)}"
     arms = [(arm(rows, *p, "full"), arm(rows, *p, "no_history")) for p in pairs_in(rows) if p[0] == dataset]
     texts = []
@@ -124,7 +126,7 @@ def protocol(r: Results) -> str:
 
 
 def split_text(split: str) -> str:
-    """A split in words, see data/split.py."""
+    """Returns a split in words, see data/split.py."""
     kind, _, size = split.partition(":")
     words = {"position": "of each user's queries", "time": "of the queries in time", "users": "of the users"}
     return f"the last {100 * float(size):g} % {words[kind]}"
@@ -224,6 +226,6 @@ def training_time(r: Results) -> str:
 
 
 def timed(one: Arm) -> str:
-    """Mean seconds of the timed seeds; - without one."""
+    """Returns the mean seconds of the timed seeds; - without one."""
     seconds = [row["trainSeconds"] for row in one.rows.values() if row["trainSeconds"]]
     return f"{fmean(seconds):.0f}" if seconds else "-"

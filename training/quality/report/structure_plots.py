@@ -38,7 +38,7 @@ SPECTRA = {  # field, label, colour, line style, marker
 
 
 def layers_of(structure: list[dict]) -> list[tuple[str, dict, dict]]:
-    """Label, row and layer, for each layer of each family."""
+    """Returns the label, the row and the layer, for each layer of each family."""
     found = []
     for dataset, family in pairs_in(structure):
         row = first_seed(structure, dataset, family)
@@ -53,7 +53,7 @@ def first_seed(structure: list[dict], dataset: str, family: str) -> dict:
 
 
 def plot_spectra(structure: list[dict], path: Path) -> bool:
-    """Spectra of the first family of each data set. docs/quality.md has a table of all families."""
+    """Draws the spectra of the first family of each data set. docs/quality.md has a table of all families."""
     chosen = {row["dataset"]: (label, layer) for label, row, layer in reversed(layers_of(structure))}
     if not chosen:
         return False
@@ -118,7 +118,7 @@ Drawer = Callable[[Axes, dict, dict], None]
 
 
 def plot_lines(structure: list[dict], path: Path, draw: Drawer, y: str, sharey: bool) -> bool:
-    """A panel for each data set, with a line for each family and layer."""
+    """Draws a panel for each data set, with a line for each family and layer. False without layers."""
     layers = layers_of(structure)
     if not layers:
         return False

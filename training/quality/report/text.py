@@ -19,12 +19,12 @@ class Results:
     plots: frozenset[str] = frozenset()
 
     def picture(self, name: str, shows: str) -> str:
-        """A plot with its description; empty if the plot is not drawn."""
+        """Returns a plot with its description; empty if the plot is not drawn."""
         return f"\n\n![{shows}](quality/{name}.svg)" if name in self.plots else ""
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table; ABSENT without rows."""
+    """Returns a Markdown table; ABSENT without rows."""
     lines = [list(head), *(list(row) for row in rows)]
     if len(lines) == 1:
         return ABSENT
@@ -37,7 +37,7 @@ def share(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference with its sign and four decimals. Zero has a plus."""
+    """Returns a difference with its sign and four decimals. Zero has a plus."""
     return f"{round(value, 4) + 0.0:+.4f}"
 
 

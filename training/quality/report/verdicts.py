@@ -29,7 +29,7 @@ def family_title(name: str) -> str:
 
 
 def pairs_in(rows: Iterable[dict]) -> list[tuple[str, str]]:
-    """The pairs of data set and family that have rows, in the order of the tables."""
+    """Returns the pairs of data set and family that have rows, in the order of the tables."""
     places = [list(DATASETS), list(FAMILIES)]
     found = {(row["dataset"], row["family"]) for row in rows if row["family"] != "none"}
     return sorted(found, key=lambda pair: [(p.index(n) if n in p else len(p), n) for n, p in zip(pair, places)])
@@ -53,13 +53,13 @@ class Arm:
 
 
 def arm(rows: Iterable[dict], dataset: str, family: str, variant: str) -> Arm:
-    """One arm of a pair. The arm without history is the same for all families."""
+    """Returns one arm of a pair. The arm without history is the same for all families."""
     wanted = (dataset, "none" if variant == "no_history" else family, variant)
     return Arm({row["seed"]: row for row in rows if (row["dataset"], row["family"], row["variant"]) == wanted})
 
 
 def difference(one: Arm, other: Arm, field: str) -> float:
-    """`one` minus `other`, as a mean over the seeds that both have."""
+    """Returns `one` minus `other`, as a mean over the seeds that both have."""
     return fmean(
         one.rows[seed][field] - other.rows[seed][field] for seed in sorted(one.rows.keys() & other.rows.keys())
     )
@@ -71,7 +71,7 @@ def paired(one: Arm, other: Arm) -> bool:
 
 
 def noise(full: Arm, field: str) -> float:
-    """The largest difference that does not count: the full model's spread over its seeds, or LEAST_NOISE if more."""
+    """Returns the largest difference that does not count: its spread over seeds, or LEAST_NOISE if more."""
     return max(LEAST_NOISE, full.spread(field))
 
 
@@ -107,7 +107,7 @@ def small(shared: Arm) -> bool:
 
 
 def below_noise(one: Arm, full: Arm) -> tuple[str, ...]:
-    """The metrics of `one` that are below the full model's by more than noise, and by how much more."""
+    """Returns the metrics of `one` that are below the full model's by more than noise, and by how much more."""
     short = {METRICS[m]: -difference(one, full, m) - noise(full, m) for m in METRICS}
     return tuple(f"{name} by {amount(by)}" for name, by in short.items() if by > ROUNDING)
 
@@ -121,9 +121,10 @@ def beats(shared: Arm, alone: Arm, full: Arm) -> Verdict:
 
 
 def time_share(part: Arm, before: Arm) -> float:
-    """Seconds of `part` divided by those of the full model before conversion, over the seeds for which both are timed.
+    """Returns the seconds of `part` divided by those of the full model before conversion.
 
-    NaN without such a seed. A row has 0 seconds if its training was interrupted, or shared the machine with other work.
+    Counts the seeds for which both are timed. NaN without such a seed. A row has 0 seconds if its training was
+    interrupted, or shared the machine with other work.
     """
     seeds = [s for s in part.rows.keys() & before.rows.keys() if before.rows[s]["trainSeconds"]]
     if not seeds:
@@ -149,7 +150,7 @@ def in_time(share: float) -> Verdict:
 
 
 def amount(value: float) -> str:
-    """Four decimals, or five if four would be zero."""
+    """Returns a number with four decimals, or with five if four would be zero."""
     return f"{value:.4f}" if value >= 0.00005 else f"{value:.5f}"
 
 
@@ -198,6 +199,6 @@ def job_of(row: dict) -> tuple[str, str, int]:
 
 
 def full_rows_of(quality: list[dict], knobs: list[dict]) -> dict[tuple[str, str, int], dict]:
-    """The full model's row of each job: the one in knobs.json, else the one in quality.json."""
+    """Returns the full model's row of each job: the one in knobs.json, else the one in quality.json."""
     full_rows = {job_of(row): row for row in quality if row["variant"] == "full"}
     return full_rows | {job_of(row): row for row in knobs if row["knob"] == "full"}

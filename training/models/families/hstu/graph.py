@@ -38,7 +38,7 @@ def write_encode(g: Graph, model: HstuRanker, layers: list[RecordLayer], x: str)
 def write_attention(
     g: Graph, model: HstuRanker, layers: list[RecordLayer], item: str, history: list[HistoryRows]
 ) -> str:
-    """Candidates [C, E] pass through the layers, as the next position would -> [C, E]."""
+    """Adds the layers, through which candidates [C, E] pass as the next position would -> [C, E]."""
     x = g.add("Add", item, g.tensor("candidate", model.candidate))
     for depth, (layer, record, kept) in enumerate(zip(model.stack, layers, history)):
         prefix = f"layer{depth}"
@@ -55,7 +55,7 @@ def write_attention(
 def attend(
     g: Graph, layer: HstuLayer, prefix: str, x: str, normed: str, rows: Rows, place: Places, own: str | None = None
 ) -> str:
-    """One layer: rows [R, E] over keys and values [S, D] -> [R, E]. `own` as in HstuLayer.forward, [R, 2D]."""
+    """Adds one layer: rows [R, E] over keys and values [S, D] -> [R, E]. `own` as in HstuLayer.forward, [R, 2D]."""
     c = layer.config
     d, heads, width = c.d_model, c.heads, c.head_width
     query_gate = silu(g, g.linear(normed, f"{prefix}_query_gate", layer.query_gate))
@@ -84,7 +84,7 @@ def attend(
 
 
 def places(g: Graph, before: str, new: str | None) -> Places:
-    """Distances from rows to positions, and which positions are seen.
+    """Returns distances from rows to positions, and which positions are seen.
 
     For `new` rows after `before` positions, both are [T, N + T]. Candidates (None) all come next and see every
     position: [1, N] and None.
@@ -100,23 +100,23 @@ def places(g: Graph, before: str, new: str | None) -> Places:
 
 
 def user_head(g: Graph, prefix: str, record: RecordLayer, rows: Rows, x: str, seen: str | None) -> str:
-    """The user head's output for queries [R, E], after its projection: [R, E]."""
+    """Returns the user head's output for queries [R, E], after its projection: [R, E]."""
     part = record.write_user_part(g, rows, x, seen)
     return g.add("MatMul", part, g.tensor(f"{prefix}_user_out", record.user_out().T))
 
 
 def join(g: Graph, cached: Rows, new: Rows) -> Rows:
-    """The rows of a history and, behind them, the new rows."""
+    """Returns the rows of a history and, behind them, the new rows."""
     return Rows(*(g.add("Concat", a, b, axis=0) for a, b in ((cached.key, new.key), (cached.value, new.value))))
 
 
 def count(g: Graph, rows: str) -> str:
-    """The number of rows, a scalar."""
+    """Returns the number of rows, a scalar."""
     return g.add("Squeeze", g.add("Shape", rows, start=0, end=1), g.constant(0))
 
 
 def by_head(g: Graph, x: str, heads: int, width: int, order: list[int]) -> str:
-    """[R, D] as [R, H, D/H], with its axes in the order given."""
+    """Returns [R, D] as [R, H, D/H], with its axes in the order given."""
     return g.add("Transpose", g.add("Reshape", x, g.constant(-1, heads, width)), perm=order)
 
 
@@ -125,6 +125,6 @@ def silu(g: Graph, x: str) -> str:
 
 
 def norm(g: Graph, name: str, layer: torch.nn.LayerNorm, x: str) -> str:
-    """The layer norm of rows [R, any]."""
+    """Returns the layer norm of rows [R, any]."""
     weight, bias = g.tensor(f"{name}_weight", layer.weight), g.tensor(f"{name}_bias", layer.bias)
     return g.add("LayerNormalization", x, weight, bias, axis=-1, epsilon=NORM_EPSILON)

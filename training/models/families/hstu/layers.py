@@ -43,19 +43,19 @@ class HstuLayer(nn.Module):
         self.cache: HistoryCache = ComputedKV(d)
 
     def keys_and_values(self, x: Tensor) -> Tensor:
-        """[..., E] -> [..., 2D], the input of a router."""
+        """Returns a router's input: [..., E] -> [..., 2D]."""
         return F.silu(self.key_value(self.norm(x)))
 
     def queries(self, normed: Tensor) -> Tensor:
-        """Normed rows [..., E] -> [..., D]."""
+        """Returns the queries of normed rows: [..., E] -> [..., D]."""
         return F.silu(self.query_gate(normed)).chunk(2, -1)[0]
 
     def cached(self, x: Tensor) -> Cached:
-        """Keys and values of positions [B, N, E], as the record gives them back."""
+        """Returns keys and values of positions [B, N, E], as the record gives them back."""
         return self.cache(self.norm(x), self.keys_and_values(x))
 
     def forward(self, x: Tensor, kv: Cached, visible: Tensor, now: Tensor, own: Tensor | None = None) -> Tensor:
-        """Rows [B, T, E] at places `now` [B, T] over a cache [B, N, D], visible [B, T, N] -> [B, T, E].
+        """Passes rows [B, T, E] at places `now` [B, T] over a cache [B, N, D], visible [B, T, N] -> [B, T, E].
 
         `own` are the rows' own keys and values [B, T, 2D]. Candidates have them, since they also attend to themselves.
         """
@@ -76,7 +76,7 @@ class HstuLayer(nn.Module):
         return y if kv.user_key is None else y + self.cache.user_head(normed, kv.user_key, kv.user_value, visible)
 
     def position_bias(self, now: Tensor, n: int) -> Tensor:
-        """[B, H, T, N]: the bias of positions 0 .. N - 1 for rows at places `now` [B, T]."""
+        """Returns [B, H, T, N]: the bias of positions 0 .. N - 1 for rows at places `now` [B, T]."""
         place = torch.arange(n + 1, device=now.device)
         table = F.embedding(bucket(place[:, None] - place[:n]), self.bias.T)  # [N + 1, N, H], a row for each place
         rows = F.embedding(now, table.transpose(1, 2).flatten(1))  # [B, T, H * N]
@@ -120,6 +120,6 @@ class HstuRanker(Ranker):
 
 
 def bucket(distance: Tensor) -> Tensor:
-    """0 for distances up to 0, else 1 + floor(log2(distance)), at most DISTANCES - 1."""
+    """Returns 0 for distances up to 0, else 1 + floor(log2(distance)), at most DISTANCES - 1."""
     _, exponent = torch.frexp(distance.clamp(min=0).float())  # distance = m 2^exponent, m in [1/2, 1)
     return exponent.clamp(max=DISTANCES - 1).long()

@@ -32,7 +32,7 @@ class HstuOracle(AttentionOracle):
         return y
 
     def row(self, depth: int, x: Vector, rows: list[tuple[Kept, int]], own: tuple[Vector, Vector] | None) -> Vector:
-        """One row [E] through one layer, over kept positions and their distances, and over its own key and value."""
+        """Passes a row [E] through a layer, over kept positions with distances, and over its own key and value."""
         layer, d, width = f"stack.{depth}", self.c.d_model, self.c.d_model // self.c.heads
         query_gate = silu(self.p.linear(f"{layer}.query_gate", self.norm(layer, x)))
         query, gate = query_gate[:d], query_gate[d:]
