@@ -174,7 +174,10 @@ function summaryTable() {
     ],
     ['event to servable, p50 / p99', `${s.freshnessP50Ms.toFixed(0)} / ${s.freshnessP99Ms.toFixed(0)} ms`],
     ['interactions per second, queue to record', count(s.interactionsPerSecond)],
-    ['AUC with history / with history ignored by the same bundle', `${s.aucWithHistory.toFixed(3)} / ${s.aucWithoutHistory.toFixed(3)}`],
+    [
+      'AUC with history / with history ignored by the same bundle',
+      `${s.aucWithHistory.toFixed(3)} / ${s.aucWithoutHistory.toFixed(3)}`,
+    ],
     [
       'resident memory',
       Object.entries(s.residentMb)

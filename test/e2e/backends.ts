@@ -14,8 +14,8 @@ const SIZES = [1, 2, 5, 1, 33, 3, 14, 15, 1, 8];
 const APPLIED_WITHIN_MS = 60_000;
 
 /**
- * Starts a backend for each user. It sends a batch when the one before was accepted and the one before that is in the
- * record. The queue is then never empty and never full.
+ * Starts a backend for each user. It sends call n after call n - 1 was accepted and the interactions of call n - 2 are
+ * in the record. The queue is then never empty and never full.
  */
 export function startBackends(e2e: E2eStack, users: readonly string[]): Backends {
   const sent = new Map(users.map((userId) => [userId, 0]));

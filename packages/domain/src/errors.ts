@@ -26,7 +26,12 @@ export const REASONS = {
     'no',
     'A bundle breaks the format, differs from a digest, or fails its golden vectors.',
   ),
-  record_corrupt: entry(15, 'DATA_LOSS', 'no', 'The stored bytes are not a valid record. The next append quarantines them.'),
+  record_corrupt: entry(
+    15,
+    'DATA_LOSS',
+    'no',
+    'Stored bytes are not a valid record. The next append quarantines them.',
+  ),
   conflict: entry(10, 'ABORTED', 'once', 'Another writer changed the record between read and write.'),
   overloaded: entry(8, 'RESOURCE_EXHAUSTED', 'backoff', 'A queue is at its bound, or Redis is at its memory limit.'),
   dependency_unavailable: entry(14, 'UNAVAILABLE', 'backoff', 'Redis or another service cannot be reached.'),
