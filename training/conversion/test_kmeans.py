@@ -71,10 +71,10 @@ def test_kmeans_depends_on_its_seed_and_not_on_the_global_random_generator() -> 
 
 
 def test_a_restart_measures_the_distance_to_the_centroids_placed_before() -> None:
-    points = torch.tensor([[6.0], [9.0], [10.0]])
+    points = torch.tensor([[6.0], [9.0], [-3.0], [10.0]])
     centroids = torch.tensor([[0.0], [50.0], [50.0]])
     restart(centroids, torch.tensor([1, 2]), points, points.square()[:, 0])
-    assert centroids[1:, 0].tolist() == [10, 6]  # 6 is 4 away from 10, and 9 only 1
+    assert centroids[1:, 0].tolist() == [10, 6]  # 6 is 4 away from 10, 9 only 1; -3 is 3 away from 0
 
 
 def test_a_restart_leaves_a_point_alone_that_differs_only_by_rounding() -> None:
