@@ -1,6 +1,6 @@
 """Draws histories and candidates for golden vectors.
 
-The drawn positions and candidates are clear of every decision that rounding could turn: routes and codes with nearly
+The drawn positions and candidates are far from every decision that rounding could change: routes and codes with nearly
 equal scores, int8 steps, search cuts, hash planes. Candidates are scored in float32 and float64, and only those with
 equal scores are kept.
 """
@@ -48,10 +48,9 @@ class Drawer:
     def history(self, count: int, unknown: bool = False, defaults: bool = False) -> History:
         """Returns a history [1, count] of clear positions.
 
-        Shorter if max_positions is less, or too few positions are clear.
-
-        With `unknown`, an unknown item and an unknown action are among the first positions. With `defaults`, features
-        have their default values. Raises UserError if no position is clear.
+        It is shorter if max_positions is less, or if too few positions are clear. With `unknown`, an unknown item and
+        an unknown action are among the first positions. With `defaults`, features have their default values. Raises
+        UserError if no position is clear.
         """
         c = self.model.config
         count = min(count, c.max_positions)

@@ -24,7 +24,7 @@ from models.ranker import Ranker
 def convert(full: Ranker, sample: History, c: Compression, seed: int) -> Ranker:
     """Returns a CollectiveKV copy of a trained full model. `sample` holds histories of real users.
 
-    Layers are converted from the lowest up, each on what the converted layers below give.
+    Layers are converted from the lowest up, each on the output of the converted layers below.
     """
     with torch.no_grad():
         model = copy.deepcopy(full).eval()
@@ -36,7 +36,7 @@ def convert(full: Ranker, sample: History, c: Compression, seed: int) -> Ranker:
                 router = getattr(shared, name)
                 if router is not None:
                     folded = cache.fold(router)
-                    folded.remembers = depth == 0  # layers above see whole histories, and hardly a row twice
+                    folded.remembers = depth == 0  # above, a row depends on the whole history and rarely repeats
                     setattr(shared, name, folded)
             if c.share != "both":
                 shared.full = cache.beside_pool()

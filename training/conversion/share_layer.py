@@ -52,7 +52,7 @@ def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | N
                 part.requires_grad_(False)
             route = router(full).argmax(-1)
             router.bias[torch.bincount(route, minlength=c.slots) == 0] = (
-                NEVER  # its pool row is the mean of no position
+                NEVER  # no position has this slot, so its pool row is no mean
             )
             chosen.append(route)
         shared.pool_key.copy_(cluster_means(sample.key[:, :cut], chosen[0], c.slots))
@@ -67,7 +67,7 @@ def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | N
 
 
 def part_weights(c: Compression) -> list[tuple[float, float]]:
-    """For each router, the weights of keys and values in its distances. A part that is not shared has weight 0."""
+    """Returns, for each router, the weights of keys and values in its distances; 0 for a part that is not shared."""
     if not c.tied:
         return [(1.0, 0.0), (0.0, 1.0)]
     return [(float(c.share != "values"), float(c.share != "keys"))]

@@ -82,7 +82,7 @@ def write_kind(table: pa.Table, part: Path, kind: str, suffix: str) -> None:
 
 
 def kind_to_write(path: Path) -> str:
-    """Returns the kind of file that the name tells. Raises LogError if the log could not be written there."""
+    """Returns the kind of file that the name's ending means. Raises LogError if the log could not be written there."""
     kind = bare_suffix(path)
     if kind not in (".csv", ".tsv", ".jsonl", ".parquet") or (kind == ".parquet" and path.suffix != kind):
         raise LogError(f"{path}: unknown kind of file; use .csv, .tsv, .jsonl (each also .gz or .xz) or .parquet")

@@ -17,7 +17,7 @@ class Split:
 
 
 def split_log(log: Log, how: str) -> Split:
-    """Splits the queries as `how` tells.
+    """Splits the queries by `how`.
 
     `position:0.1` tests on the last tenth of each user's queries, and `time:0.1` on the last tenth in time.
     `users:0.1` tests on all queries of the last tenth of the users. `...:0.1/1` tests on the tenth before that, to

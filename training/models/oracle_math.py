@@ -23,7 +23,7 @@ class Parameters(dict[str, Vector]):
 
 
 def expand(features: list[Feature], values: Vector) -> list[float]:
-    """Each feature scaled to [0, 1], or as a point on the circle of its period."""
+    """Returns each feature scaled to [0, 1], or as a point on the circle of its period."""
     found = []
     for feature, value in zip(features, values):
         share = (value - feature.low) / (feature.high - feature.low)

@@ -43,7 +43,7 @@ class Ranker(Embeddings):
 
     @abstractmethod
     def layers(self, history: History) -> Iterator[tuple[HistoryCache, Tensor, Tensor]]:
-        """Each cache with its inputs `s` [B, N, E] and `x` [B, N, ...], lowest layer first.
+        """Returns each cache with its inputs `s` [B, N, E] and `x` [B, N, ...], lowest layer first.
 
         A caller may replace a cache before it asks for the next layer. The next layer then sees the new cache.
         """

@@ -55,7 +55,7 @@ def measure_knob(job: Job, data: Path, knob: str, value: object) -> list[dict]:
 
 @torch.no_grad()
 def distinct_slots(model: Ranker, arms: Arms) -> dict[str, float]:
-    """By length, the mean number of distinct pairs of key and value slots in the first positions of histories."""
+    """Returns, by length, the mean number of distinct pairs of key and value slots in the first positions."""
     sample = sample_history(arms.log, arms.split.train, arms.main.seed, users=400, longest=max(HISTORY_LENGTHS))
     shared, _, x = next(model.layers(sample))
     key, value = shared.routes(x)

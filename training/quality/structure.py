@@ -8,8 +8,8 @@
 - slots: the number of used slots, and how evenly they are used
 - distinct: distinct slots in a history, by its length; attention collapses to these
 
-Energy is the sum of squares about the mean position of all users, because an offset of all positions tells nothing. The
-users are drawn again, so most of them are not those of the pool.
+Energy is the sum of squares about the mean position of all users, because an offset of all positions says nothing about
+users. The users are drawn again, so most of them took no part in making the pool.
 """
 
 import dataclasses
@@ -189,7 +189,7 @@ def similarities(directions: list[Tensor]) -> dict:
 
 
 def usage(cache: SharedKV, routes: Tensor) -> dict[str, dict]:
-    """For each router, the use of its slots by positions [P, 2]. A tied router is named `tied`."""
+    """Returns, for each router, the use of its slots by positions [P, 2]. A tied router is named `tied`."""
     found = {}
     for name, router, slots in routers(cache, routes):
         share = torch.bincount(slots, minlength=cache.compression.slots).double().sort(descending=True).values
@@ -221,7 +221,7 @@ def routers(cache: SharedKV, routes: Tensor) -> list[tuple[str, nn.Linear, Tenso
 
 
 def distinct_slots(model: Ranker, arms: Arms) -> list[dict[str, dict]]:
-    """By layer, router and length: the mean number of distinct slots in the first positions of histories that long."""
+    """Returns, by layer, router and length, the mean number of distinct slots in the first positions of histories."""
     last = np.zeros(arms.log.users, np.int64)  # positions that the learned queries see
     np.maximum.at(last, arms.log.query_user()[arms.split.train], arms.log.query_now[arms.split.train])
     random = np.random.default_rng(arms.main.seed)

@@ -11,7 +11,7 @@ START = 1_600_000_000_000
 
 
 def write_log(path: Path, users: int = 12, positions: int = 40) -> Path:
-    """Each user likes the items of one parity."""
+    """Writes a log in which each user likes the items of one parity."""
     random = np.random.default_rng(0)
     lines = ["user_id,item_id,timestamp_ms,action,label,watch_ratio,freshness,hour"]
     for user in range(users):

@@ -51,7 +51,7 @@ const RUNGS: Record<string, RankDetails['rung']> = {
 export function rankingOf(candidateIds: readonly string[], response: RankResponse__Output): Ranking {
   const scores = new Float32Array(new Uint8Array(response.scores).buffer);
   const order = new Uint32Array(new Uint8Array(response.order).buffer);
-  const info = response.info as RankInfo__Output; // every answer has one
+  const info = response.info as RankInfo__Output; // every answer has info
   let ranked: RankedItem[] | undefined;
   return {
     scores,

@@ -5,7 +5,7 @@ import { backoffMs, CkvError, REASONS, toCkvError } from '@collectivekv/domain';
 export interface RetryLimits {
   /** When the call and its retries must have ended, Unix ms. */
   readonly deadlineMs: number;
-  /** Tries of the call, the first included. */
+  /** Most tries of the call, the first included. */
   readonly maxAttempts: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -14,8 +14,8 @@ const BACKOFF = { firstMs: 25, longestMs: 1_000 };
 
 /**
  * Repeats a call while it fails with a transient error and there are attempts and time left. Between two attempts it
- * pauses for 25 ms, doubled each time up to 1 s and shortened at random by up to half. A longer delay that the server
- * asks for is kept.
+ * pauses for 25 ms, doubled each time up to 1 s and shortened at random by up to half. If the server asks for a longer
+ * delay, it waits that long.
  * @throws the last failure, or `cancelled` if the signal aborts during a pause
  */
 export async function withRetries<T>(limits: RetryLimits, call: () => Promise<T>): Promise<T> {

@@ -28,7 +28,7 @@ export interface QuickstartOptions {
   readonly rankRequests: number;
   /** Ends the run early when it resolves. */
   readonly stopped?: Promise<void>;
-  /** Receives progress messages. With `update`, a message replaces the one before it. */
+  /** Receives progress messages. With `update`, a message replaces the previous message. */
   readonly onProgress: (message: string, update?: boolean) => void;
 }
 

@@ -2,7 +2,7 @@ import type { RedisClient } from '@collectivekv/redis-connection';
 import { Job, type JobsOptions, type Worker } from 'bullmq';
 import type { JobScripts } from './job-scripts.js';
 
-/** Where jobs go that cannot succeed: BullMQ's failed jobs, each under an id of its own. */
+/** Keeps jobs that cannot succeed, as BullMQ's failed jobs, each under a new id. */
 export interface AsideShelf {
   /**
    * Sets a job aside. Its own id is free again: the same events can be queued again.
@@ -28,7 +28,7 @@ export function createAsideShelf(client: RedisClient, worker: Worker, scripts: J
   const activeKey = worker.toKey('active');
   const asideIdOf = (id: string) => `${id.split(ASIDE)[0]}${ASIDE}${Date.now().toString(36)}`;
 
-  /** Sets one active job aside if it is unreadable. Returns whether it was. */
+  /** Sets one active job aside if it is unreadable. Returns true if it was unreadable. */
   async function putIfUnreadable(id: string): Promise<boolean> {
     const key = worker.toKey(id);
     const isJob = (await client.type(key)) === 'hash';

@@ -24,7 +24,7 @@ export interface HeldLeases {
   readonly share: number;
 }
 
-/** Who holds which partition: kept in Redis, in one cluster slot with the queues. Failures are dependency_unavailable. */
+/** Which member holds which partition. Redis keeps it in one cluster slot with the queues. Throws dependency_unavailable. */
 export interface LeaseTable {
   /** Announces the member, renews its leases, and takes free partitions up to its fair share. */
   hold(member: string, leaseMs: number): Promise<HeldLeases>;

@@ -23,8 +23,8 @@ export interface ProducerOptions {
 /** Puts interactions into the queue. */
 export interface InteractionProducer {
   /**
-   * Queues interactions. Resolves when Redis holds all of them. A user's interactions stay in order. If the same batch
-   * is sent again while it waits, it is queued once.
+   * Queues interactions. Resolves when Redis holds all of them. A user's interactions stay in order. If the same
+   * interactions are sent again while their job waits, they are queued once.
    * @throws overloaded at the bound, dependency_unavailable
    */
   enqueue(interactions: readonly Interaction[]): Promise<void>;
@@ -41,8 +41,8 @@ interface QueuedJob {
   readonly opts: JobsOptions;
 }
 
-/** How long the queue remembers a batch that a record's ring cannot recognise, so that a repeated one is skipped. */
-const REMEMBER_BATCH_MS = 3_600_000;
+/** How long the queue remembers a job that a record's ring cannot recognise, so that a repeated job is skipped. */
+const REMEMBER_JOB_MS = 3_600_000;
 /** How long a count of waiting jobs is trusted. */
 const COUNT_TRUST_MS = 100;
 const RETRY_AFTER_MS = 1_000;
@@ -110,16 +110,16 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
 }
 
 /**
- * Returns the options of a `record` job. The ring of recent events in the user's record recognises a repeated small
- * batch, event by event. A batch with more interactions of one user than the ring holds is recognised as a whole, for an
- * hour after it was queued.
+ * Returns the options of a `record` job. The ring in the user's record recognises a repeated small job, event by
+ * event. If a job has more interactions of one user than the ring holds, the queue recognises the whole job, for an hour
+ * after it was queued.
  */
 function recordJobOptions(interactions: readonly Interaction[]): JobsOptions {
   const jobId = jobIdOf('record', interactions);
   const counts = new Map<string, number>();
   for (const { userId } of interactions) counts.set(userId, (counts.get(userId) ?? 0) + 1);
   if (Math.max(...counts.values()) <= RECENT_EVENT_RING) return { jobId };
-  return { jobId, deduplication: { id: jobId, ttl: REMEMBER_BATCH_MS } };
+  return { jobId, deduplication: { id: jobId, ttl: REMEMBER_JOB_MS } };
 }
 
 function groupByPartition(interactions: readonly Interaction[], partitionCount: number): Map<number, Interaction[]> {

@@ -10,7 +10,7 @@ const activationSchema = z.strictObject({
   previous: z.array(z.string().regex(/^[0-9a-f]{16}$/)),
 });
 
-/** The active bundle and those before it. */
+/** The active bundle and the previously active bundles. */
 export type Activation = z.infer<typeof activationSchema>;
 
 /** Keeps the activation in a file: it survives a restart, and replicas that share the folder agree on it. */

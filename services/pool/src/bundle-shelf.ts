@@ -17,7 +17,7 @@ export interface BundleShelf {
   announcement(): Announcement;
   /** Makes a bundle active. Returns the id of the bundle that was active before. Throws bundle_not_loaded. */
   activate(bundleId: string): Promise<string>;
-  /** Makes the bundle before active again. Returns its id. Throws bundle_not_loaded if there was none. */
+  /** Makes the previously active bundle active again. Returns its id. Throws bundle_not_loaded if there was none. */
   rollback(): Promise<string>;
   /** Yields the announcement now and after every change, until the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<Announcement>;
@@ -42,8 +42,8 @@ export interface BundleShelfOptions {
 const WARM_PREVIOUS = 1;
 
 /**
- * Loads and verifies every bundle, then chooses the active one: that of the activation file, else the preferred one, else
- * the only one.
+ * Loads and verifies every bundle, then chooses the active one: the one in the activation file, otherwise the preferred
+ * one, otherwise the only one.
  * @throws bundle_invalid; bundle_not_loaded if none of these names a bundle
  */
 export async function createBundleShelf(options: BundleShelfOptions): Promise<BundleShelf> {

@@ -14,7 +14,7 @@ export interface Updater {
 
 /** Parts of {@link startUpdater}. */
 export interface UpdaterParts {
-  /** Resolves when interactions can be encoded. The updater holds and takes nothing before. */
+  /** Resolves when interactions can be encoded. Until then the updater holds no partition and takes no job. */
   readonly able: Promise<void>;
   readonly holdPartitions: () => HeldPartitions;
   /** Returns the number of waiting jobs of each partition, by one cheap read. */
@@ -39,7 +39,7 @@ const BATCH_MS = 100;
 /** Pauses after a failure. */
 const RETRY_PAUSE = { firstMs: 50, longestMs: 2_000 } as const;
 
-/** Starts the updater's one loop: it takes and prepares a batch of jobs while the batch before it is applied. */
+/** Starts the updater's one loop: it takes and prepares a batch of jobs while the previous batch is applied. */
 export function startUpdater({
   able,
   holdPartitions,

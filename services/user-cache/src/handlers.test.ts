@@ -118,7 +118,7 @@ describe('AppendPositions', () => {
     expect(await sampleOf('ckv_records_quarantined_total')).toBe(0);
   });
 
-  it('sets an unreadable record aside, and counts it', async () => {
+  it('quarantines an unreadable record, and counts it', async () => {
     await direct.set(`test:{u}:${bundleId.slice(0, 8)}`, 'garbage');
     expect(await appendTo(0, appendOf('u', 1))).toMatchObject({ outcomes: [{ appliedCount: 1, quarantined: true }] });
     expect(await sampleOf('ckv_records_quarantined_total')).toBe(1);

@@ -116,7 +116,7 @@ def add_history(rows: LogRows, batch: Batch, impressions: Impressions) -> None:
 def new_clicks(known: list[str], listed: list[str]) -> list[str]:
     """Returns the new entries of a list.
 
-    If it continues the known list, those behind it; else those that are not known.
+    If the list continues the known list, these are the entries behind it; else the entries that are not known.
     """
     shorter = min(len(known), len(listed))
     for length in range(shorter, shorter // 2, -1):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass
 class ClusterMeans:
-    """What each candidate sees of its user's history. A cluster without visible positions has the count 0."""
+    """The cluster means and counts that each candidate sees. A cluster without visible positions has the count 0."""
 
     mean: Tensor  # [C, G, E]
     count: Tensor  # [C, G]

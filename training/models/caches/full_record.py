@@ -69,7 +69,7 @@ class FullRecord(RecordLayer):
             fields |= {ITEM: history.item[..., None], ACTION: history.action[..., None]}
         else:
             fields = {"key": self.key(s), "value": self.value(s)}
-        never = torch.full(history.item.shape, torch.inf)  # nothing is chosen, and float16 steps are fine
+        never = torch.full(history.item.shape, torch.inf)  # no route is chosen, and float16 steps are small
         return Encoded(fields, never, never)
 
     def stored(self, name: str, values: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def write_user(g: Graph, layer: SharedLayer, user: str | None) -> str | None:
 
 
 def pool_tables(layer: SharedLayer) -> dict[str, tuple[Table, Table]]:
-    """By group, its key table and its value table."""
+    """Returns the key table and the value table of each group."""
     pool = layer.pool
     found = {layer.group: ((f"pool_{layer.group}_key", pool.pool_key), (f"pool_{layer.group}_value", pool.pool_value))}
     if layer.user_group:

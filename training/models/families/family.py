@@ -52,8 +52,8 @@ class Family(ABC):
     def layer_samples(self, model: Ranker, sample: History) -> Iterator[LayerSample]:
         """Yields the layers of a full model at the positions of `sample` [B, N], lowest first.
 
-        A conversion replaces a layer's cache before it asks for the next layer. The next layer's sample then is what
-        the converted layers below give.
+        A conversion replaces a layer's cache before it asks for the next layer. The next layer's sample then is
+        the output of the converted layers below.
         """
 
     def route_modules(self, model: Ranker) -> list[nn.Module]:

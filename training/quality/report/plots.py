@@ -101,7 +101,7 @@ STAGE_NAMES = {
 
 
 def frontier_points(quality: list[dict], knobs: list[dict]) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """By data set and arm: the share of the bytes in percent, and the AUC minus that of the job's full model."""
+    """Returns, by data set and arm, the share of the bytes in percent, and the AUC minus the full model's."""
     full_rows = full_rows_of(quality, knobs)
     named = [(ARM_NAMES[row["variant"]], row) for row in quality if row["variant"] in ARM_NAMES]
     named += [(STAGE_NAMES[row["stage"]], row) for row in knobs if row["knob"] != "full"]

@@ -64,7 +64,8 @@ def targets(r: Results) -> str:
 def few_bytes(rows: list[dict]) -> list[str]:
     """Returns the line on the target for few bytes.
 
-    It counts families at parity with the full model on every data set measured."""
+    It counts families at parity with the full model on every data set measured.
+    """
     target = f"the same at {share(BYTES_SHARE_AIM)} of its bytes or less, for {FAMILIES_AIM} families or more"
     met: dict[str, bool] = {}
     for dataset, family in pairs_in(rows):

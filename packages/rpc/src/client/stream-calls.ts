@@ -33,8 +33,8 @@ export interface StreamCallsOptions {
 }
 
 /**
- * Creates calls of a method whose requests and responses alternate on a stream. There are as many streams as calls at a
- * time. Each is opened as any call is, so the channel spreads them over all addresses. The next call gets the stream
+ * Creates calls of a method whose requests and responses alternate on a stream. There are as many streams as calls in
+ * flight. Each is opened like any call, so the channel spreads them over all addresses. The next call gets the stream
  * that was idle longest.
  */
 export function createStreamCalls(

@@ -18,8 +18,8 @@ export interface TakenJobs {
 }
 
 /**
- * Works on jobs in two steps: one batch can be taken and prepared while the batch before it is applied. Both steps throw
- * transient errors: lease lost, queue unreachable, shutdown. The jobs that are not settled then must be taken again.
+ * Works on jobs in two steps: one batch can be taken and prepared while the previous batch is applied. Both steps throw
+ * transient errors: lease lost, queue unreachable, shutdown. Jobs that are not settled by then must be taken again.
  */
 export interface JobBatches {
   /** Reads jobs and encodes their interactions. Sets unreadable jobs aside and forwards jobs of other partitions. */
@@ -44,7 +44,7 @@ export interface JobBatchParts {
 
 /**
  * Creates the batches. The interactions of all partitions are encoded together and appended wave by wave. If rows depend
- * on the history, each wave is encoded as it is appended, behind the rows of the waves before it. Transient errors are
+ * on the history, each wave is encoded as it is appended, behind the rows of earlier waves. Transient errors are
  * retried in place, so that a user's interactions stay in order. A job that cannot succeed is set aside, without the
  * interactions of its other users.
  */

@@ -11,7 +11,7 @@ export interface HeldPartition {
   readonly fence: Fence;
 }
 
-/** The partitions that this process consumes, as heartbeats give and take them. */
+/** The partitions that this process consumes. Heartbeats acquire and lose them. */
 export interface HeldPartitions {
   /** True if {@link settle} has a partition to open, to close or to give back. */
   isDue(): boolean;
@@ -20,7 +20,7 @@ export interface HeldPartitions {
    * @returns the partitions to consume
    */
   settle(): Promise<readonly HeldPartition[]>;
-  /** Closes all. {@link settle} opens them again and puts their taken jobs back, in order. */
+  /** Closes all partitions. {@link settle} opens them again and puts their taken jobs back, in order. */
   closeAll(): Promise<void>;
   /** Ends the heartbeats and gives every partition back. */
   stop(): Promise<void>;
@@ -71,7 +71,7 @@ export function holdPartitions({ leases, openPartition, onHeld, log }: HoldParts
     for (const partition of [...open.keys()]) await close(partition);
   }
 
-  /** Gives back the partitions beyond the fair share, for a member that joined. */
+  /** Gives back the partitions beyond the fair share, so that a member that joined can take them. */
   async function releaseSurplus(): Promise<void> {
     const released = held
       .filter((fence) => fence.isHeld())

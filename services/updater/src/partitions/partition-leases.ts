@@ -33,7 +33,7 @@ export function createPartitionLeases(table: LeaseTable): PartitionLeases {
     }
   }
 
-  // One call at a time: the answer to an earlier renewal would bring back a partition that was released since.
+  // One call at a time. Otherwise the answer to an earlier renewal could bring back a partition that was released later.
   let last: Promise<unknown> = Promise.resolve();
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = last.then(work);
@@ -45,7 +45,7 @@ export function createPartitionLeases(table: LeaseTable): PartitionLeases {
     member,
     renew: () =>
       inTurn(async () => {
-        // The lease lasts at least this long after the question: Redis starts it later.
+        // The lease lasts at least this long after the call was sent: Redis starts it later.
         const heldUntilMs = performance.now() + LEASE_MS;
         const { terms, endsMs, share } = await table.hold(member, LEASE_MS);
         const held = terms.map((term) => {

@@ -58,7 +58,7 @@ export function createHistoryEncoder(options: {
   };
 }
 
-/** Returns the record. An unreadable one counts as none: the append sets it aside and begins a new record. */
+/** Returns the record; undefined if it is unreadable: the append then quarantines it and begins a new record. */
 function readableRecord({ id, layout }: BundleModel, bytes: Uint8Array | undefined): UserRecord | undefined {
   if (!bytes?.length) return undefined;
   try {
