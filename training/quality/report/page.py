@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from quality.report.factored_section import factored
 from quality.report.knob_section import knobs
 from quality.report.plots import plot_frontier, plot_losses
 from quality.report.quality_sections import all_arms, protocol, summary, targets, training_time, user_dims
@@ -26,6 +27,7 @@ HEAD = """# Quality: the cost of compression
     python training/quality.py run --data DIR          # trains, and measures the rows that are missing
     python training/quality.py knobs --data DIR        # the same for settings other than the defaults
     python training/quality.py structure --data DIR    # measures what users share, and how the pool is used
+    python training/quality.py factored --data DIR     # compares the factored pool with pools of keys and values
     python training/quality.py report                  # this page and its plots
 
 The last command writes this page from `training/results/*.json`. It keeps only notes between markers.
@@ -42,6 +44,7 @@ SECTIONS: dict[str, Callable[[Results], str]] = {
     "Knobs": knobs,
     "What users share": sharing,
     "How the pool is used": slots,
+    "The factored pool": factored,
 }
 
 PLOTS: dict[str, Callable[[Results, Path], bool]] = {
@@ -68,7 +71,7 @@ def write_report(root: Path) -> None:
 
 def read_results(folder: Path) -> Results:
     """Reads all results. The rows of a file may also be named, as values of one object."""
-    found = {name: read_result_file(folder / f"{name}.json") for name in ("quality", "knobs", "structure")}
+    found = {name: read_result_file(folder / f"{name}.json") for name in ("quality", "knobs", "structure", "factored")}
     rows = {name: content.get("rows", list(content.values())) for name, content in found.items()}
     return Results(**rows, datasets=found["quality"].get("datasets", {}))
 

@@ -155,6 +155,19 @@ def structure_rows() -> list[dict]:
     return rows
 
 
+def factored_rows(seeds: int = 2) -> list[dict]:
+    arms = [("full", 0, 0, 0.0), ("pool", 1024, 0, 0.004), ("pool", 10_000, 0, 0.0002), ("factored", 3_707, 64, 0.0005)]
+    tokens = {"tokens": 10_001, "sampleTokens": 9002, "coveredShare": 0.94}
+    sizes = {"bytesPerPosition": 3.6, "bytesAt1000": 3.5, "tableBytes": 1_100_000}
+    return [
+        {"dataset": d, "seed": s, "variant": variant, "slots": slots, "clusters": clusters, **tokens, **sizes}
+        | {"auc": 0.83 + s / 100 - loss, "gauc": 0.74 - loss / 4, "logloss": 0.5}
+        for d in (*DATASETS, "kuairand-hours")
+        for s in range(1, seeds + 1)
+        for variant, slots, clusters, loss in arms
+    ]
+
+
 def page_of(root: Path, **results: list[dict]) -> str:
     folder = root / "training" / "results"
     folder.mkdir(parents=True, exist_ok=True)
@@ -194,7 +207,9 @@ def test_results_with_only_one_arm_make_a_page(tmp_path: Path, variant: str) -> 
 
 
 def test_all_results_make_every_section_and_every_plot(tmp_path: Path) -> None:
-    page = page_of(tmp_path, quality=all_rows(), knobs=knob_rows(), structure=structure_rows())
+    page = page_of(
+        tmp_path, quality=all_rows(), knobs=knob_rows(), structure=structure_rows(), factored=factored_rows()
+    )
     assert ABSENT not in page and "not measured yet" not in page
     assert pictures(tmp_path).keys() == PLOTS.keys() == set(re.findall(r"\]\(quality/(\w+)\.svg\)", page))
     assert all(len(svg) < 150_000 for svg in pictures(tmp_path).values())
@@ -203,9 +218,11 @@ def test_all_results_make_every_section_and_every_plot(tmp_path: Path) -> None:
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head(tmp_path: Path) -> None:
-    page = page_of(tmp_path, quality=all_rows(), knobs=knob_rows(), structure=structure_rows())
+    page = page_of(
+        tmp_path, quality=all_rows(), knobs=knob_rows(), structure=structure_rows(), factored=factored_rows()
+    )
     tables = re.findall(r"(?:^\|.*\n?)+", page, re.MULTILINE)
-    assert len(tables) >= 8
+    assert len(tables) >= 10
     for lines in tables:
         assert len({line.count("|") for line in lines.strip().split("\n")}) == 1
 
@@ -235,6 +252,30 @@ def test_knobs_are_compared_with_their_full_model_and_defaults_are_bold(tmp_path
     assert page.count(f"**{default}**") == 1
     assert "| one route for key and value | no, one each |" in page
     assert page.count("**yes**") == 1 and "|  | the published recipe | 0.22 % | - | -0.0220 / +0.0000 |" in page
+
+
+def test_the_factored_pool_is_compared_with_the_full_model_and_its_misses_show(tmp_path: Path) -> None:
+    page = section(page_of(tmp_path, factored=factored_rows()), "The factored pool")
+    assert "| ML-1M | full model | 0.8450 / 0.7400 | 3.60 | 3.50 | - | - |" in page
+    assert "|  | factored pool, 64 clusters | -0.0005 / -0.0001 | 3.60 | 3.50 | 1.1 | met |" in page
+    missed = "|  | pool of 1,024 slots | -0.0040 / -0.0010 | 3.60 | 3.50 | 1.1 | **missed**: AUC by 0.0030 |"
+    assert page.count(missed) == 3
+    assert page.index("|  | pool of 1,024") < page.index("|  | pool of 10,000") < page.index("|  | factored pool, 64")
+    assert "| KuaiRand with hour and weekday | full model |" in page
+
+
+def test_a_factored_row_without_its_full_model_shows_its_own_figures(tmp_path: Path) -> None:
+    rows = [r for r in factored_rows() if r["variant"] == "factored"]
+    page = section(page_of(tmp_path, factored=rows), "The factored pool")
+    assert "| ML-1M | factored pool, 64 clusters | 0.8445 / 0.7399 | 3.60 | 3.50 | 1.1 | - |" in page
+
+
+def test_a_pool_with_a_slot_for_every_token_does_not_count(tmp_path: Path) -> None:
+    rows = factored_rows()
+    page = page_of(tmp_path, factored=rows)
+    assert "| ML-1M | 2 | 10,001 | 9,002 | 94 % | no: counts | no: counts |" in page
+    page = page_of(tmp_path, factored=[r | {"tokens": 10_000} for r in rows])
+    assert "| ML-1M | 2 | 10,000 | 9,002 | 94 % | no: counts | yes: does not count |" in page
 
 
 def test_the_structure_file_may_name_its_rows(tmp_path: Path) -> None:
@@ -272,7 +313,7 @@ def test_notes_by_hand_stay_in_their_sections(tmp_path: Path) -> None:
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
-    results = {"quality": all_rows(), "knobs": knob_rows(), "structure": structure_rows()}
+    results = {"quality": all_rows(), "knobs": knob_rows(), "structure": structure_rows(), "factored": factored_rows()}
     pages = [page_of(tmp_path / name, **results) for name in ("a", "b")]
     assert pages[0] == pages[1] and pictures(tmp_path / "a") == pictures(tmp_path / "b")
     backwards = {name: rows[::-1] for name, rows in results.items()}

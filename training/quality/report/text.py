@@ -15,6 +15,7 @@ class Results:
     quality: list[dict]
     knobs: list[dict]
     structure: list[dict]
+    factored: list[dict]
     datasets: dict[str, dict]  # split and training of each data set, if quality.json has them
     plots: frozenset[str] = frozenset()
 
