@@ -29,7 +29,7 @@ export interface ClientOptions {
 
 /** Limits of one call. */
 export interface CallOptions {
-  /** Longest time for the call with its retries, ms. Default: that of the client. */
+  /** Longest time for the call with its retries, ms. Default: the client's time. */
   readonly timeoutMs?: number;
   /** Ends the call when it aborts. One signal may end many calls: the client removes the signal's limit on listeners. */
   readonly signal?: AbortSignal;

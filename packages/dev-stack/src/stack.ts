@@ -34,7 +34,7 @@ export interface StackOptions {
   readonly removeKeys?: boolean;
   /** Number of replicas; default 1 each. */
   readonly replicas?: Partial<Record<ServiceProcessName, number>>;
-  /** Environment variables by service. They override those of the stack. */
+  /** Environment variables by service. They override the stack's variables. */
   readonly env?: Partial<Record<ServiceProcessName, Readonly<Record<string, string>>>>;
   /** Uses the services' usual ports if they are free; default: any free ports. */
   readonly usualPorts?: boolean;

@@ -77,7 +77,7 @@ export function createGraphSet(options: GraphSetOptions): GraphSet {
   };
 }
 
-/** The error with the graph's name, if onnxruntime gave it. */
+/** Returns the error, with the graph's name if onnxruntime gave the error. */
 function named(graph: string, error: CkvError): CkvError {
   return error.reason === 'bug' ? new CkvError('bug', `graph ${graph}: ${error.message}`, { cause: error }) : error;
 }

@@ -29,7 +29,7 @@ export interface QueueInspection {
   counts(): Promise<PartitionCounts[]>;
   /** Returns jobs that were set aside, newest first, at most `maxCount`. */
   failed(maxCount: number): Promise<FailedJob[]>;
-  /** Puts failed jobs back into their queues: the named ones, or all. Returns their number. */
+  /** Puts failed jobs back into their queues: the named jobs, or all. Returns their number. */
   retry(ids?: readonly string[]): Promise<number>;
   /** Deletes failed jobs for good: the named ones, or all. Returns their number. */
   drop(ids?: readonly string[]): Promise<number>;

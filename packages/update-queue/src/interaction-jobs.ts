@@ -25,7 +25,7 @@ export function forgetJobData(interaction: Interaction): object {
   return { version: JOB_VERSION, interaction };
 }
 
-/** Returns a job id from the job's events, so that the same batch is queued once while it waits. */
+/** Returns a job id from the job's events, so that the same interactions are queued once while their job waits. */
 export function jobIdOf(kind: InteractionJob['kind'], interactions: readonly Interaction[]): string {
   const hash = createHash('sha256');
   for (const { userId, eventId } of interactions) hash.update(`${userId.length}:${userId}${eventId.length}:${eventId}`);

@@ -94,7 +94,7 @@ export function createJobScripts(
     return given;
   }
 
-  /** moveToFinished's keys and arguments, with those of the term behind each. */
+  /** moveToFinished's keys and arguments, followed by the keys and the arguments of the term. */
   function finishedArgs(args: readonly Arg[]): Arg[] {
     return [...args.slice(0, FINISHED_KEYS), ...termKeys, ...args.slice(FINISHED_KEYS), ...termArgs];
   }

@@ -2,7 +2,7 @@ import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection'
 import { type ConnectionOptions, Queue, type QueueOptions } from 'bullmq';
 import { partitionQueueName, queuePrefix } from './queue-names.js';
 
-/** Failed jobs kept in each partition; beyond it the oldest is deleted. */
+/** Most failed jobs that a partition keeps. At this bound the oldest is deleted. */
 export const MAX_FAILED_JOBS = 10_000;
 
 /** Returns the options that every queue has. */

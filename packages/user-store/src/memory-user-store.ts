@@ -1,6 +1,6 @@
 import { decodeRecord, strideOf, toCkvError, type UserRecord } from '@collectivekv/domain';
 import { appendToRecord, deleteFromRecord } from './record-edit.js';
-import { checkAppend, fencePassed, NO_FENCE, noRecord, type RecordShape, type UserStore } from './user-store.js';
+import { checkAppend, fenceEnded, NO_FENCE, noRecord, type RecordShape, type UserStore } from './user-store.js';
 
 /**
  * Creates a store in memory, for tests of its callers. It answers as the store in Redis does and keeps nothing.
@@ -30,7 +30,7 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
     },
     async appendPositions(shape, appends, { validUntilMs } = NO_FENCE) {
       for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
-      if (validUntilMs !== 0 && nowMs() > validUntilMs) throw fencePassed();
+      if (validUntilMs !== 0 && nowMs() > validUntilMs) throw fenceEnded();
       return appends.map((append) => {
         const { record, quarantined } = readable(shape, append.userId);
         const { bytes, appliedCount, duplicateCount } = appendToRecord(record, shape, append);

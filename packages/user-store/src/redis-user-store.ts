@@ -10,7 +10,7 @@ import {
   type AppendFence,
   type AppendOutcome,
   checkAppend,
-  fencePassed,
+  fenceEnded,
   NO_FENCE,
   noRecord,
   type RecordShape,
@@ -83,7 +83,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
       validUntilMs,
       ...appends.flatMap(({ lastEventMs, eventHashes, rows }) => [lastEventMs, asBuffer(eventHashes), asBuffer(rows)]),
     );
-    if (!replies) throw fencePassed();
+    if (!replies) throw fenceEnded();
     return replies;
   }
 

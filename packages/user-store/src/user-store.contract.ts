@@ -135,13 +135,13 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       afterEach(() => void vi.useRealTimers());
       const passed = { reason: 'deadline', field: 'valid_until_ms' };
 
-      it('appends before the fence, and without one', async () => {
+      it('appends until its fence ends, and without a fence', async () => {
         await store().appendPositions(shape, [append('u', [1])], { validUntilMs: (await nowMs()) + 60_000 });
         await store().appendPositions(shape, [append('u', [2])], { validUntilMs: 0 });
         expect(await numbersOf('u')).toEqual([1, 2]);
       });
 
-      it('refuses an append after the fence, for every user of the call', async () => {
+      it('refuses an append after its fence has ended, for every user of the call', async () => {
         const users = Array.from({ length: 70 }, (_, i) => `user ${i}`);
         const appends = users.map((userId) => append(userId, [1]));
         const validUntilMs = (await nowMs()) - 1;
@@ -162,7 +162,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       it.each([
         ['an hour behind', -3_600_000],
         ['an hour ahead', 3_600_000],
-      ])("goes by the store's clock while the caller's is %s", async (_, offsetMs) => {
+      ])("ends the fence by the store's clock while the caller's clock is %s", async (_, offsetMs) => {
         const storeMs = await nowMs();
         vi.useFakeTimers({ toFake: ['Date'], now: storeMs + offsetMs });
         const early = { validUntilMs: storeMs + 60_000 };

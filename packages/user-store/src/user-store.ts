@@ -119,7 +119,7 @@ export function noRecord(): CkvError {
 }
 
 /** Returns the error for an append whose fence has ended. */
-export function fencePassed(): CkvError {
+export function fenceEnded(): CkvError {
   const text = "valid_until_ms: has passed by the store's clock; append again if the lease is still yours";
   return new CkvError('deadline', text, { field: 'valid_until_ms' });
 }

@@ -1,7 +1,7 @@
 import { type Reason, toCkvError } from '@collectivekv/domain';
 import type { HistoryPolicy } from './rank-query.js';
 
-/** How far an answer stands below the best one. */
+/** How complete an answer is. */
 export type Rung = 'full' | 'recent_only' | 'no_history';
 
 /** Failures to get the history after which an answer without it is still useful. */

@@ -178,7 +178,7 @@ describe('AppendPositions', () => {
 describe('AppendPositions with a fence', () => {
   const refused = { reason: 'deadline', message: expect.stringContaining('valid_until_ms') };
 
-  it('refuses an append that Redis receives after the fence, though user-cache sent it before', async () => {
+  it('refuses an append that Redis receives after the end of its fence, though user-cache sent it before', async () => {
     const validUntilMs = (await redisNowMs()) + 200;
     pipe.stall();
     const outcome = appendTo(validUntilMs, appendOf('u', 1)).catch((error) => error);
@@ -190,7 +190,7 @@ describe('AppendPositions with a fence', () => {
     expect(await sampleOf('ckv_positions_total', 'outcome="appended"')).toBe(0);
   });
 
-  it('applies an append that Redis receives before the fence, however long it was under way', async () => {
+  it('applies an append that Redis receives before the end of its fence, however long it was under way', async () => {
     pipe.stall();
     const outcome = appendTo((await redisNowMs()) + 3_600_000, appendOf('u', 1));
     await vi.waitUntil(() => pipe.heldBytes() > 0);
@@ -201,7 +201,7 @@ describe('AppendPositions with a fence', () => {
   it.each([
     ['an hour behind', -3_600_000],
     ['an hour ahead', 3_600_000],
-  ])("goes by Redis's clock while user-cache's own clock is %s", async (_, offsetMs) => {
+  ])("ends the fence by Redis's clock while user-cache's own clock is %s", async (_, offsetMs) => {
     const nowMs = await redisNowMs();
     const systemMs = Date.now;
     vi.spyOn(Date, 'now').mockImplementation(() => systemMs() + offsetMs);

@@ -3,7 +3,7 @@ import type { ClusteringSpec, Manifest } from './manifest-schema.js';
 
 /** A clustering with its cluster maps. */
 export interface Clustering extends Omit<ClusteringSpec, 'by'> {
-  /** The number of clusters: the product of those of `by`. */
+  /** The number of clusters: the product of the numbers of `by`. */
   readonly clusters: number;
   /** The fields that give a position its cluster, the first as the most significant digit. */
   readonly by: readonly ClusteredField[];

@@ -7,7 +7,7 @@ export interface Addend {
   readonly rowOf: Int32Array; // [positions]
 }
 
-/** Where positions end by cluster, and the sums to add to. */
+/** The end of each cluster's positions, and the sums to add to. */
 export interface Sums {
   readonly sums: Float64Array; // [clusters * width]
   /** The number of positions up to the end of each cluster. No cluster is empty. */

@@ -47,7 +47,7 @@ export function wireProblem(bytes: Uint8Array, fields: WireFields): CkvError | u
   return problemWithin(bytes, fields, { messages: 0, entries: 0 });
 }
 
-/** What a request holds so far. */
+/** Counts over the part of a request that was checked so far. */
 interface Counts {
   messages: number;
   entries: number;

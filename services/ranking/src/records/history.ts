@@ -13,7 +13,7 @@ import type { RankQuery } from '../rank-query.js';
 import type { Stopwatch } from '../stage-timings.js';
 import type { RecordSource } from './record-source.js';
 
-/** A user's history: the rows of the record, then those of the recent interactions that the record lacks. */
+/** A user's history: the record's rows, then the rows of the recent interactions that the record lacks. */
 export interface History {
   readonly rows: Uint8Array; // [positions, stride]
   /** Recent interactions among the rows. */

@@ -24,7 +24,7 @@ let runs: number[];
 /** Number of the next runs of encode graphs that fail. */
 let brokenRuns: number;
 let appendedBytes: number[];
-/** The fence of every append. */
+/** The end of the fence of every append, Unix ms. */
 let fences: number[];
 let server: GrpcServer;
 let userCache: GrpcClient<'UserCacheService'>;
