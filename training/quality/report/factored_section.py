@@ -21,8 +21,9 @@ table: AUC / GAUC of the full model, and those of the other arms minus the full 
 {LEAST_NOISE} is a miss. Shared tables hold the rows that all users share, in fp32.
 
 A *token* is a distinct combination of item, action and features. If a pool has a slot for every token, it is a table
-of all keys and values and compresses nothing. **Only data sets with more tokens than slots count.** A conversion sees a
-sample of the histories, and a position whose token is not in the sample has no slot of its own."""
+of all keys and values and compresses nothing. Only data sets with more tokens than slots count. A conversion sees a
+sample of the histories. If the pool has more slots than the sample has tokens, each token of the sample has a slot of
+its own, and the other tokens share these slots."""
 
 
 def factored(r: Results) -> str:
