@@ -53,11 +53,11 @@ class Arms:
     clusters: int = 0  # of a factored pool; 0: a pool of keys and values, see `compression`
 
     def full(self) -> Arm:
-        """The full model before the conversion."""
+        """Returns the full model before the conversion."""
         return self.trained("full", self.fresh(), self.main)
 
     def fresh(self) -> Ranker:
-        """An untrained full model."""
+        """Returns an untrained full model."""
         torch.manual_seed(self.main.seed)
         model = create_full(self.config).to(self.main.device)
         if self.start == 0:
@@ -69,11 +69,11 @@ class Arms:
         return model
 
     def full_again(self, full: Arm) -> Arm:
-        """The full model after the second training."""
+        """Returns the full model after the second training."""
         return self.trained("full-again", copy.deepcopy(full.model), self.tune, full)
 
     def converted(self, full: Arm) -> Arm:
-        """CollectiveKV before the second training."""
+        """Returns CollectiveKV before the second training."""
         made = f"{self.clusters:,} clusters" if self.clusters else f"{self.compression.slots:,} slots"
         print(f"  {self.name} conversion: k-means for {made}", flush=True)
         started = time.process_time()
@@ -84,14 +84,14 @@ class Arms:
         return Arm(model, time.process_time() - started)
 
     def collective_kv(self, converted: Arm, full: Arm, name: str = "collectivekv") -> Arm:
-        """CollectiveKV after the second training, with the full model as its teacher."""
+        """Returns CollectiveKV after the second training, with the full model as its teacher."""
         before = Arm(converted.model, converted.seconds)
         arm = self.trained(name, converted.model, self.tune, before, teacher=full.model)
         calibrate(arm.model, self.sample(), self.main.seed)
         return arm
 
     def user_dims_only(self) -> Arm:
-        """A model without a pool, from scratch, with both trainings.
+        """Returns a model without a pool, from scratch, with both trainings.
 
         It has as many user dims in int8, so its records are no smaller than those of CollectiveKV.
         """
@@ -103,20 +103,20 @@ class Arms:
         return arm
 
     def no_history(self) -> Arm:
-        """A model without histories, from scratch, with both trainings."""
+        """Returns a model without histories, from scratch, with both trainings."""
         alone = replace(self, log=without_history(self.log))
         first = alone.trained("no-history", alone.fresh(), self.main)
         return alone.trained("no-history-again", first.model, self.tune, first)
 
     def published(self, name: str = "published") -> Arm:
-        """The published recipe: learns pool and router from scratch, with gate and losses, by both trainings."""
+        """Learns the published recipe: pool and router from scratch, with gate and losses, by both trainings."""
         first = self.trained(name, with_new_pool(self.fresh(), self.compression, self.main.seed), self.main)
         arm = self.trained(f"{name}-again", first.model, self.tune, first)
         calibrate(arm.model, self.sample(), self.main.seed)
         return arm
 
     def sample(self) -> History:
-        """Histories of real users, for a conversion."""
+        """Returns histories of real users, for a conversion."""
         return sample_history(self.log, self.split.train, self.main.seed, device=self.main.device)
 
     def trained(
@@ -140,7 +140,7 @@ class Arms:
 
 
 def without_history(log: Log) -> Log:
-    """The log with its queries and without its positions."""
+    """Returns the log with its queries and without its positions."""
     none = np.zeros(0, np.int64)
     return replace(
         log,

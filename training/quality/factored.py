@@ -29,7 +29,7 @@ FLOAT_BYTES = 4
 
 @dataclass
 class Tokens:
-    """Distinct tokens of a job's data."""
+    """The distinct tokens of a job's data."""
 
     all: int  # in the histories of all users
     sample: int  # in the sample that conversions see
@@ -37,7 +37,7 @@ class Tokens:
 
 
 def measure_factored(job: Job, data: Path) -> list[dict]:
-    """The rows of a job: the full model, pools by their slots, factored pools by their clusters."""
+    """Returns the rows of a job: the full model, pools by their slots, factored pools by their clusters."""
     torch.set_num_threads(1)
     log, split = read_dataset(job.dataset, data)
     arms = arms_of(job, log, split, Compression())
@@ -46,7 +46,7 @@ def measure_factored(job: Job, data: Path) -> list[dict]:
 
 
 def models_of(arms: Arms) -> Iterator[tuple[dict, Ranker]]:
-    """Every arm: its name in the rows, and its model."""
+    """Yields every arm: its name in the rows, and its model."""
     full = arms.full()
     yield {"variant": "full"}, full.model
     for slots in POOLS:
@@ -57,7 +57,7 @@ def models_of(arms: Arms) -> Iterator[tuple[dict, Ranker]]:
 
 
 def row_of(job: Job, arms: Arms, tokens: Tokens, named: dict, model: Ranker) -> dict:
-    """A row of the results."""
+    """Returns a row of the results."""
     quality = evaluate(model, arms.log, arms.split.test)
     row = {
         "dataset": job.dataset,
@@ -78,7 +78,7 @@ def row_of(job: Job, arms: Arms, tokens: Tokens, named: dict, model: Ranker) -> 
 
 
 def bytes_of(arms: Arms, model: Ranker) -> dict:
-    """Bytes of a position in a record, and of the tables that all users share, in fp32."""
+    """Returns the bytes of a position in a record, and of the tables that all users share, in fp32."""
     (layer,) = [cache for cache, _, _ in model.layers(arms.sample())]
     if not layer.in_record:  # keys and values in fp32
         full = float(full_bytes(arms.config))

@@ -83,12 +83,12 @@ class Job:
 
 
 def dataset_of(name: str) -> Dataset:
-    """The data set of a name of DATASETS or TIMED."""
+    """Returns the data set of this name, from DATASETS or TIMED."""
     return replace(DATASETS[TIMED[name]], timed=True) if name in TIMED else DATASETS[name]
 
 
 def jobs_named(only: Sequence[str], families: Sequence[str], datasets: Sequence[str] = ()) -> list[Job]:
-    """The jobs of these names; all jobs if no name is given. `datasets` are those of DATASETS by default.
+    """Returns the jobs of these names; all jobs if no name is given. `datasets` are those of DATASETS by default.
 
     Raises UserError for an unknown name.
     """
@@ -104,7 +104,7 @@ def jobs_named(only: Sequence[str], families: Sequence[str], datasets: Sequence[
 
 
 def model_config(family: str, log: Log) -> ModelConfig:
-    """The sizes of a family's model."""
+    """Returns the sizes of a family's model."""
     model = "target" if family == WITHOUT_HISTORY else family
     features = TIME_FEATURES if log.features.shape[1] else []
     sizes = settings_of(family).sizes
@@ -112,17 +112,17 @@ def model_config(family: str, log: Log) -> ModelConfig:
 
 
 def settings_of(family: str) -> FamilySettings:
-    """The settings of a family of FAMILIES; the defaults for another one."""
+    """Returns the settings of a family of FAMILIES; the defaults for another one."""
     return FAMILIES.get(family, FamilySettings())
 
 
 def compression(family: str) -> Compression:
-    """The settings of a family's conversion."""
+    """Returns the settings of a family's conversion."""
     return Compression(slots=settings_of(family).slots)
 
 
 def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
-    """The log of a data set, and its split."""
+    """Returns the log of a data set, and its split."""
     dataset = dataset_of(name)
     table, _ = IMPORTERS[dataset.importer].read(data / dataset.source, lambda *_: None)
     log = log_from_table(*((with_time(table), Columns(TIME_FEATURES)) if dataset.timed else (table, Columns())))
@@ -131,14 +131,14 @@ def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
 
 
 def with_time(table: pa.Table) -> pa.Table:
-    """The table with TIME_FEATURES: the hour of the day and the day of the week of each row, in UTC."""
+    """Returns the table with TIME_FEATURES: the hour of the day and the day of the week of each row, in UTC."""
     hours = table["timestamp_ms"].to_numpy() // HOUR_MS
     hour_of_day, day_of_week = (feature.name for feature in TIME_FEATURES)
     return table.append_column(hour_of_day, pa.array(hours % 24)).append_column(day_of_week, pa.array(hours // 24 % 7))
 
 
 def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") -> Arms:
-    """The arms of a job, with their checkpoints in `folder`, or in a folder of the job's name."""
+    """Returns the arms of a job, with their checkpoints in `folder`, or in a folder of the job's name."""
     dataset = dataset_of(job.dataset)
     tune_epochs = dataset.tune_epochs * settings_of(job.family).tune_share
     return Arms(

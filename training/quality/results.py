@@ -13,7 +13,7 @@ FORMER_NAMES = {"twin": "full", "twin_before": "full_before"}  # of variants and
 
 
 def read_result_file(path: Path) -> dict:
-    """The content of a results file; without rows if there is no such file.
+    """Returns the content of a results file; without rows if there is no such file.
 
     Raises UserError if the rows have names that older versions gave to variants and knobs.
     """
@@ -31,7 +31,7 @@ def read_result_file(path: Path) -> dict:
 
 
 def read_rows(name: str = "quality") -> list[dict]:
-    """The rows of one file: quality, knobs, structure or factored."""
+    """Returns the rows of one file: quality, knobs, structure or factored."""
     return read_result_file(RESULTS / f"{name}.json")["rows"]
 
 

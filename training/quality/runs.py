@@ -16,7 +16,7 @@ from quality.structure import structure
 
 
 def worker_pool(workers: int) -> multiprocessing.pool.Pool:
-    """A pool with a new process for each job. Ctrl-C reaches all processes; only this one handles it."""
+    """Returns a worker pool with a new process for each job. Ctrl-C reaches all processes; only this one handles it."""
     ignore = (signal.SIGINT, signal.SIG_IGN)
     return multiprocessing.get_context("spawn").Pool(workers, signal.signal, ignore, maxtasksperchild=1)
 
@@ -63,7 +63,7 @@ def structures(data: Path, only: list[str], workers: int) -> None:
 
 
 def factored(data: Path, only: list[str], workers: int) -> None:
-    """The factored pool of the jobs that have no rows yet, or of the jobs named."""
+    """Measures the factored pool of the jobs that have no rows yet, or of the named jobs."""
     done = {(r["dataset"], r["seed"]) for r in read_rows("factored")}
     jobs = jobs_named(only, [FAMILY], [*DATASETS, *TIMED])
     jobs = [job for job in jobs if only or (job.dataset, job.seed) not in done]
