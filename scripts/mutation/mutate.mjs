@@ -77,6 +77,10 @@ function sourcesIn(path) {
 }
 
 function report() {
+  if (!existsSync(verdicts)) {
+    console.error(`there are no verdicts of ${name} yet: run npm run mutate -- ${name} first`);
+    process.exit(2);
+  }
   const { files } = JSON.parse(readFileSync(verdicts, 'utf8'));
   const counts = Object.entries(files)
     .filter(([file]) => existsSync(file) && paths.some((path) => `${file}/`.startsWith(`${path}/`)))
