@@ -1,6 +1,7 @@
-// Stryker plugin: the vitest runner, with two changes. Stryker's own runner counts failed tests only: it takes a mutant
-// for unnoticed if a test file cannot load, or if a `beforeAll` fails. Here such a file counts as a failed test. One slow
-// test file is left out.
+// Stryker plugin: the vitest runner, with changes. Stryker's own runner counts failed tests only: it takes a mutant
+// for unnoticed if a test file cannot load, or if a `beforeAll` fails. Here such a file counts as a failed test. Slow test
+// files are left out, and failed properties are not shrunk.
+import { fileURLToPath } from 'node:url';
 import { declareFactoryPlugin, PluginKind } from '@stryker-mutator/api/plugin';
 import { DryRunStatus, TestStatus } from '@stryker-mutator/api/test-runner';
 import { strykerPlugins as vitestPlugins } from '@stryker-mutator/vitest-runner';
@@ -10,6 +11,8 @@ export { strykerValidationSchema } from '@stryker-mutator/vitest-runner';
 /** Runs the suites of other test files once more, on a cluster that takes seconds to start. */
 const LEFT_OUT = '**/redis-deployments.test.ts';
 
+const FAST_CHECK_SETUP = fileURLToPath(new URL('fast-check-setup.mjs', import.meta.url));
+
 const [{ factory }] = vitestPlugins;
 
 function createRunner(injector) {
@@ -17,7 +20,10 @@ function createRunner(injector) {
   const init = runner.init.bind(runner);
   runner.init = async () => {
     await init();
-    for (const { config } of runner.ctx.projects) config.exclude.push(LEFT_OUT);
+    for (const { config } of runner.ctx.projects) {
+      config.exclude.push(LEFT_OUT);
+      config.setupFiles.push(FAST_CHECK_SETUP);
+    }
   };
   const runTests = runner.run.bind(runner);
   runner.run = async (options) => {
