@@ -10,8 +10,9 @@ ARGV[2]  progress
 ARGV[3]  partition
 ARGV[4]  member
 ARGV[5]  term
+ARGV[6]  token of the opening
 
-Returns nil if the member does not hold the partition in this term; nothing is changed then. Otherwise returns
+Returns nil if the term is over or the partition was opened again; nothing is changed then. Otherwise returns
 updateProgress's code: 0, or -1 if the job is gone
 ]]
 local function update_progress(KEYS, ARGV)
@@ -19,5 +20,5 @@ local function update_progress(KEYS, ARGV)
 end
 -- include lease
 
-if not holds_term(KEYS[4], KEYS[5], ARGV[3], ARGV[4], ARGV[5]) then return false end
+if not holds_opening(KEYS[4], KEYS[5], ARGV[3], ARGV[4], ARGV[5], ARGV[6]) then return false end
 return update_progress(KEYS, ARGV)

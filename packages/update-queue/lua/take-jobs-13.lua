@@ -7,14 +7,14 @@ KEYS[13]     hash of terms by partition
 
 ARGV[1]  moveToActive's key prefix
 ARGV[2]  Unix ms now
-ARGV[3]  lock token
+ARGV[3]  lock token: the token of the opening
 ARGV[4]  how long the locks last, ms
 ARGV[5]  most jobs to take
 ARGV[6]  partition
 ARGV[7]  member
 ARGV[8]  term
 
-Returns nil if the member does not hold the partition in this term; nothing is taken then. Otherwise returns { jobs, text
+Returns nil if the term is over or the partition was opened again; nothing is taken then. Otherwise returns { jobs, text
 of the last failure }: { id, { field, value, … } } of every job taken, in order, and '' if none failed. A job that fails
 stays active and is not returned; the others are taken all the same.
 ]]
@@ -23,7 +23,7 @@ local function move_to_active(KEYS, ARGV)
 end
 -- include lease
 
-if not holds_term(KEYS[12], KEYS[13], ARGV[6], ARGV[7], ARGV[8]) then return false end
+if not holds_opening(KEYS[12], KEYS[13], ARGV[6], ARGV[7], ARGV[8], ARGV[3]) then return false end
 
 local argv = { ARGV[1], ARGV[2], cmsgpack.pack({ token = ARGV[3], lockDuration = tonumber(ARGV[4]) }) }
 local jobs, failure = {}, ''

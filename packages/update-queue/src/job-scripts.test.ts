@@ -49,7 +49,7 @@ const JOBS: readonly JobsOptions[] = [
 async function after(work: (worker: Worker) => Promise<void>): Promise<Record<string, unknown>> {
   await client.flushall();
   await client.hset(LEASE_KEYS.leases, TERM.partition, `${TERM.member} 9999999999999`);
-  await client.hset(LEASE_KEYS.terms, TERM.partition, TERM.term);
+  await client.hset(LEASE_KEYS.terms, { [TERM.partition]: TERM.term, [`${TERM.partition}:opening`]: TOKEN });
   const connection = client as unknown as ConnectionOptions;
   const queue = new Queue('q', { connection, prefix: '{p}' });
   const own = { autorun: false, lockDuration: LOCK_MS, skipStalledCheck: true, removeOnComplete: { count: 0 } };

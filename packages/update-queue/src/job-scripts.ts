@@ -1,6 +1,7 @@
+import { CkvError } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import type { KeepJobs, MinimalJob, Worker } from 'bullmq';
-import { type PartitionTerm, termOver } from './lease-table.js';
+import type { PartitionTerm } from './lease-table.js';
 import { readScript } from './lua-script.js';
 import type { LeaseKeys } from './queue-names.js';
 
@@ -16,10 +17,11 @@ export type KeepWhenDone = boolean | number | KeepJobs | undefined;
 
 /**
  * The writes of a partition's consumer, each one script around BullMQ's own; docs/adr/0006-jobs-in-batches.md has the
- * reason. Redis checks the consumer's term inside each script; every method throws conflict if the term is over.
+ * reason. Redis checks the consumer's term inside each script; every method throws conflict if the term is over. `take` and
+ * `remember` also throw it after a later opening called `recover`. BullMQ's lock refuses late settling.
  */
 export interface JobScripts {
-  /** Puts the active jobs back to the front of the queue, in order. */
+  /** Begins the opening: refuses former ones from now on, and puts the active jobs back to the front, in order. */
   recover(): Promise<void>;
   /**
    * Makes the next jobs active and locks them.
@@ -43,7 +45,7 @@ export interface JobScripts {
 
 /** Options of {@link createJobScripts}. */
 export interface JobScriptOptions {
-  /** Token of the jobs' locks. */
+  /** Token of the opening and of its jobs' locks. */
   readonly token: string;
   readonly lockMs: number;
   readonly term: PartitionTerm;
@@ -52,7 +54,7 @@ export interface JobScriptOptions {
 
 type Arg = string | number | boolean | Buffer | undefined;
 
-/** The scripts as commands of a client; each answers null if the term is over. */
+/** The scripts as commands of a client; each answers null if the term or the opening is over. */
 interface Commands {
   ckvRecoverJobs(...args: Arg[]): Promise<number | null>;
   ckvTakeJobs(...args: Arg[]): Promise<[jobs: [id: string, fields: string[]][], failure: string] | null>;
@@ -87,10 +89,10 @@ export function createJobScripts(
   const termKeys = [leaseKeys.leases, leaseKeys.terms];
   const termArgs = [term.partition, term.member, term.term];
 
-  /** Returns a script's answer, or throws conflict if the script refused the term. */
+  /** Returns a script's answer, or throws conflict if the script refused the term or the opening. */
   async function inTerm<T>(answer: Promise<T | null>): Promise<T> {
     const given = await answer;
-    if (given === null) throw termOver(term);
+    if (given === null) throw openingOver(term);
     return given;
   }
 
@@ -101,7 +103,7 @@ export function createJobScripts(
 
   return {
     async recover() {
-      await inTerm(commands.ckvRecoverJobs(keys.active, keys.wait, ...termKeys, keys[''], ...termArgs));
+      await inTerm(commands.ckvRecoverJobs(keys.active, keys.wait, ...termKeys, keys[''], ...termArgs, token));
     },
     async take(maxCount) {
       const args = [keys[''], Date.now(), token, lockMs, maxCount, ...termArgs];
@@ -123,10 +125,15 @@ export function createJobScripts(
     },
     async remember(id, progress) {
       const updateKeys = [worker.toKey(id), keys.events, keys.meta, ...termKeys];
-      const code = await inTerm(commands.ckvRememberProgress(...updateKeys, id, progress, ...termArgs));
+      const code = await inTerm(commands.ckvRememberProgress(...updateKeys, id, progress, ...termArgs, token));
       if (code !== 0) throw new Error(`job ${id} is gone`);
     },
   };
+}
+
+/** Returns the error for a late write. It is transient: the partition's jobs are not at fault. */
+function openingOver({ partition, term }: PartitionTerm): CkvError {
+  return new CkvError('conflict', `partition ${partition}: term ${term} is over, or the partition was opened again`);
 }
 
 function fieldsOf(flat: readonly string[]): Record<string, string> {

@@ -100,11 +100,13 @@ describe('a consumer', () => {
   let queue: PartitionQueue;
   let taken: TakenJob;
 
-  async function open(member: string): Promise<PartitionQueue> {
+  async function open(member: string, token = member): Promise<PartitionQueue> {
     const { terms } = await table.hold(member, LONG_MS);
     const term = terms.find((one) => one.partition === partition);
     if (!term) throw new Error('no lease');
-    return openPartitionQueue({ client, keyPrefix: 'ckv', term, token: member });
+    const opened = openPartitionQueue({ client, keyPrefix: 'ckv', term, token });
+    await opened.recover();
+    return opened;
   }
 
   beforeEach(async () => {
@@ -181,12 +183,38 @@ describe('a consumer', () => {
   it('cannot put back the jobs that the next holder took', async () => {
     await table.leave('one', [0, 1, 2, 3]);
     const next = await open('two');
-    await next.recover();
     const jobs = await next.take(5);
     expect(jobs.length).toBe(3);
     await expect(queue.recover()).rejects.toMatchObject({ reason: 'conflict' });
     await next.complete(jobs);
     expect(await client.llen(key('wait'))).toBe(0);
+  });
+
+  it.each(writes.filter(([what]) => what !== 'put jobs back'))(
+    'that opened the partition again in the same term can not %s late by its former opening',
+    async (_, write) => {
+      const again = await open('one', 'again');
+      const before = await contents();
+      await expect(write()).rejects.toThrow();
+      expect(await contents()).toEqual(before);
+      expect(await again.take(5)).toMatchObject([
+        { id: taken.id, progress: 0, payload: { interactions: [interaction(0)] } },
+        { payload: { interactions: [interaction(1)] } },
+        { payload: { interactions: [interaction(2)] } },
+      ]);
+      await again.close();
+    },
+  );
+
+  it.each(['take jobs', 'remember progress'])('throws conflict if its former opening tries to %s', async (what) => {
+    const again = await open('one', 'again');
+    await again.take(1);
+    const write = writes.find(([name]) => name === what)?.[1];
+    await expect(write?.()).rejects.toMatchObject({
+      reason: 'conflict',
+      message: `partition ${partition}: term 1 is over, or the partition was opened again`,
+    });
+    await again.close();
   });
 
   it('may go on after its lease was renewed', async () => {

@@ -21,11 +21,14 @@ export interface TakenJob {
 
 /**
  * The consuming end of one partition, for one term of its lease. Redis checks the term inside every write. Every method
- * but `close` throws conflict if the term is over, and dependency_unavailable if Redis cannot be reached.
+ * but `close` throws conflict if the term is over or the partition was opened again, and dependency_unavailable if Redis cannot be reached.
  */
 export interface PartitionQueue {
   readonly partition: number;
-  /** Puts back, in order, the jobs that a former consumer took and did not settle. */
+  /**
+   * Begins this opening; call it first. Takes of a former opening are refused from now on, even in the same term. Puts
+   * back, in order, the jobs that a former consumer took and did not settle.
+   */
   recover(): Promise<void>;
   /** Takes at most `maxCount` jobs, oldest first. Sets unreadable jobs aside on the way. */
   take(maxCount: number): Promise<TakenJob[]>;
@@ -50,7 +53,7 @@ export function openPartitionQueue(options: {
   readonly keyPrefix: string;
   /** The term of the lease under which the partition is consumed. */
   readonly term: PartitionTerm;
-  /** Unique to this opening: BullMQ refuses to settle jobs that another opening took. */
+  /** Unique to this opening: Redis refuses takes of a former one, BullMQ refuses to settle jobs that another took. */
   readonly token: string;
 }): PartitionQueue {
   const { client, keyPrefix, term, token } = options;

@@ -20,7 +20,7 @@ export interface LeaseKeys {
   readonly members: string;
   /** Hash of leases by partition. */
   readonly leases: string;
-  /** Hash of terms by partition. */
+  /** Hash of terms by partition, and of the current openings. */
   readonly terms: string;
 }
 

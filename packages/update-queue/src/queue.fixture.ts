@@ -67,7 +67,9 @@ export function useQueue(): QueueFixture {
       const { terms } = await openLeaseTable(client(), 'ckv', PARTITION_COUNT).hold(member, 600_000);
       const term = terms.find(({ partition }) => partition === PARTITION);
       if (!term) throw new Error('no lease');
-      return openPartitionQueue({ client: client(), keyPrefix: 'ckv', term, token: member });
+      const queue = openPartitionQueue({ client: client(), keyPrefix: 'ckv', term, token: member });
+      await queue.recover();
+      return queue;
     },
     key: (name) => `{ckv}:interactions-${PARTITION}:${name}`,
   };

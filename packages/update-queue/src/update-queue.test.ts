@@ -49,7 +49,9 @@ async function consume(member = 'one') {
   const { terms } = await openLeaseTable(client, 'ckv', partitionCount).hold(member, 60_000);
   const term = terms.find((one) => one.partition === partition);
   if (!term) throw new Error('no lease');
-  return openPartitionQueue({ client, keyPrefix: 'ckv', term, token: member });
+  const queue = openPartitionQueue({ client, keyPrefix: 'ckv', term, token: member });
+  await queue.recover();
+  return queue;
 }
 const eventsOf = (payload: unknown) =>
   (payload as { interactions: Interaction[] }).interactions.map(({ eventId }) => eventId);
@@ -119,7 +121,6 @@ describe('the interaction queue', () => {
     await dead.complete([first]);
     await dead.remember(second, 7);
     const next = await consume('next');
-    await next.recover();
     const jobs = await next.take(10);
     expect(jobs.flatMap(({ payload }) => eventsOf(payload))).toEqual(['e1', 'e2', 'e3', 'e4']);
     expect(jobs.map(({ progress }) => progress)).toEqual([7, 0, 0, 0]);
@@ -178,7 +179,6 @@ describe('the interaction queue', () => {
     await dead.take(3);
     await client.hset(key(last), 'data', 'NaN');
     const next = await consume('next');
-    await next.recover();
     expect((await next.take(5)).length).toBe(2);
     await Promise.all([dead.close(), next.close(), producer.close()]);
   });

@@ -67,6 +67,7 @@ beforeEach(async () => {
   });
   ({ terms } = await openLeaseTable(client, 'ckv', PARTITION_COUNT).hold('one', 60_000));
   queues = terms.map((term) => openPartitionQueue({ client, keyPrefix: 'ckv', term, token: 'one' }));
+  for (const queue of queues) await queue.recover();
   fences = terms.map((term) => {
     const fence = createFence(term);
     fence.renew({ endsMs: FENCE_END_MS + term.partition, heldUntilMs: Number.POSITIVE_INFINITY });
