@@ -138,6 +138,28 @@ describe('candidate ids', () => {
   });
 });
 
+/** Returns a request whose ids cannot be read. */
+const columnRequest = (lengths: Buffer, candidateIds: readonly string[] = []) =>
+  Object.assign(Rank.requestDeserialize(requestOf([])), { candidateIds, candidateIdLengths: lengths });
+
+describe('the number of candidate ids', () => {
+  it.each([
+    ['strings', columnRequest(Buffer.of(), Array(10_001).fill(undefined))],
+    ['a column', columnRequest(Buffer.alloc(4 * 10_001, 1))],
+  ])('is checked before the ids are read: %s', async (_, request) => {
+    await expect(handlers.Rank(request, call)).rejects.toThrow(
+      'candidate_ids: has 10001 entries, at most 10000 are allowed; split the call',
+    );
+  });
+
+  it('may be 10,000', async () => {
+    failure = new CkvError('dependency_unavailable', 'enough');
+    const request = Rank.requestDeserialize(packedRequestOf(Array(10_000).fill('i1')));
+    await expect(handlers.Rank(request, call)).rejects.toThrow('enough');
+    expect(queries[0]?.candidateIds.length).toBe(10_000);
+  });
+});
+
 /** Sends a request as a caller does. */
 const send = (request: RankRequest) =>
   handlers.Rank(

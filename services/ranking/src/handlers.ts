@@ -59,7 +59,6 @@ function queryOf(request: RankRequest__Output, at: string): RankQuery {
   const userId = parseId(request.userId, `${at}user_id`, LIMITS.idBytes);
   const candidateIds = candidateIdsOf(request, at);
   const { recentInteractions, maxStalenessMs, topK, bundleId } = request;
-  checkCount(`${at}candidate_ids`, candidateIds.length, 1, LIMITS.candidates);
   for (let i = 0; i < candidateIds.length; i++) {
     const bytes = candidateIds.to(i) - candidateIds.from(i);
     if (bytes === 0 || bytes > LIMITS.idBytes) parseId(candidateIds.at(i), `${at}candidate_ids[${i}]`, LIMITS.idBytes);
@@ -99,10 +98,13 @@ function queryOf(request: RankRequest__Output, at: string): RankQuery {
   };
 }
 
+/** Reads the candidates' ids. Checks their number first, because reading too many would hold up the event loop. */
 function candidateIdsOf(
   { candidateIds, candidateIdText, candidateIdLengths }: RankRequest__Output,
   at: string,
 ): PackedIds {
+  const columnCount = Math.ceil(candidateIdLengths.length / Uint32Array.BYTES_PER_ELEMENT);
+  checkCount(`${at}candidate_ids`, Math.max(candidateIds.length, columnCount), 1, LIMITS.candidates);
   if (candidateIdText.length === 0 && candidateIdLengths.length === 0) return packIds(candidateIds);
   if (candidateIds.length > 0) {
     throw invalidRequest(`${at}candidate_id_text`, 'is set together with candidate_ids', 'send only one of them');
