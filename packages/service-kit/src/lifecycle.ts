@@ -56,6 +56,7 @@ export async function runService<C extends CommonConfig>({
   const metrics = createMetrics(name);
   const steps: { name: string; close: () => unknown }[] = [];
   let state: ServiceState = 'starting';
+  const isStarting = () => state === 'starting';
   let able = false;
 
   process.on('unhandledRejection', (reason) => {
@@ -98,7 +99,9 @@ export async function runService<C extends CommonConfig>({
     });
     context.onClose('metrics', probes.close);
     await start(config, context);
+    if (!isStarting()) return; // a signal came: `stop` closes what was started
     const { address } = await server.start();
+    if (!isStarting()) return;
     state = 'ready';
     server.setServing(able);
     writeSync(1, `${JSON.stringify({ ready: true, service: name, address, metricsAddress: probes.address })}\n`);
