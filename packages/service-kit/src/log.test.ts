@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { afterEach, describe, expect, it } from 'vitest';
 
 const KIT = createRequire(import.meta.url).resolve('@collectivekv/service-kit');
-/** Prints that it is up. On input it logs three lines and exits. */
+/** Prints that it is up. On input it logs some lines and exits. */
 const LOGGING = `
   import { createLogger } from ${JSON.stringify(KIT)};
   const log = createLogger('test', 'info');
@@ -15,6 +15,8 @@ const LOGGING = `
     for (const line of ['first', 'second', 'last']) log.info(fields, line);
     const failure = Object.assign(new Error('refused'), { command: { name: 'get', args: ['ckv:{' + userId + '}:0'] }, userId });
     log.error({ err: failure }, 'failed');
+    log.error({ list: [failure], inner: { cause: failure } }, 'failed below');
+    log.error(failure);
     process.exit(7);
   });
   process.stdout.write('up');
@@ -45,10 +47,13 @@ describe('createLogger', () => {
     await read;
     const lines = text.trim().split('\n');
     expect(lines.map((line) => JSON.parse(line))).toMatchObject(
-      ['first', 'second', 'last', 'failed'].map((msg) => ({ msg })),
+      ['first', 'second', 'last', 'failed', 'failed below', 'refused'].map((msg) => ({ msg })),
     );
     expect(lines[0]).toContain('"token":"[redacted]"');
-    expect(lines[3]).toContain('refused');
+    const error = { type: 'Error', message: 'refused', stack: expect.stringContaining('Error: refused') };
+    expect(JSON.parse(lines[3] ?? '')).toMatchObject({ err: error });
+    expect(JSON.parse(lines[4] ?? '')).toMatchObject({ list: [error], inner: { cause: error } });
+    expect(JSON.parse(lines[5] ?? '')).toMatchObject({ err: error });
     expect(text).not.toContain('ada-1815');
   });
 

@@ -15,13 +15,12 @@ export function createLogger(service: string, level: string): Logger {
   // Synchronous: lines that pino holds back are written at exit, and that never ends if stderr refuses them.
   const stderr = pino.destination({ dest: 2, sync: true, maxLength: MAX_WAITING_BYTES });
   stderr.on('error', () => undefined);
-  const fieldsOf = (fields: object) => redacted(fields) as Record<string, unknown>;
   return pino(
     {
       level,
       base: { service },
-      formatters: { log: fieldsOf },
-      serializers: { err: (error) => fieldsOf(pino.stdSerializers.err(error)) },
+      formatters: { log: (fields) => redacted(fields) as Record<string, unknown> },
+      serializers: { err: (error) => error }, // `redacted` has serialised it
     },
     stderr,
   );

@@ -37,6 +37,19 @@ it('keeps fields that name no user, and the object that was logged', () => {
   expect(nested.inner.userId).toBe('ada');
 });
 
+it('replaces secrets in errors, their causes and the errors that they hold', () => {
+  const inner = Object.assign(new TypeError('inner'), { command: { name: 'get', args: ['ada'] } });
+  const outer = Object.assign(new Error('outer', { cause: inner }), { userId: 'ada', previous: inner });
+  const errors = { cause: outer, list: [outer], all: new AggregateError([outer], 'all') };
+  const line = JSON.stringify(redacted(errors));
+  expect(line).not.toContain('ada');
+  expect(redacted(errors)).toMatchObject({
+    cause: { type: 'Error', message: 'outer: inner', userId: '[redacted]', previous: { type: 'TypeError' } },
+    list: [{ type: 'Error', stack: expect.stringContaining('outer') }],
+    all: { aggregateErrors: [{ userId: '[redacted]' }] },
+  });
+});
+
 it('writes the count of bytes, dates as they are, and ends in a circle', () => {
   const circle: Record<string, unknown> = { bytes: Buffer.from('ada'), at: new Date(0) };
   circle.self = circle;

@@ -1,3 +1,5 @@
+import { pino } from 'pino';
+
 const REDACTED = '[redacted]';
 
 /** Names of fields that hold a secret, a user or a user's data, in lower case without separators. */
@@ -11,10 +13,11 @@ const MAX_DEPTH = 8;
 /**
  * Returns what may be logged of a value: a copy of objects and arrays in which every field with a secret name is
  * replaced, at any depth. `args` is one of them, since a failed Redis command carries its keys and values there. Bytes
- * are replaced by their count. Errors are returned as they are: the logger serialises them first.
+ * are replaced by their count. Errors become objects of their type, message, stack and fields, redacted as well.
  */
 export function redacted(value: unknown, depth = 0): unknown {
-  if (typeof value !== 'object' || value === null || value instanceof Error) return value;
+  if (typeof value !== 'object' || value === null) return value;
+  if (value instanceof Error) return redacted(pino.stdSerializers.err(value), depth);
   if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
   if (depth === MAX_DEPTH) return '[too deep]';
   if (Array.isArray(value)) return value.map((element) => redacted(element, depth + 1));
