@@ -1,7 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
 import { createLogger } from '@collectivekv/service-kit';
 import type { PartitionQueue } from '@collectivekv/update-queue';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createFence, type RenewableFence } from './fence.js';
 import { type HeldPartitions, holdPartitions } from './held-partitions.js';
 
@@ -97,6 +97,85 @@ it('gives back the partitions beyond its share when it settles, not before', asy
   expect(await settled()).toEqual([]);
   expect(steps).toEqual(['open 1', 'recover', 'close', 'release']);
   expect(partitions.isDue()).toBe(false);
+});
+
+describe('the partitions beyond the share', () => {
+  let share: number;
+  let fences: RenewableFence[];
+  let renewals: number;
+  let released: number[];
+  let failRelease: boolean;
+  /** The partitions finish closing when this promise resolves. */
+  let closed: Promise<void>;
+  let endClosing: () => void;
+  let three: HeldPartitions;
+
+  const fenceOf = (partition: number) => {
+    const created = createFence({ partition, member: 'one', term: 1 });
+    created.renew({ endsMs: 1, heldUntilMs: Number.POSITIVE_INFINITY });
+    return created;
+  };
+
+  beforeEach(async () => {
+    share = 3;
+    fences = [0, 1, 2].map(fenceOf);
+    renewals = 0;
+    released = [];
+    failRelease = false;
+    closed = new Promise((resolve) => {
+      endClosing = resolve;
+    });
+    three = holdPartitions({
+      leases: {
+        member: 'one',
+        async renew() {
+          renewals++;
+          return { held: [...fences], surplus: Math.max(0, fences.length - share) };
+        },
+        async release(given) {
+          released.push(...given);
+          for (const one of fences) if (given.includes(one.partition)) one.end();
+          if (failRelease) throw new CkvError('dependency_unavailable', 'away');
+          fences = fences.filter(({ partition }) => !given.includes(partition));
+        },
+        leave: async () => undefined,
+      },
+      openPartition: ({ partition }) => {
+        const queue: Partial<PartitionQueue> = {
+          partition,
+          recover: async () => undefined,
+          close: () => closed,
+        };
+        return queue as PartitionQueue;
+      },
+      onHeld: () => undefined,
+      log: createLogger('test', 'silent'),
+    });
+    await vi.waitUntil(() => three.isDue(), { interval: 1 });
+    expect(await three.settle()).toHaveLength(3);
+    share = 2;
+    await vi.waitUntil(() => three.isDue(), { timeout: 5_000 });
+  });
+  afterEach(() => three.stop());
+
+  it('are given back once, though a heartbeat counts them again while they close', async () => {
+    const settling = three.settle();
+    const before = renewals;
+    await vi.waitUntil(() => renewals > before, { timeout: 5_000 });
+    endClosing();
+    expect(await settling).toHaveLength(2);
+    expect(three.isDue()).toBe(false);
+    expect(await three.settle()).toHaveLength(2);
+    expect(released).toEqual([0]);
+  });
+
+  it('are not replaced by others after a release that failed', async () => {
+    failRelease = true;
+    endClosing();
+    await expect(three.settle()).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    expect(await three.settle()).toHaveLength(2);
+    expect(released).toEqual([0]);
+  });
 });
 
 it('gives nothing back that it does not hold', async () => {

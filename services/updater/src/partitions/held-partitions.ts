@@ -77,10 +77,14 @@ export function holdPartitions({ leases, openPartition, onHeld, log }: HoldParts
       .filter((fence) => fence.isHeld())
       .slice(0, surplus)
       .map(({ partition }) => partition);
-    surplus = 0;
-    if (released.length === 0) return;
-    for (const partition of released) await close(partition);
-    await leases.release(released);
+    try {
+      for (const partition of released) await close(partition);
+      if (released.length > 0) await leases.release(released);
+    } finally {
+      // The next heartbeat counts afresh. A heartbeat during the closing counted the partitions released here, and after a
+      // failed release their fences are over: without this line, other partitions would be released in their place.
+      surplus = 0;
+    }
   }
 
   /** Returns open partitions whose term is over. Another updater may have worked on them, even if they came back. */
