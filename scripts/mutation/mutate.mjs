@@ -32,6 +32,12 @@ const UNNOTICED = ['Survived', 'NoCoverage'];
 const options = process.argv.slice(2).filter((arg) => arg.startsWith('--'));
 const paths = process.argv.slice(2).flatMap((arg) => (arg.startsWith('--') ? [] : relative(root, resolve(arg))));
 const name = PACKAGES.find((one) => paths.length > 0 && paths.every((path) => `${path}/`.startsWith(`${one}/`)));
+if (!name && paths.length > 0 && options.every((option) => ['--report', '--force'].includes(option))) {
+  console.error(
+    `${paths.join(', ')}: is not measured (docs/testing.md says why); give paths in one of ${PACKAGES.join(', ')}`,
+  );
+  process.exit(2);
+}
 if (!name || options.some((option) => !['--report', '--force'].includes(option))) {
   console.error(`usage: npm run mutate -- PATH… [--report | --force], with paths in one of ${PACKAGES.join(', ')}`);
   process.exit(2);

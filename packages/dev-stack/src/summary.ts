@@ -26,7 +26,7 @@ export interface Summary {
   /** Time from recording an interaction to the first answer that includes it. */
   readonly freshnessP50Ms: number;
   readonly freshnessP99Ms: number;
-  /** AUC of the served scores. Null in a replay, which has no labels for candidates. */
+  /** AUC of the served scores. Null in a replay, which does not use labels. */
   readonly aucWithHistory: number | null;
   readonly aucWithoutHistory: number | null;
   readonly failedRequests: number;
@@ -39,7 +39,8 @@ export function summaryTable(summary: Summary): string {
   const table = new Table({ style: { head: [], border: [] }, colAligns: ['left', 'right'] });
   const count = (value: number) => value.toLocaleString('en');
   const ms = (value: number) => `${value.toFixed(1)} ms`;
-  const auc = (value: number | null) => (value === null ? 'not measured: a replay has no labels' : value.toFixed(4));
+  const auc = (value: number | null) =>
+    value === null ? 'not measured: a replay does not use labels' : value.toFixed(4);
   table.push(
     ['users', count(summary.users)],
     ['interactions', count(summary.interactions)],
