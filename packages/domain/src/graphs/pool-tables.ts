@@ -28,7 +28,10 @@ export function createPoolTables(model: BundleModel): PoolTables | undefined {
     return (pool?.slots ?? 0) * ((part === 'key' ? pool?.keyWidth : pool?.valueWidth) ?? 0);
   });
   const tableBytes = lengths.reduce((sum, length) => sum + simdBytes(length), 0);
-  const arrayBytes = Math.max(...clusterings.map((one) => meansBytes(one, manifest.maxPositions, one.clusters)));
+  const { maxPositions } = manifest;
+  const arrayBytes = Math.max(
+    ...clusterings.map((one) => meansBytes(one, maxPositions, Math.min(one.clusters, maxPositions))),
+  );
   const simd = createSimdAdder(tableBytes + arrayBytes);
   const tables = lengths.map((length) => simd?.createTable(length) ?? new Float32Array(length));
   return {
