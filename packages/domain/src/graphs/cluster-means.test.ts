@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { BundleModel } from '../bundle/bundle-model.js';
 import { type ClusterMaps, factoredManifest, factoredModel, listClusterMaps } from '../bundle/factored.fixture.js';
 import type { ClusteringSpec, Manifest, PoolPart, RecordField } from '../bundle/manifest-schema.js';
@@ -147,6 +147,9 @@ beforeEach(() => {
       { item: 3, event: 2 },
     ],
   };
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
 });
 const candidates = {
   itemIndices: Int32Array.of(1, 0),
@@ -325,6 +328,57 @@ describe('clusterMeans', () => {
       expectMeans(clusterMeans(wide, rowsOf(scene), wide.clustering('history'), { ...source, simd }), scene);
     }
     expect(begun).toEqual([true, false, ...short.map(() => true)]);
+  });
+
+  it('has memory for the clusters of the longest history, not for those that no history visits', () => {
+    const reserved = (positions: number) => {
+      const manifest = factoredManifest({
+        items: 60_000,
+        itemType: 'uint16',
+        clusters: 60_000,
+        eventClusters: 1,
+        width: 16,
+      });
+      const simd = createPoolTables(factoredModel({ ...manifest, maxPositions: positions }))?.simd;
+      let bytes = 0;
+      while (simd?.begin(bytes + 65_536, 16)) bytes += 65_536;
+      return bytes;
+    };
+    expect(reserved(1_000)).toBeGreaterThanOrEqual(2 * 1_000 * 16 * 4);
+    expect(reserved(1_000)).toBeLessThan(2_000_000); // all clusters would take 15 MB
+  });
+
+  it('allocates nothing for clusters that the history does not visit', () => {
+    const manifest = factoredManifest({
+      items: 60_000,
+      itemType: 'uint16',
+      clusters: 60_000,
+      eventClusters: 1,
+      width: 16,
+    });
+    const many = factoredModel(manifest);
+    const tables = new Map(
+      [...factored.tables].map(([name, rows]) => [name, Array(60_000).fill(Array(16).fill(rows.length))]),
+    );
+    const scene = {
+      ...factored,
+      model: many,
+      spec: specOf(many),
+      clusterOf: { item: Array.from({ length: 60_000 }, (_, i) => i), event: [0, 0, 0] },
+      tables,
+      positions: [59_999, 0, 59_999].map((item) => ({ item, event: 2 })),
+    };
+    const means = () =>
+      clusterMeans(many, rowsOf(scene), many.clustering('history'), { table: (part) => visitedSlots(scene, part) });
+    expectMeans(means(), scene);
+    const lengths: number[] = [];
+    const construct = (type: Int32ArrayConstructor, args: [never]) => {
+      if (typeof args[0] === 'number') lengths.push(args[0]);
+      return new type(...args);
+    };
+    vi.stubGlobal('Int32Array', new Proxy(Int32Array, { construct }));
+    expectMeans(means(), scene);
+    expect(Math.max(...lengths)).toBeLessThan(100);
   });
 
   it('adds gathered rows by SIMD code up to 64 MiB, and more by plain loops', () => {

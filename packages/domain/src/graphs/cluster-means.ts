@@ -110,24 +110,33 @@ function clustersOf(
 }
 
 /**
+ * Counts of the clusters of the history at hand, then the next place of each. All 0 between calls, so that no call has
+ * to clear the entries of a large clustering.
+ */
+let clusterScratch = new Int32Array(0);
+
+/**
  * Counts clusters and finds each position's place if positions are sorted by cluster.
  * @param places the cluster of each position; replaced by the places // [positions]
  */
 function sortByCluster(places: Int32Array, clusters: number) {
-  const next = new Int32Array(clusters); // counts, then the next place of each cluster
-  let visited = 0;
+  if (clusterScratch.length < clusters) clusterScratch = new Int32Array(clusters);
+  const next = clusterScratch;
+  let visitedCount = 0;
   for (let i = 0; i < places.length; i++) {
     const cluster = places[i] as number;
     const count = next[cluster] as number;
-    if (count === 0) visited++;
+    if (count === 0) visitedCount++;
     next[cluster] = count + 1;
   }
-  const counts = new Float32Array(visited);
-  for (let cluster = 0, to = 0, end = 0; to < visited; cluster++) {
+  const visited = new Int32Array(visitedCount);
+  const counts = new Float32Array(visitedCount);
+  for (let cluster = 0, to = 0, end = 0; to < visitedCount; cluster++) {
     const count = next[cluster] as number;
     if (count === 0) continue;
     next[cluster] = end;
     end += count;
+    visited[to] = cluster;
     counts[to++] = count;
   }
   for (let i = 0; i < places.length; i++) {
@@ -136,6 +145,7 @@ function sortByCluster(places: Int32Array, clusters: number) {
     next[cluster] = place + 1;
     places[i] = place;
   }
+  for (const cluster of visited) next[cluster] = 0;
   return { counts, places };
 }
 
