@@ -111,6 +111,23 @@ it('loads no released graph into a new worker', async () => {
   expect(pool.idleCount()).toBe(1);
 });
 
+it('frees a graph in a new worker if the graph is released while that worker loads it', async () => {
+  pool.start(1);
+  for (const graph of ['a', 'b']) {
+    void pool.load(graph, `${graph}.onnx`);
+    await answer(0, `load ${graph}`);
+  }
+  await settled(() => threads[0]?.die());
+  void pool.release('a');
+  await answer(1, 'release a'); // before the session exists
+  await answer(1, 'load a');
+  await answer(1, 'load b');
+  expect(pool.idleCount()).toBe(0);
+  await answer(1, 'release a');
+  expect(pool.idleCount()).toBe(1);
+  expect(threads[1]?.waiting.size).toBe(0);
+});
+
 it('loads a graph also into a worker that starts while others load it', async () => {
   pool.start(2);
   const loaded = vi.fn();

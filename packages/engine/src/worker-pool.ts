@@ -85,7 +85,11 @@ export function createWorkerPool({
 
   async function becomeReady(worker: Worker): Promise<void> {
     try {
-      for (const [key, path] of graphs) if (!worker.loaded.has(key)) await loadInto(worker, key, path);
+      for (const [key, path] of graphs) {
+        if (worker.loaded.has(key)) continue;
+        await loadInto(worker, key, path);
+        if (!graphs.has(key)) await releaseFrom(worker, key); // `release` came before the thread had a session to free
+      }
     } catch {
       await worker.thread.terminate(); // endWorker starts the next one
       return;
@@ -107,6 +111,11 @@ export function createWorkerPool({
   async function loadInto(worker: Worker, key: string, path: string): Promise<void> {
     await worker.thread.perform({ kind: 'load', graph: key, path });
     worker.loaded.add(key);
+  }
+
+  async function releaseFrom({ thread, loaded }: Worker, key: string): Promise<void> {
+    await thread.perform({ kind: 'release', graph: key });
+    loaded.delete(key);
   }
 
   return {
@@ -146,10 +155,7 @@ export function createWorkerPool({
 
     async release(key) {
       graphs.delete(key);
-      const released = [...workers].map(async ({ thread, loaded }) => {
-        await thread.perform({ kind: 'release', graph: key });
-        loaded.delete(key);
-      });
+      const released = [...workers].map((worker) => releaseFrom(worker, key));
       await Promise.allSettled(released); // a thread that ended has freed its sessions
     },
 
