@@ -148,7 +148,7 @@ function readerOf(spec: ServiceDefinition[string]): (bytes: Buffer) => unknown {
   };
 }
 
-/** Returns a message type of the .proto files. The entries of a map have none. */
+/** Returns a message type of the .proto files, but none of the types inside another. */
 function messageNamed(typeName: string): MessageDescriptor | undefined {
   const definition = packageDefinition[`collectivekv.v1.${typeName.split('.').at(-1)}`];
   return definition && 'type' in definition ? (definition.type as MessageDescriptor) : undefined;
