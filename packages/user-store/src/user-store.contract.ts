@@ -117,6 +117,11 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
         'appends[0].rows',
       ],
       ['too few hashes', { ...append('u', [1]), eventHashes: new Uint8Array(5) }, 'appends[0].event_hashes'],
+      [
+        'the hash of a deleted event',
+        { ...append('u', [1, 2]), eventHashes: Uint8Array.of(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 0x80) },
+        'appends[0].event_hashes',
+      ],
       ['too many hashes', { ...append('u', [1]), eventHashes: new Uint8Array(12) }, 'appends[0].event_hashes'],
     ])('refuses %s and names the field', async (_, bad, field) => {
       await expect(store().appendPositions(shape, [bad])).rejects.toMatchObject({ reason: 'invalid_request', field });

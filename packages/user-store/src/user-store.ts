@@ -1,4 +1,4 @@
-import { CkvError, EVENT_HASH_BYTES, invalidRequest, RECENT_EVENT_RING } from '@collectivekv/domain';
+import { CkvError, EVENT_HASH_BYTES, invalidRequest, RECENT_EVENT_RING, RING_TOMBSTONE } from '@collectivekv/domain';
 
 /** How a bundle's records are laid out. */
 export interface RecordShape {
@@ -10,7 +10,7 @@ export interface RecordShape {
 /** One user's new positions. */
 export interface Append {
   readonly userId: string;
-  /** 6 bytes a row. At most as many as the ring remembers, so that a repeated append finds all of them in the ring. */
+  /** 6 bytes a row, each as `eventHash` returns it. At most as many as the ring remembers, so that a repeated append finds all of them in the ring. */
   readonly eventHashes: Uint8Array; // [rows * 6]
   /** Oldest first. */
   readonly rows: Uint8Array; // [rows * strideBytes]
@@ -87,7 +87,7 @@ export interface UserStore {
   stats(bundleId: string, maxRecords: number, signal?: AbortSignal): Promise<StoreStats>;
 }
 
-/** Checks that the sizes of an append agree with each other. Throws invalid_request naming `path`. */
+/** Checks that the sizes of an append agree with each other, and its hashes. Throws invalid_request naming `path`. */
 export function checkAppend({ strideBytes }: RecordShape, append: Append, path: string): void {
   const rowCount = append.rows.length / strideBytes;
   if (!Number.isInteger(rowCount) || rowCount === 0) {
@@ -109,6 +109,14 @@ export function checkAppend({ strideBytes }: RecordShape, append: Append, path: 
       `${path}.event_hashes`,
       `has ${append.eventHashes.length} bytes, ${rowCount} rows take ${rowCount * EVENT_HASH_BYTES}`,
       'send 6 bytes a row',
+    );
+  }
+  for (let last = EVENT_HASH_BYTES - 1; last < append.eventHashes.length; last += EVENT_HASH_BYTES) {
+    if (((append.eventHashes[last] ?? 0) & RING_TOMBSTONE) === 0) continue;
+    throw invalidRequest(
+      `${path}.event_hashes`,
+      `has the top bit of byte ${last} set, which marks a deleted event`,
+      "clear the top bit of each hash's last byte",
     );
   }
 }
