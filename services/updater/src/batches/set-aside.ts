@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { CkvError } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
 import type { PartitionQueue, TakenJob } from '@collectivekv/update-queue';
@@ -9,12 +10,26 @@ import type { UpdaterMetrics } from '../metrics.js';
  */
 export type SetAside = (queue: PartitionQueue, taken: TakenJob, error: CkvError, left?: object) => Promise<void>;
 
-/** Creates the function that sets jobs aside, counts them and logs them. */
-export function createSetAside(metrics: Pick<UpdaterMetrics, 'jobs'>, log: Logger): SetAside {
+/** Ids that `jobIdOf` returns. */
+const OWN_ID = /^(record|forget)-[0-9a-f]{24}$/;
+
+/** Creates the function that sets jobs aside, counts them and logs them. The log holds no text of the job's sender. */
+export function createSetAside(metrics: Pick<UpdaterMetrics, 'jobs'>, log: Pick<Logger, 'warn'>): SetAside {
   return async (queue, taken, error, left) => {
-    const { reason, field, cause } = error;
-    log.warn({ jobId: taken.id, partition: queue.partition, reason, field, err: cause }, 'job set aside');
+    const { reason, cause } = error;
+    const facts = { jobId: loggedId(taken.id), partition: queue.partition, reason, field: schemaPath(error.field) };
+    log.warn({ ...facts, err: cause }, 'job set aside');
     await queue.fail(taken, `${reason}: ${error.message}`, left);
     metrics.jobs.inc({ outcome: 'failed' });
   };
+}
+
+/** Returns an id of this system as it is. Other senders choose their ids, which may name users: returns a hash of those. */
+function loggedId(id: string): string {
+  return OWN_ID.test(id) ? id : `sha256:${createHash('sha256').update(id).digest('hex').slice(0, 12)}`;
+}
+
+/** Returns the path of a field without the name of a feature, which the sender chooses. */
+function schemaPath(field: string | undefined): string | undefined {
+  return field?.replace(/\.features\..*$/s, '.features.*');
 }
