@@ -12,6 +12,8 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
   const put = (userId: string, bundleId: string, bytes: Uint8Array) =>
     records.set(userId, recordsOf(userId).set(bundleId, bytes));
 
+  const hasEnded = (validUntilMs: number) => validUntilMs !== 0 && nowMs() > validUntilMs;
+
   /** Returns the record to append to, and whether an unreadable record was found in its place. */
   function readable({ bundleId, strideBytes }: RecordShape, userId: string) {
     const bytes = recordsOf(userId).get(bundleId);
@@ -30,7 +32,7 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
     },
     async appendPositions(shape, appends, { validUntilMs } = NO_FENCE) {
       for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
-      if (validUntilMs !== 0 && nowMs() > validUntilMs) throw fenceEnded();
+      if (hasEnded(validUntilMs)) throw fenceEnded();
       return appends.map((append) => {
         const { record, quarantined } = readable(shape, append.userId);
         const { bytes, appliedCount, duplicateCount } = appendToRecord(record, shape, append);
@@ -47,11 +49,12 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
       records.delete(userId);
       return size;
     },
-    async deletePosition(bundleId, userId, match) {
+    async deletePosition(bundleId, userId, match, { validUntilMs } = NO_FENCE) {
       const bytes = recordsOf(userId).get(bundleId);
       if (!bytes) throw noRecord();
       const record = decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) });
       const edited = deleteFromRecord(record, match);
+      if (edited && hasEnded(validUntilMs)) throw fenceEnded();
       if (edited) put(userId, bundleId, edited);
       return { deleted: edited !== undefined, positionCount: record.positionCount - (edited ? 1 : 0) };
     },

@@ -7,14 +7,15 @@ import { createRecordKeys } from './record-keys.js';
 import { createRedisRecordReader, unreadableKey } from './redis-record-reader.js';
 import {
   type Append,
-  type AppendFence,
   type AppendOutcome,
   checkAppend,
   fenceEnded,
   NO_FENCE,
   noRecord,
+  type PositionMatch,
   type RecordShape,
   type UserStore,
+  type WriteFence,
 } from './user-store.js';
 
 /** Options of {@link createRedisUserStore}. */
@@ -41,7 +42,7 @@ interface Scripts {
     keyCount: number,
     ...keysAndArguments: (string | number | Buffer)[]
   ): Promise<AppendReply[] | null>;
-  ckvSwapRecord(key: string, sha1: string, record: Buffer): Promise<number>;
+  ckvSwapRecord(key: string, sha1: string, record: Buffer, validUntilMs: number): Promise<number | null>;
 }
 
 /** Creates the store of user records in Redis. Each record is one string. */
@@ -51,7 +52,8 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   client.defineCommand('ckvSwapRecord', { numberOfKeys: 1, lua: readLua('swap-record-1.lua') });
   const scripts = client as unknown as Scripts;
 
-  async function trySwap(bundleId: string, userId: string, match: Parameters<UserStore['deletePosition']>[2]) {
+  /** Deletes a position unless another writer changed the record in between. Returns undefined after such a change. */
+  async function trySwap(bundleId: string, userId: string, match: PositionMatch, { validUntilMs }: WriteFence) {
     const key = keys.record(userId, bundleId);
     const bytes = await client.getBuffer(key).catch(unreadableKey);
     if (!bytes) throw noRecord();
@@ -59,7 +61,8 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
     const edited = deleteFromRecord(record, match);
     if (!edited) return { deleted: false, positionCount: record.positionCount };
     const sha1 = createHash('sha1').update(bytes).digest('hex');
-    const swapped = await scripts.ckvSwapRecord(key, sha1, asBuffer(edited));
+    const swapped = await scripts.ckvSwapRecord(key, sha1, asBuffer(edited), validUntilMs);
+    if (swapped === null) throw fenceEnded();
     return swapped === 1 ? { deleted: true, positionCount: record.positionCount - 1 } : undefined;
   }
 
@@ -69,7 +72,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   async function appendTogether(
     { bundleId, strideBytes, maxPositions }: RecordShape,
     appends: readonly Append[],
-    { validUntilMs }: AppendFence,
+    { validUntilMs }: WriteFence,
   ): Promise<AppendReply[]> {
     const replies = await scripts.ckvAppendPositions(
       2 * appends.length,
@@ -119,10 +122,10 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
         return deleted;
       }),
 
-    deletePosition: (bundleId, userId, match) =>
+    deletePosition: (bundleId, userId, match, fence = NO_FENCE) =>
       reachingRedis(async () => {
         for (let i = 0; i < SWAP_TRIES; i++) {
-          const outcome = await trySwap(bundleId, userId, match);
+          const outcome = await trySwap(bundleId, userId, match, fence);
           if (outcome) return outcome;
         }
         throw new CkvError('conflict', 'other writers kept changing the record; try again');

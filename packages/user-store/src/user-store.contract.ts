@@ -291,6 +291,18 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: false, positionCount: 2 });
     });
 
+    it('refuses a deletion after its fence has ended, if there is a position to delete', async () => {
+      const record = encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(5, 5, 5, 5) });
+      await store().replaceRecord(shape.bundleId, 'u', record);
+      const match = { eventHash: eventHash('old'), row: Uint8Array.of(5, 5), tolerance: new Uint8Array(0) };
+      const storeMs = await nowMs();
+      const remove = (validUntilMs: number) => store().deletePosition(shape.bundleId, 'u', match, { validUntilMs });
+      await expect(remove(storeMs - 1)).rejects.toMatchObject({ reason: 'deadline', field: 'valid_until_ms' });
+      expect(Buffer.from((await store().getRecords(shape.bundleId, ['u']))[0] ?? [])).toEqual(Buffer.from(record));
+      expect(await remove(storeMs + 60_000)).toEqual({ deleted: true, positionCount: 1 });
+      expect(await remove(storeMs - 1)).toEqual({ deleted: false, positionCount: 1 });
+    });
+
     it('refuses to delete from bytes that are not a record', async () => {
       await plant('u', shape.bundleId, Buffer.from('garbage'));
       await expect(store().deletePosition(shape.bundleId, 'u', eventMatch('1'))).rejects.toMatchObject({

@@ -18,14 +18,14 @@ export interface Append {
   readonly lastEventMs: number;
 }
 
-/** The part of a fence that an append carries. The store compares it with its own clock in the step that writes. */
-export interface AppendFence {
-  /** Last Unix ms, by the store's clock, at which the append is applied; 0 means no bound. */
+/** The part of a fence that a write carries. The store compares it with its own clock in the step that writes. */
+export interface WriteFence {
+  /** Last Unix ms, by the store's clock, at which the write is applied; 0 means no bound. */
   readonly validUntilMs: number;
 }
 
-/** The fence of an append that is never refused for its time. */
-export const NO_FENCE: AppendFence = { validUntilMs: 0 };
+/** The fence of a write that is never refused for its time. */
+export const NO_FENCE: WriteFence = { validUntilMs: 0 };
 
 /** The result of one user's append. */
 export interface AppendOutcome {
@@ -69,7 +69,7 @@ export interface UserStore {
    * @throws deadline if the fence has ended; some users may have been appended before that, so repeat the whole call
    * @throws bundle_mismatch if a record is of another bundle; the other users are appended
    */
-  appendPositions(shape: RecordShape, appends: readonly Append[], fence?: AppendFence): Promise<AppendOutcome[]>;
+  appendPositions(shape: RecordShape, appends: readonly Append[], fence?: WriteFence): Promise<AppendOutcome[]>;
   /** Replaces the user's record, or creates it. */
   replaceRecord(bundleId: string, userId: string, record: Uint8Array): Promise<void>;
   /** Deletes a user's records of every bundle, unreadable ones too. Returns the number of deleted records. */
@@ -77,11 +77,13 @@ export interface UserStore {
   /**
    * Deletes one position; idempotent by event hash as far as the ring reaches.
    * @throws user_not_found without a record, conflict if other writers kept changing the record, record_corrupt
+   * @throws deadline if there is a position to delete and the fence has ended
    */
   deletePosition(
     bundleId: string,
     userId: string,
     match: PositionMatch,
+    fence?: WriteFence,
   ): Promise<{ deleted: boolean; positionCount: number }>;
   /** Counts the records of one bundle, or of all if `bundleId` is empty. Stops after `maxRecords`. */
   stats(bundleId: string, maxRecords: number, signal?: AbortSignal): Promise<StoreStats>;
@@ -126,8 +128,8 @@ export function noRecord(): CkvError {
   return new CkvError('user_not_found', 'user_id: the user has no record of this bundle', { field: 'user_id' });
 }
 
-/** Returns the error for an append whose fence has ended. */
+/** Returns the error for a write whose fence has ended. */
 export function fenceEnded(): CkvError {
-  const text = "valid_until_ms: has passed by the store's clock; append again if the lease is still yours";
+  const text = "valid_until_ms: has passed by the store's clock; try again if the lease is still yours";
   return new CkvError('deadline', text, { field: 'valid_until_ms' });
 }

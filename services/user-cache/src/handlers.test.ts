@@ -300,6 +300,17 @@ describe('DeletePosition', () => {
     expect(await userCache.call('DeletePosition', near)).toEqual({ deleted: true, positionCount: 0 });
   });
 
+  it('refuses a deletion after the end of its fence', async () => {
+    await appendTo(0, appendOf('u', 1));
+    const late = userCache.call('DeletePosition', { ...request, validUntilMs: (await redisNowMs()) - 1 });
+    await expect(late).rejects.toMatchObject({
+      reason: 'deadline',
+      message: expect.stringContaining('valid_until_ms'),
+    });
+    const early = { ...request, validUntilMs: (await redisNowMs()) + 60_000 };
+    expect(await userCache.call('DeletePosition', early)).toEqual({ deleted: true, positionCount: 0 });
+  });
+
   it('throws user_not_found for a user without a record', async () => {
     await expect(userCache.call('DeletePosition', request)).rejects.toMatchObject({ reason: 'user_not_found' });
   });

@@ -73,10 +73,10 @@ export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetr
     },
 
     async DeletePosition(request: DeletePositionRequest__Output): Promise<DeletePositionResponse> {
-      const { bundleId, userId } = request;
+      const { bundleId, userId, validUntilMs } = request;
       checkBundleId(bundleId, 'bundle_id');
       parseId(userId, 'user_id', LIMITS.idBytes);
-      return store.deletePosition(bundleId, userId, matchOf(request));
+      return store.deletePosition(bundleId, userId, matchOf(request), { validUntilMs });
     },
 
     async Stats({ bundleId, maxRecords }: StatsRequest__Output, { signal }: CallContext): Promise<StatsResponse> {

@@ -104,7 +104,7 @@ export function createApplyBatch({ writer, retryWhileHeld, setAside, metrics, lo
     const { queue, fence } = work;
     const { taken } = wave.job;
     try {
-      const found = await retryWhileHeld([fence], () => writer.forget(wave.interaction));
+      const found = await retryWhileHeld([fence], () => writer.forget(wave.interaction, () => fence.validUntilMs()));
       metrics.interactions.inc({ outcome: 'forgotten' }, found ? 1 : 0);
       await queue.complete([taken]);
       metrics.jobs.inc({ outcome: 'done' });

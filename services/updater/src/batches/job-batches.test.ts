@@ -122,7 +122,8 @@ const writer: RecordWriter = {
     );
     return { appliedCount: [...byUser.values()].flat().length, duplicateCount: 1 };
   },
-  async forget({ eventId }) {
+  async forget({ eventId }, validUntilMs) {
+    validUntil.push(validUntilMs());
     called('forget', [eventId]);
     return eventId !== 'unknown';
   },
@@ -487,6 +488,7 @@ describe('apply', () => {
     await producer.forget(interactionOf(u, 'a'));
     await work();
     expect(calls.slice(1)).toEqual(['forget a', 'forget a']);
+    expect(validUntil).toEqual([fences[0]?.validUntilMs(), fences[0]?.validUntilMs()]);
     expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
   });
 

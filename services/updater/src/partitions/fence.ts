@@ -2,13 +2,14 @@ import type { PartitionTerm } from '@collectivekv/update-queue';
 
 /**
  * What a write carries so that Redis can refuse it after the lease is lost: the term of the partition's lease, and the
- * end of the lease. The queue's scripts check the term; the records' append script checks the end. A batch carries the
- * fences of the partitions that its jobs were taken from.
+ * end of the lease. The queue's scripts check the term; the scripts that write records check the end. A batch carries
+ * the fences of the partitions that its jobs were taken from.
  */
 export interface Fence extends PartitionTerm {
   /**
-   * Returns the end of the fence: the last Unix ms, by Redis's clock, at which an append with this fence is applied. It
-   * is the end of the lease less {@link CLOCK_MARGIN_MS}. Every renewal moves it on, so read it just before the call.
+   * Returns the end of the fence: the last Unix ms, by Redis's clock, at which a record is written
+   * with this fence. It is the end of the lease less {@link CLOCK_MARGIN_MS}. Every renewal moves it on: read it
+   * just before the call.
    */
   validUntilMs(): number;
   /** True while this process may rely on its lease, by its own monotonic clock. Only stops work early. */
@@ -28,11 +29,11 @@ export interface RenewableFence extends Fence {
 
 /**
  * Largest difference between the clocks of the queue's Redis and of the records' Redis, ms. The lease ends by the
- * clock of the queue's Redis, and an append is refused by the clock of the records' Redis.
+ * clock of the queue's Redis, and a write of a record is refused by the clock of the records' Redis.
  */
 export const CLOCK_MARGIN_MS = 500;
 
-/** Creates the fence of a term. Before its first renewal `isHeld` is false, and every append with it is refused. */
+/** Creates the fence of a term. Before its first renewal `isHeld` is false, and every write to a record is refused. */
 export function createFence({ partition, member, term }: PartitionTerm): RenewableFence {
   let endsMs = 0;
   let heldUntilMs = Number.NEGATIVE_INFINITY;

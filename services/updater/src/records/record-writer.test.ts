@@ -24,7 +24,7 @@ let runs: number[];
 /** Number of the next runs of encode graphs that fail. */
 let brokenRuns: number;
 let appendedBytes: number[];
-/** The end of the fence of every append, Unix ms. */
+/** The end of the fence of every append and deletion, Unix ms. */
 let fences: number[];
 let server: GrpcServer;
 let userCache: GrpcClient<'UserCacheService'>;
@@ -46,10 +46,11 @@ beforeAll(async () => {
       appendedBytes.push(appends.reduce((sum, { rows }) => sum + rows.length, 0));
       return { outcomes: await store.appendPositions(shape, appends, { validUntilMs }) };
     },
-    async DeletePosition({ bundleId, userId, eventHash, row, rowTolerance }) {
+    async DeletePosition({ bundleId, userId, eventHash, row, rowTolerance, validUntilMs }) {
+      fences.push(validUntilMs);
       deletedRows.push(row.length);
       tolerances.push([...rowTolerance]);
-      return store.deletePosition(bundleId, userId, { eventHash, row, tolerance: rowTolerance });
+      return store.deletePosition(bundleId, userId, { eventHash, row, tolerance: rowTolerance }, { validUntilMs });
     },
     ReplaceRecord: unused,
     DeleteRecord: unused,
@@ -260,9 +261,9 @@ describe('a bundle that encodes with history', () => {
     for (const one of interactions) await append(writer, [one]);
     const [old, recent] = [interactions[2], interactions.at(-2)];
     if (!old || !recent) throw new Error('no interaction');
-    expect(await writer.forget(recent)).toBe(true);
-    expect(await writer.forget(recent)).toBe(false);
-    expect(await writer.forget(old)).toBe(false);
+    expect(await writer.forget(recent, soon)).toBe(true);
+    expect(await writer.forget(recent, soon)).toBe(false);
+    expect(await writer.forget(old, soon)).toBe(false);
     expect(deletedRows).toEqual([0, 0, 0]);
     expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS - 1);
   });
@@ -300,7 +301,7 @@ describe('the writer', () => {
     const [interaction] = interactionsOf('u', [1]);
     if (!interaction) throw new Error('no interaction');
     await expect(writerFor().encode([interaction])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
-    await expect(writerFor().forget(interaction)).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    await expect(writerFor().forget(interaction, soon)).rejects.toMatchObject({ reason: 'dependency_unavailable' });
   });
 
   it('counts the items and actions that the active bundle does not know', async () => {
@@ -355,7 +356,7 @@ describe('the writer', () => {
     const [interaction] = interactionsOf('u', [1]);
     if (!interaction) throw new Error('no interaction');
     await append(writerFor(alone), [interaction]);
-    expect(await writerFor(alone).forget({ ...interaction, itemId: '' })).toBe(true);
+    expect(await writerFor(alone).forget({ ...interaction, itemId: '' }, soon)).toBe(true);
     expect([deletedRows, tolerances]).toEqual([[0], [[]]]);
   });
 
@@ -364,14 +365,26 @@ describe('the writer', () => {
     const [interaction] = interactionsOf('u', [1]);
     if (!interaction) throw new Error('no interaction');
     await append(writerFor(stepped), [interaction]);
-    expect(await writerFor(stepped).forget(interaction)).toBe(true);
+    expect(await writerFor(stepped).forget(interaction, soon)).toBe(true);
     expect(tolerances).toEqual([[0, 0, 1, 1]]);
+  });
+
+  it('reads the fence of a deletion when the row is encoded, not before', async () => {
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    await append(writerFor(alone), [interaction]);
+    runs = [];
+    fences = [];
+    const late = writerFor(alone).forget(interaction, () => runs.length);
+    await expect(late).rejects.toMatchObject({ reason: 'deadline' });
+    expect(fences).toEqual([1]);
+    expect((await recordOf(alone, 'u')).positionCount).toBe(1);
   });
 
   it('finds nothing to delete for a user without a record', async () => {
     const [interaction] = interactionsOf('u', [1]);
     if (!interaction) throw new Error('no interaction');
-    expect(await writerFor(alone, behind).forget(interaction)).toBe(false);
+    expect(await writerFor(alone, behind).forget(interaction, soon)).toBe(false);
     expect(deletedRows.length).toBe(2);
   });
 
@@ -379,7 +392,7 @@ describe('the writer', () => {
     await store.replaceRecord(alone.model.id, 'u', Buffer.from('garbage'));
     const [interaction] = interactionsOf('u', [1]);
     if (!interaction) throw new Error('no interaction');
-    await expect(writerFor(alone).forget(interaction)).rejects.toMatchObject({ reason: 'record_corrupt' });
+    await expect(writerFor(alone).forget(interaction, soon)).rejects.toMatchObject({ reason: 'record_corrupt' });
   });
 });
 
@@ -417,7 +430,7 @@ describe('two bundles, one of which encodes with history', () => {
     for (const one of interactions) await append(writer, [one]);
     const [old] = interactions;
     if (!old) throw new Error('no interaction');
-    expect(await writer.forget(old)).toBe(true);
+    expect(await writer.forget(old, soon)).toBe(true);
     expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS);
     expect((await recordOf(alone, 'u')).positionCount).toBe(MAX_POSITIONS - 1);
   });

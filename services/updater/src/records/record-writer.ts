@@ -47,8 +47,10 @@ export interface RecordWriter {
   /**
    * Deletes an interaction's position. Finds the position by its event in the ring, otherwise by its encoded row. If a
    * bundle encodes with history, finds it only by its event. Returns true if a position was deleted.
+   * @param validUntilMs as for `append`
+   * @throws deadline if the fence has ended
    */
-  forget(interaction: Interaction): Promise<boolean>;
+  forget(interaction: Interaction, validUntilMs: () => number): Promise<boolean>;
 }
 
 /** Most users of one AppendPositions call: the most that the user-cache accepts. */
@@ -132,7 +134,7 @@ export function createRecordWriter(options: {
       return counts[0] ?? NO_COUNTS;
     },
 
-    async forget(interaction) {
+    async forget(interaction, validUntilMs) {
       const { userId } = interaction;
       let found = false;
       for (const bundle of followed()) {
@@ -140,9 +142,14 @@ export function createRecordWriter(options: {
         // With history, a row depends on the rows before it. Encoding the interaction again gives other bytes.
         const byEvent = interaction.itemId === '' || encodesWithHistory;
         const row = byEvent ? Buffer.alloc(0) : Buffer.from(await encodeRows(bundle, [interaction]));
-        const rowTolerance = byEvent ? row : toleranceOf(layout);
-        const hash = Buffer.from(eventHash(interaction.eventId));
-        const request = { bundleId: id, userId, eventHash: hash, row, rowTolerance };
+        const request = {
+          bundleId: id,
+          userId,
+          eventHash: Buffer.from(eventHash(interaction.eventId)),
+          row,
+          rowTolerance: byEvent ? row : toleranceOf(layout),
+          validUntilMs: validUntilMs(),
+        };
         try {
           const { deleted } = await userCache.call('DeletePosition', request, deadline());
           found ||= deleted;
