@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient, type ServiceName } from '@collectivekv/rpc';
-import { DEFAULT_PARTITION_COUNT, inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
+import { inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
+import { readPartitionCount } from './partition-count.js';
 import { print } from './print.js';
 
 /** Options that every command takes. */
@@ -73,7 +74,7 @@ export function openConnections(options: () => GlobalOptions): Connections {
       open('UserCacheService', options().userCache ?? stack.targets?.['user-cache'] ?? '127.0.0.1:50052'),
     async queue() {
       const { queueRedis, keyPrefix } = options();
-      const partitionCount = readPartitionCount();
+      const partitionCount = readPartitionCount(process.env);
       const url = queueRedis ?? process.env.CKV_REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379';
       const redis = await connectedRedis(url, { field: '--queue-redis', name: 'ckv', whenAway: 'wait' });
       opened.push(() => closeRedis(redis));
@@ -109,15 +110,6 @@ function readIfAlive(path: string): StackFile | undefined {
   } catch {
     return undefined; // there is no file, or its system has ended
   }
-}
-
-/** @throws Error if CKV_PARTITIONS is not a whole number from 1 */
-function readPartitionCount(): number {
-  const { CKV_PARTITIONS: text } = process.env;
-  if (text === undefined) return DEFAULT_PARTITION_COUNT;
-  const count = Number(text);
-  if (Number.isInteger(count) && count > 0) return count;
-  throw new Error(`CKV_PARTITIONS: "${text}" is not a whole number of 1 or more; set it as the updater's`);
 }
 
 function readToken(): string {

@@ -1,6 +1,9 @@
 /** Partitions if nothing else is configured. */
 export const DEFAULT_PARTITION_COUNT = 16;
 
+/** Most partitions of a queue. */
+export const MAX_PARTITION_COUNT = 1_024;
+
 /** Returns the name of a partition's queue. */
 export function partitionQueueName(partition: number): string {
   return `interactions-${partition}`;

@@ -1,5 +1,5 @@
 import { commonConfig, parseConfig } from '@collectivekv/service-kit';
-import { DEFAULT_PARTITION_COUNT } from '@collectivekv/update-queue';
+import { DEFAULT_PARTITION_COUNT, MAX_PARTITION_COUNT } from '@collectivekv/update-queue';
 import { z } from 'zod';
 
 /** Configuration of the updater service; docs/configuration.md is checked against it. */
@@ -21,7 +21,7 @@ export const updaterConfigSchema = z.object({
     .number()
     .int()
     .min(1)
-    .max(1_024)
+    .max(MAX_PARTITION_COUNT)
     .default(DEFAULT_PARTITION_COUNT)
     .describe('partitions of the queue: the most updaters that can share the work; the same value for all updaters'),
   CKV_MAX_WAITING_JOBS: z.coerce
