@@ -12,7 +12,7 @@ export * from './graphs/assemble.js';
 export * from './graphs/candidate-parts.js';
 export { type ClusterMeans, clusterMeans, type PoolTable, type RowSource } from './graphs/cluster-means.js';
 export * from './graphs/encode.js';
-export { createPoolTables, type PoolTables } from './graphs/pool-tables.js';
+export { createPoolTables, type PoolTables, poolWidth } from './graphs/pool-tables.js';
 export { type SlotHistogram, slotHistogram } from './graphs/slot-histogram.js';
 export * from './interaction.js';
 export * from './partition.js';

@@ -1,6 +1,6 @@
 import type { BundleModel } from '../bundle/bundle-model.js';
 import type { Clustering } from '../bundle/clustering.js';
-import { isClusterInput, type PoolPart } from '../bundle/manifest-schema.js';
+import { isClusterInput, type Manifest, type PoolPart } from '../bundle/manifest-schema.js';
 import { CkvError } from '../errors.js';
 import { createSimdAdder, type SimdAdder, simdBytes } from './row-sums.js';
 
@@ -24,8 +24,8 @@ export function createPoolTables(model: BundleModel): PoolTables | undefined {
   const parts = partsOf(clusterings);
   if (parts.length === 0) return undefined;
   const lengths = parts.map(({ group, part }) => {
-    const pool = manifest.groups.find(({ name }) => name === group)?.pool;
-    return (pool?.slots ?? 0) * ((part === 'key' ? pool?.keyWidth : pool?.valueWidth) ?? 0);
+    const slots = poolOf(manifest, group)?.slots ?? 0;
+    return slots * poolWidth(manifest, { group, part });
   });
   const tableBytes = lengths.reduce((sum, length) => sum + simdBytes(length), 0);
   const { maxPositions } = manifest;
@@ -43,6 +43,16 @@ export function createPoolTables(model: BundleModel): PoolTables | undefined {
     },
     simd,
   };
+}
+
+/** Returns the width of a part's rows; 0 if the bundle has no such part. */
+export function poolWidth(manifest: Manifest, { group, part }: PoolPart): number {
+  const pool = poolOf(manifest, group);
+  return (part === 'key' ? pool?.keyWidth : pool?.valueWidth) ?? 0;
+}
+
+function poolOf({ groups }: Manifest, group: string) {
+  return groups.find(({ name }) => name === group)?.pool;
 }
 
 /** Returns the bytes of the arrays that the means of a history take in a {@link SimdAdder}. */
