@@ -13,7 +13,7 @@ import {
 import type { Engine, GraphSet } from '@collectivekv/engine';
 import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
 import { type OpenBundle, openBundle } from './open-bundle.js';
-import { readPoolTables } from './pool-tables.js';
+import { readPoolTables } from './read-pool-tables.js';
 
 /** A bundle with its graphs loaded. */
 export interface LoadedBundle {

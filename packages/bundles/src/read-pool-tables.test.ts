@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEMO } from './bundle-pieces.fixture.js';
 import { type LoadOptions, loadBundle } from './load-bundle.js';
 import { openBundle } from './open-bundle.js';
-import { readPoolTables } from './pool-tables.js';
+import { readPoolTables } from './read-pool-tables.js';
 
 const RANK: LoadOptions = { graphs: ['rank'], verifyGolden: true, poolTables: true };
 
@@ -130,6 +130,27 @@ describe('reading pool tables', () => {
     const table = tables?.table({ group: 'user', part: 'value' });
     expect(table?.length).toBe(256 * width);
     for (let slot = 0; slot < 256; slot++) expect(table?.[(slot + 1) * width - 1]).toBe(slot);
+  });
+
+  it('asks for 65,536 slots at a time if rows are narrow', async () => {
+    const { model } = await openBundle(await clusteredDemo('narrow'));
+    const slots = 2 * 65_536 + 3;
+    const [, group] = model.manifest.groups;
+    Object.assign(group?.pool ?? {}, { slots });
+    const asked: number[] = [];
+    const gather = async (feeds: Tensors): Promise<Tensors> => {
+      const found = Object.entries(feeds).filter(([, { data }]) => data.length > 0);
+      const rows = found.map(([input, { data }]) => {
+        asked.push(data.length);
+        const rows = Float32Array.from({ length: 2 * data.length }, (_, i) => Number(data[i >> 1]));
+        return [input.replace('slots', 'rows'), { type: 'float32', data: rows, shape: [data.length, 2] }] as const;
+      });
+      return Object.fromEntries(rows);
+    };
+    const table = (await readPoolTables(model, gather))?.table({ group: 'user', part: 'key' });
+    expect(asked).toEqual([65_536, 65_536, 3, 65_536, 65_536, 3]);
+    expect(table?.findIndex((value, i) => value !== i >> 1)).toBe(-1);
+    expect(table?.length).toBe(2 * slots);
   });
 
   it.each([
