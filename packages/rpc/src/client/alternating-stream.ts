@@ -1,5 +1,6 @@
 import { type Client, type Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import { serviceError } from '../errors/service-error.js';
+import { MAX_TIMER_MS } from '../timer-limit.js';
 
 /**
  * The life of a stream on which requests and responses alternate:
@@ -56,9 +57,6 @@ export interface AlternatingStreamOptions {
   /** Called when the stream has become idle, cancelled or ended. */
   readonly onChange: (stream: AlternatingStream) => void;
 }
-
-/** Node's timers take no more. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Opens a stream. It is idle. */
 export function openAlternatingStream(options: AlternatingStreamOptions): AlternatingStream {

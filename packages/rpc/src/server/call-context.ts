@@ -1,6 +1,7 @@
 import { type EventEmitter, setMaxListeners } from 'node:events';
 import { CkvError } from '@collectivekv/domain';
 import type { ServerUnaryCall } from '@grpc/grpc-js';
+import { MAX_TIMER_MS } from '../timer-limit.js';
 
 /** The call of a request, as its handler sees it. */
 export interface CallContext {
@@ -37,9 +38,6 @@ export interface ContextOptions {
   readonly timeoutMs?: number;
   readonly draining: AbortSignal;
 }
-
-/** Node's timers take no more. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Opens the context of one request. */
 export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draining }: ContextOptions): OpenContext {
