@@ -14,6 +14,8 @@ export const LIMITS = {
   recentInteractions: 100,
   maxStalenessMs: 3_600_000,
   rankManyRequests: 64,
+  /** Key slots, and value slots, of one Gather call. */
+  gatherSlots: 100_000,
 } as const;
 
 /** One event: a user met an item. */

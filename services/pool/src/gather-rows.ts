@@ -6,12 +6,10 @@ import {
   integerType,
   invalidRequest,
   type KvGroup,
+  LIMITS,
   type Tensor,
 } from '@collectivekv/domain';
 import type { RunLimits } from '@collectivekv/engine';
-
-/** Most key slots, and most value slots, of one call. */
-export const MAX_GATHER_SLOTS = 100_000;
 
 /** Slots of one KV group. */
 export interface GatherQuery {
@@ -63,10 +61,10 @@ function slotsTensor(input: GraphInput, group: KvGroup, query: GatherQuery): Ten
 }
 
 function checkSlots(field: string, slots: Uint32Array, { pool }: KvGroup): void {
-  if (slots.length > MAX_GATHER_SLOTS) {
+  if (slots.length > LIMITS.gatherSlots) {
     throw invalidRequest(
       field,
-      `has ${slots.length} slots, at most ${MAX_GATHER_SLOTS} are allowed`,
+      `has ${slots.length} slots, at most ${LIMITS.gatherSlots} are allowed`,
       'gather in several calls',
     );
   }

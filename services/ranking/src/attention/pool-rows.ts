@@ -5,6 +5,7 @@ import {
   CkvError,
   type GatheredRows,
   type KvGroup,
+  LIMITS,
   slotHistogram,
   type Tensors,
 } from '@collectivekv/domain';
@@ -30,8 +31,6 @@ export interface PoolRows {
 }
 
 const NO_SLOTS = new Int32Array(0);
-/** Slots that a Gather call may have for each part. */
-const MAX_CALL_SLOTS = 100_000;
 
 interface GatherCall {
   readonly model: BundleModel;
@@ -54,10 +53,10 @@ export function createPoolRows(pool: Pick<GrpcClient<'PoolService'>, 'call'>): P
       route === undefined ? NO_SLOTS : slotHistogram(model, rows, route).slots;
     const keySlots = slotsOf(group.key.route);
     const valueSlots = group.key.route === group.value?.route ? keySlots : slotsOf(group.value?.route);
-    const callCount = Math.ceil(Math.max(keySlots.length, valueSlots.length) / MAX_CALL_SLOTS);
+    const callCount = Math.ceil(Math.max(keySlots.length, valueSlots.length) / LIMITS.gatherSlots);
     const answers = await Promise.all(
       Array.from({ length: callCount }, (_, i) => {
-        const [from, to] = [i * MAX_CALL_SLOTS, (i + 1) * MAX_CALL_SLOTS];
+        const [from, to] = [i * LIMITS.gatherSlots, (i + 1) * LIMITS.gatherSlots];
         return gatherSlots({
           model,
           group,
