@@ -58,6 +58,17 @@ describe('a gRPC client', () => {
     });
   });
 
+  it.each(['se\ncret', 'se cret', 'sécret'])('refuses the token "%s" without printing it', (token) => {
+    let thrown: unknown;
+    try {
+      createGrpcClient('PoolService', '127.0.0.1:1', { token });
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toMatchObject({ reason: 'invalid_request', field: 'token' });
+    expect(String(thrown)).not.toContain('cret');
+  });
+
   it('fails if its request cannot be written', async () => {
     const client = createGrpcClient('UserCacheService', await startPool('a'));
     closing.push(client.close);

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { CkvError } from '@collectivekv/domain';
+import { CkvError, invalidRequest } from '@collectivekv/domain';
 import {
   type ChannelCredentials,
   type ClientReadableStream,
@@ -60,13 +60,14 @@ const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] 
  * Creates a client. It connects with the first call.
  * @param target `host:port`, several of them joined by commas, or a gRPC target such as `dns:///host:port`. The calls
  * take turns on all addresses
- * @throws invalid_request if `tlsCaFile` cannot be read
+ * @throws invalid_request if `tlsCaFile` cannot be read, or the token is not printable ASCII without spaces
  */
 export function createGrpcClient<S extends ServiceName>(
   name: S,
   target: string,
   { token = '', tlsCaFile = '' }: GrpcClientOptions = {},
 ): GrpcClient<S> {
+  checkToken(token);
   const channel = channelCredentials(tlsCaFile);
   const Client = services[name];
   const client = new Client(grpcTarget(target), channel, {
@@ -195,4 +196,10 @@ function abortReason(signal: AbortSignal): CkvError {
 /** Returns a target in gRPC's syntax. Several addresses become one ipv4 target. */
 function grpcTarget(target: string): string {
   return target.includes(',') && !target.includes('//') && !target.startsWith('ipv4:') ? `ipv4:${target}` : target;
+}
+
+/** Checks a token before the metadata does, whose error would print it. */
+function checkToken(token: string): void {
+  if (/^[\x21-\x7e]*$/.test(token)) return;
+  throw invalidRequest('token', 'is not printable ASCII without spaces', 'send the token that the services require');
 }
