@@ -3,6 +3,7 @@ import { GRAPH_NAMES, type Manifest, parseManifest } from '@collectivekv/domain'
 import { createEngine } from '@collectivekv/engine';
 import { Command } from 'commander';
 import type { Connections } from './connections.js';
+import { defaultCommand } from './default-command.js';
 import { pairs, table } from './print.js';
 
 /** Creates `ckv bundle`. */
@@ -10,8 +11,7 @@ export function bundleCommand(connections: Connections): Command {
   const bundle = new Command('bundle').description('list, show and switch the bundles of the pool service');
   const describe = (bundleId: string) => connections.pool().call('Describe', { bundleId }, deadline());
 
-  bundle
-    .command('list', { isDefault: true })
+  defaultCommand(bundle, 'list')
     .description('list the loaded bundles and mark the active one (default command)')
     .action(async () => {
       const ids: string[] = [];

@@ -5,6 +5,7 @@ import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv
 import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient, type ServiceName } from '@collectivekv/rpc';
 import { inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
+import { readToken } from './environment.js';
 import { readPartitionCount } from './partition-count.js';
 import { print } from './print.js';
 
@@ -45,7 +46,7 @@ interface StackFile {
 export function openConnections(options: () => GlobalOptions): Connections {
   const opened: (() => unknown)[] = [];
   const stack = readStackFile();
-  const access = () => ({ token: readToken(), tlsCaFile: process.env.CKV_TLS_CA_FILE ?? '' });
+  const access = () => ({ token: readToken(process.env), tlsCaFile: process.env.CKV_TLS_CA_FILE ?? '' });
 
   const clients = new Map<ServiceName, unknown>();
   function open<S extends ServiceName>(name: S, target: string): GrpcClient<S> {
@@ -110,9 +111,4 @@ function readIfAlive(path: string): StackFile | undefined {
   } catch {
     return undefined; // there is no file, or its system has ended
   }
-}
-
-function readToken(): string {
-  const { CKV_TOKEN, CKV_TOKEN_FILE } = process.env;
-  return CKV_TOKEN ?? (CKV_TOKEN_FILE ? readFileSync(CKV_TOKEN_FILE, 'utf8').trim() : '');
 }

@@ -3,11 +3,13 @@ import { DEFAULT_PARTITION_COUNT } from '@collectivekv/update-queue';
 import { Command, Option } from 'commander';
 import { bundleCommand } from './bundle-command.js';
 import { openConnections } from './connections.js';
+import { unsetEmpty } from './environment.js';
 import { queueCommand } from './queue-command.js';
 import { rankCommand } from './rank-command.js';
 import { recordCommands } from './record-command.js';
 import { userCommands } from './user-command.js';
 
+unsetEmpty(process.env);
 const program = new Command('ckv')
   .description('Records interactions, ranks items and inspects a running CollectiveKV.')
   .version('0.1.0')
@@ -23,7 +25,8 @@ const program = new Command('ckv')
   .addHelpText(
     'after',
     `
-An option overrides its environment variable. While "npm start" runs, its addresses replace the defaults.
+An option overrides its environment variable. An empty variable counts as unset. While "npm start" runs, its addresses
+replace the defaults.
 
 More environment variables:
   CKV_TOKEN        bearer token, if the services require one

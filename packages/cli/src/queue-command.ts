@@ -1,14 +1,14 @@
 import { MAX_FAILED_JOBS } from '@collectivekv/update-queue';
 import { Command } from 'commander';
 import type { Connections } from './connections.js';
+import { defaultCommand } from './default-command.js';
 import { wholeNumber } from './number-options.js';
 import { pairs, table, time } from './print.js';
 
 /** Creates `ckv queue`. */
 export function queueCommand(connections: Connections): Command {
   const queue = new Command('queue').description('inspect the interaction queue, and retry or drop its failed jobs');
-  queue
-    .command('status', { isDefault: true })
+  defaultCommand(queue, 'status')
     .description('count the waiting, active and set-aside jobs (default command)')
     .action(async () => {
       const partitions = await (await connections.queue()).counts();
