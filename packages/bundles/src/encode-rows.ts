@@ -1,6 +1,6 @@
 import { encodeBatchLimit, encodeFeeds, type Interaction, newestRows, packRows } from '@collectivekv/domain';
 import type { RunLimits } from '@collectivekv/engine';
-import type { RunnableBundle } from './load-bundle.js';
+import type { RunnableBundle } from './loaded-bundle.js';
 
 /** Options of {@link encodeRows}. */
 export interface EncodeOptions {

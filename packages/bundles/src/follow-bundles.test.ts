@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import type { Announcement } from './announcement.js';
 import { copyDemo, piecesOf } from './bundle-pieces.fixture.js';
 import { type BundleFollower, type FollowOptions, followBundles } from './follow-bundles.js';
-import type { LoadedBundle } from './load-bundle.js';
+import type { LoadedBundle } from './loaded-bundle.js';
 
 const MISSING = 'f'.repeat(16);
 const log = { info: vi.fn(), warn: vi.fn() };

@@ -6,7 +6,8 @@ import type { GrpcClient } from '@collectivekv/rpc';
 import { type Announcement, announcementSchema, createAnnouncementFile } from './announcement.js';
 import { installBundle } from './install-bundle.js';
 import { createKeptBundles } from './kept-bundles.js';
-import { type LoadedBundle, loadBundle } from './load-bundle.js';
+import { loadBundle } from './load-bundle.js';
+import type { LoadedBundle } from './loaded-bundle.js';
 
 /** Keeps the announced bundles of the pool loaded, and switches to a new active bundle when it is loaded. */
 export interface BundleFollower {

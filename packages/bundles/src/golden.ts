@@ -83,7 +83,7 @@ export async function readServedGolden({ dir, model }: OpenBundle): Promise<Serv
  * @param tolerance largest difference, absolute up to 1 and relative above
  * @returns the first difference as text; empty if there is none
  */
-export function goldenDifference(golden: GoldenCase, outputs: Tensors, tolerance: number): string {
+export function goldenDifference(golden: Pick<GoldenCase, 'outputs'>, outputs: Tensors, tolerance: number): string {
   for (const [name, wanted] of Object.entries(golden.outputs)) {
     const got = outputs[name];
     if (got?.data.length !== wanted.data.length) {

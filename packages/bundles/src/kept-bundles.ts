@@ -1,4 +1,4 @@
-import type { LoadedBundle } from './load-bundle.js';
+import type { LoadedBundle } from './loaded-bundle.js';
 
 /** The states of a loaded bundle. Every bundle passes through them in this order. */
 export type BundleState =

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import {
-  type BundleModel,
   CkvError,
   float32,
   type GraphName,
@@ -12,30 +11,19 @@ import {
 } from '@collectivekv/domain';
 import type { Engine, GraphSet } from '@collectivekv/engine';
 import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
+import type { LoadedBundle } from './loaded-bundle.js';
 import { type OpenBundle, openBundle } from './open-bundle.js';
 import { readPoolTables } from './read-pool-tables.js';
-
-/** A bundle with its graphs loaded. */
-export interface LoadedBundle {
-  readonly dir: string;
-  readonly model: BundleModel;
-  readonly graphs: GraphSet;
-  /** True if golden vectors showed that no score depends on other candidates, so that workers may share a request. */
-  readonly splitsCandidates: boolean;
-  /** Undefined if the rank graph has no clusterings, or {@link LoadOptions.poolTables} is not true. */
-  readonly poolTables: PoolTables | undefined;
-  /** Waits for the runs in flight, then frees the sessions. */
-  close(): Promise<void>;
-}
-
-/** The part of a bundle that runs one graph at a time. */
-export type RunnableBundle = Pick<LoadedBundle, 'model'> & { readonly graphs: Pick<GraphSet, 'run'> };
+import { servedProblems } from './verify-served.js';
 
 /** Options of {@link loadBundle}. */
 export interface LoadOptions {
   /** The graphs to load. */
   readonly graphs: readonly GraphName[];
-  /** True runs the golden vectors of these graphs and refuses the bundle if one differs. */
+  /**
+   * True runs the golden vectors of these graphs and refuses the bundle if one differs. With pool tables and the graphs
+   * encode and rank, answers the golden requests too, because cluster means are computed outside of the graphs.
+   */
   readonly verifyGolden: boolean;
   /** True reads the pool parts that `assembleRank` needs if the bundle has clusterings. Default: false. */
   readonly poolTables?: boolean;
@@ -53,6 +41,8 @@ export async function loadBundle(
   const bundle = await openBundle(dir);
   const tables = poolTables ? await loadPoolTables(bundle, engine, verifyGolden) : undefined;
   const { set, splitsCandidates } = await loadGraphs(bundle, engine, graphs, verifyGolden);
+  const servesRequests = graphs.includes('encode') && graphs.includes('rank');
+  if (verifyGolden && tables && servesRequests) await verifyServed(bundle, set, tables);
   return { dir, model: bundle.model, graphs: set, splitsCandidates, poolTables: tables, close: () => set.close() };
 }
 
@@ -89,13 +79,29 @@ async function loadPoolTables(
   }
 }
 
+/** Answers the golden requests. If scores differ, frees the graphs and throws bundle_invalid. */
+async function verifyServed(bundle: OpenBundle, set: GraphSet, tables: PoolTables): Promise<void> {
+  try {
+    refuse(bundle, await servedProblems(bundle, set, tables));
+  } catch (error) {
+    await set.close();
+    throw error;
+  }
+}
+
+/** Throws bundle_invalid if there are problems. */
+function refuse({ model }: OpenBundle, problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  throw new CkvError('bundle_invalid', `bundle ${model.id} is not reproduced on this machine: ${problems.join('; ')}`);
+}
+
 /**
  * Runs the golden vectors of the graphs.
  * @returns true if every vector with candidates gives the same scores with its candidates in two parts
  * @throws bundle_invalid if a graph has no golden vector or an output differs
  */
 async function verify(bundle: OpenBundle, set: GraphSet, graphs: readonly GraphName[]): Promise<boolean> {
-  const { manifest, id } = bundle.model;
+  const { manifest } = bundle.model;
   const cases = (await readGolden(bundle)).filter(({ graph }) => graphs.includes(graph));
   const covered = new Set(cases.map(({ graph }) => graph));
   const problems = graphs.filter((graph) => !covered.has(graph)).map((graph) => `${graph} has no golden vector`);
@@ -106,9 +112,7 @@ async function verify(bundle: OpenBundle, set: GraphSet, graphs: readonly GraphN
     const difference = goldenDifference(golden, outputs, manifest.golden.tolerance);
     if (difference !== '') problems.push(`${golden.graph} "${golden.name}": ${difference}`);
   }
-  if (problems.length > 0) {
-    throw new CkvError('bundle_invalid', `bundle ${id} is not reproduced on this machine: ${problems.join('; ')}`);
-  }
+  refuse(bundle, problems);
   return splitting.includes(true) && !splitting.includes(false);
 }
 

@@ -2,7 +2,8 @@ import { fileURLToPath } from 'node:url';
 import { assembleRank, float32, type Tensors } from '@collectivekv/domain';
 import { createEngine, type Engine, type GraphSet } from '@collectivekv/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type LoadedBundle, loadBundle } from './load-bundle.js';
+import { loadBundle } from './load-bundle.js';
+import type { LoadedBundle } from './loaded-bundle.js';
 import { rankScores } from './rank-scores.js';
 
 const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));

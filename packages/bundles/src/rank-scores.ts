@@ -1,6 +1,6 @@
 import { CkvError, candidateCount, joinScores, splitCandidates, type Tensors } from '@collectivekv/domain';
 import type { RunLimits } from '@collectivekv/engine';
-import type { LoadedBundle } from './load-bundle.js';
+import type { LoadedBundle } from './loaded-bundle.js';
 
 /** The scores of a rank graph. */
 export interface RankScores {
