@@ -148,7 +148,7 @@ describe('the number of candidate ids', () => {
     ['a column', columnRequest(Buffer.alloc(4 * 10_001, 1))],
   ])('is checked before the ids are read: %s', async (_, request) => {
     await expect(handlers.Rank(request, call)).rejects.toThrow(
-      'candidate_ids: has 10001 entries, at most 10000 are allowed; split the call',
+      'has 10001 entries, at most 10000 are allowed; split the call',
     );
   });
 

@@ -103,12 +103,15 @@ function candidateIdsOf(
   { candidateIds, candidateIdText, candidateIdLengths }: RankRequest__Output,
   at: string,
 ): PackedIds {
-  const columnCount = Math.ceil(candidateIdLengths.length / Uint32Array.BYTES_PER_ELEMENT);
-  checkCount(`${at}candidate_ids`, Math.max(candidateIds.length, columnCount), 1, LIMITS.candidates);
-  if (candidateIdText.length === 0 && candidateIdLengths.length === 0) return packIds(candidateIds);
+  if (candidateIdText.length === 0 && candidateIdLengths.length === 0) {
+    checkCount(`${at}candidate_ids`, candidateIds.length, 1, LIMITS.candidates);
+    return packIds(candidateIds);
+  }
   if (candidateIds.length > 0) {
     throw invalidRequest(`${at}candidate_id_text`, 'is set together with candidate_ids', 'send only one of them');
   }
+  const count = Math.ceil(candidateIdLengths.length / Uint32Array.BYTES_PER_ELEMENT);
+  checkCount(`${at}candidate_id_lengths`, count, 1, LIMITS.candidates); // before millions of lengths are read
   return readIds({ text: candidateIdText, lengths: candidateIdLengths }, `${at}candidate_id_lengths`);
 }
 
