@@ -9,7 +9,7 @@ import copy
 import torch
 from torch import Tensor
 
-from conversion.kmeans import cluster_means, kmeans, nearest_centroid
+from conversion.kmeans import centroids_of, kmeans, nearest_centroid
 from conversion.share_layer import metric_of, weigh
 from data.history import History
 from models.caches.cluster_pairs import ClusterPairs
@@ -54,7 +54,7 @@ def convert_factored(full: Ranker, sample: History, seed: int, clusters: int = C
             code_count,
         )
         at = pairs.of(item, code)
-        found.append((float((s - cluster_means(s, at, pairs.count)[at]).square().sum()), pairs))
+        found.append((float((s - centroids_of(s, at, pairs.count)[at]).square().sum()), pairs))
     _, best = min(found, key=lambda pair: pair[0])
     model.cache = FactoredKV(cache.key, cache.value, best)
     for module in family.route_modules(model):

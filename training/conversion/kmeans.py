@@ -20,7 +20,7 @@ def kmeans(points: Tensor, count: int, iterations: int, seed: int) -> Tensor:
     for _ in range(iterations):
         distance, nearest = nearest_centroid(points, centroids)
         sizes = torch.bincount(nearest, minlength=count)
-        centroids = cluster_means(points, nearest, count, weight)
+        centroids = centroids_of(points, nearest, count, weight)
         restart(centroids, (sizes == 0).nonzero()[:, 0], points, distance)
     return centroids
 
@@ -37,7 +37,7 @@ def restart(centroids: Tensor, empty: Tensor, points: Tensor, distance: Tensor) 
         distance = distance.minimum(length - 2 * points @ points[worst] + length[worst])
 
 
-def cluster_means(points: Tensor, nearest: Tensor, count: int, weight: Tensor | None = None) -> Tensor:
+def centroids_of(points: Tensor, nearest: Tensor, count: int, weight: Tensor | None = None) -> Tensor:
     """Returns the mean of each cluster's points, [count, width]; zero for a cluster without points."""
     weight = torch.ones(len(points), device=points.device) if weight is None else weight.to(points.dtype)
     sums = torch.zeros(count, points.shape[1], device=points.device).index_add_(0, nearest, points * weight[:, None])

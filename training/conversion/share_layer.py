@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from conversion.kmeans import cluster_means, kmeans
+from conversion.kmeans import centroids_of, kmeans
 from models.caches.shared import SharedKV
 from models.compression import Compression
 from models.layer_sample import LayerSample
@@ -55,8 +55,8 @@ def share_layer(sample: LayerSample, c: Compression, seed: int, outputs: int | N
                 NEVER  # no position has this slot, so its pool row is no mean
             )
             chosen.append(route)
-        shared.pool_key.copy_(cluster_means(sample.key[:, :cut], chosen[0], c.slots))
-        shared.pool_value.copy_(cluster_means(sample.value[:, :cut], chosen[-1], c.slots))
+        shared.pool_key.copy_(centroids_of(sample.key[:, :cut], chosen[0], c.slots))
+        shared.pool_value.copy_(centroids_of(sample.value[:, :cut], chosen[-1], c.slots))
         if shared.user is not None:
             residual_key = sample.key[:, :cut] - shared.pool_key[chosen[0]]
             residual_value = sample.value[:, :cut] - shared.pool_value[chosen[-1]]

@@ -36,7 +36,7 @@ export interface StackOptions {
   readonly replicas?: Partial<Record<ServiceProcessName, number>>;
   /** Environment variables by service. They override the stack's variables. */
   readonly env?: Partial<Record<ServiceProcessName, Readonly<Record<string, string>>>>;
-  /** Uses the services' usual ports if they are free; default: any free ports. */
+  /** True: the services use their usual ports if these are free. Default: any free ports. */
   readonly usualPorts?: boolean;
   /** When Redis syncs its append-only file; default everysec. */
   readonly fsync?: 'everysec' | 'always';

@@ -244,7 +244,7 @@ describe('a call', () => {
     expect(await failure(ask('a'))).toMatchObject({ reason: 'cancelled', message: 'the client was closed' });
   });
 
-  it('to a server that is gone fails as any call does', async () => {
+  it('to a stopped server fails with dependency_unavailable', async () => {
     server.forceShutdown();
     expect(await failure(ask('a'))).toMatchObject({ reason: 'dependency_unavailable' });
   });
