@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.caches.cluster_means import ClusterMeans
@@ -12,9 +11,9 @@ from models.caches.history_cache import Cached
 from models.config import ModelConfig
 from models.families.family import Attention
 from models.families.one_cache import OneCacheFamily, OneCacheOracle
-from models.graphs.builder import ORT_DOMAIN, Graph
-from models.graphs.rows import HistoryRows, Rows, counts_of, log_counts
-from models.heads import merge_heads, split_heads
+from models.families.softmax import Pair, attend, attend_to_clusters, write_fused, write_logits, write_pooled
+from models.graphs.builder import Graph
+from models.graphs.rows import HistoryRows, Rows, counts_of
 from models.layer_sample import query_metric
 from models.oracle_math import Vector, softmax_sum
 
@@ -52,36 +51,19 @@ class TargetAttention(Attention):
             return self.out(self.null_value).expand_as(item)
         return self.long(item, kv, visible)
 
+    @property
+    def null(self) -> Pair:
+        return self.null_key, self.null_value
+
     def long(self, item: Tensor, kv: Cached, visible: Tensor) -> Tensor:
         """Returns the long part, over the kept positions: [B, C, E]."""
         query = self.query(item)  # [B, C, D]
         kept = self.select(item, query, kv.key, visible)  # [B, C, N]
-        mask = F.pad(torch.zeros_like(kept, dtype=query.dtype).masked_fill_(~kept, -torch.inf), (0, 1))[:, None]
-        null = (len(item), 1, -1)
-        k = torch.cat([kv.key, self.null_key.expand(null)], 1)  # [B, N + 1, D]
-        v = torch.cat([kv.value, self.null_value.expand(null)], 1)  # [B, N + 1, D]
-        q, k, v = (split_heads(x, self.config.heads) for x in (query, k, v))
-        return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)))
+        return self.out(attend(query, kv, self.null, kept, self.config.heads))
 
     def over_clusters(self, item: Tensor, clusters: ClusterMeans, key: nn.Linear, value: nn.Linear) -> Tensor:
-        """Attends by softmax over clusters; the logit adds the logarithm of the count.
-
-        Works in the space of S: `q (W_k s + b_k) = (q W_k) s + q b_k`. The mean of values is `W_v (mean of s) + b_v`.
-        """
-        c = self.config
-        shape = (c.heads, c.head_width)
-        query = self.query(item).unflatten(-1, shape) / math.sqrt(c.head_width)  # [C, H, D/H]
-        folded = torch.einsum("chw,hwe->che", query, key.weight.unflatten(0, shape))  # [C, H, E]
-        logits = torch.einsum("che,cge->chg", folded, clusters.mean)
-        logits = logits + torch.einsum("chw,hw->ch", query, key.bias.view(shape))[..., None]
-        logits = logits + clusters.count.log()[:, None]  # a cluster without positions: -inf
-        null = torch.einsum("chw,hw->ch", query, self.null_key.view(shape))[..., None]
-        weights = torch.cat([logits, null], -1).softmax(-1)  # [C, H, G + 1]
-        mean = torch.einsum("chg,cge->che", weights[..., :-1], clusters.mean)
-        attended = torch.einsum("che,hwe->chw", mean, value.weight.unflatten(0, shape))
-        attended = attended + (1 - weights[..., -1:]) * value.bias.view(shape)
-        attended = attended + weights[..., -1:] * self.null_value.view(shape)
-        return self.out(attended.flatten(-2))
+        maps = (key.weight, key.bias), (value.weight, value.bias)
+        return self.out(attend_to_clusters(self.query(item), clusters, *maps, self.null, self.config.heads))
 
     @torch.no_grad()
     def select(self, item: Tensor, query: Tensor, key: Tensor, visible: Tensor) -> Tensor:
@@ -102,44 +84,15 @@ class TargetAttention(Attention):
         return [(self.write_long(g, history.rows, item), self.out.weight)]
 
     def write_long(self, g: Graph, rows: Rows, item: str) -> str:
-        """Adds the long part to a graph, before its output projection: [C, D].
-
-        The query's last column is the constant 1, and the log counts are the last row of the keys. So one product adds
-        the counts, without a pass over [H, C, S].
-        """
-        if rows.count is None and not self.searches:
-            return self.write_fused(g, rows, item)
+        """Adds the long part to a graph, before its output projection: [C, D]."""
         c = self.config
-        width = c.head_width
-        by_head = self.query.weight.reshape(c.heads, width, c.embedding).transpose(1, 2) / math.sqrt(width)
-        weight = torch.cat([by_head, torch.zeros(c.heads, c.embedding, 1)], 2)  # [H, E, D/H + 1]
-        bias = self.query.bias.reshape(c.heads, 1, width) / math.sqrt(width)
-        bias = torch.cat([bias, torch.ones(c.heads, 1, 1)], 2)
-        query = g.add("MatMul", item, g.tensor("query_weight", weight))  # [H, C, D/H + 1]
-        query = g.add("Add", query, g.tensor("query_bias", bias))
-        key = g.add("Concat", rows.key, g.tensor("null_key", self.null_key[None]), axis=0)  # [S + 1, D]
-        key = g.add("Transpose", g.add("Reshape", key, g.constant(-1, c.heads, width)), perm=[1, 2, 0])
-        key = g.add("Concat", key, g.add("Expand", log_counts(g, rows), g.constant(c.heads, 1, 1)), axis=1)
-        value = g.add("Concat", rows.value, g.tensor("null_value", self.null_value[None]), axis=0)
-        value = g.add("Transpose", g.add("Reshape", value, g.constant(-1, c.heads, width)), perm=[1, 0, 2])
-        logits = g.add("MatMul", query, key)  # [H, C, S + 1]
+        if rows.count is None and not self.searches:
+            return write_fused(g, item, self.query, rows, self.null, c.heads)
+        logits, value = write_logits(g, item, self.query, rows, self.null, c.heads)
         if self.searches:
             scores = self.write_search_scores(g, rows, item)
             logits = g.add("Add", logits, write_mask(g, scores, rows, item, c.top_k))
-        pooled = g.add("MatMul", g.add("Softmax", logits, axis=-1), value)  # [H, C, D/H]
-        return g.add("Reshape", g.add("Transpose", pooled, perm=[1, 0, 2]), g.constant(-1, c.d_model))
-
-    def write_fused(self, g: Graph, rows: Rows, item: str) -> str:
-        """Adds the same over single positions, by onnxruntime's own operator.
-
-        Over 10,000 of them it takes a sixth less.
-        """
-        query = g.linear(item, "fused_query", self.query)  # [C, D]
-        key = g.add("Concat", rows.key, g.tensor("null_key", self.null_key[None]), axis=0)  # [S + 1, D]
-        value = g.add("Concat", rows.value, g.tensor("null_value", self.null_value[None]), axis=0)
-        batch = (g.add("Unsqueeze", x, g.constant(0)) for x in (query, key, value))
-        attended = g.add("MultiHeadAttention", *batch, num_heads=self.config.heads, domain=ORT_DOMAIN)
-        return g.add("Squeeze", attended, g.constant(0))
+        return write_pooled(g, logits, value, c.d_model)
 
 
 def keep_top(score: Tensor, visible: Tensor, k: int) -> Tensor:
