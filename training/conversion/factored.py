@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from conversion.kmeans import centroids_of, kmeans, nearest_centroid
-from conversion.share_layer import metric_of, weigh
+from conversion.seen_space import ITERATIONS, clustered, seen_space
 from data.history import History
 from models.caches.cluster_pairs import ClusterPairs
 from models.caches.factored import FactoredKV
@@ -23,7 +23,6 @@ from models.ranker import Ranker
 
 CLUSTERS = 256
 EVENT_CLUSTERS = (1, 2, 4, 8, 16)  # the numbers that a conversion tries: the one with the least spread within clusters
-ITERATIONS = 30  # of k-means
 
 
 @torch.no_grad()
@@ -32,11 +31,7 @@ def convert_factored(full: Ranker, sample: History, seed: int, clusters: int = C
 
     Raises ValueError if the model's attention cannot read cluster means.
     """
-    family = family_of(full)
-    if not family.reads_clusters:
-        raise ValueError(f"the attention of {family.title} cannot read cluster means; keep a pool of keys and values")
     model = copy.deepcopy(full).eval()
-    cache: FullKV = model.cache
     seen = seen_space(model, sample)  # [E, A]
     item = sample.item[sample.valid][:MOST_POSITIONS]  # [P]
     events = model.events(sample)[sample.valid][:MOST_POSITIONS]  # [P, 2E]
@@ -56,20 +51,12 @@ def convert_factored(full: Ranker, sample: History, seed: int, clusters: int = C
         at = pairs.of(item, code)
         found.append((float((s - centroids_of(s, at, pairs.count)[at]).square().sum()), pairs))
     _, best = min(found, key=lambda pair: pair[0])
+    cache: FullKV = model.cache
     model.cache = FactoredKV(cache.key, cache.value, best)
-    for module in family.route_modules(model):
+    for module in family_of(model).route_modules(model):
         if module is not model.item:  # a record has the item's index: its row may change
             module.requires_grad_(False)
     return model
-
-
-def seen_space(model: Ranker, sample: History) -> Tensor:
-    """Returns [E, A]: an error e of a position's embedding costs |e A|^2, through the keys and through the values."""
-    (layer,) = family_of(model).layer_samples(model, sample)
-    cache: FullKV = model.cache
-    key = weigh(layer.key, metric_of(layer.key_metric, layer.key))
-    value = weigh(layer.value, metric_of(layer.value_metric, layer.value))
-    return torch.cat([cache.key.weight.T @ key.map, cache.value.weight.T @ value.map], 1)
 
 
 def event_space(items: Tensor, seen: Tensor) -> Tensor:
@@ -79,11 +66,6 @@ def event_space(items: Tensor, seen: Tensor) -> Tensor:
     """
     size = items.square().mean(0).sqrt()[:, None]  # [E, 1]
     return torch.block_diag(size * seen, seen)
-
-
-def clustered(rows: Tensor, at: Tensor, clusters: int, seed: int) -> Tensor:
-    """Returns the cluster of each row [M, A], by k-means over the rows at positions [P]."""
-    return nearest_centroid(rows, kmeans(rows[at], clusters, ITERATIONS, seed))[1]
 
 
 @torch.no_grad()

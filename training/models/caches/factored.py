@@ -25,6 +25,7 @@ class FactoredKV(HistoryCache):
     def __init__(self, key: nn.Linear, value: nn.Linear, pairs: ClusterPairs):
         super().__init__()
         self.key, self.value, self.pairs = key, value, pairs
+        self.cluster_count = pairs.count
 
     def forward(self, s: Tensor, x: Tensor | None = None) -> Cached:
         return Cached(self.key(s), self.value(s))

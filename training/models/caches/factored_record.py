@@ -4,29 +4,27 @@ import torch
 from torch import Tensor, nn
 
 from data.history import History
-from models.caches.cluster_means import cluster_means
 from models.caches.cluster_pairs import ClusterPairs
-from models.caches.record_layer import Encoded, RecordLayer, Tables, WrittenFields, pool_of, route_field
+from models.caches.clustered_record import CLUSTERING, ClusteredRecord
+from models.caches.record_layer import Encoded, Tables, WrittenFields, pool_of, route_field
 from models.embeddings import Embeddings
 from models.graphs.builder import Graph
 from models.graphs.embed import embed_event, interaction_inputs
-from models.graphs.rows import HistoryRows, Rows
 
 ITEM, EVENT = "item", "event"  # record fields
 ITEMS, EVENTS = "items", "events"  # KV groups: rows of items; rows g and h of events, as key and value
 MARGIN_UNIT = 0.01  # of the spread of the scores: 256 codes share it, and rounding is far finer
-CLUSTERING = "history"
 MAPS = {ITEM: "clusters-item.bin", EVENT: "clusters-event.bin"}
 
 
-class FactoredRecord(RecordLayer):
-    """Routes into the items and into the codes of events. Graphs read means over clusters; a row is a cluster."""
+class FactoredRecord(ClusteredRecord):
+    """Routes into the items and into the codes of events."""
 
     note = "; a position is its item and a code for its event, attention reads means over clusters of positions"
-    collapses = True
 
     def __init__(self, model: Embeddings, key: nn.Linear, value: nn.Linear, pairs: ClusterPairs):
-        self.model, self.key, self.value, self.pairs, self.codes = model, key, value, pairs, model.event_codes
+        super().__init__(model, key, value, pairs.count)
+        self.pairs, self.codes = pairs, model.event_codes
 
     def fields(self) -> list[dict]:
         return [route_field(ITEM, self.model.config.items), route_field(EVENT, len(self.codes.rows))]
@@ -81,17 +79,10 @@ class FactoredRecord(RecordLayer):
         fields = {ITEM: history.item[..., None], EVENT: best.indices[..., :1]}
         return Encoded(fields, margin, torch.full(history.item.shape, torch.inf))
 
-    def cluster_rows(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+    def coded(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         item, event = encoded.fields[ITEM][0, :, 0], encoded.fields[EVENT][0, :, 0]
         turn, shift = self.codes.rows[event].chunk(2, -1)
-        s = self.model.item(item) * (1 + turn) + shift  # [N, E]
-        seen = torch.ones(1, len(s), dtype=torch.bool)
-        found = cluster_means(s, self.pairs.of(item, event), self.pairs.count, seen)
-        visited = found.count[0] > 0
-        return found.count[0][visited], found.mean[0][visited]
-
-    def stored(self, name: str, values: Tensor) -> Tensor:
-        raise NotImplementedError("a factored pool keeps no user dims")
+        return self.model.item(item) * (1 + turn) + shift, self.pairs.of(item, event)
 
     def write_encode(self, g: Graph, model: Embeddings) -> None:
         item, action = interaction_inputs(g)
@@ -102,18 +93,3 @@ class FactoredRecord(RecordLayer):
 
     def write_fields(self, g: Graph, s: str, x: str) -> WrittenFields:
         raise NotImplementedError("a factored pool serves no stacked family")
-
-    def rows_from_record(
-        self, g: Graph, collapse: bool = False, recent: int = 0, count_codes: bool = True
-    ) -> HistoryRows:
-        return HistoryRows(self.cluster_inputs(g))
-
-    def rows_assembled(self, g: Graph) -> HistoryRows:
-        return HistoryRows(self.cluster_inputs(g))
-
-    def cluster_inputs(self, g: Graph) -> Rows:
-        """Returns the mean keys and values of visited clusters, [G, D] each, and their counts."""
-        count = g.input("cluster_counts", "float32", ["clusters"], "cluster_counts", clustering=CLUSTERING)
-        shape = ["clusters", self.model.config.embedding]
-        mean = g.input("cluster_means", "float32", shape, "cluster_means", clustering=CLUSTERING)
-        return Rows(g.linear(mean, "cluster_key", self.key), g.linear(mean, "cluster_value", self.value), count)

@@ -46,6 +46,7 @@ class HistoryCache(nn.Module):
 
     compression: Compression | None = None  # None: the form has no pool
     in_record: bool = True  # False: the full model's keys and values, which no record holds
+    cluster_count: int = 0  # of the clusters that attention reads the means of; 0: attention sees single positions
     user_head: UserHead | None  # None: user dims have no attention head of their own, or there are none
 
     @abstractmethod

@@ -55,7 +55,7 @@ class OneCacheRanker(Ranker):
         parts = []
         for user in range(len(item)):
             for some in torch.arange(item.shape[1]).split(CANDIDATES_TOGETHER):
-                means = cluster_means(s[user], cluster[user], self.cache.pairs.count, visible[user, some])
+                means = cluster_means(s[user], cluster[user], self.cache.cluster_count, visible[user, some])
                 parts.append(self.attention.over_clusters(item[user, some], means, self.cache.key, self.cache.value))
         return torch.cat(parts).view_as(item) if parts else torch.zeros_like(item)
 

@@ -1,0 +1,52 @@
+"""User records and graphs of caches whose graphs read cluster means, see cluster_means.py."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from models.caches.cluster_means import cluster_means
+from models.caches.record_layer import Encoded, RecordLayer
+from models.embeddings import Embeddings
+from models.graphs.builder import Graph
+from models.graphs.rows import HistoryRows, Rows
+
+CLUSTERING = "history"
+
+
+class ClusteredRecord(RecordLayer):
+    """Routes without user dims. Graphs read means over clusters of positions; a row is a cluster."""
+
+    collapses = True
+
+    def __init__(self, model: Embeddings, key: nn.Linear, value: nn.Linear, cluster_count: int):
+        self.model, self.key, self.value, self.cluster_count = model, key, value, cluster_count
+
+    @abstractmethod
+    def coded(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """Returns what the fields of one user's history tell: S of each position, [N, E], and its cluster, [N]."""
+
+    def cluster_rows(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        s, cluster = self.coded(encoded)
+        seen = torch.ones(1, len(s), dtype=torch.bool)
+        found = cluster_means(s, cluster, self.cluster_count, seen)
+        visited = found.count[0] > 0
+        return found.count[0][visited], found.mean[0][visited]
+
+    def stored(self, name: str, values: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} keeps no user dims")
+
+    def rows_from_record(
+        self, g: Graph, collapse: bool = False, recent: int = 0, count_codes: bool = True
+    ) -> HistoryRows:
+        return HistoryRows(self.cluster_inputs(g))
+
+    def rows_assembled(self, g: Graph) -> HistoryRows:
+        return HistoryRows(self.cluster_inputs(g))
+
+    def cluster_inputs(self, g: Graph) -> Rows:
+        """Returns the mean keys and values of visited clusters, [G, D] each, and their counts."""
+        count = g.input("cluster_counts", "float32", ["clusters"], "cluster_counts", clustering=CLUSTERING)
+        shape = ["clusters", self.model.config.embedding]
+        mean = g.input("cluster_means", "float32", shape, "cluster_means", clustering=CLUSTERING)
+        return Rows(g.linear(mean, "cluster_key", self.key), g.linear(mean, "cluster_value", self.value), count)
