@@ -70,6 +70,44 @@ describe('with a server that is not Redis', () => {
     expect(greeting.match(/(?<=^\$\d+\r\n)[a-z]+/gim)).toEqual(['hello', 'client', 'setname', 'test']);
   });
 
+  /** Answers the commands of a new connection as Redis does, and every GET with an error. */
+  const answerGetWith = (reply: string) => {
+    const answerTo = (command: string) => {
+      if (command.includes('get')) return `-${reply}\r\n`;
+      return command.includes('info') ? '$12\r\nrole:master\n\r\n' : '+OK\r\n';
+    };
+    server.on('connection', (socket) => {
+      socket.on('data', (asked) => {
+        const commands = String(asked).split(/(?=^\*\d+\r\n)/m);
+        socket.write(commands.map((command) => (command.includes('hello') ? '%0\r\n' : answerTo(command))).join(''));
+      });
+    });
+  };
+  const getOnceConnected = async () => {
+    const asked = connect(`redis://${at}`);
+    await vi.waitUntil(() => asked.status === 'ready');
+    return asked.get('key');
+  };
+
+  it.each([
+    'READONLY a replica',
+    'LOADING the data',
+    'MASTERDOWN no primary',
+    'ERR Error running script (call to f_1): @user_script:1: -READONLY a replica',
+  ])('fails the command and connects again after the reply %s', async (reply) => {
+    answerGetWith(reply);
+    await expect(getOnceConnected()).rejects.toThrow(reply);
+    await vi.waitUntil(() => sockets.length > 1);
+    expect(sockets[0]?.destroyed).toBe(true);
+  });
+
+  it('stays connected after other error replies', async () => {
+    answerGetWith('WRONGTYPE not a string');
+    await expect(getOnceConnected()).rejects.toThrow('WRONGTYPE');
+    await expect(client?.get('key')).rejects.toThrow('WRONGTYPE');
+    expect(sockets.length).toBe(1);
+  });
+
   it.skipIf(!openssl)('speaks TLS with the sentinels, and with the primary that they name', async () => {
     const subject = ['-subj', '/CN=localhost', '-nodes', '-keyout', '-', '-out', '-'];
     const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', ...subject];

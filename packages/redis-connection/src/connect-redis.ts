@@ -1,5 +1,6 @@
 import { CkvError } from '@collectivekv/domain';
 import { Cluster, type CommonRedisOptions, Redis } from 'ioredis';
+import { replyOf } from './redis-error.js';
 import { parseRedisUrl, type RedisAddress } from './redis-url.js';
 
 /** A connection to one server, a primary behind sentinels, or a cluster. */
@@ -24,9 +25,14 @@ export interface ConnectOptions {
 const CONNECT_TIMEOUT_MS = 2_000;
 const SILENCE_TIMEOUT_MS = 5_000;
 const MAX_RECONNECT_MS = 1_000;
+/** Shortest time between two reconnects that an error reply causes. */
+const LEAVE_EVERY_MS = 1_000;
+/** Replies of a server that cannot do the work of a primary. The address may lead to another server by now. */
+const NOT_PRIMARY = /^(READONLY|LOADING|MASTERDOWN)\b/;
 
 /**
- * Returns a client that connects in the background. It reconnects for ever; pauses double from 50 ms to 1 s.
+ * Returns a client that connects in the background. It reconnects for ever; pauses double from 50 ms to 1 s. If the
+ * server answers as a replica does after a failover, the command fails and the client connects to its address again.
  * @throws invalid_request for a malformed URL
  */
 export function connectRedis(url: string, options: ConnectOptions): RedisClient {
@@ -79,7 +85,19 @@ export function primariesOf(client: RedisClient): Redis[] {
   return client instanceof Cluster ? client.nodes('master') : [client];
 }
 
-function commonOptions(address: RedisAddress, { name, whenAway }: ConnectOptions) {
+/** Returns a function that decides after an error reply whether the client leaves the server. */
+function leavesAfter(onError: (error: Error) => void): (error: Error) => boolean {
+  let leftMs = Number.NEGATIVE_INFINITY;
+  return (error) => {
+    const reply = replyOf(error);
+    if (!NOT_PRIMARY.test(reply) || performance.now() - leftMs < LEAVE_EVERY_MS) return false;
+    leftMs = performance.now();
+    onError(new Error(`${reply}; connecting again`));
+    return true;
+  };
+}
+
+function commonOptions(address: RedisAddress, { name, whenAway, onError }: ConnectOptions) {
   const fail = whenAway === 'fail';
   return {
     connectionName: name,
@@ -91,6 +109,7 @@ function commonOptions(address: RedisAddress, { name, whenAway }: ConnectOptions
     enableOfflineQueue: !fail,
     maxRetriesPerRequest: fail ? 0 : null,
     // Not ioredis's commandTimeout: a timed-out command would stay queued until the connection closes.
+    reconnectOnError: leavesAfter(onError),
     ...(fail ? { socketTimeout: SILENCE_TIMEOUT_MS } : {}),
     retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times - 1, 10), MAX_RECONNECT_MS),
   } satisfies CommonRedisOptions & Record<string, unknown>;

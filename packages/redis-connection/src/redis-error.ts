@@ -10,18 +10,27 @@ const WRONG_COMMAND = /^(WRONGTYPE|NOSCRIPT|CROSSSLOT|ERR(?! max number of clien
 export function redisError(thrown: unknown): CkvError {
   if (thrown instanceof CkvError) return thrown;
   const error = withoutCommand(thrown);
-  if (error.name === 'ReplyError' || /^[A-Z]{3,} /.test(error.message)) {
-    if (error.message.startsWith('OOM')) {
+  const reply = replyOf(error);
+  if (error.name === 'ReplyError' || /^[A-Z]{3,} /.test(reply)) {
+    if (reply.startsWith('OOM')) {
       return new CkvError('overloaded', 'Redis is at its memory limit; give it more, or shorten CKV_RECORD_TTL_S', {
         retryAfterMs: 1_000,
         cause: error,
       });
     }
-    if (WRONG_COMMAND.test(error.message)) {
+    if (WRONG_COMMAND.test(reply)) {
       return new CkvError('bug', 'internal error; the service log has its cause', { cause: error });
     }
   }
   return new CkvError('dependency_unavailable', 'Redis cannot be reached', { retryAfterMs: 100, cause: error });
+}
+
+/**
+ * Returns the error reply of Redis that an error holds. If a command inside a script failed, Redis 6 wraps the reply in
+ * one of its own, which begins with ERR.
+ */
+export function replyOf({ message }: Error): string {
+  return /^ERR Error running script .*: -([A-Z]+ .*)$/s.exec(message)?.[1] ?? message;
 }
 
 /** Runs `work`, which sends commands to Redis. Converts what it throws by {@link redisError}. */

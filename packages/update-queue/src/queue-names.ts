@@ -32,3 +32,8 @@ export function leaseKeys(keyPrefix: string): LeaseKeys {
   const prefix = queuePrefix(keyPrefix);
   return { members: `${prefix}:updaters`, leases: `${prefix}:partition-leases`, terms: `${prefix}:partition-terms` };
 }
+
+/** Returns a key that holds nothing, on the server of the queue: a write to it shows whether the server takes writes. */
+export function triedWriteKey(keyPrefix: string): string {
+  return `${queuePrefix(keyPrefix)}:tried-write`;
+}

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
-import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { closeRedis, connectRedis, watchWrites } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { clientOptionsOf, runService } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
   openLeaseTable,
   openPartitionQueue,
+  triedWriteKey,
   waitingCounts,
   watchArrivals,
 } from '@collectivekv/update-queue';
@@ -39,9 +40,8 @@ await runService({
       onError: () => undefined, // the other connection logs it
     });
     onClose('redis for arrivals', () => closeRedis(blocking));
-    // The service accepts interactions while Redis can hold them, with or without a bundle.
-    client.on('ready', () => setReady(true));
-    client.on('close', () => setReady(false));
+    // The service accepts interactions while Redis takes them, with or without a bundle.
+    onClose('tried writes', watchWrites(client, triedWriteKey(keyPrefix), setReady));
     const producer = createInteractionProducer({
       client,
       keyPrefix,

@@ -1,4 +1,4 @@
-import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { closeRedis, connectRedis, watchWrites } from '@collectivekv/redis-connection';
 import { runService } from '@collectivekv/service-kit';
 import { createRedisUserStore } from '@collectivekv/user-store';
 import { loadConfig } from './config.js';
@@ -16,8 +16,7 @@ await runService({
       onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
     });
     onClose('redis', () => closeRedis(client));
-    client.on('ready', () => setReady(true));
-    client.on('close', () => setReady(false));
+    onClose('tried writes', watchWrites(client, `${config.CKV_KEY_PREFIX}:tried-write`, setReady));
     const store = createRedisUserStore({
       client,
       keyPrefix: config.CKV_KEY_PREFIX,
