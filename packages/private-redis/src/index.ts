@@ -1,3 +1,4 @@
 export * from './find-redis.js';
 export * from './start-cluster.js';
 export * from './start-redis.js';
+export * from './start-temporary-redis.js';

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { findRedis, freePort, type PrivateRedis, startPrivateRedis } from './index.js';
+import { findRedis, freePort, type PrivateRedis, startPrivateRedis, startTemporaryRedis } from './index.js';
 
 let dir: string;
 beforeEach(async () => {
@@ -82,6 +82,23 @@ describe('startPrivateRedis', () => {
     expect(isRunning(pid)).toBe(true);
     owner.kill('SIGKILL');
     await vi.waitUntil(() => !isRunning(pid), { timeout: 20_000 });
+  });
+});
+
+describe('startTemporaryRedis', () => {
+  beforeEach(() => void vi.stubEnv('TMPDIR', dir));
+  afterEach(() => void vi.unstubAllEnvs());
+
+  it('keeps its files in a temporary folder, which stop removes', async () => {
+    const redis = await startTemporaryRedis();
+    expect(await readdir(dir)).toHaveLength(1);
+    await redis.stop();
+    expect(await readdir(dir)).toEqual([]);
+  });
+
+  it('leaves no folder behind if the server does not start', async () => {
+    await expect(startTemporaryRedis({ args: ['--no-such-option', '1'] })).rejects.toThrow('no-such-option');
+    expect(await readdir(dir)).toEqual([]);
   });
 });
 

@@ -1,8 +1,5 @@
 // A script for many jobs leaves the same contents in Redis as BullMQ's calls one by one.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 // biome-ignore lint/style/noRestrictedImports: the test compares with BullMQ
 import { type ConnectionOptions, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
@@ -15,19 +12,16 @@ const TOKEN = 'token';
 const TERM = { partition: 3, member: 'one', term: 7 };
 const LEASE_KEYS = leaseKeys('p');
 
-let dir: string;
 let redis: PrivateRedis;
 let client: RedisClient;
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-scripts-'));
-  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  redis = await startTemporaryRedis();
   client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
 });
 afterAll(async () => {
   closeRedis(client);
   await redis.stop();
-  await rm(dir, { recursive: true, force: true });
 });
 
 const JOBS: readonly JobsOptions[] = [

@@ -1,9 +1,6 @@
 // Leases and terms in Redis, and the refusals of the queue's scripts after a term is over.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Interaction, partitionOf } from '@collectivekv/domain';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { inspectQueue } from './inspection.js';
@@ -16,21 +13,18 @@ const PARTITION_COUNT = 4;
 const LONG_MS = 60_000;
 const keys = leaseKeys('ckv');
 
-let dir: string;
 let redis: PrivateRedis;
 let client: RedisClient;
 let table: LeaseTable;
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-lease-table-'));
-  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  redis = await startTemporaryRedis();
   client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
   table = openLeaseTable(client, 'ckv', PARTITION_COUNT);
 });
 afterAll(async () => {
   closeRedis(client);
   await redis.stop();
-  await rm(dir, { recursive: true, force: true });
 });
 beforeEach(async () => {
   await client.flushall();

@@ -1,8 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Interaction, partitionOf } from '@collectivekv/domain';
-import { startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { openLeaseTable } from './lease-table.js';
@@ -29,8 +26,7 @@ export interface QueueFixture {
 /** Starts Redis before the tests of a file, empties it before each, and stops it after them. */
 export function useQueue(): QueueFixture {
   const clients: RedisClient[] = [];
-  let dir: string;
-  let redis: Awaited<ReturnType<typeof startPrivateRedis>>;
+  let redis: PrivateRedis;
   const connect = async () => {
     const client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
     clients.push(client);
@@ -39,8 +35,7 @@ export function useQueue(): QueueFixture {
   const client = () => clients[0] as RedisClient;
 
   beforeAll(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'ckv-queue-'));
-    redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+    redis = await startTemporaryRedis();
     await connect();
   });
   beforeEach(async () => {
@@ -49,7 +44,6 @@ export function useQueue(): QueueFixture {
   afterAll(async () => {
     for (const one of clients) closeRedis(one);
     await redis?.stop();
-    await rm(dir, { recursive: true, force: true });
   });
 
   return {

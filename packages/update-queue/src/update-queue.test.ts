@@ -1,8 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Interaction, partitionOf } from '@collectivekv/domain';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, connectRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { watchArrivals } from './arrivals.js';
@@ -13,20 +10,17 @@ import { waitingCounts } from './open-queues.js';
 import { openPartitionQueue } from './partition-queue.js';
 import { createInteractionProducer } from './producer.js';
 
-let dir: string;
 let redis: PrivateRedis;
 let client: RedisClient;
 const partitionCount = 4;
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-queue-'));
-  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  redis = await startTemporaryRedis();
   client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
 });
 afterAll(async () => {
   closeRedis(client);
   await redis.stop();
-  await rm(dir, { recursive: true, force: true });
 });
 beforeEach(async () => {
   await client.flushall();

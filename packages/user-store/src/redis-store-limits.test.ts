@@ -1,16 +1,12 @@
 // Limits of the store in Redis that a store in memory does not have: pages of a scan, retries of a swap, TTLs.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { eventHash } from '@collectivekv/domain';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisUserStore } from './redis-user-store.js';
 import type { Append, UserStore } from './user-store.js';
 
-let dir: string;
 let redis: PrivateRedis;
 let client: RedisClient;
 let store: UserStore;
@@ -30,15 +26,13 @@ const matchOf = (n: number) => ({
 });
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-user-store-'));
-  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  redis = await startTemporaryRedis();
   client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
   store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
 });
 afterAll(async () => {
   closeRedis(client);
   await redis.stop();
-  await rm(dir, { recursive: true, force: true });
 });
 beforeEach(async () => {
   await client.flushall();

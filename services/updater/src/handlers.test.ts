@@ -1,22 +1,17 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { LIMITS } from '@collectivekv/domain';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createInteractionProducer, type InteractionProducer, openQueues } from '@collectivekv/update-queue';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createInteractionHandlers } from './handlers.js';
 
-let dir: string;
 let redis: PrivateRedis;
 let client: RedisClient;
 let producer: InteractionProducer;
 let handlers: ReturnType<typeof createInteractionHandlers>;
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-updater-handlers-'));
-  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  redis = await startTemporaryRedis();
   client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
   producer = createInteractionProducer({ client, keyPrefix: 'ckv', partitionCount: 1, maxWaitingJobs: 99 });
   handlers = createInteractionHandlers(producer);
@@ -25,7 +20,6 @@ afterAll(async () => {
   await producer.close();
   closeRedis(client);
   await redis.stop();
-  await rm(dir, { recursive: true, force: true });
 });
 beforeEach(async () => {
   await client.flushall();

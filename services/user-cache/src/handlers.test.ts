@@ -1,9 +1,6 @@
 // The service's handlers behind a real gRPC server, on a real Redis whose connection a test can stall.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { decodeRecord, encodeRecord, eventHash } from '@collectivekv/domain';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
@@ -17,7 +14,6 @@ import { openStallingPipe, type StallingPipe } from './stalling-pipe.fixture.js'
 const bundleId = '0123456789abcdef';
 const STRIDE_BYTES = 2;
 
-let dir: string;
 let redis: PrivateRedis;
 /** Reaches Redis past the pipe. */
 let direct: RedisClient;
@@ -28,8 +24,7 @@ let server: GrpcServer;
 let userCache: GrpcClient<'UserCacheService'>;
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-user-cache-'));
-  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  redis = await startTemporaryRedis();
   pipe = await openStallingPipe(Number(new URL(redis.url).port));
   const options = { field: 'url', name: 'test', whenAway: 'fail' } as const;
   direct = await connectedRedis(redis.url, options);
@@ -52,7 +47,6 @@ afterAll(async () => {
   closeRedis(direct);
   pipe.close();
   await redis.stop();
-  await rm(dir, { recursive: true, force: true });
 });
 beforeEach(async () => {
   await direct.flushall();

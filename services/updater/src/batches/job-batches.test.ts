@@ -1,9 +1,6 @@
 // Batches of jobs on a real queue. The test's own writer replaces the encode graph and the records.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { CkvError, type Interaction, partitionOf, RECENT_EVENT_RING, type Reason } from '@collectivekv/domain';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createLogger, createMetrics, type Metrics } from '@collectivekv/service-kit';
 import {
@@ -28,18 +25,15 @@ const PARTITION_COUNT = 2;
 const FENCE_END_MS = 1_700_000_000_000;
 const ENCODED: EncodedInteractions = { bundles: [], unknownItemCount: 2, unknownActionCount: 1 };
 
-let dir: string;
 let redis: PrivateRedis;
 let client: RedisClient;
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-batches-'));
-  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  redis = await startTemporaryRedis();
   client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
 });
 afterAll(async () => {
   closeRedis(client);
   await redis.stop();
-  await rm(dir, { recursive: true, force: true });
 });
 
 let producer: InteractionProducer;

@@ -1,8 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { hostname } from 'node:os';
 import { CkvError } from '@collectivekv/domain';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { type HeldLeases, type LeaseTable, openLeaseTable } from '@collectivekv/update-queue';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -15,18 +13,15 @@ afterEach(() => void vi.restoreAllMocks());
 const setClock = (ms: number) => void vi.spyOn(performance, 'now').mockReturnValue(ms);
 
 describe('leases in Redis', () => {
-  let dir: string;
   let redis: PrivateRedis;
   let client: RedisClient;
   beforeAll(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'ckv-leases-'));
-    redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+    redis = await startTemporaryRedis();
     client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
   });
   afterAll(async () => {
     closeRedis(client);
     await redis.stop();
-    await rm(dir, { recursive: true, force: true });
   });
   beforeEach(async () => {
     await client.flushall();
