@@ -4,7 +4,7 @@ import { createBundleModel } from './bundle-model.js';
 import { factoredManifest, factoredModel } from './factored.fixture.js';
 import { manifestBytes } from './manifest.fixture.js';
 import { parseManifest } from './manifest.js';
-import type { ClusteringSpec, Manifest } from './manifest-schema.js';
+import type { ClusteringSpec, GraphInput, Manifest } from './manifest-schema.js';
 
 type Draft = Omit<Manifest, 'clusterings'> & { clusterings: [ClusteringSpec, ...ClusteringSpec[]] };
 
@@ -141,11 +141,30 @@ const BREAKS: [string, (draft: Draft) => void, string][] = [
     'graphs.encode.inputs.x.role: encode takes no cluster_counts',
   ],
   [
+    'position embeddings of an unknown clustering',
+    (m) => m.graphs.rank.inputs.push(embeddings('nope')),
+    'graphs.rank.inputs.embeddings.clustering: no clustering nope',
+  ],
+  [
+    'position embeddings of another type',
+    (m) => m.graphs.rankKv.inputs.push({ ...embeddings('history'), type: 'float16' }),
+    'graphs.rankKv.inputs.embeddings.type: float16, float32 is required',
+  ],
+  [
+    'an encode graph that takes position embeddings',
+    (m) => m.graphs.encode.inputs.push(embeddings('history')),
+    'graphs.encode.inputs.embeddings.role: encode takes no position_embeddings',
+  ],
+  [
     'a duplicated clustering',
     (m) => m.clusterings.push(structuredClone(m.clusterings[0])),
     'clusterings: history is duplicated',
   ],
 ];
+
+function embeddings(clustering: string): GraphInput {
+  return { name: 'embeddings', role: 'position_embeddings', clustering, last: 16, type: 'float32', shape: [] };
+}
 
 function byEventTwice({ clusterings: [clustering] }: Draft, ...clusters: number[]): void {
   clustering.by = clusters.map((clusters) => ({ field: 'event', clusters }));

@@ -87,6 +87,7 @@ const inputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('slot_counts'), field: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('cluster_counts'), clustering: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('cluster_means'), clustering: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('position_embeddings'), clustering: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('user'), field: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('raw'), field: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('key'), group: name, ...tensorSpec }),
@@ -160,10 +161,10 @@ export function isPositionInput(input: GraphInput): input is PositionInput {
   return input.role === 'routes' || input.role === 'user' || input.role === 'raw';
 }
 
-/** An input over the clusters that a history visits. */
+/** An input that is computed by a clustering: its counts and means, or the embeddings of single positions. */
 export type ClusterInput = Extract<GraphInput, { clustering: string }>;
 
-/** True if the input has one entry per visited cluster. */
+/** True if the input is computed by a clustering. */
 export function isClusterInput(input: GraphInput): input is ClusterInput {
   return 'clustering' in input;
 }

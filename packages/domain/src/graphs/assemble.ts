@@ -7,10 +7,13 @@ import {
   type KvGroup,
   type PoolPart,
 } from '../bundle/manifest-schema.js';
+import { newestRows } from '../bundle/row-layout.js';
 import { CkvError } from '../errors.js';
 import { float32, integers, integerType, type Tensor, type Tensors } from '../tensor.js';
-import { type ClusterMeans, clusterMeans } from './cluster-means.js';
+import { clusterMeans } from './cluster-means.js';
+import type { RowSource } from './embedding-sums.js';
 import type { PoolTables } from './pool-tables.js';
+import { positionEmbeddings } from './position-embeddings.js';
 import { fieldTensor, positionTensor } from './positions.js';
 import { routesOf } from './routes.js';
 import { slotHistogram } from './slot-histogram.js';
@@ -47,14 +50,13 @@ export function assembleRank(
   tables?: PoolTables,
 ): Tensors {
   const histogram = once((field: string) => slotHistogram(model, rows, field));
-  const means = once((name: string) => {
-    if (!tables) throw new CkvError('bug', `the pool tables of clustering ${name} were not read`);
-    const table = (part: PoolPart) => ({ rows: tables.table(part) });
-    return clusterMeans(model, rows, model.clustering(name), { table, simd: tables.simd });
+  const clusterTensor = clusterTensors(model, rows, (clustering) => {
+    if (!tables) throw new CkvError('bug', `the pool tables of clustering ${clustering} were not read`);
+    return { table: (part) => ({ rows: tables.table(part) }), simd: tables.simd };
   });
   return fill(model.manifest.graphs.rank.inputs, (input) => {
     if (isPositionInput(input)) return positionTensor(model, rows, input);
-    if (isClusterInput(input)) return clusterTensor(input, means(input.clustering));
+    if (isClusterInput(input)) return clusterTensor(input);
     switch (input.role) {
       case 'distinct_slots': {
         const { slots } = histogram(input.field);
@@ -87,10 +89,10 @@ export function assembleRankKv(
       ? { rows: pool.keyRows, slots: pool.keySlots }
       : { rows: pool.valueRows, slots: pool.valueSlots };
   };
-  const means = once((name: string) => clusterMeans(model, rows, model.clustering(name), { table }));
+  const clusterTensor = clusterTensors(model, rows, () => ({ table }));
   return fill(model.manifest.graphs.rankKv.inputs, (input) => {
     if (isPositionInput(input)) return positionTensor(model, rows, input);
-    if (isClusterInput(input)) return clusterTensor(input, means(input.clustering));
+    if (isClusterInput(input)) return clusterTensor(input);
     if (input.role !== 'key' && input.role !== 'value') return candidateTensor(input, candidates);
     const group = model.manifest.groups.find((candidate) => candidate.name === input.group);
     const pool = gatheredOf(gathered, input.group);
@@ -134,9 +136,24 @@ function assemblePart(
   return float32(assembled, [routes.length, width]);
 }
 
-function clusterTensor(input: ClusterInput, { counts, means, width }: ClusterMeans): Tensor {
-  if (input.role === 'cluster_counts') return float32(counts, [counts.length]);
-  return float32(means, [counts.length, width]);
+/** Returns a function that fills the inputs of clusterings. It computes the means of a clustering once. */
+function clusterTensors(
+  model: BundleModel,
+  rows: Uint8Array,
+  sourceOf: (clustering: string) => RowSource,
+): (input: ClusterInput) => Tensor {
+  const means = once((name: string) => clusterMeans(model, rows, model.clustering(name), sourceOf(name)));
+  return (input) => {
+    if (input.role === 'position_embeddings') {
+      const seen = input.last === undefined ? rows : newestRows(model.layout, rows, input.last);
+      const clustering = model.clustering(input.clustering);
+      const embeddings = positionEmbeddings(model, seen, clustering, sourceOf(input.clustering));
+      return float32(embeddings, [embeddings.length / clustering.width, clustering.width]);
+    }
+    const { counts, means: rowsOfMeans, width } = means(input.clustering);
+    if (input.role === 'cluster_counts') return float32(counts, [counts.length]);
+    return float32(rowsOfMeans, [counts.length, width]);
+  };
 }
 
 function candidateTensor(input: GraphInput, candidates: Candidates): Tensor {

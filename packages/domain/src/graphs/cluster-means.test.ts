@@ -1,30 +1,27 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { BundleModel } from '../bundle/bundle-model.js';
-import { type ClusterMaps, factoredManifest, factoredModel, listClusterMaps } from '../bundle/factored.fixture.js';
-import type { ClusteringSpec, Manifest, PoolPart, RecordField } from '../bundle/manifest-schema.js';
-import { writeElement } from '../bundle/row-layout.js';
+import { factoredManifest, factoredModel } from '../bundle/factored.fixture.js';
 import { CkvError } from '../errors.js';
 import { float32 } from '../tensor.js';
-import { assembleRank, assembleRankKv, type GatheredRows } from './assemble.js';
-import { clusterMeans, type RowSource } from './cluster-means.js';
+import { assembleRank, assembleRankKv } from './assemble.js';
+import { clusterMeans } from './cluster-means.js';
+import {
+  factoredScene,
+  gatheredRows,
+  gatheredTables,
+  naiveEmbedding,
+  poolTables,
+  rowsOf,
+  type Scene,
+  scenes,
+  simdTables,
+  specOf,
+  visitedSlots,
+  wholeTables,
+} from './cluster-scenes.fixture.js';
+import type { RowSource } from './embedding-sums.js';
 import { createPoolTables, type PoolTables } from './pool-tables.js';
-import { slotHistogram } from './slot-histogram.js';
-
-type Matrix = readonly (readonly number[])[];
-type RouteType = Extract<RecordField, { kind: 'route' }>['type'];
-
-/** A bundle with a clustering, its tables and a history: one slot per route field and position. */
-interface Scene {
-  readonly model: BundleModel;
-  readonly spec: Pick<ClusteringSpec, 'by' | 'terms' | 'width'>;
-  readonly clusterOf: ClusterMaps;
-  /** Rows of each pool part, one per slot. */
-  readonly tables: ReadonlyMap<string, Matrix>;
-  readonly positions: readonly Readonly<Record<string, number>>[];
-}
-
-const nameOf = ({ group, part }: PoolPart) => `${group}.${part}`;
 
 /** Orders clusters by their first digit, then by the next ones. */
 function byDigits(a: { digits: number[] }, b: { digits: number[] }): number {
@@ -33,24 +30,17 @@ function byDigits(a: { digits: number[] }, b: { digits: number[] }): number {
 }
 
 /** Counts and means position by position, with plain lists. */
-function naiveMeans({ spec, clusterOf, tables, positions }: Scene): { counts: number[]; means: number[][] } {
-  const row = (part: PoolPart, slot: number) => tables.get(nameOf(part))?.[slot] ?? [];
+function naiveMeans(scene: Scene): { counts: number[]; means: number[][] } {
+  const { spec, clusterOf, positions } = scene;
   const clusters = new Map<string, { digits: number[]; embeddings: number[][] }>();
   for (const position of positions) {
-    const embedding = Array<number>(spec.width).fill(0);
-    for (const { field, rows, scale } of spec.terms) {
-      const values = row(rows, position[field] ?? 0);
-      const factors = scale ? row(scale.rows, position[scale.field] ?? 0) : [];
-      for (let j = 0; j < spec.width; j++)
-        embedding[j] = Number(embedding[j]) + Number(values[j]) * (1 + (factors[j] ?? 0));
-    }
     const digits = spec.by.map(({ field }) => {
       const slot = position[field] ?? 0;
       return clusterOf[field]?.[slot] ?? slot;
     });
     const cluster = clusters.get(digits.join()) ?? { digits, embeddings: [] };
     clusters.set(digits.join(), cluster);
-    cluster.embeddings.push(embedding);
+    cluster.embeddings.push(naiveEmbedding(scene, position));
   }
   const visited = [...clusters.values()].sort(byDigits).map(({ embeddings }) => embeddings);
   const mean = (embeddings: number[][]) =>
@@ -61,92 +51,11 @@ function naiveMeans({ spec, clusterOf, tables, positions }: Scene): { counts: nu
   return { counts: visited.map(({ length }) => length), means: visited.map(mean) };
 }
 
-function specOf({ manifest }: BundleModel): ClusteringSpec {
-  const [clustering] = manifest.clusterings ?? [];
-  if (!clustering) throw new Error('the fixture has no clustering');
-  return clustering;
-}
-
-function rowsOf({ model: { layout }, positions }: Scene): Uint8Array {
-  const rows = new Uint8Array(positions.length * layout.strideBytes).fill(0xee);
-  const view = new DataView(rows.buffer);
-  positions.forEach((position, i) => {
-    for (const [name, slot] of Object.entries(position)) {
-      writeElement(view, i * layout.strideBytes, layout.field(name), 0, slot);
-    }
-  });
-  return rows;
-}
-
-function allSlots({ tables }: Scene, part: PoolPart): Float32Array {
-  return Float32Array.from((tables.get(nameOf(part)) ?? []).flat());
-}
-
-function wholeTables(scene: Scene): RowSource {
-  return { table: (part) => ({ rows: allSlots(scene, part) }) };
-}
-
-/** The tables of a loaded bundle, filled. */
-function poolTables(scene: Scene): PoolTables {
-  const tables = createPoolTables(scene.model);
-  if (!tables) throw new Error('the rank graph has no clusterings');
-  for (const part of tables.parts) tables.table(part).set(allSlots(scene, part));
-  return tables;
-}
-
-function simdTables(scene: Scene): RowSource {
-  const tables = poolTables(scene);
-  return { table: (part) => ({ rows: tables.table(part) }), simd: tables.simd };
-}
-
-function gatheredTables(scene: Scene): RowSource {
-  return { table: (part) => visitedSlots(scene, part) };
-}
-
-/** The rows of the slots that the history visits, and no others. */
-function visitedSlots(scene: Scene, part: PoolPart) {
-  const group = scene.model.manifest.groups.find(({ name }) => name === part.group);
-  const route = group?.[part.part]?.route;
-  const slots = route === undefined ? new Int32Array(0) : slotHistogram(scene.model, rowsOf(scene), route).slots;
-  const table = scene.tables.get(nameOf(part)) ?? [];
-  return { slots, rows: Float32Array.from([...slots].flatMap((slot) => table[slot] ?? [])) };
-}
-
-/** The factored fixture with rows that tell their slot. */
 let model: BundleModel;
 let factored: Scene;
 beforeEach(() => {
-  model = factoredModel();
-  factored = {
-    model,
-    spec: specOf(model),
-    clusterOf: { item: [0, 1, 0, 1, 0, 1], event: [0, 1, 0] },
-    tables: new Map([
-      ['items.key', [0, 1, 2, 3, 4, 5].map((item) => [10 * item, 10 * item + 1])],
-      [
-        'events.key',
-        [
-          [0, 0],
-          [0.25, 0.5],
-          [0.75, 1],
-        ],
-      ],
-      [
-        'events.value',
-        [
-          [1, 2],
-          [3, 4],
-          [5, 6],
-        ],
-      ],
-    ]),
-    positions: [
-      { item: 5, event: 1 },
-      { item: 1, event: 2 },
-      { item: 4, event: 2 },
-      { item: 3, event: 2 },
-    ],
-  };
+  factored = factoredScene();
+  model = factored.model;
 });
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -156,113 +65,6 @@ const candidates = {
   columns: { freshness: Float32Array.of(0.1, 0.2) },
   context: { hour: 9 },
 };
-
-const FIELDS = ['a', 'b', 'c'] as const;
-type Field = (typeof FIELDS)[number];
-const number = fc.double({ min: -1, max: 1, noNaN: true }).map(Math.fround);
-const routeType = fc.constantFrom<RouteType>('uint8', 'uint16', 'uint24', 'uint32');
-const part = fc.constantFrom('key' as const, 'value' as const);
-const ref = fc.record({ field: fc.constantFrom(...FIELDS), part }).map(({ field, part }) => {
-  return { field, rows: { group: `rows-of-${field}`, part } };
-});
-const term = fc.record({ rows: ref, scale: fc.option(ref, { nil: undefined }) }).map(({ rows, scale }) => {
-  return scale ? { ...rows, scale } : rows;
-});
-
-/** The number of clusters of each field. Undefined if a slot is its own cluster. */
-const clustersOf = fc.tuple(
-  ...FIELDS.map((_, i) => fc.option(i === 0 ? fc.constantFrom(1, 4, 300) : fc.constantFrom(1, 4), { nil: undefined })),
-);
-
-/** Scenes of all widths, strides, route types and terms, clustered by one to three fields with and without maps. */
-const scenes: fc.Arbitrary<Scene> = fc
-  .record({
-    width: fc.constantFrom(1, 3, 8, 16, 21, 48, 64),
-    types: fc.tuple(routeType, routeType, routeType),
-    slots: fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 })),
-    padding: fc.integer({ min: 0, max: 3 }),
-    by: fc.shuffledSubarray([...FIELDS], { minLength: 1 }),
-    counts: clustersOf,
-    terms: fc.array(term, { minLength: 1, maxLength: 4 }),
-  })
-  .chain(({ width, types, slots, padding, by, counts, terms }) => {
-    const slotsOf = (field: Field) => slots[FIELDS.indexOf(field)] ?? 1;
-    const countOf = (field: Field) => counts[FIELDS.indexOf(field)];
-    const mapped = by.filter((field) => countOf(field) !== undefined);
-    const matrix = (count: number) =>
-      fc.array(fc.array(number, { minLength: width, maxLength: width }), { minLength: count, maxLength: count });
-    const map = (field: Field) =>
-      fc.array(fc.nat((countOf(field) ?? 1) - 1), { minLength: slotsOf(field), maxLength: slotsOf(field) });
-    const spec: ClusteringSpec = {
-      name: 'history',
-      width,
-      by: by.map((field) => {
-        const clusters = countOf(field);
-        return clusters === undefined
-          ? { field, clusters: slotsOf(field) }
-          : { field, clusters, map: `clusters-${field}.bin` };
-      }),
-      terms,
-    };
-    const manifest = manifestOf(spec, { types, slots, padding });
-    return fc.record({
-      model: fc.constant(manifest),
-      spec: fc.constant(spec),
-      clusterOf: fc.record(Object.fromEntries(mapped.map((field) => [field, map(field)]))),
-      tables: fc.tuple(...FIELDS.flatMap((field) => [matrix(slotsOf(field)), matrix(slotsOf(field))])).map((tables) => {
-        const names = FIELDS.flatMap((field) => [`rows-of-${field}.key`, `rows-of-${field}.value`]);
-        return new Map(names.map((name, i) => [name, tables[i] ?? []]));
-      }),
-      positions: fc.array(fc.record(Object.fromEntries(FIELDS.map((field) => [field, fc.nat(slotsOf(field) - 1)]))), {
-        maxLength: 40,
-      }),
-    });
-  })
-  .map((scene) => ({ ...scene, model: factoredModel(scene.model, scene.clusterOf) }));
-
-function manifestOf(
-  clustering: ClusteringSpec,
-  { types, slots, padding }: { types: readonly RouteType[]; slots: readonly number[]; padding: number },
-): Manifest {
-  const manifest = { ...factoredManifest(), maxPositions: 40 };
-  const paddings: RecordField[] = Array.from({ length: padding }, (_, i) => {
-    return { kind: 'user', name: `padding-${i}`, type: 'int8', width: 1, scale: [1] };
-  });
-  const routes: RecordField[] = FIELDS.map((name, i) => {
-    return { kind: 'route', name, type: types[i] ?? 'uint8', width: 1, slots: slots[i] ?? 1 };
-  });
-  manifest.record.fields = [...paddings.slice(0, 1), ...routes, ...paddings.slice(1)];
-  manifest.groups = FIELDS.map((field, i) => ({
-    name: `rows-of-${field}`,
-    pool: { slots: slots[i] ?? 1, keyWidth: clustering.width, valueWidth: clustering.width },
-    key: { route: field },
-    value: { route: field },
-  }));
-  manifest.clusterings = [clustering];
-  listClusterMaps(manifest);
-  const parts = manifest.groups.flatMap(({ name: group }) =>
-    (['key', 'value'] as const).map((part) => ({ group, part })),
-  );
-  manifest.graphs.encode.outputs = manifest.record.fields.map(({ name }) => {
-    return { name, role: 'field', field: name, type: 'int64', shape: ['batch', 1] };
-  });
-  manifest.graphs.gather.inputs = parts.map((one) => ({
-    name: nameOf(one),
-    role: 'slots',
-    ...one,
-    type: 'int64',
-    shape: [],
-  }));
-  manifest.graphs.gather.outputs = parts.map((one) => ({
-    name: nameOf(one),
-    role: 'rows',
-    ...one,
-    type: 'float32',
-    shape: [],
-  }));
-  return manifest;
-}
-
 function expectMeans({ counts, means }: { counts: Float32Array; means: Float32Array }, scene: Scene): void {
   const wanted = naiveMeans(scene);
   expect([...counts]).toEqual(wanted.counts);
@@ -432,17 +234,6 @@ describe('a rank graph with clusters', () => {
   beforeEach(() => {
     tables = poolTables(factored);
   });
-  const gathered = (scene: Scene) =>
-    new Map(
-      ['items', 'events'].map((group): [string, GatheredRows] => {
-        const [key, value] = [
-          visitedSlots(scene, { group, part: 'key' }),
-          visitedSlots(scene, { group, part: 'value' }),
-        ];
-        return [group, { keySlots: key.slots, keyRows: key.rows, valueSlots: value.slots, valueRows: value.rows }];
-      }),
-    );
-
   it('gets counts and means, clusters ascending', () => {
     // The clusters of items 5, 1 and 3 are 1, of item 4 it is 0. Event 1 has cluster 1, event 2 has 0.
     // So item 4 is alone in cluster 0 * 2 + 0, items 1 and 3 are in 1 * 2 + 0, item 5 is alone in 1 * 2 + 1.
@@ -459,7 +250,7 @@ describe('a rank graph with clusters', () => {
 
   it('gets the same from the rows that were gathered', () => {
     const { counts, means } = assembleRank(model, rowsOf(factored), candidates, tables);
-    const feeds = assembleRankKv(model, rowsOf(factored), gathered(factored), candidates);
+    const feeds = assembleRankKv(model, rowsOf(factored), gatheredRows(factored), candidates);
     expect(feeds).toMatchObject({ counts, means });
   });
 
@@ -472,7 +263,7 @@ describe('a rank graph with clusters', () => {
     });
     Object.assign(manifest.clusterings?.[0] ?? {}, { terms });
     const split = { ...factored, model: factoredModel(manifest), positions: [{ item: 2, event: 0 }] };
-    const feeds = assembleRankKv(split.model, rowsOf(split), gathered(split), candidates);
+    const feeds = assembleRankKv(split.model, rowsOf(split), gatheredRows(split), candidates);
     expect(feeds.means).toEqual(float32(Float32Array.of(0.75 + 1, 1 + 2), [1, 2]));
   });
 
@@ -480,7 +271,7 @@ describe('a rank graph with clusters', () => {
     const empty = { ...factored, positions: [] };
     const shapes = { counts: float32(new Float32Array(0), [0]), means: float32(new Float32Array(0), [0, 2]) };
     expect(assembleRank(model, new Uint8Array(0), candidates, tables)).toMatchObject(shapes);
-    expect(assembleRankKv(model, new Uint8Array(0), gathered(empty), candidates)).toMatchObject(shapes);
+    expect(assembleRankKv(model, new Uint8Array(0), gatheredRows(empty), candidates)).toMatchObject(shapes);
   });
 
   it('does not depend on the order of the history', () => {

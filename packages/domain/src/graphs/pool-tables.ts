@@ -1,10 +1,10 @@
 import type { BundleModel } from '../bundle/bundle-model.js';
 import type { Clustering } from '../bundle/clustering.js';
-import { isClusterInput, type Manifest, type PoolPart } from '../bundle/manifest-schema.js';
+import { type ClusterInput, isClusterInput, type Manifest, type PoolPart } from '../bundle/manifest-schema.js';
 import { CkvError } from '../errors.js';
 import { createSimdAdder, type SimdAdder, simdBytes } from './row-sums.js';
 
-/** Whole pool parts: those that the clusterings of a rank graph add up. */
+/** Whole pool parts: those whose rows the clusterings of a rank graph add up. */
 export interface PoolTables {
   readonly parts: readonly PoolPart[];
   /** Returns the rows of a part, one per slot. Throws a `bug` for a part that is not among `parts`. */
@@ -19,19 +19,15 @@ export interface PoolTables {
  */
 export function createPoolTables(model: BundleModel): PoolTables | undefined {
   const { manifest } = model;
-  const names = new Set(manifest.graphs.rank.inputs.filter(isClusterInput).map((input) => input.clustering));
-  const clusterings = [...names].map((name) => model.clustering(name));
-  const parts = partsOf(clusterings);
+  const inputs = manifest.graphs.rank.inputs.filter(isClusterInput);
+  const parts = partsOf(inputs.map((input) => model.clustering(input.clustering)));
   if (parts.length === 0) return undefined;
   const lengths = parts.map(({ group, part }) => {
     const slots = poolOf(manifest, group)?.slots ?? 0;
     return slots * poolWidth(manifest, { group, part });
   });
   const tableBytes = lengths.reduce((sum, length) => sum + simdBytes(length), 0);
-  const { maxPositions } = manifest;
-  const arrayBytes = Math.max(
-    ...clusterings.map((one) => meansBytes(one, maxPositions, Math.min(one.clusters, maxPositions))),
-  );
+  const arrayBytes = Math.max(...inputs.map((input) => inputBytes(model, input)));
   const simd = createSimdAdder(tableBytes + arrayBytes);
   const tables = lengths.map((length) => simd?.createTable(length) ?? new Float32Array(length));
   return {
@@ -55,10 +51,21 @@ function poolOf({ groups }: Manifest, group: string) {
   return groups.find(({ name }) => name === group)?.pool;
 }
 
-/** Returns the bytes of the arrays that the means of a history take in a {@link SimdAdder}. */
-export function meansBytes({ terms, width }: Clustering, positions: number, visited: number): number {
+/** Returns the bytes of the arrays that sums over a history take in a {@link SimdAdder}. */
+export function sumsBytes({ terms, width }: Clustering, positions: number, sums: number): number {
   const rowLists = terms.reduce((count, { scale }) => count + (scale ? 2 : 1), 0);
-  return rowLists * simdBytes(positions) + simdBytes(visited) + simdBytes(2 * visited * width);
+  return rowLists * simdBytes(positions) + simdBytes(sums) + simdBytes(2 * sums * width);
+}
+
+/** Returns the bytes of the arrays that an input takes for the longest history. */
+function inputBytes(model: BundleModel, input: ClusterInput): number {
+  const clustering = model.clustering(input.clustering);
+  const { maxPositions } = model.manifest;
+  if (input.role !== 'position_embeddings') {
+    return sumsBytes(clustering, maxPositions, Math.min(clustering.clusters, maxPositions));
+  }
+  const positions = Math.min(input.last ?? maxPositions, maxPositions);
+  return sumsBytes(clustering, positions, positions);
 }
 
 function partsOf(clusterings: readonly Clustering[]): PoolPart[] {
