@@ -1,4 +1,5 @@
 export * from './connect-redis.js';
+export * from './eviction.js';
 export * from './redis-error.js';
 export * from './redis-url.js';
-export * from './watch-writes.js';
+export * from './trials.js';

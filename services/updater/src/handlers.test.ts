@@ -1,22 +1,35 @@
 import { LIMITS } from '@collectivekv/domain';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { createLogger } from '@collectivekv/service-kit';
 import { createInteractionProducer, type InteractionProducer, openQueues } from '@collectivekv/update-queue';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createInteractionHandlers } from './handlers.js';
+import { type QueueRedis, watchQueueRedis } from './queue-redis.js';
 
 let redis: PrivateRedis;
 let client: RedisClient;
 let producer: InteractionProducer;
+let queueRedis: QueueRedis;
+let ready: boolean;
 let handlers: ReturnType<typeof createInteractionHandlers>;
 
 beforeAll(async () => {
   redis = await startTemporaryRedis();
   client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
   producer = createInteractionProducer({ client, keyPrefix: 'ckv', partitionCount: 1, maxWaitingJobs: 99 });
-  handlers = createInteractionHandlers(producer);
+  queueRedis = watchQueueRedis({
+    client,
+    keyPrefix: 'ckv',
+    onTried: (able) => {
+      ready = able;
+    },
+    log: createLogger('test', 'silent'),
+  });
+  handlers = createInteractionHandlers(producer, queueRedis);
 });
 afterAll(async () => {
+  queueRedis.close();
   await producer.close();
   closeRedis(client);
   await redis.stop();
@@ -87,5 +100,25 @@ describe('Forget', () => {
       reason: 'invalid_request',
       field: 'interaction.eventId',
     });
+  });
+});
+
+describe('while Redis may evict', () => {
+  it.each(['allkeys-lru', 'volatile-ttl'])('refuses to queue with %s, until the policy is mended', async (policy) => {
+    const [interaction = null] = interactions(1);
+    await vi.waitUntil(() => ready, { timeout: 5_000 });
+    await client.config('SET', 'maxmemory-policy', policy);
+    await vi.waitUntil(() => !ready, { timeout: 5_000 });
+    const refusal = {
+      reason: 'dependency_unavailable',
+      message: expect.stringMatching(`CKV_QUEUE_REDIS_URL: .*${policy}; set maxmemory-policy noeviction`),
+    };
+    await expect(handlers.Record({ interactions: interactions(1) })).rejects.toMatchObject(refusal);
+    await expect(handlers.Forget({ interaction })).rejects.toMatchObject(refusal);
+    expect(await queued()).toEqual([]);
+
+    await client.config('SET', 'maxmemory-policy', 'noeviction');
+    await vi.waitUntil(() => ready, { timeout: 5_000 });
+    expect(await handlers.Record({ interactions: interactions(1) })).toEqual({ queuedCount: 1 });
   });
 });

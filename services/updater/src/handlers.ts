@@ -6,9 +6,13 @@ import type {
 } from '@collectivekv/contracts';
 import { invalidRequest, LIMITS, parseForgotten, parseInteraction } from '@collectivekv/domain';
 import type { InteractionProducer } from '@collectivekv/update-queue';
+import type { QueueRedis } from './queue-redis.js';
 
-/** Creates the handlers of InteractionService: they put messages into the queue. */
-export function createInteractionHandlers(producer: InteractionProducer) {
+/** Creates the handlers of InteractionService: they put messages into the queue, unless its Redis may lose them. */
+export function createInteractionHandlers(
+  producer: InteractionProducer,
+  queueRedis: Pick<QueueRedis, 'requireNoEviction'>,
+) {
   return {
     async Record({ interactions }: RecordRequest__Output): Promise<RecordResponse> {
       const { length } = interactions;
@@ -19,12 +23,16 @@ export function createInteractionHandlers(producer: InteractionProducer) {
           'split the call',
         );
       }
-      await producer.enqueue(interactions.map((raw, i) => parseInteraction(raw, `interactions[${i}]`)));
+      const parsed = interactions.map((raw, i) => parseInteraction(raw, `interactions[${i}]`));
+      queueRedis.requireNoEviction();
+      await producer.enqueue(parsed);
       return { queuedCount: length };
     },
 
     async Forget({ interaction }: ForgetRequest__Output): Promise<ForgetResponse> {
-      await producer.forget(parseForgotten(interaction, 'interaction'));
+      const forgotten = parseForgotten(interaction, 'interaction');
+      queueRedis.requireNoEviction();
+      await producer.forget(forgotten);
       return {};
     },
   };

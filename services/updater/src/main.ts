@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
-import { closeRedis, connectRedis, watchWrites } from '@collectivekv/redis-connection';
+import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { clientOptionsOf, runService } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
   openLeaseTable,
   openPartitionQueue,
-  triedWriteKey,
   waitingCounts,
   watchArrivals,
 } from '@collectivekv/update-queue';
@@ -18,6 +17,7 @@ import { createInteractionHandlers } from './handlers.js';
 import { createUpdaterMetrics } from './metrics.js';
 import { holdPartitions } from './partitions/held-partitions.js';
 import { createPartitionLeases } from './partitions/partition-leases.js';
+import { watchQueueRedis } from './queue-redis.js';
 import { createRecordWriter } from './records/record-writer.js';
 import { startUpdater } from './updater.js';
 
@@ -40,8 +40,10 @@ await runService({
       onError: () => undefined, // the other connection logs it
     });
     onClose('redis for arrivals', () => closeRedis(blocking));
-    // The service accepts interactions while Redis takes them, with or without a bundle.
-    onClose('tried writes', watchWrites(client, triedWriteKey(keyPrefix), setReady));
+    // The service accepts interactions while Redis can hold them, with or without a bundle.
+    const queueRedis = watchQueueRedis({ client, keyPrefix, onTried: setReady, log });
+    onClose('trials of redis', queueRedis.close);
+    await queueRedis.tried;
     const producer = createInteractionProducer({
       client,
       keyPrefix,
@@ -97,6 +99,6 @@ await runService({
       stopping,
     });
     onClose('updater', updater.stop);
-    server.add('InteractionService', createInteractionHandlers(producer));
+    server.add('InteractionService', createInteractionHandlers(producer, queueRedis));
   },
 });

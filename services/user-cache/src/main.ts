@@ -1,9 +1,10 @@
-import { closeRedis, connectRedis, watchWrites } from '@collectivekv/redis-connection';
+import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
 import { runService } from '@collectivekv/service-kit';
 import { createRedisUserStore } from '@collectivekv/user-store';
 import { loadConfig } from './config.js';
 import { createUserCacheHandlers } from './handlers.js';
 import { createUserCacheMetrics } from './metrics.js';
+import { watchRecordsRedis } from './records-redis.js';
 
 await runService({
   name: 'user-cache',
@@ -16,12 +17,20 @@ await runService({
       onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
     });
     onClose('redis', () => closeRedis(client));
-    onClose('tried writes', watchWrites(client, `${config.CKV_KEY_PREFIX}:tried-write`, setReady));
+    const userCacheMetrics = createUserCacheMetrics(metrics);
+    const endTrials = watchRecordsRedis({
+      client,
+      keyPrefix: config.CKV_KEY_PREFIX,
+      onTried: setReady,
+      metrics: userCacheMetrics,
+      log,
+    });
+    onClose('trials of redis', endTrials);
     const store = createRedisUserStore({
       client,
       keyPrefix: config.CKV_KEY_PREFIX,
       recordTtlS: config.CKV_RECORD_TTL_S,
     });
-    server.add('UserCacheService', createUserCacheHandlers(store, createUserCacheMetrics(metrics)));
+    server.add('UserCacheService', createUserCacheHandlers(store, userCacheMetrics));
   },
 });

@@ -6,6 +6,8 @@ import { Counter } from 'prom-client';
 export interface UserCacheMetrics {
   observeReads(found: number, missing: number): void;
   observeAppends(outcomes: readonly AppendOutcome[]): void;
+  /** Takes over Redis's own count of evicted keys. */
+  observeEvictions(evictedKeyCount: number): void;
 }
 
 /** Registers user-cache's metrics. */
@@ -27,7 +29,16 @@ export function createUserCacheMetrics({ registry }: Metrics): UserCacheMetrics 
     help: 'Unreadable records that were moved to another key',
     registers: [registry],
   });
+  const evictions = new Counter({
+    name: 'ckv_redis_evicted_keys_total',
+    help: "Keys that the records' Redis has evicted since it started, all primaries together, as each replica of the user-cache sees it",
+    registers: [registry],
+  });
   return {
+    observeEvictions(evictedKeyCount) {
+      evictions.reset();
+      evictions.inc(evictedKeyCount);
+    },
     observeReads(found, missing) {
       reads.inc({ found: 'true' }, found);
       reads.inc({ found: 'false' }, missing);
