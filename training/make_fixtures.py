@@ -1,7 +1,7 @@
 """Writes test/fixtures/bundles: small bundles with random weights, for the tests of other parts.
 
-One bundle for each family, one with a factored pool, and three of an uncompressed model, in each form that records can
-hold.
+One bundle for each family, one with a factored pool, one with residual codes, and three of an uncompressed model, in
+each form that records can hold.
 
     python training/make_fixtures.py            # remakes all of them; on one machine, always the same bytes
 """
@@ -12,6 +12,7 @@ import torch
 
 from bundle.export import Export, export_bundle
 from conversion.factored import convert_factored
+from conversion.residual import convert_residual
 from data.features import Feature
 from models.compression import Compression
 from models.config import ModelConfig
@@ -28,7 +29,7 @@ VARIANTS = {
     "twin": Compression(slots=48, tied=False, user_form="last_head", user_type="int8"),
     "hstu": Compression(slots=48),
 }
-FACTORED = "factored"
+FACTORED, RESIDUAL = "factored", "residual"
 FULL_FORMS = {
     "full_fp16": "float16",
     "full_fp32": "float32",
@@ -63,8 +64,9 @@ def main(folder: Path) -> None:
     for family, compression in VARIANTS.items():
         write(random_model(random_full(fixture_config(family)), compression), folder / family)
     full = random_full(fixture_config("target"))
-    factored = convert_factored(full, random_history(full.config, 40, 100, seed=1), seed=1, clusters=16, codes=32)
-    write(factored, folder / FACTORED)
+    sample = random_history(full.config, 40, 100, seed=1)
+    write(convert_factored(full, sample, seed=1, clusters=16, codes=32), folder / FACTORED)
+    write(convert_residual(full, sample, seed=1, stages=3, clusters=16, codes=32), folder / RESIDUAL)
     full = random_full(fixture_config("target", d_model=72))  # wide rows: the stride needs both of its bytes
     for name, kept in FULL_FORMS.items():
         write(keep_full(full, kept), folder / name, golden_positions=40)

@@ -22,15 +22,24 @@ ARMS = ["", "fullBeforeFineTune", "converted", "noHistory", "userDimsOnly", "ful
 
 
 @pytest.mark.parametrize(
-    ("changes", "made"),
+    ("changes", "made", "record_fields"),
     [
-        ({"family": "target"}, "16 slots"),
-        ({"family": "hstu", "layers": 2}, "16 slots"),
-        ({"record": "factored", "clusters": 5}, "5 clusters"),
+        ({"family": "target"}, "16 slots", ["route", "user_code"]),
+        (
+            {"family": "hstu", "layers": 2},
+            "16 slots",
+            ["layer0_route", "layer0_user_code", "layer1_route", "layer1_user_code"],
+        ),
+        ({"record": "factored", "clusters": 5}, "5 clusters", ["item", "event"]),
+        (
+            {"record": "residual", "clusters": 5, "stages": 2},
+            "5 clusters, 2 stages of codes",
+            ["stage_1", "stage_2"],
+        ),
     ],
 )
 def test_a_log_becomes_a_bundle_with_the_figures_of_every_arm(
-    changes: dict, made: str, root: Path, capsys: pytest.CaptureFixture[str]
+    changes: dict, made: str, record_fields: list[str], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = small_train(root, **changes)
     metrics = main(config)
@@ -44,6 +53,7 @@ def test_a_log_becomes_a_bundle_with_the_figures_of_every_arm(
     assert metrics["auc"] > 0.7 and metrics["fullAuc"] > 0.7 and metrics["noHistoryAuc"] < 0.65
     bundle = ServedBundle(config.out)
     assert bundle.manifest["training"] == {"command": "python training/train.py log", "metrics": metrics}
+    assert list(bundle.fields) == record_fields
     assert (bundle.manifest["name"], bundle.manifest["maxPositions"]) == ("small", 50)
     assert bundle.manifest["actions"] == ["<unknown>", "like", "skip"] and len(bundle.items) == 31
     for case in json.loads((config.out / "golden" / "served.json").read_text())["cases"]:

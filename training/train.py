@@ -153,7 +153,8 @@ def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -
         compression,
         ROOT / ".ckv" / "training" / f"{config.name}-{settings_of(config, log)}",
         config.name,
-        clusters=config.clusters if config.record == "factored" else 0,
+        clusters=0 if config.record == "pool" else config.clusters,
+        stages=config.stages if config.record == "residual" else 0,
     )
 
 

@@ -1,5 +1,5 @@
-// The models of the demo and of the factored fixture again, in the plainest code: position by position, in float64, with
-// the parameters in the files of the bundle. Graphs and assembly must give the same scores.
+// The models of the demo and of the fixtures with a clustering again, in the plainest code: position by position, in
+// float64, with the parameters in the files of the bundle. Graphs and assembly must give the same scores.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Interaction } from '@collectivekv/domain';
@@ -73,7 +73,7 @@ export function oracleScores(
   const positions = interactions.map((interaction, i) => {
     const item = row('item_table', itemIndices[i] ?? 0);
     const event = embedEvent(p, interaction, actions);
-    const s = item.map((x, j) => x * (1 + (event[j] ?? 0)) + (event[item.length + j] ?? 0));
+    const s = turned(item, event);
     const route = best(add(times(s, matrix('route_router_weight')), vector('route_router_bias')));
     const user = add(times(s, matrix('history_user_weight')), vector('history_user_bias')).map(Math.tanh);
     const code = best(add(times(user, matrix('user_code_codes')), vector('user_code_bias')));
@@ -96,29 +96,59 @@ export function oracleScores(
   });
 }
 
+/** A position as a record tells it: its embedding, and the name of its cluster. */
+interface CodedPosition {
+  readonly s: readonly number[];
+  readonly cluster: string;
+}
+
+/** Codes an interaction with the catalogue index of an item and the embedding of an event, [g, h]. */
+export type Coder = (p: Map<string, Matrix[]>, item: number, event: readonly number[]) => CodedPosition;
+
 /**
- * Returns the score of each candidate, a probability, by attention over the cluster means of a history.
+ * Returns the coder of a factored pool.
  * @param clusterOf returns the name of the cluster of an item and an event code
  */
+export function factoredCoder(clusterOf: (item: number, code: number) => string): Coder {
+  return (p, item, event) => {
+    const { matrix, vector, row } = reader(p);
+    const code = best(add(times(event, matrix('event_router_weight')), vector('event_router_bias')));
+    const coded = [...row('pool_events_key', code), ...row('pool_events_value', code)];
+    return { s: turned(row('pool_items', item), coded), cluster: clusterOf(item, code) };
+  };
+}
+
+/** Codes what is left of an embedding, stage by stage. */
+export const residualCoder: Coder = (p, item, event) => {
+  const { matrix, vector, row } = reader(p);
+  let left: readonly number[] = turned(row('item_table', item), event);
+  let s: readonly number[] = left.map(() => 0);
+  const codes: number[] = [];
+  for (let stage = 1; p.has(`pool_stage_${stage}`); stage++) {
+    const code = best(add(times(left, matrix(`stage_${stage}_router_weight`)), vector(`stage_${stage}_router_bias`)));
+    const chosen = row(`pool_stage_${stage}`, code);
+    s = add(s, chosen);
+    left = left.map((x, j) => x - (chosen[j] ?? 0));
+    codes.push(code);
+  }
+  return { s, cluster: `${codes[0]}` };
+};
+
+/** Returns the score of each candidate, a probability, by attention over the cluster means of a history. */
 export function clusterOracleScores(
   p: Map<string, Matrix[]>,
   { interactions, itemIndices, candidates, hour }: OracleRequest,
   actions: readonly string[],
-  clusterOf: (item: number, event: number) => string,
+  coder: Coder,
 ): number[] {
   const { matrix, vector, row } = reader(p);
-  const embeddings = new Map<string, number[][]>(); // by cluster
+  const embeddings = new Map<string, (readonly number[])[]>(); // by cluster
   for (const [i, interaction] of interactions.entries()) {
-    const index = itemIndices[i] ?? 0;
-    const event = embedEvent(p, interaction, actions);
-    const code = best(add(times(event, matrix('event_router_weight')), vector('event_router_bias')));
-    const [turn, shift] = [row('pool_events_key', code), row('pool_events_value', code)];
-    const s = row('pool_items', index).map((x, j) => x * (1 + (turn[j] ?? 0)) + (shift[j] ?? 0));
-    const cluster = clusterOf(index, code);
+    const { s, cluster } = coder(p, itemIndices[i] ?? 0, embedEvent(p, interaction, actions));
     embeddings.set(cluster, [...(embeddings.get(cluster) ?? []), s]);
   }
   const rows = [...embeddings.values()].map((members): Row => {
-    const sum = members.reduce(add);
+    const sum = members.reduce((a, b) => add(a, b));
     const mean = sum.map((x) => x / members.length);
     const part = (name: string) => add(times(mean, matrix(`cluster_${name}_weight`)), vector(`cluster_${name}_bias`));
     return [part('key'), part('value'), members.length];
@@ -151,6 +181,11 @@ function embedEvent(
     row('action_table', Math.max(0, actions.indexOf(action))),
     times([watch, watch * watch], matrix('interaction_features_weight')),
   );
+}
+
+/** Returns item * (1 + g) + h for an event [g, h]. */
+function turned(item: readonly number[], event: readonly number[]): number[] {
+  return item.map((x, j) => x * (1 + (event[j] ?? 0)) + (event[item.length + j] ?? 0));
 }
 
 /** Attends over rows, each head with its part of the keys and values. */

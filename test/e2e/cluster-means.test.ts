@@ -1,12 +1,13 @@
-// A bundle whose rank graph sees cluster means. Its scores depend on the positions of a record alone: not on how the record
+// Bundles whose rank graphs see cluster means. Their scores depend on the positions of a record alone: not on how the record
 // came to have them.
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openBundle, readServedGolden, type ServedCase } from '@collectivekv/bundles';
 import type { InteractionInput, RankInput } from '@collectivekv/client';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type E2eStack, type OtherRanking, startE2e, startOtherRanking } from './e2e-stack.js';
 
-const FACTORED = fileURLToPath(new URL('../fixtures/bundles/factored', import.meta.url));
+const BUNDLES = fileURLToPath(new URL('../fixtures/bundles', import.meta.url));
 
 type Named = InteractionInput & { eventId: string };
 
@@ -14,63 +15,69 @@ let e2e: E2eStack;
 let remote: OtherRanking;
 let longest: ServedCase;
 let maxPositions: number;
-beforeAll(async () => {
-  const cases = await readServedGolden(await openBundle(FACTORED));
-  longest = cases.reduce((one, other) => (other.interactions.length > one.interactions.length ? other : one));
-  e2e = await startE2e({}, FACTORED);
-  remote = await startOtherRanking(e2e.stack, { CKV_POOL_MODE: 'remote' });
-  maxPositions = e2e.bundle.model.manifest.maxPositions;
-});
-afterAll(async () => {
-  await remote?.close();
-  await e2e?.close();
-});
-
-it('scores a record without a forgotten interaction as one that never had it', async () => {
-  const history = historyOf('forgetful', 30);
-  await record('forgetful', history.slice(0, 29));
-  const [old, recent] = [history[3], history[27]];
-  await e2e.client.forgetInteraction(old ?? fail()); // older than the ring: found by its content
-  await e2e.client.forgetInteraction({ userId: 'forgetful', eventId: recent?.eventId ?? '' });
-  await record('forgetful', history.slice(29), 30); // applied after the two
-  const kept = history.filter((one) => one !== old && one !== recent);
-  await record('kept', ofUser('kept', kept));
-  const before = await scoresOf({ userId: 'kept' }, 28);
-  expectClose(await scoresOf({ userId: 'forgetful' }, 28), before);
-  await record('whole', ofUser('whole', history));
-  expect(distance(await scoresOf({ userId: 'whole' }, 30), before)).toBeGreaterThan(1e-4);
-});
-
-it('scores a trimmed record as one of the newest positions', async () => {
-  const history = historyOf('trimmed', maxPositions + 30);
-  await record('trimmed', history);
-  await record('newest', ofUser('newest', history.slice(30)));
-  expectClose(await scoresOf({ userId: 'trimmed' }, maxPositions), await scoresOf({ userId: 'newest' }, maxPositions));
-});
-
-it('scores recent interactions of the request as those of a record', async () => {
-  const history = historyOf('complete', 60);
-  await record('complete', history);
-  await record('behind', ofUser('behind', history.slice(0, 45)));
-  const recentInteractions = ofUser('behind', history).slice(40); // the record has five of them
-  const wanted = await scoresOf({ userId: 'complete' }, 60);
-  expectClose(await scoresOf({ userId: 'behind', recentInteractions }, 60), wanted);
-  const cold = { userId: 'cold', recentInteractions: ofUser('cold', history) };
-  expectClose(await scoresOf(cold, 60), wanted);
-});
-
-it('scores a record whose only position was forgotten as a cold user', async () => {
-  const [only = fail()] = historyOf('emptied', 1);
-  await record('emptied', [only]);
-  const one = await scoresOf({ userId: 'emptied' }, 1);
-  await e2e.client.forgetInteraction({ userId: 'emptied', eventId: only.eventId });
-  await vi.waitUntil(async () => (await e2e.recordOf('emptied'))?.positionCount === 0, {
-    timeout: 30_000,
-    interval: 5,
+describe.each(['factored', 'residual'])('the bundle %s', (fixture) => {
+  beforeAll(async () => {
+    const folder = join(BUNDLES, fixture);
+    const cases = await readServedGolden(await openBundle(folder));
+    longest = cases.reduce((one, other) => (other.interactions.length > one.interactions.length ? other : one));
+    e2e = await startE2e({}, folder);
+    remote = await startOtherRanking(e2e.stack, { CKV_POOL_MODE: 'remote' });
+    maxPositions = e2e.bundle.model.manifest.maxPositions;
   });
-  const cold = await scoresOf({ userId: 'nobody' }, 0);
-  expectClose(await scoresOf({ userId: 'emptied' }, 0), cold);
-  expect(distance(one, cold)).toBeGreaterThan(1e-4);
+  afterAll(async () => {
+    await remote?.close();
+    await e2e?.close();
+  });
+
+  it('scores a record without a forgotten interaction as one that never had it', async () => {
+    const history = historyOf('forgetful', 30);
+    await record('forgetful', history.slice(0, 29));
+    const [old, recent] = [history[3], history[27]];
+    await e2e.client.forgetInteraction(old ?? fail()); // older than the ring: found by its content
+    await e2e.client.forgetInteraction({ userId: 'forgetful', eventId: recent?.eventId ?? '' });
+    await record('forgetful', history.slice(29), 30); // applied after the two
+    const kept = history.filter((one) => one !== old && one !== recent);
+    await record('kept', ofUser('kept', kept));
+    const before = await scoresOf({ userId: 'kept' }, 28);
+    expectClose(await scoresOf({ userId: 'forgetful' }, 28), before);
+    await record('whole', ofUser('whole', history));
+    expect(distance(await scoresOf({ userId: 'whole' }, 30), before)).toBeGreaterThan(1e-4);
+  });
+
+  it('scores a trimmed record as one of the newest positions', async () => {
+    const history = historyOf('trimmed', maxPositions + 30);
+    await record('trimmed', history);
+    await record('newest', ofUser('newest', history.slice(30)));
+    expectClose(
+      await scoresOf({ userId: 'trimmed' }, maxPositions),
+      await scoresOf({ userId: 'newest' }, maxPositions),
+    );
+  });
+
+  it('scores recent interactions of the request as those of a record', async () => {
+    const history = historyOf('complete', 60);
+    await record('complete', history);
+    await record('behind', ofUser('behind', history.slice(0, 45)));
+    const recentInteractions = ofUser('behind', history).slice(40); // the record has five of them
+    const wanted = await scoresOf({ userId: 'complete' }, 60);
+    expectClose(await scoresOf({ userId: 'behind', recentInteractions }, 60), wanted);
+    const cold = { userId: 'cold', recentInteractions: ofUser('cold', history) };
+    expectClose(await scoresOf(cold, 60), wanted);
+  });
+
+  it('scores a record whose only position was forgotten as a cold user', async () => {
+    const [only = fail()] = historyOf('emptied', 1);
+    await record('emptied', [only]);
+    const one = await scoresOf({ userId: 'emptied' }, 1);
+    await e2e.client.forgetInteraction({ userId: 'emptied', eventId: only.eventId });
+    await vi.waitUntil(async () => (await e2e.recordOf('emptied'))?.positionCount === 0, {
+      timeout: 30_000,
+      interval: 5,
+    });
+    const cold = await scoresOf({ userId: 'nobody' }, 0);
+    expectClose(await scoresOf({ userId: 'emptied' }, 0), cold);
+    expect(distance(one, cold)).toBeGreaterThan(1e-4);
+  });
 });
 
 /** Returns a history of the golden interactions, repeated if they are too few. */

@@ -2,10 +2,10 @@
 
 import pytest
 
-from testbed.built_bundles import FACTORED, FULL_FORMS, HSTU, VARIANTS, Built, built_once
+from testbed.built_bundles import CLUSTERED, FULL_FORMS, HSTU, VARIANTS, Built, built_once
 
 
-@pytest.fixture(params=[*VARIANTS, *FULL_FORMS, *FACTORED])
+@pytest.fixture(params=[*VARIANTS, *FULL_FORMS, *CLUSTERED])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return built_once(request.param, tmp_path_factory)
 

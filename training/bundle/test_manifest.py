@@ -87,7 +87,9 @@ def test_a_model_that_does_not_share_both_keys_and_values_is_refused_with_the_re
 def test_make_fixtures_writes_the_committed_fixtures(tmp_path: Path) -> None:
     make_fixtures.main(tmp_path)
     families = sorted(path.name for path in tmp_path.iterdir())
-    assert families == sorted([*make_fixtures.VARIANTS, make_fixtures.FACTORED, *make_fixtures.FULL_FORMS])
+    assert families == sorted(
+        [*make_fixtures.VARIANTS, make_fixtures.FACTORED, make_fixtures.RESIDUAL, *make_fixtures.FULL_FORMS]
+    )
     assert families == sorted(path.name for path in make_fixtures.FOLDER.iterdir())
     for family in families:
         made, kept = (

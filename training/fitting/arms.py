@@ -15,6 +15,7 @@ import torch
 
 from conversion.convert import calibrate, convert, with_new_pool, without_pool
 from conversion.factored import convert_factored
+from conversion.residual import convert_residual
 from conversion.sample import sample_history
 from data.history import History
 from data.log import Log
@@ -50,7 +51,8 @@ class Arms:
     folder: Path  # of checkpoints
     name: str = ""
     start: float = 1.5  # length of the first item embeddings, see starting_items.py; 0: random ones
-    clusters: int = 0  # of a factored pool; 0: a pool of keys and values, see `compression`
+    clusters: int = 0  # of a user's positions; 0: a pool of keys and values, see `compression`
+    stages: int = 0  # of residual codes; 0: a factored pool, if there are clusters
 
     def full(self) -> Arm:
         """Returns the full model before the conversion."""
@@ -75,9 +77,12 @@ class Arms:
     def converted(self, full: Arm) -> Arm:
         """Returns CollectiveKV before the second training."""
         made = f"{self.clusters:,} clusters" if self.clusters else f"{self.compression.slots:,} slots"
+        made += f", {self.stages} stages of codes" if self.stages else ""
         print(f"  {self.name} conversion: k-means for {made}", flush=True)
         started = time.process_time()
-        if self.clusters:
+        if self.stages:
+            model = convert_residual(full.model, self.sample(), self.main.seed, self.stages, self.clusters)
+        elif self.clusters:
             model = convert_factored(full.model, self.sample(), self.main.seed, self.clusters)
         else:
             model = convert(full.model, self.sample(), self.compression, self.main.seed)

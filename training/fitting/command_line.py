@@ -27,8 +27,10 @@ HELP = {
     "batch": "positions of one training step",
     "block": "queries of a user that are learned together; they see as many positions before them",
     "record": "a position in a user record. pool: a route into a pool of keys and values, and user dims; factored: the "
-    "item's index and a code of its event, for families whose attention reads cluster means",
-    "clusters": "clusters of a user's positions, if the record is factored",
+    "item's index and a code of its event; residual: --stages codes. The last two need a family whose attention reads "
+    "cluster means",
+    "clusters": "clusters of a user's positions, if the record is factored or residual",
+    "stages": "codes of a position, one byte each, if the record is residual",
     "slots": "rows of the pool",
     "user_width": "user dims of a key, and of a value; 0: none",
     "user_type": "type of the user dims in records",
@@ -47,7 +49,7 @@ HELP = {
     "fresh": "remove the checkpoints of an interrupted run first",
 }
 CHOICES = {
-    "record": ["pool", "factored"],
+    "record": ["pool", "factored", "residual"],
     "family": list(FAMILIES),
     "user_type": ["codebook", "int8", "float16"],
     "user_form": ["own_head", "last_head"],

@@ -12,6 +12,7 @@ from data.log_file import NO_FEATURES
 from data.log_rows import SCHEMA
 from errors import UserError
 from fitting.train_config import TrainConfig, flag
+from models.compression import CODES
 from models.families.registry import FAMILIES
 
 # Lowest and highest value of each option. packages/domain/src/bundle/manifest-schema.ts has the limits of a bundle.
@@ -22,6 +23,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "batch": (1, 10_000_000),
     "block": (1, 100_000),
     "clusters": (1, 65_536),
+    "stages": (1, 6),
     "slots": (2, 65_536),
     "user_width": (0, 16_384),
     "embedding": (2, 16_384),
@@ -70,8 +72,8 @@ def check_options(c: TrainConfig) -> None:
 
 def check_record(c: TrainConfig) -> None:
     """Checks the size of a record's row. For each layer it has one or two routes, and a code or the user dims."""
-    if c.record == "factored":
-        check_factored(c)
+    if c.record != "pool":
+        check_clustered(c)
         return
     layers = c.layers if FAMILIES[c.family].stacked else 1
     routes = 2 if c.separate_routes else 1
@@ -89,18 +91,23 @@ def check_record(c: TrainConfig) -> None:
         )
 
 
-def check_factored(c: TrainConfig) -> None:
-    """Checks that the family and the recipe can have a factored pool."""
+def check_clustered(c: TrainConfig) -> None:
+    """Checks that the family and the recipe can have a factored pool or residual codes."""
     if not FAMILIES[c.family].reads_clusters:
         able = " or ".join(name for name, family in FAMILIES.items() if family.reads_clusters)
         raise UserError(
-            f"--record factored: the attention of --family {c.family} cannot read cluster means; give --record pool or "
-            f"--family {able}"
+            f"--record {c.record}: the attention of --family {c.family} cannot read cluster means; give --record pool "
+            f"or --family {able}"
         )
     if c.recipe != "convert":
         raise UserError(
-            f"--record factored: --recipe {c.recipe} learns a pool of keys and values; give --record pool, or --recipe "
-            "convert"
+            f"--record {c.record}: --recipe {c.recipe} learns a pool of keys and values; give --record pool, or "
+            "--recipe convert"
+        )
+    if c.record == "residual" and c.clusters > CODES:
+        raise UserError(
+            f"--clusters {c.clusters}: must be at most {CODES} with --record residual, where the first code is the "
+            "cluster; give fewer"
         )
 
 

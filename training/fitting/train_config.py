@@ -41,6 +41,7 @@ class TrainConfig:
     block: int = 128
     record: str = "pool"
     clusters: int = 256
+    stages: int = 4
     slots: int = 10_000
     user_width: int = 2
     user_type: str = "codebook"

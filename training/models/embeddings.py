@@ -10,15 +10,18 @@ from torch import Tensor, nn
 from data.history import History
 from models.config import ModelConfig
 from models.event_codes import EventCodes
+from models.residual_codes import ResidualCodes
 
 
 class Embeddings(nn.Module):
     """The tables of items and actions, and the linear map of the features.
 
-    With `event_codes`, the nearest code's [g, h] takes the place of the event's own.
+    With `event_codes`, the nearest code's [g, h] takes the place of the event's own. With `position_codes`, a sum of
+    rows takes the place of S.
     """
 
     event_codes: EventCodes | None
+    position_codes: ResidualCodes | None
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -29,9 +32,15 @@ class Embeddings(nn.Module):
         width = 2 * sum(f.width for f in config.interaction_features)
         self.interaction_features = nn.Linear(width, 2 * e, bias=False) if width else None
         self.event_codes = None
+        self.position_codes = None
 
     def embed_history(self, history: History) -> Tensor:
-        """Returns S of every position, [B, N, E]."""
+        """Returns S of every position, [B, N, E], as a record tells it."""
+        s = self.exact(history)
+        return s if self.position_codes is None else self.position_codes(s)
+
+    def exact(self, history: History) -> Tensor:
+        """Returns S of every position before `position_codes`, [B, N, E]."""
         event = self.events(history)
         if self.event_codes is not None:
             event = self.event_codes(event)

@@ -37,7 +37,7 @@ class Oracle:
         return self.score(item, attended, own, candidates.context[user, place].double().numpy())
 
     def position(self, item: int, action: int, values: Vector) -> tuple[Vector, int]:
-        """Returns S of one position, [E], and its event's code; 0 without codes."""
+        """Returns S of one position, [E], and its event's code or the first of its residual codes; 0 without codes."""
         event = self.p["action.weight"][action]
         x = expand(self.c.interaction_features, values)
         if x:
@@ -47,7 +47,18 @@ class Oracle:
             code = int(np.argmax(self.p.linear("event_codes.router", event)))
             event = self.p["event_codes.rows"][code]
         e = self.c.embedding
-        return self.p["item.weight"][item] * (1 + event[:e]) + event[e:], code
+        s = self.p["item.weight"][item] * (1 + event[:e]) + event[e:]
+        if "position_codes.rows.0" in self.p:
+            return self.residual(s)
+        return s, code
+
+    def residual(self, s: Vector) -> tuple[Vector, int]:
+        """Returns the sum of the rows that S is coded as, and the first code."""
+        rest, codes = s, []
+        while (rows := self.p.get(f"position_codes.rows.{len(codes)}")) is not None:
+            codes.append(int(np.argmax(self.p.linear(f"position_codes.routers.{len(codes)}", rest))))
+            rest = rest - rows[codes[-1]]
+        return s - rest, codes[0]
 
     def score(self, item: Vector, attended: Vector, own: Vector, context: Vector) -> float:
         """Returns the scorer's logit.

@@ -7,6 +7,7 @@ import torch
 
 from bundle.golden_drawer import as_double
 from conversion.factored import convert_factored
+from conversion.residual import convert_residual
 from data.history import Candidates, History
 from models.caches.full import KEPT
 from models.compression import Compression
@@ -29,7 +30,7 @@ FORMS = {
     "values alone shared": Compression(slots=12, share="values", tied=False, user_form="last_head"),
     ALONE: Compression(user_type="int8", user_width=4),
 }
-FACTORED = "factored pool"
+FACTORED, RESIDUAL = "factored pool", "residual codes"
 KEPT_FORMS = {f"full, kept as {kept}": kept for kept in KEPT}
 LENGTHS = (0, 1, 4, 5, 6, 23, 30)
 
@@ -40,6 +41,9 @@ def in_form(full_model: Ranker, form: str) -> Ranker:
     if form == FACTORED:
         sample = random_history(full_model.config, 20, 40, seed=1)
         return convert_factored(full_model, sample, seed=1, clusters=5, codes=16)
+    if form == RESIDUAL:
+        sample = random_history(full_model.config, 20, 40, seed=1)
+        return convert_residual(full_model, sample, seed=1, stages=3, clusters=5, codes=8)
     if form in KEPT_FORMS:
         return keep_full(full_model, KEPT_FORMS[form])
     return user_dims_alone(full_model, FORMS[form]) if form == ALONE else compress(full_model, FORMS[form])
@@ -54,7 +58,7 @@ def places(counts: list[list[int]]) -> torch.Tensor:
     [
         *((name, form) for name, family in FAMILIES.items() for form in FORMS),
         *((name, form) for name, family in FAMILIES.items() for form in KEPT_FORMS if not family.stacked),
-        *((name, FACTORED) for name, family in FAMILIES.items() if family.reads_clusters),
+        *((name, form) for form in (FACTORED, RESIDUAL) for name, family in FAMILIES.items() if family.reads_clusters),
     ],
 )
 def test_a_family_scores_as_its_oracle(family: str, form: str) -> None:

@@ -1,12 +1,15 @@
 """Small bundles of every family and form, built once for all tests."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bundle.export import Export, export_bundle
 from conversion.factored import convert_factored
+from conversion.residual import convert_residual
 from data.features import Feature
 from data.history import Candidates, History
 from data.log import Log
@@ -25,7 +28,7 @@ class Variant:
     changes: dict = field(default_factory=dict)
     max_positions: int = 300
     kept: str | None = None  # of a full model: its form in records
-    factored: dict | None = None  # of a factored pool: the sizes of its conversion
+    clustered: Callable[..., Ranker] | None = None  # of a model that reads cluster means: its conversion
 
 
 @dataclass
@@ -84,10 +87,19 @@ FULL_FORMS = {
     "eta-kept-interactions": Variant("eta", WHOLE, max_positions=9, kept="interactions"),
     "twin-kept-float32": Variant("twin", WHOLE, kept="float32"),
 }
-FACTORED = {
-    "target-factored": Variant("target", WHOLE, factored={"clusters": 9, "codes": 16}),
-    "target-factored-many": Variant("target", WHOLE, MANY_FEATURES, factored={"clusters": 300, "codes": 200}),
-    "target-factored-none": Variant("target", WHOLE, NO_FEATURES, factored={"clusters": 1, "codes": 1}),
+CLUSTERED = {
+    "target-factored": Variant("target", WHOLE, clustered=partial(convert_factored, clusters=9, codes=16)),
+    "target-factored-many": Variant(
+        "target", WHOLE, MANY_FEATURES, clustered=partial(convert_factored, clusters=300, codes=200)
+    ),
+    "target-factored-none": Variant(
+        "target", WHOLE, NO_FEATURES, clustered=partial(convert_factored, clusters=1, codes=1)
+    ),
+    "target-residual": Variant("target", WHOLE, clustered=partial(convert_residual, stages=3, clusters=9, codes=16)),
+    "target-residual-many": Variant("target", WHOLE, MANY_FEATURES, clustered=partial(convert_residual, stages=6)),
+    "target-residual-none": Variant(
+        "target", WHOLE, NO_FEATURES, clustered=partial(convert_residual, stages=2, clusters=1)
+    ),
 }
 HSTU = [name for name in VARIANTS if name.startswith("hstu") and name != "hstu-one-layer"]
 BUILT: dict[str, Built] = {}
@@ -96,8 +108,8 @@ BUILT: dict[str, Built] = {}
 def build(variant: Variant) -> Ranker:
     changes = variant.changes | {"max_positions": variant.max_positions, "items": 61}
     full = small_full(variant.family, **changes)
-    if variant.factored:
-        return convert_factored(full, random_history(full.config, 20, 40, seed=1), seed=1, **variant.factored)
+    if variant.clustered:
+        return variant.clustered(full, random_history(full.config, 20, 40, seed=1), seed=1)
     return keep_full(full, variant.kept) if variant.kept else compress(full, variant.compression)
 
 
@@ -108,7 +120,7 @@ def export(variant: Variant, model: Ranker, folder: Path) -> str:
 
 def built_once(name: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
     if name not in BUILT:
-        variant = (VARIANTS | FULL_FORMS | FACTORED)[name]
+        variant = (VARIANTS | FULL_FORMS | CLUSTERED)[name]
         model, folder = build(variant), tmp_path_factory.mktemp("bundles") / name
         bundle_id = export(variant, model, folder)
         BUILT[name] = Built(variant, model, ServedBundle(folder), bundle_id)

@@ -120,9 +120,11 @@ class ServedBundle:
         rows = self.gathered(fields)
         cluster = np.zeros(len(fields[clustering["by"][0]["field"]]), np.int64)  # [N]
         for by in clustering["by"]:
-            type_ = "u1" if by["clusters"] <= 256 else "<u2"
-            cluster_of = np.frombuffer((self.folder / by["map"]).read_bytes(), type_)
-            cluster = cluster * by["clusters"] + cluster_of[fields[by["field"]]]
+            digit = fields[by["field"]]
+            if "map" in by:
+                type_ = "u1" if by["clusters"] <= 256 else "<u2"
+                digit = np.frombuffer((self.folder / by["map"]).read_bytes(), type_)[digit]
+            cluster = cluster * by["clusters"] + digit
         members: dict[int, list[np.ndarray]] = {}
         for i in range(len(cluster)):
             s = np.zeros(clustering["width"])

@@ -7,7 +7,7 @@ import numpy as np
 from models.compression import Compression
 from models.oracle_math import Parameters, Vector, softmax_sum
 
-Slots = tuple[int, int]  # of a position: the item's index, and the event's code
+Slots = tuple[int, int]  # of a position: the item's index, and the event's code or the first residual code
 Kept = tuple[Vector | None, Vector | None, Vector | None]  # key [D], value [D], user dims [2U]; None: not kept
 
 
@@ -48,18 +48,35 @@ class FullOracle(CacheOracle):
         return key, value, None
 
 
-class FactoredOracle(FullOracle):
-    """Keys and values of a factored pool, averaged over the positions of each cluster."""
+class ClustersOracle(FullOracle):
+    """Keys and values of coded positions, averaged over the positions of each cluster."""
 
     def clusters(self, s: list[Vector], slots: list[Slots]) -> tuple[list[Vector], list[Vector], list[int]]:
-        item_cluster, code_cluster = (self.p[f"{self.name}.pairs.{part}"] for part in ("item", "code"))
         members: dict[tuple, list[int]] = {}
         for i, (item, code) in enumerate(slots):
-            members.setdefault((item_cluster[item], code_cluster[code]), []).append(i)
+            members.setdefault(self.cluster(item, code), []).append(i)
         kept = [self.kept(x) for x in s]
         keys = [np.mean([kept[i][0] for i in some], axis=0) for some in members.values()]
         values = [np.mean([kept[i][1] for i in some], axis=0) for some in members.values()]
         return keys, values, [len(some) for some in members.values()]
+
+    @abstractmethod
+    def cluster(self, item: int, code: int) -> tuple:
+        """Returns the name of a position's cluster."""
+
+
+class FactoredOracle(ClustersOracle):
+    """A factored pool: a cluster is a pair of an item's cluster and a code's cluster."""
+
+    def cluster(self, item: int, code: int) -> tuple:
+        return self.p[f"{self.name}.pairs.item"][item], self.p[f"{self.name}.pairs.code"][code]
+
+
+class ResidualOracle(ClustersOracle):
+    """Residual codes: the first code is the cluster."""
+
+    def cluster(self, item: int, code: int) -> tuple:
+        return (code,)
 
 
 class UserDimsOracle(CacheOracle):
