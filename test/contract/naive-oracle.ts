@@ -1,5 +1,5 @@
 // The models of the demo and of the fixtures with a clustering again, in the plainest code: position by position, in
-// float64, with the parameters in the files of the bundle. Graphs and assembly must give the same scores.
+// float64. The parameters come from the files of the bundle. Graphs and assembly must give the same scores.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Interaction } from '@collectivekv/domain';

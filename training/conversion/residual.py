@@ -1,7 +1,7 @@
 """Converts a trained full model to residual codes. Nothing is learned again.
 
-k-means over the embeddings of real positions gives the rows of the first stage. k-means over what these rows leave over
-gives the rows of the next stage, and so on. Distances are those that queries and outputs see.
+The rows of the first stage come from k-means over the embeddings of real positions. Those of the next stage come from
+k-means over what the first stage left over, and so on. Distances are those that queries and outputs see.
 """
 
 import copy
