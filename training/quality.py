@@ -5,6 +5,8 @@
     python training/quality.py knobs --data DIR                    # pool size, user dims, ties, recipes
     python training/quality.py structure --data DIR                # spectra, similarity of users, use of slots
     python training/quality.py factored --data DIR                 # the factored pool against pools of keys and values
+    python training/quality.py frontier --data DIR                 # bytes against quality, residual codes among them
+    python training/quality.py unknown --data DIR                  # items that came after the training
     python training/quality.py report                              # docs/quality.md and its plots from the results
 
 DIR holds the data sets as published, see DATASETS in quality/protocol.py. Each job has one process and one thread. An
@@ -26,12 +28,12 @@ from pathlib import Path
 from errors import exit_code
 from quality.protocol import ROOT, VARIANTS
 from quality.report.page import write_report
-from quality.runs import factored, knobs, run, structures
+from quality.runs import factored, frontier, knobs, run, structures, unknown_items
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["run", "knobs", "structure", "factored", "report"])
+    parser.add_argument("command", choices=["run", "knobs", "structure", "factored", "frontier", "unknown", "report"])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "data")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--variants", nargs="*", default=VARIANTS, choices=VARIANTS)
@@ -42,8 +44,9 @@ def main() -> None:
     elif options.command == "run":
         run(options.data, options.only, options.workers, options.variants)
     else:
-        act = {"knobs": knobs, "structure": structures, "factored": factored}[options.command]
-        act(options.data, options.only, options.workers)
+        acts = {"knobs": knobs, "structure": structures, "factored": factored}
+        acts |= {"frontier": frontier, "unknown": unknown_items}
+        acts[options.command](options.data, options.only, options.workers)
 
 
 INTERRUPTED = "interrupted; the same command goes on at the last checkpoints"

@@ -8,7 +8,18 @@ from errors import UserError
 from quality.protocol import DATASETS, ROOT, TIMED, dataset_of
 
 RESULTS = ROOT / "training" / "results"
-ORDER = ("dataset", "family", "seed", "variant", "knob", "value", "slots", "clusters")  # of rows in a file
+ORDER = (
+    "dataset",
+    "family",
+    "seed",
+    "variant",
+    "knob",
+    "value",
+    "slots",
+    "clusters",
+    "size",
+    "unknown",
+)  # of rows in a file
 FORMER_NAMES = {"twin": "full", "twin_before": "full_before"}  # of variants and knobs in older results
 
 
@@ -31,7 +42,7 @@ def read_result_file(path: Path) -> dict:
 
 
 def read_rows(name: str = "quality") -> list[dict]:
-    """Returns the rows of one file: quality, knobs, structure or factored."""
+    """Returns the rows of one file: quality, knobs, structure, factored, frontier or unknown."""
     return read_result_file(RESULTS / f"{name}.json")["rows"]
 
 

@@ -3,16 +3,29 @@
 import multiprocessing
 import multiprocessing.pool
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from quality.factored import FAMILY, measure_factored
+from quality.frontier import measure_frontier
 from quality.knobs import KNOBS, measure_knob
 from quality.measure import run_job
-from quality.protocol import DATASETS, FAMILIES, TIMED, WITHOUT_HISTORY, arms_of, compression, jobs_named, read_dataset
+from quality.protocol import (
+    DATASETS,
+    FAMILIES,
+    SEEDS,
+    TIMED,
+    WITHOUT_HISTORY,
+    arms_of,
+    compression,
+    jobs_named,
+    read_dataset,
+)
 from quality.results import read_rows, write_rows
 from quality.structure import structure
+from quality.unknown_items import measure_unknown_items
 
 
 def worker_pool(workers: int) -> multiprocessing.pool.Pool:
@@ -64,11 +77,28 @@ def structures(data: Path, only: list[str], workers: int) -> None:
 
 def factored(data: Path, only: list[str], workers: int) -> None:
     """Measures the factored pool of the jobs that have no rows yet, or of the named jobs."""
-    done = {(r["dataset"], r["seed"]) for r in read_rows("factored")}
+    measure_jobs("factored", measure_factored, data, only, workers)
+
+
+def frontier(data: Path, only: list[str], workers: int) -> None:
+    """The same for bytes against quality, by default with seed 1 only."""
+    measure_jobs("frontier", measure_frontier, data, only, workers, seeds=(1,))
+
+
+def unknown_items(data: Path, only: list[str], workers: int) -> None:
+    """The same for positions of unknown items, by default with seed 1 only."""
+    measure_jobs("unknown", measure_unknown_items, data, only, workers, seeds=(1,))
+
+
+def measure_jobs(
+    name: str, measure: Callable, data: Path, only: list[str], workers: int, seeds: Sequence[int] = SEEDS
+) -> None:
+    """Measures the named jobs, or those of these seeds without rows. Writes their rows to the results of that name."""
+    done = {(r["dataset"], r["seed"]) for r in read_rows(name)}
     jobs = jobs_named(only, [FAMILY], [*DATASETS, *TIMED])
-    jobs = [job for job in jobs if only or (job.dataset, job.seed) not in done]
+    jobs = [job for job in jobs if only or (job.seed in seeds and (job.dataset, job.seed) not in done)]
     with worker_pool(workers) as pool:
-        for job, result in [(job, pool.apply_async(measure_factored, (job, data))) for job in jobs]:
+        for job, result in [(job, pool.apply_async(measure, (job, data))) for job in jobs]:
             rows = result.get()
-            kept = [r for r in read_rows("factored") if (r["dataset"], r["seed"]) != (job.dataset, job.seed)]
-            write_rows([*kept, *rows], "factored")
+            kept = [r for r in read_rows(name) if (r["dataset"], r["seed"]) != (job.dataset, job.seed)]
+            write_rows([*kept, *rows], name)

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,31 +15,13 @@ from fitting import arms as arms_module
 from models.compression import Compression
 from quality import factored, knobs, measure, protocol, results, runs
 from quality.report.page import read_results
-from testbed.training_runs import START, write_log
+from testbed.training_runs import START
 
 KEYS = {"dataset", "family", "variant", "seed", "auc", "gauc", "logloss", "bytesPerPosition", "ratio", "m", "du"} | {
     "routes",
     "trainSeconds",
     "losses",
 }
-
-
-@pytest.fixture
-def tiny_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_log(tmp_path / "tiny.csv")
-    dataset = protocol.Dataset("log", "tiny.csv", "position:0.2", 1, 1e-2, 1, 1e-3)
-    for known in (protocol.DATASETS, protocol.TIMED):
-        for name in list(known):
-            monkeypatch.delitem(known, name)
-    monkeypatch.setitem(protocol.DATASETS, "tiny", dataset)
-    monkeypatch.setitem(protocol.DATASETS, "frozen", replace(dataset, frozen=True))
-    monkeypatch.setitem(protocol.TIMED, "tiny-hours", "tiny")
-    monkeypatch.setattr(protocol, "CHECKPOINTS", tmp_path / "checkpoints")
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    config = protocol.model_config
-    small = {"embedding": 8, "d_model": 16, "heads": 2, "hidden": 8, "max_positions": 20}
-    monkeypatch.setattr(protocol, "model_config", lambda *given: replace(config(*given), **small))
-    return tmp_path
 
 
 @pytest.mark.parametrize("family", ["sim", "hstu"])
@@ -160,8 +141,12 @@ def test_positions_of_a_timed_data_set_have_the_hour_and_the_weekday(tiny_datase
     assert timed.features.tolist() == [[at % 24, at // 24 % 7]] * 480
 
 
-def test_the_factored_command_measures_missing_jobs_and_writes_their_data_sets(
-    tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("command", "name", "seeds"),
+    [(runs.factored, "factored", (1, 2, 3)), (runs.frontier, "frontier", (1,)), (runs.unknown_items, "unknown", (1,))],
+)
+def test_a_command_of_one_family_measures_missing_jobs_and_writes_their_data_sets(
+    command, name: str, seeds: tuple[int, ...], tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -179,13 +164,12 @@ def test_the_factored_command_measures_missing_jobs_and_writes_their_data_sets(
             return SimpleNamespace(get=lambda: [{"dataset": args[0].dataset, "seed": args[0].seed, "variant": "full"}])
 
     monkeypatch.setattr(runs, "worker_pool", lambda workers: Pool())
-    runs.factored(tiny_dataset, ["tiny-hours/target/1"], 1)
-    runs.factored(tiny_dataset, [], 1)
-    others = [f"{name}/target/{seed}" for name in ("tiny", "frozen") for seed in (1, 2, 3)]
-    assert asked[:1] == ["tiny-hours/target/1"]
-    assert set(asked[1:]) >= {*others, "tiny-hours/target/2", "tiny-hours/target/3"}
-    assert "tiny-hours/target/1" not in asked[1:]
-    written = json.loads((tiny_dataset / "results" / "factored.json").read_text())
+    command(tiny_dataset, ["tiny-hours/target/1"], 1)
+    command(tiny_dataset, [], 1)
+    jobs = {f"{dataset}/target/{seed}" for dataset in ("tiny", "frozen", "tiny-hours") for seed in seeds}
+    assert asked[:1] == ["tiny-hours/target/1"] and len(asked) == len(jobs)
+    assert set(asked[1:]) == jobs - {"tiny-hours/target/1"}
+    written = json.loads((tiny_dataset / "results" / f"{name}.json").read_text())
     assert len(written["rows"]) == len(asked)
     assert written["datasets"]["tiny-hours"]["timed"] and not written["datasets"]["tiny"]["timed"]
 

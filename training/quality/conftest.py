@@ -1,0 +1,27 @@
+"""A small data set that the tests of this folder measure."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from quality import protocol, results
+from testbed.training_runs import write_log
+
+
+@pytest.fixture
+def tiny_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_log(tmp_path / "tiny.csv")
+    dataset = protocol.Dataset("log", "tiny.csv", "position:0.2", 1, 1e-2, 1, 1e-3)
+    for known in (protocol.DATASETS, protocol.TIMED):
+        for name in list(known):
+            monkeypatch.delitem(known, name)
+    monkeypatch.setitem(protocol.DATASETS, "tiny", dataset)
+    monkeypatch.setitem(protocol.DATASETS, "frozen", replace(dataset, frozen=True))
+    monkeypatch.setitem(protocol.TIMED, "tiny-hours", "tiny")
+    monkeypatch.setattr(protocol, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    config = protocol.model_config
+    small = {"embedding": 8, "d_model": 16, "heads": 2, "hidden": 8, "max_positions": 20}
+    monkeypatch.setattr(protocol, "model_config", lambda *given: replace(config(*given), **small))
+    return tmp_path
