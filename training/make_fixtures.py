@@ -23,6 +23,7 @@ from testbed.random_models import ACTIONS, catalogue_log, random_full, random_hi
 FOLDER = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "bundles"
 ITEMS, POSITIONS = 120, 400
 VARIANTS = {
+    "target": Compression(slots=256),
     "sim": Compression(slots=48),
     "sdim": Compression(slots=48, user_type="float16"),
     "eta": Compression(slots=300, user_type="int8"),

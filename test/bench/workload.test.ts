@@ -3,10 +3,10 @@ import { decodeRecord, slotHistogram } from '@collectivekv/domain';
 import { expect, it } from 'vitest';
 import { candidatesOf, historiesOf, randomInteractions, randomRows, recordOf } from './workload.js';
 
-const DEMO = 'bundles/demo';
+const TARGET = 'test/fixtures/bundles/target';
 
 it('makes histories that visit every slot of the pool, and equal histories for equal seeds', async () => {
-  const { model } = await openBundle(DEMO);
+  const { model } = await openBundle(TARGET);
   const rows = randomRows(model, 5_000, 1);
   for (const field of model.layout.fields) {
     if (field.kind === 'route') expect(slotHistogram(model, rows, field.name).slots).toHaveLength(field.slots);
@@ -16,8 +16,8 @@ it('makes histories that visit every slot of the pool, and equal histories for e
 });
 
 it('makes records that decode to their rows', async () => {
-  const { model } = await openBundle(DEMO);
-  const histories = await historiesOf(DEMO, 300);
+  const { model } = await openBundle(TARGET);
+  const histories = await historiesOf(TARGET, 300);
   const record = decodeRecord(recordOf(model, histories(300)), {
     bundleId: model.id,
     strideBytes: model.layout.strideBytes,
@@ -27,7 +27,7 @@ it('makes records that decode to their rows', async () => {
 });
 
 it('picks candidates that the bundle knows, and gives the same ids and indices', async () => {
-  const { model } = await openBundle(DEMO);
+  const { model } = await openBundle(TARGET);
   const { ids, candidates } = candidatesOf(model, 50);
   expect(ids.map((id) => model.items.indexOf(id))).toEqual([...candidates.itemIndices]);
   expect(Math.min(...candidates.itemIndices)).toBeGreaterThan(0);

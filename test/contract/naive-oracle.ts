@@ -1,5 +1,5 @@
-// The models of the demo and of the fixtures with a clustering again, in the plainest code: position by position, in
-// float64. The parameters come from the files of the bundle. Graphs and assembly must give the same scores.
+// Target attention over a pool of keys and values, and over clusters, again: in the plainest code, position by position,
+// in float64. The parameters come from the files of the bundle. Graphs and assembly must give the same scores.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Interaction } from '@collectivekv/domain';
@@ -34,7 +34,7 @@ interface TensorMessage {
 export function readParameters(bundleDir: string): Map<string, Matrix[]> {
   const model = protobuf.parse(SCHEMA).root.lookupType('Model');
   const parameters = new Map<string, Matrix[]>();
-  for (const file of ['encode.onnx', 'rank_kv.onnx', 'gather.onnx']) {
+  for (const file of ['encode.onnx', 'rank.onnx', 'gather.onnx']) {
     const decoded = model.toObject(model.decode(readFileSync(join(bundleDir, file))), {
       longs: Number,
       defaults: true,

@@ -1,4 +1,4 @@
-// Compares encode -> record rows -> assemble -> attend with the naive oracle, on both rank graphs of the demo bundle.
+// Compares encode -> record rows -> assemble -> attend with the naive oracle, on both rank graphs of a bundle with a pool of keys and values.
 import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle, loadBundle } from '@collectivekv/bundles';
 import {
@@ -14,15 +14,21 @@ import { createFeedSimulator } from '@collectivekv/feed-simulator';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { oracleScores, readParameters } from './naive-oracle.js';
 
-const DEMO = fileURLToPath(new URL('../../bundles/demo', import.meta.url));
-const parameters = readParameters(DEMO);
+const TARGET = fileURLToPath(new URL('../fixtures/bundles/target', import.meta.url));
+const parameters = readParameters(TARGET);
 let engine: Engine;
 let bundle: LoadedBundle;
 beforeAll(async () => {
   engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
-  bundle = await loadBundle(DEMO, engine, { graphs: ['encode', 'rank', 'rankKv', 'gather'], verifyGolden: false });
+  bundle = await loadBundle(TARGET, engine, { graphs: ['encode', 'rank', 'rankKv', 'gather'], verifyGolden: false });
 });
 afterAll(() => engine.close());
+
+/** Returns an item that the bundle knows: its catalogue is smaller than the simulator's. */
+function knownItem(simulatedId: string): string {
+  const { items } = bundle.model;
+  return items.idAt(1 + (Number(simulatedId.slice(1)) % (items.count - 1)));
+}
 
 /** Returns a simulated user's history and candidates. Some items and actions are unknown to the bundle. */
 function requestOf(userIndex: number, positions: number) {
@@ -30,14 +36,14 @@ function requestOf(userIndex: number, positions: number) {
   const interactions: Interaction[] = user.expose(positions, 1_700_000_000_000).map((exposure, i) => ({
     eventId: `${i}`,
     userId: exposure.userId,
-    itemId: i % 17 === 5 ? 'unknown' : exposure.itemId,
+    itemId: i % 17 === 5 ? 'unknown' : knownItem(exposure.itemId),
     timestampMs: exposure.timestampMs,
     action: i % 13 === 4 ? 'shout' : exposure.action,
     features: i % 11 === 3 ? {} : { watch_ratio: exposure.watchRatio },
   }));
   const { items } = bundle.model;
   const candidates = user.candidates(15, 1_700_500_000_000).map(({ itemId, freshness }, i) => ({
-    item: i === 7 ? 0 : items.indexOf(itemId),
+    item: i === 7 ? 0 : items.indexOf(knownItem(itemId)),
     freshness: Math.fround(freshness),
   }));
   return { interactions, itemIndices: interactions.map(({ itemId }) => items.indexOf(itemId)), candidates, hour: 13.5 };

@@ -6,10 +6,11 @@ import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
 import { bundleIdOf } from '@collectivekv/domain';
 import { openBundle } from './open-bundle.js';
 
-/** The demo bundle. */
-export const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+/** A small bundle: target attention over a pool of keys and values. */
+export const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', import.meta.url));
 
-const PIECE_BYTES = 100_000;
+/** Most bytes of a piece: some files take several pieces. */
+export const PIECE_BYTES = 20_000;
 
 /** Yields a bundle's files in pieces, as a pool streams them. */
 export async function* piecesOf(bundleDir: string): AsyncGenerator<FetchBundleResponse__Output> {
@@ -24,9 +25,9 @@ export async function* piecesOf(bundleDir: string): AsyncGenerator<FetchBundleRe
   }
 }
 
-/** Copies the demo under another name, which gives the copy an id of its own. Returns the id. */
-export async function copyDemo(to: string, name: string): Promise<string> {
-  await cp(DEMO, to, { recursive: true });
+/** Copies this bundle under another name, which gives the copy an id of its own. Returns the id. */
+export async function copyTarget(to: string, name: string): Promise<string> {
+  await cp(TARGET, to, { recursive: true });
   const manifest = JSON.parse(await readFile(join(to, 'bundle.json'), 'utf8'));
   const bytes = Buffer.from(JSON.stringify({ ...manifest, name }));
   await writeFile(join(to, 'bundle.json'), bytes);

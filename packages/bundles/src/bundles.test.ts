@@ -2,15 +2,18 @@ import { createHash } from 'node:crypto';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
 import { GRAPH_NAMES } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { DEMO, piecesOf } from './bundle-pieces.fixture.js';
+import { PIECE_BYTES, piecesOf, TARGET } from './bundle-pieces.fixture.js';
 import { goldenDifference, readGolden } from './golden.js';
 import { installBundle } from './install-bundle.js';
 import { loadBundle } from './load-bundle.js';
 import { openBundle } from './open-bundle.js';
+
+const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
 
 let dir: string;
 let engine: Engine;
@@ -23,9 +26,9 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-async function copyOfDemo(): Promise<string> {
+async function copyOfTarget(): Promise<string> {
   const copy = join(dir, 'copy');
-  await cp(DEMO, copy, { recursive: true });
+  await cp(TARGET, copy, { recursive: true });
   return copy;
 }
 
@@ -56,8 +59,8 @@ describe('a bundle folder', () => {
   });
 
   it('is refused with a list of every damaged file', async () => {
-    const copy = await copyOfDemo();
-    await writeFile(join(copy, 'pool.bin'), Buffer.alloc(528_384));
+    const copy = await copyOfTarget();
+    await writeFile(join(copy, 'pool.bin'), Buffer.alloc(69_632));
     await rm(join(copy, 'rank.onnx'));
     await writeFile(join(copy, 'items.json'), '{}');
     const problem = /3 problem\(s\).*items\.json: has 2 bytes.*pool\.bin: its sha256.*rank\.onnx: is missing/;
@@ -76,7 +79,7 @@ describe('a bundle folder', () => {
   });
 
   it('is refused if its pool does not give the golden scores, although every digest fits', async () => {
-    const copy = await copyOfDemo();
+    const copy = await copyOfTarget();
     await forge(copy, 'pool.bin', (bytes) => {
       for (let at = 0; at < bytes.length; at += 4) bytes.writeFloatLE(-bytes.readFloatLE(at), at);
       return bytes;
@@ -110,7 +113,7 @@ describe('a bundle folder', () => {
       /is not in files of bundle\.json/,
     ],
   ])('is refused for %s', async (_, change, message) => {
-    const copy = await copyOfDemo();
+    const copy = await copyOfTarget();
     await forge(copy, 'golden/tensors.json', (bytes) => {
       const golden = JSON.parse(bytes.toString());
       change(golden);
@@ -123,7 +126,7 @@ describe('a bundle folder', () => {
   });
 
   it('is refused if it lists a file outside its folder', async () => {
-    const copy = await copyOfDemo();
+    const copy = await copyOfTarget();
     const manifest = JSON.parse(await readFile(join(copy, 'bundle.json'), 'utf8'));
     manifest.files[0].path = '../../etc/passwd';
     await writeFile(join(copy, 'bundle.json'), JSON.stringify(manifest));
@@ -166,13 +169,13 @@ it.each([
 
 describe('installBundle', () => {
   async function* changed(change: (piece: FetchBundleResponse__Output) => FetchBundleResponse__Output[]) {
-    for await (const piece of piecesOf(DEMO)) yield* change(piece);
+    for await (const piece of piecesOf(TARGET)) yield* change(piece);
   }
   const install = async (change: Parameters<typeof changed>[0] = (piece) => [piece]) =>
-    installBundle((await openBundle(DEMO)).model.id, dir, () => changed(change));
+    installBundle((await openBundle(TARGET)).model.id, dir, () => changed(change));
 
   it('writes a complete bundle once', async () => {
-    const { id } = (await openBundle(DEMO)).model;
+    const { id } = (await openBundle(TARGET)).model;
     const installed = await install();
     expect((await openBundle(installed)).model.id).toBe(id);
     await installBundle(id, dir, () => {
@@ -187,14 +190,14 @@ describe('installBundle', () => {
   });
 
   it('refuses another bundle than the one that was asked for', async () => {
-    const installing = installBundle('f'.repeat(16), dir, () => piecesOf(DEMO));
+    const installing = installBundle('f'.repeat(16), dir, () => piecesOf(TARGET));
     await expect(installing).rejects.toMatchObject({ message: expect.stringMatching(/not the one of bundle f+/) });
     expect(await readdir(dir)).toEqual([]);
   });
 
   it.each([
     ['a damaged chunk', (p) => [{ ...p, chunk: Buffer.from(p.chunk).fill(0, 0, 1) }], /checksum/],
-    ['a missing chunk', (p) => (p.path === 'pool.bin' && p.offset === 100_000 ? [] : [p]), /out of order/],
+    ['a missing chunk', (p) => (p.path === 'pool.bin' && p.offset === PIECE_BYTES ? [] : [p]), /out of order/],
     ['a missing file', (p) => (p.path === 'items.json' ? [] : [p]), /items\.json/],
     [
       'a file that is not listed',
@@ -203,7 +206,7 @@ describe('installBundle', () => {
     ],
     [
       'a chunk of another file',
-      (p) => [p.path === 'pool.bin' && p.offset === 100_000 ? { ...p, path: 'rank.onnx' } : p],
+      (p) => [p.path === 'pool.bin' && p.offset === PIECE_BYTES ? { ...p, path: 'rank.onnx' } : p],
       /out of order/,
     ],
     [

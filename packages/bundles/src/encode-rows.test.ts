@@ -5,18 +5,18 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeRows } from './encode-rows.js';
 
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', import.meta.url));
 const MAX_POSITIONS = 9;
 
-/** The demo's model with an encode graph that takes the routes of the history, or the newest `last` of them. */
+/** A model with a pool, and an encode graph that takes the routes of the history, or the newest `last` of them. */
 function historyModel(last?: number): BundleModel {
-  const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+  const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));
   const input = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
   manifest.graphs.encode.inputs.push(last === undefined ? input : { ...input, last });
   manifest.maxPositions = MAX_POSITIONS;
   return createBundleModel({
     manifestBytes: Buffer.from(JSON.stringify(manifest)),
-    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+    itemIds: JSON.parse(readFileSync(`${TARGET}/items.json`, 'utf8')).ids,
   });
 }
 

@@ -5,7 +5,7 @@ import { CkvError, type Tensors } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Announcement } from './announcement.js';
-import { copyDemo, piecesOf } from './bundle-pieces.fixture.js';
+import { copyTarget, piecesOf } from './bundle-pieces.fixture.js';
 import { type BundleFollower, type FollowOptions, followBundles } from './follow-bundles.js';
 import type { LoadedBundle } from './loaded-bundle.js';
 
@@ -20,8 +20,8 @@ let follower: BundleFollower | undefined;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'ckv-follow-'));
-  first = await copyDemo(join(dir, 'first'), 'first');
-  second = await copyDemo(join(dir, 'second'), 'second');
+  first = await copyTarget(join(dir, 'first'), 'first');
+  second = await copyTarget(join(dir, 'second'), 'second');
   dirs = { [first]: join(dir, 'first'), [second]: join(dir, 'second') };
   engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
 });

@@ -6,20 +6,20 @@ import { loadBundle } from './load-bundle.js';
 import type { LoadedBundle } from './loaded-bundle.js';
 import { rankScores } from './rank-scores.js';
 
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', import.meta.url));
 const CANDIDATES = 30;
-/** Golden vectors of the demo's rank graph, all with several candidates. */
+/** Golden vectors of the bundle's rank graph, all with several candidates. */
 const RANK_CASES = 3;
 let engine: Engine;
-let demo: LoadedBundle;
+let target: LoadedBundle;
 beforeAll(async () => {
   engine = await createEngine({ provider: 'cpu', workerCount: 3, threadsPerWorker: 1, queueLimit: 16 });
-  demo = await loadBundle(DEMO, engine, { graphs: ['rank'], verifyGolden: true });
+  target = await loadBundle(TARGET, engine, { graphs: ['rank'], verifyGolden: true });
 });
 afterAll(() => engine.close());
 
 function feeds(): Tensors {
-  const { model } = demo;
+  const { model } = target;
   const rows = Uint8Array.from({ length: 200 * model.layout.strideBytes }, (_, i) => (i * 37) % 251);
   const { candidate, context } = model.manifest.features;
   return assembleRank(model, rows, {
@@ -53,9 +53,9 @@ describe('rankScores', () => {
     ['one part if splitting is off', { idle: 3, partCandidates: 0, parts: 1 }],
     ['one part of too few candidates', { idle: 3, partCandidates: 31, parts: 1 }],
   ])('makes %s, and gives the same scores', async (_, { idle, partCandidates, parts }) => {
-    const { scores: whole } = await rankScores(demo, 'rank', feeds(), { partCandidates: 0 });
-    const { graphs, partCounts } = counted(demo, idle);
-    const { scores, partCount } = await rankScores({ ...demo, graphs }, 'rank', feeds(), { partCandidates });
+    const { scores: whole } = await rankScores(target, 'rank', feeds(), { partCandidates: 0 });
+    const { graphs, partCounts } = counted(target, idle);
+    const { scores, partCount } = await rankScores({ ...target, graphs }, 'rank', feeds(), { partCandidates });
     expect(partCounts).toEqual([parts]);
     expect(partCount).toBe(parts);
     expect(scores).toHaveLength(CANDIDATES);
@@ -66,8 +66,8 @@ describe('rankScores', () => {
   });
 
   it('never splits the candidates of a bundle that does not allow it', async () => {
-    const { graphs, partCounts } = counted(demo, 3);
-    await rankScores({ ...demo, graphs, splitsCandidates: false }, 'rank', feeds(), { partCandidates: 5 });
+    const { graphs, partCounts } = counted(target, 3);
+    await rankScores({ ...target, graphs, splitsCandidates: false }, 'rank', feeds(), { partCandidates: 5 });
     expect(partCounts).toEqual([1]);
   });
 
@@ -76,19 +76,19 @@ describe('rankScores', () => {
     ['NaN', Array(CANDIDATES).fill(Number.NaN), /NaN/],
   ])('reports a bug if the graph answers %s', async (_, scores, message) => {
     const answer = { scores: float32(Float32Array.from(scores), [scores.length]) };
-    const graphs: GraphSet = { ...demo.graphs, idleWorkerCount: 1, runEach: async () => [answer] };
-    const failure = rankScores({ ...demo, graphs }, 'rank', feeds(), { partCandidates: 5 });
+    const graphs: GraphSet = { ...target.graphs, idleWorkerCount: 1, runEach: async () => [answer] };
+    const failure = rankScores({ ...target, graphs }, 'rank', feeds(), { partCandidates: 5 });
     await expect(failure).rejects.toMatchObject({ reason: 'bug', message: expect.stringMatching(message) });
   });
 });
 
 describe('a bundle', () => {
   it('may be split if its golden scores are the same in parts', () => {
-    expect(demo.splitsCandidates).toBe(true);
+    expect(target.splitsCandidates).toBe(true);
   });
 
   it('may not be split without a golden vector of several candidates', async () => {
-    const bundle = await loadBundle(DEMO, engine, { graphs: ['gather'], verifyGolden: true });
+    const bundle = await loadBundle(TARGET, engine, { graphs: ['gather'], verifyGolden: true });
     expect(bundle.splitsCandidates).toBe(false);
     await bundle.close();
   });
@@ -112,7 +112,7 @@ describe('a bundle', () => {
         };
       },
     };
-    const bundle = await loadBundle(DEMO, listwise, { graphs: ['rank'], verifyGolden: true });
+    const bundle = await loadBundle(TARGET, listwise, { graphs: ['rank'], verifyGolden: true });
     expect(calls).toBe(RANK_CASES);
     expect(bundle.splitsCandidates).toBe(false);
     await bundle.close();

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { CkvError, integers, type Manifest, type PoolPart, type Tensors } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DEMO } from './bundle-pieces.fixture.js';
+import { TARGET } from './bundle-pieces.fixture.js';
 import { type LoadOptions, loadBundle } from './load-bundle.js';
 import { openBundle } from './open-bundle.js';
 import { readPoolTables } from './read-pool-tables.js';
@@ -23,10 +23,10 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** Copies the demo with a clustering of the codes by the route, and with other changes. */
-async function clusteredDemo(name: string, change: (manifest: Manifest) => void = () => undefined): Promise<string> {
+/** Copies the bundle with a clustering of the codes by the route, and with other changes. */
+async function clusteredTarget(name: string, change: (manifest: Manifest) => void = () => undefined): Promise<string> {
   const copy = join(dir, name);
-  await cp(DEMO, copy, { recursive: true });
+  await cp(TARGET, copy, { recursive: true });
   const map = Buffer.from(Array.from({ length: 256 }, (_, slot) => slot % 7));
   await writeFile(join(copy, 'clusters.bin'), map);
   const manifest: Manifest = JSON.parse(await readFile(join(copy, 'bundle.json'), 'utf8'));
@@ -67,7 +67,7 @@ async function gatheredCodes(bundleDir: string): Promise<Tensors> {
 
 describe('the pool tables of a loaded bundle', () => {
   it('have every row of the parts that clusterings of the rank graph add up, each part once', async () => {
-    const copy = await clusteredDemo('whole');
+    const copy = await clusteredTarget('whole');
     const { poolTables, close } = await loadBundle(copy, engine, RANK);
     const wanted = await gatheredCodes(copy);
     const parts = (['key', 'value'] as const).map((part): PoolPart => ({ group: 'user', part }));
@@ -79,9 +79,9 @@ describe('the pool tables of a loaded bundle', () => {
   });
 
   it('are absent if nobody asks for them, or if no input of the rank graph has a clustering', async () => {
-    const plain = await loadBundle(await clusteredDemo('plain'), engine, { ...RANK, poolTables: false });
+    const plain = await loadBundle(await clusteredTarget('plain'), engine, { ...RANK, poolTables: false });
     const unused = await loadBundle(
-      await clusteredDemo('unused', ({ graphs }) => graphs.rank.inputs.pop()),
+      await clusteredTarget('unused', ({ graphs }) => graphs.rank.inputs.pop()),
       engine,
       RANK,
     );
@@ -91,11 +91,11 @@ describe('the pool tables of a loaded bundle', () => {
   });
 
   it('come from a gather graph that reproduces its golden vectors', async () => {
-    const copy = await clusteredDemo('changed', (manifest) => {
+    const copy = await clusteredTarget('changed', (manifest) => {
       const entry = manifest.files.find(({ path }) => path === 'pool.bin');
-      Object.assign(entry ?? {}, { sha256: createHash('sha256').update(Buffer.alloc(528_384, 1)).digest('hex') });
+      Object.assign(entry ?? {}, { sha256: createHash('sha256').update(Buffer.alloc(69_632, 1)).digest('hex') });
     });
-    await writeFile(join(copy, 'pool.bin'), Buffer.alloc(528_384, 1));
+    await writeFile(join(copy, 'pool.bin'), Buffer.alloc(69_632, 1));
     await expect(loadBundle(copy, engine, RANK)).rejects.toMatchObject({
       reason: 'bundle_invalid',
       message: expect.stringMatching(/not reproduced.*gather/),
@@ -107,7 +107,7 @@ describe('reading pool tables', () => {
   it('asks for 16 MiB of rows at a time, every slot once and in order', async () => {
     const width = 65_536; // 64 slots of this width have 16 MiB
     const { model } = await openBundle(
-      await clusteredDemo('wide', ({ clusterings, groups }) => {
+      await clusteredTarget('wide', ({ clusterings, groups }) => {
         Object.assign(groups[1]?.pool ?? {}, { keyWidth: width, valueWidth: width });
         Object.assign(clusterings?.[0] ?? {}, { width });
       }),
@@ -133,7 +133,7 @@ describe('reading pool tables', () => {
   });
 
   it('asks for 65,536 slots at a time if rows are narrow', async () => {
-    const { model } = await openBundle(await clusteredDemo('narrow'));
+    const { model } = await openBundle(await clusteredTarget('narrow'));
     const slots = 2 * 65_536 + 3;
     const [, group] = model.manifest.groups;
     Object.assign(group?.pool ?? {}, { slots });
@@ -162,7 +162,7 @@ describe('reading pool tables', () => {
     ],
     ['no rows', undefined, '0 numbers of type none'],
   ] as const)('refuses a gather graph that gives %s', async (title, rows, found) => {
-    const { model } = await openBundle(await clusteredDemo(title.replaceAll(' ', '-')));
+    const { model } = await openBundle(await clusteredTarget(title.replaceAll(' ', '-')));
     const gather = async (): Promise<Tensors> => (rows ? { user_key_rows: rows } : {});
     const problem = `${found} for 256 slots of width 2, float32 rows are required; export the bundle again`;
     await expect(readPoolTables(model, gather)).rejects.toThrow(

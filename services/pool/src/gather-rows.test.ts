@@ -4,11 +4,11 @@ import { createBundleModel, type Tensors } from '@collectivekv/domain';
 import { expect, it } from 'vitest';
 import { gatherRows } from './gather-rows.js';
 
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', import.meta.url));
 
-/** The demo's pool and a codebook. The rows of its gather graph are the slots. */
+/** A pool and a codebook. The rows of its gather graph are the slots. */
 function twoGroups() {
-  const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+  const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));
   const pool = { slots: 256, keyWidth: 1, valueWidth: 1 };
   manifest.record.fields = [
     ...manifest.record.fields,
@@ -30,7 +30,7 @@ function twoGroups() {
   };
   const model = createBundleModel({
     manifestBytes: Buffer.from(JSON.stringify(manifest)),
-    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+    itemIds: JSON.parse(readFileSync(`${TARGET}/items.json`, 'utf8')).ids,
   });
   const run = async (_: string, feeds: Tensors): Promise<Tensors> =>
     Object.fromEntries(

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleIdOf } from '@collectivekv/domain';
 
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', import.meta.url));
 
-/** Copies of the demo bundle in a folder. Each name gives its copy an id of its own. */
+/** Copies of a small bundle in a folder. Each name gives its copy an id of its own. */
 export interface BundleCopies {
   /** The folder of all copies. */
   readonly dir: string;
@@ -15,13 +15,13 @@ export interface BundleCopies {
   remove(): void;
 }
 
-/** Copies the demo bundle under each name. */
+/** Copies the bundle under each name. */
 export function copyBundles(...names: string[]): BundleCopies {
   const dir = mkdtempSync(join(tmpdir(), 'ckv-pool-'));
   const dirs = names.map((name) => join(dir, name));
   const ids = names.map((name, i) => {
     const copy = dirs[i] as string;
-    cpSync(DEMO, copy, { recursive: true });
+    cpSync(TARGET, copy, { recursive: true });
     const path = join(copy, 'bundle.json');
     const bytes = Buffer.from(JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), name }));
     writeFileSync(path, bytes);

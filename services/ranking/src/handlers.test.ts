@@ -13,10 +13,10 @@ import type { RankAnswer } from './ranker.js';
 import { createStopwatch } from './stage-timings.js';
 
 const { Rank, RankMany } = services.RankingService.service;
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', import.meta.url));
 const LONGEST = 'é'.repeat(128); // 256 bytes
 const itemIds = ['', 'i1', 'é1', '\u{1f600}', LONGEST, '\ufffd'];
-const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));
 manifest.items.count = itemIds.length;
 const model = createBundleModel({ manifestBytes: Buffer.from(JSON.stringify(manifest)), itemIds });
 

@@ -5,11 +5,11 @@ import { packIds } from '@collectivekv/rpc';
 import { expect, it } from 'vitest';
 import { candidatesOf, type FeatureColumn, type RankQuery } from './rank-query.js';
 
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
-const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', import.meta.url));
+const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));
 const model = createBundleModel({
   manifestBytes: Buffer.from(JSON.stringify({ ...manifest, maxCandidates: 3 })),
-  itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+  itemIds: JSON.parse(readFileSync(`${TARGET}/items.json`, 'utf8')).ids,
 });
 
 const column = (name: string, ...values: number[]): FeatureColumn => ({ name, values: Float32Array.from(values) });

@@ -10,22 +10,22 @@ import type { RankQuery } from './rank-query.js';
 import { createRanker } from './ranker.js';
 import type { RecordSource } from './records/record-source.js';
 
-const DEMO = fileURLToPath(new URL('../../../bundles/demo', import.meta.url));
+const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', import.meta.url));
 const MAX_POSITIONS = 6;
 
 /**
- * The demo with stand-ins for its graphs. Encode gives as route a hash of the item and, with history, of all routes
+ * A bundle with stand-ins for its graphs. Encode gives as route a hash of the item and, with history, of all routes
  * before it. Rank gives the routes of the history as scores, one for each candidate. RankKv gives the number of positions
  * as every score.
  */
 function testBundle(encodesWithHistory: boolean): LoadedBundle {
-  const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+  const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));
   const routes = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
   if (encodesWithHistory) manifest.graphs.encode.inputs.push(routes);
   manifest.graphs.rank.inputs.push(routes);
   const model = createBundleModel({
     manifestBytes: Buffer.from(JSON.stringify({ ...manifest, maxPositions: MAX_POSITIONS })),
-    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+    itemIds: JSON.parse(readFileSync(`${TARGET}/items.json`, 'utf8')).ids,
   });
   const keyInput = model.manifest.graphs.rankKv.inputs.find(({ role }) => role === 'key');
   const graphs: LoadedBundle['graphs'] = {

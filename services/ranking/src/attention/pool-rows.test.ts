@@ -8,7 +8,7 @@ import { createLogger, createMetrics } from '@collectivekv/service-kit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createPoolRows, type PoolRows } from './pool-rows.js';
 
-const DEMO = fileURLToPath(new URL('../../../../bundles/demo', import.meta.url));
+const TARGET = fileURLToPath(new URL('../../../../test/fixtures/bundles/target', import.meta.url));
 /** Widths of the key and value rows by group. */
 const WIDTHS: Record<string, [key: number, value: number]> = { history: [4, 4], user: [2, 3], keys: [1, 1] };
 const NO_CANDIDATES = { itemIndices: new Int32Array(0), columns: {}, context: {} };
@@ -66,9 +66,9 @@ beforeEach(() => {
   overrides = {};
 });
 
-/** The demo with three groups: a pool, a codebook, and a pool of keys only. */
+/** A bundle with three groups: a pool, a codebook, and a pool of keys only. */
 function threeGroups(route: Partial<RecordField> = {}): unknown {
-  const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+  const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));
   const group = (name: string, slots: number) => {
     const [keyWidth, valueWidth] = WIDTHS[name] ?? [];
     return { name, pool: { slots, keyWidth, valueWidth } };
@@ -93,7 +93,7 @@ function threeGroups(route: Partial<RecordField> = {}): unknown {
 function modelOf(manifest: unknown): BundleModel {
   return createBundleModel({
     manifestBytes: Buffer.from(JSON.stringify(manifest)),
-    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+    itemIds: JSON.parse(readFileSync(`${TARGET}/items.json`, 'utf8')).ids,
   });
 }
 

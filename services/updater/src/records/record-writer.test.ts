@@ -10,7 +10,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createRecordWriter } from './record-writer.js';
 
-const DEMO = fileURLToPath(new URL('../../../../bundles/demo', import.meta.url));
+const TARGET = fileURLToPath(new URL('../../../../test/fixtures/bundles/target', import.meta.url));
 const MAX_POSITIONS = 20;
 const unused = () => Promise.reject(new CkvError('bug', 'unused'));
 
@@ -74,12 +74,12 @@ beforeEach(() => {
   fences = [];
 });
 
-/** The demo bundle with another encode graph: a route is the item, or a hash of the item and of all routes before it. */
+/** A bundle with another encode graph: a route is the item, or a hash of the item and of all routes before it. */
 function bundleOf(
   name: string,
   { withHistory = false, wideBytes = 0, steps = 0, maxPositions = MAX_POSITIONS },
 ): LoadedBundle {
-  const manifest = JSON.parse(readFileSync(`${DEMO}/bundle.json`, 'utf8'));
+  const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));
   const routes = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
   if (withHistory) manifest.graphs.encode.inputs.push(routes);
   if (wideBytes > 0) {
@@ -101,7 +101,7 @@ function bundleOf(
   }
   const model = createBundleModel({
     manifestBytes: Buffer.from(JSON.stringify({ ...manifest, name, maxPositions })),
-    itemIds: JSON.parse(readFileSync(`${DEMO}/items.json`, 'utf8')).ids,
+    itemIds: JSON.parse(readFileSync(`${TARGET}/items.json`, 'utf8')).ids,
   });
   const graphs: LoadedBundle['graphs'] = {
     async run(_, feeds) {
