@@ -112,7 +112,14 @@ class LogRows:
         part["timestamp_ms"] = pa.array(np.where(keep, ms, 0).round().astype(np.int64))
         label, _, wrong = numbers(columns.get("label"), rows)
         given = label.fill_null(0).to_numpy(zero_copy_only=False)
-        reject("label is neither 0 nor 1", wrong | ((given != 0) & (given != 1)))
+        bad = keep & (wrong | ((given != 0) & (given != 1)))
+        if bad.any():
+            row = int(bad.argmax())
+            cell = str(columns["label"][row])[:40]
+            raise LogError(
+                f"{batch.path}, {batch.unit} {batch.places[row]}: the label {cell!r} is neither 0 nor 1; "
+                "write 1 for the outcome to predict, 0 for any other, and nothing if the row is only history"
+            )
         part["label"] = label.cast(pa.float32(), safe=False)
         for name, column in (features or {}).items():
             value, filled, wrong = numbers(column, rows)

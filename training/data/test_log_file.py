@@ -51,7 +51,7 @@ def test_the_fixture_of_the_services_is_a_log_of_ours():
 def test_unreadable_rows_are_counted_by_reason_with_their_first_line(tmp_path):
     good = "u,i,1700000000000,like,1,0.5\n"
     lines = [",i,1700000000000,like,1,1", "u,,1700000000000,like,1,1", "u,i,1700000000000", "u,i,soon,like,1,1", ""]
-    lines += ["u,i,,like,1,1", "u,i,1700000000000,like,2,1", "u,,1700000000000,like,1,1"]
+    lines += ["u,i,,like,1,1", "u,,1700000000000,like,1,1"]
     table, report = read_table(written(tmp_path / "log.csv", HEADER + good * 9 + "\n".join(lines) + "\n" + good))
     assert table.num_rows == report.rows == 10
     assert report.skipped == {
@@ -60,13 +60,11 @@ def test_unreadable_rows_are_counted_by_reason_with_their_first_line(tmp_path):
         "no item_id": 2,
         "timestamp_ms is not a number": 1,
         "no timestamp_ms": 1,
-        "label is neither 0 nor 1": 1,
     }
     assert report.first["no user_id"] == "log.csv, line 11"
     assert report.first["no item_id"] == "log.csv, line 12"
     assert report.first["not 6 cells"] == "log.csv, line 13"
     assert report.first["timestamp_ms is not a number"] == "log.csv, line 14"
-    assert report.first["label is neither 0 nor 1"] == "log.csv, line 17"
     assert "skipped 2: no item_id, first at log.csv, line 12" in report.lines()
 
 
@@ -148,6 +146,12 @@ GOOD = HEADER + "u,i,1700000000000,like,1,0.5\n"
             r"no column timestamp_ms; it has user_id, item_id, when\. Name it",
         ),
         ("log.csv", "user_id,item_id,item_id,timestamp_ms\n", r"line 1: the column 'item_id' is duplicated; rename"),
+        (
+            "log.csv",
+            GOOD + "u,i,1700000000000,like,,1\nu,i,1700000000000,like,2,1\n",
+            r"log\.csv, line 4: the label '2' is neither 0 nor 1; write 1 for the outcome to predict",
+        ),
+        ("log.csv", GOOD + "u,i,1700000000000,like,yes,1\n", r"line 3: the label 'yes' is neither 0 nor 1"),
         ("log.csv", GOOD + "u,i,1700000000,like,1,0.5\n", r"line 3: timestamp_ms 1700000000 is .* seconds\? Multiply"),
         (
             "log.csv",

@@ -60,6 +60,14 @@ it('maps columns, and names a missing column, cell or number and its line', asyn
   await expect(read('log.jsonl', '{"userId":"u"\n')).rejects.toThrow(/log\.jsonl, line 1: not a JSON object/);
 });
 
+it.each(['2', '0.5', 'yes'])('refuses the label %s as training does, and names its line', async (label) => {
+  const rows = 'user_id,item_id,timestamp_ms,label\nu,i,1e12,\nu,i,1e12,1\nu,i,1e12,0.0\n';
+  expect(await read('log.csv', rows)).toHaveLength(3);
+  await expect(read('log.csv', `${rows}u,i,1e12,${label}\n`)).rejects.toThrow(
+    `log.csv, line 5: the label ${label} is neither 0 nor 1; give 1 for the outcome to predict`,
+  );
+});
+
 // training/data/log_file.py wrote fixtures/log.parquet, in row groups of 2. The file other-log.parquet has whole numbers
 // as ids, and times in microseconds. Its columns are compressed with zstd, gzip and brotli.
 const fixture = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));

@@ -71,6 +71,11 @@ export async function* readInteractionLog({ file, columns, features }: LogOption
     if (timestampMs < EARLIEST_MS) {
       throw new Error(`${at}: the timestamp ${timestampMs} is before 1973; are these seconds? Give Unix milliseconds`);
     }
+    if (!isLabel(row.label)) {
+      throw new Error(
+        `${at}: the label ${row.label} is neither 0 nor 1; give 1 for the outcome to predict, 0 for any other, or nothing`,
+      );
+    }
     const known = features.flatMap((name) => {
       const value = row[columns[name] ?? name];
       return value === undefined || value === null || value === '' || !Number.isFinite(Number(value))
@@ -86,6 +91,11 @@ export async function* readInteractionLog({ file, columns, features }: LogOption
       features: Object.fromEntries(known),
     };
   }
+}
+
+/** True if the cell is 0, 1 or empty. A replay has no use for labels, but training would refuse the log. */
+function isLabel(cell: unknown): boolean {
+  return cell === undefined || cell === null || cell === '' || Number.isNaN(cell) || [0, 1].includes(Number(cell));
 }
 
 async function* textRows(file: string): AsyncGenerator<Record<string, unknown>> {
