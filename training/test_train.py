@@ -13,9 +13,10 @@ import train
 from fitting import arms as arms_module
 from fitting.command_line import HELP, parse_arguments
 from fitting.train_config import DEMO, TrainConfig
+from models.families.registry import FAMILIES
 from testbed.served_bundle import ServedBundle
 from testbed.small_logs import planted_log
-from testbed.training_runs import Interrupted, leftovers, small_train
+from testbed.training_runs import POOL, Interrupted, leftovers, small_train
 from train import main
 
 ARMS = ["", "fullBeforeFineTune", "converted", "noHistory", "userDimsOnly", "full"]
@@ -24,13 +25,13 @@ ARMS = ["", "fullBeforeFineTune", "converted", "noHistory", "userDimsOnly", "ful
 @pytest.mark.parametrize(
     ("changes", "made", "record_fields"),
     [
-        ({"family": "target"}, "16 slots", ["route", "user_code"]),
+        ({"clusters": 5}, "5 clusters", ["item", "event"]),
+        (POOL, "16 slots", ["route", "user_code"]),
         (
-            {"family": "hstu", "layers": 2},
+            {"family": "hstu", "layers": 2, "slots": 16},
             "16 slots",
             ["layer0_route", "layer0_user_code", "layer1_route", "layer1_user_code"],
         ),
-        ({"record": "factored", "clusters": 5}, "5 clusters", ["item", "event"]),
         (
             {"record": "residual", "clusters": 5, "stages": 2},
             "5 clusters, 2 stages of codes",
@@ -127,14 +128,14 @@ def test_other_settings_and_a_fresh_start_do_not_use_the_checkpoints_of_another_
 
 
 def test_the_published_recipe_and_a_model_without_user_dims_become_bundles_too(root: Path) -> None:
-    metrics = main(small_train(root, recipe="published", out=root / "published", separate_routes=True))
+    metrics = main(small_train(root, recipe="published", slots=16, out=root / "published", separate_routes=True))
     assert set(metrics) == {"auc", "gauc", "logloss", "testQueries"}
     assert {f["name"] for f in ServedBundle(root / "published").manifest["record"]["fields"]} == {
         "key_route",
         "value_route",
         "user_code",
     }
-    metrics = main(small_train(root, user_width=0, out=root / "none"))
+    metrics = main(small_train(root, user_width=0, out=root / "none", **POOL))
     assert "fullAuc" in metrics and "userDimsOnlyAuc" not in metrics
     assert [f["name"] for f in ServedBundle(root / "none").manifest["record"]["fields"]] == ["route"]
 
@@ -180,7 +181,15 @@ def test_options_become_the_config_and_the_demo_has_its_own_defaults(monkeypatch
     )  # fmt: skip
     demo = arguments("--seed", "3", "demo", monkeypatch=monkeypatch)
     assert demo == TrainConfig("demo", seed=3, **DEMO)
-    assert arguments("demo", "--slots", "7", monkeypatch=monkeypatch).slots == 7
+    assert arguments("demo", "--clusters", "7", monkeypatch=monkeypatch).clusters == 7
+
+
+def test_the_record_is_factored_by_default_wherever_the_family_and_the_recipe_can_have_it(root: Path) -> None:
+    for name, family in FAMILIES.items():
+        assert small_train(root, family=name).chosen_record == ("factored" if family.reads_clusters else "pool")
+        assert small_train(root, family=name, recipe="published").chosen_record == "pool"
+        assert small_train(root, family=name, record="residual").chosen_record == "residual"
+    assert any(family.reads_clusters for family in FAMILIES.values())
 
 
 @pytest.mark.parametrize("command", ["train.py", "quality.py", "import_log.py"])

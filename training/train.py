@@ -122,7 +122,7 @@ def settings_of(config: TrainConfig, log: Log) -> str:
     """Returns 8 characters that identify all settings and the log, so that other runs do not share the checkpoints."""
     idle = ("log", "out", "comparisons", "threads", "fresh")
     settings = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in idle}
-    settings["log"] = log.digest()
+    settings |= {"log": log.digest(), "record": config.chosen_record}
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
 
@@ -153,8 +153,8 @@ def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -
         compression,
         ROOT / ".ckv" / "training" / f"{config.name}-{settings_of(config, log)}",
         config.name,
-        clusters=0 if config.record == "pool" else config.clusters,
-        stages=config.stages if config.record == "residual" else 0,
+        clusters=0 if config.chosen_record == "pool" else config.clusters,
+        stages=config.stages if config.chosen_record == "residual" else 0,
     )
 
 

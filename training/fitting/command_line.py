@@ -7,6 +7,7 @@ from fitting.train_config import DEMO, TrainConfig, flag
 from models.families.registry import FAMILIES
 
 REQUIRED = ("log", "out")  # if the source is log
+CLUSTERED = ", ".join(name for name, family in FAMILIES.items() if family.reads_clusters)
 HELP = {
     "log": "the interaction log, .csv, .tsv, .jsonl or .parquet",
     "out": "the folder for the bundle",
@@ -26,12 +27,12 @@ HELP = {
     "tune_rate": "highest learning rate of these passes",
     "batch": "positions of one training step",
     "block": "queries of a user that are learned together; they see as many positions before them",
-    "record": "a position in a user record. pool: a route into a pool of keys and values, and user dims; factored: the "
-    "item's index and a code of its event; residual: --stages codes. The last two need a family whose attention reads "
-    "cluster means",
+    "record": "a position in a user record. factored: the item's index and a code of its event; residual: --stages codes; "
+    "pool: a route into a pool of keys and values, and user dims; auto: factored for the families whose attention reads "
+    f"cluster means ({CLUSTERED}), else pool. The others cannot have factored or residual",
     "clusters": "clusters of a user's positions, if the record is factored or residual",
     "stages": "codes of a position, one byte each, if the record is residual",
-    "slots": "rows of the pool",
+    "slots": "rows of a pool of keys and values",
     "user_width": "user dims of a key, and of a value; 0: none",
     "user_type": "type of the user dims in records",
     "user_form": "the attention head of the user dims: a head of their own, or the last columns of the last head",
@@ -49,7 +50,7 @@ HELP = {
     "fresh": "remove the checkpoints of an interrupted run first",
 }
 CHOICES = {
-    "record": ["pool", "factored", "residual"],
+    "record": ["auto", "factored", "residual", "pool"],
     "family": list(FAMILIES),
     "user_type": ["codebook", "int8", "float16"],
     "user_form": ["own_head", "last_head"],

@@ -38,6 +38,7 @@ POSITIVE: dict[str, float] = {
     "rate": 1,
     "tune_rate": 1,
 }  # above 0, at most this
+POOL_OPTIONS = ["slots", "user_width", "user_type", "user_form", "separate_routes"]
 ROW_BYTES = 65_535  # most bytes of a record's row
 FIELDS, GROUPS, FEATURES, ACTIONS = 64, 32, 64, 1024  # limits of a bundle
 
@@ -72,9 +73,10 @@ def check_options(c: TrainConfig) -> None:
 
 def check_record(c: TrainConfig) -> None:
     """Checks the size of a record's row. For each layer it has one or two routes, and a code or the user dims."""
-    if c.record != "pool":
+    if c.chosen_record != "pool":
         check_clustered(c)
         return
+    refuse_given(c, ["clusters", "stages"], "--record factored or residual, for families that can have it")
     layers = c.layers if FAMILIES[c.family].stacked else 1
     routes = 2 if c.separate_routes else 1
     coded = c.user_type == "codebook" and c.user_width > 0
@@ -91,8 +93,20 @@ def check_record(c: TrainConfig) -> None:
         )
 
 
+def refuse_given(c: TrainConfig, names: list[str], remedy: str) -> None:
+    """Raises UserError for the first of these options that is not at its default: the record has no use for it."""
+    for name in names:
+        value = getattr(c, name)
+        if value != getattr(TrainConfig, name):
+            record = f"--record {c.chosen_record}"
+            raise UserError(f"{flag(name)} {value}: has no meaning for {record}; leave it out, or give {remedy}")
+
+
 def check_clustered(c: TrainConfig) -> None:
     """Checks that the family and the recipe can have a factored pool or residual codes."""
+    refuse_given(c, POOL_OPTIONS, "--record pool")
+    if c.chosen_record == "factored":
+        refuse_given(c, ["stages"], "--record residual")
     if not FAMILIES[c.family].reads_clusters:
         able = " or ".join(name for name, family in FAMILIES.items() if family.reads_clusters)
         raise UserError(

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from models.families.registry import FAMILIES
+
 ROOT = Path(__file__).resolve().parents[2]
-# The defaults of the demo that differ: a small pool, and a test on users of their own.
+# The defaults of the demo that differ: its log and features, and a test on users of their own.
 DEMO = {
     "log": ROOT / ".ckv" / "training" / "demo-log.csv",
     "out": ROOT / "bundles" / "demo",
@@ -12,7 +14,6 @@ DEMO = {
     "interaction_features": ["watch_ratio"],
     "candidate_features": ["freshness"],
     "context_features": ["hour:0:24:12:period"],
-    "slots": 256,
     "split": "users:0.1",
     "epochs": 1.5,
 }
@@ -39,7 +40,7 @@ class TrainConfig:
     tune_rate: float = 3e-4
     batch: int = 4096
     block: int = 128
-    record: str = "pool"
+    record: str = "auto"
     clusters: int = 256
     stages: int = 4
     slots: int = 10_000
@@ -58,6 +59,13 @@ class TrainConfig:
     threads: int = 0
     device: str = "cpu"
     fresh: bool = False
+
+    @property
+    def chosen_record(self) -> str:
+        """Returns `record`; for auto, factored if the family and the recipe can have it, else pool."""
+        if self.record != "auto":
+            return self.record
+        return "factored" if self.recipe == "convert" and FAMILIES[self.family].reads_clusters else "pool"
 
 
 def flag(name: str) -> str:

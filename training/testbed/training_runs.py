@@ -25,6 +25,9 @@ def write_log(path: Path, users: int = 12, positions: int = 40) -> Path:
     return path
 
 
+POOL = {"record": "pool", "slots": 16}  # changes of small_train, for a pool of keys and values
+
+
 def small_train(tmp_path: Path, **changes) -> TrainConfig:
     config = TrainConfig(
         "log",
@@ -40,7 +43,6 @@ def small_train(tmp_path: Path, **changes) -> TrainConfig:
         tune_epochs=1,
         batch=256,
         block=16,
-        slots=16,
         embedding=8,
         d_model=16,
         heads=2,
