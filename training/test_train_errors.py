@@ -1,11 +1,13 @@
 """train.py refuses wrong input with one line, before training."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import train
+from bundle import export
 from errors import UserError
 from fitting import arms as arms_module
 from testbed.training_runs import Interrupted, leftovers, small_train
@@ -47,7 +49,7 @@ def test_a_changed_log_does_not_use_the_checkpoints(root: Path, monkeypatch: pyt
     "given",
     [
         ["--log", "absent.csv"],
-        ["--log", "log.csv", "--slots", "1"],
+        ["--log", "log.csv", "--clusters", "0"],
         ["--log", "log.csv", "--candidate-features", "dwell"],
         ["--log", "log.csv", "--split", "time"],
     ],
@@ -81,6 +83,35 @@ def test_log_and_out_have_no_default_for_a_log(
     with pytest.raises(SystemExit, match="2"):
         train.command()
     assert re.search(said, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("family", "positions"), [("hstu", 372), ("sim", 372), ("target", 60)])
+def test_a_pool_with_a_slot_for_each_position_is_refused_before_training(
+    family: str, positions: int, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The 12 users have 372 positions to learn from. Without features, these are 60 items and actions."""
+    features = {} if family != "target" else {"interaction_features": []}
+    config = small_train(root, family=family, record="pool", slots=positions, comparisons=False, **features)
+    main(replace(config, slots=positions - 100, layers=2) if positions > 100 else replace(config, user_width=0))
+    monkeypatch.setattr(arms_module, "fit", lambda *_: pytest.fail("trained"))
+    with pytest.raises(UserError, match=f"--slots {positions}: .* from {positions} distinct positions.*; give fewer"):
+        main(config)
+    assert leftovers(root) == []
+
+
+def test_a_failed_export_leaves_no_draft_and_keeps_the_bundle(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_train(root, comparisons=False)
+    main(config)
+    whole = (config.out / "bundle.json").read_bytes()
+
+    def fails(*_: object, **__: object) -> None:
+        raise UserError("no golden interaction")
+
+    monkeypatch.setattr(export, "write_golden", fails)
+    with pytest.raises(UserError, match="no golden interaction"):
+        main(config)
+    assert (config.out / "bundle.json").read_bytes() == whole
+    assert [path.name for path in root.iterdir() if path.name.startswith(".bundle")] == []
 
 
 def test_a_feature_column_without_numbers_is_refused_with_its_first_cell(root: Path) -> None:

@@ -35,7 +35,7 @@ from fitting.arms import Arm, Arms
 from fitting.command_line import parse_arguments
 from fitting.fit import FitConfig, evaluate
 from fitting.locks import locked
-from fitting.option_checks import check_features, check_log, check_options
+from fitting.option_checks import check_features, check_log, check_options, check_slots
 from fitting.train_config import ROOT, TrainConfig
 from models.compression import Compression
 from models.config import ModelConfig
@@ -83,6 +83,8 @@ def run(config: TrainConfig, features: dict[str, list[Feature]]) -> dict[str, fl
     log = read_log(config.log, Columns(**features), config.history_actions)
     arms = arms_of(config, log, features)
     check_log(log.actions, log.query_label, arms.split.train, arms.split.test)
+    if config.chosen_record == "pool" and config.recipe == "convert":
+        check_slots(config, arms.sample())
     with locked(arms.folder.with_suffix(".lock"), f"training with the checkpoints in {arms.folder}"):
         metrics = train_arms(config, arms)
         print(f"{time.perf_counter() - started:.0f} seconds", flush=True)

@@ -47,6 +47,17 @@ def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
     draft = folder.with_name(f".{folder.name}-draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
+    try:
+        written = write_draft(model, log, draft, about)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)  # of a failed export
+    return hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+def write_draft(model: Ranker, log: Log, draft: Path, about: Export) -> str:
+    """Writes all files of a bundle. Returns the text of bundle.json."""
     with torch.no_grad():
         graphs = write_graphs(model, draft)
         for layer in record_layers(model):
@@ -84,9 +95,7 @@ def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
         manifest["clusterings"] = found
     written = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
     (draft / "bundle.json").write_text(written)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
-    return hashlib.sha256(written.encode()).hexdigest()[:16]
+    return written
 
 
 def describe_feature(f: Feature) -> dict:

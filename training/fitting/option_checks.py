@@ -8,12 +8,14 @@ import torch
 
 from bundle.reserved_names import is_reserved
 from data.features import Feature
+from data.history import History
 from data.log_file import NO_FEATURES
 from data.log_rows import SCHEMA
 from errors import UserError
 from fitting.train_config import TrainConfig, flag
 from models.compression import CODES
 from models.families.registry import FAMILIES
+from models.layer_sample import MOST_POSITIONS
 
 # Lowest and highest value of each option. packages/domain/src/bundle/manifest-schema.ts has the limits of a bundle.
 LIMITS: dict[str, tuple[int, int]] = {
@@ -100,6 +102,23 @@ def refuse_given(c: TrainConfig, names: list[str], remedy: str) -> None:
         if value != getattr(TrainConfig, name):
             record = f"--record {c.chosen_record}"
             raise UserError(f"{flag(name)} {value}: has no meaning for {record}; leave it out, or give {remedy}")
+
+
+def check_slots(c: TrainConfig, sample: History) -> None:
+    """Checks that a pool made from these histories leaves something for the user dims to hold.
+
+    With a slot for each distinct position, keys and values equal their pool rows. The codes of user dims then tie.
+    """
+    if not c.user_width:
+        return
+    columns = torch.cat([sample.item[..., None], sample.action[..., None], sample.features.double()], -1)
+    rows = columns[sample.valid][:MOST_POSITIONS]
+    found = len(rows) if FAMILIES[c.family].stacked else len(rows.unique(dim=0))
+    if c.slots >= found:
+        raise UserError(
+            f"--slots {c.slots}: the pool is made from {found:,} distinct positions, so user dims would hold nothing; "
+            "give fewer slots, or --user-width 0"
+        )
 
 
 def check_clustered(c: TrainConfig) -> None:
