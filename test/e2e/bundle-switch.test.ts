@@ -1,26 +1,30 @@
 // The active bundle changes, and changes back, while requests arrive.
+import { spawnSync } from 'node:child_process';
 import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { bundleIdOf } from '@collectivekv/domain';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
 
 let dir: string;
 let e2e: E2eStack;
-let [first, second] = ['', ''];
+let [first, second, third] = ['', '', ''];
 const candidateIds = ['i0001', 'i0002'];
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'ckv-two-bundles-'));
   cpSync(DEMO_BUNDLE, join(dir, 'first'), { recursive: true });
   cpSync(DEMO_BUNDLE, join(dir, 'second'), { recursive: true });
-  const manifest = JSON.parse(readFileSync(join(dir, 'second', 'bundle.json'), 'utf8'));
-  writeFileSync(join(dir, 'second', 'bundle.json'), JSON.stringify({ ...manifest, name: 'second' }));
-  [first, second] = ['first', 'second'].map((name) => bundleIdOf(readFileSync(join(dir, name, 'bundle.json')))) as [
-    string,
-    string,
-  ];
+  cpSync(DEMO_BUNDLE, join(dir, 'third'), { recursive: true });
+  const manifest = JSON.parse(readFileSync(join(dir, 'first', 'bundle.json'), 'utf8'));
+  for (const name of ['second', 'third']) {
+    writeFileSync(join(dir, name, 'bundle.json'), JSON.stringify({ ...manifest, name }));
+  }
+  [first = '', second = '', third = ''] = ['first', 'second', 'third'].map((name) =>
+    bundleIdOf(readFileSync(join(dir, name, 'bundle.json'))),
+  );
   e2e = await startE2e({
     dir: join(dir, 'stack'),
     bundlesDir: dir,
@@ -80,6 +84,28 @@ it('switches bundles without a failed request, keeps the records of both, and ro
   await requests;
   expect(failures).toEqual([]);
   expect(seen).toEqual(new Set([first, second]));
+});
+
+it('lists every bundle that can be activated, with its state', async () => {
+  const command = [
+    fileURLToPath(new URL('../../packages/cli/bin/ckv.js', import.meta.url)),
+    '--json',
+    'bundle',
+    'list',
+  ];
+  const list = () => {
+    const env = { ...process.env, CKV_POOL_TARGET: e2e.stack.targets.pool };
+    const bundles: { id: string; state: string }[] = JSON.parse(
+      spawnSync(process.execPath, command, { encoding: 'utf8', env }).stdout,
+    );
+    return bundles.map(({ id, state }) => [id, state]);
+  };
+  // The command may ask the other pool, which follows the rollback within about a second.
+  await expect.poll(list, { timeout: 10_000 }).toEqual([
+    [first, 'active'],
+    [second, 'kept for a rollback'],
+    [third, 'loaded'],
+  ]);
 });
 
 it('fetches a bundle again if its cached copy was changed', async () => {

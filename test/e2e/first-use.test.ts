@@ -94,7 +94,7 @@ describe('the README', () => {
 
     it('shows bundles, the queue and statistics', () => {
       const [bundle] = ckv('--json', 'bundle', 'list').json();
-      expect(bundle).toMatchObject({ id: e2e.bundle.model.id, active: true });
+      expect(bundle).toMatchObject({ id: e2e.bundle.model.id, state: 'active' });
       expect(ckv('bundle', 'show').stdout).toContain('256 slots');
       expect(ckv('bundle', 'verify', DEMO_BUNDLE).stdout).toContain('all golden vectors pass');
       expect(ckv('--json', 'queue').json()).toMatchObject({ failed: 0, partitions: { length: 16 } });

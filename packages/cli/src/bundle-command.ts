@@ -10,31 +10,27 @@ import { pairs, table } from './print.js';
 export function bundleCommand(connections: Connections): Command {
   const bundle = new Command('bundle').description('list, show and switch the bundles of the pool service');
   const describe = (bundleId: string) => connections.pool().call('Describe', { bundleId }, deadline());
+  /** Returns the ids of the bundles that the other services keep loaded. */
+  async function keptBundles(): Promise<readonly string[]> {
+    for await (const { bundleIds } of connections.pool().stream('WatchBundles', {}, deadline())) return bundleIds;
+    return [];
+  }
 
   defaultCommand(bundle, 'list')
-    .description('list the loaded bundles and mark the active one (default command)')
+    .description('list all bundles of the pool service, the active one first (default command)')
     .action(async () => {
-      const ids: string[] = [];
-      for await (const announced of connections.pool().stream('WatchBundles', {}, deadline())) {
-        ids.push(...announced.bundleIds);
-        break;
-      }
-      const describeAll = ids.map(async (id) => {
+      const [{ loadedBundleIds }, kept] = await Promise.all([describe(''), keptBundles()]);
+      const describeAll = loadedBundleIds.map(async (id) => {
         const { active, manifest } = await describe(id);
         const { name, family, maxPositions, training } = parseManifest(manifest);
-        return { id, active, name, family, maxPositions, metrics: training.metrics };
+        const state = active ? 'active' : kept.includes(id) ? 'kept for a rollback' : 'loaded';
+        return { id, state, name, family, maxPositions, metrics: training.metrics };
       });
       const bundles = await Promise.all(describeAll);
       connections.print(bundles, () =>
         table(
-          ['id', 'name', 'family', 'max positions', 'active'],
-          bundles.map(({ id, name, family, maxPositions, active }) => [
-            id,
-            name,
-            family,
-            maxPositions,
-            active ? 'yes' : '',
-          ]),
+          ['id', 'name', 'family', 'max positions', 'state'],
+          bundles.map(({ id, name, family, maxPositions, state }) => [id, name, family, maxPositions, state]),
         ),
       );
     });
@@ -93,12 +89,17 @@ function describeBundle(id: string, active: boolean, manifest: Manifest): string
   const fields = manifest.record.fields.map(
     ({ name, type, width }) => `${name} ${type}${width > 1 ? ` x ${width}` : ''}`,
   );
+  const clusterings = (manifest.clusterings ?? []).map(({ name, by, width }) => {
+    const counts = by.map(({ field, clusters }) => `${clusters} of ${field}`);
+    return `${name}: ${counts.join(' x ')}, mean embeddings of width ${width}`;
+  });
   return pairs([
     ['id', `${id}${active ? ' (active)' : ''}`],
     ['name', manifest.name],
     ['family', manifest.family],
     ['model width', `${manifest.dModel}, ${manifest.heads} heads`],
     ['KV groups', groups.join('; ')],
+    ...(clusterings.length > 0 ? [['clusters', clusterings.join('; ')] as const] : []),
     ['fields of a row', fields.join(', ')],
     ['positions', `at most ${manifest.maxPositions}`],
     ['items', manifest.items.count],

@@ -14,6 +14,8 @@ export interface Announcement {
 export interface BundleShelf {
   /** Returns a bundle by its id; an empty id means the active bundle. Throws bundle_not_loaded. */
   get(bundleId: string): LoadedBundle;
+  /** Ids of all bundles, the active one first. */
+  ids(): readonly string[];
   announcement(): Announcement;
   /** Makes a bundle active. Returns the id of the bundle that was active before. Throws bundle_not_loaded. */
   activate(bundleId: string): Promise<string>;
@@ -84,6 +86,7 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
 
   return {
     get: (bundleId) => require(bundleId === '' ? activation.active : bundleId),
+    ids: () => [activation.active, ...[...bundles.keys()].filter((id) => id !== activation.active)],
     announcement,
     async activate(bundleId) {
       require(bundleId);

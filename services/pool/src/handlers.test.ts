@@ -64,6 +64,7 @@ describe('Describe', () => {
       manifest: manifests[0],
       active: true,
       provider: 'cpu',
+      loadedBundleIds: [first, second],
     });
     expect(await handlers.Describe({ bundleId: second })).toMatchObject({ manifest: manifests[1], active: false });
     await expect(handlers.Describe({ bundleId: 'no id' })).rejects.toMatchObject({ field: 'bundle_id' });
@@ -117,6 +118,11 @@ describe('Activate and Rollback', () => {
     expect(await handlers.Activate({ bundleId: second })).toEqual({ previousBundleId: first });
     expect(await handlers.Rollback()).toEqual({ activeBundleId: first });
     await expect(handlers.Activate({ bundleId: '' })).rejects.toThrow('bundle_id: is missing');
+  });
+
+  it('put the active bundle first among those that are loaded', async () => {
+    await handlers.Activate({ bundleId: second });
+    expect(await handlers.Describe({ bundleId: '' })).toMatchObject({ loadedBundleIds: [second, first] });
   });
 
   it('show in the metrics which bundle is active', async () => {

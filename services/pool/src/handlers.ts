@@ -30,6 +30,7 @@ export function createPoolHandlers(shelf: BundleShelf, provider: string, { gathe
         manifest: await readFile(join(bundle.dir, 'bundle.json')),
         active: shelf.announcement().activeBundleId === bundle.model.id,
         provider,
+        loadedBundleIds: [...shelf.ids()],
       };
     },
 
