@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { CkvError, LIMITS, type Reason } from '@collectivekv/domain';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
@@ -35,6 +36,16 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Options of {@link CollectiveKvClient.recordInteractions}. */
+export interface RecordOptions extends CallOptions {
+  /**
+   * Names the call, at most 128 bytes: calling again with the same key and list within an hour has no further effect.
+   * An interaction without an event id gets one made of the key and its place in the list, the same in every call.
+   * Default: a key made of the event ids if the list has more than 1,000 interactions, else none.
+   */
+  readonly idempotencyKey?: string;
+}
+
 /**
  * Client of a feed backend: it ranks, and records interactions. Every failure is a CkvError. Transient errors are
  * retried within the deadline.
@@ -45,11 +56,12 @@ export interface CollectiveKvClient {
   /** Ranks for several users in one call. If a request fails, its entry is a CkvError. */
   rankMany(inputs: readonly RankInput[], options?: CallOptions): Promise<(Ranking | CkvError)[]>;
   /**
-   * Enqueues interactions. Resolves when the queue holds them all. Calling again with the same event ids has no further
-   * effect, within the reach of deduplication: the last 14 events of a user, or an hour for larger jobs.
+   * Enqueues interactions. Resolves when the queue holds them all. Calling again with the same event ids in the same
+   * order has no further effect until a user has had 14 newer events. It has none for an hour if the call has an
+   * idempotency key, more than 14 interactions of one user, or more than 1,000 in all.
    * @returns the event ids, given or generated, in order
    */
-  recordInteractions(interactions: readonly InteractionInput[], options?: CallOptions): Promise<string[]>;
+  recordInteractions(interactions: readonly InteractionInput[], options?: RecordOptions): Promise<string[]>;
   /**
    * Enqueues the removal of an interaction. If you also pass its item, action and features, it is found at any age,
    * unless the bundle encodes with history.
@@ -103,12 +115,18 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
 
     async recordInteractions(inputs, call = {}) {
       const limits = limitsOf(call, recordMs);
-      const interactions = inputs.map(completeInteraction);
+      const { idempotencyKey: key = '' } = call;
+      const interactions = inputs.map((input, i) =>
+        completeInteraction(input, key === '' ? undefined : () => digestOf([key, String(i)])),
+      );
+      const eventIds = interactions.map(({ eventId }) => eventId);
+      const split = interactions.length > LIMITS.recordInteractions;
+      const idempotencyKey = key === '' && split ? digestOf(eventIds) : key;
       for (let from = 0; from < interactions.length; from += LIMITS.recordInteractions) {
         const batch = interactions.slice(from, from + LIMITS.recordInteractions);
-        await withRetries(limits, () => updater.call('Record', { interactions: batch }, limits));
+        await withRetries(limits, () => updater.call('Record', { interactions: batch, idempotencyKey }, limits));
       }
-      return interactions.map(({ eventId }) => eventId);
+      return eventIds;
     },
 
     async forgetInteraction(input, call = {}) {
@@ -122,4 +140,11 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
       updater.close();
     },
   };
+}
+
+/** Returns 32 characters that tell lists of texts apart. */
+function digestOf(texts: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const text of texts) hash.update(`${text.length}:${text}`);
+  return hash.digest('hex').slice(0, 32);
 }

@@ -3,10 +3,16 @@ import type { Interaction } from '@collectivekv/domain';
 import { packIds, writeIds } from '@collectivekv/rpc';
 import type { InteractionInput, RankDetails, RankedItem, RankInput, Ranking } from './rank-messages.js';
 
-/** Returns an interaction with defaults in place of absent fields. */
-export function completeInteraction(input: InteractionInput): Interaction {
+/**
+ * Returns an interaction with defaults in place of absent fields.
+ * @param newEventId makes the event id if there is none; default: a random UUID
+ */
+export function completeInteraction(
+  input: InteractionInput,
+  newEventId: () => string = () => crypto.randomUUID(),
+): Interaction {
   return {
-    eventId: input.eventId ?? crypto.randomUUID(),
+    eventId: input.eventId ?? newEventId(),
     userId: input.userId,
     itemId: input.itemId,
     timestampMs: input.timestampMs ?? Date.now(),

@@ -4,6 +4,7 @@ import { invalidRequest } from './errors.js';
 export const LIMITS = {
   eventIdBytes: 128,
   idBytes: 256,
+  idempotencyKeyBytes: 128,
   actionBytes: 64,
   featureCount: 64,
   featureNameBytes: 64,

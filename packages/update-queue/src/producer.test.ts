@@ -1,3 +1,4 @@
+import { partitionOf } from '@collectivekv/domain';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { waitingCounts } from './open-queues.js';
 import { interactionOf, otherUserIn, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
@@ -44,6 +45,43 @@ describe('enqueue', () => {
     await consumer.complete(await consumer.take(10));
     await producer.enqueue(batch);
     expect(await waiting()).toBe(jobs);
+  });
+
+  it('skips a repeated call in which a user has more events than the ring holds, though no job of it has', async () => {
+    const producer = queue.produce();
+    const neighbours = Array.from({ length: 9_999 }, (_, i) => `neighbour ${i}`).filter(
+      (userId) => partitionOf(userId, PARTITION_COUNT) === PARTITION,
+    );
+    const between = neighbours.slice(0, 500).map((userId) => interactionOf(0, userId));
+    const call = [...many(8), ...between, ...many(8, 8)];
+    await producer.enqueue(call);
+    const consumer = await queue.consume();
+    const jobs = await consumer.take(10);
+    expect(jobs.length).toBe(2);
+    await consumer.complete(jobs);
+    await producer.enqueue(call);
+    expect(await waiting()).toBe(0);
+  });
+
+  it.each([
+    ['with the same key', 'a key', 'a key', 0],
+    ['with another key', 'a key', 'another key', 1],
+    ['without the key', 'a key', '', 1],
+    ['with a key at last', '', 'a key', 1],
+  ])('queues a small call again after it is done, %s: %s, %s, %i job', async (_, first, second, jobs) => {
+    const producer = queue.produce();
+    await producer.enqueue(many(2), first);
+    const consumer = await queue.consume();
+    await consumer.complete(await consumer.take(10));
+    await producer.enqueue(many(2), second);
+    expect(await waiting()).toBe(jobs);
+  });
+
+  it('queues other events under a key that was used before', async () => {
+    const producer = queue.produce();
+    await producer.enqueue(many(2), 'a key');
+    await producer.enqueue(many(3), 'a key');
+    expect(await waiting()).toBe(2);
   });
 
   it('remembers a large batch for an hour', async () => {
@@ -112,13 +150,28 @@ describe('forward', () => {
   it('queues interactions and removals beyond the bound', async () => {
     const producer = queue.produce(1);
     await producer.enqueue([interactionOf(1)]);
-    await producer.forward({ kind: 'record', interactions: [interactionOf(2)] });
-    await producer.forward({ kind: 'forget', interaction: interactionOf(3) });
+    await producer.forward({ kind: 'record', interactions: [interactionOf(2)] }, 'job 1');
+    await producer.forward({ kind: 'forget', interaction: interactionOf(3) }, 'job 2');
     const jobs = await (await queue.consume()).take(10);
     expect(jobs.map(({ name, payload }) => [name, payload])).toEqual([
       ['record', { version: 1, interactions: [interactionOf(1)] }],
       ['record', { version: 1, interactions: [interactionOf(2)] }],
       ['forget', { version: 1, interaction: interactionOf(3) }],
     ]);
+  });
+
+  it.each([
+    { kind: 'record', interactions: [interactionOf(1)] },
+    { kind: 'forget', interaction: interactionOf(1) },
+  ] as const)('queues a $kind job once though it is forwarded again after it is done', async (job) => {
+    const producer = queue.produce();
+    const consumer = await queue.consume();
+    const counts: (number | undefined)[] = [];
+    for (const origin of ['job 1', 'job 1', 'job 2']) {
+      await producer.forward(job, origin);
+      counts.push(await waiting());
+      await consumer.complete(await consumer.take(10));
+    }
+    expect(counts).toEqual([1, 0, 1]);
   });
 });

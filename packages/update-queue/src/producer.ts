@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { CkvError, type Interaction, partitionOf, RECENT_EVENT_RING } from '@collectivekv/domain';
 import { isConnected, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import type { JobsOptions } from 'bullmq';
@@ -23,15 +24,22 @@ export interface ProducerOptions {
 /** Puts interactions into the queue. */
 export interface InteractionProducer {
   /**
-   * Queues interactions. Resolves when Redis holds all of them. A user's interactions stay in order. If the same
-   * interactions are sent again while their job waits, they are queued once.
+   * Queues the interactions of a call. Resolves when Redis holds all of them. A user's interactions stay in order.
+   *
+   * The same interactions in the same order are queued once while their jobs wait. They are queued once within an hour
+   * if the call has a key, or more interactions of one user than a record's ring holds.
+   * @param idempotencyKey names the call; empty for a call without a key
    * @throws overloaded at the bound, dependency_unavailable
    */
-  enqueue(interactions: readonly Interaction[]): Promise<void>;
+  enqueue(interactions: readonly Interaction[], idempotencyKey?: string): Promise<void>;
   /** Queues the removal of an interaction, behind the queued interactions of its user. */
   forget(interaction: Interaction): Promise<void>;
-  /** Queues a job that another partition accepted before. The bound does not apply to it. */
-  forward(job: InteractionJob): Promise<void>;
+  /**
+   * Queues a job that another partition accepted before. The bound does not apply to it. If an updater stalls and
+   * another forwards the same job again, it is queued once within an hour.
+   * @param origin names the job among all that were ever queued
+   */
+  forward(job: InteractionJob, origin: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -41,7 +49,7 @@ interface QueuedJob {
   readonly opts: JobsOptions;
 }
 
-/** How long the queue remembers a job that a record's ring cannot recognise, so that a repeated job is skipped. */
+/** How long the queue remembers the jobs of a call that records may not recognise, so that a repeated job is skipped. */
 const REMEMBER_JOB_MS = 3_600_000;
 /** How long a count of waiting jobs is trusted. */
 const COUNT_TRUST_MS = 100;
@@ -79,30 +87,36 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
       await work();
     });
 
-  const addInteractions = (interactions: readonly Interaction[], bounded: boolean) =>
+  const addInteractions = (interactions: readonly Interaction[], remembered: string | undefined, bounded: boolean) =>
     ifConnected(async () => {
       const adds = [...groupByPartition(interactions, partitionCount)].map(([partition, group]) => {
         const jobs: QueuedJob[] = [];
         for (let from = 0; from < group.length; from += MAX_JOB_INTERACTIONS) {
           const part = group.slice(from, from + MAX_JOB_INTERACTIONS);
-          jobs.push({ name: 'record', jobData: recordJobData(part), opts: recordJobOptions(part) });
+          const opts = jobOptions(jobIdOf('record', part), remembered);
+          jobs.push({ name: 'record', jobData: recordJobData(part), opts });
         }
         return add(partition, jobs, bounded);
       });
       await Promise.all(adds);
     });
-  const addRemoval = (interaction: Interaction, bounded: boolean) =>
+  const addRemoval = (interaction: Interaction, remembered: string | undefined, bounded: boolean) =>
     ifConnected(() => {
-      const opts = { jobId: jobIdOf('forget', [interaction]) };
+      const opts = jobOptions(jobIdOf('forget', [interaction]), remembered);
       const job = { name: 'forget', jobData: forgetJobData(interaction), opts };
       return add(partitionOf(interaction.userId, partitionCount), [job], bounded);
     });
 
   return {
-    enqueue: (interactions) => addInteractions(interactions, true),
-    forget: (interaction) => addRemoval(interaction, true),
-    forward: (job) =>
-      job.kind === 'record' ? addInteractions(job.interactions, false) : addRemoval(job.interaction, false),
+    enqueue: (interactions, idempotencyKey = '') => {
+      const remembered = idempotencyKey !== '' || exceedsRing(interactions) ? idempotencyKey : undefined;
+      return addInteractions(interactions, remembered, true);
+    },
+    forget: (interaction) => addRemoval(interaction, undefined, true),
+    forward: (job, origin) =>
+      job.kind === 'record'
+        ? addInteractions(job.interactions, origin, false)
+        : addRemoval(job.interaction, origin, false),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()));
     },
@@ -110,16 +124,26 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
 }
 
 /**
- * Returns the options of a `record` job. The ring in the user's record recognises a repeated small job, event by
- * event. If a job has more interactions of one user than the ring holds, the queue recognises the whole job, for an hour
- * after it was queued.
+ * Returns the options of a job.
+ * @param jobId made of the job's events: the job is queued once while it waits
+ * @param remembered if given, a job of this id and this name is queued once within an hour. An empty name stands for all
+ * calls without a key
  */
-function recordJobOptions(interactions: readonly Interaction[]): JobsOptions {
-  const jobId = jobIdOf('record', interactions);
+function jobOptions(jobId: string, remembered: string | undefined): JobsOptions {
+  if (remembered === undefined) return { jobId };
+  const id =
+    remembered === '' ? jobId : `${jobId}-${createHash('sha256').update(remembered).digest('hex').slice(0, 24)}`;
+  return { jobId, deduplication: { id, ttl: REMEMBER_JOB_MS } };
+}
+
+/**
+ * True if a user has more interactions in the call than the ring of a record holds. The ring recognises a smaller call
+ * event by event, even if the call takes several jobs.
+ */
+function exceedsRing(interactions: readonly Interaction[]): boolean {
   const counts = new Map<string, number>();
   for (const { userId } of interactions) counts.set(userId, (counts.get(userId) ?? 0) + 1);
-  if (Math.max(...counts.values()) <= RECENT_EVENT_RING) return { jobId };
-  return { jobId, deduplication: { id: jobId, ttl: REMEMBER_JOB_MS } };
+  return Math.max(...counts.values()) > RECENT_EVENT_RING;
 }
 
 function groupByPartition(interactions: readonly Interaction[], partitionCount: number): Map<number, Interaction[]> {

@@ -221,7 +221,7 @@ describe('the interaction queue', () => {
   it('forwards accepted jobs beyond the bound', async () => {
     const producer = produce(1);
     await producer.enqueue([interaction(1)]);
-    await producer.forward({ kind: 'record', interactions: [interaction(2)] });
+    await producer.forward({ kind: 'record', interactions: [interaction(2)] }, 'job');
     expect(await waitingCounts(client, 'ckv', [partition])).toEqual([2]);
     await producer.close();
   });

@@ -48,6 +48,9 @@ const interactions = (count: number) =>
     features: {},
   }));
 
+const record = (list: ReturnType<typeof interactions>, idempotencyKey = '') =>
+  handlers.Record({ interactions: list, idempotencyKey });
+
 /** Returns the waiting jobs, oldest first. */
 async function queued(): Promise<{ name: string; data: unknown }[]> {
   const [queue] = openQueues(client, 'ckv', 1, { inspectOnly: true });
@@ -58,19 +61,19 @@ async function queued(): Promise<{ name: string; data: unknown }[]> {
 
 describe('Record', () => {
   it('queues interactions as one record job, in order', async () => {
-    expect(await handlers.Record({ interactions: interactions(3) })).toEqual({ queuedCount: 3 });
+    expect(await record(interactions(3))).toEqual({ queuedCount: 3 });
     expect(await queued()).toEqual([{ name: 'record', data: { version: 1, interactions: interactions(3) } }]);
   });
 
   it('accepts as many interactions as the limit', async () => {
     const { recordInteractions } = LIMITS;
-    expect(await handlers.Record({ interactions: interactions(recordInteractions) })).toEqual({
+    expect(await record(interactions(recordInteractions))).toEqual({
       queuedCount: recordInteractions,
     });
   });
 
   it.each([0, LIMITS.recordInteractions + 1])('refuses %i interactions and queues nothing', async (count) => {
-    await expect(handlers.Record({ interactions: interactions(count) })).rejects.toMatchObject({
+    await expect(record(interactions(count))).rejects.toMatchObject({
       reason: 'invalid_request',
       field: 'interactions',
     });
@@ -80,9 +83,26 @@ describe('Record', () => {
   it('names the malformed interaction and queues nothing', async () => {
     const [first] = interactions(1);
     if (!first) throw new Error('no interaction');
-    await expect(handlers.Record({ interactions: [first, { ...first, userId: '' }] })).rejects.toMatchObject({
+    await expect(record([first, { ...first, userId: '' }])).rejects.toMatchObject({
       reason: 'invalid_request',
       field: 'interactions[1].userId',
+    });
+    expect(await queued()).toEqual([]);
+  });
+
+  it('remembers a call with an idempotency key, and no small call without', async () => {
+    const remembered = () => client.keys('{ckv}:interactions-0:de:*');
+    await record(interactions(1));
+    expect(await remembered()).toEqual([]);
+    await record(interactions(2), 'k'.repeat(LIMITS.idempotencyKeyBytes));
+    expect((await remembered()).length).toBe(1);
+  });
+
+  it('refuses an idempotency key that is longer than the limit, and queues nothing', async () => {
+    const tooLong = 'k'.repeat(LIMITS.idempotencyKeyBytes + 1);
+    await expect(record(interactions(1), tooLong)).rejects.toMatchObject({
+      reason: 'invalid_request',
+      field: 'idempotency_key',
     });
     expect(await queued()).toEqual([]);
   });
@@ -113,12 +133,12 @@ describe('while Redis may evict', () => {
       reason: 'dependency_unavailable',
       message: expect.stringMatching(`CKV_QUEUE_REDIS_URL: .*${policy}; set maxmemory-policy noeviction`),
     };
-    await expect(handlers.Record({ interactions: interactions(1) })).rejects.toMatchObject(refusal);
+    await expect(record(interactions(1))).rejects.toMatchObject(refusal);
     await expect(handlers.Forget({ interaction })).rejects.toMatchObject(refusal);
     expect(await queued()).toEqual([]);
 
     await client.config('SET', 'maxmemory-policy', 'noeviction');
     await vi.waitUntil(() => ready, { timeout: 5_000 });
-    expect(await handlers.Record({ interactions: interactions(1) })).toEqual({ queuedCount: 1 });
+    expect(await record(interactions(1))).toEqual({ queuedCount: 1 });
   });
 });

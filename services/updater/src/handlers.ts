@@ -4,7 +4,7 @@ import type {
   RecordRequest__Output,
   RecordResponse,
 } from '@collectivekv/contracts';
-import { invalidRequest, LIMITS, parseForgotten, parseInteraction } from '@collectivekv/domain';
+import { invalidRequest, LIMITS, parseForgotten, parseId, parseInteraction } from '@collectivekv/domain';
 import type { InteractionProducer } from '@collectivekv/update-queue';
 import type { QueueRedis } from './queue-redis.js';
 
@@ -14,7 +14,7 @@ export function createInteractionHandlers(
   queueRedis: Pick<QueueRedis, 'requireNoEviction'>,
 ) {
   return {
-    async Record({ interactions }: RecordRequest__Output): Promise<RecordResponse> {
+    async Record({ interactions, idempotencyKey }: RecordRequest__Output): Promise<RecordResponse> {
       const { length } = interactions;
       if (length < 1 || length > LIMITS.recordInteractions) {
         throw invalidRequest(
@@ -23,9 +23,10 @@ export function createInteractionHandlers(
           'split the call',
         );
       }
+      const key = idempotencyKey && parseId(idempotencyKey, 'idempotency_key', LIMITS.idempotencyKeyBytes);
       const parsed = interactions.map((raw, i) => parseInteraction(raw, `interactions[${i}]`));
       queueRedis.requireNoEviction();
-      await producer.enqueue(parsed);
+      await producer.enqueue(parsed, key);
       return { queuedCount: length };
     },
 

@@ -217,9 +217,9 @@ describe('prepare', () => {
     it('forwards the job, and completes it in its own partition after that', async () => {
       const active: number[] = [];
       batches = createBatches({
-        async forward(job) {
+        async forward(...forwarded) {
           active.push((await counts()).active);
-          await producer.forward(job);
+          await producer.forward(...forwarded);
         },
       });
       await batches.prepare(await take());
@@ -229,6 +229,22 @@ describe('prepare', () => {
       expect(await samples('ckv_jobs_total')).toEqual({ forwarded: 1 });
       await work();
       expect(calls.at(-1)).toBe(`append ${v}:astray`);
+    });
+
+    it('forwards the job once, though the former consumer forwarded it and stalled', async () => {
+      const stalled = createBatches({
+        async forward(...forwarded) {
+          await producer.forward(...forwarded);
+          throw transient();
+        },
+      });
+      await expect(take().then(stalled.prepare)).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+      await work(); // applies the forwarded job
+      for (const queue of queues) await queue.recover();
+      await work(); // forwards the job again
+      await work();
+      expect(calls.filter((call) => call === `append ${v}:astray`).length).toBe(1);
+      expect(await counts()).toEqual({ active: 0, waiting: 0, failed: 0 });
     });
 
     it('keeps the job if it cannot be forwarded now', async () => {

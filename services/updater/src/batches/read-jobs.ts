@@ -33,7 +33,8 @@ export function createReadJobs(parts: {
     if (interactions.every(({ userId }) => partitionOf(userId, partitionCount) === queue.partition)) {
       return { taken, job };
     }
-    await producer.forward(job); // before it is completed: a failure in between repeats the job, and loses nothing
+    // Before it is completed: a failure in between repeats the job, and loses nothing. The queue skips the repetition.
+    await producer.forward(job, `${queue.partition} ${taken.id} ${taken.queuedAtMs}`);
     await queue.complete([taken]);
     metrics.jobs.inc({ outcome: 'forwarded' });
     return undefined;
