@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from quality.report.bytes_section import bytes_against_quality, plot_bytes
 from quality.report.factored_section import factored
 from quality.report.knob_section import knobs
 from quality.report.plots import plot_frontier, plot_losses
@@ -17,6 +18,7 @@ from quality.report.quality_sections import all_arms, protocol, summary, targets
 from quality.report.structure_plots import plot_distinct, plot_similarity, plot_slots, plot_spectra
 from quality.report.structure_sections import sharing, slots
 from quality.report.text import Results
+from quality.report.unknown_section import unknown_items
 from quality.results import read_result_file
 
 BEGIN, END = "<!-- notes:begin -->", "<!-- notes:end -->"
@@ -28,6 +30,8 @@ HEAD = """# Quality: the cost of compression
     python training/quality.py knobs --data DIR        # the same for settings other than the defaults
     python training/quality.py structure --data DIR    # measures what users share, and how the pool is used
     python training/quality.py factored --data DIR     # compares the factored pool with pools of keys and values
+    python training/quality.py frontier --data DIR     # bytes against quality, residual codes among them
+    python training/quality.py unknown --data DIR      # items that came after the training
     python training/quality.py report                  # this page and its plots
 
 The last command writes this page from `training/results/*.json`. It keeps only notes between markers.
@@ -45,6 +49,8 @@ SECTIONS: dict[str, Callable[[Results], str]] = {
     "What users share": sharing,
     "How the pool is used": slots,
     "The factored pool": factored,
+    "Bytes against quality": bytes_against_quality,
+    "Unknown items": unknown_items,
 }
 
 PLOTS: dict[str, Callable[[Results, Path], bool]] = {
@@ -54,6 +60,7 @@ PLOTS: dict[str, Callable[[Results, Path], bool]] = {
     "similarity": lambda r, path: plot_similarity(r.structure, path),
     "slots": lambda r, path: plot_slots(r.structure, path),
     "distinct": lambda r, path: plot_distinct(r.structure, path),
+    "bytes": lambda r, path: plot_bytes(r.frontier, path),
 }
 
 
@@ -71,7 +78,8 @@ def write_report(root: Path) -> None:
 
 def read_results(folder: Path) -> Results:
     """Reads all results. The rows of a file may also be named, as values of one object."""
-    found = {name: read_result_file(folder / f"{name}.json") for name in ("quality", "knobs", "structure", "factored")}
+    names = ("quality", "knobs", "structure", "factored", "frontier", "unknown")
+    found = {name: read_result_file(folder / f"{name}.json") for name in names}
     rows = {name: content.get("rows", list(content.values())) for name, content in found.items()}
     return Results(**rows, datasets=found["quality"].get("datasets", {}))
 

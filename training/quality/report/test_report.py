@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.compression import Compression
-from quality.report.page import BEGIN, END, PLOTS, SECTIONS, write_report
+from quality.report.page import BEGIN, END, PLOTS, SECTIONS
 from quality.report.plots import tidy
 from quality.report.quality_sections import split_text
 from quality.report.text import ABSENT
@@ -24,6 +24,7 @@ from quality.report.verdicts import (
     quick_and_level,
     tally,
 )
+from testbed.result_pages import frontier_rows, page_of, pictures, section, unknown_rows
 
 RATIOS = {"full": 1.0, "full_before": 1.0, "converted": 0.0022, "collectivekv": 0.0022, "user_dims_only": 0.0027}
 LOSSES = [round(0.7 - 0.002 * i, 4) for i in range(100)]
@@ -168,22 +169,9 @@ def factored_rows(seeds: int = 2) -> list[dict]:
     ]
 
 
-def page_of(root: Path, **results: list[dict]) -> str:
-    folder = root / "training" / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    (root / "docs").mkdir(exist_ok=True)
-    for name, rows in results.items():
-        (folder / f"{name}.json").write_text(json.dumps({"rows": rows}))
-    write_report(root)
-    return (root / "docs" / "quality.md").read_text()
-
-
-def section(page: str, heading: str) -> str:
-    return page.split(f"## {heading}\n")[1].split("\n## ")[0]
-
-
-def pictures(root: Path) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in (root / "docs" / "quality").glob("*")}
+def all_results() -> dict[str, list[dict]]:
+    found = {"quality": all_rows(), "knobs": knob_rows(), "structure": structure_rows(), "factored": factored_rows()}
+    return found | {"frontier": frontier_rows(), "unknown": unknown_rows()}
 
 
 def test_without_results_every_section_says_so_and_no_plot_is_drawn(tmp_path: Path) -> None:
@@ -207,9 +195,7 @@ def test_results_with_only_one_arm_make_a_page(tmp_path: Path, variant: str) -> 
 
 
 def test_all_results_make_every_section_and_every_plot(tmp_path: Path) -> None:
-    page = page_of(
-        tmp_path, quality=all_rows(), knobs=knob_rows(), structure=structure_rows(), factored=factored_rows()
-    )
+    page = page_of(tmp_path, **all_results())
     assert ABSENT not in page and "not measured yet" not in page
     assert pictures(tmp_path).keys() == PLOTS.keys() == set(re.findall(r"\]\(quality/(\w+)\.svg\)", page))
     assert all(len(svg) < 150_000 for svg in pictures(tmp_path).values())
@@ -218,9 +204,7 @@ def test_all_results_make_every_section_and_every_plot(tmp_path: Path) -> None:
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head(tmp_path: Path) -> None:
-    page = page_of(
-        tmp_path, quality=all_rows(), knobs=knob_rows(), structure=structure_rows(), factored=factored_rows()
-    )
+    page = page_of(tmp_path, **all_results())
     tables = re.findall(r"(?:^\|.*\n?)+", page, re.MULTILINE)
     assert len(tables) >= 10
     for lines in tables:
@@ -313,7 +297,7 @@ def test_notes_by_hand_stay_in_their_sections(tmp_path: Path) -> None:
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
-    results = {"quality": all_rows(), "knobs": knob_rows(), "structure": structure_rows(), "factored": factored_rows()}
+    results = all_results()
     pages = [page_of(tmp_path / name, **results) for name in ("a", "b")]
     assert pages[0] == pages[1] and pictures(tmp_path / "a") == pictures(tmp_path / "b")
     backwards = {name: rows[::-1] for name, rows in results.items()}

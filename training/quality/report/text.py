@@ -16,6 +16,8 @@ class Results:
     knobs: list[dict]
     structure: list[dict]
     factored: list[dict]
+    frontier: list[dict]
+    unknown: list[dict]
     datasets: dict[str, dict]  # split and training of each data set, if quality.json has them
     plots: frozenset[str] = frozenset()
 

@@ -1,0 +1,48 @@
+"""Pages made from results, and rows of results, for the tests of the report."""
+
+import json
+from pathlib import Path
+
+from quality.report.page import write_report
+
+
+def page_of(root: Path, **results: list[dict]) -> str:
+    folder = root / "training" / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    (root / "docs").mkdir(exist_ok=True)
+    for name, rows in results.items():
+        (folder / f"{name}.json").write_text(json.dumps({"rows": rows}))
+    write_report(root)
+    return (root / "docs" / "quality.md").read_text()
+
+
+def section(page: str, heading: str) -> str:
+    return page.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+def pictures(root: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in (root / "docs" / "quality").glob("*")}
+
+
+def frontier_rows(seeds: int = 2) -> list[dict]:
+    """Returns rows of frontier.json: a pool that loses AUC and GAUC, residual codes, and a factored pool."""
+    arms = [("full", 0, 2048, 0.0), ("pool", 1024, 2, 0.004), ("residual", 1, 1, 0.0032), ("residual", 4, 4, 0.0002)]
+    return [
+        {"dataset": d, "seed": s, "variant": variant, "size": size, "rowBytes": row, "bytesAt1000": row + 0.5}
+        | {"bytesPerPosition": row + 1, "tableBytes": 66_000 * size}
+        | {"auc": 0.83 + s / 100 - loss, "gauc": 0.74 - loss / 4, "logloss": 0.5}
+        for d in ("kuairand-hours", "ml-1m")
+        for s in range(1, seeds + 1)
+        for variant, size, row, loss in [*arms, ("factored", 3707, 3, 0.0001)]
+    ]
+
+
+def unknown_rows() -> list[dict]:
+    """Returns rows of unknown.json."""
+    losses = {"known": 0.0, "unknown item": 0.002, "mean item": 0.003, "left out": 0.001}
+    return [
+        {"dataset": "ml-1m", "seed": 1, "hiddenItems": 370, "hiddenShare": 0.0987, "testQueries": 900}
+        | {"variant": variant, "unknown": stand_in, "auc": 0.82 - loss, "gauc": 0.74 - loss / 2, "logloss": 0.5}
+        for variant in ("full", "factored", "residual")
+        for stand_in, loss in losses.items()
+    ]
