@@ -4,7 +4,7 @@ import { type CollectiveKvClient, createCollectiveKvClient, type Ranking } from 
 import { type ServiceProcess, type Stack, startStack } from '@collectivekv/dev-stack';
 import type { BundleModel } from '@collectivekv/domain';
 import type { UserStore } from '@collectivekv/user-store';
-import { candidatesOf, type Histories, historiesOf, recordOf } from './workload.js';
+import { type BenchBundle, candidatesOf, recordOf } from './workload.js';
 
 /** A bundle served by our services, to be put under load. */
 export interface Arm extends Served {
@@ -21,8 +21,11 @@ export interface Served {
   readonly services: readonly ServiceProcess[];
   /** Stores the records of all users with histories of this length. */
   hold(positions: number): Promise<void>;
-  /** Ranks for the next user with this length. Throws if the answer does not use the whole history. */
-  rank(positions: number, candidates: number): Promise<Ranking>;
+  /**
+   * Ranks for user number `user` with this length, by default for the next one. Throws if the answer does not use the whole
+   * history.
+   */
+  rank(positions: number, candidates: number, user?: number): Promise<Ranking>;
   /** Returns the next user with this length. */
   userId(positions: number): string;
   close(): Promise<void>;
@@ -31,13 +34,11 @@ export interface Served {
 /** Options of {@link startArm}. */
 export interface ArmOptions {
   readonly name: string;
-  readonly bundleDir: string;
+  readonly bundle: BenchBundle;
   /** Folder of all files that the arm writes. */
   readonly dir: string;
   readonly redisUrl: string;
   readonly store: UserStore;
-  /** Longest history to be asked for, in positions. */
-  readonly longest: number;
   /** Number of updaters; default 0. */
   readonly updaters?: number;
   /** Environment variables of ranking that differ from the defaults. */
@@ -49,16 +50,17 @@ export const WORKERS = 2;
 /** Users with the same length take turns. No request then finds the record that the request before just read. */
 const MAX_USERS = 64;
 const MAX_RECORD_BYTES = 32e6;
+const MAX_ENCODED_POSITIONS = 200_000;
 /** Enough for a record of 20 MB on a busy machine. */
 const TIMEOUT_MS = 60_000;
 
 /** Starts the services with a bundle. */
 export async function startArm(options: ArmOptions): Promise<Arm> {
-  const { name, bundleDir, dir, redisUrl, store, longest, updaters = 0, ranking = {} } = options;
-  const { model } = await openBundle(bundleDir);
+  const { name, bundle, dir, redisUrl, store, updaters = 0, ranking = {} } = options;
+  const { model } = await openBundle(bundle.dir);
   const stack = await startStack({
     dir: join(dir, name),
-    bundlesDir: bundleDir,
+    bundlesDir: bundle.dir,
     redisUrl,
     replicas: { updater: updaters },
     env: { ranking: { CKV_WORKERS: String(WORKERS), CKV_FETCH_TIMEOUT_MS: String(TIMEOUT_MS), ...ranking } },
@@ -69,9 +71,11 @@ export async function startArm(options: ArmOptions): Promise<Arm> {
   const turns = turnsOf(model, name);
   const rankWith = (which: CollectiveKvClient): Served['rank'] => {
     const rankOnce = rankerOf(model, which);
-    return (positions, candidates) => rankOnce(turns.next(positions), positions, candidates);
+    return (positions, candidates, user) => {
+      const userId = user === undefined ? turns.next(positions) : turns.user(positions, user);
+      return rankOnce(userId, positions, candidates);
+    };
   };
-  let histories: Histories | undefined;
   const held = new Set<number>();
 
   const arm = {
@@ -82,9 +86,11 @@ export async function startArm(options: ArmOptions): Promise<Arm> {
     async hold(positions: number) {
       if (held.has(positions)) return;
       held.add(positions);
-      histories ??= await historiesOf(bundleDir, longest);
-      const record = recordOf(model, histories(positions));
-      for (const userId of turns.users(positions)) await store.replaceRecord(model.id, userId, record);
+      const users = turns.users(positions);
+      const all = await bundle.histories(positions, users.length);
+      for (const [i, rows] of all.entries()) {
+        await store.replaceRecord(model.id, users[i] ?? '', recordOf(model, rows));
+      }
     },
     rank: rankWith(client),
     userId: (positions: number) => turns.next(positions),
@@ -95,6 +101,12 @@ export async function startArm(options: ArmOptions): Promise<Arm> {
     },
   };
   return { ...arm, unary: { ...arm, name: `${name}, unary`, rank: rankWith(unaryClient) } };
+}
+
+/** Returns the number of users who take turns, by the length of their histories. */
+export function usersAt(positions: number, strideBytes: number): number {
+  const most = Math.min(MAX_RECORD_BYTES / (positions * strideBytes), MAX_ENCODED_POSITIONS / positions);
+  return Math.max(1, Math.min(MAX_USERS, Math.floor(most)));
 }
 
 function rankerOf(model: BundleModel, client: CollectiveKvClient) {
@@ -113,15 +125,15 @@ function rankerOf(model: BundleModel, client: CollectiveKvClient) {
 
 function turnsOf({ layout }: BundleModel, name: string) {
   const taken = new Map<number, number>();
-  const userOf = (positions: number, i: number) => `${name}-${positions}-${i}`;
-  const countOf = (positions: number) =>
-    Math.max(1, Math.min(MAX_USERS, Math.floor(MAX_RECORD_BYTES / (positions * layout.strideBytes))));
+  const user = (positions: number, i: number) => `${name}-${positions}-${i}`;
+  const countOf = (positions: number) => usersAt(positions, layout.strideBytes);
   return {
-    users: (positions: number) => Array.from({ length: countOf(positions) }, (_, i) => userOf(positions, i)),
+    user,
+    users: (positions: number) => Array.from({ length: countOf(positions) }, (_, i) => user(positions, i)),
     next(positions: number) {
       const turn = taken.get(positions) ?? 0;
       taken.set(positions, turn + 1);
-      return userOf(positions, turn % countOf(positions));
+      return user(positions, turn % countOf(positions));
     },
   };
 }

@@ -1,7 +1,7 @@
 // A child process that runs the rank graphs in a plain loop: the upper limit of what a service can reach. Fork it with the
 // bundle's folder. It answers each BareRequest with a BareAnswer.
 import { join } from 'node:path';
-import { openBundle } from '@collectivekv/bundles';
+import { openBundle, readPoolTables } from '@collectivekv/bundles';
 import {
   assembleRank,
   assembleRankKv,
@@ -13,12 +13,12 @@ import {
 } from '@collectivekv/domain';
 import { sessionOptions } from '@collectivekv/engine';
 import * as ort from 'onnxruntime-node';
-import { candidatesOf, randomRows } from './workload.js';
+import { candidatesOf } from './workload.js';
 
-/** Which graph to run. The histories are those of `historiesOf`. */
+/** Which graph to run, and on what. The histories take turns. */
 export interface BareRequest {
   readonly graph: 'rank' | 'rankKv';
-  readonly positions: number;
+  readonly histories: readonly Uint8Array[];
   readonly candidates: number;
   readonly runs: number;
   /** Time limit of the timed runs, ms. At least three runs are made. */
@@ -31,6 +31,9 @@ export interface BareRequest {
 export interface BareAnswer {
   /** Time of each run, ms. */
   readonly times: number[];
+  /** Time of all runs together, ms. */
+  readonly elapsedMs: number;
+  /** Of the first history. */
   readonly scores: Float32Array; // [candidates]
 }
 
@@ -44,29 +47,32 @@ const { graphs, groups } = model.manifest;
 const open = (graph: GraphName) => ort.InferenceSession.create(join(dir, graphs[graph].file), options);
 const sessions = { rank: await open('rank'), rankKv: await open('rankKv'), gather: await open('gather') };
 
+const tables = await readPoolTables(model, async (feeds) => fromOrt(await sessions.gather.run(ortFeeds(feeds))));
+
 process.on('message', async (request: BareRequest) => {
   const session = sessions[request.graph];
-  const feeds = ortFeeds(await feedsOf(request));
+  const feeds: Record<string, ort.Tensor>[] = [];
+  for (const rows of request.histories) feeds.push(ortFeeds(await feedsOf(request, rows)));
+  const run = (turn: number) => session.run(feeds[turn % feeds.length] ?? {});
   const times: number[] = [];
-  let outputs: ort.InferenceSession.OnnxValueMapType = {};
-  for (let i = 0; i < request.settleRuns; i++) await session.run(feeds);
+  const { [graphs[request.graph].outputs[0]?.name ?? '']: scores } = await run(0);
+  for (let i = 0; i < request.settleRuns; i++) await run(i);
   const begunMs = performance.now();
   while (times.length < request.runs) {
     const startedMs = performance.now();
     if (times.length >= LEAST_RUNS && startedMs - begunMs > request.budgetMs) break;
-    outputs = await session.run(feeds);
+    await run(times.length);
     times.push(performance.now() - startedMs);
   }
-  const scores = outputs[graphs[request.graph].outputs[0]?.name ?? '']?.data as Float32Array;
-  process.send?.({ times, scores } satisfies BareAnswer);
+  const elapsedMs = performance.now() - begunMs;
+  process.send?.({ times, elapsedMs, scores: scores?.data as Float32Array } satisfies BareAnswer);
 });
 process.on('disconnect', () => process.exit());
 process.send?.('ready');
 
-async function feedsOf({ graph, positions, candidates: count }: BareRequest): Promise<Tensors> {
-  const rows = randomRows(model, positions, positions);
+async function feedsOf({ graph, candidates: count }: BareRequest, rows: Uint8Array): Promise<Tensors> {
   const { candidates } = candidatesOf(model, count);
-  if (graph === 'rank') return assembleRank(model, rows, candidates);
+  if (graph === 'rank') return assembleRank(model, rows, candidates, tables);
   return assembleRankKv(model, rows, await gather(rows), candidates);
 }
 
@@ -104,4 +110,9 @@ async function gather(rows: Uint8Array): Promise<Map<string, GatheredRows>> {
 function ortFeeds(feeds: Tensors): Record<string, ort.Tensor> {
   const toOrt = ({ type, data, shape }: Tensor) => new ort.Tensor(type, data as ort.Tensor.DataType, shape as number[]);
   return Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor)]));
+}
+
+function fromOrt(outputs: ort.InferenceSession.OnnxValueMapType): Tensors {
+  const fromOne = ({ type, data, dims }: ort.Tensor) => ({ type, data, shape: dims }) as Tensor;
+  return Object.fromEntries(Object.entries(outputs).map(([name, output]) => [name, fromOne(output as ort.Tensor)]));
 }

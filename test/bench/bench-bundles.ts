@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import { basename, join } from 'node:path';
 import { MAX_POSITIONS } from './options.js';
 
-/** Names of the bundles that training/bench_bundles.py makes, all from the same random full model. */
-export type BenchBundleName = 'shared' | 'shared_int8' | 'shared_separate' | 'full_fp16' | 'full_fp32' | 'recompute';
+/** Names of the bundles with random weights that training/bench_bundles.py makes for the bench. */
+export type BenchBundleName = 'shared' | 'shared_int8' | 'shared_separate';
 
 /** Width of keys and values, all heads together. */
 export const D_MODEL = 256;
@@ -31,36 +31,45 @@ export interface BenchBundleOptions {
 }
 
 /**
- * Returns the folder of a bundle. If the training code and the options are new, makes the bundle first, in some seconds.
- * Bundles with the usual pool are made together.
+ * Returns the folder of a bundle with random weights. If the training code and the options are new, makes the bundle first,
+ * in some seconds.
  * @throws Error with Python's error text, or with the package to install
  */
 export function benchBundle(name: BenchBundleName, { slots = POOL_SLOTS, python }: BenchBundleOptions = {}): string {
   const args = [
-    ...(slots === POOL_SLOTS ? [] : ['--only', name]),
-    ...['--d-model', String(D_MODEL), '--heads', String(HEADS)],
+    ...['--only', name, '--d-model', String(D_MODEL), '--heads', String(HEADS)],
     ...['--slots', String(slots), '--separate-slots', String(SEPARATE_SLOTS), '--positions', String(MAX_POSITIONS)],
   ];
-  const dir = join(CACHE, keyOf(args));
-  if (!existsSync(dir)) {
-    mkdirSync(CACHE, { recursive: true });
-    const unfinished = `${dir}.${process.pid}`;
-    const program = python ?? (existsSync('.venv/bin/python') ? '.venv/bin/python' : 'python3');
-    makeBundles(program, [...args, '--out', unfinished]);
-    for (const made of readdirSync(unfinished)) allowCandidates(join(unfinished, made, 'bundle.json'));
-    renameSync(unfinished, dir);
-  }
-  return join(dir, name);
+  return join(makeOnce('training/bench_bundles.py', args, python), name);
+}
+
+/**
+ * Runs a script of training/ that writes bundles into the folder `--out`, unless it ran before with the same training code
+ * and arguments. Returns the folder.
+ * @param python path of Python; default .venv/bin/python if it exists, else python3
+ * @throws Error with Python's error text, or with the package to install
+ */
+export function makeOnce(script: string, args: readonly string[], python?: string): string {
+  const dir = join(CACHE, keyOf([script, ...args]));
+  if (existsSync(dir)) return dir;
+  mkdirSync(CACHE, { recursive: true });
+  const unfinished = `${dir}.${process.pid}`;
+  const program = python ?? (existsSync('.venv/bin/python') ? '.venv/bin/python' : 'python3');
+  runPython(program, [script, ...args, '--out', unfinished]);
+  for (const made of readdirSync(unfinished)) allowCandidates(join(unfinished, made, 'bundle.json'));
+  renameSync(unfinished, dir);
+  return dir;
 }
 
 /** Raises the manifest's limit of candidates. The graphs accept any number. */
 function allowCandidates(path: string): void {
+  if (!existsSync(path)) return; // a file beside the bundles
   const manifest: object = JSON.parse(readFileSync(path, 'utf8'));
   writeFileSync(path, JSON.stringify({ ...manifest, maxCandidates: MAX_CANDIDATES }));
 }
 
-function makeBundles(python: string, args: readonly string[]): void {
-  const { status, error, stderr } = spawnSync(python, ['training/bench_bundles.py', ...args], {
+function runPython(python: string, args: readonly string[]): void {
+  const { status, error, stderr } = spawnSync(python, args, {
     encoding: 'utf8',
     stdio: ['ignore', 'inherit', 'pipe'],
   });
@@ -68,7 +77,7 @@ function makeBundles(python: string, args: readonly string[]): void {
   if (error) throw new Error(`making bundles needs Python, and ${python} cannot be run (${error.message}): ${REMEDY}`);
   const missing = /No module named '([\w.]+)'/.exec(stderr)?.[1];
   if (missing) throw new Error(`making bundles needs ${missing}, and ${python} does not have it: ${REMEDY}`);
-  throw new Error(`${python} training/bench_bundles.py ${args.join(' ')} failed:\n${stderr.trim().slice(-2_000)}`);
+  throw new Error(`${python} ${args.join(' ')} failed:\n${stderr.trim().slice(-2_000)}`);
 }
 
 /** Returns a hash of the arguments and of the training code. It names the folder of the bundles. */

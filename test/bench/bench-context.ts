@@ -1,16 +1,19 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openBundle } from '@collectivekv/bundles';
 import { startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createRedisUserStore, type UserStore } from '@collectivekv/user-store';
-import { type Arm, type ArmOptions, startArm, WORKERS } from './arms.js';
+import { type Arm, type ArmOptions, startArm, usersAt, WORKERS } from './arms.js';
 import { type BenchBundleName, type BenchBundleOptions, benchBundle } from './bench-bundles.js';
 import { type BareGraph, startBareGraph } from './children.js';
 import type { Baseline, BenchOptions } from './options.js';
 import { warmUp } from './rank-loops.js';
+import { type RealLog, readRealLog } from './real-log.js';
 import type { Params, Row } from './results.js';
-import { CANDIDATES } from './workload.js';
+import { RECOMMENDED, type TrainedBundleName, trainedBundles } from './trained-bundles.js';
+import { type BenchBundle, CANDIDATES, randomHistories, realHistories } from './workload.js';
 
 /** The shared state of a run's parts. */
 export interface Bench {
@@ -19,17 +22,24 @@ export interface Bench {
   readonly redis: RedisClient;
   /** The user records of all arms. */
   readonly store: UserStore;
-  /** CollectiveKV, with an updater. */
+  /** The recommended bundle, with an updater. */
   readonly ours: Arm;
   /** The graph of `ours` alone, once for each worker of ranking. */
   readonly bare: readonly [BareGraph, ...BareGraph[]];
+  /** Returns the histories of this length that `ours` holds. */
+  histories(positions: number): Promise<readonly Uint8Array[]>;
+  /** The log that the model was trained on. */
+  readonly log: RealLog;
   /** Returns a baseline's arm. The first call starts it. */
   arm(name: Baseline): Promise<Arm>;
   /** Starts another arm. The caller closes it. `ranking` has the environment variables that differ from the defaults. */
-  startArm(name: string, bundleDir: string, ranking?: Readonly<Record<string, string>>): Promise<Arm>;
+  startArm(name: string, bundle: BenchBundle, ranking?: Readonly<Record<string, string>>): Promise<Arm>;
   /** Closes baselines that no later part needs. Idle processes take processor time, too. */
   retire(names: readonly Baseline[]): Promise<void>;
-  bundle(name: BenchBundleName, options?: BenchBundleOptions): string;
+  /** Returns a bundle of the trained model. */
+  trained(name: TrainedBundleName): BenchBundle;
+  /** Returns a bundle with random weights. */
+  random(name: BenchBundleName, options?: BenchBundleOptions): BenchBundle;
   /** Adds a figure to the results. */
   add(name: string, params: Params, value: number, unit?: string, target?: string): void;
   /** Prints the current activity. */
@@ -40,9 +50,7 @@ export interface Bench {
   close(options?: { keepDir: boolean }): Promise<void>;
 }
 
-/** Longest history of the baselines. At 50,000 positions their records would have 100 MB. */
-export const BASELINE_POSITIONS = 10_000;
-const WARM_UP_POSITIONS = 1_000;
+const WARM_UP = { positions: 1_000, candidates: CANDIDATES };
 /** Prefix of all keys in Redis. */
 export const KEY_PREFIX = 'ckv';
 
@@ -72,9 +80,16 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
 
   async function start(): Promise<Bench> {
     progress('making bundles');
-    const bundle = (name: BenchBundleName, bundleOptions: BenchBundleOptions = {}) =>
-      benchBundle(name, { ...bundleOptions, python: options.python });
-    const shared = bundle('shared');
+    const bundles = trainedBundles(options);
+    const { model } = await openBundle(bundles.dir(RECOMMENDED));
+    const log = await readRealLog(
+      bundles.log,
+      model.manifest.features.interaction.map(({ name }) => name),
+    );
+    const trained = (name: TrainedBundleName) => {
+      const dir = bundles.dir(name);
+      return { dir, histories: realHistories(dir, log) };
+    };
     const server = await startPrivateRedis({ dir: '.ckv/redis-server', dataDir: join(dir, 'redis') });
     closing.push(server.stop);
     const redis = await connectedRedis(server.url, { field: 'url', name: 'bench', whenAway: 'wait' });
@@ -82,25 +97,27 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
     const store = createRedisUserStore({ client: redis, keyPrefix: KEY_PREFIX, recordTtlS: 86_400 });
     const startWith = async (
       name: string,
-      bundleDir: string,
-      longest: number,
+      bundle: BenchBundle,
       more: Pick<ArmOptions, 'updaters' | 'ranking'> = {},
     ) => {
       progress(`starting ${name}`);
-      const arm = await startArm({ name, bundleDir, dir, redisUrl: server.url, store, longest, ...more });
+      const arm = await startArm({ name, bundle, dir, redisUrl: server.url, store, ...more });
       try {
-        await warmUp(arm, { positions: Math.min(longest, WARM_UP_POSITIONS), candidates: CANDIDATES }, options.warmUp);
+        await warmUp(arm, WARM_UP, options.warmUp);
       } catch (error) {
         await arm.close();
         throw error;
       }
       return arm;
     };
-    const ours = await startWith('ours', shared, Math.max(...options.lengths), { updaters: 1 });
+    const ours = await startWith(RECOMMENDED, trained(RECOMMENDED), { updaters: 1 });
     closing.push(ours.close);
-    const [first, ...others] = await Promise.all(Array.from({ length: WORKERS }, () => startBareGraph(shared)));
+    const [first, ...others] = await Promise.all(
+      Array.from({ length: WORKERS }, () => startBareGraph(bundles.dir(RECOMMENDED))),
+    );
     if (!first) throw new Error('there is no bare graph');
     closing.push(() => [first, ...others].map((one) => one.close()));
+    const held = new Map<number, Promise<readonly Uint8Array[]>>();
     const arms = new Map<Baseline, Promise<Arm>>();
     closing.push(() => Promise.all([...arms.values()].map(async (arm) => (await arm).close())));
 
@@ -111,8 +128,16 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
       store,
       ours,
       bare: [first, ...others],
+      histories(positions) {
+        const known =
+          held.get(positions) ??
+          trained(RECOMMENDED).histories(positions, usersAt(positions, ours.model.layout.strideBytes));
+        held.set(positions, known);
+        return known;
+      },
+      log,
       arm(name) {
-        const started = arms.get(name) ?? startWith(name, bundle(name), BASELINE_POSITIONS);
+        const started = arms.get(name) ?? startWith(name, trained(name));
         arms.set(name, started);
         return started;
       },
@@ -123,9 +148,12 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
           await arm?.close();
         }
       },
-      startArm: (name, bundleDir, ranking = {}) =>
-        startWith(name, bundleDir, Math.max(...options.lengths), { ranking }),
-      bundle,
+      startArm: (name, bundle, ranking = {}) => startWith(name, bundle, { ranking }),
+      trained,
+      random(name, bundleOptions = {}) {
+        const made = benchBundle(name, { ...bundleOptions, python: options.python });
+        return { dir: made, histories: randomHistories(made) };
+      },
       add(name, params, value, unit = '', target = '') {
         rows.push({ name, params, value, unit, target });
         const about = Object.entries(params).map(([key, given]) => `${key} ${given}`);

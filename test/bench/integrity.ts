@@ -1,16 +1,18 @@
 import type { Arm } from './arms.js';
-import { BASELINE_POSITIONS, type Bench } from './bench-context.js';
-import type { Part } from './options.js';
+import type { Bench } from './bench-context.js';
+import { type Baseline, lengthsOf, type Part } from './options.js';
 import { CANDIDATES } from './workload.js';
 
 /** Parts that also time the baselines. */
 const PARTS_WITH_BASELINES: readonly Part[] = ['length', 'throughput'];
+/** The baselines that serve the full model without loss, except for rounding. */
+const EXACT: readonly Baseline[] = ['full_fp32', 'full_fp16', 'recompute'];
 /** Allowed difference of scores that are equal in exact arithmetic. It covers half precision records. */
 const TOLERANCE = 1e-4;
 
 /**
- * Compares the scores of the arms before they are timed: Rank with the graph alone, attention over distinct slots with
- * attention over positions, and a full cache with recomputation.
+ * Compares the scores of the arms before they are timed: Rank with the graph alone, means from pool tables with means from
+ * gathered rows, and a full cache with recomputation.
  * @throws Error naming the arms and the difference
  */
 export async function checkScores(bench: Bench): Promise<void> {
@@ -19,13 +21,16 @@ export async function checkScores(bench: Bench): Promise<void> {
   const withBaselines = options.parts.some((part) => PARTS_WITH_BASELINES.includes(part));
   for (const positions of options.lengths) {
     bench.progress(`comparing the scores of all arms, ${positions} positions`);
-    const alone = (graph: 'rank' | 'rankKv') =>
-      bare[0].run({ graph, positions, candidates, runs: 1, budgetMs: 0, settleRuns: 0 }).then(({ scores }) => scores);
+    const [history = new Uint8Array(0)] = await bench.histories(positions);
+    const request = { histories: [history], candidates, runs: 1, budgetMs: 0, settleRuns: 0 };
+    const alone = (graph: 'rank' | 'rankKv') => bare[0].run({ graph, ...request }).then(({ scores }) => scores);
     const served = await scoresOf(ours, positions);
     requireEqual(`Rank and the bare graph, ${positions} positions`, served, await alone('rank'), TOLERANCE);
-    requireEqual(`slots and positions, ${positions} positions`, served, await alone('rankKv'), TOLERANCE);
-    if (!withBaselines || positions > BASELINE_POSITIONS) continue;
-    const [first, ...others] = options.baselines;
+    requireEqual(`rank and rank_kv, ${positions} positions`, served, await alone('rankKv'), TOLERANCE);
+    if (!withBaselines) continue;
+    const [first, ...others] = EXACT.filter(
+      (name) => options.baselines.includes(name) && lengthsOf(name, [positions]).length > 0,
+    );
     if (!first) continue;
     for (const name of others) await requireSameScores(await bench.arm(first), await bench.arm(name), positions);
   }
@@ -39,7 +44,7 @@ export async function requireSameScores(one: Arm, other: Arm, positions: number)
 
 async function scoresOf(arm: Arm, positions: number): Promise<Float32Array> {
   await arm.hold(positions);
-  return (await arm.rank(positions, CANDIDATES)).scores;
+  return (await arm.rank(positions, CANDIDATES, 0)).scores;
 }
 
 /** Throws if scores differ by more than the tolerance, differ in number, are not numbers, or are all equal. */

@@ -16,10 +16,19 @@ export const PARTS = [
 /** A part of a run. */
 export type Part = (typeof PARTS)[number];
 
-/** The baselines: the same services and store with other records and graphs. */
-export const BASELINES = ['full_fp32', 'full_fp16', 'recompute'] as const;
+/** The baselines: the same model, services and store with other records and graphs. */
+export const BASELINES = ['full_fp32', 'full_fp16', 'recompute', 'pool'] as const;
 /** A baseline. */
 export type Baseline = (typeof BASELINES)[number];
+
+/** The baselines whose records or time grow too much for longer histories: at 50,000 positions, a record would have 100 MB. */
+const FULL_MODEL: readonly string[] = ['full_fp32', 'full_fp16', 'recompute'] satisfies Baseline[];
+const FULL_MODEL_POSITIONS = 10_000;
+
+/** Returns the lengths of histories at which an arm is measured. */
+export function lengthsOf(arm: string, lengths: readonly number[]): readonly number[] {
+  return FULL_MODEL.includes(arm) ? lengths.filter((positions) => positions <= FULL_MODEL_POSITIONS) : lengths;
+}
 
 /** Extent of a run: all figures, all figures in fewer and shorter rounds, or memory alone under ten minutes of load. */
 export type Mode = 'full' | 'quick' | 'soak';
@@ -43,6 +52,8 @@ export interface BenchOptions {
   readonly lengths: readonly number[];
   /** Folder of results, page and plots; undefined writes nothing. */
   readonly out: string | undefined;
+  /** Folder of public data sets, to train on ML-1M; undefined trains on a log of the feed simulator. */
+  readonly data: string | undefined;
   /** The Python that makes the bundles; undefined searches for one. */
   readonly python: string | undefined;
   /** Measures nothing: writes page and plots from the results. */
@@ -50,7 +61,7 @@ export interface BenchOptions {
 }
 
 /** Longest history of a record, in positions. */
-export const MAX_POSITIONS = 50_000;
+export const MAX_POSITIONS = 100_000;
 const MAX_ROUNDS = 100;
 const MAX_RUNS = 10_000;
 const MAX_SLICE_MS = 600_000;
@@ -62,7 +73,7 @@ const DEFAULTS = {
     runs: 100,
     settleRuns: 20,
     sliceMs: 2_000,
-    lengths: [100, 300, 1_000, 3_000, 10_000, 50_000],
+    lengths: [100, 300, 1_000, 3_000, 10_000, 50_000, 100_000],
   },
   quick: {
     warmUp: { calls: 1_500, budgetMs: 4_000 },
@@ -70,7 +81,7 @@ const DEFAULTS = {
     runs: 30,
     settleRuns: 10,
     sliceMs: 700,
-    lengths: [100, 1_000, 10_000, 50_000],
+    lengths: [1_000, 10_000, 100_000],
   },
   soak: {
     warmUp: { calls: 4_000, budgetMs: 12_000 },
@@ -101,6 +112,8 @@ Measures the figures of docs/benchmarks.md. A full run takes about 15 minutes.
                  (default ${DEFAULTS.full.sliceMs})
   --out DIR      folder of results, page and plots (default: this repository's);
                  with --only, --baselines or --lengths nothing is written by default
+  --data DIR     trains the bundles on ML-1M in DIR/ml-1m-ordered (default: on a log
+                 of the feed simulator); training takes some minutes, once
   --python PATH  a Python with PyTorch, to make the bundles
                  (default .venv/bin/python, else python3)
   --help         print this text
@@ -127,6 +140,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
       runs: { type: 'string' },
       'slice-ms': { type: 'string' },
       out: { type: 'string' },
+      data: { type: 'string' },
       python: { type: 'string' },
     },
   });
@@ -144,8 +158,9 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     warmUp: defaults.warmUp,
     settleRuns: defaults.settleRuns,
     sliceMs: numberOf('slice-ms', values['slice-ms'], defaults.sliceMs, MAX_SLICE_MS),
-    lengths: values.lengths === undefined ? defaults.lengths : lengthsOf(values.lengths),
+    lengths: values.lengths === undefined ? defaults.lengths : lengthsIn(values.lengths),
     out: values.out ?? (partial ? undefined : '.'),
+    data: values.data,
     python: values.python,
     renderOnly: values.render,
   };
@@ -160,7 +175,7 @@ function someOf<Name extends string>(option: string, text: string | undefined, a
   return all.filter((name) => asked.includes(name));
 }
 
-function lengthsOf(text: string): number[] {
+function lengthsIn(text: string): number[] {
   return [...new Set(text.split(',').map((part) => numberOf('lengths', part, 0, MAX_POSITIONS)))].sort((a, b) => a - b);
 }
 

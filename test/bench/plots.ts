@@ -11,16 +11,15 @@ export interface Plot {
 
 /** An arm's index here is its colour in all plots. */
 const COLOURS = [
-  'ours',
+  'factored',
   'full_fp16',
   'full_fp32',
   'recompute',
   'bare graph',
-  'ours, int8 dims',
-  'ours, separate',
-  'ours, unsplit',
-  'ours, unary',
-  'ours, by user-cache',
+  'pool',
+  'factored, unsplit',
+  'factored, unary',
+  'factored, by user-cache',
 ];
 
 /** Draws the plots for which there are figures. */
@@ -38,7 +37,7 @@ export function plotsOf(rows: readonly Row[]): Plot[] {
         xLog: true,
         yLog: true,
         series: [
-          ...seriesBy(rows, 'rank_p50', 'arm', 'positions').filter(({ name }) => !name.startsWith('ours,')),
+          ...seriesBy(rows, 'rank_p50', 'arm', 'positions').filter(({ name }) => !name.startsWith('factored,')),
           { name: 'bare graph', points: pointsOf(rows, 'bare_graph_p50', 'positions') },
         ],
       },

@@ -26,10 +26,10 @@ interface Section {
 const SECTIONS: readonly Section[] = [
   { title: 'Rank p50 by history length', names: ['rank_p50'], grid: ['positions', 'arm'] },
   {
-    title: 'Stages of our Rank, p50',
+    title: 'Stages of Rank with the recommended bundle, p50',
     names: ['rank_stage_p50'],
     grid: ['positions', 'stage'],
-    where: ['arm', 'ours'],
+    where: ['arm', 'factored'],
   },
   {
     title: 'Stages of Rank with a full fp16 cache, p50',
@@ -53,6 +53,7 @@ const SECTIONS: readonly Section[] = [
       'speedup_full_kv_fp16',
       'speedup_full_kv_fp32',
       'speedup_recompute',
+      'speedup_pool',
     ],
     grid: ['positions', 'name'],
   },

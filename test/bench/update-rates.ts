@@ -3,7 +3,6 @@ import type { RedisClient } from '@collectivekv/redis-connection';
 import { createInteractionProducer, type InteractionProducer, recordJobData } from '@collectivekv/update-queue';
 import { type ConnectionOptions, Queue, Worker } from 'bullmq';
 import { type Bench, KEY_PREFIX } from './bench-context.js';
-import { randomInteractions } from './workload.js';
 
 const USERS = 500;
 const ADD_AT_ONCE = 1_000;
@@ -25,24 +24,24 @@ export function openProducer(client: RedisClient): InteractionProducer {
 }
 
 /** Returns the interactions per second that one updater stores from a full queue, with one interaction per job. */
-export async function updateRate({ ours, redis }: Bench, count: number, seed: number): Promise<number> {
+export async function updateRate({ log, ours, redis }: Bench, count: number, seed: number): Promise<number> {
   const [updater] = ours.stack.services.updater;
   if (!updater) throw new Error('there is no updater');
   const applied = () => appliedCount(redis, ours.model.id);
   const before = await applied();
   await updater.kill('SIGTERM');
   const producer = openProducer(redis);
-  for (const one of randomInteractions(count, { users: USERS, seed })) await producer.enqueue([one]);
+  for (const one of log.events(count, { users: USERS, seed })) await producer.enqueue([one]);
   await producer.close();
   await updater.restart();
   return steadyRate(async () => (await applied()) - before, count);
 }
 
 /** Returns the jobs per second of a BullMQ worker that does nothing. */
-export async function noopRate(redis: RedisClient, count: number): Promise<number> {
+export async function noopRate({ log, redis }: Bench, count: number): Promise<number> {
   const connection = redis as unknown as ConnectionOptions;
   const queue = new Queue('noop', { connection });
-  const all = randomInteractions(count, { users: USERS, seed: 1 });
+  const all = log.events(count, { users: USERS, seed: 1 });
   for (let from = 0; from < count; from += ADD_AT_ONCE) {
     const batch = all.slice(from, from + ADD_AT_ONCE);
     await queue.addBulk(

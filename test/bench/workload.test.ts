@@ -1,7 +1,8 @@
 import { openBundle } from '@collectivekv/bundles';
 import { decodeRecord, slotHistogram } from '@collectivekv/domain';
 import { expect, it } from 'vitest';
-import { candidatesOf, historiesOf, randomInteractions, randomRows, recordOf } from './workload.js';
+import { realLogOf } from './real-log.js';
+import { candidatesOf, randomHistories, randomInteractions, randomRows, realHistories, recordOf } from './workload.js';
 
 const TARGET = 'test/fixtures/bundles/target';
 
@@ -17,13 +18,19 @@ it('makes histories that visit every slot of the pool, and equal histories for e
 
 it('makes records that decode to their rows', async () => {
   const { model } = await openBundle(TARGET);
-  const histories = await historiesOf(TARGET, 300);
-  const record = decodeRecord(recordOf(model, histories(300)), {
-    bundleId: model.id,
-    strideBytes: model.layout.strideBytes,
-  });
+  const [rows = new Uint8Array(0)] = await randomHistories(TARGET)(300, 2);
+  const record = decodeRecord(recordOf(model, rows), { bundleId: model.id, strideBytes: model.layout.strideBytes });
   expect(record.positionCount).toBe(300);
-  expect([...record.rows]).toEqual([...histories(300)]);
+  expect([...record.rows]).toEqual([...rows]);
+});
+
+it('encodes the histories of different users of a log', async () => {
+  const { model } = await openBundle(TARGET);
+  const histories = realHistories(TARGET, realLogOf(randomInteractions(200, { users: 2, seed: 3 })));
+  const [first, second] = await histories(100, 2);
+  expect(first).toHaveLength(100 * model.layout.strideBytes);
+  expect(second).toHaveLength(100 * model.layout.strideBytes);
+  expect(second).not.toEqual(first);
 });
 
 it('picks candidates that the bundle knows, and gives the same ids and indices', async () => {

@@ -1,39 +1,54 @@
 // Histories and candidates of all arms. The same seed gives the same ones.
 import { encodeRows, loadBundle, openBundle } from '@collectivekv/bundles';
-import {
-  type BundleModel,
-  type Candidates,
-  encodeRecord,
-  type Interaction,
-  newestRows,
-  writeElement,
-} from '@collectivekv/domain';
+import { type BundleModel, type Candidates, encodeRecord, type Interaction, writeElement } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
 import { randomNumbers } from './random.js';
+import type { RealLog } from './real-log.js';
 
 /** Default number of candidates of a request. */
 export const CANDIDATES = 500;
 const CANDIDATE_SEED = 7;
 const FIRST_EVENT_MS = 1_700_000_000_000;
 
-/** Returns the rows of a history of the given length. */
-export type Histories = (positions: number) => Uint8Array;
+/** Returns the rows of `users` histories of the given length, each of its own user. */
+export type Histories = (positions: number, users: number) => Promise<Uint8Array[]>;
+
+/** A bundle on disk, and histories for it. */
+export interface BenchBundle {
+  readonly dir: string;
+  readonly histories: Histories;
+}
+
+/** Creates histories for a bundle from a log. The bundle encodes them, as an updater does. */
+export function realHistories(dir: string, log: RealLog): Histories {
+  return (positions, users) => {
+    const histories = Array.from({ length: users }, (_, i) => log.history(positions, i));
+    return encodeAll(dir, histories);
+  };
+}
 
 /**
- * Creates histories for a bundle. If the rank graph attends over distinct slots, rows are random and visit as many slots as
- * possible: the worst case. Otherwise the bundle encodes random interactions.
+ * Creates random histories for a bundle with random weights. If the rank graph attends over distinct slots, rows visit as
+ * many slots as possible: the worst case. Otherwise the bundle encodes random interactions. All users have the same one.
  */
-export async function historiesOf(dir: string, longest: number): Promise<Histories> {
-  const { model } = await openBundle(dir);
-  if (model.manifest.graphs.rank.inputs.some(({ role }) => role === 'distinct_slots')) {
-    return (positions) => randomRows(model, positions, positions);
-  }
+export function randomHistories(dir: string): Histories {
+  return async (positions, users) => {
+    const { model } = await openBundle(dir);
+    const collapses = model.manifest.graphs.rank.inputs.some(({ role }) => role === 'distinct_slots');
+    const interactions = () => randomInteractions(positions, { users: 1, seed: 1 });
+    const rows = collapses ? [randomRows(model, positions, positions)] : await encodeAll(dir, [interactions()]);
+    return Array.from({ length: users }, () => rows[0] ?? new Uint8Array(0));
+  };
+}
+
+async function encodeAll(dir: string, histories: readonly Interaction[][]): Promise<Uint8Array[]> {
   const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 1 });
   const bundle = await loadBundle(dir, engine, { graphs: ['encode'], verifyGolden: false });
-  const rows = await encodeRows(bundle, randomInteractions(longest, { users: 1, seed: 1 }));
+  const rows: Uint8Array[] = [];
+  for (const history of histories) rows.push(await encodeRows(bundle, history));
   await bundle.close();
   await engine.close();
-  return (positions) => newestRows(model.layout, rows, positions);
+  return rows;
 }
 
 /** Returns rows of random routes and user dims. */

@@ -5,3 +5,4 @@ export * from './load-bundle.js';
 export * from './loaded-bundle.js';
 export * from './open-bundle.js';
 export * from './rank-scores.js';
+export * from './read-pool-tables.js';

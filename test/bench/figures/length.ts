@@ -1,21 +1,25 @@
 import type { Arm, Served } from '../arms.js';
-import { BASELINE_POSITIONS, type Bench, KEY_PREFIX } from '../bench-context.js';
+import { type Bench, KEY_PREFIX } from '../bench-context.js';
 import { type Echo, startEcho } from '../children.js';
 import { requireSameScores } from '../integrity.js';
+import { lengthsOf } from '../options.js';
 import { type RankTimes, rankSerially, timeSerially } from '../rank-loops.js';
 import { createRounds, type Rounds } from '../rounds.js';
 import { median as medianOf } from '../statistics.js';
+import { RECOMMENDED } from '../trained-bundles.js';
 import { CANDIDATES, candidatesOf } from '../workload.js';
 import { COMPARED_UNDER_LOAD } from './throughput.js';
 
 const SPEEDUPS = [
-  ['speedup_full_kv_fp16', 'full_fp16', { 1000: '>= 2', 10000: '>= 15' }],
+  ['speedup_full_kv_fp16', 'full_fp16', { 1000: '>= 2', 10000: '>= 12' }],
   ['speedup_full_kv_fp32', 'full_fp32', {}],
-  ['speedup_recompute', 'recompute', { 1000: '>= 2', 10000: '>= 15' }],
+  ['speedup_recompute', 'recompute', { 1000: '>= 2', 10000: '>= 12' }],
+  ['speedup_pool', 'pool', {}],
 ] as const;
 const GROWTHS = [
-  [10_000, '<= 1.3'],
-  [50_000, '<= 2'],
+  [10_000, '<= 1.5'],
+  [50_000, '<= 3'],
+  [100_000, ''],
 ] as const;
 const STAGES = ['fetch', 'assemble', 'attend', 'service', 'caller'] as const satisfies (keyof RankTimes)[];
 
@@ -23,8 +27,8 @@ const ECHOES = ['unary', 'stream'] as const;
 
 /** Ours with other configurations: each request on one worker, like the bare graph, or records read through the user-cache. */
 const VARIANTS = [
-  { name: 'ours, unsplit', env: { CKV_PART_CANDIDATES: '0' }, ratio: 'rank_over_bare_unsplit' },
-  { name: 'ours, by user-cache', env: { CKV_RECORD_READS: 'user-cache' }, ratio: 'rank_over_bare_by_user_cache' },
+  { name: 'factored, unsplit', env: { CKV_PART_CANDIDATES: '0' }, ratio: 'rank_over_bare_unsplit' },
+  { name: 'factored, by user-cache', env: { CKV_RECORD_READS: 'user-cache' }, ratio: 'rank_over_bare_by_user_cache' },
 ];
 
 type Key = readonly [what: string, name: string, positions: number];
@@ -34,7 +38,7 @@ export async function length(bench: Bench): Promise<void> {
   const { options, ours } = bench;
   const baselines = await Promise.all(options.baselines.map((name) => bench.arm(name)));
   const variants: Arm[] = [];
-  for (const { name, env } of VARIANTS) variants.push(await bench.startArm(name, bench.bundle('shared'), env));
+  for (const { name, env } of VARIANTS) variants.push(await bench.startArm(name, bench.trained(RECOMMENDED), env));
   for (const positions of options.lengths) {
     for (const variant of variants) await requireSameScores(ours, variant, positions);
   }
@@ -59,16 +63,21 @@ export async function length(bench: Bench): Promise<void> {
 
 /** Returns the arms that are measured at a length. */
 const armsAt = (arms: readonly Served[], positions: number) =>
-  arms.filter(({ name }) => name.startsWith('ours') || positions <= BASELINE_POSITIONS);
+  arms.filter(({ name }) => lengthsOf(name, [positions]).length > 0);
 
 async function oneRound(
-  { bare, options, redis }: Bench,
+  { bare, histories, options, redis }: Bench,
   arms: readonly Served[],
   { positions, echo, kept }: { positions: number; echo: Echo; kept: Rounds<Key> },
 ): Promise<void> {
   const limits = { runs: options.runs, budgetMs: options.sliceMs / 2, settleRuns: options.settleRuns };
   const load = { positions, candidates: CANDIDATES };
-  const { times } = await bare[0].run({ graph: 'rank', ...load, ...limits });
+  const { times } = await bare[0].run({
+    graph: 'rank',
+    histories: await histories(positions),
+    candidates: CANDIDATES,
+    ...limits,
+  });
   kept.add(['bare', 'graph', positions], medianOf(times));
   for (const way of ECHOES) kept.add(['echo', way, 0], medianOf(await timeSerially(echo[way], limits)));
   for (const arm of armsAt(arms, positions)) {
@@ -98,14 +107,13 @@ function report(bench: Bench, arms: readonly Served[], positions: number, seen: 
       bench.add('rank_stage_p50', { arm, stage, ...common }, seen.median([stage, arm, positions]), 'ms');
     }
   }
-  bench.add('rank_over_bare', common, seen.ratio(p50Of('ours'), bareOf), '', positions === 1_000 ? '<= 1.35' : '');
+  bench.add('rank_over_bare', common, seen.ratio(p50Of(RECOMMENDED), bareOf), '', positions === 1_000 ? '<= 1.35' : '');
   bench.add('rank_over_bare_unary', common, seen.ratio(p50Of(bench.ours.unary.name), bareOf));
   for (const { name, ratio } of VARIANTS) bench.add(ratio, common, seen.ratio(p50Of(name), bareOf));
-  if (positions > BASELINE_POSITIONS) return;
   for (const [name, arm, targets] of SPEEDUPS) {
-    if (!arms.some((one) => one.name === arm)) continue;
+    if (!armsAt(arms, positions).some((one) => one.name === arm)) continue;
     const target = Object.entries(targets).find(([length]) => Number(length) === positions)?.[1];
-    bench.add(name, common, seen.ratio(p50Of(arm), p50Of('ours')), '', target);
+    bench.add(name, common, seen.ratio(p50Of(arm), p50Of(RECOMMENDED)), '', target);
   }
 }
 
@@ -114,7 +122,7 @@ function growth(bench: Bench, seen: Rounds<Key>): void {
   if (!bench.options.lengths.includes(1_000)) return;
   for (const [positions, target] of GROWTHS) {
     if (!bench.options.lengths.includes(positions)) continue;
-    const ratio = seen.ratio(['caller', 'ours', positions], ['caller', 'ours', 1_000]);
+    const ratio = seen.ratio(['caller', RECOMMENDED, positions], ['caller', RECOMMENDED, 1_000]);
     bench.add('length_growth', { positions, over: 1_000 }, ratio, '', target);
   }
 }

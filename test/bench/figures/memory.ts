@@ -6,7 +6,7 @@ import { rankConcurrently } from '../rank-loops.js';
 import { mean, slope } from '../statistics.js';
 import { openProducer } from '../update-rates.js';
 import { readMetrics } from '../usage.js';
-import { CANDIDATES, randomInteractions } from '../workload.js';
+import { CANDIDATES } from '../workload.js';
 
 const SHARE = 0.5;
 const INTERACTIONS_PER_S = 200;
@@ -55,9 +55,9 @@ async function rankAt({ ours }: Bench, ratePerS: number, durationMs: number): Pr
   return (await openLoop({ ratePerS, durationMs, seed: 1, send })).failedCount;
 }
 
-async function recordAt({ redis }: Bench, durationMs: number): Promise<number> {
+async function recordAt({ log, redis }: Bench, durationMs: number): Promise<number> {
   const count = Math.ceil((2 * INTERACTIONS_PER_S * durationMs) / 1_000);
-  const interactions = randomInteractions(count, { users: USERS, seed: 5_000 });
+  const interactions = log.events(count, { users: USERS, seed: 5_000 });
   const producer = openProducer(redis);
   const send = async (i: number) => producer.enqueue(interactions.slice(i, i + 1));
   const { failedCount } = await openLoop({ ratePerS: INTERACTIONS_PER_S, durationMs, seed: 2, send });

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench } from '../bench-context.js';
 import { type CpuProfile, timeShares } from '../cpu-profile.js';
 import { rankConcurrently } from '../rank-loops.js';
+import { RECOMMENDED } from '../trained-bundles.js';
 import { CANDIDATES } from '../workload.js';
 
 const LOAD = { positions: 1_000, candidates: CANDIDATES };
@@ -20,7 +21,7 @@ export async function profile(bench: Bench): Promise<void> {
   const path = join(bench.dir, 'ranking.cpuprofile');
   const hook = new URL('../profile-hook.js', import.meta.url);
   const env = { NODE_OPTIONS: `--import=${hook}`, BENCH_PROFILE: path };
-  const arm = await bench.startArm('profiled', bench.bundle('shared'), env);
+  const arm = await bench.startArm('profiled', bench.trained(RECOMMENDED), env);
   try {
     await arm.hold(LOAD.positions);
     const pid = arm.stack.services.ranking[0]?.pid ?? 0;

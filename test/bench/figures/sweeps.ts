@@ -25,7 +25,7 @@ interface Stop {
   readonly bare?: BareGraph;
 }
 
-/** Measures latency and processor time of ours by the number of candidates. */
+/** Measures latency and processor time of the recommended bundle by the number of candidates. */
 export async function candidates(bench: Bench): Promise<void> {
   const stops = CANDIDATE_COUNTS.map((count) => {
     const about = { candidates: count, positions: SWEEP_POSITIONS };
@@ -34,23 +34,21 @@ export async function candidates(bench: Bench): Promise<void> {
   await sweep(bench, 'candidates', stops);
 }
 
-/** Measures latency and processor time of ours by the size of the pool. */
+/** Measures latency and processor time by the size of a pool, with random weights. */
 export async function pool(bench: Bench): Promise<void> {
   const arms: (readonly [Params, Arm])[] = [];
   try {
     for (const slots of bench.options.mode === 'quick' ? QUICK_POOLS : POOLS) {
-      const about = { pool: slots };
-      const own = slots === POOL_SLOTS ? bench.ours : undefined;
-      arms.push([about, own ?? (await bench.startArm(`pool-${slots}`, bench.bundle('shared', { slots })))]);
+      arms.push([{ pool: slots }, await bench.startArm(`pool-${slots}`, bench.random('shared', { slots }))]);
     }
-    const separate = await bench.startArm('separate', bench.bundle('shared_separate'));
+    const separate = await bench.startArm('separate', bench.random('shared_separate'));
     arms.push([{ pool: `${SEPARATE_SLOTS}, separate routes` }, separate]);
     const stops = arms.flatMap(([about, arm]) =>
       POOL_POSITIONS.map((positions) => ({ about: { ...about, positions }, arm, positions, candidates: CANDIDATES })),
     );
     await sweep(bench, 'pool', stops);
   } finally {
-    await Promise.all(arms.map(async ([, arm]) => (arm === bench.ours ? undefined : arm.close())));
+    await Promise.all(arms.map(([, arm]) => arm.close()));
   }
 }
 
@@ -59,11 +57,17 @@ async function sweep(bench: Bench, name: string, stops: readonly Stop[]): Promis
   const seen = createRounds<string>();
   for (let round = 0; round <= rounds; round++) {
     bench.progress(`${name}, ${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}`);
-    for (const [i, { arm, bare, ...load }] of stops.entries()) {
-      await arm.hold(load.positions);
+    for (const [i, { arm, bare, positions, candidates }] of stops.entries()) {
+      const load = { positions, candidates };
+      await arm.hold(positions);
       const limits = { runs, budgetMs: sliceMs / 2, settleRuns };
       const ranks = await rankSerially(arm, load, limits);
-      const alone = await bare?.run({ graph: 'rank', ...load, ...limits });
+      const alone = await bare?.run({
+        graph: 'rank',
+        histories: await bench.histories(positions),
+        candidates,
+        ...limits,
+      });
       if (round === 0) continue;
       if (alone) seen.add(`${i} bare`, median(alone.times));
       seen.add(`${i} p50`, median(ranks.times.map(({ caller }) => caller)));

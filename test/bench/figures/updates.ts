@@ -5,7 +5,6 @@ import { type OpenLoopResult, openLoop } from '../open-loop.js';
 import { createRounds } from '../rounds.js';
 import { noopRate, openProducer, updateRate } from '../update-rates.js';
 import { readMetrics } from '../usage.js';
-import { randomInteractions } from '../workload.js';
 
 /** Interactions of a round for each ms of a slice. */
 const PER_SLICE_MS = 5;
@@ -20,13 +19,13 @@ const SLICES = 2;
 
 /** Compares the updater's rate with that of a worker that does nothing. Then measures event to servable at half the rate. */
 export async function updates(bench: Bench): Promise<void> {
-  const { options, redis } = bench;
+  const { options } = bench;
   const count = options.sliceMs * PER_SLICE_MS;
   const seen = createRounds<string>();
   for (let round = 1; round <= options.rounds; round++) {
     bench.progress(`updates, ${count} jobs, round ${round} of ${options.rounds}`);
     seen.add('ours', await updateRate(bench, count, round));
-    seen.add('noop', await noopRate(redis, count));
+    seen.add('noop', await noopRate(bench, count));
   }
   const ours = seen.median('ours');
   const about = { jobs: 'one per interaction' };
@@ -57,9 +56,9 @@ async function servable(bench: Bench, ratePerS: number): Promise<void> {
 }
 
 /** Queues interactions in an open loop. A latency ends when the new record of a watched user is in Redis. */
-async function recordAt({ ours, redis, options }: Bench, ratePerS: number, seed: number): Promise<OpenLoopResult> {
+async function recordAt({ log, ours, redis, options }: Bench, ratePerS: number, seed: number): Promise<OpenLoopResult> {
   const durationMs = SLICES * options.sliceMs;
-  const interactions = randomInteractions(Math.ceil((2 * ratePerS * durationMs) / 1_000), { users: USERS, seed });
+  const interactions = log.events(Math.ceil((2 * ratePerS * durationMs) / 1_000), { users: USERS, seed });
   const producer = openProducer(redis);
   const watched = (i: number) => i % WATCH_EVERY === 0;
   const result = await openLoop({
