@@ -1,6 +1,6 @@
 """Writes test/fixtures/bundles: small bundles with random weights, for the tests of other parts.
 
-One bundle for each family, one with a factored pool, one with residual codes, and three of an uncompressed model, in
+One bundle for each family, two with a factored pool, one with residual codes, and three of an uncompressed model, in
 each form that records can hold.
 
     python training/make_fixtures.py            # remakes all of them; on one machine, always the same bytes
@@ -30,7 +30,8 @@ VARIANTS = {
     "twin": Compression(slots=48, tied=False, user_form="last_head", user_type="int8"),
     "hstu": Compression(slots=48),
 }
-FACTORED, RESIDUAL = "factored", "residual"
+FACTORED = {"factored": "target", "factored_sdim": "sdim"}  # the family of each factored pool
+RESIDUAL = "residual"
 FULL_FORMS = {
     "full_fp16": "float16",
     "full_fp32": "float32",
@@ -64,9 +65,11 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for family, compression in VARIANTS.items():
         write(random_model(random_full(fixture_config(family)), compression), folder / family)
+    sample = random_history(fixture_config("target"), 40, 100, seed=1)
+    for name, family in FACTORED.items():
+        full = random_full(fixture_config(family))
+        write(convert_factored(full, sample, seed=1, clusters=16, codes=32), folder / name)
     full = random_full(fixture_config("target"))
-    sample = random_history(full.config, 40, 100, seed=1)
-    write(convert_factored(full, sample, seed=1, clusters=16, codes=32), folder / FACTORED)
     write(convert_residual(full, sample, seed=1, stages=3, clusters=16, codes=32), folder / RESIDUAL)
     full = random_full(fixture_config("target", d_model=72))  # wide rows: the stride needs both of its bytes
     for name, kept in FULL_FORMS.items():

@@ -14,15 +14,21 @@ import {
 } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Coder, clusterOracleScores, factoredCoder, readParameters, residualCoder } from './naive-oracle.js';
+import {
+  type ClusteredModel,
+  clusterOracleScores,
+  factoredCoder,
+  residualCoder,
+  sdimAttention,
+  targetAttention,
+} from './naive-cluster-oracle.js';
+import { readParameters } from './naive-oracle.js';
 
 const BUNDLES = fileURLToPath(new URL('../fixtures/bundles', import.meta.url));
-const [itemClusters, eventClusters] = ['item', 'event'].map((field) =>
-  readFileSync(join(BUNDLES, 'factored', `clusters-${field}.bin`)),
-);
-const CODERS: Record<string, Coder> = {
-  factored: factoredCoder((item, code) => `${itemClusters?.[item]} and ${eventClusters?.[code]}`),
-  residual: residualCoder,
+const MODELS: Record<string, ClusteredModel> = {
+  factored: { coder: coderOf('factored'), attention: targetAttention },
+  factored_sdim: { coder: coderOf('factored_sdim'), attention: sdimAttention(8, 8) },
+  residual: { coder: residualCoder, attention: targetAttention },
 };
 
 let engine: Engine;
@@ -31,7 +37,7 @@ beforeAll(async () => {
 });
 afterAll(() => engine.close());
 
-describe.each(Object.entries(CODERS))('the bundle %s', (fixture, coder) => {
+describe.each(Object.entries(MODELS))('the bundle %s', (fixture, clustered) => {
   it('gives the scores of the oracle from pool tables and from gathered rows, for histories of any length', async () => {
     const folder = join(BUNDLES, fixture);
     const bundle = await loadBundle(folder, engine, {
@@ -53,7 +59,7 @@ describe.each(Object.entries(CODERS))('the bundle %s', (fixture, coder) => {
         candidates: items.map((item, i) => ({ item, freshness: freshness[i] ?? Number.NaN })),
         hour,
       };
-      const wanted = clusterOracleScores(parameters, request, model.manifest.actions, coder);
+      const wanted = clusterOracleScores(parameters, request, model.manifest.actions, clustered);
       const rows = await encodeRows(bundle, interactions.map(ofAUser));
       const candidates = {
         itemIndices: Int32Array.from(items),
@@ -70,6 +76,14 @@ describe.each(Object.entries(CODERS))('the bundle %s', (fixture, coder) => {
     await bundle.close();
   });
 });
+
+/** Returns the coder of a bundle with a factored pool. */
+function coderOf(fixture: string) {
+  const [items, events] = ['item', 'event'].map((field) =>
+    readFileSync(join(BUNDLES, fixture, `clusters-${field}.bin`)),
+  );
+  return factoredCoder((item, code) => `${items?.[item]} and ${events?.[code]}`);
+}
 
 function ofAUser(interaction: Omit<Interaction, 'eventId' | 'userId'>, i: number): Interaction {
   return { ...interaction, eventId: `${i}`, userId: 'u' };

@@ -1,11 +1,12 @@
-// Target attention over a pool of keys and values, and over clusters, again: in the plainest code, position by position,
-// in float64. The parameters come from the files of the bundle. Graphs and assembly must give the same scores.
+// Target attention over a pool of keys and values, in the plainest code: position by position, in float64. The parameters
+// come from the files of the bundle. Graphs and assembly must give the same scores.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Interaction } from '@collectivekv/domain';
 import protobuf from 'protobufjs';
 
-type Matrix = readonly (readonly number[])[];
+/** Rows of numbers. */
+export type Matrix = readonly (readonly number[])[];
 
 /** A rank request to the oracle. */
 export interface OracleRequest {
@@ -96,81 +97,17 @@ export function oracleScores(
   });
 }
 
-/** A position as a record tells it: its embedding, and the name of its cluster. */
-interface CodedPosition {
-  readonly s: readonly number[];
-  readonly cluster: string;
-}
-
-/** Codes an interaction with the catalogue index of an item and the embedding of an event, [g, h]. */
-export type Coder = (p: Map<string, Matrix[]>, item: number, event: readonly number[]) => CodedPosition;
-
-/**
- * Returns the coder of a factored pool.
- * @param clusterOf returns the name of the cluster of an item and an event code
- */
-export function factoredCoder(clusterOf: (item: number, code: number) => string): Coder {
-  return (p, item, event) => {
-    const { matrix, vector, row } = reader(p);
-    const code = best(add(times(event, matrix('event_router_weight')), vector('event_router_bias')));
-    const coded = [...row('pool_events_key', code), ...row('pool_events_value', code)];
-    return { s: turned(row('pool_items', item), coded), cluster: clusterOf(item, code) };
-  };
-}
-
-/** Codes what is left of an embedding, stage by stage. */
-export const residualCoder: Coder = (p, item, event) => {
-  const { matrix, vector, row } = reader(p);
-  let left: readonly number[] = turned(row('item_table', item), event);
-  let s: readonly number[] = left.map(() => 0);
-  const codes: number[] = [];
-  for (let stage = 1; p.has(`pool_stage_${stage}`); stage++) {
-    const code = best(add(times(left, matrix(`stage_${stage}_router_weight`)), vector(`stage_${stage}_router_bias`)));
-    const chosen = row(`pool_stage_${stage}`, code);
-    s = add(s, chosen);
-    left = left.map((x, j) => x - (chosen[j] ?? 0));
-    codes.push(code);
-  }
-  return { s, cluster: `${codes[0]}` };
-};
-
-/** Returns the score of each candidate, a probability, by attention over the cluster means of a history. */
-export function clusterOracleScores(
-  p: Map<string, Matrix[]>,
-  { interactions, itemIndices, candidates, hour }: OracleRequest,
-  actions: readonly string[],
-  coder: Coder,
-): number[] {
-  const { matrix, vector, row } = reader(p);
-  const embeddings = new Map<string, (readonly number[])[]>(); // by cluster
-  for (const [i, interaction] of interactions.entries()) {
-    const { s, cluster } = coder(p, itemIndices[i] ?? 0, embedEvent(p, interaction, actions));
-    embeddings.set(cluster, [...(embeddings.get(cluster) ?? []), s]);
-  }
-  const rows = [...embeddings.values()].map((members): Row => {
-    const sum = members.reduce((a, b) => add(a, b));
-    const mean = sum.map((x) => x / members.length);
-    const part = (name: string) => add(times(mean, matrix(`cluster_${name}_weight`)), vector(`cluster_${name}_bias`));
-    return [part('key'), part('value'), members.length];
-  });
-  rows.push([vector('null_key'), vector('null_value'), 1]);
-  return candidates.map(({ item: index, freshness }) => {
-    const item = row('item_table', index);
-    return scoreOf(p, { item, attended: attendHeads(p, item, rows), freshness, hour });
-  });
-}
-
 /** A key, its value, and the number of positions with both. */
-type Row = readonly [key: readonly number[], value: readonly number[], count: number];
+export type Row = readonly [key: readonly number[], value: readonly number[], count: number];
 
-function reader(p: Map<string, Matrix[]>) {
+export function reader(p: Map<string, Matrix[]>) {
   const matrix = (name: string): Matrix => p.get(name)?.[0] ?? fail(name);
   const row = (name: string, i: number): readonly number[] => matrix(name)[i] ?? fail(name);
   return { matrix, vector: (name: string) => row(name, 0), row };
 }
 
 /** Embeds the action and the features of an interaction. */
-function embedEvent(
+export function embedEvent(
   p: Map<string, Matrix[]>,
   { action, features }: OracleRequest['interactions'][number],
   actions: readonly string[],
@@ -184,12 +121,12 @@ function embedEvent(
 }
 
 /** Returns item * (1 + g) + h for an event [g, h]. */
-function turned(item: readonly number[], event: readonly number[]): number[] {
+export function turned(item: readonly number[], event: readonly number[]): number[] {
   return item.map((x, j) => x * (1 + (event[j] ?? 0)) + (event[item.length + j] ?? 0));
 }
 
 /** Attends over rows, each head with its part of the keys and values. */
-function attendHeads(p: Map<string, Matrix[]>, item: readonly number[], rows: readonly Row[]): number[] {
+export function attendHeads(p: Map<string, Matrix[]>, item: readonly number[], rows: readonly Row[]): number[] {
   const queryWeights = p.get('query_weight') ?? fail('query_weight');
   const width = (rows[0]?.[0].length ?? 0) / queryWeights.length;
   return queryWeights.flatMap((matrix, h) => {
@@ -205,7 +142,7 @@ function attendHeads(p: Map<string, Matrix[]>, item: readonly number[], rows: re
 }
 
 /** Mixes what a candidate attended to with the candidate and the context. */
-function scoreOf(
+export function scoreOf(
   p: Map<string, Matrix[]>,
   candidate: {
     readonly item: readonly number[];
@@ -227,7 +164,7 @@ function scoreOf(
 }
 
 /** Returns softmax attention of one query over keys and values. The query contains the scale. */
-function attend(query: readonly number[], rows: readonly Row[]): number[] {
+export function attend(query: readonly number[], rows: readonly Row[]): number[] {
   const logits = rows.map(
     ([key, , count]) => Math.log(count) + query.reduce((sum, q, i) => sum + q * (key[i] ?? 0), 0),
   );
@@ -240,18 +177,18 @@ function attend(query: readonly number[], rows: readonly Row[]): number[] {
   );
 }
 
-function times(x: readonly number[], weights: Matrix): number[] {
+export function times(x: readonly number[], weights: Matrix): number[] {
   const columns = weights[0]?.length ?? 0;
   return Array.from({ length: columns }, (_, c) =>
     x.reduce((sum, value, r) => sum + value * (weights[r]?.[c] ?? 0), 0),
   );
 }
 
-function add(a: readonly number[], b: readonly number[]): number[] {
+export function add(a: readonly number[], b: readonly number[]): number[] {
   return a.map((value, i) => value + (b[i] ?? 0));
 }
 
-function best(scores: readonly number[]): number {
+export function best(scores: readonly number[]): number {
   return scores.indexOf(Math.max(...scores));
 }
 

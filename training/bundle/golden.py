@@ -106,6 +106,9 @@ def fill(model: Ranker, graph: dict, encoded: Encoded, candidates: Candidates) -
         elif role in ("cluster_counts", "cluster_means"):
             (layer,) = (layer for layer in record_layers(model) if layer.clusterings())
             inputs[name] = layer.cluster_rows(encoded)[role == "cluster_means"]
+        elif role == "position_embeddings":
+            (layer,) = (layer for layer in record_layers(model) if layer.clusterings())
+            inputs[name] = layer.position_rows(encoded)[-x.get("last", 2**31) :]
         elif role in ("routes", "user", "raw"):
             inputs[name] = stored(model, encoded, x["field"], role)[-x.get("last", 2**31) :]
             if x["type"] == "float16":

@@ -17,7 +17,7 @@ PARAMETERS = (
 RESERVED = re.compile(
     rf"({OPS})_\d+(_\d+)?|({PARAMETERS})_(weight|bias)|(number|shape|pool|history|output|layer\d+)_.*|"
     r"((key_|value_|recent_)?routes?|user_(code|key|value)s?|slots?)(_.*)?|user|history|keys?|values?|scores|"
-    r"(recent_)?null_(key|value)|(item|action)_(index|table)|candidate(_item)?|positions|recent_positions|candidates|"
+    r"(recent_)?null_(key|value)|(item|action)_(index|table)|candidate(_item)?|positions|recent_(positions|embeddings)|candidates|"
     r"item|event|event_router_(weight|bias)|(items|events)_(key|value)_(slots|rows)|"
     r"stage_\d+(_router_(weight|bias)|_key_(slots|rows))?|clusters|cluster_(counts|means)|cluster_(key|value)_(weight|bias)|"
     r"axis_\d+|place_\d+|bucket_numbers|distance_buckets|lowest|planes|powers|reach|zero|batch"

@@ -88,7 +88,7 @@ def test_make_fixtures_writes_the_committed_fixtures(tmp_path: Path) -> None:
     make_fixtures.main(tmp_path)
     families = sorted(path.name for path in tmp_path.iterdir())
     assert families == sorted(
-        [*make_fixtures.VARIANTS, make_fixtures.FACTORED, make_fixtures.RESIDUAL, *make_fixtures.FULL_FORMS]
+        [*make_fixtures.VARIANTS, *make_fixtures.FACTORED, make_fixtures.RESIDUAL, *make_fixtures.FULL_FORMS]
     )
     assert families == sorted(path.name for path in make_fixtures.FOLDER.iterdir())
     for family in families:

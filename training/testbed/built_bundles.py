@@ -100,6 +100,8 @@ CLUSTERED = {
     "target-residual-none": Variant(
         "target", WHOLE, NO_FEATURES, clustered=partial(convert_residual, stages=2, clusters=1)
     ),
+    "sdim-factored": Variant("sdim", WHOLE, clustered=partial(convert_factored, clusters=9, codes=16)),
+    "sdim-residual": Variant("sdim", WHOLE, clustered=partial(convert_residual, stages=2, clusters=9, codes=16)),
 }
 HSTU = [name for name in VARIANTS if name.startswith("hstu") and name != "hstu-one-layer"]
 BUILT: dict[str, Built] = {}

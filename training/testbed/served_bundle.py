@@ -115,7 +115,7 @@ class ServedBundle:
         return {(x["group"], x["part"]): outputs[x["name"]] for x in gather["outputs"]}
 
     def cluster_input(self, x: dict, fields: Fields) -> np.ndarray:
-        """Returns the counts or the mean embeddings of clusters, computed one position after the other."""
+        """Returns counts or mean embeddings of clusters, or embeddings of positions: one position after the other."""
         clustering = next(found for found in self.manifest["clusterings"] if found["name"] == x["clustering"])
         rows = self.gathered(fields)
         cluster = np.zeros(len(fields[clustering["by"][0]["field"]]), np.int64)  # [N]
@@ -126,6 +126,7 @@ class ServedBundle:
                 digit = np.frombuffer((self.folder / by["map"]).read_bytes(), type_)[digit]
             cluster = cluster * by["clusters"] + digit
         members: dict[int, list[np.ndarray]] = {}
+        embeddings = []
         for i in range(len(cluster)):
             s = np.zeros(clustering["width"])
             for term in clustering["terms"]:
@@ -133,7 +134,10 @@ class ServedBundle:
                 if "scale" in term:
                     row = row * (1 + rows[term["scale"]["rows"]["group"], term["scale"]["rows"]["part"]][i])
                 s = s + row
+            embeddings.append(s)
             members.setdefault(int(cluster[i]), []).append(s)
+        if x["role"] == "position_embeddings":
+            return np.array(embeddings[-x.get("last", 2**31) :]).reshape(-1, clustering["width"])
         if x["role"] == "cluster_counts":
             return np.array([len(members[c]) for c in sorted(members)])
         return np.array([np.mean(members[c], axis=0) for c in sorted(members)]).reshape(-1, clustering["width"])

@@ -1,5 +1,6 @@
-// Scores of a bundle whose rank graph sees cluster means. They depend on the positions of a record, not on how the record
+// Scores of bundles whose rank graphs see cluster means. They depend on the positions of a record, not on how the record
 // came to have them.
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle, loadBundle, readServedGolden, type ServedCase } from '@collectivekv/bundles';
 import type { GatherRequest } from '@collectivekv/contracts';
@@ -7,11 +8,11 @@ import { encodeRecord, eventHash, type Interaction, integers, type Tensors } fro
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { packIds } from '@collectivekv/rpc';
 import { createMemoryUserStore, type UserStore } from '@collectivekv/user-store';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createPoolRows, type PoolRows } from './attention/pool-rows.js';
 import { createRanker } from './ranker.js';
 
-const FACTORED = fileURLToPath(new URL('../../../test/fixtures/bundles/factored', import.meta.url));
+const BUNDLES = fileURLToPath(new URL('../../../test/fixtures/bundles', import.meta.url));
 /** Rows of the longest append. */
 const WAVE = 14;
 
@@ -20,71 +21,73 @@ let bundle: LoadedBundle;
 let poolRows: PoolRows;
 let longest: ServedCase;
 let store: UserStore;
-beforeAll(async () => {
-  engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
-  bundle = await loadBundle(FACTORED, engine, {
-    graphs: ['encode', 'rank', 'rankKv', 'gather'],
-    verifyGolden: true,
-    poolTables: true,
+describe.each(['factored', 'factored_sdim'])('the bundle %s', (fixture) => {
+  beforeAll(async () => {
+    engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
+    bundle = await loadBundle(join(BUNDLES, fixture), engine, {
+      graphs: ['encode', 'rank', 'rankKv', 'gather'],
+      verifyGolden: true,
+      poolTables: true,
+    });
+    poolRows = createPoolRows({ call: gather } as unknown as Parameters<typeof createPoolRows>[0]);
+    const cases = await readServedGolden(bundle);
+    longest = cases.reduce((one, other) => (other.interactions.length > one.interactions.length ? other : one));
   });
-  poolRows = createPoolRows({ call: gather } as unknown as Parameters<typeof createPoolRows>[0]);
-  const cases = await readServedGolden(bundle);
-  longest = cases.reduce((one, other) => (other.interactions.length > one.interactions.length ? other : one));
-});
-afterAll(() => engine.close());
-beforeEach(() => {
-  store = createMemoryUserStore();
-});
+  afterAll(() => engine.close());
+  beforeEach(() => {
+    store = createMemoryUserStore();
+  });
 
-it('gives the scores of PyTorch, with pool tables and with gathered rows', async () => {
-  const { interactions } = longest;
-  await append('u', historyOf(interactions.length));
-  expectClose(await scoresOf('u', interactions.length), longest.scores, 1e-4);
-});
+  it('gives the scores of PyTorch, with pool tables and with gathered rows', async () => {
+    const { interactions } = longest;
+    await append('u', historyOf(interactions.length));
+    expectClose(await scoresOf('u', interactions.length), longest.scores, 1e-4);
+  });
 
-it('scores a record without deleted positions as one that never had them', async () => {
-  const history = historyOf(30);
-  await append('u', history);
-  const [old, recent] = [history[3] ?? fail(), history[28] ?? fail()];
-  const match = { eventHash: eventHash(old.eventId), row: await encodeRows(bundle, [old]), tolerance: Buffer.of() };
-  expect(await store.deletePosition(bundle.model.id, 'u', match)).toMatchObject({ deleted: true });
-  const byEvent = { eventHash: eventHash(recent.eventId), row: Buffer.of(), tolerance: Buffer.of() };
-  expect(await store.deletePosition(bundle.model.id, 'u', byEvent)).toMatchObject({ deleted: true });
-  await replace('afresh', without(history, [old, recent]));
-  await replace('whole', history);
-  const scores = await scoresOf('u', 28);
-  expectClose(scores, await scoresOf('afresh', 28));
-  expect(distance(scores, await scoresOf('whole', 30))).toBeGreaterThan(1e-5);
-});
+  it('scores a record without deleted positions as one that never had them', async () => {
+    const history = historyOf(30);
+    await append('u', history);
+    const [old, recent] = [history[3] ?? fail(), history[28] ?? fail()];
+    const match = { eventHash: eventHash(old.eventId), row: await encodeRows(bundle, [old]), tolerance: Buffer.of() };
+    expect(await store.deletePosition(bundle.model.id, 'u', match)).toMatchObject({ deleted: true });
+    const byEvent = { eventHash: eventHash(recent.eventId), row: Buffer.of(), tolerance: Buffer.of() };
+    expect(await store.deletePosition(bundle.model.id, 'u', byEvent)).toMatchObject({ deleted: true });
+    await replace('afresh', without(history, [old, recent]));
+    await replace('whole', history);
+    const scores = await scoresOf('u', 28);
+    expectClose(scores, await scoresOf('afresh', 28));
+    expect(distance(scores, await scoresOf('whole', 30))).toBeGreaterThan(1e-5);
+  });
 
-it('scores a trimmed record as one of the newest positions', async () => {
-  const { maxPositions } = bundle.model.manifest;
-  const history = historyOf(maxPositions + 30);
-  await append('u', history);
-  await replace('afresh', history.slice(30));
-  const scores = await scoresOf('u', maxPositions);
-  expectClose(scores, await scoresOf('afresh', maxPositions));
-  await replace('oldest', history.slice(0, maxPositions));
-  expect(distance(scores, await scoresOf('oldest', maxPositions))).toBeGreaterThan(1e-5);
-});
+  it('scores a trimmed record as one of the newest positions', async () => {
+    const { maxPositions } = bundle.model.manifest;
+    const history = historyOf(maxPositions + 30);
+    await append('u', history);
+    await replace('afresh', history.slice(30));
+    const scores = await scoresOf('u', maxPositions);
+    expectClose(scores, await scoresOf('afresh', maxPositions));
+    await replace('oldest', history.slice(0, maxPositions));
+    expect(distance(scores, await scoresOf('oldest', maxPositions))).toBeGreaterThan(1e-5);
+  });
 
-it.each([0, 45])('scores recent interactions behind a record of %i as those of one record', async (stored) => {
-  const history = historyOf(60);
-  if (stored > 0) await append('u', history.slice(0, stored));
-  await replace('afresh', history);
-  const recent = history.slice(Math.max(0, stored - 5)); // the record has five of them
-  expectClose(await scoresOf('u', 60, recent), await scoresOf('afresh', 60));
-});
+  it.each([0, 45])('scores recent interactions behind a record of %i as those of one record', async (stored) => {
+    const history = historyOf(60);
+    if (stored > 0) await append('u', history.slice(0, stored));
+    await replace('afresh', history);
+    const recent = history.slice(Math.max(0, stored - 5)); // the record has five of them
+    expectClose(await scoresOf('u', 60, recent), await scoresOf('afresh', 60));
+  });
 
-it('scores a record without positions as a cold user', async () => {
-  const [only = fail()] = historyOf(1);
-  await append('u', [only]);
-  const one = await scoresOf('u', 1);
-  const match = { eventHash: eventHash(only.eventId), row: Buffer.of(), tolerance: Buffer.of() };
-  await store.deletePosition(bundle.model.id, 'u', match);
-  const none = await scoresOf('u', 0);
-  expectClose(none, await scoresOf('nobody', 0));
-  expect(distance(one, none)).toBeGreaterThan(1e-5);
+  it('scores a record without positions as a cold user', async () => {
+    const [only = fail()] = historyOf(1);
+    await append('u', [only]);
+    const one = await scoresOf('u', 1);
+    const match = { eventHash: eventHash(only.eventId), row: Buffer.of(), tolerance: Buffer.of() };
+    await store.deletePosition(bundle.model.id, 'u', match);
+    const none = await scoresOf('u', 0);
+    expectClose(none, await scoresOf('nobody', 0));
+    expect(distance(one, none)).toBeGreaterThan(1e-5);
+  });
 });
 
 /** Returns the golden interactions, repeated if they are too few. */

@@ -15,7 +15,10 @@ CLUSTERING = "history"
 
 
 class ClusteredRecord(RecordLayer):
-    """Routes without user dims. Graphs read means over clusters of positions; a row is a cluster."""
+    """Routes without user dims. Graphs read means over clusters of positions; a row is a cluster.
+
+    Families with a short part read the embeddings of the newest positions as well.
+    """
 
     collapses = True
 
@@ -33,16 +36,26 @@ class ClusteredRecord(RecordLayer):
         visited = found.count[0] > 0
         return found.count[0][visited], found.mean[0][visited]
 
+    def position_rows(self, encoded: Encoded) -> Tensor:
+        return self.coded(encoded)[0]
+
     def stored(self, name: str, values: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} keeps no user dims")
 
     def rows_from_record(
         self, g: Graph, collapse: bool = False, recent: int = 0, count_codes: bool = True
     ) -> HistoryRows:
-        return HistoryRows(self.cluster_inputs(g))
+        return self.rows_assembled(g, recent)
 
-    def rows_assembled(self, g: Graph) -> HistoryRows:
-        return HistoryRows(self.cluster_inputs(g))
+    def rows_assembled(self, g: Graph, recent: int = 0) -> HistoryRows:
+        return HistoryRows(self.cluster_inputs(g), recent=self.newest_positions(g, recent) if recent else None)
+
+    def newest_positions(self, g: Graph, count: int) -> Rows:
+        """Returns the keys and values of the newest positions, [R, D] each."""
+        shape = ["recent_positions", self.model.config.embedding]
+        where = {"clustering": CLUSTERING, "last": count}
+        s = g.input("recent_embeddings", "float32", shape, "position_embeddings", **where)
+        return Rows(g.linear(s, "cluster_key", self.key), g.linear(s, "cluster_value", self.value))
 
     def cluster_inputs(self, g: Graph) -> Rows:
         """Returns the mean keys and values of visited clusters, [G, D] each, and their counts."""

@@ -104,7 +104,7 @@ class FullRecord(RecordLayer):
             rows.append(g.add("Cast", x, to=1) if self.kept == "float16" else x)
         return HistoryRows(Rows(*rows))
 
-    def rows_assembled(self, g: Graph) -> HistoryRows:
+    def rows_assembled(self, g: Graph, recent: int = 0) -> HistoryRows:
         if self.interactions:
             return self.computed_rows(g, assembled=True)
         shape = ["positions", self.model.config.d_model]

@@ -71,6 +71,10 @@ class RecordLayer(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no clustering")
 
+    def position_rows(self, encoded: Encoded) -> Tensor:
+        """Returns the embeddings [N, E] of one user's positions, for layers with a clustering."""
+        raise NotImplementedError(f"{type(self).__name__} has no clustering")
+
     @abstractmethod
     def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:
         """Returns the fields of a history, with `s` and `x` as in HistoryCache.forward."""
@@ -94,13 +98,16 @@ class RecordLayer(ABC):
     ) -> HistoryRows:
         """Adds the history, read from record fields, with the pool inside the graph.
 
-        With `collapse`, the rows are distinct slots with their counts; and then the `recent` newest positions are rows
-        of their own. With `count_codes`, the rows of a user head are distinct codes.
+        With `collapse`, the rows are distinct slots or clusters with their counts; and then the `recent` newest
+        positions are rows of their own. With `count_codes`, the rows of a user head are distinct codes.
         """
 
     @abstractmethod
-    def rows_assembled(self, g: Graph) -> HistoryRows:
-        """Adds the history, read from keys and values that the services have assembled. A row is a position."""
+    def rows_assembled(self, g: Graph, recent: int = 0) -> HistoryRows:
+        """Adds the history, read from what the services have assembled: keys and values, and a row is a position.
+
+        Or cluster means, and then the `recent` newest positions are rows of their own.
+        """
 
     def rows_written(self, g: Graph, written: WrittenFields) -> HistoryRows:
         """Adds the rows of interactions that were just encoded, as the record will give them back.

@@ -91,7 +91,7 @@ class SharedRecord(RecordLayer):
     ) -> HistoryRows:
         return shared_graph.rows_from_record(g, self.names, collapse, recent, count_codes)
 
-    def rows_assembled(self, g: Graph) -> HistoryRows:
+    def rows_assembled(self, g: Graph, recent: int = 0) -> HistoryRows:
         return shared_graph.rows_assembled(g, self.names)
 
     def rows_written(self, g: Graph, written: WrittenFields) -> HistoryRows:

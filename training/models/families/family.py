@@ -118,11 +118,15 @@ class Attention(nn.Module):
         """
 
     def over_clusters(self, item: Tensor, clusters: ClusterMeans, key: nn.Linear, value: nn.Linear) -> Tensor:
-        """The same over the cluster means of one user: item embeddings [C, E] -> [C, E].
+        """The long part over the cluster means of one user: item embeddings [C, E] -> [C, E].
 
         `key` and `value` map embeddings to keys and to values, E -> D. For families that read clusters.
         """
         raise NotImplementedError(f"{type(self).__name__} reads no clusters")
+
+    def short(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:
+        """The short part over the newest positions, with the shapes of `forward`. For families that have one."""
+        raise NotImplementedError(f"{type(self).__name__} has no short part")
 
     def match_keys(self, key: nn.Linear) -> None:
         """Sets the first weights by those of the cache's key map, E -> D. Default: leaves them."""

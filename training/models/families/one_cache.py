@@ -40,6 +40,8 @@ class OneCacheRanker(Ranker):
         cluster = None if self.training else self.cache.clusters_of(self, history)
         if cluster is not None:
             attended = self.attend_to_clusters(item, s, cluster, visible)
+            if self.attention.recent_positions:
+                attended = attended + self.attention.short(item, self.cache(s, s), visible, candidates.now)
             return self.scorer(item, attended, candidates)
         kv = self.cache(s, s)
         attended = self.attention(item, kv, visible, candidates.now)  # [B, C, E]
@@ -48,7 +50,7 @@ class OneCacheRanker(Ranker):
         return self.scorer(item, attended, candidates)
 
     def attend_to_clusters(self, item: Tensor, s: Tensor, cluster: Tensor, visible: Tensor) -> Tensor:
-        """Returns attention's output [B, C, E] by cluster means, as a bundle serves it. Training sees single positions.
+        """Returns the long part [B, C, E] by cluster means, as a bundle serves it. Training sees single positions.
 
         Item embeddings [B, C, E], position embeddings [B, N, E], each position's cluster [B, N], visible [B, C, N].
         """
@@ -108,7 +110,7 @@ class OneCacheFamily(Family):
         """Adds all parts of the attention, and the user head, with one output projection. Returns the output's name."""
         (layer,), attention = layers, model.attention
         if assembled:
-            history = layer.rows_assembled(g)
+            history = layer.rows_assembled(g, attention.recent_positions)
         else:
             history = layer.rows_from_record(g, layer.collapses, attention.recent_positions)
         parts = attention.write_parts(g, history, item)
@@ -131,21 +133,27 @@ class OneCacheOracle(AttentionOracle):
 
     def attended(self, item: Vector, seen: SeenPositions, now: int) -> Vector:
         newest = [i for i, place in enumerate(seen.places) if now - place <= self.c.max_positions]
-        clusters = self.cache.clusters([seen.s[i] for i in newest], [seen.slots[i] for i in newest])
-        if clusters is not None:
-            return self.over_clusters(*clusters, item)
         kept = [self.cache.kept(seen.s[i]) for i in newest]
         keys, values, users = ([row[part] for row in kept] for part in range(3))
+        clusters = self.cache.clusters([seen.s[i] for i in newest], [seen.slots[i] for i in newest])
         if self.cache.pool_less:
             attended = self.p.linear("attention.out", self.p["attention.null_value"])
+        elif clusters is None:
+            attended = self.long(keys, values, item) + self.short(keys, values, item)
         else:
-            attended = self.over(keys, values, item)
+            attended = self.long(*one_row_each(*clusters), item) + self.short(keys, values, item)
         return attended + self.cache.user_head(item, users)
 
-    def over_clusters(self, keys: list[Vector], values: list[Vector], counts: list[int], item: Vector) -> Vector:
-        """Returns the attention's output [E] over clusters: mean keys and values [D], and numbers of positions."""
-        raise NotImplementedError(f"{type(self).__name__} reads no clusters")
-
     @abstractmethod
-    def over(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
-        """Returns the attention's output [E] over keys and values [D] of the positions seen, oldest first."""
+    def long(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
+        """Returns the long part's output [E] over keys and values [D] of the positions seen, oldest first."""
+
+    def short(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector | float:
+        """Returns the same of the short part; 0 without one."""
+        return 0.0
+
+
+def one_row_each(keys: list[Vector], values: list[Vector], counts: list[int]) -> tuple[list[Vector], list[Vector]]:
+    """Returns a key and a value for each position of the clusters: a cluster of n positions is n equal rows."""
+    places = [g for g, count in enumerate(counts) for _ in range(count)]
+    return [keys[g] for g in places], [values[g] for g in places]

@@ -84,7 +84,10 @@ class LongAndRecent(TargetAttention):
 
     def forward(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:
         long = super().forward(item, kv, visible, now)
-        return long if kv.key is None else long + self.recent(item, kv, visible, now)
+        return long if kv.key is None else long + self.short(item, kv, visible, now)
+
+    def short(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:
+        return self.recent(item, kv, visible, now)
 
     def write_parts(self, g: Graph, history: HistoryRows, item: str) -> list[tuple[str, Tensor]]:
         parts = super().write_parts(g, history, item)
@@ -94,14 +97,9 @@ class LongAndRecent(TargetAttention):
 class LongAndRecentOracle(TargetOracle):
     """The long part, and softmax attention over the newest positions with the first heads' columns."""
 
-    def over(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
-        long = self.long(keys, values, item)
+    def short(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
         rows = list(zip(keys, values))[-self.c.recent :]
         rows.append((self.p["attention.recent.null_key"], self.p["attention.recent.null_value"]))
         query = self.p.linear("attention.recent.query", item)
         attended = attend_by_head(query, rows, self.c.d_model // self.c.heads)
-        return long + self.p.linear("attention.recent.out", attended)
-
-    def long(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
-        """Returns the long part's output, [E]."""
-        return super().over(keys, values, item)
+        return self.p.linear("attention.recent.out", attended)

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.caches.cluster_means import ClusterMeans
 from models.caches.history_cache import Cached
 from models.config import ModelConfig
 from models.families.one_cache import OneCacheFamily
@@ -42,6 +43,14 @@ class Sdim(LongAndRecent):
             weights = soft + (weights - soft).detach()
         weights = weights * visible
         return self.out((weights @ kv.value + self.null_value) / (weights.sum(-1, keepdim=True) + 1))
+
+    def over_clusters(self, item: Tensor, clusters: ClusterMeans, key: nn.Linear, value: nn.Linear) -> Tensor:
+        """Weighs the mean values. The weight of a cluster is its count times the collisions of its mean key."""
+        weights = self.collisions(self.query(item)[:, None], key(clusters.mean))[:, 0] * clusters.count  # [C, G]
+        total = weights.sum(-1, keepdim=True)
+        mean = (weights[:, None] @ clusters.mean)[:, 0]  # [C, E], times `total`
+        summed = mean @ value.weight.T + total * value.bias
+        return self.out((summed + self.null_value) / (total + 1))
 
     @torch.no_grad()
     def collisions(self, query: Tensor, key: Tensor) -> Tensor:
@@ -105,4 +114,5 @@ SDIM = OneCacheFamily(
     attention=Sdim,
     attention_oracle=SdimOracle,
     least_heads=LEAST_HEADS,
+    reads_clusters=True,
 )

@@ -130,19 +130,12 @@ class TargetOracle(OneCacheOracle):
 
     MARGIN = 1e-5  # written down once more, so that a wrong CUT_MARGIN shows
 
-    def over(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
+    def long(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
         query = self.p.linear("attention.query", item)
         chosen = self.search(keys, query, item)
         null = (self.p["attention.null_key"], self.p["attention.null_value"])
         rows = [*((keys[i], values[i]) for i in chosen), null]
         return self.p.linear("attention.out", attend_by_head(query, rows, self.c.d_model // self.c.heads))
-
-    def over_clusters(self, keys: list[Vector], values: list[Vector], counts: list[int], item: Vector) -> Vector:
-        query = self.p.linear("attention.query", item)
-        null = (self.p["attention.null_key"], self.p["attention.null_value"])
-        # A cluster of n positions is n equal rows.
-        rows = [row for *row, count in zip(keys, values, counts) for _ in range(count)]
-        return self.p.linear("attention.out", attend_by_head(query, [*rows, null], self.c.d_model // self.c.heads))
 
     def search(self, keys: list[Vector], query: Vector, item: Vector) -> list[int]:
         """Returns the indices of the kept positions."""

@@ -52,7 +52,7 @@ class MeanAttention(Attention):
 
 
 class MeanOracle(OneCacheOracle):
-    def over(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
+    def long(self, keys: list[Vector], values: list[Vector], item: Vector) -> Vector:
         mean = sum([*values, self.p["attention.null_value"]]) / (len(values) + 1)
         return self.p.linear("attention.out", mean)
 

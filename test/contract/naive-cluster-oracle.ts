@@ -1,0 +1,141 @@
+// The models of the fixtures with clusterings again, in the plainest code: see naive-oracle.ts.
+import {
+  add,
+  attend,
+  attendHeads,
+  best,
+  embedEvent,
+  type Matrix,
+  type OracleRequest,
+  type Row,
+  reader,
+  scoreOf,
+  times,
+  turned,
+} from './naive-oracle.js';
+
+/** A position as a record tells it: its embedding, and the name of its cluster. */
+interface CodedPosition {
+  readonly s: readonly number[];
+  readonly cluster: string;
+}
+
+/** Codes an interaction with the catalogue index of an item and the embedding of an event, [g, h]. */
+export type Coder = (p: Map<string, Matrix[]>, item: number, event: readonly number[]) => CodedPosition;
+
+/**
+ * Returns the coder of a factored pool.
+ * @param clusterOf returns the name of the cluster of an item and an event code
+ */
+export function factoredCoder(clusterOf: (item: number, code: number) => string): Coder {
+  return (p, item, event) => {
+    const { matrix, vector, row } = reader(p);
+    const code = best(add(times(event, matrix('event_router_weight')), vector('event_router_bias')));
+    const coded = [...row('pool_events_key', code), ...row('pool_events_value', code)];
+    return { s: turned(row('pool_items', item), coded), cluster: clusterOf(item, code) };
+  };
+}
+
+/** Codes what is left of an embedding, stage by stage. */
+export const residualCoder: Coder = (p, item, event) => {
+  const { matrix, vector, row } = reader(p);
+  let left: readonly number[] = turned(row('item_table', item), event);
+  let s: readonly number[] = left.map(() => 0);
+  const codes: number[] = [];
+  for (let stage = 1; p.has(`pool_stage_${stage}`); stage++) {
+    const code = best(add(times(left, matrix(`stage_${stage}_router_weight`)), vector(`stage_${stage}_router_bias`)));
+    const chosen = row(`pool_stage_${stage}`, code);
+    s = add(s, chosen);
+    left = left.map((x, j) => x - (chosen[j] ?? 0));
+    codes.push(code);
+  }
+  return { s, cluster: `${codes[0]}` };
+};
+
+/** A history as a candidate with the embedding `item` sees it. Returns what is mixed by the output projection. */
+export type Attention = (
+  p: Map<string, Matrix[]>,
+  item: readonly number[],
+  history: { readonly clusters: readonly Row[]; readonly positions: readonly Row[] },
+) => number[];
+
+/** Softmax over clusters and the null position. */
+export const targetAttention: Attention = (p, item, { clusters }) => {
+  const { vector } = reader(p);
+  return attendHeads(p, item, [...clusters, [vector('null_key'), vector('null_value'), 1]]);
+};
+
+/**
+ * Returns the attention of SDIM: clusters weighed by hash collisions, and softmax over the newest positions.
+ * @param headWidth width of the heads of the short part
+ * @param recent positions of the short part
+ */
+export function sdimAttention(headWidth: number, recent: number): Attention {
+  return (p, item, { clusters, positions }) => {
+    const { matrix, vector } = reader(p);
+    const bitsPerHash = matrix('powers').length;
+    const signs = (x: readonly number[]) => times(x, matrix('planes')).map((y) => y > 0);
+    const query = signs(add(times(item, matrix('hash_query_weight')), vector('hash_query_bias')));
+    let summed: readonly number[] = vector('null_value');
+    let total = 1;
+    for (const [key, value, count] of clusters) {
+      const bits = signs(key);
+      const hashes = bits.length / bitsPerHash;
+      const equal = (from: number) => bits.slice(from, from + bitsPerHash).every((bit, i) => bit === query[from + i]);
+      const collisions = Array.from({ length: hashes }, (_, h) => h * bitsPerHash).filter(equal).length;
+      const weight = (count * collisions) / hashes;
+      summed = add(
+        summed,
+        value.map((x) => weight * x),
+      );
+      total += weight;
+    }
+    const shortQuery = add(times(item, matrix('recent_query_weight')), vector('recent_query_bias'));
+    const rows = [...positions.slice(-recent), [vector('recent_null_key'), vector('recent_null_value'), 1] as const];
+    const heads = Array.from({ length: shortQuery.length / headWidth }, (_, h) => {
+      const part = (x: readonly number[]) => x.slice(h * headWidth, (h + 1) * headWidth);
+      return attend(
+        part(shortQuery).map((x) => x / Math.sqrt(headWidth)),
+        rows.map(([key, value]): Row => [part(key), part(value), 1]),
+      );
+    });
+    return [...summed.map((x) => x / total), ...heads.flat()];
+  };
+}
+
+/** How a bundle codes positions, and how its candidates attend to them. */
+export interface ClusteredModel {
+  readonly coder: Coder;
+  readonly attention: Attention;
+}
+
+/** Returns the score of each candidate, a probability, by attention over the cluster means of a history. */
+export function clusterOracleScores(
+  p: Map<string, Matrix[]>,
+  { interactions, itemIndices, candidates, hour }: OracleRequest,
+  actions: readonly string[],
+  { coder, attention }: ClusteredModel,
+): number[] {
+  const { matrix, vector, row } = reader(p);
+  const coded = interactions.map((interaction, i) =>
+    coder(p, itemIndices[i] ?? 0, embedEvent(p, interaction, actions)),
+  );
+  const clusters = new Map<string, (readonly number[])[]>();
+  for (const { s, cluster } of coded) clusters.set(cluster, [...(clusters.get(cluster) ?? []), s]);
+  const rowOf = (s: readonly number[], count: number): Row => {
+    const part = (name: string) => add(times(s, matrix(`cluster_${name}_weight`)), vector(`cluster_${name}_bias`));
+    return [part('key'), part('value'), count];
+  };
+  const history = {
+    clusters: [...clusters.values()].map((members) => {
+      const sum = members.reduce((a, b) => add(a, b));
+      const mean = sum.map((x) => x / members.length);
+      return rowOf(mean, members.length);
+    }),
+    positions: coded.map(({ s }) => rowOf(s, 1)),
+  };
+  return candidates.map(({ item: index, freshness }) => {
+    const item = row('item_table', index);
+    return scoreOf(p, { item, attended: attention(p, item, history), freshness, hour });
+  });
+}
