@@ -28,8 +28,8 @@ HELP = {
     "batch": "positions of one training step",
     "block": "queries of a user that are learned together; they see as many positions before them",
     "record": "a position in a user record. factored: the item's index and a code of its event; residual: --stages "
-    "codes; pool: a route into a pool of keys and values, and user dims; auto: factored if the family can have it, else "
-    f"pool. Families whose attention reads cluster means can have factored and residual: {CLUSTERED}",
+    "codes; pool: a route into a pool of keys and values, and user dims; auto: factored if the family can have it, "
+    f"else pool. Families whose attention reads cluster means can have factored and residual: {CLUSTERED}",
     "clusters": "clusters of a user's positions, if the record is factored or residual",
     "stages": "codes of a position, one byte each, if the record is residual",
     "slots": "rows of a pool of keys and values",
