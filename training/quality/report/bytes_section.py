@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from quality.report.factored_section import MEGABYTE, datasets_in, level
 from quality.report.plots import BLUE, GREEN, GREY, ORANGE, figure, legend_below
@@ -22,7 +23,8 @@ Key = tuple[str, int]  # of an arm: variant and size
 ABOUT = f"""How many bytes does a position need? All arms are conversions of the same full model, without any further
 training. The family is the one that attends to every position (`target`).
 
-- A *pool* has a route for each position, without user dims: one pool row of keys and values per slot.
+- A *pool* has a route for each position, without user dims: one pool row of keys and values per slot. On data of few
+  tokens, 10,000 slots are nearly a table of all of them, see [the factored pool](#the-factored-pool).
 - *Residual codes* are one byte per stage. Each stage has 256 rows and codes what the stages before it left over.
 - The *factored pool* has the item's index and an event code. It is exact about the item.
 
@@ -87,6 +89,7 @@ def plot_bytes(rows: list[dict], path: Path) -> bool:
             line[0].set_ylabel(f"{measure} minus the full model's")
         for axis in axes[-1]:
             axis.set_xlabel("bytes of a row")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         legend_below(axes, 2)
     return True
 

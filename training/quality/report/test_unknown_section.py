@@ -15,6 +15,7 @@ def test_stand_ins_are_compared_with_the_model_that_knew_all_items(tmp_path: Pat
         "|  |  | factored pool | nothing: the training knew all items | 0.8200 / 0.7400 |",
     ]
     assert "\n".join(lines) in page
+    assert "are at most 0.0020 in AUC and 0.0010 in GAUC apart" in page
 
 
 def test_rows_without_the_model_that_knew_all_items_show_their_own_figures(tmp_path: Path) -> None:

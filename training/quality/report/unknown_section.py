@@ -2,7 +2,7 @@
 
 from quality.report.factored_section import datasets_in
 from quality.report.text import ABSENT, Results, differences, means, table
-from quality.report.verdicts import Arm, dataset_title
+from quality.report.verdicts import METRICS, Arm, amount, dataset_title
 
 RECORDS = {"full": "full model", "factored": "factored pool", "residual": "residual codes"}
 STAND_INS = {
@@ -17,9 +17,9 @@ item*, index 0 of the catalogue, with the code of what happened. The training le
 a hundred unknown.
 
 Here one item in ten is hidden. The training meets neither the positions nor the queries of these items. In the
-histories of test queries they are unknown; the test queries are of known items. Four stand-ins for such a position are
-compared, without further training after the conversion. The first is a model that learned from all items: its AUC /
-GAUC, and below it those of the other rows minus its own."""
+histories of test queries they are unknown; the test queries are of known items. Three stand-ins for such a position are
+compared, without further training after the conversion. Above them is a model that learned from all items, with its AUC
+/ GAUC. The rows of the stand-ins have theirs minus that model's."""
 
 
 def unknown_items(r: Results) -> str:
@@ -39,7 +39,19 @@ def unknown_items(r: Results) -> str:
                     lines.append([*labels, STAND_INS[stand_in], differences(arm, known) if loss else means(arm)])
                     labels = ["", "", ""]
             labels = labels[:2]
-    return f"{ABOUT}\n\n{table(head, lines)}"
+    return f"{ABOUT}\n\n{table(head, lines)}\n\n{apart(r.unknown)}"
+
+
+def apart(rows: list[dict]) -> str:
+    """How far the three stand-ins are apart, at most, for the same data set, seed and record."""
+    found = dict.fromkeys(METRICS, 0.0)
+    for key in {(row["dataset"], row["seed"], row["variant"]) for row in rows}:
+        own = [r for r in rows if (r["dataset"], r["seed"], r["variant"]) == key and r["unknown"] != "known"]
+        for metric in METRICS:
+            values = [row[metric] for row in own]
+            found[metric] = max([found[metric], *(x - y for x in values for y in values)])
+    figures = " and ".join(f"{amount(found[metric])} in {measure}" for metric, measure in METRICS.items())
+    return f"The three stand-ins of a hidden item are at most {figures} apart, for the same record and data."
 
 
 def arm_of(rows: list[dict], variant: str, stand_in: str) -> Arm:
