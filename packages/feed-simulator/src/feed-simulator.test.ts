@@ -12,8 +12,25 @@ describe('feed simulator', () => {
     expect(itemIds[0]).toBe('i0001');
   });
 
-  it('refuses a world of fewer than two items', () => {
-    expect(() => createFeedSimulator({ seed: 1, itemCount: 1 })).toThrow(RangeError);
+  it.each([
+    { itemCount: 1 },
+    { topicCount: 1 },
+    { itemCount: 9, topicCount: 10 },
+    { repeatShare: 1 },
+    { repeatShare: -0.1 },
+  ])('refuses %o, outside the documented range', (options) => {
+    expect(() => createFeedSimulator({ seed: 1, ...options })).toThrow(RangeError);
+  });
+
+  it('shows few items again without repeat visits, and the requested share with them', () => {
+    const repeats = (repeatShare: number): number => {
+      const exposures = createFeedSimulator({ seed: 1, itemCount: 20_000, topicCount: 20, repeatShare })
+        .user(3)
+        .expose(500, START_MS);
+      return 1 - new Set(exposures.map(({ itemId }) => itemId)).size / exposures.length;
+    };
+    expect(repeats(0)).toBeLessThan(0.15); // few, by chance
+    expect(repeats(0.4)).toBeGreaterThan(repeats(0) + 0.3);
   });
 
   it('gives the same life to the same user of the same seed, and another life to other users and seeds', () => {

@@ -22,6 +22,8 @@ export interface Reaction {
 /** An item, and the circumstances in which the user meets it. */
 export interface Meeting {
   readonly item: Item;
+  /** What the user feels for this item alone, in units of affinity. */
+  readonly attachment: number;
   /** [0, 1]. Users like fresh items a little more. */
   readonly freshness: number;
   /** Hour of the day, [0, 24). */
@@ -33,8 +35,8 @@ export interface Meeting {
  * chance decides the rest.
  */
 export function react(world: World, taste: Vector, meeting: Meeting, random: Random): Reaction {
-  const { item, freshness, hour } = meeting;
-  const affinity = dot(taste, item.direction);
+  const { item, attachment, freshness, hour } = meeting;
+  const affinity = dot(taste, item.direction) + attachment;
   const peakHour = world.topics[item.topic]?.peakHour ?? 0;
   const logit =
     BASE_LOGIT +

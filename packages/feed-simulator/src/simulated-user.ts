@@ -6,6 +6,8 @@ import { drawItem, type Item, type World } from './world.js';
 const HOUR_MS = 3_600_000;
 /** Share of items that the feed picks from the user's interests. The other items come from all topics. */
 const INTEREST_SHARE = 0.45;
+/** Spread of a user's attachments to items, in units of affinity. */
+const ATTACHMENT_SPREAD = 0.7;
 
 /** One item shown to a user, with the user's reaction. */
 export interface Exposure {
@@ -49,12 +51,14 @@ export function createUser(world: World, index: number): SimulatedUser {
   const userId = `u${String(index).padStart(6, '0')}`;
   const random = createRandom(mixSeeds(world.seed, 2, index));
   const interests = createInterests(world, random);
-  let exposureCount = 0;
+  const met: Item[] = []; // by every exposure, so an item met often is met again often
   let lastMs: number | undefined;
 
   function meet(timestampMs: number, stream: Random): Meeting {
+    const item = pickItem(world, interests.all(), met, stream);
     return {
-      item: pickItem(world, interests.all(), stream),
+      item,
+      attachment: attachment(world, index, item),
       freshness: round(stream.uniform() ** 1.5, 3),
       hour: Math.floor(((timestampMs / HOUR_MS) % 24) * 100) / 100,
     };
@@ -74,12 +78,12 @@ export function createUser(world: World, index: number): SimulatedUser {
         exposures.push({ userId, itemId: item.itemId, timestampMs: nowMs, ...reaction, freshness, hour });
         lastMs = nowMs;
         nowMs += 2_000 + Math.round(30_000 * reaction.watchRatio);
-        exposureCount++;
+        met.push(item);
       }
       return exposures;
     },
     candidates(count, timestampMs) {
-      const stream = createRandom(mixSeeds(world.seed, 3, index, exposureCount, timestampMs));
+      const stream = createRandom(mixSeeds(world.seed, 3, index, met.length, timestampMs));
       const chosen = new Map<string, SimulatedCandidate>();
       const wanted = Math.min(count, world.items.length);
       while (chosen.size < wanted) {
@@ -93,10 +97,18 @@ export function createUser(world: World, index: number): SimulatedUser {
   };
 }
 
-function pickItem(world: World, interests: readonly Interest[], random: Random): Item {
+function pickItem(world: World, interests: readonly Interest[], met: readonly Item[], random: Random): Item {
+  const again = world.repeatShare > 0 && random.chance(world.repeatShare) ? met[random.integer(met.length)] : undefined;
+  if (again !== undefined) return again;
   const interest = random.chance(INTEREST_SHARE) ? interests[random.integer(interests.length)] : undefined;
   const index = interest !== undefined && interest.weight > 0 ? interest.topic : random.integer(world.topics.length);
   const topic = world.topics[index];
   if (topic === undefined) throw new RangeError(`no topic ${index}`);
   return drawItem(topic, random);
+}
+
+/** Returns how much a user is attached to an item, in units of affinity: always the same, and 0 without repeat visits. */
+function attachment(world: World, userIndex: number, item: Item): number {
+  if (world.repeatShare === 0) return 0;
+  return ATTACHMENT_SPREAD * createRandom(mixSeeds(world.seed, 5, userIndex, item.index)).normal();
 }

@@ -2,7 +2,6 @@ import { createRandom, mixSeeds, type Random } from './random.js';
 import { addScaled, normalize, randomDirection, type Vector } from './vector.js';
 
 const LATENT_WIDTH = 16;
-const ITEMS_PER_TOPIC = 50;
 /** The topic's share of an item's direction. The other part is individual. */
 const TOPIC_SHARE = 0.8;
 /** Exponent of the popularity skew: early items of a topic are shown more often. 1 means no skew. */
@@ -19,6 +18,8 @@ export interface Topic {
 
 /** An item that a feed can show. */
 export interface Item {
+  /** Place in the world's list of items. */
+  readonly index: number;
   readonly itemId: string;
   readonly topic: number;
   readonly direction: Vector;
@@ -29,15 +30,24 @@ export interface Item {
 /** Topics and items that all users share. The seed determines them. */
 export interface World {
   readonly seed: number;
+  /** Share of exposures that show an item again that the user has met. */
+  readonly repeatShare: number;
   readonly latentWidth: number;
   readonly topics: readonly Topic[];
   readonly items: readonly Item[];
 }
 
+/** Options of {@link createWorld}. */
+export interface WorldPlan {
+  readonly seed: number;
+  readonly itemCount: number;
+  readonly topicCount: number;
+  readonly repeatShare: number;
+}
+
 /** Builds the world of a seed. */
-export function createWorld(seed: number, itemCount: number): World {
+export function createWorld({ seed, itemCount, topicCount, repeatShare }: WorldPlan): World {
   const random = createRandom(mixSeeds(seed, 1));
-  const topicCount = Math.max(2, Math.round(itemCount / ITEMS_PER_TOPIC));
   const drafts = Array.from({ length: topicCount }, () => ({
     direction: randomDirection(random, LATENT_WIDTH),
     peakHour: random.uniform() * 24,
@@ -51,6 +61,7 @@ export function createWorld(seed: number, itemCount: number): World {
     const direction = randomDirection(random, LATENT_WIDTH).map((x) => x * Math.sqrt(1 - TOPIC_SHARE ** 2));
     addScaled(direction, draft.direction, TOPIC_SHARE);
     const item: Item = {
+      index: i,
       itemId: `i${String(i + 1).padStart(4, '0')}`,
       topic,
       direction: normalize(direction),
@@ -59,7 +70,7 @@ export function createWorld(seed: number, itemCount: number): World {
     draft.items.push(item);
     items.push(item);
   }
-  return { seed, latentWidth: LATENT_WIDTH, topics: drafts, items };
+  return { seed, repeatShare, latentWidth: LATENT_WIDTH, topics: drafts, items };
 }
 
 /** Draws an item of a topic. Popular items are drawn more often. */

@@ -10,43 +10,59 @@ import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
-import { createFeedSimulator } from './feed-simulator.js';
+import { createFeedSimulator, type FeedSimulatorOptions } from './feed-simulator.js';
 import { formatExposure, LOG_HEADER, type LogPlan, simulateLog } from './log-csv.js';
 
-function readOptions(): { plan: LogPlan; out: string | undefined } {
+interface Options {
+  readonly plan: LogPlan;
+  readonly world: FeedSimulatorOptions;
+  readonly out: string | undefined;
+}
+
+function readOptions(): Options {
   const { values } = parseArgs({
     options: {
       users: { type: 'string', default: '100' },
       'first-user': { type: 'string', default: '0' },
       positions: { type: 'string', default: '200' },
       seed: { type: 'string', default: '1' },
+      items: { type: 'string', default: '2000' },
+      topics: { type: 'string' },
+      repeats: { type: 'string', default: '0' },
       out: { type: 'string' },
     },
   });
-  const whole = (name: 'users' | 'first-user' | 'positions' | 'seed'): number => {
+  const number = (name: keyof typeof values, isValid: (value: number) => boolean, valid: string): number => {
     const value = Number(values[name]);
-    if (Number.isSafeInteger(value) && value >= 0) return value;
-    throw new RangeError(`--${name}: ${JSON.stringify(values[name])} is not a whole number; give 0 or more`);
+    if (isValid(value)) return value;
+    throw new RangeError(`--${name}: ${JSON.stringify(values[name])} is not ${valid}`);
   };
-  const plan = {
-    seed: whole('seed'),
-    firstUser: whole('first-user'),
-    userCount: whole('users'),
-    positionCount: whole('positions'),
+  const whole = (name: keyof typeof values): number =>
+    number(name, (value) => Number.isSafeInteger(value) && value >= 0, 'a whole number; give 0 or more');
+  const seed = whole('seed');
+  return {
+    plan: { seed, firstUser: whole('first-user'), userCount: whole('users'), positionCount: whole('positions') },
+    world: {
+      seed,
+      itemCount: whole('items'),
+      repeatShare: number('repeats', (value) => value >= 0 && value < 1, 'a share; give 0 or more, and less than 1'),
+      ...(values.topics === undefined ? {} : { topicCount: whole('topics') }),
+    },
+    out: values.out,
   };
-  return { plan, out: values.out };
 }
 
-function* lines(plan: LogPlan): Generator<string> {
+function* lines({ plan, world }: Options): Generator<string> {
   yield `${LOG_HEADER}\n`;
-  for (const exposures of simulateLog(createFeedSimulator({ seed: plan.seed }), plan)) {
+  for (const exposures of simulateLog(createFeedSimulator(world), plan)) {
     yield exposures.map((exposure) => `${formatExposure(exposure)}\n`).join('');
   }
 }
 
 try {
-  const { plan, out } = readOptions();
-  await pipeline(Readable.from(lines(plan)), out === undefined ? process.stdout : createWriteStream(out));
+  const options = readOptions();
+  const { out } = options;
+  await pipeline(Readable.from(lines(options)), out === undefined ? process.stdout : createWriteStream(out));
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;
