@@ -18,7 +18,6 @@ middle of the range. With :period, HIGH is the same point as LOW, as with the ho
 import hashlib
 import math
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import asdict, fields
@@ -29,6 +28,7 @@ from bundle.bundle_folder import check_folder
 from bundle.export import Export, export_bundle
 from data.features import Feature, parse_feature
 from data.log import Columns, Log, read_log
+from data.simulated import Simulation
 from data.split import split_log
 from errors import exit_code
 from fitting.arms import Arm, Arms
@@ -46,16 +46,8 @@ FIRST_SIMULATED_USER = 1_000_000  # far from the low user indices of demos and t
 
 def simulate(config: TrainConfig) -> None:
     """Writes the demo's log by the feed simulator."""
-    config.log.parent.mkdir(parents=True, exist_ok=True)
-    simulator = ROOT / "packages" / "feed-simulator" / "dist" / "write-log.js"
-    options = {
-        "--users": config.users,
-        "--first-user": FIRST_SIMULATED_USER,
-        "--positions": config.max_positions + 50,
-        "--seed": config.seed,
-        "--out": config.log,
-    }
-    subprocess.run(["node", simulator, *(str(part) for pair in options.items() for part in pair)], check=True)
+    positions = config.max_positions + 50
+    Simulation(config.users, positions, FIRST_SIMULATED_USER, config.seed).write(config.log)
 
 
 def main(config: TrainConfig) -> dict[str, float]:

@@ -75,7 +75,7 @@ def event_codes(events: Tensor, space: Tensor, codes: int, seed: int) -> EventCo
     Up to `codes` distinct events stay exact.
     """
     distinct = events.unique(dim=0)
-    book = EventCodes(min(codes, len(distinct)), events.shape[1] // 2)
+    book = EventCodes(min(codes, len(distinct)), events.shape[1] // 2).to(events.device)
     points = events @ space
     centroids = distinct @ space if len(distinct) <= codes else kmeans(points, codes, ITERATIONS, seed)
     book.router.weight.copy_(centroids @ space.T)  # argmin |x - c|^2 = argmax x c - |c|^2 / 2

@@ -13,12 +13,13 @@ from testbed.training_runs import write_log
 def tiny_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_log(tmp_path / "tiny.csv")
     dataset = protocol.Dataset("log", "tiny.csv", "position:0.2", 1, 1e-2, 1, 1e-3)
-    for known in (protocol.DATASETS, protocol.TIMED):
+    frozen, timed = replace(dataset, frozen=True), replace(dataset, features=protocol.TIME_FEATURES)
+    for known in (protocol.DATASETS, protocol.GRID):
         for name in list(known):
             monkeypatch.delitem(known, name)
-    monkeypatch.setitem(protocol.DATASETS, "tiny", dataset)
-    monkeypatch.setitem(protocol.DATASETS, "frozen", replace(dataset, frozen=True))
-    monkeypatch.setitem(protocol.TIMED, "tiny-hours", "tiny")
+        monkeypatch.setitem(known, "tiny", dataset)
+        monkeypatch.setitem(known, "frozen", frozen)
+    monkeypatch.setitem(protocol.GRID, "tiny-hours", timed)
     monkeypatch.setattr(protocol, "CHECKPOINTS", tmp_path / "checkpoints")
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     config = protocol.model_config

@@ -1,7 +1,7 @@
 """The protocol of the comparison: data sets, jobs, and the settings of every arm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +9,7 @@ import pyarrow as pa
 from data.features import Feature
 from data.importers.registry import IMPORTERS
 from data.log import Columns, Log, log_from_table
+from data.simulated import Simulation
 from data.split import Split, freeze_history, split_log
 from errors import UserError
 from fitting.arms import Arms
@@ -18,6 +19,7 @@ from models.config import ModelConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINTS = ROOT / ".ckv" / "training" / "quality"
+SIMULATED = ROOT / ".ckv" / "training" / "simulated"  # logs; remove one to simulate it again
 SEEDS = [1, 2, 3]
 HOUR_MS = 3_600_000
 VARIANTS = ["full_before", "converted", "collectivekv", "full", "user_dims_only"]
@@ -56,9 +58,13 @@ class Dataset:
     tune_epochs: float  # of every arm, after the conversion
     tune_rate: float
     start: float = 1.5  # length of the first item embeddings, see starting_items.py; 0: random ones
-    timed: bool = False  # a position has TIME_FEATURES
     frozen: bool = False  # histories of test queries end at the first test query
+    features: Sequence[Feature] = ()  # of positions; those of TIME_FEATURES come from the timestamps
+    simulation: Simulation | None = None  # the log is simulated, and `source` its file's name
 
+
+HOUR, WEEKDAY = Feature("hour_of_day", 0, 24, 12, period=True), Feature("day_of_week", 0, 7, 3, period=True)
+TIME_FEATURES = [HOUR, WEEKDAY]
 
 DATASETS = {
     "ml-1m": Dataset("movielens", "ml-1m-ordered/ratings_ordered.csv.xz", "position:0.1", 2.25, 6e-3, 0.4, 3e-4),
@@ -66,8 +72,27 @@ DATASETS = {
         "kuairand-partial", "kuairand-pure-partial", "time:0.25", 1.5, 2e-3, 0.3, 3e-4, start=0.0, frozen=True
     ),
 }
-TIMED = {"kuairand-hours": "kuairand"}  # a data set with TIME_FEATURES -> the one without, for quality/factored.py
-TIME_FEATURES = [Feature("hour_of_day", 0, 24, 12, period=True), Feature("day_of_week", 0, 7, 3, period=True)]
+# Data sets for quality/factored.py alone: more distinct tokens than slots, or small samples.
+HARDER = {
+    "kuairand-hours": replace(DATASETS["kuairand"], features=TIME_FEATURES),
+    "ml-100k-hours": Dataset(
+        "movielens", "movielens-small/ml-100k_u.data", "position:0.1", 8, 6e-3, 0.4, 3e-4, features=TIME_FEATURES
+    ),
+    "simulated": Dataset(
+        "log",
+        "simulated-200000-items.csv",
+        "position:0.1",
+        3,
+        4e-3,
+        0.4,
+        3e-4,
+        features=[Feature("watch_ratio")],
+        simulation=Simulation(users=800, positions=800, items=200_000, repeats=0.5),
+    ),
+    "mind": Dataset("mind", "mind-small-sample", "time:0.25", 3, 2e-3, 0.3, 3e-4, start=0.0),
+    "ebnerd": Dataset("ebnerd", "ebnerd-test-fixture", "time:0.25", 3, 2e-3, 0.3, 3e-4, start=0.0),
+}
+GRID = DATASETS | HARDER
 
 
 @dataclass(frozen=True)
@@ -83,32 +108,38 @@ class Job:
 
 
 def dataset_of(name: str) -> Dataset:
-    """Returns the data set of this name, from DATASETS or TIMED."""
-    return replace(DATASETS[TIMED[name]], timed=True) if name in TIMED else DATASETS[name]
+    """Returns the data set of this name."""
+    return GRID[name]
 
 
-def jobs_named(only: Sequence[str], families: Sequence[str], datasets: Sequence[str] = ()) -> list[Job]:
-    """Returns the jobs of these names; all jobs if no name is given. `datasets` are those of DATASETS by default.
+def jobs_named(only: Sequence[str], families: Sequence[str]) -> list[Job]:
+    """Returns the jobs of these names, on DATASETS; all jobs if no name is given. Raises as `named_jobs`."""
+    return named_jobs(only, [Job(d, f, s) for s in SEEDS for f in families for d in DATASETS])
+
+
+def named_jobs(only: Sequence[str], jobs: Sequence[Job]) -> list[Job]:
+    """Returns those of `jobs` with these names, in their order; all of them if no name is given.
 
     Raises UserError for an unknown name.
     """
-    datasets = datasets or list(DATASETS)
-    known = {str(job): job for job in (Job(d, f, s) for s in SEEDS for f in families for d in datasets)}
+    known = {str(job): job for job in jobs}
     for name in only:
         if name not in known:
+            parts = (dict.fromkeys(str(part) for part in parts) for parts in zip(*map(astuple, jobs)))
             raise UserError(
-                f"--only {name}: no such job; give DATASET/FAMILY/SEED with one of {', '.join(datasets)} / "
-                f"{', '.join(families)} / {', '.join(map(str, SEEDS))}"
+                f"--only {name}: no such job; give DATASET/FAMILY/SEED with one of "
+                f"{' / '.join(', '.join(part) for part in parts)}"
             )
     return [job for name, job in known.items() if not only or name in only]
 
 
-def model_config(family: str, log: Log) -> ModelConfig:
-    """Returns the sizes of a family's model."""
+def model_config(family: str, log: Log, features: Sequence[Feature] = ()) -> ModelConfig:
+    """Returns the sizes of a family's model, for positions with these features."""
     model = "target" if family == WITHOUT_HISTORY else family
-    features = TIME_FEATURES if log.features.shape[1] else []
     sizes = settings_of(family).sizes
-    return ModelConfig(model, len(log.items), len(log.actions), interaction_features=features, dropout=0.2, **sizes)
+    return ModelConfig(
+        model, len(log.items), len(log.actions), interaction_features=list(features), dropout=0.2, **sizes
+    )
 
 
 def settings_of(family: str) -> FamilySettings:
@@ -124,8 +155,15 @@ def compression(family: str) -> Compression:
 def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
     """Returns the log of a data set, and its split."""
     dataset = dataset_of(name)
-    table, _ = IMPORTERS[dataset.importer].read(data / dataset.source, lambda *_: None)
-    log = log_from_table(*((with_time(table), Columns(TIME_FEATURES)) if dataset.timed else (table, Columns())))
+    path = data / dataset.source
+    if dataset.simulation:
+        path = SIMULATED / dataset.source
+        if not path.exists():
+            dataset.simulation.write(path)
+    table, _ = IMPORTERS[dataset.importer].read(path, lambda *_: None)
+    if any(feature in TIME_FEATURES for feature in dataset.features):
+        table = with_time(table)
+    log = log_from_table(table, Columns(dataset.features))
     split = split_log(log, dataset.split)
     return (freeze_history(log, split.test) if dataset.frozen else log), split
 
@@ -133,20 +171,20 @@ def read_dataset(name: str, data: Path) -> tuple[Log, Split]:
 def with_time(table: pa.Table) -> pa.Table:
     """Returns the table with TIME_FEATURES: the hour of the day and the day of the week of each row, in UTC."""
     hours = table["timestamp_ms"].to_numpy() // HOUR_MS
-    hour_of_day, day_of_week = (feature.name for feature in TIME_FEATURES)
-    return table.append_column(hour_of_day, pa.array(hours % 24)).append_column(day_of_week, pa.array(hours // 24 % 7))
+    table = table.append_column(HOUR.name, pa.array(hours % 24))
+    return table.append_column(WEEKDAY.name, pa.array(hours // 24 % 7))
 
 
-def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "") -> Arms:
+def arms_of(job: Job, log: Log, split: Split, c: Compression, folder: str = "", device: str = "cpu") -> Arms:
     """Returns the arms of a job, with their checkpoints in `folder`, or in a folder of the job's name."""
     dataset = dataset_of(job.dataset)
     tune_epochs = dataset.tune_epochs * settings_of(job.family).tune_share
     return Arms(
         log,
         split,
-        model_config(job.family, log),
-        FitConfig(dataset.epochs, dataset.rate, weight_decay=0.1, seed=job.seed),
-        FitConfig(tune_epochs, dataset.tune_rate, weight_decay=0.1, seed=job.seed + 100),
+        model_config(job.family, log, dataset.features),
+        FitConfig(dataset.epochs, dataset.rate, weight_decay=0.1, seed=job.seed, device=device),
+        FitConfig(tune_epochs, dataset.tune_rate, weight_decay=0.1, seed=job.seed + 100, device=device),
         c,
         CHECKPOINTS / (folder or str(job)),
         str(job),

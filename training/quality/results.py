@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from errors import UserError
-from quality.protocol import DATASETS, ROOT, TIMED, dataset_of
+from quality.protocol import DATASETS, GRID, ROOT, dataset_of
 
 RESULTS = ROOT / "training" / "results"
 ORDER = (
@@ -51,6 +51,6 @@ def write_rows(rows: list[dict], name: str = "quality") -> None:
     RESULTS.mkdir(exist_ok=True)
     rows = sorted(rows, key=lambda r: [str(r.get(k)) for k in ORDER])
     lines = ",\n".join(json.dumps(row) for row in rows)
-    names = [*DATASETS, *sorted({row["dataset"] for row in rows} & TIMED.keys())]
+    names = list(DATASETS | dict.fromkeys(name for name in GRID if name in {row["dataset"] for row in rows}))
     datasets = json.dumps({name: asdict(dataset_of(name)) for name in names})
     (RESULTS / f"{name}.json").write_text(f'{{"datasets": {datasets},\n"rows": [\n{lines}\n]}}\n')

@@ -3,24 +3,25 @@
 import multiprocessing
 import multiprocessing.pool
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from quality.factored import FAMILY, measure_factored
+from quality.factored import FIRST, grid_jobs, measure_factored
 from quality.frontier import measure_frontier
 from quality.knobs import KNOBS, measure_knob
 from quality.measure import run_job
 from quality.protocol import (
     DATASETS,
     FAMILIES,
-    SEEDS,
-    TIMED,
+    GRID,
     WITHOUT_HISTORY,
+    Job,
     arms_of,
     compression,
     jobs_named,
+    named_jobs,
     read_dataset,
 )
 from quality.results import read_rows, write_rows
@@ -75,30 +76,36 @@ def structures(data: Path, only: list[str], workers: int) -> None:
         write_rows(list(found.values()), "structure")
 
 
-def factored(data: Path, only: list[str], workers: int) -> None:
-    """Measures the factored pool of the jobs that have no rows yet, or of the named jobs."""
-    measure_jobs("factored", measure_factored, data, only, workers)
+def factored(data: Path, only: list[str], workers: int, device: str) -> None:
+    """Measures the records of the jobs that have no rows yet, or of the named jobs."""
+    measure_jobs("factored", measure_factored, grid_jobs(), data, only, workers, device)
 
 
 def frontier(data: Path, only: list[str], workers: int) -> None:
-    """The same for bytes against quality, by default with seed 1 only."""
-    measure_jobs("frontier", measure_frontier, data, only, workers, seeds=(1,))
+    """The same for bytes against quality, with one family and seed."""
+    measure_jobs("frontier", measure_frontier, first_jobs(), data, only, workers)
 
 
 def unknown_items(data: Path, only: list[str], workers: int) -> None:
-    """The same for positions of unknown items, by default with seed 1 only."""
-    measure_jobs("unknown", measure_unknown_items, data, only, workers, seeds=(1,))
+    """The same for positions of unknown items, with one family and seed."""
+    measure_jobs("unknown", measure_unknown_items, first_jobs(), data, only, workers)
+
+
+def first_jobs() -> list[Job]:
+    return [Job(dataset, FIRST, 1) for dataset in GRID]
 
 
 def measure_jobs(
-    name: str, measure: Callable, data: Path, only: list[str], workers: int, seeds: Sequence[int] = SEEDS
+    name: str, measure: Callable, jobs: list[Job], data: Path, only: list[str], workers: int, *options: str
 ) -> None:
-    """Measures the named jobs, or those of these seeds without rows. Writes their rows to the results of that name."""
-    done = {(r["dataset"], r["seed"]) for r in read_rows(name)}
-    jobs = jobs_named(only, [FAMILY], [*DATASETS, *TIMED])
-    jobs = [job for job in jobs if only or (job.seed in seeds and (job.dataset, job.seed) not in done)]
+    """Measures the named jobs, or those without rows, in their order. Writes their rows to the results of that name."""
+    done = {job_of(row) for row in read_rows(name)}
+    wanted = [job for job in named_jobs(only, jobs) if only or job not in done]
     with worker_pool(workers) as pool:
-        for job, result in [(job, pool.apply_async(measure, (job, data))) for job in jobs]:
+        for job, result in [(job, pool.apply_async(measure, (job, data, *options))) for job in wanted]:
             rows = result.get()
-            kept = [r for r in read_rows(name) if (r["dataset"], r["seed"]) != (job.dataset, job.seed)]
-            write_rows([*kept, *rows], name)
+            write_rows([*(row for row in read_rows(name) if job_of(row) != job), *rows], name)
+
+
+def job_of(row: dict) -> Job:
+    return Job(row["dataset"], row.get("family", FIRST), row["seed"])

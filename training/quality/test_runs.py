@@ -13,6 +13,7 @@ from conversion.sample import sample_history
 from errors import UserError
 from fitting import arms as arms_module
 from models.compression import Compression
+from models.families import registry
 from quality import factored, knobs, measure, protocol, results, runs
 from quality.report.page import read_results
 from testbed.training_runs import START
@@ -99,54 +100,86 @@ def test_an_unknown_job_is_refused_with_the_known_ones(act, name: str, tiny_data
         act(tiny_dataset, [name], 1)
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-hours"])
-def test_the_factored_pool_is_measured_beside_the_full_model_and_pools(
-    name: str, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+SWEEP = [("pool", 4, 0), ("pool", 300, 0), ("factored", 0, 6), ("factored", 0, 256)]
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "seed", "arms"),
+    [
+        ("tiny", "target", 1, SWEEP),
+        ("tiny-hours", "target", 1, SWEEP),
+        ("tiny", "target", 2, SWEEP[1::2]),
+        ("tiny-hours", "hstu", 1, SWEEP[1:2]),
+    ],
+)
+def test_records_are_measured_beside_the_full_model(
+    name: str, family: str, seed: int, arms: list, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(factored, "POOLS", [4, 300])
-    monkeypatch.setattr(factored, "CLUSTERS", [6])
+    monkeypatch.setattr(factored, "POOLS", [4])
+    monkeypatch.setattr(factored, "CLUSTER_COUNTS", [6])
+    monkeypatch.setattr(factored, "compression", lambda _: Compression(slots=300))
     monkeypatch.setattr(factored, "LONG", 20)
     monkeypatch.setattr(sample_history, "__defaults__", (3, *sample_history.__defaults__[1:]))  # 3 users
-    rows = factored.measure_factored(protocol.Job(name, "target", 1), tiny_dataset)
-    named = [(row["variant"], row["slots"], row["clusters"]) for row in rows]
+    full, *rows = factored.measure_factored(protocol.Job(name, family, seed), tiny_dataset)
     log, split = protocol.read_dataset(name, tiny_dataset)
-    assert named == [("full", 0, 0), ("pool", 4, 0), ("pool", 300, 0), ("factored", len(log.items), 6)]
+    assert full["variant"] == "full"
+    wanted = [(variant, slots or len(log.items), clusters) for variant, slots, clusters in arms]
+    assert [(row["variant"], row["slots"], row["clusters"]) for row in rows] == wanted
     tokens = [(item, action, *values) for item, action, values in zip(log.item, log.action, log.features.tolist())]
-    sample = sample_history(log, split.train, 1, users=3)
+    sample = sample_history(log, split.train, seed, users=3)
     columns = (sample.item[sample.valid], sample.action[sample.valid], sample.features[sample.valid])
     sampled = {(item, action, *values) for item, action, values in zip(*(column.tolist() for column in columns))}
-    for row in rows:
-        assert (row["dataset"], row["seed"], row["tokens"]) == (name, 1, len(set(tokens)))
+    for row in (full, *rows):
+        assert (row["dataset"], row["family"], row["seed"], row["tokens"]) == (name, family, seed, len(set(tokens)))
         assert row["sampleTokens"] == len(sampled) < len(set(tokens))
         assert row["coveredShare"] == round(np.mean([token in sampled for token in tokens]), 4) < 1
-        assert 0 <= row["auc"] <= 1
-    full, small, large, ours = rows
-    # A route and a code; a uint16 route and a code; the item and the event.
-    for row, row_bytes in ((small, 2), (large, 3), (ours, 2)):
-        assert row["bytesPerPosition"] == row["bytesAt1000"] == round(bytes_per_position(row_bytes, [20]), 2)
-    assert full["bytesPerPosition"] == 2 * 16 * 4
-    codes = ours["eventCodes"]
-    assert codes == len({token[1:] for token in tokens})
-    assert ours["tableBytes"] == 4 * 8 * (len(log.items) + 2 * codes)
-    assert ours["itemClusters"] * ours["eventClusters"] <= 6
-    json.dumps(rows, allow_nan=False)
+        assert (row["users"], row["positions"], row["items"]) == (12, 480, len(set(log.item.tolist())))
+        assert (row["trainQueries"], row["testQueries"]) == (int(split.train.sum()), 12 * 8)
+        assert 0 <= row["auc"] <= 1 and row["seconds"] > 0 and row["device"] == "cpu"
+    layers = 2 if family == "hstu" else 1
+    assert full["bytesPerPosition"] == full["fullBytes"] == layers * 2 * 16 * 4
+    for row in rows:
+        # A route and a code; a uint16 route and a code; the item and the event.
+        width = layers * (3 if row["slots"] == 300 else 2)
+        assert row["bytesPerPosition"] == row["bytesAt1000"] == round(bytes_per_position(width, [20]), 2)
+        if row["variant"] == "factored":
+            codes = row["eventCodes"]
+            assert codes == len({token[1:] for token in tokens})
+            assert row["tableBytes"] == 4 * 8 * (len(log.items) + 2 * codes)
+            assert row["itemClusters"] * row["eventClusters"] <= row["clusters"]
+        else:
+            assert row["tableBytes"] >= 4 * layers * 2 * 16 * row["slots"]
+    json.dumps([full, *rows], allow_nan=False)
+
+
+def test_the_jobs_of_one_family_come_first_and_the_others_seed_by_seed(tiny_dataset: Path) -> None:
+    jobs = factored.grid_jobs()
+    first = [job for job in jobs if job.family == "target"]
+    assert jobs[: len(first)] == first and [job.seed for job in first] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    rest = [job.seed for job in jobs[len(first) :]]
+    assert rest == sorted(rest) and {job.family for job in jobs} == set(registry.FAMILIES)
 
 
 def test_positions_of_a_timed_data_set_have_the_hour_and_the_weekday(tiny_dataset: Path) -> None:
     plain, _ = protocol.read_dataset("tiny", tiny_dataset)
     timed, _ = protocol.read_dataset("tiny-hours", tiny_dataset)
     assert plain.features.shape == (480, 0) and timed.features.shape == (480, 2)
-    assert protocol.model_config("target", timed).interaction_features == protocol.TIME_FEATURES
+    features = protocol.dataset_of("tiny-hours").features
+    assert protocol.model_config("target", timed, features).interaction_features == protocol.TIME_FEATURES
     at = START // 1000 // 3600  # every position is within this hour
     assert timed.features.tolist() == [[at % 24, at // 24 % 7]] * 480
 
 
 @pytest.mark.parametrize(
-    ("command", "name", "seeds"),
-    [(runs.factored, "factored", (1, 2, 3)), (runs.frontier, "frontier", (1,)), (runs.unknown_items, "unknown", (1,))],
+    ("command", "name", "jobs"),
+    [
+        (lambda *given: runs.factored(*given, "cpu"), "factored", factored.grid_jobs),
+        (runs.frontier, "frontier", runs.first_jobs),
+        (runs.unknown_items, "unknown", runs.first_jobs),
+    ],
 )
-def test_a_command_of_one_family_measures_missing_jobs_and_writes_their_data_sets(
-    command, name: str, seeds: tuple[int, ...], tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_command_measures_the_jobs_without_rows_in_their_order_and_writes_their_data_sets(
+    command, name: str, jobs, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -161,17 +194,20 @@ def test_a_command_of_one_family_measures_missing_jobs_and_writes_their_data_set
 
         def apply_async(self, _, args):
             asked.append(str(args[0]))
-            return SimpleNamespace(get=lambda: [{"dataset": args[0].dataset, "seed": args[0].seed, "variant": "full"}])
+            rows = [{"dataset": args[0].dataset, "family": args[0].family, "seed": args[0].seed, "variant": "full"}]
+            return SimpleNamespace(get=lambda: rows)
 
     monkeypatch.setattr(runs, "worker_pool", lambda workers: Pool())
-    command(tiny_dataset, ["tiny-hours/target/1"], 1)
+    first = "tiny-hours/target/1"
+    command(tiny_dataset, [first], 1)
     command(tiny_dataset, [], 1)
-    jobs = {f"{dataset}/target/{seed}" for dataset in ("tiny", "frozen", "tiny-hours") for seed in seeds}
-    assert asked[:1] == ["tiny-hours/target/1"] and len(asked) == len(jobs)
-    assert set(asked[1:]) == jobs - {"tiny-hours/target/1"}
+    command(tiny_dataset, [], 1)
+    assert asked == [first, *(str(job) for job in jobs() if str(job) != first)]
     written = json.loads((tiny_dataset / "results" / f"{name}.json").read_text())
     assert len(written["rows"]) == len(asked)
-    assert written["datasets"]["tiny-hours"]["timed"] and not written["datasets"]["tiny"]["timed"]
+    assert written["datasets"]["tiny-hours"]["features"] and not written["datasets"]["tiny"]["features"]
+    with pytest.raises(UserError, match="--only tiny/sim/9: .*tiny, frozen, tiny-hours / target.* / 1"):
+        command(tiny_dataset, ["tiny/sim/9"], 1)
 
 
 def test_the_jobs_are_the_named_ones_or_all(tiny_dataset: Path) -> None:
