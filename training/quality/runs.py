@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from quality.factored import FIRST, grid_jobs, measure_factored
+from quality.factored import FIRST, SAMPLES, grid_jobs, measure_factored
 from quality.frontier import measure_frontier
 from quality.knobs import KNOBS, measure_knob
 from quality.measure import run_job
@@ -92,7 +92,7 @@ def unknown_items(data: Path, only: list[str], workers: int) -> None:
 
 
 def first_jobs() -> list[Job]:
-    return [Job(dataset, FIRST, 1) for dataset in GRID]
+    return [Job(dataset, FIRST, 1) for dataset in GRID if dataset not in SAMPLES]
 
 
 def measure_jobs(
