@@ -1,4 +1,11 @@
-import { createRowLayout, decodeRecord, parseManifest, readField, type UserRecord } from '@collectivekv/domain';
+import {
+  createRowLayout,
+  decodeRecord,
+  fullKvBytes,
+  parseManifest,
+  readField,
+  type UserRecord,
+} from '@collectivekv/domain';
 import { Command } from 'commander';
 import type { Connections } from './connections.js';
 import { wholeNumber } from './number-options.js';
@@ -77,7 +84,7 @@ async function show(
       ['positions', `${positionCount} of at most ${manifest.maxPositions}`],
       ['interactions in total', lifetimeCount],
       ['newest interaction', time(lastEventMs)],
-      ['bytes', `${bytes.length} (a full float32 KV cache: ${positionCount * 2 * manifest.dModel * 4})`],
+      ['bytes', `${bytes.length} (a full float32 KV cache: ${positionCount * fullKvBytes(manifest)})`],
     ]);
     const head = ['position', ...columns.map(({ name }) => name)];
     const rows = positions.map((position, i) => [

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openBundle } from '@collectivekv/bundles';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import type { StatsResponse__Output } from '@collectivekv/contracts';
+import { fullKvBytes } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { areaUnderCurve, quantile, type Scored } from './auc.js';
 import { type QuickstartFeed, replayedFeed, simulatedFeed } from './quickstart-feed.js';
@@ -98,10 +99,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     }
     const memory = await statsOf(userCache);
     const live = await rankLive(feed, client, options.rankRequests, onProgress);
-    const { dModel, groups } = model.manifest;
-    // A codebook has narrow rows, and is not a layer.
-    const layerCount = groups.filter(({ pool }) => 2 * pool.keyWidth > dModel).length;
-    const fullKvBytesPerPosition = layerCount * 2 * dModel * 4;
+    const fullKvBytesPerPosition = fullKvBytes(model.manifest);
     const bytesPerPosition = memory.memoryBytes / memory.positionCount;
     const summary: Summary = {
       bundleId: model.id,
