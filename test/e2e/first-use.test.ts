@@ -69,7 +69,10 @@ describe('the README', () => {
       expect(ckv('record', 'cli', 'i0001', 'i0002', '--action', 'like', '--feature', 'watch_ratio=0.8').status).toBe(0);
       await e2e.untilApplied('cli', 2);
       const shown = ckv('--json', 'user', 'cli').json();
-      expect(shown).toMatchObject({ positionCount: 2, positions: [{ route: [expect.any(Number)] }, {}] });
+      expect(shown).toMatchObject({
+        positionCount: 2,
+        positions: [{ item: [1], event: [expect.any(Number)] }, { item: [2] }],
+      });
       expect(ckv('user', 'cli').stdout).toContain('2 of at most 1000');
       const ranked = ckv(
         '--json',
@@ -95,7 +98,7 @@ describe('the README', () => {
     it('shows bundles, the queue and statistics', () => {
       const [bundle] = ckv('--json', 'bundle', 'list').json();
       expect(bundle).toMatchObject({ id: e2e.bundle.model.id, state: 'active' });
-      expect(ckv('bundle', 'show').stdout).toContain('256 slots');
+      expect(ckv('bundle', 'show').stdout).toMatch(/clusters +history: \d+ of item x \d+ of event/);
       expect(ckv('bundle', 'verify', DEMO_BUNDLE).stdout).toContain('all golden vectors pass');
       expect(ckv('--json', 'queue').json()).toMatchObject({ failed: 0, partitions: { length: 16 } });
       expect(ckv('--json', 'stats').json()).toMatchObject({ recordCount: expect.any(Number) });

@@ -15,7 +15,8 @@ export const POOL_RPCS: Rpcs = {
       ['an unknown bundle', 'bundle_id', { bundleId, keySlots: Buffer.alloc(4) }, ['bundle_not_loaded']],
       ['an unknown group', 'group', { group: 'nope', keySlots: Buffer.alloc(4) }],
       ['half a slot', 'key_slots', { keySlots: Buffer.alloc(3) }],
-      ['a slot beyond the pool', 'key_slots[1]', { keySlots: Buffer.from(Uint32Array.of(1, 256).buffer) }],
+      // The demo's pool has a row for each of its 2,001 items.
+      ['a slot beyond the pool', 'key_slots[1]', { keySlots: Buffer.from(Uint32Array.of(2_000, 2_001).buffer) }],
       [
         'a value slot beyond the pool',
         'value_slots[0]',
