@@ -8,6 +8,7 @@ pool           a pool of 256 keys and values, without user dims
 full_fp16      keys and values in float16
 full_fp32      keys and values in float32
 recompute      interactions, from which every request computes keys and values
+recompute_clusters  interactions, from which every request computes the codes and cluster means of `factored`
 
 All are the same full model, with no training after it. Its AUC and GAUC and those of the bundle are in the manifest.
 `histories.parquet` has the interactions of the users with the longest histories, in the order of time, and `about.json`
@@ -39,6 +40,7 @@ from fitting.arms import Arms
 from fitting.fit import Quality, evaluate
 from fitting.locks import locked
 from fitting.train_config import DEMO, ROOT, TrainConfig
+from models.caches.clustered_interactions import keep_interactions
 from models.compression import Compression
 from models.keep_full import keep_full
 from models.ranker import Ranker
@@ -87,7 +89,9 @@ def simulated() -> Source:
 
 def models_of(arms: Arms, full: Ranker) -> Iterator[tuple[str, Ranker]]:
     """Yields the model of each bundle."""
-    yield "factored", replace(arms, clusters=CLUSTERS, stages=0).converted(arms.full()).model
+    factored = replace(arms, clusters=CLUSTERS, stages=0).converted(arms.full()).model
+    yield "factored", factored
+    yield "recompute_clusters", keep_interactions(factored)
     yield "pool", replace(arms, clusters=0, compression=POOL).converted(arms.full()).model
     for name, kept in KEPT.items():
         yield name, keep_full(full, kept)

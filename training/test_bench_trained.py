@@ -59,7 +59,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_bundle_is_of_the_same_full_model_and_its_manifest_has_the_quality_of_both(out: Path) -> None:
     bundles = {path.name: ServedBundle(path) for path in out.iterdir() if path.is_dir()}
-    assert bundles.keys() == {"factored", "pool", *KEPT}
+    assert bundles.keys() == {"factored", "recompute_clusters", "pool", *KEPT}
     metrics = {name: bundle.manifest["training"]["metrics"] for name, bundle in bundles.items()}
     assert len({(found["fullAuc"], found["fullGauc"], found["testQueries"]) for found in metrics.values()}) == 1
     for name in ("full_fp32", "recompute"):
@@ -71,6 +71,7 @@ def test_every_bundle_is_of_the_same_full_model_and_its_manifest_has_the_quality
         "full_fp16": 64,
         "full_fp32": 128,
         "recompute": 2,
+        "recompute_clusters": 2,
     }
     assert all(bundle.manifest["maxPositions"] == bench_trained.MAX_POSITIONS for bundle in bundles.values())
 

@@ -7,8 +7,8 @@ import re
 
 OPS = (
     "abs|add|argmax|cast|clip|concat|cos|cumsum|div|equal|exp|expand|floor|gather|gemm|greater|greaterorequal|identity|"
-    "layernormalization|less|lessorequal|log|matmul|max|min|mul|multiheadattention|pad|range|reducemin|reducesum|relu|reshape|round|shape|"
-    "sigmoid|sin|slice|softmax|split|sqrt|squeeze|sub|tanh|topk|transpose|unsqueeze|where"
+    "layernormalization|less|lessorequal|log|matmul|max|min|mul|multiheadattention|nonzero|pad|range|reducemin|reducesum|relu|reshape|round|shape|"
+    "scatternd|sigmoid|sin|slice|softmax|split|sqrt|squeeze|sub|tanh|topk|transpose|unsqueeze|where"
 )
 PARAMETERS = (
     "deep|score|mix|mix_context|out|query|fused_query|fingerprint_query|hash_query|search_query|recent_query|interaction_features|"
@@ -18,7 +18,8 @@ RESERVED = re.compile(
     rf"({OPS})_\d+(_\d+)?|({PARAMETERS})_(weight|bias)|(number|shape|pool|history|output|layer\d+)_.*|"
     r"((key_|value_|recent_)?routes?|user_(code|key|value)s?|slots?)(_.*)?|user|history|keys?|values?|scores|"
     r"(recent_)?null_(key|value)|(item|action)_(index|table)|candidate(_item)?|positions|recent_(positions|embeddings)|candidates|"
-    r"item|event|event_router_(weight|bias)|(items|events)_(key|value)_(slots|rows)|"
+    r"(item|action|item_clusters)_(key|value)(_slots|_rows)?|code_clusters|event_rows|zeros_\d|"
+    r"item|action|event|event_router_(weight|bias)|(items|events)_(key|value)_(slots|rows)|"
     r"stage_\d+(_router_(weight|bias)|_key_(slots|rows))?|clusters|cluster_(counts|means)|cluster_(key|value)_(weight|bias)|"
     r"axis_\d+|place_\d+|bucket_numbers|distance_buckets|lowest|planes|powers|reach|zero|batch"
 )

@@ -9,6 +9,7 @@ from bundle.golden_drawer import as_double
 from conversion.factored import convert_factored
 from conversion.residual import convert_residual
 from data.history import Candidates, History
+from models.caches.clustered_interactions import keep_interactions
 from models.caches.full import KEPT
 from models.compression import Compression
 from models.families.registry import FAMILIES
@@ -30,7 +31,8 @@ FORMS = {
     "values alone shared": Compression(slots=12, share="values", tied=False, user_form="last_head"),
     ALONE: Compression(user_type="int8", user_width=4),
 }
-FACTORED, RESIDUAL = "factored pool", "residual codes"
+FACTORED, INTERACTIONS, RESIDUAL = "factored pool", "clustered interactions", "residual codes"
+CLUSTERED = (FACTORED, INTERACTIONS, RESIDUAL)
 KEPT_FORMS = {f"full, kept as {kept}": kept for kept in KEPT}
 LENGTHS = (0, 1, 4, 5, 6, 23, 30)
 
@@ -38,9 +40,10 @@ LENGTHS = (0, 1, 4, 5, 6, 23, 30)
 def in_form(full_model: Ranker, form: str) -> Ranker:
     if form == FULL:
         return full_model
-    if form == FACTORED:
+    if form in (FACTORED, INTERACTIONS):
         sample = random_history(full_model.config, 20, 40, seed=1)
-        return convert_factored(full_model, sample, seed=1, clusters=5, codes=16)
+        factored = convert_factored(full_model, sample, seed=1, clusters=5, codes=16)
+        return keep_interactions(factored) if form == INTERACTIONS else factored
     if form == RESIDUAL:
         sample = random_history(full_model.config, 20, 40, seed=1)
         return convert_residual(full_model, sample, seed=1, stages=3, clusters=5, codes=8)
@@ -58,7 +61,7 @@ def places(counts: list[list[int]]) -> torch.Tensor:
     [
         *((name, form) for name, family in FAMILIES.items() for form in FORMS),
         *((name, form) for name, family in FAMILIES.items() for form in KEPT_FORMS if not family.stacked),
-        *((name, form) for form in (FACTORED, RESIDUAL) for name, family in FAMILIES.items() if family.reads_clusters),
+        *((name, form) for form in CLUSTERED for name, family in FAMILIES.items() if family.reads_clusters),
     ],
 )
 def test_a_family_scores_as_its_oracle(family: str, form: str) -> None:

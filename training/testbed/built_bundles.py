@@ -13,6 +13,7 @@ from conversion.residual import convert_residual
 from data.features import Feature
 from data.history import Candidates, History
 from data.log import Log
+from models.caches.clustered_interactions import keep_interactions
 from models.compression import Compression
 from models.keep_full import keep_full
 from models.ranker import Ranker
@@ -76,6 +77,12 @@ VARIANTS = {
     "hstu-one-layer": Variant("hstu", Compression(slots=12), {"layers": 1}),
     "hstu-few-positions": Variant("hstu", Compression(slots=12), max_positions=9),
 }
+
+
+def kept_interactions(full: Ranker, sample: History, **sizes) -> Ranker:
+    return keep_interactions(convert_factored(full, sample, **sizes))
+
+
 WHOLE = Compression()  # of a full model, which has none
 FULL_FORMS = {
     "target-kept-float16": Variant("target", WHOLE, kept="float16"),
@@ -95,6 +102,9 @@ CLUSTERED = {
     "target-factored-none": Variant(
         "target", WHOLE, NO_FEATURES, clustered=partial(convert_factored, clusters=1, codes=1)
     ),
+    "target-interactions": Variant("target", WHOLE, clustered=partial(kept_interactions, clusters=9, codes=16)),
+    "target-interactions-many": Variant("target", WHOLE, MANY_FEATURES, clustered=partial(kept_interactions, codes=40)),
+    "target-interactions-none": Variant("target", WHOLE, NO_FEATURES, clustered=kept_interactions),
     "target-residual": Variant("target", WHOLE, clustered=partial(convert_residual, stages=3, clusters=9, codes=16)),
     "target-residual-many": Variant("target", WHOLE, MANY_FEATURES, clustered=partial(convert_residual, stages=6)),
     "target-residual-none": Variant(

@@ -12,7 +12,7 @@ from data.history import History
 from models.caches.record_layer import Encoded, RecordLayer, Tables, WrittenFields, pool_of, route_field
 from models.embeddings import Embeddings
 from models.graphs.builder import Graph
-from models.graphs.embed import embed, embed_interactions, interaction_inputs
+from models.graphs.embed import embed_interactions, interaction_inputs, turned, with_features
 from models.graphs.rows import HistoryRows, Rows
 
 HISTORY, ITEM, ACTION = "history", "item", "action"  # KV groups; the latter two are record fields as well
@@ -21,10 +21,17 @@ HISTORY, ITEM, ACTION = "history", "item", "action"  # KV groups; the latter two
 class FullRecord(RecordLayer):
     """The keys and values of a full model, or the interactions that they are computed from.
 
-    `kept` is a form of full.KEPT; `null` are the null position's key and value, [D] each.
+    `kept` is a form of full.KEPT. The float types need `null`, the null position's key and value, [D] each.
     """
 
-    def __init__(self, model: Embeddings, key: nn.Linear, value: nn.Linear, kept: str, null: tuple[Tensor, Tensor]):
+    def __init__(
+        self,
+        model: Embeddings,
+        key: nn.Linear,
+        value: nn.Linear,
+        kept: str,
+        null: tuple[Tensor, Tensor] | None = None,
+    ):
         self.model, self.key, self.value, self.kept, self.null = model, key, value, kept, null
         self.interactions = kept == "interactions"
         self.note = "; not compressed: " + (
@@ -45,13 +52,17 @@ class FullRecord(RecordLayer):
 
     def groups(self) -> list[dict]:
         groups = []
-        for name, ((_, key), (_, value)) in self.tables().items():
+        for name, ((_, key), (_, value)) in self.own_tables().items():
             pool = pool_of(len(key), key.shape[1], value.shape[1])
             parts = [{"user": "key"}, {"user": "value"}] if name == HISTORY else [{"route": name}, {"route": name}]
             groups.append({"name": name, "pool": pool, "key": parts[0], "value": parts[1]})
         return groups
 
     def tables(self) -> dict[str, Tables]:
+        return self.own_tables()
+
+    def own_tables(self) -> dict[str, Tables]:
+        """Returns the tables of groups that have keys and values."""
         if self.interactions:
             halves = {ITEM: self.model.item.weight.chunk(2, 1), ACTION: self.model.action.weight.chunk(2, 1)}
         else:
@@ -113,6 +124,10 @@ class FullRecord(RecordLayer):
 
     def computed_rows(self, g: Graph, assembled: bool) -> HistoryRows:
         """Returns keys and values, computed from every position's item, action and features."""
+        return HistoryRows(Rows(*self.project(g, turned(g, self.model, *self.item_and_event(g, assembled)))))
+
+    def item_and_event(self, g: Graph, assembled: bool) -> tuple[str, str]:
+        """Returns the item's row [N, E] and the event [turn, shift] [N, 2E] of every position."""
         found = []
         for name, table in ((ITEM, self.model.item.weight), (ACTION, self.model.action.weight)):
             if assembled:
@@ -128,4 +143,5 @@ class FullRecord(RecordLayer):
             g.input(f"history_{f.name}", "float32", ["positions", 1], "raw", field=f.name)
             for f in self.model.config.interaction_features
         ]
-        return HistoryRows(Rows(*self.project(g, embed(g, self.model, *found, given))))
+        item, event = found
+        return item, with_features(g, self.model, event, given)

@@ -6,6 +6,7 @@
 | `FullInRecord` (full.py) | the same, in a form that a user record can hold; see `keep_full` |
 | `SharedKV` (shared.py) | routes into a pool of keys and values, and user dims: CollectiveKV |
 | `FactoredKV` (factored.py) | the item's index and the event's code; attention reads means over clusters of positions |
+| `ClusteredInteractions` (clustered_interactions.py) | interactions, from which each request computes the same |
 | `ResidualKV` (residual.py) | residual codes; attention reads means over clusters of positions |
 | `UserDimsOnly` (user_dims_only.py) | user dims, no pool: an arm of the comparison |
 

@@ -28,14 +28,6 @@ def interaction_inputs(g: Graph) -> tuple[str, str]:
     return item, action
 
 
-def embed(g: Graph, model: Embeddings, item: str, event: str, given: list[str]) -> str:
-    """Adds S = item * (1 + turn) + shift, [T, E].
-
-    `item` [T, E] and `event` [T, 2E] are rows of the tables; `given` are the features, [T] each.
-    """
-    return turned(g, model, item, with_features(g, model, event, given))
-
-
 def with_features(g: Graph, model: Embeddings, event: str, given: list[str]) -> str:
     """Adds [turn, shift] of events, [T, 2E]: rows of the action table, plus the part of the features."""
     if model.interaction_features is None:
