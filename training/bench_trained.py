@@ -3,11 +3,11 @@
     python training/bench_trained.py --out DIR               # on a log of the feed simulator; needs `npm run build`
     python training/bench_trained.py --out DIR --data DATA   # on ML-1M; DATA as for quality.py
 
-factored       the recommended record: item and event code, attention over 256 cluster means
-pool           a pool of 256 keys and values, without user dims
-full_fp16      keys and values in float16
-full_fp32      keys and values in float32
-recompute      interactions, from which every request computes keys and values
+factored            the recommended record: item and event code, attention over 256 cluster means
+pool                a pool of 256 keys and values, without user dims
+full_fp16           keys and values in float16
+full_fp32           keys and values in float32
+recompute           interactions, from which every request computes keys and values
 recompute_clusters  interactions, from which every request computes the codes and cluster means of `factored`
 
 All are the same full model, with no training after it. Its AUC and GAUC and those of the bundle are in the manifest.
@@ -87,14 +87,14 @@ def simulated() -> Source:
     return Source(table, arms, "feed simulator", "interactions")
 
 
-def models_of(arms: Arms, full: Ranker) -> Iterator[tuple[str, Ranker]]:
-    """Yields the model of each bundle."""
+def models_of(arms: Arms, full: Ranker) -> Iterator[tuple[str, str, Ranker]]:
+    """Yields each bundle's name, the name of the model whose scores it has, and its model."""
     factored = replace(arms, clusters=CLUSTERS, stages=0).converted(arms.full()).model
-    yield "factored", factored
-    yield "recompute_clusters", keep_interactions(factored)
-    yield "pool", replace(arms, clusters=0, compression=POOL).converted(arms.full()).model
+    yield "factored", "factored", factored
+    yield "recompute_clusters", "factored", keep_interactions(factored)
+    yield "pool", "pool", replace(arms, clusters=0, stages=0, compression=POOL).converted(arms.full()).model
     for name, kept in KEPT.items():
-        yield name, keep_full(full, kept)
+        yield name, "full_fp16" if kept == "float16" else "full", keep_full(full, kept)
 
 
 def longest_histories(table: pa.Table) -> pa.Table:
@@ -110,14 +110,16 @@ def longest_histories(table: pa.Table) -> pa.Table:
 def write_bundles(source: Source, out: Path) -> None:
     arms = source.arms
     full = arms.full().model
-    whole = evaluate(full, arms.log, arms.split.test)
-    for name, model in models_of(arms, full):
-        same = name in ("full_fp32", "recompute")  # the full model, to the last bit
-        quality = whole if same else evaluate(model, arms.log, arms.split.test)
+    measured = {"full": evaluate(full, arms.log, arms.split.test)}
+    whole = measured["full"]
+    for name, scores, model in models_of(arms, full):
+        if scores not in measured:
+            measured[scores] = evaluate(model, arms.log, arms.split.test)
+        quality = measured[scores]
         about = Export(f"bench-{name.replace('_', '-')}", command(), metrics_of(quality, whole, arms), MAX_POSITIONS)
         about.golden_positions = GOLDEN_POSITIONS
         id_ = export_bundle(model, arms.log, out / name, about)
-        print(f"{name:12} {id_} AUC {quality.auc:.5f}, full model {whole.auc:.5f}", flush=True)
+        print(f"{name:18} {id_} AUC {quality.auc:.5f}, full model {whole.auc:.5f}", flush=True)
     write_table(longest_histories(source.table), out / "histories.parquet")
     log = arms.log
     size = f"{len(source.table):,} {source.actions} of {log.users:,} users, {len(log.items) - 1:,} items"

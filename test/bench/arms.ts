@@ -26,8 +26,6 @@ export interface Served {
    * history.
    */
   rank(positions: number, candidates: number, user?: number): Promise<Ranking>;
-  /** Returns the next user with this length. */
-  userId(positions: number): string;
   close(): Promise<void>;
 }
 
@@ -93,7 +91,6 @@ export async function startArm(options: ArmOptions): Promise<Arm> {
       }
     },
     rank: rankWith(client),
-    userId: (positions: number) => turns.next(positions),
     async close() {
       client.close();
       unaryClient.close();

@@ -11,7 +11,7 @@ import { type BareGraph, startBareGraph } from './children.js';
 import type { Baseline, BenchOptions } from './options.js';
 import { warmUp } from './rank-loops.js';
 import { type RealLog, readRealLog } from './real-log.js';
-import type { Params, Row } from './results.js';
+import type { Params, Row, UsedBundle } from './results.js';
 import { RECOMMENDED, type TrainedBundleName, trainedBundles } from './trained-bundles.js';
 import { type BenchBundle, CANDIDATES, randomHistories, realHistories } from './workload.js';
 
@@ -40,6 +40,8 @@ export interface Bench {
   trained(name: TrainedBundleName): BenchBundle;
   /** Returns a bundle with random weights. */
   random(name: BenchBundleName, options?: BenchBundleOptions): BenchBundle;
+  /** Returns all bundles that the run has asked for. */
+  usedBundles(): Promise<UsedBundle[]>;
   /** Adds a figure to the results. */
   add(name: string, params: Params, value: number, unit?: string, target?: string): void;
   /** Prints the current activity. */
@@ -86,9 +88,11 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
       bundles.log,
       model.manifest.features.interaction.map(({ name }) => name),
     );
+    const used = new Map<string, { dir: string; trainedOn?: string }>();
     const trained = (name: TrainedBundleName) => {
-      const dir = bundles.dir(name);
-      return { dir, histories: realHistories(dir, log) };
+      const made = bundles.dir(name);
+      used.set(name, { dir: made, trainedOn: bundles.trainedOn });
+      return { dir: made, histories: realHistories(made, log) };
     };
     const server = await startPrivateRedis({ dir: '.ckv/redis-server', dataDir: join(dir, 'redis') });
     closing.push(server.stop);
@@ -152,8 +156,17 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
       trained,
       random(name, bundleOptions = {}) {
         const made = benchBundle(name, { ...bundleOptions, python: options.python });
+        used.set(bundleOptions.slots ? `${name}, ${bundleOptions.slots} slots` : name, { dir: made });
         return { dir: made, histories: randomHistories(made) };
       },
+      usedBundles: () =>
+        Promise.all(
+          [...used].map(async ([name, { dir: made, trainedOn }]) => ({
+            name,
+            id: (await openBundle(made)).model.id,
+            trainedOn,
+          })),
+        ),
       add(name, params, value, unit = '', target = '') {
         rows.push({ name, params, value, unit, target });
         const about = Object.entries(params).map(([key, given]) => `${key} ${given}`);

@@ -9,6 +9,7 @@ import { length } from './figures/length.js';
 import { load } from './figures/load.js';
 import { memory } from './figures/memory.js';
 import { profile } from './figures/profile.js';
+import { quality } from './figures/quality.js';
 import { candidates, pool } from './figures/sweeps.js';
 import { throughput } from './figures/throughput.js';
 import { updates } from './figures/updates.js';
@@ -18,6 +19,7 @@ import { openReport, type ReportPaths } from './report.js';
 import { reaches } from './results.js';
 
 const MEASURE: Record<Part, (bench: Bench) => Promise<void>> = {
+  quality,
   bytes,
   length,
   candidates,
@@ -56,6 +58,7 @@ async function run(options: BenchOptions): Promise<void> {
     await bench.close({ keepDir: true });
     throw new Error(`${error instanceof Error ? error.message : error}; logs: ${bench.dir}`, { cause: error });
   }
+  const bundles = await bench.usedBundles();
   await bench.close();
   const missed = bench.rows.filter((row) => reaches(row) === false).map(({ name }) => name);
   bench.progress(missed.length === 0 ? 'all targets met' : `targets missed: ${[...new Set(missed)].join(', ')}`);
@@ -65,7 +68,8 @@ async function run(options: BenchOptions): Promise<void> {
   const minutes = (performance.now() - begunMs) / 60_000;
   const finished = new Date().toISOString();
   const leftOut = options.mode === 'soak' ? [] : leftOutOf(options);
-  report.write({ mode: options.mode, finished, minutes, rounds: options.rounds, leftOut, ...machine }, bench.rows);
+  const about = { mode: options.mode, finished, minutes, rounds: options.rounds, leftOut, ...machine };
+  report.write({ ...about, bundles }, bench.rows);
   console.log(`written: ${Object.values(paths).join(', ')}`);
 }
 

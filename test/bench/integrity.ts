@@ -1,12 +1,16 @@
 import type { Arm } from './arms.js';
 import type { Bench } from './bench-context.js';
-import { type Baseline, lengthsOf, type Part } from './options.js';
+import { lengthsOf, type Part } from './options.js';
+import { RECOMMENDED, type TrainedBundleName } from './trained-bundles.js';
 import { CANDIDATES } from './workload.js';
 
 /** Parts that also time the baselines. */
 const PARTS_WITH_BASELINES: readonly Part[] = ['length', 'throughput'];
-/** The baselines that serve the full model without loss, except for rounding. */
-const EXACT: readonly Baseline[] = ['full_fp32', 'full_fp16', 'recompute'];
+/** Arms of equal scores: those of the full model, and those of its factored pool. */
+const SAME: readonly (readonly TrainedBundleName[])[] = [
+  ['full_fp32', 'full_fp16', 'recompute'],
+  [RECOMMENDED, 'recompute_clusters'],
+];
 /** Allowed difference of scores that are equal in exact arithmetic. It covers half precision records. */
 const TOLERANCE = 1e-4;
 
@@ -28,12 +32,18 @@ export async function checkScores(bench: Bench): Promise<void> {
     requireEqual(`Rank and the bare graph, ${positions} positions`, served, await alone('rank'), TOLERANCE);
     requireEqual(`rank and rank_kv, ${positions} positions`, served, await alone('rankKv'), TOLERANCE);
     if (!withBaselines) continue;
-    const [first, ...others] = EXACT.filter(
-      (name) => options.baselines.includes(name) && lengthsOf(name, [positions]).length > 0,
-    );
-    if (!first) continue;
-    for (const name of others) await requireSameScores(await bench.arm(first), await bench.arm(name), positions);
+    for (const names of SAME) {
+      const known = names.filter((name) => lengthsOf(name, [positions]).length > 0);
+      const [first, ...others] = await Promise.all(known.flatMap((name) => armOf(bench, name)));
+      for (const other of others) if (first) await requireSameScores(first, other, positions);
+    }
   }
+}
+
+/** Returns the arm of a bundle, if the run has it. */
+function armOf(bench: Bench, name: TrainedBundleName): Promise<Arm>[] {
+  if (name === RECOMMENDED) return [Promise.resolve(bench.ours)];
+  return bench.options.baselines.includes(name) ? [bench.arm(name)] : [];
 }
 
 /** Throws if two arms of one model give different scores. */

@@ -36,7 +36,7 @@ it('sorts parts and lengths, and takes each once', () => {
 });
 
 it.each([
-  [['--only', 'bytes,speed'], '--only: unknown name speed; give some of bytes, length'],
+  [['--only', 'bytes,speed'], '--only: unknown name speed; give some of quality, bytes'],
   [['--lengths', '100,100001'], '--lengths: "100001" is not a whole number from 1 to 100000'],
   [['--baselines', 'none,recompute'], '--baselines: unknown name none; give some of full_fp32'],
   [['--rounds', '0'], '--rounds: "0" is not a whole number from 1 to 100'],

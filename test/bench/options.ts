@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 
 /** The parts of a run, in order. Each measures some of the figures. */
 export const PARTS = [
+  'quality',
   'bytes',
   'length',
   'candidates',
@@ -17,16 +18,19 @@ export const PARTS = [
 export type Part = (typeof PARTS)[number];
 
 /** The baselines: the same model, services and store with other records and graphs. */
-export const BASELINES = ['full_fp32', 'full_fp16', 'recompute', 'pool'] as const;
+export const BASELINES = ['full_fp32', 'full_fp16', 'recompute', 'recompute_clusters', 'pool'] as const;
 /** A baseline. */
 export type Baseline = (typeof BASELINES)[number];
 
-/** The baselines whose records or time grow too much for longer histories: at 50,000 positions, a record would have 100 MB. */
+/** The baselines whose records or time grow with every position: at 50,000 positions, a record would have 100 MB. */
 const FULL_MODEL: readonly string[] = ['full_fp32', 'full_fp16', 'recompute'] satisfies Baseline[];
 const FULL_MODEL_POSITIONS = 10_000;
+/** Lengths for the recommended bundle with other ways of serving, such as `factored, unary`. */
+const VARIANT_LENGTHS: readonly number[] = [1_000, 10_000];
 
 /** Returns the lengths of histories at which an arm is measured. */
 export function lengthsOf(arm: string, lengths: readonly number[]): readonly number[] {
+  if (arm.includes(',')) return lengths.filter((positions) => VARIANT_LENGTHS.includes(positions));
   return FULL_MODEL.includes(arm) ? lengths.filter((positions) => positions <= FULL_MODEL_POSITIONS) : lengths;
 }
 
@@ -73,7 +77,7 @@ const DEFAULTS = {
     runs: 100,
     settleRuns: 20,
     sliceMs: 2_000,
-    lengths: [100, 300, 1_000, 3_000, 10_000, 50_000, 100_000],
+    lengths: [100, 1_000, 10_000, 50_000, 100_000],
   },
   quick: {
     warmUp: { calls: 1_500, budgetMs: 4_000 },
@@ -96,9 +100,9 @@ const DEFAULTS = {
 /** The text of `npm run bench -- --help`. */
 export const USAGE = `npm run bench -- [options]
 
-Measures the figures of docs/benchmarks.md. A full run takes about 15 minutes.
+Measures the figures of docs/benchmarks.md. A full run takes about 12 minutes.
 
-  --quick        all figures in fewer and shorter rounds; under 3 minutes
+  --quick        all figures in fewer and shorter rounds; under 4 minutes
   --soak         the memory figures alone, under ten minutes of load
   --render       no measurement: write page and plots from the results again
   --only A,B     these parts alone: ${PARTS.slice(0, 6).join(', ')},

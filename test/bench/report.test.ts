@@ -23,6 +23,12 @@ const run = (mode: Mode): Run => ({
   cores: 2,
   cpu: 'a processor',
   leftOut: [],
+  bundles: [
+    { name: 'factored', id: 'f00d', trainedOn: 'a log' },
+    { name: 'full_fp16', id: 'f16f', trainedOn: 'a log' },
+    { name: 'pool', id: 'b0b0', trainedOn: 'a log' },
+    { name: 'shared', id: 'aaaa' },
+  ],
 });
 
 let dir: string;
@@ -88,7 +94,7 @@ it('refuses foreign results and a page without marks when it is opened', () => {
 });
 
 it('writes the same page and plots from the results alone', () => {
-  const arms = [100, 1_000].map((positions) => row('rank_p50', { arm: 'ours', positions }, positions / 100));
+  const arms = [100, 1_000].map((positions) => row('rank_p50', { arm: 'factored', positions }, positions / 100));
   openReport(paths).write(run('full'), [...arms, row('n', { p: 1 }, 2, '<= 1')]);
   const before = page();
   writeFileSync(paths.page, before.replace('| n | p 1 | 2 |', '| n | p 1 | 3 |'));
@@ -99,14 +105,44 @@ it('writes the same page and plots from the results alone', () => {
 });
 
 it('draws a plot of the arms and shows it on the page', () => {
-  const arms = ['ours', 'full_fp16'].flatMap((arm) =>
+  const arms = ['factored', 'full_fp16'].flatMap((arm) =>
     [100, 1_000].map((positions) => row('rank_p50', { arm, positions }, positions / 100)),
   );
   openReport(paths).write(run('full'), arms);
   expect(readdirSync(paths.plots)).toEqual(['latency-by-length.svg']);
   expect(readFileSync(join(paths.plots, 'latency-by-length.svg'), 'utf8')).toContain('>full_fp16<');
   expect(page()).toContain('(plots/latency-by-length.svg)');
-  expect(page()).toContain('| positions | ours | full_fp16 |\n|---|---|---|\n| 100 | 1 | 1 |\n| 1000 | 10 | 10 |');
+  expect(page()).toContain('| positions | factored | full_fp16 |\n|---|---|---|\n| 100 | 1 | 1 |\n| 1000 | 10 | 10 |');
+});
+
+it('names the bundles of every table, and tells random weights from trained ones', () => {
+  const arms = ['factored', 'factored, unary', 'full_fp16'].map((arm) => row('rank_p50', { arm, positions: 100 }, 1));
+  const others = [
+    row('pool_rank_p50', { pool: 64, positions: 100 }, 2),
+    row('candidates_rank_p50', { candidates: 10 }, 3),
+  ];
+  openReport(paths).write(run('full'), [...arms, ...others]);
+  const after = (title: string) => page().split(`### ${title}`)[1]?.split('\n')[2];
+  expect(after('Rank p50 by history length')).toBe('Bundles: factored `f00d`, full_fp16 `f16f`; a log.');
+  expect(after('By number of candidates')).toBe('Bundles: factored `f00d`; a log.');
+  expect(after('Pools with random weights')).toBe('Bundles: shared `aaaa`; random weights.');
+  expect(page()).toContain('| pool | `b0b0` | a log | full |');
+});
+
+it('puts quality, bytes and time of each bundle on one line, and no such line without quality', () => {
+  const figures = ['factored', 'pool'].flatMap((arm, i) => [
+    row('auc', { arm }, 0.8 + i / 10),
+    row('auc_minus_full', { arm }, -i / 100),
+    row('bytes_per_position', { arm, positions: 1_000 }, 4 - i),
+    row('rank_p50', { arm, positions: 1_000 }, 1 + i),
+    row('rank_p50', { arm, positions: 10_000 }, 10 + i),
+  ]);
+  openReport(paths).write(run('full'), figures);
+  expect(page()).toContain(
+    '| factored | 0.8000 | 0 |  | 4 |  | 1 | 10 |  |\n| pool | 0.9000 | -0.01 |  | 3 |  | 2 | 11 |  |',
+  );
+  openReport(paths).write(run('full'), figures.slice(2, 5));
+  expect(page()).not.toContain('Quality, bytes and time');
 });
 
 it('draws all points inside the chart, and higher values higher', () => {

@@ -2,7 +2,9 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { plotsOf } from './plots.js';
 import { mergeRun, type Results, type Row, type Run } from './results.js';
-import { gridTable, listTable } from './tables.js';
+import { bundleOf, rowsOf, SECTIONS, type Section } from './sections.js';
+import { SUMMARY_ONLY, summaryTable } from './summary.js';
+import { gridTable, listTable, table } from './tables.js';
 
 /** Files of a report. */
 export interface ReportPaths {
@@ -12,85 +14,6 @@ export interface ReportPaths {
   /** Folder of the plots. */
   readonly plots: string;
 }
-
-/** A table of the page. */
-interface Section {
-  readonly title: string;
-  readonly names: readonly string[];
-  /** Parameters of lines and columns. The parameter `name` is the figure's name. */
-  readonly grid: readonly [down: string, across: string];
-  /** Restricts the table to rows with this value of a parameter. */
-  readonly where?: readonly [parameter: string, value: string | number];
-}
-
-const SECTIONS: readonly Section[] = [
-  { title: 'Rank p50 by history length', names: ['rank_p50'], grid: ['positions', 'arm'] },
-  {
-    title: 'Stages of Rank with the recommended bundle, p50',
-    names: ['rank_stage_p50'],
-    grid: ['positions', 'stage'],
-    where: ['arm', 'factored'],
-  },
-  {
-    title: 'Stages of Rank with a full fp16 cache, p50',
-    names: ['rank_stage_p50'],
-    grid: ['positions', 'stage'],
-    where: ['arm', 'full_fp16'],
-  },
-  {
-    title: 'Processor time of ranking per request',
-    names: ['rank_cpu'],
-    grid: ['positions', 'arm'],
-    where: ['service', 'ranking'],
-  },
-  {
-    title: 'Ratios by history length',
-    names: [
-      'rank_over_bare',
-      'rank_over_bare_unary',
-      'rank_over_bare_unsplit',
-      'rank_over_bare_by_user_cache',
-      'speedup_full_kv_fp16',
-      'speedup_full_kv_fp32',
-      'speedup_recompute',
-      'speedup_pool',
-    ],
-    grid: ['positions', 'name'],
-  },
-  { title: 'Redis GET of the record, p50', names: ['redis_get_p50'], grid: ['positions', 'arm'] },
-  {
-    title: 'Graphs alone, on one thread',
-    names: ['assembled_graph_p50', 'collapsed_graph_p50', 'collapse_speedup'],
-    grid: ['positions', 'name'],
-  },
-  {
-    title: 'By number of candidates, 1,000 positions',
-    names: ['candidates_rank_p50', 'candidates_rank_cpu', 'candidates_bare_p50'],
-    grid: ['candidates', 'name'],
-  },
-  { title: 'Rank p50 by slots of the pool and by positions', names: ['pool_rank_p50'], grid: ['pool', 'positions'] },
-  {
-    title: 'Processor time of ranking by slots of the pool and by positions',
-    names: ['pool_rank_cpu'],
-    grid: ['pool', 'positions'],
-  },
-  { title: 'Answers per second', names: ['rank_rate'], grid: ['in flight', 'arm'] },
-  {
-    title: "Time of ranking's main thread by package, 16 requests in flight",
-    names: ['main_thread_share'],
-    grid: ['owner', 'name'],
-  },
-  { title: 'Latency by offered load', names: ['open_loop_latency'], grid: ['offered /s', 'percentile'] },
-  {
-    title: 'Delay of the load generator, and share of failed requests',
-    names: ['open_loop_sent_late_p99', 'open_loop_failed'],
-    grid: ['offered /s', 'name'],
-  },
-  { title: 'Bytes per user in Redis', names: ['bytes_per_user'], grid: ['positions', 'arm'] },
-  { title: 'Share of a full float32 cache', names: ['bytes_ratio'], grid: ['positions', 'arm'] },
-  { title: 'Memory, short run', names: ['rss', 'rss_slope'], grid: ['service', 'name'], where: ['note', 'short'] },
-  { title: 'Memory, soak', names: ['rss', 'rss_slope'], grid: ['service', 'name'], where: ['note', 'soak'] },
-];
 
 /** A page, its plots and its results. */
 export interface Report {
@@ -118,13 +41,13 @@ export function openReport(paths: ReportPaths): Report {
   };
 }
 
-function render({ runs, rows }: Results, paths: ReportPaths): void {
+function render(results: Results, paths: ReportPaths): void {
   mkdirSync(paths.plots, { recursive: true });
-  const plots = plotsOf(rows);
+  const plots = plotsOf(results.rows);
   for (const { file, svg } of plots) writeFileSync(join(paths.plots, file), svg);
   const folder = relative(dirname(paths.page), paths.plots);
   const images = plots.map(({ file, title }) => `![${title}](${folder}/${file})`);
-  const parts = [runs.map(runText).join('\n'), ...tablesOf(rows, images)];
+  const parts = [results.runs.map(runText).join('\n'), ...tablesOf(results, images)];
   const { before, after } = placeIn(paths.page);
   writeFileSync(paths.page, `${before}${parts.join('\n\n')}\n${after}`);
 }
@@ -147,19 +70,42 @@ function placeIn(page: string): { before: string; after: string } {
   return { before: text.slice(0, text.indexOf('\n', begin) + 1), after: text.slice(end) };
 }
 
-function tablesOf(rows: readonly Row[], images: readonly string[]): string[] {
+function tablesOf({ runs, rows }: Results, images: readonly string[]): string[] {
   const targets = rows.filter(({ target }) => target !== '');
-  const inSection = ({ names, where }: Section) =>
-    rows.filter(({ name, params }) => names.includes(name) && (!where || params[where[0]] === where[1]));
-  const named = new Set(SECTIONS.flatMap(({ names }) => names));
+  const named = new Set([...SECTIONS.flatMap(({ names }) => names), ...SUMMARY_ONLY]);
   const others = rows.filter(({ name, target }) => target === '' && !named.has(name));
   const sections = SECTIONS.flatMap((section) => {
-    const own = inSection(section);
+    const own = rowsOf(section, rows);
     if (own.length === 0) return [];
-    return [`### ${section.title}`, gridTable(own, ...section.grid)];
+    return [`### ${section.title}`, caption(section, own, runs), gridTable(own, ...section.grid)];
   });
+  const summary = summaryTable(rows);
+  const side = summary ? ['### Quality, bytes and time of the same bundles', summary] : [];
   const rest = others.length > 0 ? ['### Other figures', listTable(others)] : [];
-  return ['### Targets', listTable(targets), ...images, ...sections, ...rest];
+  return [
+    ...['### Bundles', bundleTable(runs)],
+    ...side,
+    ...['### Targets', listTable(targets)],
+    ...images,
+    ...sections,
+    ...rest,
+  ];
+}
+
+function bundleTable(runs: readonly Run[]): string {
+  const lines = runs.flatMap(({ mode, bundles }) =>
+    bundles.map(({ name, id, trainedOn }) => [name, `\`${id}\``, trainedOn ?? 'random weights', mode]),
+  );
+  return table(['name', 'id', 'trained on', 'run'], lines);
+}
+
+/** Returns a line that names the bundles of a section's figures. */
+function caption({ random }: Section, own: Results['rows'], runs: readonly Run[]): string {
+  const bundles = runs.filter(({ mode }) => own.some((row) => row.mode === mode)).flatMap((run) => run.bundles);
+  const names = new Set(own.map(({ params }) => bundleOf(params)));
+  const used = bundles.filter(({ name, trainedOn }) => (random ? !trainedOn : trainedOn && names.has(name)));
+  const about = random ? 'random weights' : [...new Set(used.map(({ trainedOn }) => trainedOn))].join('; ');
+  return `Bundles: ${used.map(({ name, id }) => `${name} \`${id}\``).join(', ')}; ${about}.`;
 }
 
 function runText({ mode, finished, minutes, rounds, node, cores, cpu, leftOut }: Run): string {

@@ -13,7 +13,16 @@ export interface Row {
   readonly target: string;
 }
 
-/** Time and machine of a run. */
+/** A bundle of a run. */
+export interface UsedBundle {
+  /** The arm's name for a trained bundle. */
+  readonly name: string;
+  readonly id: string;
+  /** What it was trained on, in words; undefined: its weights are random. */
+  readonly trainedOn?: string | undefined;
+}
+
+/** Time, machine and bundles of a run. */
 export interface Run {
   readonly mode: Mode;
   /** ISO 8601, UTC. */
@@ -25,6 +34,7 @@ export interface Run {
   readonly cpu: string;
   /** Parts and baselines that were not run. */
   readonly leftOut: readonly string[];
+  readonly bundles: readonly UsedBundle[];
 }
 
 /** Contents of test/bench/results/latest.json. */

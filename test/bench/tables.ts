@@ -28,7 +28,8 @@ export function gridTable(rows: readonly Row[], down: string, across: string): s
   return table([down, ...columns], lines);
 }
 
-function table(head: readonly string[], lines: readonly (readonly string[])[]): string {
+/** Returns a table of text cells. */
+export function table(head: readonly string[], lines: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [line(head), `|${'---|'.repeat(head.length)}`, ...lines.map(line)].join('\n');
 }
@@ -39,7 +40,8 @@ function paramsText(params: Params): string {
     .join(', ');
 }
 
-function withUnit({ value, unit }: Row): string {
+/** Returns the value in three digits, with its unit. */
+export function withUnit({ value, unit }: Row): string {
   const digits = Math.abs(value) >= 100 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)));
   return unit === '' ? digits : `${digits} ${unit}`;
 }

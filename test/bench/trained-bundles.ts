@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { makeOnce } from './bench-bundles.js';
+import type { Baseline } from './options.js';
 
 /** The bundle that is recommended, and that every comparison is about. */
 export const RECOMMENDED = 'factored';
 
 /** Names of the bundles that training/bench_trained.py makes of one trained model. */
-export type TrainedBundleName = typeof RECOMMENDED | 'pool' | 'full_fp16' | 'full_fp32' | 'recompute';
+export type TrainedBundleName = typeof RECOMMENDED | Baseline;
 
 /** Bundles of one trained model, and real histories for them. */
 export interface TrainedBundles {

@@ -1,5 +1,5 @@
 import type { Arm, Served } from '../arms.js';
-import { type Bench, KEY_PREFIX } from '../bench-context.js';
+import type { Bench } from '../bench-context.js';
 import { type Echo, startEcho } from '../children.js';
 import { requireSameScores } from '../integrity.js';
 import { lengthsOf } from '../options.js';
@@ -14,6 +14,7 @@ const SPEEDUPS = [
   ['speedup_full_kv_fp16', 'full_fp16', { 1000: '>= 2', 10000: '>= 12' }],
   ['speedup_full_kv_fp32', 'full_fp32', {}],
   ['speedup_recompute', 'recompute', { 1000: '>= 2', 10000: '>= 12' }],
+  ['speedup_recompute_clusters', 'recompute_clusters', {}],
   ['speedup_pool', 'pool', {}],
 ] as const;
 const GROWTHS = [
@@ -25,22 +26,25 @@ const STAGES = ['fetch', 'assemble', 'attend', 'service', 'caller'] as const sat
 
 const ECHOES = ['unary', 'stream'] as const;
 
-/** Ours with other configurations: each request on one worker, like the bare graph, or records read through the user-cache. */
+/** Ratios of the recommended bundle, served in other ways, over the bare graph. */
 const VARIANTS = [
+  { name: 'factored, unary', ratio: 'rank_over_bare_unary' },
   { name: 'factored, unsplit', env: { CKV_PART_CANDIDATES: '0' }, ratio: 'rank_over_bare_unsplit' },
   { name: 'factored, by user-cache', env: { CKV_RECORD_READS: 'user-cache' }, ratio: 'rank_over_bare_by_user_cache' },
 ];
 
 type Key = readonly [what: string, name: string, positions: number];
 
-/** Measures all arms, the graph alone, an echo and Redis by history length, in turn, with one request in flight. */
+/** Measures all arms, the graph alone and an echo by history length, in turn, with one request in flight. */
 export async function length(bench: Bench): Promise<void> {
   const { options, ours } = bench;
   const baselines = await Promise.all(options.baselines.map((name) => bench.arm(name)));
   const variants: Arm[] = [];
-  for (const { name, env } of VARIANTS) variants.push(await bench.startArm(name, bench.trained(RECOMMENDED), env));
-  for (const positions of options.lengths) {
-    for (const variant of variants) await requireSameScores(ours, variant, positions);
+  for (const { name, env } of options.mode === 'quick' ? [] : VARIANTS) {
+    if (!env) continue; // `ours` has it
+    const variant = await bench.startArm(name, bench.trained(RECOMMENDED), env);
+    for (const positions of lengthsOf(name, options.lengths)) await requireSameScores(ours, variant, positions);
+    variants.push(variant);
   }
   const arms: readonly Served[] = [ours, ours.unary, ...variants, ...baselines];
   const echo = await startEcho(candidatesOf(ours.model, CANDIDATES).ids);
@@ -66,18 +70,14 @@ const armsAt = (arms: readonly Served[], positions: number) =>
   arms.filter(({ name }) => lengthsOf(name, [positions]).length > 0);
 
 async function oneRound(
-  { bare, histories, options, redis }: Bench,
+  { bare, histories, options }: Bench,
   arms: readonly Served[],
   { positions, echo, kept }: { positions: number; echo: Echo; kept: Rounds<Key> },
 ): Promise<void> {
   const limits = { runs: options.runs, budgetMs: options.sliceMs / 2, settleRuns: options.settleRuns };
   const load = { positions, candidates: CANDIDATES };
-  const { times } = await bare[0].run({
-    graph: 'rank',
-    histories: await histories(positions),
-    candidates: CANDIDATES,
-    ...limits,
-  });
+  const alone = { graph: 'rank', histories: await histories(positions), candidates: CANDIDATES, ...limits } as const;
+  const { times } = await bare[0].run(alone);
   kept.add(['bare', 'graph', positions], medianOf(times));
   for (const way of ECHOES) kept.add(['echo', way, 0], medianOf(await timeSerially(echo[way], limits)));
   for (const arm of armsAt(arms, positions)) {
@@ -88,8 +88,6 @@ async function oneRound(
     }
     kept.add(['runs', arm.name, positions], ranks.times.length);
     for (const [service, seconds] of ranks.cpuSeconds) kept.add([`cpu ${service}`, arm.name, positions], seconds);
-    const get = () => redis.getBuffer(`${KEY_PREFIX}:{${arm.userId(positions)}}:${arm.model.id.slice(0, 8)}`);
-    kept.add(['redis', arm.name, positions], medianOf(await timeSerially(get, limits)));
   }
 }
 
@@ -100,7 +98,6 @@ function report(bench: Bench, arms: readonly Served[], positions: number, seen: 
   bench.add('bare_graph_p50', common, seen.median(bareOf), 'ms');
   for (const { name: arm } of armsAt(arms, positions)) {
     bench.add('rank_p50', { arm, ...common }, seen.median(p50Of(arm)), 'ms');
-    bench.add('redis_get_p50', { arm, positions }, seen.median(['redis', arm, positions]), 'ms');
     const cpuMs = (1_000 * seen.sum(['cpu ranking', arm, positions])) / seen.sum(['runs', arm, positions]);
     bench.add('rank_cpu', { arm, service: 'ranking', ...common }, cpuMs, 'ms');
     for (const stage of STAGES.slice(0, -1)) {
@@ -108,10 +105,12 @@ function report(bench: Bench, arms: readonly Served[], positions: number, seen: 
     }
   }
   bench.add('rank_over_bare', common, seen.ratio(p50Of(RECOMMENDED), bareOf), '', positions === 1_000 ? '<= 1.35' : '');
-  bench.add('rank_over_bare_unary', common, seen.ratio(p50Of(bench.ours.unary.name), bareOf));
-  for (const { name, ratio } of VARIANTS) bench.add(ratio, common, seen.ratio(p50Of(name), bareOf));
+  const measured = armsAt(arms, positions).map(({ name }) => name);
+  for (const { name, ratio } of VARIANTS) {
+    if (measured.includes(name)) bench.add(ratio, common, seen.ratio(p50Of(name), bareOf));
+  }
   for (const [name, arm, targets] of SPEEDUPS) {
-    if (!armsAt(arms, positions).some((one) => one.name === arm)) continue;
+    if (!measured.includes(arm)) continue;
     const target = Object.entries(targets).find(([length]) => Number(length) === positions)?.[1];
     bench.add(name, common, seen.ratio(p50Of(arm), p50Of(RECOMMENDED)), '', target);
   }

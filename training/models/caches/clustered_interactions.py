@@ -83,11 +83,8 @@ class ClusteredInteractionsRecord(FullRecord):
         if assembled:
             found = g.input(f"{CLUSTERS}_key", "float32", ["positions", 1], "key", group=CLUSTERS)
         else:
-            table, routes = (
-                g.tensor("pool_item_clusters", self.first[:, None]),
-                f"history_{ITEM}s",
-            )  # see item_and_event
-            found = g.add("Gather", table, routes)
+            routes = g.input(f"history_{ITEM}s", "int64", ["positions"], "routes", field=ITEM)
+            found = g.add("Gather", g.tensor("pool_item_clusters", self.first[:, None]), routes)
         return g.add("Cast", found, to=TensorProto.INT64)
 
     def added(self, g: Graph, zeros: np.ndarray, cluster: str, x: str) -> str:
