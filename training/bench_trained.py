@@ -44,12 +44,11 @@ from models.caches.clustered_interactions import keep_interactions
 from models.compression import Compression
 from models.keep_full import keep_full
 from models.ranker import Ranker
-from quality.factored import FAMILY
 from quality.protocol import Job, arms_of, dataset_of
 from train import KINDS, simulate
 from train import arms_of as arms_of_options
 
-DATASET = "ml-1m"
+DATASET, FAMILY = "ml-1m", "target"
 SIMULATED_USERS = 400
 POOL = Compression(slots=256, user_width=0)  # without a fine-tune, user dims would add nothing
 KEPT = {"full_fp16": "float16", "full_fp32": "float32", "recompute": "interactions"}
