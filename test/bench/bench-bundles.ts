@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { MAX_POSITIONS } from './options.js';
 
 /** Names of the bundles with random weights that training/bench_bundles.py makes for the bench. */
-export type BenchBundleName = 'shared' | 'shared_int8' | 'shared_separate';
+export type BenchBundleName = 'shared' | 'shared_separate';
 
 /** Width of keys and values, all heads together. */
 export const D_MODEL = 256;

@@ -6,7 +6,7 @@ import { startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createRedisUserStore, type UserStore } from '@collectivekv/user-store';
 import { type Arm, type ArmOptions, startArm, usersAt, WORKERS } from './arms.js';
-import { type BenchBundleName, type BenchBundleOptions, benchBundle } from './bench-bundles.js';
+import { type BenchBundleName, type BenchBundleOptions, benchBundle, POOL_SLOTS } from './bench-bundles.js';
 import { type BareGraph, startBareGraph } from './children.js';
 import type { Baseline, BenchOptions } from './options.js';
 import { warmUp } from './rank-loops.js';
@@ -156,7 +156,7 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
       trained,
       random(name, bundleOptions = {}) {
         const made = benchBundle(name, { ...bundleOptions, python: options.python });
-        used.set(bundleOptions.slots ? `${name}, ${bundleOptions.slots} slots` : name, { dir: made });
+        used.set(name === 'shared' ? `shared, ${bundleOptions.slots ?? POOL_SLOTS} slots` : name, { dir: made });
         return { dir: made, histories: randomHistories(made) };
       },
       usedBundles: () =>

@@ -17,6 +17,7 @@ const COLOURS = [
   'recompute',
   'bare graph',
   'pool',
+  'recompute_clusters',
   'factored, unsplit',
   'factored, unary',
   'factored, by user-cache',

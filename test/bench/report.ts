@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { plotsOf } from './plots.js';
-import { mergeRun, type Results, type Row, type Run } from './results.js';
+import { mergeRun, type Results, type Row, type Run, type UsedBundle } from './results.js';
 import { bundleOf, rowsOf, SECTIONS, type Section } from './sections.js';
 import { SUMMARY_ONLY, summaryTable } from './summary.js';
 import { gridTable, listTable, table } from './tables.js';
@@ -85,7 +85,7 @@ function tablesOf({ runs, rows }: Results, images: readonly string[]): string[] 
   return [
     ...['### Bundles', bundleTable(runs)],
     ...side,
-    ...['### Targets', listTable(targets)],
+    ...['### Targets', 'Of the bundles above.', listTable(targets)],
     ...images,
     ...sections,
     ...rest,
@@ -99,13 +99,18 @@ function bundleTable(runs: readonly Run[]): string {
   return table(['name', 'id', 'trained on', 'run'], lines);
 }
 
-/** Returns a line that names the bundles of a section's figures. */
-function caption({ random }: Section, own: Results['rows'], runs: readonly Run[]): string {
+/** Returns a line that names the bundles of a section's figures: of the runs that measured them. */
+function caption(section: Section, own: Results['rows'], runs: readonly Run[]): string {
   const bundles = runs.filter(({ mode }) => own.some((row) => row.mode === mode)).flatMap((run) => run.bundles);
-  const names = new Set(own.map(({ params }) => bundleOf(params)));
-  const used = bundles.filter(({ name, trainedOn }) => (random ? !trainedOn : trainedOn && names.has(name)));
-  const about = random ? 'random weights' : [...new Set(used.map(({ trainedOn }) => trainedOn))].join('; ');
-  return `Bundles: ${used.map(({ name, id }) => `${name} \`${id}\``).join(', ')}; ${about}.`;
+  const known = bundles.filter((bundle) => isOf(section, own, bundle));
+  const used = known.length > 0 ? known : bundles;
+  const data = [...new Set(used.map(({ trainedOn }) => trainedOn?.split(':')[0] ?? 'random weights'))];
+  return `Bundles: ${used.map(({ name, id }) => `${name} \`${id}\``).join(', ')}; ${data.join(', ')}.`;
+}
+
+function isOf({ random, compares }: Section, own: readonly Row[], { name, trainedOn }: UsedBundle): boolean {
+  if (random || !trainedOn) return random === true && !trainedOn;
+  return compares === true || own.some(({ params }) => bundleOf(params) === name);
 }
 
 function runText({ mode, finished, minutes, rounds, node, cores, cpu, leftOut }: Run): string {

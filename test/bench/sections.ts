@@ -9,6 +9,8 @@ export interface Section {
   readonly grid: readonly [down: string, across: string];
   /** Restricts the table to rows with this value of a parameter. */
   readonly where?: readonly [parameter: string, value: string | number];
+  /** True if the figures compare all trained bundles. */
+  readonly compares?: true;
   /** True if the bundles have random weights. */
   readonly random?: true;
 }
@@ -26,10 +28,17 @@ export const SECTIONS: readonly Section[] = [
       'speedup_pool',
     ],
     grid: ['positions', 'name'],
+    compares: true,
   },
   {
     title: 'Rank p50 over the bare graph',
-    names: ['rank_over_bare', 'rank_over_bare_unary', 'rank_over_bare_unsplit', 'rank_over_bare_by_user_cache'],
+    names: [
+      'bare_graph_p50',
+      'rank_over_bare',
+      'rank_over_bare_unary',
+      'rank_over_bare_unsplit',
+      'rank_over_bare_by_user_cache',
+    ],
     grid: ['positions', 'name'],
   },
   {

@@ -11,7 +11,7 @@ import { CANDIDATES } from '../workload.js';
 const CANDIDATE_COUNTS = [10, 100, 250, 500, 1_000, MAX_CANDIDATES];
 const POOLS = [64, POOL_SLOTS, 1_024, 4_096, 16_384];
 /** Fewer pools for quick runs: starting a stack takes seconds. */
-const QUICK_POOLS = [64, POOL_SLOTS, 16_384];
+const QUICK_POOLS = [POOL_SLOTS, 16_384];
 const SWEEP_POSITIONS = 1_000;
 const POOL_POSITIONS = [1_000, 10_000];
 
@@ -34,15 +34,17 @@ export async function candidates(bench: Bench): Promise<void> {
   await sweep(bench, 'candidates', stops);
 }
 
-/** Measures latency and processor time by the size of a pool, with random weights. */
+/** Measures latency by the size of a pool, with random weights. */
 export async function pool(bench: Bench): Promise<void> {
   const arms: (readonly [Params, Arm])[] = [];
   try {
     for (const slots of bench.options.mode === 'quick' ? QUICK_POOLS : POOLS) {
       arms.push([{ pool: slots }, await bench.startArm(`pool-${slots}`, bench.random('shared', { slots }))]);
     }
-    const separate = await bench.startArm('separate', bench.random('shared_separate'));
-    arms.push([{ pool: `${SEPARATE_SLOTS}, separate routes` }, separate]);
+    if (bench.options.mode === 'full') {
+      const separate = await bench.startArm('separate', bench.random('shared_separate'));
+      arms.push([{ pool: `${SEPARATE_SLOTS}, separate routes` }, separate]);
+    }
     const stops = arms.flatMap(([about, arm]) =>
       POOL_POSITIONS.map((positions) => ({ about: { ...about, positions }, arm, positions, candidates: CANDIDATES })),
     );
@@ -77,7 +79,8 @@ async function sweep(bench: Bench, name: string, stops: readonly Stop[]): Promis
   }
   for (const [i, { about, bare }] of stops.entries()) {
     bench.add(`${name}_rank_p50`, about, seen.median(`${i} p50`), 'ms');
-    if (bare) bench.add(`${name}_bare_p50`, about, seen.median(`${i} bare`), 'ms');
+    if (!bare) continue;
+    bench.add(`${name}_bare_p50`, about, seen.median(`${i} bare`), 'ms');
     bench.add(`${name}_rank_cpu`, about, (1_000 * seen.sum(`${i} cpu`)) / seen.sum(`${i} runs`), 'ms');
   }
 }
