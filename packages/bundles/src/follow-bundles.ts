@@ -136,7 +136,12 @@ export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOpt
       return pool.stream('FetchBundle', { bundleId: id }, { signal: stop.signal });
     });
     try {
-      const bundle = await loadBundle(dir, engine, { graphs, verifyGolden: true, poolTables: graphs.includes('rank') });
+      const bundle = await loadBundle(dir, engine, {
+        graphs,
+        verifyGolden: true,
+        poolTables: graphs.includes('rank'),
+        privateDir: cacheDir,
+      });
       if (bundle.model.id === id) return bundle;
       await bundle.close();
       throw new CkvError('bundle_invalid', `${dir} holds bundle ${bundle.model.id}, not ${id}; it is fetched again`);

@@ -1,4 +1,5 @@
 export * from './encode-rows.js';
+export * from './file-error.js';
 export * from './follow-bundles.js';
 export * from './golden.js';
 export * from './load-bundle.js';

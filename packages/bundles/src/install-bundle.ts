@@ -3,6 +3,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
 import { bundleIdOf, CkvError, parseManifest } from '@collectivekv/domain';
+import { fileError } from './file-error.js';
 
 /** Largest bundle.json, bytes. */
 const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
@@ -11,7 +12,8 @@ const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
  * Writes a streamed bundle into `cacheDir/<bundle id>`, completely or not at all: pieces go to a temporary folder, which
  * is renamed when the bundle is complete. Writes only files that the manifest lists, and no byte beyond their listed size.
  * @returns the folder. If it exists already, no piece is read
- * @throws bundle_invalid if a piece breaks the format
+ * @throws bundle_invalid if a piece breaks the format; overloaded if the disk is full; dependency_unavailable if
+ * `cacheDir` cannot be written; the errors of `pieces`
  */
 export async function installBundle(
   bundleId: string,
@@ -21,15 +23,17 @@ export async function installBundle(
   const target = join(cacheDir, bundleId);
   if (await isFolder(target)) return target;
   const partial = join(cacheDir, `.${bundleId}.${randomUUID()}`);
-  await mkdir(partial, { recursive: true });
   try {
+    await mkdir(partial, { recursive: true });
     await writePieces(bundleId, partial, pieces());
     await rename(partial, target).catch(async (error) => {
       if (!(await isFolder(target))) throw error; // else another process that shares the folder was first
     });
     return target;
+  } catch (error) {
+    throw fileError(cacheDir, error);
   } finally {
-    await rm(partial, { recursive: true, force: true });
+    await rm(partial, { recursive: true, force: true }).catch(() => undefined); // the folder itself may be unusable
   }
 }
 

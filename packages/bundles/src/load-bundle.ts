@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   CkvError,
@@ -9,10 +10,11 @@ import {
   type PoolTables,
   splitCandidates,
 } from '@collectivekv/domain';
-import type { Engine, GraphSet } from '@collectivekv/engine';
+import type { Engine, GraphFile, GraphSet } from '@collectivekv/engine';
 import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
 import type { LoadedBundle } from './loaded-bundle.js';
-import { type OpenBundle, openBundle } from './open-bundle.js';
+import type { OpenBundle } from './open-bundle.js';
+import { openPrivateCopy, type PrivateCopy } from './private-copy.js';
 import { readPoolTables } from './read-pool-tables.js';
 import { servedProblems } from './verify-served.js';
 
@@ -25,36 +27,59 @@ export interface LoadOptions {
    * encode and rank, answers the golden requests too, because cluster means are computed outside of the graphs.
    */
   readonly verifyGolden: boolean;
+  /** Folder for a private copy of the files while the graphs are loaded. Default: the system's folder for temporary files. */
+  readonly privateDir?: string;
   /** True reads the pool parts that `assembleRank` needs if the bundle has clusterings. Default: false. */
   readonly poolTables?: boolean;
 }
 
 /**
- * Opens a bundle, loads its graphs, and makes the golden check: it runs the golden vectors and compares the outputs.
- * @throws bundle_invalid, also if this machine's runtime does not reproduce the golden vectors; provider_missing
+ * Opens a bundle, loads its graphs, and makes the golden check: it runs the golden vectors and compares the outputs. The
+ * loaded bundle does not need the folder: it runs on a private copy.
+ * @throws bundle_invalid, also if this machine's runtime does not reproduce the golden vectors; provider_missing; the
+ * errors of {@link openPrivateCopy}
  */
-export async function loadBundle(
-  dir: string,
+export async function loadBundle(dir: string, engine: Engine, options: LoadOptions): Promise<LoadedBundle> {
+  const privateDir = options.privateDir ?? tmpdir();
+  const { bundle, remove } = await openPrivateCopy(dir, privateDir);
+  try {
+    return { dir, ...(await loadCopy(bundle, engine, options, () => copyAgain(dir, privateDir, bundle.model.id))) };
+  } finally {
+    await remove();
+  }
+}
+
+/** Makes a private copy of the files, for a worker that starts after the first copy was removed. */
+type CopyAgain = () => Promise<PrivateCopy>;
+
+async function copyAgain(dir: string, privateDir: string, bundleId: string): Promise<PrivateCopy> {
+  const copy = await openPrivateCopy(dir, privateDir);
+  const { id } = copy.bundle.model;
+  if (id === bundleId) return copy;
+  await copy.remove();
+  throw new CkvError('bundle_invalid', `${dir} holds bundle ${id} now, not ${bundleId}; restart the service`);
+}
+
+async function loadCopy(
+  bundle: OpenBundle,
   engine: Engine,
   { graphs, verifyGolden, poolTables = false }: LoadOptions,
-): Promise<LoadedBundle> {
-  const bundle = await openBundle(dir);
-  const tables = poolTables ? await loadPoolTables(bundle, engine, verifyGolden) : undefined;
-  const { set, splitsCandidates } = await loadGraphs(bundle, engine, graphs, verifyGolden);
+  again: CopyAgain,
+): Promise<Omit<LoadedBundle, 'dir'>> {
+  const tables = poolTables ? await loadPoolTables(bundle, engine, verifyGolden, again) : undefined;
+  const { set, splitsCandidates } = await loadGraphs(bundle, engine, { graphs, verifyGolden, again });
   const servesRequests = graphs.includes('encode') && graphs.includes('rank');
   if (verifyGolden && tables && servesRequests) await verifyServed(bundle, set, tables);
-  return { dir, model: bundle.model, graphs: set, splitsCandidates, poolTables: tables, close: () => set.close() };
+  return { model: bundle.model, graphs: set, splitsCandidates, poolTables: tables, close: () => set.close() };
 }
 
 /** Loads graphs and runs their golden vectors. */
 async function loadGraphs(
   bundle: OpenBundle,
   engine: Engine,
-  graphs: readonly GraphName[],
-  verifyGolden: boolean,
+  { graphs, verifyGolden, again }: Pick<LoadOptions, 'graphs' | 'verifyGolden'> & { readonly again: CopyAgain },
 ): Promise<{ set: GraphSet; splitsCandidates: boolean }> {
-  const { dir, model } = bundle;
-  const files = graphs.map((graph) => [graph, { path: join(dir, model.manifest.graphs[graph].file) }] as const);
+  const files = graphs.map((graph) => [graph, graphFile(bundle, graph, again)] as const);
   const set = await engine.load(Object.fromEntries(files));
   try {
     return { set, splitsCandidates: verifyGolden && (await verify(bundle, set, graphs)) };
@@ -64,14 +89,24 @@ async function loadGraphs(
   }
 }
 
+function graphFile({ dir, model }: OpenBundle, graph: GraphName, again: CopyAgain): GraphFile {
+  const { file } = model.manifest.graphs[graph];
+  const reopen = async () => {
+    const copy = await again();
+    return { path: join(copy.bundle.dir, file), close: copy.remove };
+  };
+  return { path: join(dir, file), reopen };
+}
+
 /** Reads the pool tables by a gather graph that is loaded for this alone. */
 async function loadPoolTables(
   bundle: OpenBundle,
   engine: Engine,
   verifyGolden: boolean,
+  again: CopyAgain,
 ): Promise<PoolTables | undefined> {
   if (!bundle.model.manifest.graphs.rank.inputs.some(isClusterInput)) return undefined;
-  const { set } = await loadGraphs(bundle, engine, ['gather'], verifyGolden);
+  const { set } = await loadGraphs(bundle, engine, { graphs: ['gather'], verifyGolden, again });
   try {
     return await readPoolTables(bundle.model, (feeds) => set.run('gather', feeds));
   } finally {

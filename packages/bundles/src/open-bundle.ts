@@ -14,21 +14,34 @@ export interface OpenBundle {
 const itemsSchema = z.object({ ids: z.array(z.string()) });
 
 /**
- * Opens a bundle folder: reads the manifest, checks the size and sha256 of every file, reads the catalogue
- * and the cluster maps.
- * @throws bundle_invalid listing every problem found
+ * Reads the manifest of a bundle folder.
+ * @param name of the folder, for errors
+ * @throws bundle_invalid
  */
-export async function openBundle(dir: string): Promise<OpenBundle> {
+export async function readManifest(
+  dir: string,
+  name = dir,
+): Promise<{ readonly manifestBytes: Buffer; readonly manifest: Manifest }> {
   const manifestBytes = await readFile(join(dir, 'bundle.json')).catch((cause: NodeJS.ErrnoException) => {
-    const problem = `${dir}: bundle.json cannot be read (${cause.code}); name a bundle folder`;
+    const problem = `${name}: bundle.json cannot be read (${cause.code}); name a bundle folder`;
     throw new CkvError('bundle_invalid', problem, { cause });
   });
-  const manifest = parseManifest(manifestBytes);
+  return { manifestBytes, manifest: parseManifest(manifestBytes) };
+}
+
+/**
+ * Opens a bundle folder: reads the manifest, checks the size and sha256 of every file, reads the catalogue
+ * and the cluster maps.
+ * @param name of the folder, for errors
+ * @throws bundle_invalid listing every problem found
+ */
+export async function openBundle(dir: string, name = dir): Promise<OpenBundle> {
+  const { manifestBytes, manifest } = await readManifest(dir, name);
   const problems = (await Promise.all(manifest.files.map((file) => fileProblem(dir, file)))).filter((p) => p !== '');
   if (problems.length > 0) {
     throw new CkvError(
       'bundle_invalid',
-      `${dir} has ${problems.length} problem(s): ${problems.join('; ')}; copy or export the bundle again`,
+      `${name} has ${problems.length} problem(s): ${problems.join('; ')}; copy or export the bundle again`,
     );
   }
   const itemIds = await readItems(join(dir, manifest.items.file));

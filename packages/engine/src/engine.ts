@@ -3,7 +3,7 @@ import { createGraphSet, type GraphSet } from './graph-set.js';
 import type { Provider } from './protocol.js';
 import { loadError, requireProvider } from './provider.js';
 import { createRunDispatcher } from './run-dispatcher.js';
-import { createWorkerPool } from './worker-pool.js';
+import { createWorkerPool, type GraphFile } from './worker-pool.js';
 
 /** Options of {@link createEngine}. */
 export interface EngineOptions {
@@ -26,7 +26,7 @@ export interface Engine {
    * Loads graphs into every worker.
    * @throws bundle_invalid, provider_missing; dependency_unavailable if a worker died
    */
-  load(graphs: Readonly<Record<string, { readonly path: string }>>): Promise<GraphSet>;
+  load(graphs: Readonly<Record<string, GraphFile>>): Promise<GraphSet>;
   /** Rejects the waiting runs and ends the threads. */
   close(): Promise<void>;
 }
@@ -59,9 +59,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       const release = async () => {
         for (const graph of names) await pool.release(keyOf(graph));
       };
-      for (const [graph, { path }] of Object.entries(graphs)) {
+      for (const [graph, file] of Object.entries(graphs)) {
         try {
-          await pool.load(keyOf(graph), path);
+          await pool.load(keyOf(graph), file);
         } catch (thrown) {
           await release(); // or a later worker would load the graphs of this set, whose files may be gone by then
           throw loadError(provider, graph, toCkvError(thrown));

@@ -3,3 +3,4 @@ export type { GraphSet } from './graph-set.js';
 export type { Provider } from './protocol.js';
 export type { RunLimits } from './run-queue.js';
 export { sessionOptions } from './session-options.js';
+export type { GraphFile } from './worker-pool.js';

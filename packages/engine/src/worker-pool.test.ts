@@ -77,9 +77,9 @@ it('gives a run to the ready worker with the fewest runs, and to none at the lim
 
 it('replaces a ready worker at once, and makes the new one ready when it has every graph', async () => {
   pool.start(1);
-  void pool.load('a', 'a.onnx');
+  void pool.load('a', { path: 'a.onnx' });
   await answer(0, 'load a');
-  void pool.load('b', 'b.onnx');
+  void pool.load('b', { path: 'b.onnx' });
   await answer(0, 'load b');
   expect(readyCount).toBe(1);
 
@@ -95,14 +95,14 @@ it('replaces a ready worker at once, and makes the new one ready when it has eve
   expect(readyCount).toBe(2);
 
   const loaded = vi.fn();
-  void pool.load('c', 'c.onnx').then(loaded);
+  void pool.load('c', { path: 'c.onnx' }).then(loaded);
   await answer(1, 'load c');
   expect(loaded).toHaveBeenCalled();
 });
 
 it('loads no released graph into a new worker', async () => {
   pool.start(1);
-  void pool.load('a', 'a.onnx');
+  void pool.load('a', { path: 'a.onnx' });
   await answer(0, 'load a');
   void pool.release('a');
   await answer(0, 'release a');
@@ -114,7 +114,7 @@ it('loads no released graph into a new worker', async () => {
 it('frees a graph in a new worker if the graph is released while that worker loads it', async () => {
   pool.start(1);
   for (const graph of ['a', 'b']) {
-    void pool.load(graph, `${graph}.onnx`);
+    void pool.load(graph, { path: `${graph}.onnx` });
     await answer(0, `load ${graph}`);
   }
   await settled(() => threads[0]?.die());
@@ -130,7 +130,7 @@ it('frees a graph in a new worker if the graph is released while that worker loa
 it('loads a graph also into a worker that starts while others load it', async () => {
   pool.start(2);
   const loaded = vi.fn();
-  void pool.load('a', 'a.onnx').then(loaded);
+  void pool.load('a', { path: 'a.onnx' }).then(loaded);
   // The second worker is replaced after its answer, before that of the first. The new one has no graph to begin with.
   await answer(1, 'load a');
   await settled(() => threads[1]?.die());
@@ -143,10 +143,10 @@ it('loads a graph also into a worker that starts while others load it', async ()
 
 it('loads no graph twice into a worker', async () => {
   pool.start(1);
-  void pool.load('a', 'a.onnx');
+  void pool.load('a', { path: 'a.onnx' });
   await answer(0, 'load a');
   await settled(() => threads[0]?.die());
-  void pool.load('b', 'b.onnx'); // while the new worker still loads the first graph
+  void pool.load('b', { path: 'b.onnx' }); // while the new worker still loads the first graph
   await answer(1, 'load b');
   await answer(1, 'load a');
   expect(threads[1]?.waiting.size).toBe(0);
@@ -156,7 +156,7 @@ it('loads no graph twice into a worker', async () => {
 it('pauses longer after each further worker that ends before it is ready', async () => {
   vi.spyOn(Math, 'random').mockReturnValue(1); // no jitter
   pool.start(1);
-  void pool.load('a', 'a.onnx');
+  void pool.load('a', { path: 'a.onnx' });
   await answer(0, 'load a');
   await settled(() => threads[0]?.die());
   for (const [index, pauseMs] of [100, 200, 400].entries()) {

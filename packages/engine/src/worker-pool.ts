@@ -19,6 +19,14 @@ export interface PoolWorker {
   runCount: number;
 }
 
+/** Where workers load a graph from. */
+export interface GraphFile {
+  /** Needed until the graph is loaded, and later too if there is no `reopen`. */
+  readonly path: string;
+  /** Makes the file available again, for a worker that replaces another. `close` is called when it has loaded the graph. */
+  readonly reopen?: () => Promise<{ readonly path: string; close(): Promise<void> }>;
+}
+
 /** A fixed number of workers. Each holds every graph; the pool replaces those whose thread ends. */
 export interface WorkerPool {
   readonly closed: boolean;
@@ -33,7 +41,7 @@ export interface WorkerPool {
    * @param key names the graph; no two graphs of a pool share one
    * @throws the error of the first worker that could not load the graph; call `release` to free it in the others
    */
-  load(key: string, path: string): Promise<void>;
+  load(key: string, file: GraphFile): Promise<void>;
   /** Frees a graph in every worker. */
   release(key: string): Promise<void>;
   /** Ends the threads. */
@@ -53,6 +61,8 @@ export interface WorkerPoolOptions {
 
 interface Worker extends PoolWorker {
   state: WorkerState;
+  /** Why it did not become ready. */
+  problem?: unknown;
   /** Keys of the graphs that its thread has loaded. */
   readonly loaded: Set<string>;
 }
@@ -66,7 +76,7 @@ export function createWorkerPool({
   onDeath,
   startThread = () => startWorkerThread(settings),
 }: WorkerPoolOptions): WorkerPool {
-  const graphs = new Map<string, string>(); // key -> path, of the graphs that every ready worker has
+  const graphs = new Map<string, GraphFile>(); // those that every ready worker has
   const workers = new Set<Worker>();
   let closed = false;
 
@@ -85,12 +95,18 @@ export function createWorkerPool({
 
   async function becomeReady(worker: Worker): Promise<void> {
     try {
-      for (const [key, path] of graphs) {
+      for (const [key, file] of graphs) {
         if (worker.loaded.has(key)) continue;
-        await loadInto(worker, key, path);
+        const reopened = await file.reopen?.();
+        try {
+          await loadInto(worker, key, reopened?.path ?? file.path);
+        } finally {
+          await reopened?.close();
+        }
         if (!graphs.has(key)) await releaseFrom(worker, key); // `release` came before the thread had a session to free
       }
-    } catch {
+    } catch (error) {
+      worker.problem = error;
       await worker.thread.terminate(); // endWorker starts the next one
       return;
     }
@@ -103,7 +119,7 @@ export function createWorkerPool({
     worker.state = 'ended';
     workers.delete(worker);
     if (closed) return;
-    onDeath(error);
+    onDeath(error ?? worker.problem);
     if (failures === 0) startWorker(0);
     else setTimeout(() => !closed && startWorker(failures), backoffMs(failures, RESTART_PAUSE)).unref();
   }
@@ -144,13 +160,13 @@ export function createWorkerPool({
       return count;
     },
 
-    async load(key, path) {
+    async load(key, file) {
       const lacking = () => [...workers].filter((worker) => !worker.loaded.has(key));
       // Another worker may start while these load the graph. It needs the graph as well before it is ready.
       for (let next = lacking(); next.length > 0; next = lacking()) {
-        await allDone(next.map((worker) => loadInto(worker, key, path)));
+        await allDone(next.map((worker) => loadInto(worker, key, file.path)));
       }
-      graphs.set(key, path);
+      graphs.set(key, file);
     },
 
     async release(key) {

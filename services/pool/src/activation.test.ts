@@ -1,8 +1,11 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { createActivationFile } from './activation.js';
+
+// A known name for the temporary file, so that a test can lead it to a full disk.
+vi.mock('node:crypto', async (original) => ({ ...(await original<object>()), randomUUID: () => 'known' }));
 
 const ACTIVATION = { active: 'a'.repeat(16), previous: ['b'.repeat(16)] };
 let dir: string;
@@ -36,4 +39,25 @@ it('fails if the file cannot be read', async () => {
   const notFolder = join(dir, 'file');
   await writeFile(notFolder, '');
   await expect(createActivationFile(notFolder).read()).rejects.toMatchObject({ code: 'ENOTDIR' });
+});
+
+it.skipIf(process.platform !== 'linux')('says that the disk is full, and leaves everything as it was', async () => {
+  const file = createActivationFile(dir);
+  await file.write(ACTIVATION);
+  await symlink('/dev/full', join(dir, 'activation.json.known'));
+  await expect(file.write({ active: 'c'.repeat(16), previous: [] })).rejects.toMatchObject({
+    reason: 'overloaded',
+    message: expect.stringMatching(/^CKV_STATE_DIR: .*\(ENOSPC\): the disk is full; free some space; the same bundle/),
+  });
+  expect(await readdir(dir)).toEqual(['activation.json']);
+  expect(await file.read()).toEqual(ACTIVATION);
+});
+
+it('names the folder that cannot be written', async () => {
+  const notFolder = join(dir, 'file');
+  await writeFile(notFolder, '');
+  await expect(createActivationFile(notFolder).write(ACTIVATION)).rejects.toMatchObject({
+    reason: 'dependency_unavailable',
+    message: expect.stringMatching(/^CKV_STATE_DIR: .*\(EEXIST\); let this user write there/),
+  });
 });

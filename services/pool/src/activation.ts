@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileError } from '@collectivekv/bundles';
 import { CkvError } from '@collectivekv/domain';
 import { z } from 'zod';
 
@@ -17,6 +18,7 @@ export type Activation = z.infer<typeof activationSchema>;
 export interface ActivationFile {
   /** Returns the activation; undefined if none was written. Throws bundle_not_loaded if the file is damaged. */
   read(): Promise<Activation | undefined>;
+  /** Throws overloaded if the disk is full, dependency_unavailable if the folder cannot be written. Nothing changes then. */
   write(activation: Activation): Promise<void>;
 }
 
@@ -38,10 +40,17 @@ export function createActivationFile(stateDir: string): ActivationFile {
       }
     },
     async write(activation) {
-      await mkdir(stateDir, { recursive: true });
       const temporary = `${path}.${randomUUID()}`;
-      await writeFile(temporary, `${JSON.stringify(activation)}\n`, { flush: true });
-      await rename(temporary, path);
+      try {
+        await mkdir(stateDir, { recursive: true });
+        await writeFile(temporary, `${JSON.stringify(activation)}\n`, { flush: true });
+        await rename(temporary, path);
+      } catch (thrown) {
+        await rm(temporary, { force: true }).catch(() => undefined); // the folder itself may be unusable
+        const { reason, message, retryAfterMs, cause } = fileError(stateDir, thrown);
+        const text = `CKV_STATE_DIR: ${message}; the same bundle stays active`;
+        throw new CkvError(reason, text, { retryAfterMs, cause });
+      }
     },
   };
 }

@@ -1,5 +1,7 @@
+import { truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import { createEngine, type Engine } from '@collectivekv/engine';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Activation, ActivationFile } from './activation.js';
 import { type Announcement, type BundleShelf, type BundleShelfOptions, createBundleShelf } from './bundle-shelf.js';
 import { copyBundles } from './two-bundles.fixture.js';
@@ -66,6 +68,44 @@ describe('the first active bundle', () => {
     await expect(open({ preferred })).rejects.toMatchObject({
       reason: 'bundle_not_loaded',
       message: expect.stringContaining(`use one of: first (${first}), second (${second})`),
+    });
+  });
+});
+
+describe('with a damaged bundle', () => {
+  const damagedCopies = copyBundles('sound', 'damaged', 'other');
+  const [sound = '', damaged = ''] = damagedCopies.ids;
+  const dirs = damagedCopies.dirs;
+  const onDamaged = vi.fn();
+  const openDamaged = (options: Partial<BundleShelfOptions>) => open({ dirs, preferred: '', onDamaged, ...options });
+  beforeAll(() => truncateSync(join(dirs[1] ?? '', 'pool.bin'), 10));
+  afterAll(damagedCopies.remove);
+  beforeEach(() => onDamaged.mockClear());
+
+  it.each([
+    ['named', undefined, 'sound'],
+    ['activated before', { active: sound, previous: [damaged] }, ''],
+  ])('leaves it out and reports it if another bundle is %s', async (_, inFile, preferred) => {
+    stored = inFile;
+    const opened = await openDamaged({ preferred });
+    expect(opened.announcement()).toEqual({ activeBundleId: sound, bundleIds: [sound] });
+    expect(opened.ids()).toEqual([sound, damagedCopies.ids[2]]);
+    expect(onDamaged.mock.calls).toEqual([
+      [{ dir: dirs[1], problem: expect.stringContaining('pool.bin: has 10 bytes') }],
+    ]);
+    await expect(opened.rollback()).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
+  });
+
+  it.each([
+    ['was activated', { active: damaged, previous: [sound] }, 'sound', dirs],
+    ['is named', undefined, 'damaged', dirs],
+    ['may be the only one', undefined, '', dirs.slice(0, 2)],
+    ['is the only one', undefined, '', dirs.slice(1, 2)],
+  ])('does not start if it %s', async (_, inFile, preferred, used) => {
+    stored = inFile;
+    await expect(openDamaged({ preferred, dirs: used })).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+      message: expect.stringMatching(/pool\.bin: has 10 bytes.*mend the bundle/),
     });
   });
 });

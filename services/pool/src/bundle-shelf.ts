@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { type LoadedBundle, loadBundle } from '@collectivekv/bundles';
-import { CkvError } from '@collectivekv/domain';
+import { CkvError, toCkvError } from '@collectivekv/domain';
 import type { Engine } from '@collectivekv/engine';
 import type { Activation, ActivationFile } from './activation.js';
 
@@ -36,8 +36,18 @@ export interface BundleShelfOptions {
   readonly preferred: string;
   readonly engine: Engine;
   readonly activationFile: ActivationFile;
+  /** Folder for private copies of files while graphs are loaded. Default: the system's folder for temporary files. */
+  readonly privateDir?: string;
   /** Called with every verified bundle. */
   readonly onLoaded?: (bundle: LoadedBundle) => void;
+  /** Called with every bundle that is left out. */
+  readonly onDamaged?: (damaged: DamagedBundle) => void;
+}
+
+/** A bundle that is left out, since it breaks the format or is not reproduced on this machine. */
+export interface DamagedBundle {
+  readonly dir: string;
+  readonly problem: string;
 }
 
 /** Bundles announced besides the active one: followers keep them loaded for a rollback. */
@@ -45,21 +55,19 @@ const WARM_PREVIOUS = 1;
 
 /**
  * Loads and verifies every bundle, then chooses the active one: the one in the activation file, otherwise the preferred
- * one, otherwise the only one.
+ * one, otherwise the only one. A damaged bundle is left out, unless it may be the one that should be active.
  * @throws bundle_invalid; bundle_not_loaded if none of these names a bundle
  */
 export async function createBundleShelf(options: BundleShelfOptions): Promise<BundleShelf> {
-  const { engine, activationFile } = options;
+  const { activationFile } = options;
   const bundles = new Map<string, LoadedBundle>();
+  const damaged: DamagedBundle[] = [];
   for (const dir of options.dirs) {
-    const bundle = await loadBundle(dir, engine, {
-      graphs: ['encode', 'rank', 'rankKv', 'gather'],
-      verifyGolden: true,
-    });
-    bundles.set(bundle.model.id, bundle);
-    options.onLoaded?.(bundle);
+    const found = await loadUndamaged(dir, options);
+    if ('problem' in found) damaged.push(found);
+    else bundles.set(found.model.id, found);
   }
-  let activation = await firstActivation(bundles, options);
+  let activation = await firstActivation(bundles, damaged, options);
   const changes = new EventEmitter().setMaxListeners(0);
 
   function adopt(next: Activation): void {
@@ -127,18 +135,48 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   };
 }
 
+/** Loads and verifies a bundle. Reports it, and returns its problem if it is damaged. */
+async function loadUndamaged(
+  dir: string,
+  { engine, privateDir, onLoaded, onDamaged }: BundleShelfOptions,
+): Promise<LoadedBundle | DamagedBundle> {
+  try {
+    const bundle = await loadBundle(dir, engine, {
+      graphs: ['encode', 'rank', 'rankKv', 'gather'],
+      verifyGolden: true,
+      ...(privateDir === undefined ? {} : { privateDir }),
+    });
+    onLoaded?.(bundle);
+    return bundle;
+  } catch (thrown) {
+    const { reason, message } = toCkvError(thrown);
+    if (reason !== 'bundle_invalid') throw thrown;
+    const found = { dir, problem: message };
+    onDamaged?.(found);
+    return found;
+  }
+}
+
 async function firstActivation(
   bundles: ReadonlyMap<string, LoadedBundle>,
-  { preferred, activationFile }: BundleShelfOptions,
+  damaged: readonly DamagedBundle[],
+  { preferred, activationFile, dirs }: BundleShelfOptions,
 ): Promise<Activation> {
   const stored = await activationFile.read();
   if (stored && bundles.has(stored.active)) return stored;
   const all = [...bundles.values()];
   const chosen =
-    preferred === '' && all.length === 1
+    preferred === '' && dirs.length === 1
       ? all[0]
       : all.find(({ model }) => model.id === preferred || model.manifest.name === preferred);
-  if (chosen) return { active: chosen.model.id, previous: [] };
+  // The id of a damaged bundle is not known for sure: it may be the one that was activated.
+  const other = stored !== undefined && damaged.length > 0;
+  if (chosen && !other) return { active: chosen.model.id, previous: [] };
+  if (damaged.length > 0) {
+    const problem = `${damaged.map((one) => one.problem).join('; ')}. No other bundle is known to be the active one`;
+    const remedy = stored ? 'mend the bundle, or remove its folder' : 'mend the bundle, or set CKV_ACTIVE_BUNDLE';
+    throw new CkvError('bundle_invalid', `${problem}; ${remedy}`);
+  }
   const names = all.map(({ model }) => `${model.manifest.name} (${model.id})`).join(', ') || 'none';
   throw new CkvError('bundle_not_loaded', `CKV_ACTIVE_BUNDLE: "${preferred}" is not a bundle; use one of: ${names}`);
 }

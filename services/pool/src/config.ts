@@ -15,7 +15,9 @@ export const poolConfigSchema = z.object({
     .string()
     .min(1)
     .default('.ckv/pool')
-    .describe('folder that keeps which bundle is active; replicas that share it follow each other'),
+    .describe(
+      'folder that keeps which bundle is active; replicas that share it follow each other; needs room for a copy of every bundle',
+    ),
   CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
   CKV_WORKERS: z.coerce.number().int().min(1).max(64).default(1).describe('worker threads that gather'),
   CKV_QUEUE_LIMIT: z.coerce

@@ -27,6 +27,8 @@ await runService({
       preferred: config.CKV_ACTIVE_BUNDLE,
       engine,
       activationFile: createActivationFile(config.CKV_STATE_DIR),
+      privateDir: config.CKV_STATE_DIR,
+      onDamaged: ({ dir, problem }) => log.error({ dir, problem }, 'a damaged bundle is left out'),
       onLoaded: ({ model }) => log.info({ bundleId: model.id, name: model.manifest.name }, 'bundle verified'),
     });
     onClose('bundles', shelf.close);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LoadedBundle } from '@collectivekv/bundles';
 import type { FetchBundleResponse } from '@collectivekv/contracts';
@@ -13,7 +13,10 @@ afterAll(copies.remove);
 
 /** A bundle with these files. */
 const bundleOf = (...paths: string[]) =>
-  ({ dir, model: { manifest: { files: paths.map((path) => ({ path })) } } }) as unknown as LoadedBundle;
+  ({
+    dir,
+    model: { manifest: { files: paths.map((path) => ({ path, bytes: statSync(join(dir, path)).size })) } },
+  }) as unknown as LoadedBundle;
 
 async function piecesOf(bundle: LoadedBundle, signal = new AbortController().signal): Promise<FetchBundleResponse[]> {
   const pieces = [];
@@ -65,4 +68,28 @@ it('ends when the caller leaves', async () => {
     caller.abort();
   }
   expect(pieces).toHaveLength(1);
+});
+
+it.each([
+  ['emptied', (path: string) => truncateSync(path, 0)],
+  ['removed', (path: string) => rmSync(path)],
+])('fails if a file was %s after the bundle was loaded', async (_, damage) => {
+  const path = join(dir, 'damaged');
+  writeFileSync(path, 'x');
+  const bundle = bundleOf('damaged');
+  damage(path);
+  await expect(piecesOf(bundle)).rejects.toMatchObject({
+    reason: 'bundle_invalid',
+    message: expect.stringContaining('damaged was changed'),
+  });
+});
+
+it('fails if a file is emptied while it is streamed', async () => {
+  const path = join(dir, 'shrinking');
+  writeFileSync(path, Buffer.alloc(2 * CHUNK_BYTES));
+  const pieces = streamBundle(bundleOf('shrinking'), new AbortController().signal);
+  await pieces.next(); // bundle.json
+  await pieces.next();
+  truncateSync(path, 0);
+  await expect(pieces.next()).rejects.toMatchObject({ reason: 'bundle_invalid' });
 });

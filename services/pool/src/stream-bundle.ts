@@ -3,17 +3,24 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LoadedBundle } from '@collectivekv/bundles';
 import type { FetchBundleResponse } from '@collectivekv/contracts';
+import { CkvError } from '@collectivekv/domain';
 
 /** Largest chunk. */
 export const CHUNK_BYTES = 256 * 1024;
 
-/** Streams a bundle's files in checksummed chunks, bundle.json first. An empty file is one empty chunk. */
+/**
+ * Streams a bundle's files in checksummed chunks, bundle.json first. An empty file is one empty chunk.
+ * @throws bundle_invalid if a file has another size than the manifest says: it was changed after the pool started
+ */
 export async function* streamBundle(bundle: LoadedBundle, signal: AbortSignal): AsyncGenerator<FetchBundleResponse> {
-  const paths = ['bundle.json', ...bundle.model.manifest.files.map((file) => file.path)];
-  for (const path of paths) {
-    const file = await open(join(bundle.dir, path), 'r');
+  const files = [{ path: 'bundle.json', bytes: undefined }, ...bundle.model.manifest.files];
+  for (const { path, bytes } of files) {
+    const file = await open(join(bundle.dir, path), 'r').catch(() => {
+      throw changed(path);
+    });
     try {
       const { size } = await file.stat();
+      if (bytes !== undefined && size !== bytes) throw changed(path);
       let offset = 0;
       do {
         if (signal.aborted) return;
@@ -23,6 +30,7 @@ export async function* streamBundle(bundle: LoadedBundle, signal: AbortSignal): 
           undefined,
           offset,
         );
+        if (bytesRead === 0 && size > 0) throw changed(path);
         const chunk = buffer.subarray(0, bytesRead);
         const last = offset + bytesRead >= size;
         yield { path, offset, chunk, sha256: createHash('sha256').update(chunk).digest(), last };
@@ -32,4 +40,8 @@ export async function* streamBundle(bundle: LoadedBundle, signal: AbortSignal): 
       await file.close();
     }
   }
+}
+
+function changed(path: string): CkvError {
+  return new CkvError('bundle_invalid', `${path} was changed after the pool started; restore it, or restart the pool`);
 }

@@ -47,7 +47,11 @@ export const rankingConfigSchema = z.object({
     .max(100_000)
     .default(256)
     .describe('most graph runs that wait for a worker'),
-  CKV_CACHE_DIR: z.string().min(1).default('.ckv/cache/ranking').describe('folder for fetched bundles'),
+  CKV_CACHE_DIR: z
+    .string()
+    .min(1)
+    .default('.ckv/cache/ranking')
+    .describe('folder for fetched bundles; needs room for two copies of each'),
   CKV_NEAR_CACHE_BYTES: z.coerce
     .number()
     .int()

@@ -47,7 +47,11 @@ export const updaterConfigSchema = z.object({
     .default(1)
     .describe('worker threads that encode; several help only bundles that encode with history, user by user'),
   CKV_THREADS_PER_WORKER: z.coerce.number().int().min(1).max(64).default(1).describe('threads of one graph run'),
-  CKV_CACHE_DIR: z.string().min(1).default('.ckv/cache/updater').describe('folder of fetched bundles'),
+  CKV_CACHE_DIR: z
+    .string()
+    .min(1)
+    .default('.ckv/cache/updater')
+    .describe('folder for fetched bundles; needs room for two copies of each'),
 });
 
 /** Checked configuration. */
