@@ -1,6 +1,9 @@
 """train.py refuses wrong input with one line, before training."""
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +128,15 @@ def test_a_feature_column_without_numbers_is_refused_with_its_first_cell(root: P
     config.log.write_text(config.log.read_text().replace("dark", ""))
     with pytest.raises(UserError, match="column shade is empty; write numbers"):
         main(config)
+
+
+def test_ctrl_c_during_the_imports_prints_one_line(tmp_path: Path) -> None:
+    """The torch of this test gets the signal when it is imported."""
+    (tmp_path / "torch.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = [sys.executable, train.__file__, "demo"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 130
+    assert re.fullmatch("interrupted; the same command.* goes on .*\n", done.stderr)
 
 
 def test_ctrl_c_prints_one_line_and_exits_with_130(

@@ -15,7 +15,15 @@ to 0 to 1; values outside are clipped. Without a range, it is 0 to 1. An empty c
 middle of the range. With :period, HIGH is the same point as LOW, as with the hours of a day: hour:0:24:period.
 """
 
+# ruff: noqa: E402, I001
+from errors import exit_code, exit_on_ctrl_c
+
+INTERRUPTED = "interrupted; the same command, without --fresh, goes on at its last checkpoint"
+if __name__ == "__main__":
+    exit_on_ctrl_c(INTERRUPTED)  # before the imports: they take seconds
+
 import hashlib
+import logging
 import math
 import shutil
 import sys
@@ -30,7 +38,6 @@ from data.features import Feature, parse_feature
 from data.log import Columns, Log, read_log
 from data.simulated import Simulation
 from data.split import split_log
-from errors import exit_code
 from fitting.arms import Arm, Arms
 from fitting.command_line import parse_arguments
 from fitting.fit import FitConfig, evaluate
@@ -164,10 +171,8 @@ def report(metrics: dict[str, float], name: str, arm: Arm, arms: Arms, history: 
 
 def command() -> int:
     """Runs the command line. Returns the exit code, see errors.py."""
-    return exit_code(
-        lambda: main(parse_arguments(__doc__ or "")),
-        "interrupted; the same command, without --fresh, goes on at its last checkpoint",
-    )
+    logging.basicConfig(level=logging.INFO, format="    %(message)s", stream=sys.stdout)
+    return exit_code(lambda: main(parse_arguments(__doc__ or "")), INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
 """k-means for the rows of a pool and for the codes of user dims."""
 
+import logging
+import time
+
 import torch
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+SAY_EVERY_S = 2.0
 FAR = 10.0  # spare centroids lie at this multiple of the largest coordinate
 SERVED = 1e-6  # squared distances below this fraction of the mean squared norm count as zero
 
@@ -17,7 +22,13 @@ def kmeans(points: Tensor, count: int, iterations: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(points), generator=generator)[torch.arange(count) % len(points)]
     centroids = points[chosen.to(points.device)].clone()
-    for _ in range(iterations):
+    said = time.monotonic()
+    for done in range(iterations):
+        if time.monotonic() - said > SAY_EVERY_S:
+            said = time.monotonic()
+            logger.info(
+                "k-means of %s points, %s centroids: %d of %d", f"{len(points):,}", f"{count:,}", done, iterations
+            )
         distance, nearest = nearest_centroid(points, centroids)
         sizes = torch.bincount(nearest, minlength=count)
         centroids = centroids_of(points, nearest, count, weight)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from conversion import kmeans as kmeans_module
 from conversion.kmeans import kmeans, nearest_centroid, restart
 
 
@@ -82,3 +83,10 @@ def test_a_restart_leaves_a_point_alone_that_differs_only_by_rounding() -> None:
     centroids = torch.tensor([[1000.0], [0.0]])
     restart(centroids, torch.tensor([1]), points, (points - 1000).square()[:, 0])
     assert centroids[1] > 2 * points.max()
+
+
+def test_a_long_run_says_how_far_it_is(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans_module, "SAY_EVERY_S", -1.0)
+    with caplog.at_level("INFO"):
+        kmeans(torch.eye(3), 2, 2, 1)
+    assert caplog.messages == [f"k-means of 3 points, 2 centroids: {done} of 2" for done in (0, 1)]
