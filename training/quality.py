@@ -21,12 +21,18 @@ scratch for both. Test queries are never learned from, and no pool is made from 
 The code is in the package quality/, which is what `import quality` gives. Nothing imports this file.
 """
 
+# ruff: noqa: E402, I001
+from errors import exit_code, exit_on_ctrl_c
+
+INTERRUPTED = "interrupted; the same command goes on at the last checkpoints"
+if __name__ == "__main__":
+    exit_on_ctrl_c(INTERRUPTED)  # before the imports: they take seconds
+
 import argparse
 import multiprocessing
 import sys
 from pathlib import Path
 
-from errors import exit_code
 from quality.protocol import ROOT, VARIANTS
 from quality.report.page import write_report
 from quality.runs import factored, frontier, knobs, run, structures, unknown_items
@@ -52,8 +58,6 @@ def main() -> None:
         acts |= {"frontier": frontier, "unknown": unknown_items}
         acts[options.command](options.data, options.only, options.workers)
 
-
-INTERRUPTED = "interrupted; the same command goes on at the last checkpoints"
 
 if __name__ == "__main__":
     sys.exit(exit_code(main, INTERRUPTED))
