@@ -12,7 +12,7 @@ export * from './float16.js';
 export * from './graphs/assemble.js';
 export * from './graphs/candidate-parts.js';
 export { type ClusterMeans, clusterMeans } from './graphs/cluster-means.js';
-export type { PoolTable, RowSource } from './graphs/embedding-sums.js';
+export type { PoolTable, RowSource } from './graphs/embedding-means.js';
 export * from './graphs/encode.js';
 export { createPoolTables, type PoolTables, poolWidth } from './graphs/pool-tables.js';
 export { type SlotHistogram, slotHistogram } from './graphs/slot-histogram.js';

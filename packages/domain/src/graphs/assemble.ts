@@ -11,7 +11,7 @@ import { newestRows } from '../bundle/row-layout.js';
 import { CkvError } from '../errors.js';
 import { float32, integers, integerType, type Tensor, type Tensors } from '../tensor.js';
 import { clusterMeans } from './cluster-means.js';
-import type { RowSource } from './embedding-sums.js';
+import type { RowSource } from './embedding-means.js';
 import type { PoolTables } from './pool-tables.js';
 import { positionEmbeddings } from './position-embeddings.js';
 import { fieldTensor, positionTensor } from './positions.js';

@@ -20,7 +20,7 @@ import {
   visitedSlots,
   wholeTables,
 } from './cluster-scenes.fixture.js';
-import type { RowSource } from './embedding-sums.js';
+import type { RowSource } from './embedding-means.js';
 import { createPoolTables, type PoolTables } from './pool-tables.js';
 
 /** Orders clusters by their first digit, then by the next ones. */

@@ -1,6 +1,6 @@
 import type { BundleModel } from '../bundle/bundle-model.js';
 import type { ClusteredField, Clustering } from '../bundle/clustering.js';
-import { embeddingSums, type RoutesBy, type RowSource, readRoutes } from './embedding-sums.js';
+import { embeddingMeans, type RoutesBy, type RowSource, readRoutes } from './embedding-means.js';
 
 /** Counts and mean position embeddings of the clusters that a history visits, clusters ascending. */
 export interface ClusterMeans {
@@ -23,18 +23,8 @@ export function clusterMeans(
 ): ClusterMeans {
   const { by, clusters, width } = clustering;
   const routesBy = readRoutes(layout, rows);
-  const { counts, places } = sortByCluster(clustersOf(by, routesBy, rows.length / layout.strideBytes), clusters);
-  const ends = new Int32Array(counts.length);
-  counts.reduce((end, count, cluster) => {
-    ends[cluster] = end + count;
-    return end + count;
-  }, 0);
-  const sums = embeddingSums(clustering, routesBy, { places, ends }, source);
-  const means = new Float32Array(sums.length); // [visited * width]
-  for (let cluster = 0, i = 0; cluster < counts.length; cluster++) {
-    const count = counts[cluster] as number;
-    for (const end = i + width; i < end; i++) means[i] = (sums[i] as number) / count;
-  }
+  const { counts, places, ends } = sortByCluster(clustersOf(by, routesBy, rows.length / layout.strideBytes), clusters);
+  const means = embeddingMeans(clustering, routesBy, { places, ends }, source);
   return { counts, means, width };
 }
 
@@ -73,12 +63,14 @@ function sortByCluster(places: Int32Array, clusters: number) {
   }
   const visited = new Int32Array(visitedCount);
   const counts = new Float32Array(visitedCount);
+  const ends = new Int32Array(visitedCount);
   for (let cluster = 0, to = 0, end = 0; to < visitedCount; cluster++) {
     const count = next[cluster] as number;
     if (count === 0) continue;
     next[cluster] = end;
     end += count;
     visited[to] = cluster;
+    ends[to] = end;
     counts[to++] = count;
   }
   for (let i = 0; i < places.length; i++) {
@@ -88,5 +80,5 @@ function sortByCluster(places: Int32Array, clusters: number) {
     places[i] = place;
   }
   for (const cluster of visited) next[cluster] = 0;
-  return { counts, places };
+  return { counts, places, ends };
 }

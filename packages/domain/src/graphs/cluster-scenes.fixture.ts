@@ -5,7 +5,7 @@ import { type ClusterMaps, factoredManifest, factoredModel, listClusterMaps } fr
 import type { ClusteringSpec, Manifest, PoolPart, RecordField } from '../bundle/manifest-schema.js';
 import { writeElement } from '../bundle/row-layout.js';
 import type { GatheredRows } from './assemble.js';
-import type { RowSource } from './embedding-sums.js';
+import type { RowSource } from './embedding-means.js';
 import { createPoolTables, type PoolTables } from './pool-tables.js';
 import { slotHistogram } from './slot-histogram.js';
 

@@ -1,6 +1,6 @@
 import type { BundleModel } from '../bundle/bundle-model.js';
 import type { Clustering } from '../bundle/clustering.js';
-import { embeddingSums, type RowSource, readRoutes } from './embedding-sums.js';
+import { embeddingMeans, type RowSource, readRoutes } from './embedding-means.js';
 
 /**
  * Computes the embedding of every position: the sum of the clustering's terms.
@@ -17,5 +17,5 @@ export function positionEmbeddings(
   const positionCount = rows.length / layout.strideBytes;
   const places = Int32Array.from({ length: positionCount }, (_, i) => i);
   const ends = places.map((place) => place + 1); // each position is a sum of its own
-  return Float32Array.from(embeddingSums(clustering, readRoutes(layout, rows), { places, ends }, source));
+  return embeddingMeans(clustering, readRoutes(layout, rows), { places, ends }, source);
 }

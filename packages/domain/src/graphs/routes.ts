@@ -12,7 +12,11 @@ export function routesOf(layout: RowLayout, rows: Uint8Array, fieldName: string)
   const field = routeField(layout.field(fieldName));
   const routes = new Int32Array(rows.length / layout.strideBytes); // [positions]
   readField(rows, layout.strideBytes, field, routes);
-  for (const slot of routes) if (slot >>> 0 >= field.slots) throw beyondPool(field, slot >>> 0);
+  const { slots } = field;
+  for (let i = 0; i < routes.length; i++) {
+    const slot = (routes[i] as number) >>> 0;
+    if (slot >= slots) throw beyondPool(field, slot);
+  }
   return routes;
 }
 

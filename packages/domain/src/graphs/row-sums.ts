@@ -25,6 +25,8 @@ export interface RowAdder {
   reach(table: Float32Array): Float32Array;
   /** Adds the row of every position, times 1 + its scale row if there is a scale, to the sum of its cluster. */
   add(into: Sums, rows: Addend, scale: Addend | undefined): void;
+  /** Returns the sums divided by the numbers of positions. Replaces the sums. */
+  means(into: Sums): Float32Array; // [clusters * width]
 }
 
 /** Adds with plain loops, from tables anywhere in memory. */
@@ -41,6 +43,16 @@ export const plainAdder: RowAdder = {
         else addRow(sum, rows.table, rows.rowOf[place] as number);
       }
     }
+  },
+  means({ sums, ends, width }) {
+    const means = new Float32Array(sums.length);
+    for (let cluster = 0, start = 0, i = 0; cluster < ends.length; cluster++) {
+      const stop = ends[cluster] as number;
+      const inverse = 1 / (stop - start);
+      start = stop;
+      for (const end = i + width; i < end; i++) means[i] = (sums[i] as number) * inverse;
+    }
+    return means;
   },
 };
 
@@ -87,6 +99,7 @@ declare const WebAssembly: {
 interface RowSumsExports {
   addRows(sums: number, ends: number, clusters: number, rowBytes: number, table: number, rowOf: number): void;
   addScaledRows(...parameters: [...Parameters<RowSumsExports['addRows']>, scales: number, scaleRowOf: number]): void;
+  divideSums(sums: number, ends: number, clusters: number, rowBytes: number): void;
 }
 
 /** Returns the bytes that an array of 4-byte elements takes in the memory of a {@link SimdAdder}; a sum counts twice. */
@@ -145,6 +158,10 @@ export function createSimdAdder(bytes: number): SimdAdder | undefined {
         const scales = [scale.table.byteOffset, scale.rowOf.byteOffset] as const;
         code.addScaledRows(byteOffset, ends.byteOffset, ends.length, rowBytes, ...rows, ...scales);
       }
+    },
+    means({ sums, ends, width }) {
+      code.divideSums(sums.byteOffset, ends.byteOffset, ends.length, 4 * width);
+      return new Float32Array(buffer, sums.byteOffset, sums.length).slice();
     },
   };
 }

@@ -45,25 +45,25 @@ export function readRoutes(layout: RowLayout, rows: Uint8Array): RoutesBy {
   };
 }
 
-/** How the positions of a history are put together: each belongs to one sum. */
+/** How the positions of a history are put together: each belongs to one mean. */
 export interface Grouping {
-  /** The place of each position if positions are sorted by sum. */
+  /** The place of each position if positions are sorted by mean. */
   readonly places: Int32Array; // [positions]
-  /** Positions up to the end of each sum. */
-  readonly ends: Int32Array; // [sums]
+  /** Positions up to the end of each mean. */
+  readonly ends: Int32Array; // [means]
 }
 
 /**
- * Adds up the embeddings of positions, in one pass of additions per term. The embedding of a position is the sum over
- * the clustering's terms of row * (1 + scale row).
- * @returns sums of float64, which must not be used after the next call // [sums * width]
+ * Computes means of the embeddings of positions, in one pass of additions per term. The embedding of a position is the
+ * sum over the clustering's terms of row * (1 + scale row).
+ * @returns means // [means * width]
  */
-export function embeddingSums(
+export function embeddingMeans(
   clustering: Clustering,
   routesBy: RoutesBy,
   { places, ends }: Grouping,
   source: RowSource,
-): Float64Array {
+): Float32Array {
   const { width, terms } = clustering;
   const adder = adderFor(source, clustering, sumsBytes(clustering, places.length, ends.length));
   const addend = (field: string, part: PoolPart): Addend => {
@@ -77,7 +77,7 @@ export function embeddingSums(
   for (const { field, rows, scale } of terms) {
     adder.add(into, addend(field, rows), scale && addend(scale.field, scale.rows));
   }
-  return into.sums;
+  return adder.means(into);
 }
 
 /** Returns the SIMD adder of the tables, or one for gathered rows, if `bytes` fit. Else returns the plain adder. */
