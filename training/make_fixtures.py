@@ -1,6 +1,6 @@
 """Writes test/fixtures/bundles: small bundles with random weights, for the tests of other parts.
 
-One bundle for each family, two with a factored pool, one with residual codes, and three of an uncompressed model, in
+One bundle for each family, three with a factored pool, one with residual codes, and three of an uncompressed model, in
 each form that records can hold.
 
     python training/make_fixtures.py            # remakes all of them; on one machine, always the same bytes
@@ -16,6 +16,7 @@ from conversion.residual import convert_residual
 from data.features import Feature
 from models.compression import Compression
 from models.config import ModelConfig
+from models.families.registry import FAMILIES
 from models.keep_full import keep_full
 from models.ranker import Ranker
 from testbed.random_models import ACTIONS, catalogue_log, random_full, random_history, random_model
@@ -30,7 +31,7 @@ VARIANTS = {
     "twin": Compression(slots=48, tied=False, user_form="last_head", user_type="int8"),
     "hstu": Compression(slots=48),
 }
-FACTORED = {"factored": "target", "factored_sdim": "sdim"}  # the family of each factored pool
+FACTORED = {"factored": "target", "factored_sdim": "sdim", "factored_stca": "stca"}  # the family of each factored pool
 RESIDUAL = "residual"
 FULL_FORMS = {
     "full_fp16": "float16",
@@ -50,7 +51,7 @@ def fixture_config(family: str, d_model: int = 32) -> ModelConfig:
         embedding=16,
         d_model=d_model,
         heads=4,
-        layers=2 if family == "hstu" else 1,
+        layers=2 if FAMILIES[family].default_layers else 1,
         hidden=16,
         top_k=20,
         recent=8,

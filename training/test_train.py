@@ -26,6 +26,7 @@ ARMS = ["", "fullBeforeFineTune", "converted", "noHistory", "userDimsOnly", "ful
     ("changes", "made", "record_fields"),
     [
         ({"clusters": 5}, "5 clusters", ["item", "event"]),
+        ({"clusters": 5, "family": "stca"}, "5 clusters", ["item", "event"]),
         (POOL, "16 slots", ["route", "user_code"]),
         (
             {"family": "hstu", "layers": 2, "slots": 16},
@@ -62,6 +63,15 @@ def test_a_log_becomes_a_bundle_with_the_figures_of_every_arm(
         found = bundle.rank(bundle.encode(case["interactions"]), *request)
         np.testing.assert_allclose(found, case["scores"], atol=1e-5, err_msg=case["name"])
     assert leftovers(root) == []
+
+
+@pytest.mark.parametrize(("family", "given", "layers"), [("stca", 0, 2), ("stca", 3, 3), ("target", 0, 1)])
+def test_a_model_has_the_layers_of_the_option_or_of_its_family(
+    family: str, given: int, layers: int, tmp_path: Path
+) -> None:
+    config = small_train(tmp_path, family=family, layers=given)
+    none = {kind: [] for kind in train.KINDS}
+    assert train.arms_of(config, planted_log(), none).config.layers == layers
 
 
 def test_a_served_bundle_ranks_items_of_the_liked_parity_first(root: Path) -> None:

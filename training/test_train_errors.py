@@ -95,7 +95,8 @@ def test_a_pool_with_a_slot_for_each_position_is_refused_before_training(
     """The 12 users have 372 positions to learn from. Without features, these are 60 items and actions."""
     features = {} if family != "target" else {"interaction_features": []}
     config = small_train(root, family=family, record="pool", slots=positions, comparisons=False, **features)
-    main(replace(config, slots=positions - 100, layers=2) if positions > 100 else replace(config, user_width=0))
+    layers = 2 if family == "hstu" else 0
+    main(replace(config, slots=positions - 100, layers=layers) if positions > 100 else replace(config, user_width=0))
     monkeypatch.setattr(arms_module, "fit", lambda *_: pytest.fail("trained"))
     with pytest.raises(UserError, match=f"--slots {positions}: .* from {positions} distinct positions.*; give fewer"):
         main(config)

@@ -46,6 +46,7 @@ from fitting.option_checks import check_features, check_log, check_options, chec
 from fitting.train_config import ROOT, TrainConfig
 from models.compression import Compression
 from models.config import ModelConfig
+from models.families.registry import FAMILIES
 
 KINDS = ("interaction", "candidate", "context")
 FIRST_SIMULATED_USER = 1_000_000  # far from the low user indices of demos and tests
@@ -134,7 +135,8 @@ def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -
         len(log.items),
         len(log.actions),
         *(features[kind] for kind in KINDS),
-        **{name: getattr(config, name) for name in ("embedding", "d_model", "heads", "layers", "max_positions")},
+        layers=FAMILIES[config.family].layers_of(config.layers),
+        **{name: getattr(config, name) for name in ("embedding", "d_model", "heads", "max_positions")},
     )
     compression = Compression(
         slots=config.slots,

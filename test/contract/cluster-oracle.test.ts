@@ -20,6 +20,7 @@ import {
   factoredCoder,
   residualCoder,
   sdimAttention,
+  stcaAttention,
   targetAttention,
 } from './naive-cluster-oracle.js';
 import { readParameters } from './naive-oracle.js';
@@ -28,6 +29,7 @@ const BUNDLES = fileURLToPath(new URL('../fixtures/bundles', import.meta.url));
 const MODELS: Record<string, ClusteredModel> = {
   factored: { coder: coderOf('factored'), attention: targetAttention },
   factored_sdim: { coder: coderOf('factored_sdim'), attention: sdimAttention(8, 8) },
+  factored_stca: { coder: coderOf('factored_stca'), attention: stcaAttention },
   residual: { coder: residualCoder, attention: targetAttention },
 };
 

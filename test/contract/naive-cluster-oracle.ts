@@ -103,6 +103,29 @@ export function sdimAttention(headWidth: number, recent: number): Attention {
   };
 }
 
+/** The attention of STCA: layer by layer over clusters, each with its part of the keys and values. */
+export const stcaAttention: Attention = (p, item, { clusters }) => {
+  const { matrix, vector } = reader(p);
+  const linear = (x: readonly number[], name: string) =>
+    add(times(x, matrix(`${name}_weight`)), vector(`${name}_bias`));
+  const outputs: number[] = [];
+  for (let depth = 0; p.has(`layer${depth}_query_weight`); depth++) {
+    const prefix = `layer${depth}_`;
+    const [nullKey, nullValue] = [vector(`${prefix}null_key`), vector(`${prefix}null_value`)];
+    const part = (x: readonly number[]) => x.slice(depth * nullKey.length, (depth + 1) * nullKey.length);
+    let x = item;
+    if (depth > 0) {
+      const seen = [...item, ...outputs];
+      const up = linear(seen, `${prefix}up`);
+      const gated = linear(seen, `${prefix}gate`).map((gate, i) => (gate / (1 + Math.exp(-gate))) * (up[i] ?? 0));
+      x = add(item, linear(gated, `${prefix}down`));
+    }
+    const rows = clusters.map(([key, value, count]): Row => [part(key), part(value), count]);
+    outputs.push(...attendHeads(p, x, [...rows, [nullKey, nullValue, 1]], prefix));
+  }
+  return outputs;
+};
+
 /** How a bundle codes positions, and how its candidates attend to them. */
 export interface ClusteredModel {
   readonly coder: Coder;

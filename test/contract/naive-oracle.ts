@@ -125,14 +125,20 @@ export function turned(item: readonly number[], event: readonly number[]): numbe
   return item.map((x, j) => x * (1 + (event[j] ?? 0)) + (event[item.length + j] ?? 0));
 }
 
-/** Attends over rows, each head with its part of the keys and values. */
-export function attendHeads(p: Map<string, Matrix[]>, item: readonly number[], rows: readonly Row[]): number[] {
-  const queryWeights = p.get('query_weight') ?? fail('query_weight');
+/** Attends over rows, each head with its part of the keys and values. `prefix` begins the parameters' names. */
+export function attendHeads(
+  p: Map<string, Matrix[]>,
+  x: readonly number[],
+  rows: readonly Row[],
+  prefix = '',
+): number[] {
+  const queryWeights = p.get(`${prefix}query_weight`) ?? fail(`${prefix}query_weight`);
   const width = (rows[0]?.[0].length ?? 0) / queryWeights.length;
   return queryWeights.flatMap((matrix, h) => {
     // The graph needs a constant last column in each head's query matrix. The oracle does not.
     const weights = matrix.map((one) => one.slice(0, width));
-    const query = add(times(item, weights), (p.get('query_bias')?.[h]?.[0] ?? fail('query_bias')).slice(0, width));
+    const bias = p.get(`${prefix}query_bias`)?.[h]?.[0] ?? fail(`${prefix}query_bias`);
+    const query = add(times(x, weights), bias.slice(0, width));
     const part = (values: readonly number[]) => values.slice(h * width, (h + 1) * width);
     return attend(
       query,

@@ -40,14 +40,15 @@ def test_the_manifest_describes_the_shared_pool(built_shared: Built) -> None:
     manifest, config, c = built_shared.bundle.manifest, built_shared.model.config, built_shared.variant.compression
     fields = built_shared.bundle.fields.values()
     coded = c.user_type == "codebook" and c.user_width > 0
-    layers = config.layers
+    # STCA has one record layer: its pool rows hold all attention layers.
+    layers, attention_layers = (1, config.layers) if config.family == "stca" else (config.layers, 1)
     assert sum(f["kind"] == "route" for f in fields) == layers * ((1 if c.tied else 2) + coded)
     plain = [f for f in fields if f["kind"] == "user"]
     assert len(plain) == (0 if coded or not c.user_width else 2 * layers)
     assert all(f["type"] == c.user_type and f["width"] == c.user_width for f in plain)
     routes = [f for f in fields if f["kind"] == "route"]
     assert all(f["type"] == ("uint8" if f["slots"] <= 256 else "uint16") for f in routes)
-    width = config.d_model - (c.user_width if c.user_form == "last_head" else 0)
+    width = attention_layers * config.d_model - (c.user_width if c.user_form == "last_head" else 0)
     pools = [group["pool"] for group in manifest["groups"]]
     assert pools.count({"slots": c.slots, "keyWidth": width, "valueWidth": width}) == layers
     assert len(pools) == layers * (1 + coded)

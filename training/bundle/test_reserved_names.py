@@ -14,7 +14,7 @@ from testbed.built_bundles import CLUSTERED, FULL_FORMS, build
 from testbed.small_models import compress, small_full
 
 
-@pytest.mark.parametrize("family", ["target", "sim", "sdim", "eta", "twin", "hstu"])
+@pytest.mark.parametrize("family", ["target", "sim", "sdim", "eta", "twin", "stca", "hstu"])
 @pytest.mark.parametrize(
     "options", [{}, {"user_type": "int8", "tied": False}, {"user_type": "int8", "user_form": "last_head"}]
 )

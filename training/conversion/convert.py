@@ -61,10 +61,10 @@ def with_new_pool(model: Ranker, c: Compression, seed: int) -> Ranker:
     """Gives an untrained model a new pool and new routers, for training by the published recipe."""
     with torch.no_grad():
         torch.manual_seed(seed)
-        e, d = model.config.embedding, model.config.d_model
+        e = model.config.embedding
         for holder in model.cache_holders():
             cache: FullCache = holder.cache
-            holder.cache = SharedKV(c, e, d, e, cache.route_inputs).to(model.item.weight.device)
+            holder.cache = SharedKV(c, e, cache.width, e, cache.route_inputs).to(model.item.weight.device)
             if c.share != "both":
                 holder.cache.full = cache.beside_pool()
             for pool in (holder.cache.pool_key, holder.cache.pool_value):

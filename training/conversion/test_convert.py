@@ -174,6 +174,14 @@ def test_a_model_that_shares_both_parts_keeps_no_full_map(family: str) -> None:
         assert all(cache.full is None for cache in caches_of(model))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_new_pool_has_rows_as_wide_as_the_keys_of_the_full_model(family: str) -> None:
+    full = small_full(family)
+    model = with_new_pool(small_full(family), Compression(slots=12), seed=1)
+    for (cache, s, x), new in zip(full.layers(sample_of(full)), caches_of(model)):
+        assert new.pool_key.shape == new.pool_value.shape == (12, cache(s, x).key.shape[-1])
+
+
 def test_a_new_pool_has_rows_of_about_unit_length() -> None:
     pool = with_new_pool(small_full("target", embedding=64), Compression(slots=1000), 1).cache.pool_key
     assert pool.std().item() == pytest.approx(64**-0.5, rel=0.02)

@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 from fitting.train_config import DEMO, TrainConfig, flag
 from models.families.registry import FAMILIES
 
+DEFAULT_LAYERS = ", ".join(f"{f.default_layers} in {f.title}" for f in FAMILIES.values() if f.default_layers)
 REQUIRED = ("log", "out")  # if the source is log
 CLUSTERED = ", ".join(name for name, family in FAMILIES.items() if family.reads_clusters)
 HELP = {
@@ -41,7 +42,7 @@ HELP = {
     "embedding": "width of an item's embedding",
     "d_model": "width of keys and values",
     "heads": "attention heads",
-    "layers": "layers of HSTU",
+    "layers": f"layers of attention; 0: {DEFAULT_LAYERS}; other families have one",
     "max_positions": "length of the longest history that is served",
     "comparisons": "also train the other arms, and put their figures into the bundle",
     "users": "simulated users of demo",

@@ -31,7 +31,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "embedding": (2, 16_384),
     "d_model": (1, 16_384),
     "heads": (1, 256),
-    "layers": (1, 32),
+    "layers": (0, 32),
     "max_positions": (1, 1_000_000),
 }
 POSITIVE: dict[str, float] = {
@@ -42,6 +42,7 @@ POSITIVE: dict[str, float] = {
 }  # above 0, at most this
 POOL_OPTIONS = ["slots", "user_width", "user_type", "user_form", "separate_routes"]
 ROW_BYTES = 65_535  # most bytes of a record's row
+WIDTH = 65_536  # most columns of a pool row's key
 FIELDS, GROUPS, FEATURES, ACTIONS = 64, 32, 64, 1024  # limits of a bundle
 
 
@@ -62,6 +63,8 @@ def check_options(c: TrainConfig) -> None:
     least = FAMILIES[c.family].least_heads
     if c.heads < least:
         raise UserError(f"--heads {c.heads}: --family {c.family} takes at least {least}; give more")
+    if c.layers > 1 and FAMILIES[c.family].default_layers is None:
+        raise UserError(f"--layers {c.layers}: --family {c.family} has one layer; leave the option out")
     if c.user_form == "last_head" and c.user_width >= c.d_model // c.heads:
         width = c.d_model // c.heads
         raise UserError(
@@ -79,7 +82,15 @@ def check_record(c: TrainConfig) -> None:
         check_clustered(c)
         return
     refuse_given(c, ["clusters", "stages"], "--record factored or residual, for families that can have it")
-    layers = c.layers if FAMILIES[c.family].stacked else 1
+    family = FAMILIES[c.family]
+    layers = family.layers_of(c.layers)
+    if not family.stacked:  # all layers have one record field
+        if layers * c.d_model > WIDTH:
+            raise UserError(
+                f"--layers {layers}: keys of all layers would be {layers * c.d_model:,} wide, at most {WIDTH:,} are "
+                "allowed; give fewer, or less --d-model"
+            )
+        layers = 1
     routes = 2 if c.separate_routes else 1
     coded = c.user_type == "codebook" and c.user_width > 0
     user_fields = 0 if not c.user_width else 1 if coded else 2

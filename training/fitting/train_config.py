@@ -52,7 +52,7 @@ class TrainConfig:
     embedding: int = 64
     d_model: int = 256
     heads: int = 8
-    layers: int = 1
+    layers: int = 0
     max_positions: int = 1000
     comparisons: bool = True
     users: int = 1500

@@ -133,7 +133,7 @@ def test_a_score_depends_on_every_kept_position_before_its_place(family: str, fo
 def kept_positions(model: Ranker, history: History, candidates: Candidates) -> torch.Tensor:
     """The positions [B, C, N] that the search keeps; without a search, the visible positions."""
     visible = torch.arange(history.item.shape[1]) < candidates.now[..., None]
-    if model.config.family == "hstu":
+    if model.config.family in ("hstu", "stca"):
         return visible
     item, attention = model.item(candidates.item), model.attention
     key = model.cache(model.embed_history(history)).key

@@ -68,6 +68,10 @@ VARIANTS = {
     "twin": Variant("twin", Compression(slots=12, user_width=1)),
     "twin-separate-int8": Variant("twin", Compression(slots=12, user_type="int8", **SEPARATE)),
     "twin-last": Variant("twin", Compression(slots=12, **LAST)),
+    "stca": Variant("stca", Compression(slots=12)),
+    "stca-separate-last-int8": Variant(
+        "stca", Compression(slots=12, user_type="int8", **SEPARATE, **LAST), {"layers": 3}
+    ),
     "hstu": Variant("hstu", Compression(slots=12), {"layers": 3}),
     "hstu-separate-last-int8": Variant("hstu", Compression(slots=12, user_type="int8", **SEPARATE, **LAST)),
     "hstu-float16": Variant("hstu", Compression(slots=12, user_type="float16"), MANY_FEATURES),
@@ -93,6 +97,8 @@ FULL_FORMS = {
     "sdim-kept-interactions": Variant("sdim", WHOLE, kept="interactions"),
     "eta-kept-interactions": Variant("eta", WHOLE, max_positions=9, kept="interactions"),
     "twin-kept-float32": Variant("twin", WHOLE, kept="float32"),
+    "stca-kept-float16": Variant("stca", WHOLE, kept="float16"),
+    "stca-kept-interactions": Variant("stca", WHOLE, {"layers": 3}, kept="interactions"),
 }
 CLUSTERED = {
     "target-factored": Variant("target", WHOLE, clustered=partial(convert_factored, clusters=9, codes=16)),
@@ -105,6 +111,11 @@ CLUSTERED = {
     "target-interactions": Variant("target", WHOLE, clustered=partial(kept_interactions, clusters=9, codes=16)),
     "target-interactions-many": Variant("target", WHOLE, MANY_FEATURES, clustered=partial(kept_interactions, codes=40)),
     "target-interactions-none": Variant("target", WHOLE, NO_FEATURES, clustered=kept_interactions),
+    "stca-factored": Variant("stca", WHOLE, {"layers": 3}, clustered=partial(convert_factored, clusters=9, codes=16)),
+    "stca-factored-one-layer": Variant(
+        "stca", WHOLE, NO_FEATURES | {"layers": 1}, clustered=partial(convert_factored, clusters=9, codes=16)
+    ),
+    "stca-residual": Variant("stca", WHOLE, clustered=partial(convert_residual, stages=2, clusters=9, codes=16)),
     "target-residual": Variant("target", WHOLE, clustered=partial(convert_residual, stages=3, clusters=9, codes=16)),
     "target-residual-many": Variant("target", WHOLE, MANY_FEATURES, clustered=partial(convert_residual, stages=6)),
     "target-residual-none": Variant(

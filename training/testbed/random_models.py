@@ -59,7 +59,7 @@ def sampled_model(full: Ranker, c: Compression, seed: int = 1) -> Ranker:
     model = copy.deepcopy(full).eval()
     config, cache = model.config, model.cache
     torch.manual_seed(seed)
-    shared = SharedKV(c, config.embedding, config.d_model, config.embedding, config.embedding)
+    shared = SharedKV(c, config.embedding, cache.width, config.embedding, config.embedding)
     drawn = [model.embed_history(random_history(config, 1, c.slots, seed + i))[0] for i in range(2)]  # each [M, E]
     key_rows, value_rows = drawn[0], drawn[0 if c.tied else 1]
     shared.pool_key.copy_(cache.key(key_rows))

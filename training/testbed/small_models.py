@@ -12,6 +12,7 @@ from data.features import Feature
 from data.history import Candidates, History
 from models.compression import Compression
 from models.config import ModelConfig
+from models.families.registry import FAMILIES
 from models.ranker import Ranker
 from testbed.random_models import random_full, random_history, with_user_head
 
@@ -32,7 +33,7 @@ def small_config(family: str, **changes) -> ModelConfig:
         embedding=8,
         d_model=16,
         heads=4,
-        layers=2 if family == "hstu" else 1,
+        layers=2 if FAMILIES[family].default_layers else 1,
         hidden=8,
         top_k=5,
         recent=3,

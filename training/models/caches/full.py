@@ -18,6 +18,7 @@ class FullCache(HistoryCache):
 
     in_record = False
     user_head = None
+    width: int  # of a key, and of a value
     route_inputs: int  # width of the input that a router of this layer reads
 
     @abstractmethod
@@ -32,11 +33,11 @@ class FullCache(HistoryCache):
 class FullKV(FullCache):
     """K = S W_k + b_k, V = S W_v + b_v."""
 
-    def __init__(self, inputs: int, d_model: int):
+    def __init__(self, inputs: int, width: int):
         super().__init__()
-        self.route_inputs = inputs
-        self.key = nn.Linear(inputs, d_model)
-        self.value = nn.Linear(inputs, d_model)
+        self.width, self.route_inputs = width, inputs
+        self.key = nn.Linear(inputs, width)
+        self.value = nn.Linear(inputs, width)
 
     def forward(self, s: Tensor, x: Tensor | None = None) -> Cached:
         return Cached(self.key(s), self.value(s))
@@ -66,7 +67,7 @@ class ComputedKV(FullCache):
 
     def __init__(self, d_model: int):
         super().__init__()
-        self.route_inputs = 2 * d_model
+        self.width, self.route_inputs = d_model, 2 * d_model
 
     def forward(self, s: Tensor, x: Tensor) -> Cached:
         return Cached(*x.chunk(2, -1))

@@ -33,7 +33,7 @@ class FullRecord(RecordLayer):
         null: tuple[Tensor, Tensor] | None = None,
     ):
         self.model, self.key, self.value, self.kept, self.null = model, key, value, kept, null
-        self.interactions = kept == "interactions"
+        self.interactions, self.width = kept == "interactions", key.out_features
         self.note = "; not compressed: " + (
             "keys and values are computed from the interactions at every request"
             if self.interactions
@@ -43,7 +43,7 @@ class FullRecord(RecordLayer):
     def fields(self) -> list[dict]:
         c = self.model.config
         if not self.interactions:
-            return [{"name": name, "kind": "user", "type": self.kept, "width": c.d_model} for name in ("key", "value")]
+            return [{"name": x, "kind": "user", "type": self.kept, "width": self.width} for x in ("key", "value")]
         raw = [
             {"name": f.name, "kind": "raw", "type": "float32", "width": 1, "source": f.name}
             for f in c.interaction_features
@@ -97,7 +97,7 @@ class FullRecord(RecordLayer):
 
     def write_fields(self, g: Graph, s: str, x: str) -> WrittenFields:
         for name, part in zip(("key", "value"), self.project(g, s)):
-            g.output(part, name, "float32", ["batch", self.model.config.d_model], "field", field=name)
+            g.output(part, name, "float32", ["batch", self.width], "field", field=name)
         return WrittenFields([])
 
     def project(self, g: Graph, s: str) -> tuple[str, str]:
@@ -109,7 +109,7 @@ class FullRecord(RecordLayer):
     ) -> HistoryRows:
         if self.interactions:
             return self.computed_rows(g, assembled=False)
-        rows, shape = [], ["positions", self.model.config.d_model]
+        rows, shape = [], ["positions", self.width]
         for part in ("key", "value"):
             x = g.input(part, self.kept, shape, "user", field=part)
             rows.append(g.add("Cast", x, to=1) if self.kept == "float16" else x)
@@ -118,7 +118,7 @@ class FullRecord(RecordLayer):
     def rows_assembled(self, g: Graph, recent: int = 0) -> HistoryRows:
         if self.interactions:
             return self.computed_rows(g, assembled=True)
-        shape = ["positions", self.model.config.d_model]
+        shape = ["positions", self.width]
         parts = ((f"{HISTORY}_{part}", part) for part in ("key", "value"))
         return HistoryRows(Rows(*(g.input(name, "float32", shape, part, group=HISTORY) for name, part in parts)))
 

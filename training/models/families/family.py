@@ -41,8 +41,13 @@ class Family(ABC):
     bundle_family: str  # `family` in a bundle's manifest
     description: str  # begins the manifest's description; no final stop
     least_heads: int = 1  # attention heads that the family needs
+    default_layers: int | None = None  # None: the family has one layer, and --layers is not for it
     stacked: bool = False  # True: positions attend to each other, in layers with a cache each
     reads_clusters: bool = False  # True: its attention can read cluster means, see caches/factored.py
+
+    def layers_of(self, given: int) -> int:
+        """Returns the layers of attention of a model with the option `--layers given`."""
+        return given or self.default_layers or 1
 
     @abstractmethod
     def create(self, config: ModelConfig) -> Ranker:
@@ -106,8 +111,8 @@ class Attention(nn.Module):
     """
 
     out: nn.Linear  # the long part's output projection, D -> E; its bias is added once
-    null_key: nn.Parameter  # [D], of the learned null position, which every candidate sees
-    null_value: nn.Parameter  # [D]
+    null_key: nn.Parameter  # of the learned null position, which every candidate sees; as wide as the cache's keys
+    null_value: nn.Parameter
     recent_positions: int = 0
 
     @abstractmethod
@@ -132,8 +137,11 @@ class Attention(nn.Module):
         """Sets the first weights by those of the cache's key map, E -> D. Default: leaves them."""
         return None
 
-    def key_metric(self, items: Tensor) -> Tensor | None:
-        """Returns A [D, any]: an error e of a key costs |e A|^2; None: |e|^2. `items` [I, E] is the item table."""
+    def key_metric(self, items: Tensor, kv: Cached) -> Tensor | None:
+        """Returns A [D, any]: an error e of a key costs |e A|^2; None: |e|^2.
+
+        `items` [I, E] is the item table; `kv` are keys and values [P, D] at positions of real histories.
+        """
         return None
 
     def value_metric(self) -> Tensor | None:

@@ -29,7 +29,7 @@ class OneCacheRanker(Ranker):
 
     def __init__(self, config: ModelConfig, attention: Attention):
         super().__init__(config)
-        self.cache: HistoryCache = FullKV(config.embedding, config.d_model)
+        self.cache: HistoryCache = FullKV(config.embedding, len(attention.null_key))
         self.attention = attention
         self.add_scorer()
 
@@ -80,6 +80,7 @@ class OneCacheFamily(Family):
     attention: Callable[[ModelConfig], Attention]
     attention_oracle: Callable[[ModelConfig, Parameters, CacheOracle], "OneCacheOracle"]
     least_heads: int = 1
+    default_layers: int | None = None
     reads_clusters: bool = False
 
     def create(self, config: ModelConfig) -> OneCacheRanker:
@@ -92,7 +93,8 @@ class OneCacheFamily(Family):
         s = model.embed_history(sample)[sample.valid][:MOST_POSITIONS]  # [P, E]
         kv = model.cache(s)
         attention = model.attention
-        yield LayerSample(s, kv.key, kv.value, attention.key_metric(model.item.weight[1:]), attention.value_metric())
+        key_metric = attention.key_metric(model.item.weight[1:], kv)
+        yield LayerSample(s, kv.key, kv.value, key_metric, attention.value_metric())
 
     def keep_full(self, full: OneCacheRanker, kept: str) -> OneCacheRanker:
         null = (full.attention.null_key, full.attention.null_value)

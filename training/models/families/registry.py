@@ -6,11 +6,12 @@ from models.families.family import Family
 from models.families.hstu.family import HSTU
 from models.families.sdim import SDIM
 from models.families.sim import SIM
+from models.families.stca import STCA
 from models.families.target import TARGET
 from models.families.twin import TWIN
 from models.ranker import Ranker
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (TARGET, SIM, SDIM, ETA, TWIN, HSTU)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (TARGET, SIM, SDIM, ETA, TWIN, STCA, HSTU)}
 
 
 def family_of(model: Ranker) -> Family:

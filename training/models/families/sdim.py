@@ -29,7 +29,7 @@ class Sdim(LongAndRecent):
         self.register_buffer("planes", torch.randn(c.d_model, c.hashes * c.bits_per_hash))
         self.null_key.requires_grad_(False)  # the null position has weight 1
 
-    def key_metric(self, items: Tensor) -> None:
+    def key_metric(self, items: Tensor, kv: Cached) -> None:
         """Returns None: the hashes see the key as it is."""
         return None
 

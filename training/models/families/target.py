@@ -43,7 +43,7 @@ class TargetAttention(Attention):
             key.weight.copy_(self.query.weight)
             self.query.weight.mul_(4)
 
-    def key_metric(self, items: Tensor) -> Tensor | None:
+    def key_metric(self, items: Tensor, kv: Cached) -> Tensor | None:
         return query_metric(self.query(items), self.config.heads)
 
     def forward(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:

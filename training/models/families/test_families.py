@@ -93,6 +93,11 @@ def test_a_new_entry_of_the_registry_is_trained_converted_exported_and_served(me
         np.testing.assert_allclose(found, score(model, one, wanted).numpy(), atol=1e-5)
 
 
+def test_a_family_with_several_layers_has_a_default_and_the_others_have_one() -> None:
+    counts = {name: (family.layers_of(0), family.layers_of(3)) for name, family in FAMILIES.items()}
+    assert (counts["stca"], counts["hstu"], counts["target"][0]) == ((2, 3), (1, 3), 1)
+
+
 def test_no_module_asks_for_the_class_of_a_model_an_attention_or_a_cache() -> None:
     sources = [path for path in TRAINING.rglob("*.py") if "mutants" not in path.parts]
     own = {

@@ -24,6 +24,7 @@ class Hstu(Family):
     title = "HSTU"
     bundle_family = "hstu"
     description = "HSTU: stacked self-attention, candidates attend over each layer's cached keys and values"
+    default_layers = 1
     stacked = True
 
     def create(self, config: ModelConfig) -> HstuRanker:
