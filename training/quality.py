@@ -7,12 +7,12 @@
     python training/quality.py factored --data DIR                 # records as converted, on all data sets and families
     python training/quality.py frontier --data DIR                 # bytes against quality, residual codes among them
     python training/quality.py unknown --data DIR                  # items that came after the training
-    python training/quality.py report                              # docs/quality.md and its plots from the results
+    python training/quality.py report                              # docs/quality*.md and their plots from the results
 
 DIR holds the data sets as published, see GRID in quality/protocol.py. The simulated data set is made by the feed
 simulator, which needs npm ci && npm run build. Each job has one process and one thread. An interrupted job goes on at
 its last checkpoint in .ckv/training/quality. Rows in the results are not measured again: after a change of settings,
-remove both. `factored --device cuda` trains and measures on a GPU; these rows have no training times.
+remove both. `--device cuda` lets factored and frontier train and measure on a GPU; these rows have no training times.
 
 The full model is trained for `epochs` and converted. Then the full model and its conversion are each trained for
 `tune_epochs` more, with the same settings and seed. The user dims alone and the model without history learn from
@@ -45,17 +45,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--variants", nargs="*", default=VARIANTS, choices=VARIANTS)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
-    parser.add_argument("--device", default="cpu", help="of factored: cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="of factored and frontier: cpu or cuda")
     options = parser.parse_args()
     if options.command == "report":
         write_report(ROOT)
     elif options.command == "run":
         run(options.data, options.only, options.workers, options.variants)
-    elif options.command == "factored":
-        factored(options.data, options.only, options.workers, options.device)
+    elif options.command in ("factored", "frontier"):
+        act = factored if options.command == "factored" else frontier
+        act(options.data, options.only, options.workers, options.device)
     else:
-        acts = {"knobs": knobs, "structure": structures}
-        acts |= {"frontier": frontier, "unknown": unknown_items}
+        acts = {"knobs": knobs, "structure": structures, "unknown": unknown_items}
         acts[options.command](options.data, options.only, options.workers)
 
 

@@ -23,12 +23,12 @@ STAGES = [1, 2, 3, 4, 5]
 CLUSTERS = 256
 
 
-def measure_frontier(job: Job, data: Path) -> list[dict]:
+def measure_frontier(job: Job, data: Path, device: str = "cpu") -> list[dict]:
     """Returns the rows of a job: the full model, pools by their slots, residual codes by their stages, the factored
     pool."""
     torch.set_num_threads(1)
     log, split = read_dataset(job.dataset, data)
-    arms = arms_of(job, log, split, Compression(user_width=0))
+    arms = arms_of(job, log, split, Compression(user_width=0), device=device)
     return [row_of(job, arms, variant, size, model) for variant, size, model in models_of(arms)]
 
 
@@ -47,7 +47,7 @@ def models_of(arms: Arms) -> Iterator[tuple[str, int, Ranker]]:
 
 def row_of(job: Job, arms: Arms, variant: str, size: int, model: Ranker) -> dict:
     """Returns a row of the results."""
-    quality = evaluate(model, arms.log, arms.split.test)
+    quality = evaluate(model, arms.log, arms.split.test, arms.main.device)
     row = {
         "dataset": job.dataset,
         "seed": job.seed,

@@ -81,9 +81,9 @@ def factored(data: Path, only: list[str], workers: int, device: str) -> None:
     measure_jobs("factored", measure_factored, grid_jobs(), data, only, workers, device)
 
 
-def frontier(data: Path, only: list[str], workers: int) -> None:
+def frontier(data: Path, only: list[str], workers: int, device: str) -> None:
     """The same for bytes against quality, with one family and seed."""
-    measure_jobs("frontier", measure_frontier, first_jobs(), data, only, workers)
+    measure_jobs("frontier", measure_frontier, first_jobs(), data, only, workers, device)
 
 
 def unknown_items(data: Path, only: list[str], workers: int) -> None:
@@ -92,6 +92,7 @@ def unknown_items(data: Path, only: list[str], workers: int) -> None:
 
 
 def first_jobs() -> list[Job]:
+    """Returns the jobs of one family and seed, without the small samples."""
     return [Job(dataset, FIRST, 1) for dataset in GRID if dataset not in SAMPLES]
 
 

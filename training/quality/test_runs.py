@@ -174,7 +174,7 @@ def test_positions_of_a_timed_data_set_have_the_hour_and_the_weekday(tiny_datase
     ("command", "name", "jobs"),
     [
         (lambda *given: runs.factored(*given, "cpu"), "factored", factored.grid_jobs),
-        (runs.frontier, "frontier", runs.first_jobs),
+        (lambda *given: runs.frontier(*given, "cpu"), "frontier", runs.first_jobs),
         (runs.unknown_items, "unknown", runs.first_jobs),
     ],
 )

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from quality.report.factored_section import MEGABYTE, datasets_in, level
 from quality.report.plots import BLUE, GREEN, GREY, ORANGE, figure, legend_below
+from quality.report.records_section import MEGABYTE
 from quality.report.text import ABSENT, Results, differences, means, table
-from quality.report.verdicts import LEAST_NOISE, METRICS, Arm, dataset_title, difference
+from quality.report.verdicts import LEAST_NOISE, METRICS, Arm, dataset_title, datasets_in, difference, level
 
 ORDER = ["full", "pool", "residual", "factored"]
 LOOKS = {  # of the plot: label, colour, marker, line style
@@ -24,7 +24,7 @@ ABOUT = f"""How many bytes does a position need? All arms are conversions of the
 training. The family is the one that attends to every position (`target`).
 
 - A *pool* has a route for each position, without user dims: one pool row of keys and values per slot. On data of few
-  tokens, 10,000 slots are nearly a table of all of them, see [the factored pool](#the-factored-pool).
+  tokens, 10,000 slots are nearly a table of all of them, see [the data](#the-data).
 - *Residual codes* are one byte per stage. Each stage has 256 rows and codes what the stages before it left over.
 - The *factored pool* has the item's index and an event code. It is exact about the item.
 

@@ -1,4 +1,4 @@
-"""Writes docs/quality.md and its plots from training/results: every number on the page comes from there.
+"""Writes docs/quality.md, docs/quality-pools.md and their plots from training/results: every number comes from there.
 
     python training/quality.py report
 
@@ -7,14 +7,15 @@ Text between <!-- notes:begin --> and <!-- notes:end --> is written by hand and 
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quality.report.bytes_section import bytes_against_quality, plot_bytes
-from quality.report.factored_section import factored
 from quality.report.knob_section import knobs
 from quality.report.plots import plot_frontier, plot_losses
-from quality.report.quality_sections import all_arms, protocol, summary, targets, training_time, user_dims
+from quality.report.quality_sections import all_arms, dims_alone, protocol, targets, training_time, user_dims
+from quality.report.quality_sections import summary as pool_summary
+from quality.report.records_section import clusters, data, pools, recommended, summary, times
 from quality.report.structure_plots import plot_distinct, plot_similarity, plot_slots, plot_spectra
 from quality.report.structure_sections import sharing, slots
 from quality.report.text import Results
@@ -24,34 +25,67 @@ from quality.results import read_result_file
 BEGIN, END = "<!-- notes:begin -->", "<!-- notes:end -->"
 NOTES = re.compile(rf"{BEGIN}\n(.*?)\n?{END}", re.DOTALL)
 ALWAYS = "Knobs"  # this section has markers for notes even if there are no notes yet
-HEAD = """# Quality: the cost of compression
 
-    python training/quality.py run --data DIR          # trains, and measures the rows that are missing
-    python training/quality.py knobs --data DIR        # the same for settings other than the defaults
-    python training/quality.py structure --data DIR    # measures what users share, and how the pool is used
-    python training/quality.py factored --data DIR     # compares the factored pool with pools of keys and values
+Sections = dict[str, Callable[[Results], str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of docs/: what is above its sections, and its sections by heading."""
+
+    head: str
+    sections: Sections
+
+
+RECORDS = Page(
+    """# Quality: what a record costs
+
+    python training/quality.py factored --data DIR     # records as converted: trains and measures the missing rows
     python training/quality.py frontier --data DIR     # bytes against quality, residual codes among them
     python training/quality.py unknown --data DIR      # items that came after the training
     python training/quality.py report                  # this page and its plots
 
-The last command writes this page from `training/results/*.json`. It keeps only notes between markers.
+The last command writes this page from `training/results/*.json`. How pools of keys and values do, with and without a
+fine-tune, is on [a page of its own](quality-pools.md).""",
+    {
+        "Summary": summary,
+        "The recommended record": recommended,
+        "Against pools of keys and values": pools,
+        "Bytes against quality": bytes_against_quality,
+        "Clusters": clusters,
+        "User dims alone": dims_alone,
+        "The time of a conversion": times,
+        "Unknown items": unknown_items,
+        "The data": data,
+    },
+)
+POOLS = Page(
+    """# Quality of pools of keys and values
 
-**Which settings to choose, and why: [knobs](#knobs).**"""
+    python training/quality.py run --data DIR          # trains, and measures the rows that are missing
+    python training/quality.py knobs --data DIR        # the same for settings other than the defaults
+    python training/quality.py structure --data DIR    # measures what users share, and how the pool is used
+    python training/quality.py report                  # this page and its plots
 
-SECTIONS: dict[str, Callable[[Results], str]] = {
-    "Targets": targets,
-    "What was compared": protocol,
-    "CollectiveKV against the full model": summary,
-    "All arms": all_arms,
-    "User dims alone": user_dims,
-    "Training time": training_time,
-    "Knobs": knobs,
-    "What users share": sharing,
-    "How the pool is used": slots,
-    "The factored pool": factored,
-    "Bytes against quality": bytes_against_quality,
-    "Unknown items": unknown_items,
-}
+This page is about the record of `train.py --record pool`. The recommended record is on [quality](quality.md). The last
+command writes this page from `training/results/*.json`. It keeps only notes between markers.
+
+**What these figures do not show.** On ML-1M and KuaiRand, a pool of 10,000 slots has a slot for every token of the
+sample that it is made from: it is nearly a table of all keys and values, and hardly compresses. Data with more tokens
+than slots is on [quality](quality.md#against-pools-of-keys-and-values).""",
+    {
+        "Targets": targets,
+        "What was compared": protocol,
+        "CollectiveKV against the full model": pool_summary,
+        "All arms": all_arms,
+        "User dims alone": user_dims,
+        "Training time": training_time,
+        "Knobs": knobs,
+        "What users share": sharing,
+        "How the pool is used": slots,
+    },
+)
+PAGES = {"quality": RECORDS, "quality-pools": POOLS}
 
 PLOTS: dict[str, Callable[[Results, Path], bool]] = {
     "frontier": lambda r, path: plot_frontier(r.quality, r.knobs, path),
@@ -65,15 +99,20 @@ PLOTS: dict[str, Callable[[Results, Path], bool]] = {
 
 
 def write_report(root: Path) -> None:
-    """Rewrites the page and the plots. Without results, a section says so and its plots are removed."""
-    page = root / "docs" / "quality.md"
+    """Rewrites the pages and the plots. Without results, a section says so and its plots are removed."""
     results = draw(read_results(root / "training" / "results"), root / "docs" / "quality")
-    sections = {heading: write(results) for heading, write in SECTIONS.items()}
-    for heading, text in ({ALWAYS: ""} | read_notes(page.read_text() if page.exists() else "")).items():
-        # Notes of a heading that no longer exists go to the last section.
-        sections[heading if heading in sections else list(sections)[-1]] += f"\n\n{BEGIN}\n{text}\n{END}"
-    body = "\n\n".join(f"## {heading}\n{text}" for heading, text in sections.items())
-    page.write_text(f"{HEAD}\n\n{body}\n")
+    paths = {root / "docs" / f"{name}.md": page for name, page in PAGES.items()}
+    notes = {ALWAYS: ""}
+    for path in paths:
+        notes |= read_notes(path.read_text() if path.exists() else "")
+    for path, page in paths.items():
+        sections = {heading: write(results) for heading, write in page.sections.items()}
+        for heading in [heading for heading in notes if heading in sections]:
+            sections[heading] += f"\n\n{BEGIN}\n{notes.pop(heading)}\n{END}"
+        if page is POOLS:  # notes of a heading that no longer exists
+            sections[list(sections)[-1]] += "".join(f"\n\n{BEGIN}\n{text}\n{END}" for text in notes.values())
+        body = "\n\n".join(f"## {heading}\n{text}" for heading, text in sections.items())
+        path.write_text(f"{page.head}\n\n{body}\n")
 
 
 def read_results(folder: Path) -> Results:

@@ -197,6 +197,23 @@ def user_dims(r: Results) -> str:
     )
 
 
+def dims_alone(r: Results) -> str:
+    """What users keep without any shared part: the smallest record that is published for this purpose."""
+    head = ["data set", "family", "bytes a position", "user dims alone minus the full model, AUC / GAUC"]
+    lines = []
+    for pair in pairs_in(r.quality):
+        alone, full = (arm(r.quality, *pair, variant) for variant in ("user_dims_only", "full"))
+        if paired(alone, full):
+            size = f"{alone.mean('bytesPerPosition'):.1f} ({share(alone.mean('ratio'))})"
+            lines.append([*titles(pair), size, differences(alone, full)])
+    about = (
+        "Records without any shared part, learned from scratch for as long as the full model and its fine-tune: the "
+        "arm without a pool of the published method. Beside a pool: "
+        "[pools of keys and values](quality-pools.md#user-dims-alone)."
+    )
+    return f"{about}\n\n{table(head, lines)}"
+
+
 def training_time(r: Results) -> str:
     head = ["data set", "family", "full model (s)", "conversion (s)", "conversion and fine-tune (s)", "share"]
     head += [f"verdict at {100 * TIME_SHARE:.0f} %", "as converted minus full model, AUC / GAUC", "within the noise"]

@@ -18,7 +18,7 @@ def test_every_record_has_its_bytes_its_difference_to_the_full_model_and_a_verdi
         "|  | factored pool, 3,707 items | 3 | 3.50 | 244.66 | -0.0001 / +0.0000 | met |",
     ]
     assert "\n".join(lines) in page
-    assert page.index(full) < page.index("| KuaiRand with hour and weekday | full model |")
+    assert page.index(full) < page.index("| KuaiRand with hours | full model |")
     assert "](quality/bytes.svg)" in page and pictures(tmp_path).keys() == {"bytes"}
 
 

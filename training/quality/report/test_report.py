@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.compression import Compression
-from quality.report.page import BEGIN, END, PLOTS, SECTIONS
+from quality.report.page import BEGIN, END, PAGES, PLOTS
 from quality.report.plots import tidy
 from quality.report.quality_sections import split_text
 from quality.report.text import ABSENT
@@ -24,7 +24,7 @@ from quality.report.verdicts import (
     quick_and_level,
     tally,
 )
-from testbed.result_pages import frontier_rows, page_of, pictures, section, unknown_rows
+from testbed.result_pages import factored_rows, frontier_rows, page_of, pictures, section, unknown_rows
 
 RATIOS = {"full": 1.0, "full_before": 1.0, "converted": 0.0022, "collectivekv": 0.0022, "user_dims_only": 0.0027}
 LOSSES = [round(0.7 - 0.002 * i, 4) for i in range(100)]
@@ -156,19 +156,6 @@ def structure_rows() -> list[dict]:
     return rows
 
 
-def factored_rows(seeds: int = 2) -> list[dict]:
-    arms = [("full", 0, 0, 0.0), ("pool", 1024, 0, 0.004), ("pool", 10_000, 0, 0.0002), ("factored", 3_707, 64, 0.0005)]
-    tokens = {"tokens": 10_001, "sampleTokens": 9002, "coveredShare": 0.94}
-    sizes = {"bytesPerPosition": 3.6, "bytesAt1000": 3.5, "tableBytes": 1_100_000}
-    return [
-        {"dataset": d, "seed": s, "variant": variant, "slots": slots, "clusters": clusters, **tokens, **sizes}
-        | {"auc": 0.83 + s / 100 - loss, "gauc": 0.74 - loss / 4, "logloss": 0.5}
-        for d in (*DATASETS, "kuairand-hours")
-        for s in range(1, seeds + 1)
-        for variant, slots, clusters, loss in arms
-    ]
-
-
 def all_results() -> dict[str, list[dict]]:
     found = {"quality": all_rows(), "knobs": knob_rows(), "structure": structure_rows(), "factored": factored_rows()}
     return found | {"frontier": frontier_rows(), "unknown": unknown_rows()}
@@ -176,7 +163,8 @@ def all_results() -> dict[str, list[dict]]:
 
 def test_without_results_every_section_says_so_and_no_plot_is_drawn(tmp_path: Path) -> None:
     page = page_of(tmp_path)
-    for heading in SECTIONS.keys() - {"Targets", "What was compared"}:
+    headings = [heading for one in PAGES.values() for heading in one.sections]
+    for heading in set(headings) - {"Targets", "What was compared"}:
         assert ABSENT in section(page, heading)
     assert section(page, "Targets").count("not measured yet") == 7
     assert "](quality/" not in page and not pictures(tmp_path)
@@ -238,30 +226,6 @@ def test_knobs_are_compared_with_their_full_model_and_defaults_are_bold(tmp_path
     assert page.count("**yes**") == 1 and "|  | the published recipe | 0.22 % | - | -0.0220 / +0.0000 |" in page
 
 
-def test_the_factored_pool_is_compared_with_the_full_model_and_its_misses_show(tmp_path: Path) -> None:
-    page = section(page_of(tmp_path, factored=factored_rows()), "The factored pool")
-    assert "| ML-1M | full model | 0.8450 / 0.7400 | 3.60 | 3.50 | - | - |" in page
-    assert "|  | factored pool, 64 clusters | -0.0005 / -0.0001 | 3.60 | 3.50 | 1.1 | met |" in page
-    missed = "|  | pool of 1,024 slots | -0.0040 / -0.0010 | 3.60 | 3.50 | 1.1 | **missed**: AUC by 0.0030 |"
-    assert page.count(missed) == 3
-    assert page.index("|  | pool of 1,024") < page.index("|  | pool of 10,000") < page.index("|  | factored pool, 64")
-    assert "| KuaiRand with hour and weekday | full model |" in page
-
-
-def test_a_factored_row_without_its_full_model_shows_its_own_figures(tmp_path: Path) -> None:
-    rows = [r for r in factored_rows() if r["variant"] == "factored"]
-    page = section(page_of(tmp_path, factored=rows), "The factored pool")
-    assert "| ML-1M | factored pool, 64 clusters | 0.8445 / 0.7399 | 3.60 | 3.50 | 1.1 | - |" in page
-
-
-def test_a_pool_with_a_slot_for_every_token_does_not_count(tmp_path: Path) -> None:
-    rows = factored_rows()
-    page = page_of(tmp_path, factored=rows)
-    assert "| ML-1M | 2 | 10,001 | 9,002 | 94 % | no: counts | no: counts |" in page
-    page = page_of(tmp_path, factored=[r | {"tokens": 10_000} for r in rows])
-    assert "| ML-1M | 2 | 10,000 | 9,002 | 94 % | no: counts | yes: does not count |" in page
-
-
 def test_the_structure_file_may_name_its_rows(tmp_path: Path) -> None:
     folder = tmp_path / "training" / "results"
     folder.mkdir(parents=True)
@@ -282,16 +246,17 @@ def test_settings_are_shown_if_the_results_have_them(tmp_path: Path) -> None:
 
 
 def test_notes_by_hand_stay_in_their_sections(tmp_path: Path) -> None:
-    path = tmp_path / "docs" / "quality.md"
-    page = page_of(tmp_path, quality=all_rows(), knobs=knob_rows())
-    assert section(page, "Knobs").count(BEGIN) == 1  # room for them
-    page = page.replace(f"{BEGIN}\n\n{END}", f"{BEGIN}\nWhy 4,096.\n\nAnd why \\1 tied.\n{END}")
+    path, other = (tmp_path / "docs" / f"{name}.md" for name in ("quality-pools", "quality"))
+    assert section(page_of(tmp_path, quality=all_rows(), knobs=knob_rows()), "Knobs").count(BEGIN) == 1  # room for them
+    page = path.read_text().replace(f"{BEGIN}\n\n{END}", f"{BEGIN}\nWhy 4,096.\n\nAnd why \\1 tied.\n{END}")
     page = page.replace("\n\n## All arms", f"\n\n{BEGIN}\nOn the full model.\n{END}\n\n## All arms")
     path.write_text(page)
+    other.write_text(other.read_text().replace("\n\n## The data", f"\n\n{BEGIN}\nOn items.\n{END}\n\n## The data"))
     again = page_of(tmp_path)
-    assert again == page
+    assert path.read_text() == page
     assert "Why 4,096.\n\nAnd why \\1 tied." in section(again, "Knobs")
     assert "On the full model." in section(again, "CollectiveKV against the full model")
+    assert "On items." in section(again, "Unknown items")
     path.write_text(page.replace("## Knobs", "## Settings"))
     assert "Why 4,096." in page_of(tmp_path)  # of a heading that is gone
 

@@ -1,8 +1,7 @@
 """The section on unknown items, from unknown.json."""
 
-from quality.report.factored_section import datasets_in
 from quality.report.text import ABSENT, Results, differences, means, table
-from quality.report.verdicts import METRICS, Arm, amount, dataset_title
+from quality.report.verdicts import METRICS, Arm, amount, dataset_title, datasets_in
 
 RECORDS = {"full": "full model", "factored": "factored pool", "residual": "residual codes"}
 STAND_INS = {
