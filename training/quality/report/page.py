@@ -70,9 +70,9 @@ POOLS = Page(
 This page is about the record of `train.py --record pool`. The recommended record is on [quality](quality.md). The last
 command writes this page from `training/results/*.json`. It keeps only notes between markers.
 
-**What these figures do not show.** On ML-1M and KuaiRand, a pool of 10,000 slots has a slot for every token of the
-sample that it is made from: it is nearly a table of all keys and values, and hardly compresses. Data with more tokens
-than slots is on [quality](quality.md#against-pools-of-keys-and-values).""",
+On ML-1M and KuaiRand, a pool of 10,000 slots has a slot for every token of the sample that it is made from. So it is
+nearly a table of all keys and values, and its quality there says little. Data with more tokens than slots is on
+[quality](quality.md#against-pools-of-keys-and-values).""",
     {
         "Targets": targets,
         "What was compared": protocol,
