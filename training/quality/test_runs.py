@@ -110,6 +110,7 @@ SWEEP = [("pool", 4, 0), ("pool", 300, 0), ("factored", 0, 6), ("factored", 0, 2
         ("tiny-hours", "target", 1, SWEEP),
         ("tiny", "target", 2, SWEEP[1::2]),
         ("tiny-hours", "hstu", 1, SWEEP[1:2]),
+        ("tiny-hours", "stca", 1, SWEEP[1::2]),
     ],
 )
 def test_records_are_measured_beside_the_full_model(
@@ -136,11 +137,11 @@ def test_records_are_measured_beside_the_full_model(
         assert (row["users"], row["positions"], row["items"]) == (12, 480, len(set(log.item.tolist())))
         assert (row["trainQueries"], row["testQueries"]) == (int(split.train.sum()), 12 * 8)
         assert 0 <= row["auc"] <= 1 and row["seconds"] > 0 and row["device"] == "cpu"
-    layers = 2 if family == "hstu" else 1
+    layers = 2 if family in ("hstu", "stca") else 1
     assert full["bytesPerPosition"] == full["fullBytes"] == layers * 2 * 16 * 4
     for row in rows:
         # A route and a code; a uint16 route and a code; the item and the event.
-        width = layers * (3 if row["slots"] == 300 else 2)
+        width = (1 if family == "stca" else layers) * (3 if row["slots"] == 300 else 2)
         assert row["bytesPerPosition"] == row["bytesAt1000"] == round(bytes_per_position(width, [20]), 2)
         if row["variant"] == "factored":
             codes = row["eventCodes"]
