@@ -43,8 +43,8 @@ FAMILIES = {
     "eta": FamilySettings(),
     "sdim": FamilySettings(),
 }
-# Of families that quality/factored.py alone measures. STCA's layers have half the width, so its full cache has the bytes
-# of the others'.
+# Of families that only quality/factored.py measures. STCA's layers have half the width, so its full cache has the same
+# bytes as that of the others.
 FACTORED_ALONE = {"stca": FamilySettings({"d_model": 128, "heads": 4, "layers": 2})}
 WITHOUT_HISTORY = "none"  # the family of the arm without history: target attention over nothing
 
