@@ -1,5 +1,6 @@
 export * from './connect-redis.js';
 export * from './eviction.js';
+export * from './join-writes.js';
 export * from './redis-error.js';
 export * from './redis-url.js';
 export * from './trials.js';

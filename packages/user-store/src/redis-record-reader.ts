@@ -1,4 +1,4 @@
-import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
+import { joinWrites, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { createRecordKeys } from './record-keys.js';
 import type { UserStore } from './user-store.js';
 
@@ -17,6 +17,7 @@ export function createRedisRecordReader({
   return {
     getRecords: (bundleId, userIds) =>
       reachingRedis(async () => {
+        joinWrites(client);
         const found = userIds.map((userId) => client.getBuffer(keys.record(userId, bundleId)).catch(unreadableKey));
         return (await Promise.all(found)).map((bytes) => bytes ?? undefined);
       }),
