@@ -41,13 +41,16 @@ export class PackedIds {
 
 /** Returns strings as packed ids. */
 export function packIds(ids: readonly string[]): PackedIds {
+  const text = ids.join('');
+  const joined = Buffer.from(text);
+  const isAscii = joined.length === text.length; // any other character has more bytes than UTF-16 units
   const ends = new Uint32Array(ids.length + 1);
   let end = 0;
-  ids.forEach((id, i) => {
-    end += Buffer.byteLength(id);
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i] as string;
+    end += isAscii ? id.length : Buffer.byteLength(id);
     ends[i + 1] = end;
-  });
-  const joined = Buffer.from(ids.join(''));
+  }
   // Two halves of a surrogate pair, at the end of one id and the start of the next, would become one character.
   return new PackedIds(joined.length === end ? joined : Buffer.concat(ids.map((id) => Buffer.from(id))), ends);
 }
