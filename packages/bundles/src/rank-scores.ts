@@ -36,6 +36,12 @@ export async function rankScores(
   if (scores.length !== count) {
     throw new CkvError('bug', `the rank graph answered ${scores.length} scores for ${count} candidates`);
   }
-  if (scores.some((score) => Number.isNaN(score))) throw new CkvError('bug', 'the rank graph answered NaN');
+  if (hasNaN(scores)) throw new CkvError('bug', 'the rank graph answered NaN');
   return { scores, partCount: parts.length };
+}
+
+/** True if a score is NaN. `some` would make an object of each score. */
+function hasNaN(scores: Float32Array): boolean {
+  for (let i = 0; i < scores.length; i++) if (Number.isNaN(scores[i])) return true;
+  return false;
 }
