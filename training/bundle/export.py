@@ -67,14 +67,15 @@ def write_draft(model: Ranker, log: Log, draft: Path, about: Export) -> str:
         longest = about.max_positions if about.golden_positions is None else about.golden_positions
         write_golden(model, log, graphs, draft, seed=1, longest=longest)
     family, c = family_of(model), model.config
+    layers = family.layers_in_a_cache(c.layers)
     notes = "".join(dict.fromkeys(layer.note for layer in record_layers(model)))
     manifest = {
         "schemaVersion": 1,
         "name": about.name,
         "family": family.bundle_family,
         "description": f"{family.description}{notes}. Scores are probabilities that the label is 1.",
-        "dModel": c.d_model,
-        "heads": c.heads,
+        "dModel": layers * c.d_model,
+        "heads": layers * c.heads,
         "maxPositions": about.max_positions,
         "maxCandidates": MAX_CANDIDATES,
         "actions": [action or UNKNOWN_ACTION for action in log.actions],

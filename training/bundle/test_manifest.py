@@ -25,7 +25,8 @@ def test_a_record_row_has_the_reported_bytes(built: Built) -> None:
 
 def test_the_manifest_describes_the_model(built: Built) -> None:
     manifest, config = built.bundle.manifest, built.model.config
-    assert (manifest["dModel"], manifest["heads"]) == (config.d_model, config.heads)
+    layers = config.layers if config.family == "stca" else 1  # side by side
+    assert (manifest["dModel"], manifest["heads"]) == (layers * config.d_model, layers * config.heads)
     assert manifest["maxPositions"] == built.variant.max_positions
     assert manifest["actions"] == ["<unknown>", "skip", "click", "like"]
     assert manifest["items"]["count"] == config.items == len(built.bundle.items)

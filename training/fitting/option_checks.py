@@ -42,7 +42,6 @@ POSITIVE: dict[str, float] = {
 }  # above 0, at most this
 POOL_OPTIONS = ["slots", "user_width", "user_type", "user_form", "separate_routes"]
 ROW_BYTES = 65_535  # most bytes of a record's row
-WIDTH = 65_536  # most columns of a pool row's key
 FIELDS, GROUPS, FEATURES, ACTIONS = 64, 32, 64, 1024  # limits of a bundle
 
 
@@ -65,6 +64,7 @@ def check_options(c: TrainConfig) -> None:
         raise UserError(f"--heads {c.heads}: --family {c.family} takes at least {least}; give more")
     if c.layers > 1 and FAMILIES[c.family].default_layers is None:
         raise UserError(f"--layers {c.layers}: --family {c.family} has one layer; leave the option out")
+    check_width(c)
     if c.user_form == "last_head" and c.user_width >= c.d_model // c.heads:
         width = c.d_model // c.heads
         raise UserError(
@@ -76,6 +76,19 @@ def check_options(c: TrainConfig) -> None:
         raise UserError("--device cuda: PyTorch finds no CUDA device; give --device cpu")
 
 
+def check_width(c: TrainConfig) -> None:
+    """Checks the keys of a cache, in which those of several layers may lie side by side."""
+    family = FAMILIES[c.family]
+    layers = family.layers_in_a_cache(family.layers_of(c.layers))
+    for name, what in (("d_model", "columns"), ("heads", "heads")):
+        total, most = layers * getattr(c, name), LIMITS[name][1]
+        if total > most:
+            raise UserError(
+                f"--layers {layers}: keys of all layers would have {total:,} {what}, at most {most:,} are allowed; "
+                f"give fewer, or less {flag(name)}"
+            )
+
+
 def check_record(c: TrainConfig) -> None:
     """Checks the size of a record's row. For each layer it has one or two routes, and a code or the user dims."""
     if c.chosen_record != "pool":
@@ -83,14 +96,7 @@ def check_record(c: TrainConfig) -> None:
         return
     refuse_given(c, ["clusters", "stages"], "--record factored or residual, for families that can have it")
     family = FAMILIES[c.family]
-    layers = family.layers_of(c.layers)
-    if not family.stacked:  # all layers have one record field
-        if layers * c.d_model > WIDTH:
-            raise UserError(
-                f"--layers {layers}: keys of all layers would be {layers * c.d_model:,} wide, at most {WIDTH:,} are "
-                "allowed; give fewer, or less --d-model"
-            )
-        layers = 1
+    layers = family.layers_of(c.layers) if family.stacked else 1
     routes = 2 if c.separate_routes else 1
     coded = c.user_type == "codebook" and c.user_width > 0
     user_fields = 0 if not c.user_width else 1 if coded else 2

@@ -49,6 +49,10 @@ class Family(ABC):
         """Returns the layers of attention of a model with the option `--layers given`."""
         return given or self.default_layers or 1
 
+    def layers_in_a_cache(self, layers: int) -> int:
+        """Returns how many of a model's layers have their keys and values in one cache, side by side."""
+        return 1 if self.stacked else layers
+
     @abstractmethod
     def create(self, config: ModelConfig) -> Ranker:
         """Returns a full model with new weights, from torch's random generator."""
