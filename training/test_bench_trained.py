@@ -18,19 +18,19 @@ from models.compression import Compression
 from models.config import ModelConfig
 from testbed.served_bundle import ServedBundle
 
-USERS, ITEMS = 30, 50
+USERS, ITEMS = 30, 250  # more distinct tokens than the pool has slots
 
 
 def small_table() -> pa.Table:
-    """Returns a log in which user u has 40 + u rows, and likes items by parity."""
+    """Returns a log in which user u has 40 + u rows, and mostly likes items by parity."""
     random = np.random.default_rng(1)
     user = np.repeat(np.arange(USERS), 40 + np.arange(USERS))
     item, time = random.integers(0, ITEMS, len(user)), random.permutation(len(user))
-    like = (item + user) % 2 == 0
+    like = ((item + user) % 2 == 0) ^ (random.random(len(user)) < 0.2)
     return pa.table(
         {
             "user_id": pa.array([f"u{x:02}" for x in user]),
-            "item_id": pa.array([f"i{x:02}" for x in item]),
+            "item_id": pa.array([f"i{x:03}" for x in item]),
             "timestamp_ms": pa.array(1_600_000_000_000 + time),
             "action": pa.array(np.where(like, "like", "skip")),
             "label": pa.array(like.astype(np.float32)),
@@ -86,4 +86,4 @@ def test_the_histories_are_those_of_the_longest_users_in_the_order_of_time(out: 
 
 def test_the_data_are_told_in_words(out: Path) -> None:
     about = json.loads((out / "about.json").read_text())
-    assert about["trainedOn"] == "a small log: 1,635 interactions of 30 users, 50 items"
+    assert about["trainedOn"] == "a small log: 1,635 interactions of 30 users, 250 items"

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { BASELINES, PARTS, readOptions } from './options.js';
+import { BASELINES, lengthsOf, PARTS, readOptions } from './options.js';
 
 it('runs every part and writes to the repository by default', () => {
   expect(readOptions([])).toMatchObject({
@@ -51,6 +51,21 @@ it('compares with all baselines by default, else with some or none', () => {
   expect(readOptions([])?.baselines).toEqual(BASELINES);
   expect(readOptions(['--baselines', 'recompute'])).toMatchObject({ baselines: ['recompute'], out: undefined });
   expect(readOptions(['--baselines', 'none'])).toMatchObject({ baselines: [], out: undefined });
+});
+
+it('trains on public data with --data, else on a simulated log', () => {
+  expect(readOptions(['--data', 'there'])).toMatchObject({ data: 'there', out: '.' });
+  expect(readOptions([])?.data).toBeUndefined();
+});
+
+it.each([
+  ['factored', [100, 1_000, 10_000, 100_000]],
+  ['recompute_clusters', [100, 1_000, 10_000, 100_000]],
+  ['full_fp16', [100, 1_000, 10_000]],
+  ['recompute', [100, 1_000, 10_000]],
+  ['factored, unary', [1_000, 10_000]],
+])('measures %s at %j positions', (arm, lengths) => {
+  expect(lengthsOf(arm, [100, 1_000, 10_000, 100_000])).toEqual(lengths);
 });
 
 it('only writes page and plots with --render', () => {
