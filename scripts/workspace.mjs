@@ -13,12 +13,12 @@ export function bin(name) {
   return join(root, 'node_modules', '.bin', name);
 }
 
-/** Runs a command. Rejects if its exit code is not 0. Prints its output if it fails, or always if `show` is set. */
+/** Runs a command, which ends with this process. Rejects if its exit code is not 0. Prints its output if it fails, or always if `show` is set. */
 export function run(name, command, args, { show = false } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
+    const child = spawn(process.execPath, ['scripts/guard.mjs', command, ...args], {
       cwd: root,
-      stdio: ['ignore', show ? 'inherit' : 'pipe', show ? 'inherit' : 'pipe'],
+      stdio: ['pipe', show ? 'inherit' : 'pipe', show ? 'inherit' : 'pipe'],
     });
     const output = [];
     child.stdout?.on('data', (chunk) => output.push(chunk));

@@ -1,8 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { orAborted } from './or-aborted.js';
 import { demoBundleDir, runQuickstart } from './quickstart.js';
 import { summaryTable } from './summary.js';
 
@@ -26,9 +28,21 @@ Set CKV_REDIS_URL to use an existing Redis instead of a private one.`;
 const root = process.cwd();
 const dir = join(root, '.ckv');
 
+/** Why the quickstart was told to stop. */
+class Stopped extends Error {
+  constructor(readonly exitCode: number) {
+    super('stopped before the summary');
+  }
+}
+
+const stopping = stopOnSignal();
 try {
   process.exitCode = await main();
 } catch (error) {
+  if (error instanceof Stopped) {
+    console.log(`\n${error.message}`);
+    process.exit(error.exitCode);
+  }
   const cause = error instanceof Error && error.cause instanceof Error ? `\n  cause: ${error.cause.message}` : '';
   const hint = isUnknownOption(error) ? '\n  "npm start -- --help" lists the options' : '';
   console.error(`\nstart failed: ${error instanceof Error ? error.message : error}${cause}${hint}`);
@@ -67,14 +81,16 @@ async function main(): Promise<number> {
   await ownFolder();
   for (const part of ['redis', 'logs', 'summary.json']) await rm(join(dir, part), { recursive: true, force: true });
 
-  const stopped = interrupted();
-  const { stack, summary, problems } = await runQuickstart({ ...options, onProgress: createProgress(), stopped });
+  const run = await runQuickstart({ ...options, onProgress: createProgress(), signal: stopping });
+  const { stack, summary, problems } = run;
   await writeFile(join(dir, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
   console.log(`\n${summaryTable(summary)}\nThese figures are also in .ckv/summary.json.`);
   for (const problem of problems) console.error(`problem: ${problem}`);
   if (!values.once && problems.length === 0) {
     console.log(whatNext(stack.targets));
-    await Promise.race([stopped, stack.failure]);
+    await orAborted(stack.failure, stopping).catch((error) => {
+      if (!(error instanceof Stopped)) throw error;
+    });
     console.log('stopping');
   }
   await stack.stop();
@@ -114,10 +130,19 @@ function isUnknownOption(error: unknown): boolean {
   return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
 }
 
-function interrupted(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  });
+/**
+ * Returns a signal that aborts when this process is told to stop: by Ctrl-C, by SIGTERM, because its terminal was
+ * closed, or because `npm start` has ended.
+ */
+function stopOnSignal(): AbortSignal {
+  const controller = new AbortController();
+  const stop = (exitCode: number) => controller.abort(new Stopped(exitCode));
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(name, () => stop(128 + constants.signals[name]));
+  }
+  process.once('disconnect', () => stop(128 + constants.signals.SIGTERM));
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined); // nobody reads any more
+  return controller.signal;
 }
 
 function parseColumns(text: string): Record<string, string> {

@@ -6,6 +6,7 @@ import type { StatsResponse__Output } from '@collectivekv/contracts';
 import { fullKvBytes } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { areaUnderCurve, quantile, type Scored } from './auc.js';
+import { orAborted } from './or-aborted.js';
 import { type QuickstartFeed, replayedFeed, simulatedFeed } from './quickstart-feed.js';
 import { residentMb } from './resident-mb.js';
 import { type Stack, startStack } from './stack.js';
@@ -27,8 +28,8 @@ export interface QuickstartOptions {
   readonly positions: number;
   /** Rank requests of the live phase. */
   readonly rankRequests: number;
-  /** Ends the run early when it resolves. */
-  readonly stopped?: Promise<void>;
+  /** Ends the run early when it aborts. */
+  readonly signal?: AbortSignal;
   /** Receives progress messages. With `update`, a message replaces the previous message. */
   readonly onProgress: (message: string, update?: boolean) => void;
 }
@@ -47,16 +48,17 @@ const STALL_MS = 60_000;
 
 /**
  * Starts a stack, streams a feed through queue and updater, ranks live, and summarises.
- * @throws Error if a process ends or no interaction arrives for a minute
+ * @throws Error if a process ends or no interaction arrives for a minute; the reason of `signal`. Nothing that was
+ * started is left then
  */
 export async function runQuickstart(options: QuickstartOptions): Promise<QuickstartRun> {
-  const { onProgress } = options;
+  const { onProgress, signal } = options;
   const { model } = await openBundle(options.bundleDir);
   const feed =
     options.dataFile === undefined
       ? simulatedFeed({ seed: SEED, users: options.users, positions: options.positions })
       : replayedFeed({ file: options.dataFile, columns: options.columns ?? {}, model });
-  await feed.check();
+  await orAborted(feed.check(), signal);
   const stack = await startStack({
     dir: options.dir,
     bundlesDir: options.bundleDir,
@@ -66,6 +68,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     removeKeys: options.redisUrl !== undefined,
     keyPrefix: options.redisUrl === undefined ? 'ckv' : `ckv-quickstart-${Date.now().toString(36)}`,
     onProgress,
+    ...(signal ? { signal } : {}),
   });
   const client = createCollectiveKvClient({
     rankingTarget: stack.targets.ranking,
@@ -76,10 +79,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   });
   const userCache = createGrpcClient('UserCacheService', stack.targets['user-cache']);
   try {
-    const stopped = options.stopped?.then(() => {
-      throw new Error('stopped before the summary');
-    });
-    return await Promise.race([measure(), stack.failure, ...(stopped ? [stopped] : [])]);
+    return await orAborted(Promise.race([measure(), stack.failure]), signal);
   } catch (error) {
     await stack.stop();
     throw error;

@@ -38,6 +38,8 @@ export interface ServiceProcessOptions {
   readonly env: Readonly<Record<string, string>>;
   /** File to which the log is appended. */
   readonly logFile: string;
+  /** Kills the service if it aborts before the service has started. It has no effect afterwards. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const START_TIMEOUT_MS = 60_000;
@@ -51,18 +53,28 @@ interface Running {
 
 /**
  * Starts a service. Resolves when its servers listen.
- * @throws Error with the end of its log if the service ends first or takes longer than 60 s
+ * @throws Error with the end of its log if the service ends first or takes longer than 60 s; the reason of `signal`
  */
-export async function startServiceProcess({ name, env, logFile }: ServiceProcessOptions): Promise<ServiceProcess> {
+export async function startServiceProcess({
+  name,
+  env,
+  logFile,
+  signal,
+}: ServiceProcessOptions): Promise<ServiceProcess> {
   await mkdir(dirname(logFile), { recursive: true });
   const main = createRequire(import.meta.url).resolve(`@collectivekv/${name}/main`);
+  signal?.throwIfAborted();
   let running = await launch(env);
 
   async function launch(variables: Readonly<Record<string, string>>): Promise<Running> {
     const child = spawn(process.execPath, [main], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...inheritedEnv(), CKV_STOP_WITH_STDIN: 'true', ...variables },
+      detached: true, // a terminal signals only this process, which decides when the service ends
     });
+    const abort = () => child.kill('SIGKILL');
+    signal?.addEventListener('abort', abort);
+    if (signal?.aborted) abort();
     const exited = once(child, 'exit').then(([code]) => code as number | null);
     child.stdin.on('error', () => undefined); // the child has ended
     const log = createWriteStream(logFile, { flags: 'a' });
@@ -77,8 +89,10 @@ export async function startServiceProcess({ name, env, logFile }: ServiceProcess
       exited.then(() => undefined),
       sleep(START_TIMEOUT_MS, undefined, { ref: false }),
     ]);
+    signal?.removeEventListener('abort', abort);
     if (line === undefined) {
       child.kill('SIGKILL');
+      signal?.throwIfAborted();
       throw new Error(`${name} did not start; its log is ${logFile}:\n${logEnd.trim()}`);
     }
     const { address, metricsAddress } = JSON.parse(line) as { address: string; metricsAddress: string };

@@ -2,6 +2,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
+import { orAborted } from './or-aborted.js';
 import { removeKeys } from './remove-keys.js';
 import { SERVICE_NAMES, type ServiceProcess, type ServiceProcessName, startServiceProcess } from './service-process.js';
 
@@ -41,19 +42,32 @@ export interface StackOptions {
   /** When Redis syncs its append-only file; default everysec. */
   readonly fsync?: 'everysec' | 'always';
   readonly onProgress?: (message: string) => void;
+  /** Ends the start when it aborts. It has no effect on a stack that has started. */
+  readonly signal?: AbortSignal;
   /** Keeps `failure` pending when a process ends. For tests that kill processes. */
   readonly expectDeaths?: boolean;
 }
 
-/** Starts a stack. Resolves when all services are ready. */
+/**
+ * Starts a stack. Resolves when all services are ready.
+ * @throws what went wrong, or the reason of `signal`; nothing that was started is left then
+ */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { dir, keyPrefix = 'ckv', onProgress = () => undefined } = options;
   await mkdir(dir, { recursive: true });
-  const started: { stop(): Promise<void> }[] = [];
+  const { signal } = options;
+  /** Parts that have started, and parts that are starting. A part is undefined if its start failed. */
+  const parts: Promise<{ stop(): Promise<void> } | undefined>[] = [];
+  const starting = <T extends { stop(): Promise<void> }>(part: Promise<T>): Promise<T> => {
+    parts.push(part.catch(() => undefined));
+    return part;
+  };
   try {
-    return await start();
+    return await orAborted(start(), signal);
   } catch (error) {
-    await Promise.all(started.reverse().map((part) => part.stop()));
+    await Promise.all((await Promise.all(parts)).map((part) => part?.stop()));
+    if (options.removeKeys) await removeKeys(options.redisUrl ?? '', keyPrefix).catch(() => undefined);
+    await rm(join(dir, 'stack.json'), { force: true });
     throw error;
   }
 
@@ -123,15 +137,16 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 
   async function startRedis(port?: number): Promise<PrivateRedis> {
-    const redis = await startPrivateRedis({
-      dir: join(dir, 'redis-server'),
-      dataDir: join(dir, 'redis'),
-      fsync: options.fsync ?? 'everysec',
-      onProgress,
-      ...(port === undefined ? {} : { port }),
-    });
-    started.push(redis);
-    return redis;
+    return starting(
+      startPrivateRedis({
+        dir: join(dir, 'redis-server'),
+        dataDir: join(dir, 'redis'),
+        fsync: options.fsync ?? 'everysec',
+        onProgress,
+        ...(port === undefined ? {} : { port }),
+        ...(signal ? { signal } : {}),
+      }),
+    );
   }
 
   async function startReplicas(
@@ -153,6 +168,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const startAt = (bind: string) =>
       startServiceProcess({
         name,
+        signal,
         logFile: join(dir, 'logs', `${name}-${replica}.log`),
         env: {
           CKV_BIND: bind,
@@ -161,12 +177,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
           ...options.env?.[name],
         },
       });
-    const service =
-      options.usualPorts && replica === 0
-        ? await startAt(usual).catch(() => startAt('127.0.0.1:0'))
-        : await startAt('127.0.0.1:0');
-    started.push(service);
-    return service;
+    return starting(
+      options.usualPorts && replica === 0 ? startAt(usual).catch(() => startAt('127.0.0.1:0')) : startAt('127.0.0.1:0'),
+    );
   }
 }
 

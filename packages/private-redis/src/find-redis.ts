@@ -1,9 +1,23 @@
-import { execFile } from 'node:child_process';
+import { type ExecFileOptions, execFile } from 'node:child_process';
 import { access, constants, mkdir, readdir, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 
-const run = promisify(execFile);
+/** Runs a command and returns its output. */
+type Run = (
+  command: string,
+  args: readonly string[],
+  options?: ExecFileOptions,
+) => Promise<{ readonly stdout: string }>;
+
+/** Returns a function that runs commands, and ends them when the signal aborts. */
+function runUntil(signal: AbortSignal | undefined): Run {
+  const execute = promisify(execFile);
+  return async (command, args, options = {}) => {
+    const { stdout } = await execute(command, args, { ...options, ...(signal ? { signal } : {}) });
+    return { stdout: String(stdout) };
+  };
+}
 
 /** A redis-server that can be started. */
 export interface RedisServer {
@@ -18,6 +32,8 @@ export interface FindOptions {
   readonly dir: string;
   /** Folders to search, joined as in PATH. Default: PATH itself. */
   readonly searchPath?: string;
+  /** Ends the search, and the commands that fetch a server, when it aborts. */
+  readonly signal?: AbortSignal;
   /** Called before a slow step, with its description. */
   readonly onProgress?: (message: string) => void;
 }
@@ -33,6 +49,7 @@ const REMEDY =
 export async function findRedis({
   dir,
   searchPath = process.env.PATH ?? '',
+  signal,
   onProgress,
 }: FindOptions): Promise<RedisServer> {
   const installed = await firstExecutable(searchPath.split(delimiter).map((folder) => join(folder, 'redis-server')));
@@ -41,28 +58,30 @@ export async function findRedis({
   if (fetched) return fetched;
   onProgress?.('no redis-server on the PATH: fetching one');
   try {
-    if (process.platform === 'darwin') return await installByHomebrew();
-    return await unpackDebianPackages(dir);
+    const run = runUntil(signal);
+    if (process.platform === 'darwin') return await installByHomebrew(run);
+    return await unpackDebianPackages(dir, run);
   } catch (cause) {
+    signal?.throwIfAborted();
     throw new Error(`there is no redis-server, and none could be fetched; ${REMEDY}`, { cause });
   }
 }
 
-async function installByHomebrew(): Promise<RedisServer> {
+async function installByHomebrew(run: Run): Promise<RedisServer> {
   await run('brew', ['install', 'redis']);
   const { stdout } = await run('brew', ['--prefix', 'redis']);
   return { path: join(stdout.trim(), 'bin', 'redis-server'), env: {} };
 }
 
-async function unpackDebianPackages(dir: string): Promise<RedisServer> {
+async function unpackDebianPackages(dir: string, run: Run): Promise<RedisServer> {
   const packagesDir = join(dir, 'packages');
   await rm(dir, { recursive: true, force: true });
   await mkdir(packagesDir, { recursive: true });
-  await downloadPackages(packagesDir, []).catch(async () => {
+  await downloadPackages(packagesDir, [], run).catch(async () => {
     // The system's package lists may be missing or stale. Keep separate lists.
     const own = await ownLists(dir);
     await run('apt-get', ['update', ...own]);
-    await downloadPackages(packagesDir, own);
+    await downloadPackages(packagesDir, own, run);
   });
   const root = join(dir, 'root');
   for (const file of await readdir(packagesDir)) await run('dpkg', ['-x', join(packagesDir, file), root]);
@@ -74,7 +93,7 @@ async function unpackDebianPackages(dir: string): Promise<RedisServer> {
 }
 
 /** Downloads redis-server and those of its dependencies that are not installed. */
-async function downloadPackages(dir: string, options: readonly string[]): Promise<void> {
+async function downloadPackages(dir: string, options: readonly string[], run: Run): Promise<void> {
   const wanted = ['redis-server', 'redis-tools'];
   const { stdout } = await run('apt-get', ['install', '-s', '--no-install-recommends', ...options, ...wanted]);
   const missing = [...stdout.matchAll(/^Inst (\S+)/gm)].map((match) => match[1] ?? '');

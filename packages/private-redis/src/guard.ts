@@ -17,4 +17,5 @@ child.on('error', (error) => {
 child.on('exit', (code, signal) => process.exit(signal ? 1 : (code ?? 1)));
 process.stdin.on('end', end).resume();
 process.on('SIGTERM', end);
-process.on('SIGINT', () => undefined); // the terminal sends SIGINT to every process; the parent decides when to end
+// A terminal signals every process of the foreground; the parent decides when to end.
+for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);

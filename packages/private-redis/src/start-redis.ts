@@ -27,6 +27,8 @@ export interface StartOptions extends FindOptions {
   readonly port?: number;
   /** When writes reach the disk; default `everysec`. With `always`, a kill loses no write. */
   readonly fsync?: 'everysec' | 'always' | 'no';
+  /** Ends the start when it aborts. It has no effect on a server that has started. */
+  readonly signal?: AbortSignal;
   /** Further arguments of redis-server. */
   readonly args?: readonly string[];
 }
@@ -48,14 +50,14 @@ export async function startPrivateRedis(options: StartOptions): Promise<PrivateR
       return await launch(server, options, options.port ?? (await freePort()));
     } catch (error) {
       // Another process may have taken the free port: try again with another one.
-      if (options.port !== undefined || attempt === TRIES) throw error;
+      if (options.port !== undefined || attempt === TRIES || options.signal?.aborted) throw error;
     }
   }
 }
 
 async function launch(
   server: { path: string; env: Readonly<Record<string, string>> },
-  { dataDir, fsync = 'everysec', args: furtherArgs = [] }: StartOptions,
+  { dataDir, fsync = 'everysec', args: furtherArgs = [], signal }: StartOptions,
   port: number,
 ): Promise<PrivateRedis> {
   const args = [
@@ -66,7 +68,11 @@ async function launch(
   const guard = spawn(process.execPath, [GUARD, server.path, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...server.env },
+    detached: true, // a terminal signals only this process, which decides when the server ends
   });
+  const abort = () => guard.stdin.end();
+  signal?.addEventListener('abort', abort);
+  if (signal?.aborted) abort();
   let output = '';
   let reportPid: (pid: number) => void = () => undefined;
   const reportedPid = new Promise<number>((resolve) => {
@@ -81,8 +87,12 @@ async function launch(
   }
   const exited = once(guard, 'exit').then(() => undefined);
   const pid = (await Promise.race([reportedPid, exited])) ?? 0;
-  if (!(await answers(port, guard))) {
-    guard.kill('SIGKILL');
+  const started = await answers(port, guard);
+  signal?.removeEventListener('abort', abort);
+  if (!started) {
+    guard.stdin.end();
+    await exited;
+    signal?.throwIfAborted();
     throw new Error(`redis-server did not start on port ${port}: ${output.trim().split('\n').slice(-3).join(' | ')}`);
   }
   return {
