@@ -29,7 +29,6 @@ import pyarrow.compute as pc
 import torch
 
 from bundle.export import Export, export_bundle
-from conversion.factored import CLUSTERS
 from data.features import parse_feature
 from data.importers.registry import IMPORTERS
 from data.log import Columns, log_from_table
@@ -42,6 +41,7 @@ from fitting.locks import locked
 from fitting.train_config import DEMO, ROOT, TrainConfig
 from models.caches.clustered_interactions import keep_interactions
 from models.compression import Compression
+from models.families.registry import family_of
 from models.keep_full import keep_full
 from models.ranker import Ranker
 from quality.protocol import Job, arms_of, dataset_of
@@ -88,7 +88,7 @@ def simulated() -> Source:
 
 def models_of(arms: Arms, full: Ranker) -> Iterator[tuple[str, str, Ranker]]:
     """Yields each bundle's name, the name of the model whose scores it has, and its model."""
-    factored = replace(arms, clusters=CLUSTERS, stages=0).converted(arms.full()).model
+    factored = replace(arms, clusters=family_of(full).clusters, stages=0).converted(arms.full()).model
     yield "factored", "factored", factored
     yield "recompute_clusters", "factored", keep_interactions(factored)
     yield "pool", "pool", replace(arms, clusters=0, stages=0, compression=POOL).converted(arms.full()).model

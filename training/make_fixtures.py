@@ -1,6 +1,6 @@
 """Writes test/fixtures/bundles: small bundles with random weights, for the tests of other parts.
 
-One bundle for each family, three with a factored pool, one with residual codes, and three of an uncompressed model, in
+One bundle for each family, four with a factored pool, one with residual codes, and three of an uncompressed model, in
 each form that records can hold.
 
     python training/make_fixtures.py            # remakes all of them; on one machine, always the same bytes
@@ -31,7 +31,7 @@ VARIANTS = {
     "twin": Compression(slots=48, tied=False, user_form="last_head", user_type="int8"),
     "hstu": Compression(slots=48),
 }
-FACTORED = {"factored": "target", "factored_sdim": "sdim", "factored_stca": "stca"}  # the family of each factored pool
+FACTORED = {"factored": "target", "factored_sdim": "sdim", "factored_stca": "stca", "factored_sim": "sim"}
 RESIDUAL = "residual"
 FULL_FORMS = {
     "full_fp16": "float16",

@@ -52,7 +52,7 @@ def test_a_changed_log_does_not_use_the_checkpoints(root: Path, monkeypatch: pyt
     "given",
     [
         ["--log", "absent.csv"],
-        ["--log", "log.csv", "--clusters", "0"],
+        ["--log", "log.csv", "--clusters", "-1"],
         ["--log", "log.csv", "--candidate-features", "dwell"],
         ["--log", "log.csv", "--split", "time"],
     ],

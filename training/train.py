@@ -156,7 +156,7 @@ def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -
         compression,
         ROOT / ".ckv" / "training" / f"{config.name}-{settings_of(config, log)}",
         config.name,
-        clusters=0 if config.chosen_record == "pool" else config.clusters,
+        clusters=0 if config.chosen_record == "pool" else config.chosen_clusters,
         stages=config.stages if config.chosen_record == "residual" else 0,
     )
 

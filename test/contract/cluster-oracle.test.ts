@@ -20,6 +20,7 @@ import {
   factoredCoder,
   residualCoder,
   sdimAttention,
+  simAttention,
   stcaAttention,
   targetAttention,
 } from './naive-cluster-oracle.js';
@@ -29,6 +30,7 @@ const BUNDLES = fileURLToPath(new URL('../fixtures/bundles', import.meta.url));
 const MODELS: Record<string, ClusteredModel> = {
   factored: { coder: coderOf('factored'), attention: targetAttention },
   factored_sdim: { coder: coderOf('factored_sdim'), attention: sdimAttention(8, 8) },
+  factored_sim: { coder: coderOf('factored_sim'), attention: simAttention(8, 8, 20) },
   factored_stca: { coder: coderOf('factored_stca'), attention: stcaAttention },
   residual: { coder: residualCoder, attention: targetAttention },
 };

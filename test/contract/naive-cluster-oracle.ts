@@ -56,7 +56,13 @@ export const residualCoder: Coder = (p, item, event) => {
 export type Attention = (
   p: Map<string, Matrix[]>,
   item: readonly number[],
-  history: { readonly clusters: readonly Row[]; readonly positions: readonly Row[] },
+  history: {
+    /** Mean embeddings of the clusters, and their numbers of positions. */
+    readonly means: readonly { readonly s: readonly number[]; readonly count: number }[];
+    /** Their keys and values. */
+    readonly clusters: readonly Row[];
+    readonly positions: readonly Row[];
+  },
 ) => number[];
 
 /** Softmax over clusters and the null position. */
@@ -90,17 +96,73 @@ export function sdimAttention(headWidth: number, recent: number): Attention {
       );
       total += weight;
     }
-    const shortQuery = add(times(item, matrix('recent_query_weight')), vector('recent_query_bias'));
-    const rows = [...positions.slice(-recent), [vector('recent_null_key'), vector('recent_null_value'), 1] as const];
-    const heads = Array.from({ length: shortQuery.length / headWidth }, (_, h) => {
-      const part = (x: readonly number[]) => x.slice(h * headWidth, (h + 1) * headWidth);
-      return attend(
-        part(shortQuery).map((x) => x / Math.sqrt(headWidth)),
-        rows.map(([key, value]): Row => [part(key), part(value), 1]),
+    return [...summed.map((x) => x / total), ...attendToNewest(p, item, positions.slice(-recent), headWidth)];
+  };
+}
+
+/**
+ * Returns the attention of SIM: softmax over the clusters that the search keeps, and over the newest positions.
+ * @param topK positions that the search keeps
+ */
+export function simAttention(headWidth: number, recent: number, topK: number): Attention {
+  return (p, item, { means, positions }) => {
+    const { matrix, vector } = reader(p);
+    const searchQuery = add(times(item, matrix('search_query_weight')), vector('search_query_bias'));
+    const scored = means.map(({ s, count }) => ({ s, count, score: dot(searchQuery, s) }));
+    scored.sort((a, b) => b.score - a.score);
+    let keptCount = 0;
+    let cut = Number.NEGATIVE_INFINITY;
+    for (const { count, score } of scored) {
+      if (keptCount < topK) cut = score;
+      keptCount += count;
+    }
+    const kept = scored.filter(({ score }) => score >= cut - 1e-5 * Math.max(1, Math.abs(cut)));
+    const nullLogits = add(times(item, matrix('kept_null_weight')), vector('kept_null_bias'));
+    const ofHead = (name: string, h: number): Matrix => p.get(name)?.[h] ?? [];
+    const long = nullLogits.flatMap((nullLogit, h) => {
+      const query = add(times(item, ofHead('kept_query_weight', h)), ofHead('kept_query_bias', h)[0] ?? []);
+      const weights = [...kept.map(({ s, count }) => count * Math.exp(dot(query, s))), Math.exp(nullLogit)];
+      const total = weights.reduce((a, b) => a + b, 0);
+      const share = (i: number) => (weights[i] ?? Number.NaN) / total;
+      const mean = kept.reduce(
+        (sum: readonly number[], { s }, i) =>
+          add(
+            sum,
+            s.map((x) => x * share(i)),
+          ),
+        query.map(() => 0),
+      );
+      const value = add(times(mean, ofHead('kept_value_weight', h)), ofHead('kept_value_bias', h)[0] ?? []);
+      return add(
+        value,
+        (ofHead('kept_null_value', h)[0] ?? []).map((x) => x * share(kept.length)),
       );
     });
-    return [...summed.map((x) => x / total), ...heads.flat()];
+    return [...long, ...attendToNewest(p, item, positions.slice(-recent), headWidth)];
   };
+}
+
+/** The short part: softmax over single positions and a null position of its own, in heads of `headWidth`. */
+function attendToNewest(
+  p: Map<string, Matrix[]>,
+  item: readonly number[],
+  newest: readonly Row[],
+  headWidth: number,
+): number[] {
+  const { matrix, vector } = reader(p);
+  const query = add(times(item, matrix('recent_query_weight')), vector('recent_query_bias'));
+  const rows: Row[] = [...newest, [vector('recent_null_key'), vector('recent_null_value'), 1]];
+  return Array.from({ length: query.length / headWidth }, (_, h) => {
+    const part = (x: readonly number[]) => x.slice(h * headWidth, (h + 1) * headWidth);
+    return attend(
+      part(query).map((x) => x / Math.sqrt(headWidth)),
+      rows.map(([key, value]): Row => [part(key), part(value), 1]),
+    );
+  }).flat();
+}
+
+function dot(a: readonly number[], b: readonly number[]): number {
+  return a.reduce((sum, x, i) => sum + x * (b[i] ?? 0), 0);
 }
 
 /** The attention of STCA: layer by layer over clusters, each with its part of the keys and values. */
@@ -149,12 +211,13 @@ export function clusterOracleScores(
     const part = (name: string) => add(times(s, matrix(`cluster_${name}_weight`)), vector(`cluster_${name}_bias`));
     return [part('key'), part('value'), count];
   };
+  const means = [...clusters.values()].map((members) => {
+    const sum = members.reduce((a, b) => add(a, b));
+    return { s: sum.map((x) => x / members.length), count: members.length };
+  });
   const history = {
-    clusters: [...clusters.values()].map((members) => {
-      const sum = members.reduce((a, b) => add(a, b));
-      const mean = sum.map((x) => x / members.length);
-      return rowOf(mean, members.length);
-    }),
+    means,
+    clusters: means.map(({ s, count }) => rowOf(s, count)),
     positions: coded.map(({ s }) => rowOf(s, 1)),
   };
   return candidates.map(({ item: index, freshness }) => {

@@ -15,7 +15,7 @@ let e2e: E2eStack;
 let remote: OtherRanking;
 let longest: ServedCase;
 let maxPositions: number;
-describe.each(['factored', 'factored_sdim', 'residual'])('the bundle %s', (fixture) => {
+describe.each(['factored', 'factored_sim', 'residual'])('the bundle %s', (fixture) => {
   beforeAll(async () => {
     const folder = join(BUNDLES, fixture);
     const cases = await readServedGolden(await openBundle(folder));

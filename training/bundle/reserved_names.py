@@ -6,13 +6,13 @@ A feature is a graph input with the feature's name, so no feature may have a res
 import re
 
 OPS = (
-    "abs|add|argmax|cast|clip|concat|cos|cumsum|div|equal|exp|expand|floor|gather|gemm|greater|greaterorequal|identity|"
-    "layernormalization|less|lessorequal|log|matmul|max|min|mul|multiheadattention|nonzero|pad|range|reducemin|reducesum|relu|reshape|round|shape|"
+    "abs|add|argmax|cast|clip|concat|cos|cumsum|div|equal|exp|expand|floor|gather|gemm|greater|greaterorequal|identity|if|"
+    "layernormalization|less|lessorequal|log|matmul|max|min|mul|multiheadattention|nonzero|pad|range|reducemax|reducemin|reducesum|relu|reshape|round|shape|"
     "scatternd|sigmoid|sin|slice|softmax|split|sqrt|squeeze|sub|tanh|topk|transpose|unsqueeze|where"
 )
 PARAMETERS = (
-    "deep|score|mix|mix_context|out|query|fused_query|fingerprint_query|hash_query|search_query|recent_query|interaction_features|"
-    "full_key|full_value"
+    "deep|score|mix|mix_context|out|query|fused_query|fingerprint_(query|key)|hash_query|search_query|recent_query|interaction_features|"
+    "kept_(query|null|value)|full_key|full_value"
 )
 RESERVED = re.compile(
     rf"({OPS})_\d+(_\d+)?|({PARAMETERS})_(weight|bias)|(number|shape|pool|history|output|layer\d+)_.*|"
@@ -21,7 +21,7 @@ RESERVED = re.compile(
     r"(item|action|item_clusters)_(key|value)(_slots|_rows)?|code_clusters|event_rows|zeros_\d|"
     r"item|action|event|event_router_(weight|bias)|(items|events)_(key|value)_(slots|rows)|"
     r"stage_\d+(_router_(weight|bias)|_key_(slots|rows))?|clusters|cluster_(counts|means)|cluster_(key|value)_(weight|bias)|"
-    r"axis_\d+|place_\d+|bucket_numbers|distance_buckets|lowest|planes|powers|reach|zero|batch"
+    r"axis_\d+|place_\d+|bucket_numbers|distance_buckets|lowest|no_embedding|no_rows|kept_null_value|planes|powers|reach|zero|batch"
 )
 
 

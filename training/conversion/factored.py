@@ -17,16 +17,18 @@ from models.caches.factored import FactoredKV
 from models.caches.full import FullKV
 from models.compression import CODES
 from models.event_codes import EventCodes
+from models.families.family import Family
 from models.families.registry import family_of
 from models.layer_sample import MOST_POSITIONS
 from models.ranker import Ranker
 
-CLUSTERS = 256
 EVENT_CLUSTERS = (1, 2, 4, 8, 16)  # the numbers that a conversion tries: the one with the least spread within clusters
 
 
 @torch.no_grad()
-def convert_factored(full: Ranker, sample: History, seed: int, clusters: int = CLUSTERS, codes: int = CODES) -> Ranker:
+def convert_factored(
+    full: Ranker, sample: History, seed: int, clusters: int = Family.clusters, codes: int = CODES
+) -> Ranker:
     """Returns a copy of a full model with a factored pool. `sample` holds histories of real users.
 
     Raises ValueError if the model's attention cannot read cluster means.

@@ -55,7 +55,7 @@ def test_what_routes_depend_on_is_frozen_and_the_items_are_not() -> None:
 def test_a_family_whose_attention_cannot_read_cluster_means_is_refused(family: str) -> None:
     full = small_full(family)
     with pytest.raises(ValueError, match=f"the attention of {family_of(full).title} cannot read cluster means"):
-        convert_factored(full, sample_of(full), seed=1)
+        convert_factored(full, sample_of(full), seed=1, clusters=8)
 
 
 # The codebook

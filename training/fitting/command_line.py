@@ -4,7 +4,9 @@ import argparse
 from dataclasses import MISSING, fields
 
 from fitting.train_config import DEMO, TrainConfig, flag
+from models.families.family import Family
 from models.families.registry import FAMILIES
+from models.families.target import SEARCHED_CLUSTERS
 
 DEFAULT_LAYERS = ", ".join(f"{f.default_layers} in {f.title}" for f in FAMILIES.values() if f.default_layers)
 REQUIRED = ("log", "out")  # if the source is log
@@ -31,7 +33,8 @@ HELP = {
     "record": "a position in a user record. factored: the item's index and a code of its event; residual: --stages "
     "codes; pool: a route into a pool of keys and values, and user dims; auto: factored if the family can have it, "
     f"else pool. Families whose attention reads cluster means can have factored and residual: {CLUSTERED}",
-    "clusters": "clusters of a user's positions, if the record is factored or residual",
+    "clusters": "clusters of a user's positions, if the record is factored or residual; 0: as many as the family "
+    f"needs, {Family.clusters}, or {SEARCHED_CLUSTERS} with a search",
     "stages": "codes of a position, one byte each, if the record is residual",
     "slots": "rows of a pool of keys and values",
     "user_width": "user dims of a key, and of a value; 0: none",

@@ -24,7 +24,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "users": (1, 1_000_000),
     "batch": (1, 10_000_000),
     "block": (1, 100_000),
-    "clusters": (1, 65_536),
+    "clusters": (0, 65_536),
     "stages": (1, 6),
     "slots": (2, 65_536),
     "user_width": (0, 16_384),
@@ -153,6 +153,11 @@ def check_clustered(c: TrainConfig) -> None:
         raise UserError(
             f"--record {c.record}: --recipe {c.recipe} learns a pool of keys and values; give --record pool, or "
             "--recipe convert"
+        )
+    if c.record == "residual" and FAMILIES[c.family].clusters > CODES:
+        raise UserError(
+            f"--record residual: its first code is the cluster, and the search of --family {c.family} needs more than "
+            f"{CODES} clusters; give --record factored"
         )
     if c.record == "residual" and c.clusters > CODES:
         raise UserError(

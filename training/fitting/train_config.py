@@ -41,7 +41,7 @@ class TrainConfig:
     batch: int = 4096
     block: int = 128
     record: str = "auto"
-    clusters: int = 256
+    clusters: int = 0
     stages: int = 4
     slots: int = 10_000
     user_width: int = 2
@@ -66,6 +66,11 @@ class TrainConfig:
         if self.record != "auto":
             return self.record
         return "factored" if self.recipe == "convert" and FAMILIES[self.family].reads_clusters else "pool"
+
+    @property
+    def chosen_clusters(self) -> int:
+        """Returns `clusters`; for 0, as many as the family needs."""
+        return self.clusters or FAMILIES[self.family].clusters
 
 
 def flag(name: str) -> str:

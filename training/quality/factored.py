@@ -17,7 +17,6 @@ import torch
 
 from bundle.record import pool_tables, row_bytes
 from bundle.record_bytes import bytes_per_position, full_bytes
-from conversion.factored import CLUSTERS
 from fitting.arms import Arm, Arms
 from fitting.fit import evaluate
 from models.families import registry
@@ -68,8 +67,9 @@ def measured_arms(job: Job, arms: Arms) -> Iterator[tuple[dict, Arm]]:
     for slots in [*(POOLS if swept else []), arms.compression.slots]:
         pool = replace(arms, compression=replace(arms.compression, slots=slots))
         yield {"variant": "pool", "slots": slots}, pool.converted(full)
-    if registry.FAMILIES[job.family].reads_clusters:
-        for clusters in sorted([CLUSTERS, *(CLUSTER_COUNTS if swept else [])]):
+    family = registry.FAMILIES[job.family]
+    if family.reads_clusters:
+        for clusters in sorted([family.clusters, *(CLUSTER_COUNTS if swept else [])]):
             yield {"variant": "factored", "clusters": clusters}, replace(arms, clusters=clusters).converted(full)
 
 

@@ -122,6 +122,9 @@ CLUSTERED = {
         "target", WHOLE, NO_FEATURES, clustered=partial(convert_residual, stages=2, clusters=1)
     ),
     "sdim-factored": Variant("sdim", WHOLE, clustered=partial(convert_factored, clusters=9, codes=16)),
+    "sim-factored": Variant("sim", WHOLE, clustered=partial(convert_factored, clusters=9, codes=16)),
+    "eta-factored": Variant("eta", WHOLE, clustered=partial(convert_factored, clusters=200, codes=60)),
+    "twin-factored": Variant("twin", WHOLE, MANY_FEATURES, clustered=partial(convert_factored, clusters=60, codes=30)),
     "sdim-residual": Variant("sdim", WHOLE, clustered=partial(convert_residual, stages=2, clusters=9, codes=16)),
 }
 HSTU = [name for name in VARIANTS if name.startswith("hstu") and name != "hstu-one-layer"]

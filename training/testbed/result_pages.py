@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from models.families.registry import FAMILIES
 from quality.report.page import PAGES, write_report
 
 
@@ -55,7 +56,7 @@ def factored_rows(seeds: int = 2, **changes) -> list[dict]:
     HSTU has a pool only. The first seed was timed. `changes` are those of all rows.
     """
     arms = [("full", 0, 0, 0.0), ("pool", 1024, 0, 0.004), ("pool", 10_000, 0, 0.0012)]
-    clustered = [("factored", 3707, 64, 0.0025), ("factored", 3707, 256, 0.0004)]
+    coarse = ("factored", 3707, 64, 0.0025)
     facts = {"users": 60, "positions": 5_000, "trainQueries": 4_000, "testQueries": 1_000, "items": 3_706}
     facts |= {"tokens": 10_001, "sampleTokens": 9002, "coveredShare": 0.94, "device": "cpu", "logloss": 0.5}
     seconds = {"full": 100.0, "pool": 30.0, "factored": 12.0}
@@ -68,5 +69,7 @@ def factored_rows(seeds: int = 2, **changes) -> list[dict]:
         | changes
         for d, f in [*jobs, ("mind", "target")]
         for s in range(1, seeds + 1)
-        for variant, slots, clusters, loss in (arms if f == "hstu" else [*arms, *clustered])
+        for variant, slots, clusters, loss in (
+            arms if f == "hstu" else [*arms, coarse, ("factored", 3707, FAMILIES[f].clusters, 0.0004)]
+        )
     ]

@@ -21,7 +21,7 @@ let bundle: LoadedBundle;
 let poolRows: PoolRows;
 let longest: ServedCase;
 let store: UserStore;
-describe.each(['factored', 'factored_sdim'])('the bundle %s', (fixture) => {
+describe.each(['factored', 'factored_sdim', 'factored_sim'])('the bundle %s', (fixture) => {
   beforeAll(async () => {
     engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
     bundle = await loadBundle(join(BUNDLES, fixture), engine, {

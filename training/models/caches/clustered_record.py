@@ -9,7 +9,7 @@ from models.caches.cluster_means import cluster_means
 from models.caches.record_layer import Encoded, RecordLayer
 from models.embeddings import Embeddings
 from models.graphs.builder import Graph
-from models.graphs.rows import HistoryRows, Rows
+from models.graphs.rows import EmbeddedRows, HistoryRows, Rows
 
 CLUSTERING = "history"
 
@@ -55,11 +55,11 @@ class ClusteredRecord(RecordLayer):
         shape = ["recent_positions", self.model.config.embedding]
         where = {"clustering": CLUSTERING, "last": count}
         s = g.input("recent_embeddings", "float32", shape, "position_embeddings", **where)
-        return Rows(g.linear(s, "cluster_key", self.key), g.linear(s, "cluster_value", self.value))
+        return EmbeddedRows(g, s, (self.key, self.value))
 
     def cluster_inputs(self, g: Graph) -> Rows:
         """Returns the mean keys and values of visited clusters, [G, D] each, and their counts."""
         count = g.input("cluster_counts", "float32", ["clusters"], "cluster_counts", clustering=CLUSTERING)
         shape = ["clusters", self.model.config.embedding]
         mean = g.input("cluster_means", "float32", shape, "cluster_means", clustering=CLUSTERING)
-        return Rows(g.linear(mean, "cluster_key", self.key), g.linear(mean, "cluster_value", self.value), count)
+        return EmbeddedRows(g, mean, (self.key, self.value), count)

@@ -6,6 +6,7 @@ from torch import Tensor
 from models.config import ModelConfig
 from models.families.one_cache import OneCacheFamily
 from models.families.recent import LEAST_HEADS, LongAndRecent, LongAndRecentOracle
+from models.families.target import SEARCHED_CLUSTERS
 from models.graphs.builder import Graph
 from models.graphs.rows import Rows
 from models.oracle_math import Vector
@@ -24,10 +25,9 @@ class Eta(LongAndRecent):
         return signs(query @ self.planes) @ signs(key @ self.planes).mT
 
     def write_search_scores(self, g: Graph, rows: Rows, item: str) -> str:
-        query, key = (
-            g.add("MatMul", x, g.tensor("planes", self.planes))
-            for x in (g.linear(item, "fingerprint_query", self.query), rows.key)
-        )
+        query = g.linear(item, "fingerprint_query", self.query)
+        query = g.add("MatMul", query, g.tensor("planes", self.planes))
+        key = rows.projected(g, "fingerprint_key", self.planes)
         return g.add("Gemm", write_signs(g, query), write_signs(g, key), transB=1)
 
 
@@ -58,4 +58,6 @@ ETA = OneCacheFamily(
     attention=Eta,
     attention_oracle=EtaOracle,
     least_heads=LEAST_HEADS,
+    reads_clusters=True,
+    clusters=SEARCHED_CLUSTERS,
 )

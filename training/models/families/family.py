@@ -44,6 +44,7 @@ class Family(ABC):
     default_layers: int | None = None  # None: the family has one layer, and --layers is not for it
     stacked: bool = False  # True: positions attend to each other, in layers with a cache each
     reads_clusters: bool = False  # True: its attention can read cluster means, see caches/factored.py
+    clusters: int = 256  # of a user's positions, if its attention reads cluster means
 
     def layers_of(self, given: int) -> int:
         """Returns the layers of attention of a model with the option `--layers given`."""

@@ -56,8 +56,9 @@ class OneCacheRanker(Ranker):
         """
         parts = []
         for user in range(len(item)):
+            visited, at = cluster[user].unique(return_inverse=True)
             for some in torch.arange(item.shape[1]).split(CANDIDATES_TOGETHER):
-                means = cluster_means(s[user], cluster[user], self.cache.cluster_count, visible[user, some])
+                means = cluster_means(s[user], at, len(visited), visible[user, some])
                 parts.append(self.attention.over_clusters(item[user, some], means, self.cache.key, self.cache.value))
         return torch.cat(parts).view_as(item) if parts else torch.zeros_like(item)
 
@@ -82,6 +83,7 @@ class OneCacheFamily(Family):
     least_heads: int = 1
     default_layers: int | None = None
     reads_clusters: bool = False
+    clusters: int = Family.clusters
 
     def create(self, config: ModelConfig) -> OneCacheRanker:
         attention = self.attention(config)

@@ -8,6 +8,7 @@ from models.caches.history_cache import Cached
 from models.config import ModelConfig
 from models.families.one_cache import OneCacheFamily
 from models.families.recent import LEAST_HEADS, LongAndRecent, LongAndRecentOracle
+from models.families.target import SEARCHED_CLUSTERS
 from models.graphs.builder import Graph
 from models.graphs.rows import Rows
 from models.oracle_math import Vector
@@ -46,7 +47,7 @@ class Sim(LongAndRecent):
         return self.search_query(item) @ key.mT
 
     def write_search_scores(self, g: Graph, rows: Rows, item: str) -> str:
-        return g.add("Gemm", g.linear(item, "search_query", self.search_query), rows.key, transB=1)
+        return rows.products(g, item, "search_query", self.search_query)
 
 
 class SimOracle(LongAndRecentOracle):
@@ -63,4 +64,6 @@ SIM = OneCacheFamily(
     attention=Sim,
     attention_oracle=SimOracle,
     least_heads=LEAST_HEADS,
+    reads_clusters=True,
+    clusters=SEARCHED_CLUSTERS,
 )

@@ -11,13 +11,14 @@ from models.caches.history_cache import Cached
 from models.config import ModelConfig
 from models.families.family import Attention
 from models.families.one_cache import OneCacheFamily, OneCacheOracle
+from models.families.search_cut import CUT_MARGIN, write_cut, write_kept, write_mask
 from models.families.softmax import Pair, attend, attend_to_clusters, write_fused, write_logits, write_pooled
 from models.graphs.builder import Graph
-from models.graphs.rows import HistoryRows, Rows, counts_of
+from models.graphs.rows import HistoryRows, Rows
 from models.layer_sample import query_metric
 from models.oracle_math import Vector, softmax_sum
 
-CUT_MARGIN = 1e-5  # a score this little below the last kept one is kept as well: rounding may make ties differ
+SEARCHED_CLUSTERS = 2048  # of a family with a search: it keeps whole clusters, so these must be fine
 
 
 class TargetAttention(Attention):
@@ -62,8 +63,18 @@ class TargetAttention(Attention):
         return self.out(attend(query, kv, self.null, kept, self.config.heads))
 
     def over_clusters(self, item: Tensor, clusters: ClusterMeans, key: nn.Linear, value: nn.Linear) -> Tensor:
+        query = self.query(item)  # [C, D]
+        if self.searches:
+            clusters = self.select_clusters(item, query, clusters, key)
         maps = (key.weight, key.bias), (value.weight, value.bias)
-        return self.out(attend_to_clusters(self.query(item), clusters, *maps, self.null, self.config.heads))
+        return self.out(attend_to_clusters(query, clusters, *maps, self.null, self.config.heads))
+
+    @torch.no_grad()
+    def select_clusters(self, item: Tensor, query: Tensor, clusters: ClusterMeans, key: nn.Linear) -> ClusterMeans:
+        """Returns the clusters that attention keeps: whole ones, by the scores of their mean keys. Others count 0."""
+        scores = self.search_scores(item[:, None], query[:, None], key(clusters.mean))[:, 0]  # [C, G]
+        kept = keep_top_clusters(scores, clusters.count, self.config.top_k)
+        return ClusterMeans(clusters.mean, clusters.count * kept)
 
     @torch.no_grad()
     def select(self, item: Tensor, query: Tensor, key: Tensor, visible: Tensor) -> Tensor:
@@ -88,11 +99,14 @@ class TargetAttention(Attention):
         c = self.config
         if rows.count is None and not self.searches:
             return write_fused(g, item, self.query, rows, self.null, c.heads)
+        if not self.searches:
+            logits, value = write_logits(g, item, self.query, rows, self.null, c.heads)
+            return write_pooled(g, logits, value, c.d_model)
+        cut = write_cut(g, self.write_search_scores(g, rows, item), rows, item, c.top_k)
+        if rows.embedding:
+            return write_kept(g, item, self.query, rows, cut, self.null, c.heads)
         logits, value = write_logits(g, item, self.query, rows, self.null, c.heads)
-        if self.searches:
-            scores = self.write_search_scores(g, rows, item)
-            logits = g.add("Add", logits, write_mask(g, scores, rows, item, c.top_k))
-        return write_pooled(g, logits, value, c.d_model)
+        return write_pooled(g, g.add("Add", logits, write_mask(g, cut)), value, c.d_model)
 
 
 def keep_top(score: Tensor, visible: Tensor, k: int) -> Tensor:
@@ -103,26 +117,18 @@ def keep_top(score: Tensor, visible: Tensor, k: int) -> Tensor:
     return visible & (score >= cut - CUT_MARGIN * cut.abs().nan_to_num(posinf=0.0).clamp(min=1))
 
 
-def write_mask(g: Graph, score: str, rows: Rows, item: str, top_k: int) -> str:
-    """Returns the mask of `keep_top` for rows with scores [C, S]: [C, S + 1], 0 for a kept row, else -inf.
+def keep_top_clusters(score: Tensor, count: Tensor, k: int) -> Tensor:
+    """Returns the clusters with the highest scores that have `k` positions together, and all ties with the last.
 
-    The cut is the highest score at which the cumulative count reaches `top_k`. A last row has the lowest score and
-    `top_k` as its count: it is the cut of histories of at most `top_k` positions.
+    This is `keep_top` if every position has the score of its cluster: scores and counts [C, G] -> [C, G] bool.
     """
-    k, lowest = g.number(float(top_k)), g.tensor("lowest", np.array([[-1e30]], np.float32))
-    count = g.add("Concat", counts_of(g, rows), g.add("Reshape", k, g.constant(1)), axis=0)  # [S + 1]
-    below = g.add("Expand", lowest, g.add("Concat", g.add("Shape", item, start=0, end=1), g.constant(1), axis=0))
-    padded = g.add("Concat", score, below, axis=1)  # [C, S + 1]
-    total = g.add("Shape", padded, start=1, end=2)
-    best, index = g.add("TopK", padded, total, outputs=2, axis=1)
-    before = g.add("CumSum", g.add("Gather", count, index), g.tensor("axis_1", np.array(1)), exclusive=1)
-    needed = g.add("Where", g.add("Less", before, k), best, g.number(math.inf))
-    cut = g.add("ReduceMin", needed, g.constant(1), keepdims=1)  # [C, 1]
-    # The margin is that of keep_top. If all rows are kept, the cut is the lowest score and the margin does not matter.
-    margin = g.add("Mul", g.add("Max", g.add("Abs", cut), g.number(1.0)), g.number(CUT_MARGIN))
-    kept = g.add("GreaterOrEqual", score, g.add("Sub", cut, margin))
-    mask = g.add("Where", kept, g.number(0.0), g.number(-math.inf))  # [C, S]
-    return g.add("Pad", mask, g.constant(0, 0, 0, 1))
+    if score.shape[-1] == 0:
+        return count > 0
+    best, index = score.masked_fill(count == 0, -torch.inf).sort(-1, descending=True)
+    sizes = count.gather(-1, index)
+    before = sizes.cumsum(-1) - sizes
+    cut = best.masked_fill(before >= k, torch.inf).amin(-1, keepdim=True)  # -inf if there are fewer positions
+    return (count > 0) & (score >= cut - CUT_MARGIN * cut.abs().nan_to_num(posinf=0.0).clamp(min=1))
 
 
 class TargetOracle(OneCacheOracle):

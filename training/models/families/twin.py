@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from models.families.one_cache import OneCacheFamily
-from models.families.target import TargetAttention, TargetOracle
+from models.families.target import SEARCHED_CLUSTERS, TargetAttention, TargetOracle
 from models.graphs.builder import Graph
 from models.graphs.rows import Rows
 from models.oracle_math import Vector
@@ -18,7 +18,7 @@ class Twin(TargetAttention):
         return query @ key.mT
 
     def write_search_scores(self, g: Graph, rows: Rows, item: str) -> str:
-        return g.add("Gemm", g.linear(item, "search_query", self.query), rows.key, transB=1)
+        return rows.products(g, item, "search_query", self.query)
 
 
 class TwinOracle(TargetOracle):
@@ -33,4 +33,6 @@ TWIN = OneCacheFamily(
     description="TWIN: target attention over the positions that its own scores keep",
     attention=Twin,
     attention_oracle=TwinOracle,
+    reads_clusters=True,
+    clusters=SEARCHED_CLUSTERS,
 )

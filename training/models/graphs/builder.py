@@ -1,5 +1,6 @@
 """Builds ONNX graphs node by node. Big parameters go to external files, which the graphs of a bundle share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ ORT_DOMAIN = "com.microsoft"  # onnxruntime's own operators
 INLINE_BYTES = 1024  # smaller parameters stay in the graph
 ALIGNMENT = 64
 WEIGHTS, POOL = "weights.bin", "pool.bin"
+Branch = Callable[[], list[str]]
 TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": TensorProto.INT64}
 
 
@@ -42,6 +44,7 @@ class Graph:
     def __init__(self, name: str, files: dict[str, ExternalFile]):
         self.name, self.files = name, files
         self.nodes: list[onnx.NodeProto] = []
+        self.node_count = 0  # of all nodes, those of branches included
         self.node_outputs: set[str] = set()
         self.initializers: dict[str, TensorProto] = {}
         self.inputs: list[dict] = []
@@ -56,6 +59,7 @@ class Graph:
     def output(self, source: str, name: str, type_: str, shape: list, role: str, **more) -> None:
         """Declares the value `source` as an output. `more` goes into the manifest."""
         self.nodes.append(helper.make_node("Identity", [source], [name], name=f"output_{name}"))
+        self.node_count += 1
         self.outputs.append({"name": name, "role": role, "type": type_, "shape": shape, **more})
 
     def tensor(self, name: str, values: Tensor | np.ndarray) -> str:
@@ -95,13 +99,28 @@ class Graph:
 
     def add(self, op: str, *inputs: str, outputs: int = 1, **attributes):
         """Adds a node. Returns the name of its output, or the names if it has several."""
-        name = f"{op.lower()}_{len(self.nodes)}"
+        name = f"{op.lower()}_{self.node_count}"
         if name in self.initializers:
             name += "_node"
         names = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
         self.node_outputs.update(names)
         self.nodes.append(helper.make_node(op, list(inputs), names, name=name, **attributes))
+        self.node_count += 1
         return name if outputs == 1 else names
+
+    def choose(self, condition: str, then: Branch, otherwise: Branch, types: list[str]) -> list[str]:
+        """Adds a node that runs one of two branches. Returns the names of its outputs, of these types.
+
+        A branch is a function that adds nodes to this graph. It returns the names of its values.
+        """
+        branches = {}
+        for side, branch in (("then_branch", then), ("else_branch", otherwise)):
+            around, self.nodes = self.nodes, []
+            values = branch()
+            infos = [helper.make_tensor_value_info(value, TYPES[type_], None) for value, type_ in zip(values, types)]
+            branches[side] = helper.make_graph(self.nodes, f"{side}_{self.node_count}", [], infos)
+            self.nodes = around
+        return self.add("If", condition, outputs=len(types), **branches)
 
     def describe(self) -> dict:
         """Returns the graph's entry in the manifest."""

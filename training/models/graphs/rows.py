@@ -1,8 +1,10 @@
 """A history's keys and values inside a graph."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from torch import Tensor, nn
 
 from models.graphs.builder import Graph
 
@@ -14,6 +16,53 @@ class Rows:
     key: str  # [S, width]
     value: str  # [S, width]
     count: str | None = None  # [S]
+    embedding: str | None = None  # [S, E], if keys and values are linear in embeddings: see EmbeddedRows
+
+    def products(self, g: Graph, x: str, name: str, query: nn.Linear) -> str:
+        """Adds the inner products of queries with the keys, [C, S], up to a number for each query.
+
+        `query` maps `x` [C, any] to queries; `name` is that of its parameters.
+        """
+        return g.add("Gemm", g.linear(x, name, query), self.key, transB=1)
+
+    def projected(self, g: Graph, name: str, planes: Tensor) -> str:
+        """Adds the products of the keys with `planes` [D, bits]: [S, bits]. `name` is for parameters that it needs."""
+        return g.add("MatMul", self.key, g.tensor("planes", planes))
+
+
+class EmbeddedRows(Rows):
+    """Rows whose keys and values are linear in embeddings. Their nodes are added when a family reads them.
+
+    A family may also work on the embeddings, which are narrower: q (s W + b) = (q W^T) s + q b.
+    """
+
+    def __init__(self, g: Graph, embedding: str, maps: tuple[nn.Linear, nn.Linear], count: str | None = None):
+        """`maps` make keys and values of embeddings, E -> D."""
+        self.g, self.embedding, self.maps, self.count = g, embedding, maps, count
+
+    @cached_property
+    def key(self) -> str:
+        return self.g.linear(self.embedding, "cluster_key", self.maps[0])
+
+    @cached_property
+    def value(self) -> str:
+        return self.g.linear(self.embedding, "cluster_value", self.maps[1])
+
+    def products(self, g: Graph, x: str, name: str, query: nn.Linear) -> str:
+        to_key = self.maps[0].weight  # [D, E]
+        folded = linear_of(to_key.T @ query.weight, to_key.T @ query.bias)
+        return g.add("Gemm", g.linear(x, name, folded), self.embedding, transB=1)
+
+    def projected(self, g: Graph, name: str, planes: Tensor) -> str:
+        key = self.maps[0]
+        return g.linear(self.embedding, name, linear_of(planes.T @ key.weight, key.bias @ planes))
+
+
+def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """Returns the linear layer with these parameters, [out, in] and [out]."""
+    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+    layer.weight, layer.bias = (nn.Parameter(x.detach(), requires_grad=False) for x in (weight, bias))
+    return layer
 
 
 @dataclass

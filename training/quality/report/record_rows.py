@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conversion.factored import CLUSTERS
+from models.families.registry import FAMILIES
 from quality.factored import FIRST, SAMPLES
 from quality.report.verdicts import (
     LEAST_NOISE,
@@ -41,11 +41,16 @@ class Pair:
     def recommended(self) -> Arm:
         """The factored pool with the default clusters; the pool of a family that can have none."""
         pools = [arm for (variant, _), arm in self.arms.items() if variant == "pool"]
-        return self.arms.get(("factored", CLUSTERS)) or (pools[-1] if pools else Arm({}))
+        return self.arms.get(("factored", self.clusters)) or (pools[-1] if pools else Arm({}))
 
     @property
     def factored(self) -> bool:
-        return ("factored", CLUSTERS) in self.arms
+        return ("factored", self.clusters) in self.arms
+
+    @property
+    def clusters(self) -> int:
+        """The default number of clusters of the family."""
+        return FAMILIES[self.family].clusters
 
     @property
     def titles(self) -> list[str]:
@@ -61,7 +66,7 @@ class Pair:
     def record(self) -> str:
         """The recommended record in words."""
         slots = next(iter(self.recommended.rows.values()))["slots"]
-        return f"factored, {CLUSTERS} clusters" if self.factored else f"pool of {slots:,}"
+        return f"factored, {self.clusters:,} clusters" if self.factored else f"pool of {slots:,}"
 
     def allowed(self, metric: str) -> float:
         """The largest loss that meets the target: the full model's spread over seeds, or a fixed number if more."""

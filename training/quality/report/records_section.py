@@ -2,7 +2,8 @@
 
 from statistics import fmean
 
-from conversion.factored import CLUSTERS
+from models.families.family import Family
+from models.families.target import SEARCHED_CLUSTERS
 from quality.factored import FIRST, SAMPLES
 from quality.report.record_rows import FORMER_SLOTS, SEARCH_LOSS, Pair, judged, pairs_of
 from quality.report.text import ABSENT, Results, differences, means, share, signed, table
@@ -23,8 +24,9 @@ MEGABYTE = 1e6
 RECOMMENDED = f"""The recommended record is a *factored pool*: a position is the item's index and a one-byte *event
 code* for its action and features. The shared part has one row per item. K and V are linear in a position's embedding,
 item * (1 + g) + h, and the code gives g and h. Attention reads one mean key and one mean value per *cluster* of the
-user's positions, {CLUSTERS} at most. So its cost does not grow with the history. A family that cannot have a factored
-pool keeps a pool of keys and values.
+user's positions, {Family.clusters} at most. SIM, ETA and TWIN search among {SEARCHED_CLUSTERS:,} clusters and keep
+whole ones. So the cost of attention does not grow with the history. A family that cannot have a factored pool keeps a
+pool of keys and values.
 
 All figures are of records *as converted*, without further training, against the full model they were converted from.
 Each is a mean over the seeds. *Spread*: the full model's largest minus smallest over its seeds. A record meets the
@@ -187,7 +189,7 @@ def clusters(r: Results) -> str:
         lines.append([pair.titles[0], *(differences(arm, pair.full) if arm else "-" for arm in arms)])
     about = (
         f"AUC / GAUC minus the full model's, as converted: {family_title(FIRST)}, seed 1. Clusters take no byte of a "
-        f"record. Fewer clusters make attention cheaper. The default is {CLUSTERS}."
+        f"record. Fewer clusters make attention cheaper. The default is {Family.clusters}."
     )
     return f"{about}\n\n{table(head, lines)}"
 
