@@ -1,24 +1,56 @@
-/** Indices fit below a score's bits: 2^20 candidates, more than any request has. */
-const INDEX_SPAN = 2 ** 20;
+const DIGIT_BITS = 8;
+const DIGITS = 1 << DIGIT_BITS;
+const PASSES = 32 / DIGIT_BITS;
 
 /**
  * Returns the indices of the scores from best to worst. Equal scores keep their order.
  * @param topK how many indices to return; 0 returns all
  */
 export function orderOf(scores: Float32Array, topK: number): Uint32Array {
-  const count = scores.length;
-  const bits = new Int32Array(scores.buffer, scores.byteOffset, count);
-  // A score and its index become one number of 52 bits. Numbers sort several times faster than with a comparison function.
-  const keys = new Float64Array(count);
-  for (let i = 0; i < count; i++) keys[i] = fallingRank(bits[i] as number) * INDEX_SPAN + i;
-  keys.sort();
-  const order = new Uint32Array(topK > 0 ? Math.min(topK, count) : count);
-  for (let i = 0; i < order.length; i++) order[i] = (keys[i] as number) % INDEX_SPAN;
-  return order;
+  const order = sortedIndices(fallingRanks(scores));
+  return topK > 0 ? order.slice(0, topK) : order;
 }
 
-/** Returns a 32-bit number that falls as the float32 with these bits rises. 0 and -0 give the same number. */
-function fallingRank(bits: number): number {
-  // A float's magnitude rises with its bits. Negative floats fall with them.
-  return 2 ** 31 - (bits >= 0 ? bits : -(bits & 0x7fffffff));
+/** Returns numbers that fall as the scores rise. 0 and -0 give the same number. */
+function fallingRanks(scores: Float32Array): Uint32Array {
+  const bits = new Int32Array(scores.buffer, scores.byteOffset, scores.length);
+  const ranks = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) {
+    const one = bits[i] as number;
+    // A float's magnitude rises with its bits. Negative floats fall with them.
+    ranks[i] = 2 ** 31 - (one >= 0 ? one : -(one & 0x7fffffff));
+  }
+  return ranks;
+}
+
+/** Returns the indices of the keys, smallest key first. A radix sort: it keeps the order of equal keys. */
+function sortedIndices(keys: Uint32Array): Uint32Array {
+  const places = new Uint32Array(PASSES * DIGITS); // of each pass's digits: how often they occur, then the next place
+  for (let i = 0; i < keys.length; i++) {
+    let rest = keys[i] as number;
+    for (let pass = 0; pass < PASSES; pass++, rest >>>= DIGIT_BITS) {
+      const digit = pass * DIGITS + (rest & (DIGITS - 1));
+      places[digit] = (places[digit] as number) + 1;
+    }
+  }
+  let from = new Uint32Array(keys.length);
+  let to = new Uint32Array(keys.length);
+  for (let i = 0; i < from.length; i++) from[i] = i;
+  for (let pass = 0; pass < PASSES; pass++) {
+    const first = pass * DIGITS;
+    for (let digit = first, place = 0; digit < first + DIGITS; digit++) {
+      const count = places[digit] as number;
+      places[digit] = place;
+      place += count;
+    }
+    for (let i = 0; i < from.length; i++) {
+      const index = from[i] as number;
+      const digit = first + (((keys[index] as number) >>> (pass * DIGIT_BITS)) & (DIGITS - 1));
+      const place = places[digit] as number;
+      to[place] = index;
+      places[digit] = place + 1;
+    }
+    [from, to] = [to, from];
+  }
+  return from;
 }
