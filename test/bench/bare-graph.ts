@@ -33,6 +33,8 @@ export interface BareAnswer {
   readonly times: number[];
   /** Time of all runs together, ms. */
   readonly elapsedMs: number;
+  /** Processor time of all runs together, ms. */
+  readonly processorMs: number;
   /** Of the first history. */
   readonly scores: Float32Array; // [candidates]
 }
@@ -57,6 +59,7 @@ process.on('message', async (request: BareRequest) => {
   const times: number[] = [];
   const { [graphs[request.graph].outputs[0]?.name ?? '']: scores } = await run(0);
   for (let i = 0; i < request.settleRuns; i++) await run(i);
+  const used = process.cpuUsage();
   const begunMs = performance.now();
   while (times.length < request.runs) {
     const startedMs = performance.now();
@@ -65,7 +68,9 @@ process.on('message', async (request: BareRequest) => {
     times.push(performance.now() - startedMs);
   }
   const elapsedMs = performance.now() - begunMs;
-  process.send?.({ times, elapsedMs, scores: scores?.data as Float32Array } satisfies BareAnswer);
+  const { user, system } = process.cpuUsage(used);
+  const processorMs = (user + system) / 1_000;
+  process.send?.({ times, elapsedMs, processorMs, scores: scores?.data as Float32Array } satisfies BareAnswer);
 });
 process.on('disconnect', () => process.exit());
 process.send?.('ready');

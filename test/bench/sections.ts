@@ -70,6 +70,11 @@ export const SECTIONS: readonly Section[] = [
     names: ['main_thread_share'],
     grid: ['owner', 'name'],
   },
+  {
+    title: 'Processor time per request, 16 requests in flight',
+    names: ['rank_processor_time'],
+    grid: ['process', 'name'],
+  },
   { title: 'Latency by offered load', names: ['open_loop_latency'], grid: ['offered /s', 'percentile'] },
   {
     title: 'Delay of the load generator, and share of failed requests',

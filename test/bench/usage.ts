@@ -1,4 +1,5 @@
 import type { ServiceProcess } from '@collectivekv/dev-stack';
+import type { RedisClient } from '@collectivekv/redis-connection';
 
 /** Reads a service's metrics. Returns a function from a name to the value; of several values, the first. */
 export async function readMetrics({ metricsAddress }: ServiceProcess): Promise<(name: string) => number> {
@@ -13,4 +14,19 @@ export async function cpuSeconds(services: readonly ServiceProcess[]): Promise<M
     return [service.name, metric('process_cpu_seconds_total')] as const;
   });
   return new Map(await Promise.all(entries));
+}
+
+/** Returns the processor seconds used so far by each process that a rank request keeps busy. */
+export async function rankProcessorSeconds(
+  services: readonly ServiceProcess[],
+  redis: RedisClient,
+): Promise<Map<string, number>> {
+  const ofRedis = await redis.info('cpu');
+  const redisSeconds = (kind: string) => Number(new RegExp(`^used_cpu_${kind}:(\\S+)`, 'm').exec(ofRedis)?.[1]);
+  const { user, system } = process.cpuUsage();
+  return new Map([
+    ...(await cpuSeconds(services)),
+    ['Redis', redisSeconds('user') + redisSeconds('sys')],
+    ['load generator', (user + system) / 1e6],
+  ]);
 }

@@ -1,9 +1,10 @@
 import { type Served, WORKERS } from '../arms.js';
+import type { BareAnswer } from '../bare-graph.js';
 import type { Bench } from '../bench-context.js';
 import type { Baseline } from '../options.js';
 import { rankConcurrently } from '../rank-loops.js';
 import { createRounds } from '../rounds.js';
-import { readMetrics } from '../usage.js';
+import { rankProcessorSeconds, readMetrics } from '../usage.js';
 import { CANDIDATES } from '../workload.js';
 
 const IN_FLIGHT = { full: [1, 2, 4, 8, 16, 32], quick: [1, 4, 16, 32], soak: [] };
@@ -31,11 +32,15 @@ export async function throughput(bench: Bench): Promise<void> {
   for (let round = 0; round <= options.rounds; round++) {
     bench.progress(`throughput, ${round === 0 ? 'warm-up' : `round ${round} of ${options.rounds}`}`);
     const kept = round === 0 ? createRounds<readonly [string, number]>() : seen;
-    kept.add(['bare', 0], await bareRate(bench, durationMs));
+    const bare = await runBare(bench, durationMs);
+    kept.add(['bare', 0], bare.rate);
+    kept.add(['bare processor', 0], bare.processorMs);
     for (const inFlight of round === 0 ? [FULL_LOAD] : inFlights) {
       for (const arm of arms) {
         await eventLoopDelayMs(arm); // resets the count
-        kept.add([arm.name, inFlight], await rankConcurrently(arm, LOAD, { inFlight, durationMs }));
+        const { rate, processorMs } = await rankUnderLoad(bench, arm, { inFlight, durationMs });
+        kept.add([arm.name, inFlight], rate);
+        for (const [process, ms] of processorMs) kept.add([`${arm.name} processor ${process}`, inFlight], ms);
         kept.add([`${arm.name} delay`, inFlight], await eventLoopDelayMs(arm));
       }
     }
@@ -49,6 +54,14 @@ export async function throughput(bench: Bench): Promise<void> {
   const about = { 'in flight': FULL_LOAD, ...LOAD };
   bench.add('throughput_over_bare', about, seen.ratio([ours.name, FULL_LOAD], ['bare', 0]), '', '>= 0.75');
   bench.add('throughput_over_bare_unary', about, seen.ratio([ours.unary.name, FULL_LOAD], ['bare', 0]));
+  const processors = ['ranking', 'Redis', 'load generator'];
+  for (const process of processors) {
+    const used = seen.median([`${ours.name} processor ${process}`, FULL_LOAD]);
+    bench.add('rank_processor_time', { process, ...about }, used, 'ms');
+  }
+  bench.add('bare_processor_time', LOAD, seen.median(['bare processor', 0]), 'ms');
+  const alone = seen.ratio(['bare processor', 0], [`${ours.name} processor ranking`, FULL_LOAD]);
+  bench.add('bare_over_ranking_processor_time', about, alone);
   bench.add(
     'event_loop_delay_p99',
     { service: 'ranking', ...about },
@@ -58,13 +71,30 @@ export async function throughput(bench: Bench): Promise<void> {
   );
 }
 
-/** Returns the runs per second of all bare graphs together. */
-async function bareRate({ bare, histories }: Bench, budgetMs: number): Promise<number> {
+/** Returns the runs per second of all bare graphs together, and the processor time of a run, ms. */
+async function runBare({ bare, histories }: Bench, budgetMs: number): Promise<{ rate: number; processorMs: number }> {
   const { positions, candidates } = LOAD;
   const limits = { runs: BARE_RUNS, budgetMs, settleRuns: 0 };
   const request = { graph: 'rank', histories: await histories(positions), candidates, ...limits } as const;
   const answers = await Promise.all(bare.map((one) => one.run(request)));
-  return answers.reduce((rate, { times, elapsedMs }) => rate + (times.length * 1_000) / elapsedMs, 0);
+  const sumOf = (value: (answer: BareAnswer) => number) => answers.reduce((sum, answer) => sum + value(answer), 0);
+  return {
+    rate: sumOf(({ times, elapsedMs }) => (times.length * 1_000) / elapsedMs),
+    processorMs: sumOf((answer) => answer.processorMs) / sumOf(({ times }) => times.length),
+  };
+}
+
+/** Returns the answers per second, and the processor time per answer of each process, ms. */
+async function rankUnderLoad({ redis }: Bench, arm: Served, load: { inFlight: number; durationMs: number }) {
+  const before = await rankProcessorSeconds(arm.services, redis);
+  const begunMs = performance.now();
+  const rate = await rankConcurrently(arm, LOAD, load);
+  const answers = (rate * (performance.now() - begunMs)) / 1_000;
+  const after = await rankProcessorSeconds(arm.services, redis);
+  const processorMs = new Map(
+    [...after].map(([process, seconds]) => [process, ((seconds - (before.get(process) ?? 0)) * 1_000) / answers]),
+  );
+  return { rate, processorMs };
 }
 
 /** Returns the p99 delay of ranking's sampling timer since the last call, ms. */
