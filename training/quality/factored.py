@@ -1,8 +1,8 @@
 """Measures records as converted: the factored pool beside the full model and pools of keys and values.
 
 No arm has further training, so the differences are those of the cache alone. A job is a data set, a family and a seed.
-It measures the full model, the recommended record and the pool that train.py made before. One family and seed measures
-other numbers of slots and clusters as well.
+It measures the full model and the recommended record. One family measures a pool of keys and values as well, and with
+one seed other numbers of slots and clusters.
 
 A *token* is a distinct combination of item, action and features. A pool with a slot for every token is a table of them
 and compresses nothing; the rows say how many tokens there are.
@@ -64,12 +64,13 @@ def measured_arms(job: Job, arms: Arms) -> Iterator[tuple[dict, Arm]]:
     full = arms.full()
     yield {"variant": "full"}, full
     swept = (job.family, job.seed) == SWEPT
-    for slots in [*(POOLS if swept else []), arms.compression.slots]:
+    clustered = registry.FAMILIES[job.family].reads_clusters
+    usual = [arms.compression.slots] if job.family == FIRST or not clustered else []
+    for slots in [*(POOLS if swept else []), *usual]:
         pool = replace(arms, compression=replace(arms.compression, slots=slots))
         yield {"variant": "pool", "slots": slots}, pool.converted(full)
-    family = registry.FAMILIES[job.family]
-    if family.reads_clusters:
-        for clusters in sorted([family.clusters, *(CLUSTER_COUNTS if swept else [])]):
+    if clustered:
+        for clusters in sorted([CLUSTERS, *(CLUSTER_COUNTS if swept else [])]):
             yield {"variant": "factored", "clusters": clusters}, replace(arms, clusters=clusters).converted(full)
 
 
