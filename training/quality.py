@@ -7,12 +7,13 @@
     python training/quality.py factored --data DIR                 # records as converted, on all data sets and families
     python training/quality.py frontier --data DIR                 # bytes against quality, residual codes among them
     python training/quality.py unknown --data DIR                  # items that came after the training
+    python training/quality.py times --data DIR                    # processor seconds of training and of conversion
     python training/quality.py report                              # docs/quality*.md and their plots from the results
 
 DIR holds the data sets as published, see GRID in quality/protocol.py. The simulated data set is made by the feed
 simulator, which needs npm ci && npm run build. Each job has one process and one thread. An interrupted job goes on at
 its last checkpoint in .ckv/training/quality. Rows in the results are not measured again: after a change of settings,
-remove both. `--device cuda` lets factored and frontier train and measure on a GPU; these rows have no training times.
+remove both. `--device cuda` lets factored and frontier train and measure on a GPU.
 
 The full model is trained for `epochs` and converted. Then the full model and its conversion are each trained for
 `tune_epochs` more, with the same settings and seed. The user dims alone and the model without history learn from
@@ -35,12 +36,14 @@ from pathlib import Path
 
 from quality.protocol import ROOT, VARIANTS
 from quality.report.page import write_report
-from quality.runs import factored, frontier, knobs, run, structures, unknown_items
+from quality.runs import factored, frontier, knobs, run, structures, times, unknown_items
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["run", "knobs", "structure", "factored", "frontier", "unknown", "report"])
+    parser.add_argument(
+        "command", choices=["run", "knobs", "structure", "factored", "frontier", "unknown", "times", "report"]
+    )
     parser.add_argument("--data", type=Path, default=ROOT.parent / "data")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--variants", nargs="*", default=VARIANTS, choices=VARIANTS)
@@ -55,7 +58,7 @@ def main() -> None:
         act = factored if options.command == "factored" else frontier
         act(options.data, options.only, options.workers, options.device)
     else:
-        acts = {"knobs": knobs, "structure": structures, "unknown": unknown_items}
+        acts = {"knobs": knobs, "structure": structures, "unknown": unknown_items, "times": times}
         acts[options.command](options.data, options.only, options.workers)
 
 

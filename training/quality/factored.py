@@ -1,8 +1,8 @@
 """Measures records as converted: the factored pool beside the full model and pools of keys and values.
 
 No arm has further training, so the differences are those of the cache alone. A job is a data set, a family and a seed.
-It measures the full model and the recommended record. One family measures a pool of keys and values as well, and with
-one seed other numbers of slots and clusters.
+It measures the full model and the recommended record. One family measures a pool of keys and values as well, and one
+seed measures other numbers of slots and clusters.
 
 A *token* is a distinct combination of item, action and features. A pool with a slot for every token is a table of them
 and compresses nothing; the rows say how many tokens there are.
@@ -17,7 +17,7 @@ import torch
 
 from bundle.record import pool_tables, row_bytes
 from bundle.record_bytes import bytes_per_position, full_bytes
-from fitting.arms import Arm, Arms
+from fitting.arms import Arms
 from fitting.fit import evaluate
 from models.families import registry
 from models.ranker import Ranker
@@ -25,9 +25,14 @@ from quality.protocol import GRID, SEEDS, Job, arms_of, compression, read_datase
 
 FIRST = "target"  # the family whose jobs come first
 SAMPLES = ("mind", "ebnerd")  # too small to tell records apart, so other families are not measured on them
-SWEPT = ("target", 1)  # the family and the seed that measure every number of slots and clusters
-POOLS = [1024]  # slots of other pools
-CLUSTER_COUNTS = [64, 128, 512]  # other numbers of clusters
+SWEPT = 1  # the seed that measures other numbers of slots and clusters
+POOLS = {"target": [1024]}  # slots of other pools, by family
+CLUSTER_COUNTS = {  # other numbers of clusters, by family
+    "target": [64, 128, 512],
+    "sim": [256, 512, 1024],
+    "eta": [256, 512, 1024],
+    "twin": [256, 512, 1024],
+}
 LONG = 1000  # positions of a long history, for bytes
 FLOAT_BYTES = 4
 
@@ -56,22 +61,28 @@ def measure_factored(job: Job, data: Path, device: str = "cpu") -> list[dict]:
     log, split = read_dataset(job.dataset, data)
     arms = arms_of(job, log, split, compression(job.family), device=device)
     facts = facts_of(job, arms)
-    return [row_of(job, arms, facts, named, arm) for named, arm in measured_arms(job, arms)]
+    return [row_of(job, arms, facts, named, model) for named, model in measured_arms(job, arms)]
 
 
-def measured_arms(job: Job, arms: Arms) -> Iterator[tuple[dict, Arm]]:
-    """Yields every arm of a job: its name in the rows, and the arm."""
+def measured_arms(job: Job, arms: Arms) -> Iterator[tuple[dict, Ranker]]:
+    """Yields every arm of a job: its name in the rows, and its model."""
     full = arms.full()
-    yield {"variant": "full"}, full
-    swept = (job.family, job.seed) == SWEPT
-    clustered = registry.FAMILIES[job.family].reads_clusters
-    usual = [arms.compression.slots] if job.family == FIRST or not clustered else []
-    for slots in [*(POOLS if swept else []), *usual]:
+    yield {"variant": "full"}, full.model
+    swept = job.seed == SWEPT
+    clusters = recommended_clusters(job.family)
+    usual = [arms.compression.slots] if job.family == FIRST or not clusters else []
+    for slots in [*(POOLS.get(job.family, []) if swept else []), *usual]:
         pool = replace(arms, compression=replace(arms.compression, slots=slots))
-        yield {"variant": "pool", "slots": slots}, pool.converted(full)
-    if clustered:
-        for clusters in sorted([CLUSTERS, *(CLUSTER_COUNTS if swept else [])]):
-            yield {"variant": "factored", "clusters": clusters}, replace(arms, clusters=clusters).converted(full)
+        yield {"variant": "pool", "slots": slots}, pool.converted(full).model
+    others = CLUSTER_COUNTS.get(job.family, []) if swept else []
+    for count in sorted([clusters, *others]) if clusters else []:
+        yield {"variant": "factored", "clusters": count}, replace(arms, clusters=count).converted(full).model
+
+
+def recommended_clusters(family: str) -> int:
+    """Returns the clusters of a family's recommended record; 0: a pool of keys and values."""
+    found = registry.FAMILIES[family]
+    return found.clusters if found.reads_clusters else 0
 
 
 def facts_of(job: Job, arms: Arms) -> dict:
@@ -91,23 +102,20 @@ def facts_of(job: Job, arms: Arms) -> dict:
     }
 
 
-def row_of(job: Job, arms: Arms, facts: dict, named: dict, arm: Arm) -> dict:
-    """Returns a row of the results. Seconds are those of one processor thread; 0 on another device."""
-    device, model = arms.main.device, arm.model
-    quality = evaluate(model, arms.log, arms.split.test, device)
+def row_of(job: Job, arms: Arms, facts: dict, named: dict, model: Ranker) -> dict:
+    """Returns a row of the results."""
+    quality = evaluate(model, arms.log, arms.split.test, arms.main.device)
     row = {
         **facts,
         **({"slots": 0, "clusters": 0} | named),
         **{name: round(value, 5) for name, value in asdict(quality).items()},
         **bytes_of(arms, model),
-        "device": device,
-        "seconds": round(arm.seconds, 3) if device == "cpu" else 0,
     }
     if named["variant"] == "factored":
         pairs = model.cache.pairs
         row |= {"slots": len(arms.log.items), "eventCodes": len(model.event_codes.rows)}
         row |= {"itemClusters": pairs.item_count, "eventClusters": pairs.code_count}
-    print(f"{job} {named}: AUC {row['auc']:.4f} GAUC {row['gauc']:.4f} in {arm.seconds:.0f} s", flush=True)
+    print(f"{job} {named}: AUC {row['auc']:.4f} GAUC {row['gauc']:.4f}", flush=True)
     return row
 
 

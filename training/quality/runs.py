@@ -26,6 +26,7 @@ from quality.protocol import (
 )
 from quality.results import read_rows, write_rows
 from quality.structure import structure
+from quality.times import measure_times, timed_jobs
 from quality.unknown_items import measure_unknown_items
 
 
@@ -89,6 +90,11 @@ def frontier(data: Path, only: list[str], workers: int, device: str) -> None:
 def unknown_items(data: Path, only: list[str], workers: int) -> None:
     """The same for positions of unknown items, with one family and seed."""
     measure_jobs("unknown", measure_unknown_items, first_jobs(), data, only, workers)
+
+
+def times(data: Path, only: list[str], workers: int) -> None:
+    """The same for the seconds of trainings and conversions, with one seed."""
+    measure_jobs("times", measure_times, timed_jobs(), data, only, workers)
 
 
 def first_jobs() -> list[Job]:

@@ -43,6 +43,7 @@ RECORDS = Page(
     python training/quality.py factored --data DIR     # records as converted: trains and measures the missing rows
     python training/quality.py frontier --data DIR     # bytes against quality, residual codes among them
     python training/quality.py unknown --data DIR      # items that came after the training
+    python training/quality.py times --data DIR        # processor seconds of training and of conversion
     python training/quality.py report                  # this page and its plots
 
 The last command writes this page from `training/results/*.json`. How pools of keys and values do, with and without a
@@ -117,7 +118,7 @@ def write_report(root: Path) -> None:
 
 def read_results(folder: Path) -> Results:
     """Reads all results. The rows of a file may also be named, as values of one object."""
-    names = ("quality", "knobs", "structure", "factored", "frontier", "unknown")
+    names = ("quality", "knobs", "structure", "factored", "frontier", "unknown", "times")
     found = {name: read_result_file(folder / f"{name}.json") for name in names}
     rows = {name: content.get("rows", list(content.values())) for name, content in found.items()}
     return Results(**rows, datasets=found["quality"].get("datasets", {}))

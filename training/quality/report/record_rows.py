@@ -25,7 +25,7 @@ SEARCH_LOSS = 0.002  # that families which select whole clusters may lose
 SEARCHING = ("sim", "eta", "twin")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """The arms of a data set and a family, as converted from the same full models."""
 

@@ -4,7 +4,7 @@ from statistics import fmean
 
 from models.families.family import Family
 from models.families.target import SEARCHED_CLUSTERS
-from quality.factored import FIRST, SAMPLES
+from quality.factored import FIRST, SAMPLES, SWEPT
 from quality.report.record_rows import FORMER_SLOTS, SEARCH_LOSS, Pair, judged, pairs_of
 from quality.report.text import ABSENT, Results, differences, means, share, signed, table
 from quality.report.verdicts import (
@@ -17,9 +17,11 @@ from quality.report.verdicts import (
     family_title,
     in_time,
     paired,
+    places,
 )
 
 MEGABYTE = 1e6
+BYTES, STACKED_BYTES = 0.0025, 0.004  # largest shares of keys and values in fp32: factored pools, pools
 
 RECOMMENDED = f"""The recommended record is a *factored pool*: a position is the item's index and a one-byte *event
 code* for its action and features. The shared part has one row per item. K and V are linear in a position's embedding,
@@ -56,7 +58,7 @@ def summary(r: Results) -> str:
     pairs = judged(r.factored)
     if not pairs:
         return ABSENT
-    lines = [*verdict_lines(pairs), *byte_lines(pairs), *former_lines(pairs), *time_lines(pairs)]
+    lines = [*verdict_lines(pairs), *byte_lines(pairs), *former_lines(pairs), *time_lines(r)]
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -79,17 +81,23 @@ def verdict_lines(pairs: list[Pair]) -> list[str]:
 
 def byte_lines(pairs: list[Pair]) -> list[str]:
     lines = []
-    for chosen, record in ((True, "factored pool"), (False, "pool")):
+    for chosen, record, most in ((True, "factored pool", BYTES), (False, "pool", STACKED_BYTES)):
         own = [pair for pair in pairs if pair.factored == chosen]
         if own:
             long = sorted({pair.recommended.mean("bytesAt1000") for pair in own})
-            shares = sorted({share(pair.recommended.mean("bytesAt1000") / pair.first("fullBytes")) for pair in own})
-            families = ", ".join(dict.fromkeys(pair.titles[1] for pair in own))
+            shares = sorted({byte_share(pair) for pair in own})
+            over = dict.fromkeys(pair.titles[0] for pair in own if byte_share(pair) > most)
             lines.append(
                 f"A {record} takes {ends([f'{x:.2f}' for x in long])} bytes a position at 1,000 positions, everything "
-                f"counted: {ends(shares)} of keys and values in fp32 ({families})."
+                f"counted: {ends([f'{100 * x:.3f} %' for x in shares])} of keys and values in fp32. "
+                f"The target is {100 * most:g} %" + (f", missed on {', '.join(over)}." if over else ".")
             )
     return lines
+
+
+def byte_share(pair: Pair) -> float:
+    """The recommended record's bytes at 1,000 positions, as a share of keys and values in fp32."""
+    return pair.recommended.mean("bytesAt1000") / pair.first("fullBytes")
 
 
 def former_lines(pairs: list[Pair]) -> list[str]:
@@ -105,11 +113,11 @@ def former_lines(pairs: list[Pair]) -> list[str]:
     ]
 
 
-def time_lines(pairs: list[Pair]) -> list[str]:
-    shares = [part for pair in pairs if (part := conversion_share(pair)) is not None]
+def time_lines(r: Results) -> list[str]:
+    shares = sorted(row["conversionSeconds"] / row["trainSeconds"] for row in r.times)
     if not shares:
         return []
-    parts = ends([f"{100 * part:.0f} %" for part in sorted({round(part, 2) for part in shares})])
+    parts = ends([f"{100 * part:.0f} %" for part in (shares[0], shares[-1])])
     return [f"The conversion takes {parts} of the full model's training time. The target is {100 * TIME_SHARE:.0f} %."]
 
 
@@ -128,7 +136,7 @@ def recommended(r: Results) -> str:
         ours, full = pair.recommended, pair.full
         spreads = " / ".join(f"{full.spread(metric):.4f}" for metric in METRICS) if len(full.rows) > 1 else "-"
         line = [*pair.titles, pair.record(), str(len(ours.rows)), means(full), spreads, differences(ours, full)]
-        line += [f"{ours.mean('bytesAt1000'):.2f}", share(ours.mean("bytesAt1000") / pair.first("fullBytes"))]
+        line += [f"{ours.mean('bytesAt1000'):.2f}", share(byte_share(pair))]
         tokens = f"{pair.first('tokens'):,} ({full.mean('sampleTokens'):,.0f})"
         line += [f"{ours.mean('bytesPerPosition'):.2f}", f"{ours.mean('slots'):,.0f}", tokens]
         lines.append([*line, "yes" if pair.holds_all(FORMER_SLOTS) else "no", judgement(pair)])
@@ -178,20 +186,21 @@ def pools(r: Results) -> str:
 
 
 def clusters(r: Results) -> str:
-    """The factored pool by its number of clusters, on the job that was measured with all of them."""
-    swept = [row for row in r.factored if row["family"] == FIRST and row["seed"] == 1]
-    pairs = judged(swept)
-    counts_ = sorted({size for pair in pairs for kind, size in pair.arms if kind == "factored"})
-    head = ["data set", *(f"{count} clusters" for count in counts_)]
+    """The factored pool by its number of clusters, on the jobs that were measured with several."""
+    pairs = judged(row for row in r.factored if row["seed"] == SWEPT)
+    counts_ = {pair: [size for kind, size in pair.arms if kind == "factored"] for pair in pairs}
+    swept = [pair for pair in pairs if len(counts_[pair]) > 1]
+    columns = sorted({count for pair in swept for count in counts_[pair]})
     lines = []
-    for pair in pairs:
-        arms = [pair.arms.get(("factored", count), Arm({})) for count in counts_]
-        lines.append([pair.titles[0], *(differences(arm, pair.full) if arm else "-" for arm in arms)])
+    for pair in swept:
+        arms = [pair.arms.get(("factored", count), Arm({})) for count in columns]
+        lines.append([*pair.titles, *(differences(arm, pair.full) if arm else "-" for arm in arms)])
     about = (
-        f"AUC / GAUC minus the full model's, as converted: {family_title(FIRST)}, seed 1. Clusters take no byte of a "
-        f"record. Fewer clusters make attention cheaper. The default is {Family.clusters}."
+        f"AUC / GAUC minus the full model's, as converted, seed {SWEPT}. Clusters take no byte of a record. Fewer "
+        f"clusters make attention cheaper. The default is {Family.clusters}. A family with a search keeps whole "
+        f"clusters, so it needs finer ones: {SEARCHED_CLUSTERS:,} by default."
     )
-    return f"{about}\n\n{table(head, lines)}"
+    return f"{about}\n\n{table(['data set', 'family', *(f'{count:,} clusters' for count in columns)], lines)}"
 
 
 def data(r: Results) -> str:
@@ -228,25 +237,15 @@ def samples(r: Results) -> str:
 
 def times(r: Results) -> str:
     head = ["data set", "family", "full model (s)", "conversion (s)", "share", f"verdict at {100 * TIME_SHARE:.0f} %"]
+    rows = sorted(r.times, key=lambda row: (places(row["dataset"]), row["family"] != FIRST, places(row["family"])))
     lines = []
-    for pair in judged(r.factored):
-        part = conversion_share(pair)
-        if part is not None:
-            seconds = [f"{timed(arm):.0f}" for arm in (pair.full, pair.recommended)]
-            lines.append([*pair.titles, *seconds, f"{100 * part:.0f} %", str(in_time(part))])
+    for row in rows:
+        part = row["conversionSeconds"] / row["trainSeconds"]
+        seconds = [f"{row[name]:.0f}" for name in ("trainSeconds", "conversionSeconds")]
+        names = [dataset_title(row["dataset"]), family_title(row["family"])]
+        lines.append([*names, *seconds, f"{100 * part:.0f} %", str(in_time(part))])
     about = (
-        "Processor seconds of the seeds that were measured on a processor, with one thread. Rows from a GPU have none."
+        "Processor seconds of one thread: the training of the full model, and its conversion to the recommended "
+        "record. Seed 1."
     )
     return f"{about}\n\n{table(head, lines)}"
-
-
-def conversion_share(pair: Pair) -> float | None:
-    """The conversion's seconds divided by the full model's training; None without a timed seed."""
-    whole, part = timed(pair.full), timed(pair.recommended)
-    return part / whole if whole and part else None
-
-
-def timed(arm: Arm) -> float:
-    """The mean seconds of the timed seeds; 0 without one."""
-    seconds = [row["seconds"] for row in arm.rows.values() if row["seconds"]]
-    return fmean(seconds) if seconds else 0.0
