@@ -12,6 +12,7 @@ import {
   watchArrivals,
 } from '@collectivekv/update-queue';
 import { createJobBatches } from './batches/job-batches.js';
+import { createLateCalls } from './batches/late-calls.js';
 import { loadConfig } from './config.js';
 import { createInteractionHandlers } from './handlers.js';
 import { createUpdaterMetrics } from './metrics.js';
@@ -70,12 +71,14 @@ await runService({
     const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));
     const updaterMetrics = createUpdaterMetrics(metrics);
     const stopping = new AbortController();
+    const lateCalls = createLateCalls();
     const updater = startUpdater({
       able: bundles.ready,
       holdPartitions: () =>
         holdPartitions({
           leases,
           openPartition: (term) => openPartitionQueue({ client, keyPrefix, term, token: randomUUID() }),
+          latePassed: lateCalls.passed,
           onHeld: (count) => updaterMetrics.heldPartitions.set(count),
           log,
         }),
@@ -90,6 +93,7 @@ await runService({
           batchSize: config.CKV_BATCH_INTERACTIONS,
           concurrency: 2 * config.CKV_WORKERS,
         }),
+        lateCalls,
         metrics: updaterMetrics,
         log,
         signal: stopping.signal,

@@ -5,6 +5,7 @@ import type { UpdaterMetrics } from '../metrics.js';
 import type { Fence } from '../partitions/fence.js';
 import type { EncodedInteractions, RecordWriter } from '../records/record-writer.js';
 import type { AppendWave, ForgetWave, ReadJob, Wave } from './append-plan.js';
+import type { LateCalls } from './late-calls.js';
 import { createRefusals, type Refusals } from './refusals.js';
 import { isTransient, type RetryWhileHeld, requireHeld } from './retry-while-held.js';
 import type { SetAside } from './set-aside.js';
@@ -33,6 +34,9 @@ export interface ApplyParts {
   readonly writer: Pick<RecordWriter, 'append' | 'forget'>;
   readonly retryWhileHeld: RetryWhileHeld;
   readonly setAside: SetAside;
+  readonly lateCalls: LateCalls;
+  /** Ends waits. */
+  readonly signal: AbortSignal;
   readonly metrics: Pick<UpdaterMetrics, 'interactions' | 'jobs' | 'servableSeconds'>;
   readonly log: Logger;
 }
@@ -44,7 +48,15 @@ interface Step<W extends Wave> {
 }
 
 /** Creates the function that applies batches wave by wave: the i-th waves of all partitions are one step. */
-export function createApplyBatch({ writer, retryWhileHeld, setAside, metrics, log }: ApplyParts): ApplyBatch {
+export function createApplyBatch({
+  writer,
+  retryWhileHeld,
+  setAside,
+  lateCalls,
+  signal,
+  metrics,
+  log,
+}: ApplyParts): ApplyBatch {
   /** Appends the waves of one step together, then settles the jobs that are done. */
   async function appendStep(
     steps: readonly Step<AppendWave>[],
@@ -53,6 +65,7 @@ export function createApplyBatch({ writer, retryWhileHeld, setAside, metrics, lo
   ): Promise<void> {
     const fences = steps.map(({ work }) => work.fence);
     const byUser = new Map(steps.flatMap(({ wave }) => refusals.without(wave)));
+    await lateCalls.beforeAppend(byUser, signal);
     try {
       await append(fences, byUser, encoded);
     } catch (thrown) {
@@ -94,8 +107,19 @@ export function createApplyBatch({ writer, retryWhileHeld, setAside, metrics, lo
   ): Promise<void> {
     if (byUser.size === 0) return;
     // If this process dies with a call under way, the call must not be applied after another updater has taken over.
-    const validUntilMs = () => Math.min(...fences.map((fence) => fence.validUntilMs()));
-    const counts = await retryWhileHeld(fences, () => writer.append(byUser, encoded, validUntilMs));
+    let endedByMs = Number.NEGATIVE_INFINITY;
+    const validUntilMs = () => {
+      endedByMs = Math.max(...fences.map((fence) => fence.endedByMs()));
+      return Math.min(...fences.map((fence) => fence.validUntilMs()));
+    };
+    const counts = await retryWhileHeld(fences, async () => {
+      try {
+        return await writer.append(byUser, encoded, validUntilMs);
+      } catch (thrown) {
+        if (isTransient(toCkvError(thrown))) lateCalls.appendFailed(byUser, endedByMs);
+        throw thrown;
+      }
+    });
     metrics.interactions.inc({ outcome: 'appended' }, counts.appliedCount);
     metrics.interactions.inc({ outcome: 'duplicate' }, counts.duplicateCount);
   }
@@ -104,7 +128,14 @@ export function createApplyBatch({ writer, retryWhileHeld, setAside, metrics, lo
     const { queue, fence } = work;
     const { taken } = wave.job;
     try {
-      const found = await retryWhileHeld([fence], () => writer.forget(wave.interaction, () => fence.validUntilMs()));
+      const found = await retryWhileHeld([fence], async () => {
+        try {
+          return await writer.forget(wave.interaction, () => fence.validUntilMs());
+        } catch (thrown) {
+          if (isTransient(toCkvError(thrown))) lateCalls.removalFailed(wave.interaction.userId, fence.endedByMs());
+          throw thrown;
+        }
+      });
       metrics.interactions.inc({ outcome: 'forgotten' }, found ? 1 : 0);
       await queue.complete([taken]);
       metrics.jobs.inc({ outcome: 'done' });

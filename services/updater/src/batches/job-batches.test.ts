@@ -20,6 +20,7 @@ import { createUpdaterMetrics } from '../metrics.js';
 import { createFence, type RenewableFence } from '../partitions/fence.js';
 import type { EncodedInteractions, RecordWriter } from '../records/record-writer.js';
 import { createJobBatches, type JobBatches, type TakenJobs } from './job-batches.js';
+import { createLateCalls } from './late-calls.js';
 
 const PARTITION_COUNT = 2;
 const FENCE_END_MS = 1_700_000_000_000;
@@ -64,7 +65,7 @@ beforeEach(async () => {
   for (const queue of queues) await queue.recover();
   fences = terms.map((term) => {
     const fence = createFence(term);
-    fence.renew({ endsMs: FENCE_END_MS + term.partition, heldUntilMs: Number.POSITIVE_INFINITY });
+    fence.renew({ endsMs: FENCE_END_MS + term.partition, heldUntilMs: Number.POSITIVE_INFINITY, endedByMs: 0 });
     return fence;
   });
   stopping = new AbortController();
@@ -82,6 +83,7 @@ function createBatches(forwarding: Pick<InteractionProducer, 'forward'>): JobBat
     producer: forwarding,
     partitionCount: PARTITION_COUNT,
     writer,
+    lateCalls: createLateCalls(),
     metrics: createUpdaterMetrics(metrics),
     log: createLogger('test', 'silent'),
     signal: stopping.signal,
@@ -341,7 +343,8 @@ describe('apply', () => {
   it('reads the fence at each call: a renewal moves it on', async () => {
     failures = [{ of: 'append', error: transient() }];
     onCall = (call) => {
-      if (call.startsWith('append')) fences[0]?.renew({ endsMs: FENCE_END_MS + 9_000, heldUntilMs: Infinity });
+      if (call.startsWith('append'))
+        fences[0]?.renew({ endsMs: FENCE_END_MS + 9_000, heldUntilMs: Infinity, endedByMs: 0 });
     };
     await enqueue([u, 'a']);
     await work();

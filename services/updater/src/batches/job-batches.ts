@@ -5,6 +5,7 @@ import type { Fence } from '../partitions/fence.js';
 import type { RecordWriter } from '../records/record-writer.js';
 import { planWaves } from './append-plan.js';
 import { createApplyBatch, type PartitionWork, type PreparedBatch } from './apply-waves.js';
+import type { LateCalls } from './late-calls.js';
 import { createReadJobs } from './read-jobs.js';
 import { createRetryWhileHeld } from './retry-while-held.js';
 import { createSetAside } from './set-aside.js';
@@ -36,6 +37,7 @@ export interface JobBatchParts {
   readonly producer: Pick<InteractionProducer, 'forward'>;
   readonly partitionCount: number;
   readonly writer: RecordWriter;
+  readonly lateCalls: LateCalls;
   readonly metrics: UpdaterMetrics;
   readonly log: Logger;
   /** Ends retries. */
@@ -52,6 +54,7 @@ export function createJobBatches({
   producer,
   partitionCount,
   writer,
+  lateCalls,
   metrics,
   log,
   signal,
@@ -76,6 +79,6 @@ export function createJobBatches({
       return { works, encoded };
     },
 
-    apply: createApplyBatch({ writer, retryWhileHeld, setAside, metrics, log }),
+    apply: createApplyBatch({ writer, retryWhileHeld, setAside, lateCalls, signal, metrics, log }),
   };
 }

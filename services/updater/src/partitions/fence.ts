@@ -12,6 +12,11 @@ export interface Fence extends PartitionTerm {
    * just before the call.
    */
   validUntilMs(): number;
+  /**
+   * Returns the time by this process's monotonic clock at which the fence has ended for sure, on every Redis: a call
+   * that carries it is applied before, or never. Every renewal moves it on.
+   */
+  endedByMs(): number;
   /** True while this process may rely on its lease, by its own monotonic clock. Only stops work early. */
   isHeld(): boolean;
 }
@@ -21,8 +26,9 @@ export interface RenewableFence extends Fence {
   /**
    * @param endsMs the end of the lease, Unix ms by Redis's clock
    * @param heldUntilMs the time until which the process may rely on the lease, by its monotonic clock
+   * @param endedByMs the time at which the lease is over for sure, by its monotonic clock
    */
-  renew(until: { readonly endsMs: number; readonly heldUntilMs: number }): void;
+  renew(until: { readonly endsMs: number; readonly heldUntilMs: number; readonly endedByMs: number }): void;
   /** Ends the fence for this process: {@link Fence.isHeld} is false from now on. */
   end(): void;
 }
@@ -37,14 +43,16 @@ export const CLOCK_MARGIN_MS = 500;
 export function createFence({ partition, member, term }: PartitionTerm): RenewableFence {
   let endsMs = 0;
   let heldUntilMs = Number.NEGATIVE_INFINITY;
+  let endedByMs = Number.NEGATIVE_INFINITY;
   return {
     partition,
     member,
     term,
     validUntilMs: () => endsMs - CLOCK_MARGIN_MS,
+    endedByMs: () => endedByMs,
     isHeld: () => performance.now() < heldUntilMs,
     renew(until) {
-      ({ endsMs, heldUntilMs } = until);
+      ({ endsMs, heldUntilMs, endedByMs } = until);
     },
     end() {
       heldUntilMs = Number.NEGATIVE_INFINITY;

@@ -12,12 +12,13 @@ let surplus: number;
 let fence: RenewableFence | undefined;
 let renewFailures: number;
 let failing: Set<string>;
+let callsAreLate: boolean;
 let heldCounts: number[];
 let partitions: HeldPartitions;
 
 function acquire(term: number): RenewableFence {
   const acquired = createFence({ partition: PARTITION, member: 'one', term });
-  acquired.renew({ endsMs: 1, heldUntilMs: Number.POSITIVE_INFINITY });
+  acquired.renew({ endsMs: 1, heldUntilMs: Number.POSITIVE_INFINITY, endedByMs: 0 });
   fence = acquired;
   return acquired;
 }
@@ -32,9 +33,13 @@ beforeEach(async () => {
   heldCounts = [];
   failing = new Set();
   surplus = 0;
+  callsAreLate = false;
   renewFailures = 0;
   acquire(1);
   partitions = holdPartitions({
+    latePassed: async () => {
+      if (callsAreLate) steps.push('late calls passed');
+    },
     leases: {
       member: 'one',
       async renew() {
@@ -112,7 +117,7 @@ describe('the partitions beyond the share', () => {
 
   const fenceOf = (partition: number) => {
     const created = createFence({ partition, member: 'one', term: 1 });
-    created.renew({ endsMs: 1, heldUntilMs: Number.POSITIVE_INFINITY });
+    created.renew({ endsMs: 1, heldUntilMs: Number.POSITIVE_INFINITY, endedByMs: 0 });
     return created;
   };
 
@@ -126,6 +131,7 @@ describe('the partitions beyond the share', () => {
       endClosing = resolve;
     });
     three = holdPartitions({
+      latePassed: async () => undefined,
       leases: {
         member: 'one',
         async renew() {
@@ -220,4 +226,15 @@ it('closes its partitions before it leaves, and ends though Redis is away', asyn
   await partitions.stop();
   expect(steps.slice(-2)).toEqual(['close', 'leave']);
   failing.clear();
+});
+
+it('gives partitions back after late calls have passed', async () => {
+  callsAreLate = true;
+  steps = [];
+  surplus = 1;
+  await vi.waitUntil(() => partitions.isDue(), { interval: 1 });
+  await partitions.settle();
+  expect(steps).toEqual(['close', 'late calls passed', 'release']);
+  await partitions.stop();
+  expect(steps.slice(-2)).toEqual(['late calls passed', 'leave']);
 });

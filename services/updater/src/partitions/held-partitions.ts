@@ -30,6 +30,8 @@ export interface HeldPartitions {
 export interface HoldParts {
   readonly leases: PartitionLeases;
   readonly openPartition: (fence: Fence) => PartitionQueue;
+  /** Awaited before partitions are given back: this process's late calls must not meet the next holder's. */
+  readonly latePassed: () => Promise<void>;
   /** Receives the number of held partitions after each heartbeat. */
   readonly onHeld: (count: number) => void;
   readonly log: Logger;
@@ -39,7 +41,7 @@ const HEARTBEAT_MS = 1_000;
 const RETRY_MS = 100;
 
 /** Starts the heartbeats. */
-export function holdPartitions({ leases, openPartition, onHeld, log }: HoldParts): HeldPartitions {
+export function holdPartitions({ leases, openPartition, latePassed, onHeld, log }: HoldParts): HeldPartitions {
   const open = new Map<number, HeldPartition>();
   const stopping = new AbortController();
   let held: readonly Fence[] = [];
@@ -79,6 +81,7 @@ export function holdPartitions({ leases, openPartition, onHeld, log }: HoldParts
       .map(({ partition }) => partition);
     try {
       for (const partition of released) await close(partition);
+      if (released.length > 0) await latePassed();
       if (released.length > 0) await leases.release(released);
     } finally {
       // The next heartbeat counts afresh. A heartbeat during the closing counted the partitions released here, and after a
@@ -114,6 +117,7 @@ export function holdPartitions({ leases, openPartition, onHeld, log }: HoldParts
       stopping.abort();
       await beating;
       await closeAll();
+      await latePassed();
       await leases.leave().catch((err) => log.warn({ err }, 'the leases stay until they end'));
     },
   };

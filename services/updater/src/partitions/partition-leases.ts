@@ -48,10 +48,12 @@ export function createPartitionLeases(table: LeaseTable): PartitionLeases {
         // The lease lasts at least this long after the call was sent: Redis starts it later.
         const heldUntilMs = performance.now() + LEASE_MS;
         const { terms, endsMs, share } = await table.hold(member, LEASE_MS);
+        // It began before the answer came. The margin of the fence covers a slower clock of the records' Redis.
+        const endedByMs = performance.now() + LEASE_MS;
         const held = terms.map((term) => {
           const known = fences.get(term.partition);
           const fence = known?.term === term.term ? known : createFence(term);
-          fence.renew({ endsMs, heldUntilMs });
+          fence.renew({ endsMs, heldUntilMs, endedByMs });
           return fence;
         });
         for (const fence of fences.values()) if (!held.includes(fence)) fence.end();

@@ -1,0 +1,78 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Interaction, RECENT_EVENT_RING } from '@collectivekv/domain';
+
+/**
+ * Calls that failed here and may still reach Redis. Redis applies such a call until the end of its fence. The record
+ * recognises its events while the ring holds them. So until then, no more events of a user may follow than fit the ring
+ * together with those of the call.
+ */
+export interface LateCalls {
+  /**
+   * Waits until these interactions may be appended. Returns at once if no call of these users is late, or if the ring
+   * can hold the events of both.
+   */
+  beforeAppend(byUser: ReadonlyMap<string, readonly Interaction[]>, signal: AbortSignal): Promise<void>;
+  /**
+   * Notes a failed append.
+   * @param untilMs the end of its fence, by this process's monotonic clock
+   */
+  appendFailed(byUser: ReadonlyMap<string, readonly Interaction[]>, untilMs: number): void;
+  /** Notes a failed removal. Its tombstone may be the next entry to leave the ring: no event may follow. */
+  removalFailed(userId: string, untilMs: number): void;
+  /** Waits until no call can be late any more. Without this, the next holder of a partition could be too early. */
+  passed(): Promise<void>;
+}
+
+interface Late {
+  untilMs: number;
+  /** Ring entries of the user since the call failed, those of the call included. */
+  entryCount: number;
+}
+
+/** Creates an empty list of late calls. It belongs to the process: partitions may be opened again in between. */
+export function createLateCalls(): LateCalls {
+  const lateByUser = new Map<string, Late>();
+
+  function note(userId: string, untilMs: number, entryCount: number): void {
+    const late = lateByUser.get(userId);
+    if (late) late.untilMs = Math.max(late.untilMs, untilMs);
+    else lateByUser.set(userId, { untilMs, entryCount });
+  }
+
+  function dropPassed(): void {
+    for (const [userId, { untilMs }] of lateByUser) if (performance.now() >= untilMs) lateByUser.delete(userId);
+  }
+
+  async function waitUntil(untilMs: number, signal?: AbortSignal): Promise<void> {
+    const pauseMs = Math.ceil(untilMs - performance.now());
+    if (pauseMs > 0) await sleep(pauseMs, undefined, { ...(signal ? { signal } : {}) }).catch(() => undefined);
+    dropPassed();
+  }
+
+  return {
+    async beforeAppend(byUser, signal) {
+      if (lateByUser.size === 0) return;
+      dropPassed();
+      const crowded = [...byUser].flatMap(([userId, { length }]) => {
+        const late = lateByUser.get(userId);
+        return late && late.entryCount + length > RECENT_EVENT_RING ? [late.untilMs] : [];
+      });
+      if (crowded.length > 0) await waitUntil(Math.max(...crowded), signal);
+      for (const [userId, { length }] of byUser) {
+        const late = lateByUser.get(userId);
+        if (late) late.entryCount += length;
+      }
+    },
+    appendFailed(byUser, untilMs) {
+      for (const [userId, { length }] of byUser) note(userId, untilMs, length);
+    },
+    removalFailed(userId, untilMs) {
+      note(userId, untilMs, RECENT_EVENT_RING);
+      const late = lateByUser.get(userId);
+      if (late) late.entryCount = RECENT_EVENT_RING;
+    },
+    async passed() {
+      await waitUntil(Math.max(...[...lateByUser.values()].map(({ untilMs }) => untilMs), Number.NEGATIVE_INFINITY));
+    },
+  };
+}
