@@ -232,7 +232,7 @@ it('gives partitions back after late calls have passed', async () => {
   callsAreLate = true;
   steps = [];
   surplus = 1;
-  await vi.waitUntil(() => partitions.isDue(), { interval: 1 });
+  await vi.waitUntil(() => partitions.isDue(), { interval: 1, timeout: 5_000 });
   await partitions.settle();
   expect(steps).toEqual(['close', 'late calls passed', 'release']);
   await partitions.stop();
