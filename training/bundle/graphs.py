@@ -15,10 +15,11 @@ import onnx
 from bundle.record import kv_groups, pool_tables, record_layers
 from bundle.scorer_graph import declare_features, score_candidates
 from models.families.registry import family_of
-from models.graphs.builder import POOL, WEIGHTS, ExternalFile, Graph
+from models.graphs.builder import ExternalFiles, Graph
 from models.ranker import Ranker
 
-GRAPHS = {"encode": "encode", "rank": "rank", "rankKv": "rank_kv", "gather": "gather"}  # role -> name
+# role -> name. gather comes first: an item table that is the pool as well is then in pool.bin.
+GRAPHS = {"gather": "gather", "encode": "encode", "rank": "rank", "rankKv": "rank_kv"}
 
 
 def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
@@ -26,7 +27,7 @@ def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
 
     Returns the manifest's `graphs`.
     """
-    files = {name: ExternalFile(name) for name in (WEIGHTS, POOL)}
+    files = ExternalFiles()
     described = {}
     for role, name in GRAPHS.items():
         graph = Graph(name, files)
@@ -38,8 +39,8 @@ def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
             write_scores(graph, model, assembled=role == "rankKv")
         graph.write(folder)
         described[role] = graph.describe()
-    for file in files.values():
-        (folder / file.name).write_bytes(file.content)
+    for name, content in files.contents.items():
+        (folder / name).write_bytes(content)
     for name in GRAPHS.values():
         check_graph(folder / f"{name}.onnx")
     return described

@@ -1,5 +1,6 @@
 """Builds ONNX graphs node by node. Big parameters go to external files, which the graphs of a bundle share."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,20 +20,22 @@ TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": 
 
 
 @dataclass
-class ExternalFile:
-    """A file of tensors that several graphs read."""
+class ExternalFiles:
+    """The two files of tensors that several graphs read. Each tensor is in one of them, once."""
 
-    name: str
-    content: bytearray = field(default_factory=bytearray)
-    entries: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> offset, bytes
+    contents: dict[str, bytearray] = field(default_factory=lambda: {WEIGHTS: bytearray(), POOL: bytearray()})
+    places: dict[bytes, tuple[str, int]] = field(default_factory=dict)  # digest of a tensor -> file, offset
 
-    def place(self, name: str, array: np.ndarray) -> tuple[int, int]:
-        """Appends a tensor, unless the file has it already. Returns its offset and its bytes."""
-        if name not in self.entries:
-            self.content.extend(bytes(-len(self.content) % ALIGNMENT))
-            self.entries[name] = (len(self.content), array.nbytes)
-            self.content.extend(array.tobytes())
-        return self.entries[name]
+    def place(self, name: str, array: np.ndarray) -> tuple[str, int]:
+        """Appends a tensor, unless a file has an equal one. Returns its file and its offset."""
+        digest = hashlib.sha256(array).digest()
+        if digest not in self.places:
+            file = POOL if name.startswith("pool_") else WEIGHTS
+            content = self.contents[file]
+            content.extend(bytes(-len(content) % ALIGNMENT))
+            self.places[digest] = (file, len(content))
+            content.extend(array.tobytes())
+        return self.places[digest]
 
 
 class Graph:
@@ -41,7 +44,7 @@ class Graph:
     Inputs and outputs are declared with their roles. The manifest's description of a graph comes from these.
     """
 
-    def __init__(self, name: str, files: dict[str, ExternalFile]):
+    def __init__(self, name: str, files: ExternalFiles):
         self.name, self.files = name, files
         self.nodes: list[onnx.NodeProto] = []
         self.node_count = 0  # of all nodes, those of branches included
@@ -71,11 +74,10 @@ class Graph:
         if array.nbytes < INLINE_BYTES:
             self.initializers[name] = numpy_helper.from_array(array, name)
             return name
-        file = self.files[POOL if name.startswith("pool_") else WEIGHTS]
-        offset, size = file.place(name, array)
+        file, offset = self.files.place(name, array)
         tensor = TensorProto(name=name, data_type=TYPES[str(array.dtype)], dims=array.shape)
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", file.name), ("offset", offset), ("length", size)):
+        for key, value in (("location", file), ("offset", offset), ("length", array.nbytes)):
             tensor.external_data.add(key=key, value=str(value))
         self.initializers[name] = tensor
         return name

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from models.graphs.builder import POOL, WEIGHTS, ExternalFile, Graph
+from models.graphs.builder import POOL, WEIGHTS, ExternalFiles, Graph
 
 
 def test_a_shape_node_and_a_constant_never_share_a_name(tmp_path: Path) -> None:
     for constants_first in (True, False):
-        g = Graph("graph", {name: ExternalFile(name) for name in (WEIGHTS, POOL)})
+        g = Graph("graph", ExternalFiles())
         x = g.input("x", "float32", ["rows", 2], "user")
         for number in range(4):
             axes = g.constant(number + 1) if constants_first else None
@@ -25,14 +25,14 @@ def test_a_shape_node_and_a_constant_never_share_a_name(tmp_path: Path) -> None:
         onnx.checker.check_model(tmp_path / "graph.onnx", full_check=True)
 
 
-def test_a_big_parameter_is_written_once_for_all_graphs() -> None:
-    files = {name: ExternalFile(name) for name in (WEIGHTS, POOL)}
-    table = np.arange(1000, dtype=np.float32)
+def test_a_big_parameter_is_written_once_for_all_graphs_and_names() -> None:
+    files = ExternalFiles()
+    table, rows = np.arange(1000, dtype=np.float32), np.ones(500, np.float32)
     for name in ("one", "other"):
         g = Graph(name, files)
+        g.tensor("pool_rows", rows)
         g.tensor("table", table)
-        g.tensor("pool_table", table)
+        g.tensor("rows_again", rows[:, None])
         g.tensor("small", table[:4])
-        assert [t.external_data[0].value for t in g.initializers.values() if t.external_data] == [WEIGHTS, POOL]
-    for file in files.values():
-        assert len(file.entries) == 1 and bytes(file.content) == table.tobytes()
+        assert [t.external_data[0].value for t in g.initializers.values() if t.external_data] == [POOL, WEIGHTS, POOL]
+    assert files.contents == {WEIGHTS: table.tobytes(), POOL: rows.tobytes()}
