@@ -58,6 +58,15 @@ export const rankingConfigSchema = z.object({
     .min(0)
     .default(64 * 1024 * 1024)
     .describe('most memory for copies of records, which requests with max_staleness_ms may use; 0 keeps no copies'),
+  CKV_NEAR_CACHE_MAX_AGE_MS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(3_600_000)
+    .default(60_000)
+    .describe(
+      'oldest copy of a record that is used, whatever max_staleness_ms allows; a deleted user is served no longer',
+    ),
   CKV_FETCH_TIMEOUT_MS: z.coerce
     .number()
     .int()

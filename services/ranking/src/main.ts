@@ -36,13 +36,16 @@ await runService({
     });
     onClose('bundles', bundles.close);
     void bundles.ready.then(() => setReady(true));
+    const recordSource = createRecordSource({
+      read: records.read,
+      nearCacheBytes: config.CKV_NEAR_CACHE_BYTES,
+      nearCacheMaxAgeMs: config.CKV_NEAR_CACHE_MAX_AGE_MS,
+      timeoutMs: config.CKV_FETCH_TIMEOUT_MS,
+    });
+    onClose('near cache', recordSource.close);
     const ranker = createRanker({
       bundles,
-      records: createRecordSource({
-        read: records.read,
-        nearCacheBytes: config.CKV_NEAR_CACHE_BYTES,
-        timeoutMs: config.CKV_FETCH_TIMEOUT_MS,
-      }),
+      records: recordSource,
       poolRows: remote ? createPoolRows(pool) : undefined,
       partCandidates: config.CKV_PART_CANDIDATES,
     });

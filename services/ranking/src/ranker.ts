@@ -46,7 +46,7 @@ export interface Ranker {
 /** Parts of a ranker. */
 export interface RankerParts {
   readonly bundles: Pick<BundleFollower, 'active' | 'get'>;
-  readonly records: RecordSource;
+  readonly records: Pick<RecordSource, 'get'>;
   /** Gathers pool rows over the network; undefined if the rank graph contains the pool. */
   readonly poolRows?: PoolRows | undefined;
   /** Fewest candidates of a part if idle workers share a request; 0 never splits a request. */

@@ -27,7 +27,7 @@ export interface History {
 
 /** Arguments of {@link readHistory}. */
 export interface HistoryRead {
-  readonly records: RecordSource;
+  readonly records: Pick<RecordSource, 'get'>;
   readonly bundle: LoadedBundle;
   readonly query: Pick<RankQuery, 'userId' | 'historyPolicy' | 'maxStalenessMs' | 'recentInteractions'>;
   readonly limits: RunLimits & { readonly deadlineMs: number };

@@ -23,7 +23,9 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const sourceOf = (nearCacheBytes: number) => createRecordSource({ read, nearCacheBytes, timeoutMs: TIMEOUT_MS });
+const MAX_AGE_MS = 120_000;
+const sourceOf = (nearCacheBytes: number) =>
+  createRecordSource({ read, nearCacheBytes, nearCacheMaxAgeMs: MAX_AGE_MS, timeoutMs: TIMEOUT_MS });
 
 const get = (source: RecordSource, maxStalenessMs: number, { bundleId = 'b', userId = 'u' } = {}) =>
   source.get({ bundleId, userId, maxStalenessMs, deadlineMs: Date.now() + 1_000 });
@@ -54,6 +56,26 @@ describe('the near cache', () => {
     expect(read).toHaveBeenCalledTimes(2);
     await get(source, 60_000);
     expect(read).toHaveBeenCalledTimes(2);
+  });
+
+  it('gives no copy of a deleted user after its own longest age, whatever age the caller allows', async () => {
+    const source = sourceOf(10_000);
+    await get(source, 3_600_000);
+    stored = {};
+    vi.advanceTimersByTime(MAX_AGE_MS);
+    expect(textOf(await get(source, 3_600_000))).toBe('record of u');
+    vi.advanceTimersByTime(1);
+    expect(textOf(await get(source, 3_600_000))).toBeUndefined();
+  });
+
+  it('has no copy in memory after twice its longest age', async () => {
+    const source = sourceOf(10_000);
+    vi.advanceTimersByTime(1); // the copy is younger than its age at the first look
+    await get(source, 60_000);
+    vi.advanceTimersByTime(2 * MAX_AGE_MS);
+    await get(source, 0); // would renew a copy
+    await get(source, 60_000);
+    expect(read).toHaveBeenCalledTimes(3);
   });
 
   it('keeps copies of each bundle and each user apart', async () => {

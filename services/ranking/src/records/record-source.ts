@@ -13,11 +13,14 @@ export interface FetchedRecord {
 /** Reads user records for ranking. */
 export interface RecordSource {
   /**
-   * Returns a user's record of a bundle. If the near cache has a copy that is at most `maxStalenessMs` old, returns the
-   * copy. Copies are kept of users whose record is asked for with `maxStalenessMs` above 0.
+   * Returns a user's record of a bundle. If the near cache has a copy that is at most `maxStalenessMs` old, and not older
+   * than the near cache allows, returns the copy. Copies are kept of users whose record is asked for with
+   * `maxStalenessMs` above 0.
    * @throws dependency_unavailable, or deadline if the record does not come in time
    */
   get(query: { bundleId: string; userId: string; maxStalenessMs: number; deadlineMs: number }): Promise<FetchedRecord>;
+  /** Drops all copies. */
+  close(): void;
 }
 
 /** Options of {@link createRecordSource}. */
@@ -25,6 +28,11 @@ export interface RecordSourceOptions {
   readonly read: ReadRecord;
   /** Bound of the near cache; 0 keeps no copies. */
   readonly nearCacheBytes: number;
+  /**
+   * Oldest copy that is used. A copy does not know that its user was deleted: it is used for this time at most, and has
+   * left the memory after twice this time.
+   */
+  readonly nearCacheMaxAgeMs: number;
   /** Longest wait for a record, ms. */
   readonly timeoutMs: number;
 }
@@ -39,7 +47,12 @@ interface Copy {
 const COPY_OVERHEAD_BYTES = 128;
 
 /** Creates a source with a near cache. */
-export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSourceOptions): RecordSource {
+export function createRecordSource({
+  read,
+  nearCacheBytes,
+  nearCacheMaxAgeMs,
+  timeoutMs,
+}: RecordSourceOptions): RecordSource {
   const nearCache =
     nearCacheBytes > 0
       ? new LRUCache<string, Copy>({
@@ -48,13 +61,17 @@ export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSo
         })
       : undefined;
 
+  const dropping = nearCache && setInterval(() => dropOld(nearCache, nearCacheMaxAgeMs), nearCacheMaxAgeMs);
+  dropping?.unref();
+
   return {
     async get({ bundleId, userId, maxStalenessMs, deadlineMs }) {
       const key = copyKey(bundleId, userId);
       const copy = maxStalenessMs > 0 ? nearCache?.get(key) : undefined;
       const nowMs = Date.now();
       const ageMs = copy ? nowMs - copy.readAtMs : 0;
-      if (copy && ageMs >= 0 && ageMs <= maxStalenessMs) return { bytes: copy.bytes, ageMs };
+      if (copy && ageMs >= 0 && ageMs <= Math.min(maxStalenessMs, nearCacheMaxAgeMs))
+        return { bytes: copy.bytes, ageMs };
       const untilMs = Math.min(deadlineMs, nowMs + timeoutMs);
       const bytes = await inTime(read(bundleId, userId, untilMs), untilMs - nowMs);
       // Nobody pays for a copy unless a caller allows one. A copy that is kept already is renewed.
@@ -63,6 +80,10 @@ export function createRecordSource({ read, nearCacheBytes, timeoutMs }: RecordSo
         nearCache.set(key, { bytes: bytes && new Uint8Array(bytes), readAtMs: nowMs });
       }
       return { bytes, ageMs: 0 };
+    },
+    close() {
+      clearInterval(dropping);
+      nearCache?.clear();
     },
   };
 }
@@ -78,4 +99,9 @@ function inTime<T>(reading: Promise<T>, timeoutMs: number): Promise<T> {
 
 function copyKey(bundleId: string, userId: string): string {
   return `${bundleId}:${userId}`;
+}
+
+function dropOld(copies: LRUCache<string, Copy>, maxAgeMs: number): void {
+  const oldestMs = Date.now() - maxAgeMs;
+  for (const [key, { readAtMs }] of copies.entries()) if (readAtMs < oldestMs) copies.delete(key);
 }
