@@ -104,5 +104,6 @@ def draw(axis: Axes, arms: dict[Key, Arm], metric: str) -> None:
         y = [difference(arm, full, metric) for _, arm in own] or [np.nan]
         axis.plot(x, y, marker=marker, ls=style, color=colour, ms=6, label=label)
         if variant == "pool":
-            for (size, _), at in zip(own, zip(x, y)):
-                axis.annotate(f"{size:,}", at, (5, -4), textcoords="offset points", fontsize=7.5, color=GREY)
+            for place, ((size, _), at) in enumerate(zip(own, zip(x, y))):
+                below = -11 + 15 * place  # points: the label of a larger pool is higher
+                axis.annotate(f"{size:,}", at, (5, below), textcoords="offset points", fontsize=7.5, color=GREY)
