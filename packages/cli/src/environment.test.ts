@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readToken, unsetEmpty } from './environment.js';
+import { readToken, readUseProxy, unsetEmpty } from './environment.js';
 
 let dir: string;
 beforeAll(async () => {
@@ -32,5 +32,20 @@ describe('readToken', () => {
     expect(() => readToken({ CKV_TOKEN_FILE: path })).toThrow(
       `CKV_TOKEN_FILE: ${path} cannot be read (ENOENT); name a file that holds the token`,
     );
+  });
+});
+
+describe('readUseProxy', () => {
+  it.each([
+    [undefined, false],
+    ['', false],
+    ['false', false],
+    ['true', true],
+  ])('reads %j as %s', (text, expected) => {
+    expect(readUseProxy(text === undefined ? {} : { CKV_USE_PROXY: text })).toBe(expected);
+  });
+
+  it('refuses another text, and names the variable', () => {
+    expect(() => readUseProxy({ CKV_USE_PROXY: 'maybe' })).toThrow('CKV_USE_PROXY: "maybe" is neither true nor false');
   });
 });

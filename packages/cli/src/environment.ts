@@ -19,3 +19,13 @@ export function readToken({ CKV_TOKEN, CKV_TOKEN_FILE: path }: NodeJS.ProcessEnv
     throw new Error(`CKV_TOKEN_FILE: ${path} cannot be read (${code}); name a file that holds the token`, { cause });
   }
 }
+
+/**
+ * Reads CKV_USE_PROXY. Unset counts as false.
+ * @throws Error if it is neither true nor false
+ */
+export function readUseProxy({ CKV_USE_PROXY: text = '' }: NodeJS.ProcessEnv): boolean {
+  if (text === '' || text === 'false') return false;
+  if (text === 'true') return true;
+  throw new Error(`CKV_USE_PROXY: "${text}" is neither true nor false; set one of them, or unset it`);
+}

@@ -15,6 +15,11 @@ export interface ClientOptions {
   readonly token?: string;
   /** PEM file of the authority that signed the services' certificates. Setting it turns on TLS. Default: no TLS. */
   readonly tlsCaFile?: string;
+  /**
+   * True: calls to targets beyond loopback go through the HTTP proxy that grpc_proxy, https_proxy or http_proxy names,
+   * except to targets in no_grpc_proxy or no_proxy. Default false: these variables have no effect.
+   */
+  readonly useProxy?: boolean;
   /** Longest time for a rank call with its retries, ms. Default 1,000. */
   readonly rankTimeoutMs?: number;
   /** Longest time to record or forget, with retries, ms. Default 10,000. */

@@ -39,6 +39,12 @@ export function commonConfig({ port }: { port: number }) {
       .describe(
         'PEM file of the authority that signed the certificates of other services; setting it turns on TLS for calls to them',
       ),
+    CKV_USE_PROXY: z
+      .stringbool()
+      .default(false)
+      .describe(
+        'call other services through the HTTP proxy of grpc_proxy, https_proxy or http_proxy, except those in no_proxy; loopback is never proxied',
+      ),
     CKV_ALLOW_INSECURE: z
       .stringbool()
       .default(false)

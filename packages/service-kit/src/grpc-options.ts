@@ -13,8 +13,10 @@ const VARIABLES = {
 };
 
 /** Returns the options of a service's calls to other services. */
-export function clientOptionsOf(config: Pick<CommonConfig, 'CKV_TOKEN' | 'CKV_TLS_CA_FILE'>): GrpcClientOptions {
-  return { token: config.CKV_TOKEN, tlsCaFile: config.CKV_TLS_CA_FILE };
+export function clientOptionsOf(
+  config: Pick<CommonConfig, 'CKV_TOKEN' | 'CKV_TLS_CA_FILE' | 'CKV_USE_PROXY'>,
+): GrpcClientOptions {
+  return { token: config.CKV_TOKEN, tlsCaFile: config.CKV_TLS_CA_FILE, useProxy: config.CKV_USE_PROXY };
 }
 
 /**

@@ -13,6 +13,7 @@ import {
 import { errorFrom } from '../errors/grpc-errors.js';
 import type { MethodName, RequestOf, ResponseOf } from '../wire/methods.js';
 import { type ServiceName, services } from '../wire/services.js';
+import { mayUseProxy } from './proxy.js';
 import { createStreamCalls, type StreamCalls } from './stream-calls.js';
 import { callUnary } from './unary-call.js';
 
@@ -52,6 +53,11 @@ export interface GrpcClientOptions {
   readonly token?: string;
   /** PEM file of the certificate authority that signed the server's certificate. Default '': no TLS. */
   readonly tlsCaFile?: string;
+  /**
+   * True: calls to targets beyond loopback go through the HTTP proxy that grpc_proxy, https_proxy or http_proxy names,
+   * except to targets in no_grpc_proxy or no_proxy. Default false: these variables have no effect.
+   */
+  readonly useProxy?: boolean;
 }
 
 const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
@@ -65,13 +71,14 @@ const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] 
 export function createGrpcClient<S extends ServiceName>(
   name: S,
   target: string,
-  { token = '', tlsCaFile = '' }: GrpcClientOptions = {},
+  { token = '', tlsCaFile = '', useProxy = false }: GrpcClientOptions = {},
 ): GrpcClient<S> {
   checkToken(token);
   const channel = channelCredentials(tlsCaFile);
   const Client = services[name];
   const client = new Client(grpcTarget(target), channel, {
     'grpc.service_config': ROUND_ROBIN,
+    'grpc.enable_http_proxy': useProxy && mayUseProxy(grpcTarget(target)) ? 1 : 0,
     'grpc.max_receive_message_length': -1,
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.min_reconnect_backoff_ms': 100,
