@@ -21,6 +21,6 @@ def measure_times(job: Job, data: Path) -> list[dict]:
     arms = arms_of(job, log, split, compression(job.family), folder=f"times/{job}")
     full = arms.full()
     converted = replace(arms, clusters=recommended_clusters(job.family)).converted(full)
-    seconds = {"trainSeconds": round(full.seconds, 2), "conversionSeconds": round(converted.seconds, 2)}
+    seconds = {"trainSeconds": round(full.seconds, 4), "conversionSeconds": round(converted.seconds, 4)}
     print(f"{job}: {seconds}", flush=True)
     return [{"dataset": job.dataset, "family": job.family, "seed": job.seed, **seconds}]
