@@ -110,6 +110,8 @@ CLUSTERED = {
     ),
     "target-interactions": Variant("target", WHOLE, clustered=partial(kept_interactions, clusters=9, codes=16)),
     "target-interactions-many": Variant("target", WHOLE, MANY_FEATURES, clustered=partial(kept_interactions, codes=40)),
+    "sdim-interactions": Variant("sdim", WHOLE, clustered=partial(kept_interactions, clusters=9, codes=16)),
+    "sim-interactions": Variant("sim", WHOLE, clustered=partial(kept_interactions, clusters=9, codes=16)),
     "target-interactions-none": Variant("target", WHOLE, NO_FEATURES, clustered=kept_interactions),
     "stca-factored": Variant("stca", WHOLE, {"layers": 3}, clustered=partial(convert_factored, clusters=9, codes=16)),
     "stca-factored-one-layer": Variant(

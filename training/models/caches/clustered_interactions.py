@@ -62,8 +62,11 @@ class ClusteredInteractionsRecord(FullRecord):
         encoded.route_margin = self.coded.encode(history, s, x).route_margin
         return encoded
 
-    def computed_rows(self, g: Graph, assembled: bool) -> HistoryRows:
-        """Returns the mean keys and values of visited clusters, [G, D] each, and their counts."""
+    def computed_rows(self, g: Graph, assembled: bool, recent: int) -> HistoryRows:
+        """Returns the mean keys and values of visited clusters, [G, D] each, and their counts.
+
+        The `recent` newest positions are rows of their own.
+        """
         item, event = self.item_and_event(g, assembled)  # [N, E], [N, 2E]
         code = g.add("ArgMax", g.linear(event, "event_router", self.codes.router), axis=1, keepdims=0)  # [N]
         s = turned(g, self.model, item, g.add("Gather", g.tensor("event_rows", self.codes.rows), code))  # [N, E]
@@ -76,7 +79,11 @@ class ClusteredInteractionsRecord(FullRecord):
         visited = g.add("Squeeze", g.add("NonZero", counts), g.constant(0))  # [G]
         sums, count = g.add("Gather", sums, visited), g.add("Gather", counts, visited)
         mean = g.add("Div", sums, g.add("Unsqueeze", count, g.constant(1)))
-        return HistoryRows(Rows(*self.project(g, mean), count))
+        newest = None
+        if recent:
+            newest = g.add("Slice", s, g.constant(-recent), g.constant(2**31), g.constant(0))  # [R, E]
+            newest = Rows(*self.project(g, newest))
+        return HistoryRows(Rows(*self.project(g, mean), count), recent=newest)
 
     def first_clusters(self, g: Graph, assembled: bool) -> str:
         """Adds the first cluster of every position's item, [N, 1]."""

@@ -108,7 +108,7 @@ class FullRecord(RecordLayer):
         self, g: Graph, collapse: bool = False, recent: int = 0, count_codes: bool = True
     ) -> HistoryRows:
         if self.interactions:
-            return self.computed_rows(g, assembled=False)
+            return self.computed_rows(g, False, recent)
         rows, shape = [], ["positions", self.width]
         for part in ("key", "value"):
             x = g.input(part, self.kept, shape, "user", field=part)
@@ -117,13 +117,16 @@ class FullRecord(RecordLayer):
 
     def rows_assembled(self, g: Graph, recent: int = 0) -> HistoryRows:
         if self.interactions:
-            return self.computed_rows(g, assembled=True)
+            return self.computed_rows(g, True, recent)
         shape = ["positions", self.width]
         parts = ((f"{HISTORY}_{part}", part) for part in ("key", "value"))
         return HistoryRows(Rows(*(g.input(name, "float32", shape, part, group=HISTORY) for name, part in parts)))
 
-    def computed_rows(self, g: Graph, assembled: bool) -> HistoryRows:
-        """Returns keys and values, computed from every position's item, action and features."""
+    def computed_rows(self, g: Graph, assembled: bool, recent: int) -> HistoryRows:
+        """Returns keys and values, computed from every position's item, action and features.
+
+        A row is a position, so the `recent` newest ones need no rows of their own.
+        """
         return HistoryRows(Rows(*self.project(g, turned(g, self.model, *self.item_and_event(g, assembled)))))
 
     def item_and_event(self, g: Graph, assembled: bool) -> tuple[str, str]:
