@@ -27,6 +27,7 @@ ARMS = ["", "fullBeforeFineTune", "converted", "noHistory", "userDimsOnly", "ful
     [
         ({"clusters": 5}, "5 clusters", ["item", "event"]),
         ({"clusters": 5, "family": "stca"}, "5 clusters", ["item", "event"]),
+        ({"clusters": 64, "family": "twin"}, "64 clusters", ["item", "event"]),
         (POOL, "16 slots", ["route", "user_code"]),
         (
             {"family": "hstu", "layers": 2, "slots": 16},
