@@ -1,6 +1,6 @@
 // `npm run bench`: measures the figures of docs/benchmarks.md. `npm run bench -- --help` explains the options.
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { type Bench, startBench } from './bench-context.js';
 import { bytes } from './figures/bytes.js';
@@ -51,6 +51,7 @@ async function run(options: BenchOptions): Promise<void> {
     return console.log(`written from ${paths?.results}: ${paths?.page}, ${paths?.plots}`);
   }
   const begunMs = performance.now();
+  const [, loadBefore] = loadavg();
   const bench = await startBench(options);
   try {
     await measure(bench);
@@ -64,7 +65,7 @@ async function run(options: BenchOptions): Promise<void> {
   bench.progress(missed.length === 0 ? 'all targets met' : `targets missed: ${[...new Set(missed)].join(', ')}`);
   if (!paths || !report) return console.log('part of a run: nothing was written; --out DIR writes the figures');
   const [cpu] = cpus();
-  const machine = { node: process.version, cores: cpus().length, cpu: cpu?.model ?? 'unknown' };
+  const machine = { node: process.version, cores: cpus().length, cpu: cpu?.model ?? 'unknown', loadBefore };
   const minutes = (performance.now() - begunMs) / 60_000;
   const finished = new Date().toISOString();
   const leftOut = options.mode === 'soak' ? [] : leftOutOf(options);

@@ -69,6 +69,17 @@ it('names the parts and baselines that were left out', () => {
   );
 });
 
+it('tells that other programs used the machine', () => {
+  const first = () =>
+    page()
+      .split('\n')
+      .find((line) => line.startsWith('- A full run'));
+  openReport(paths).write({ ...run('full'), loadBefore: 0.4 }, [row('n', {}, 1)]);
+  expect(first()).not.toContain('load average');
+  openReport(paths).write({ ...run('full'), loadBefore: 3.25 }, [row('n', {}, 1)]);
+  expect(first()).toMatch(/Other programs used the machine, too: the load average .* was 3\.3\.$/);
+});
+
 it('keeps a soak beside a full run, and lets each replace its own kind', () => {
   const values = () => results().rows.map(({ mode, value }) => [mode, value]);
   openReport(paths).write(run('full'), [row('n', {}, 1)]);

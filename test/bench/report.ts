@@ -15,6 +15,9 @@ export interface ReportPaths {
   readonly plots: string;
 }
 
+/** A load average per core above this is told. */
+const BUSY_LOAD = 0.25;
+
 /** A page, its plots and its results. */
 export interface Report {
   /** Adds a run to the results, and writes page and plots. */
@@ -113,9 +116,11 @@ function isOf({ random, compares }: Section, own: readonly Row[], { name, traine
   return compares === true || own.some(({ params }) => bundleOf(params) === name);
 }
 
-function runText({ mode, finished, minutes, rounds, node, cores, cpu, leftOut }: Run): string {
+function runText({ mode, finished, minutes, rounds, node, cores, cpu, leftOut, loadBefore = 0 }: Run): string {
   const extent = `${minutes.toFixed(1)} minutes, ${rounds} ${rounds === 1 ? 'round' : 'rounds'} of each figure`;
   const without = leftOut.length === 0 ? '' : `, without ${leftOut.join(', ')}`;
   const machine = `one machine with ${cores} cores (${cpu}), Node ${node}`;
-  return `- A ${mode} run on ${finished.slice(0, 10)}: ${extent}${without}. All processes ran on ${machine}.`;
+  const busy = `Other programs used the machine, too: the load average of the five minutes before was ${loadBefore.toFixed(1)}.`;
+  const about = `- A ${mode} run on ${finished.slice(0, 10)}: ${extent}${without}. All processes ran on ${machine}.`;
+  return loadBefore > cores * BUSY_LOAD ? `${about} ${busy}` : about;
 }

@@ -32,6 +32,8 @@ export interface Run {
   readonly node: string;
   readonly cores: number;
   readonly cpu: string;
+  /** Load average of the five minutes before the run; undefined: not recorded. */
+  readonly loadBefore?: number | undefined;
   /** Parts and baselines that were not run. */
   readonly leftOut: readonly string[];
   readonly bundles: readonly UsedBundle[];
