@@ -40,6 +40,7 @@ describe('parseRedisUrl', () => {
 
   const notUrl = 'is not a Redis URL; use redis://, rediss://, redis+cluster://,';
   const badDb = 'has a bad database number; ';
+  const rawCharacters = 'has a user or password with @ or /; write them percent-encoded, @ as %40, / as %2F';
   const badNode = 'has a bad host or port; write host:port';
   it.each([
     ['', notUrl],
@@ -60,6 +61,12 @@ describe('parseRedisUrl', () => {
     ['redis+cluster://a/1', badDb],
     ['redis+sentinel://a/main/1/2', badDb],
     ['redis+sentinel://a', "lacks the primary's name; end it with /name"],
+    ['redis://:p@ss@host', rawCharacters],
+    ['redis://me@home:pass@host:1/0', rawCharacters],
+    ['redis://:ab/cd+ef==@127.0.0.1:6379', rawCharacters],
+    ['redis://me:ab/12@host', rawCharacters],
+    ['rediss+cluster://:x@y@a:1,b:2', rawCharacters],
+    ['redis+sentinel://:x/y@a:1/main/4', rawCharacters],
     ['redis://u:p%ZZ@a', 'has a user or password with a bad % escape; write % as %25'],
     ['redis://%ZZ:p@a', 'has a user or password with a bad % escape; write % as %25'],
   ])('refuses %j and names the variable, the problem and the remedy', (url, problem) => {
@@ -72,13 +79,29 @@ describe('parseRedisUrl', () => {
     );
   });
 
-  it('keeps the password out of the error', () => {
+  it.each([
+    'redis://me:hunter2@a:0',
+    'redis://:x@hunter2@a',
+    'redis://:hunter2/x@a',
+    'redis://:x/hunter2@a',
+    'hunter2@a',
+  ])('keeps the password of %s out of the error', (url) => {
     try {
-      parseRedisUrl('redis://me:hunter2@a:0', 'CKV_REDIS_URL');
+      parseRedisUrl(url, 'CKV_REDIS_URL');
       expect.unreachable();
     } catch (error) {
       expect(error).toBeInstanceOf(CkvError);
       expect(String(error)).not.toContain('hunter2');
     }
+  });
+
+  it('reads a password with every special character, percent-encoded', () => {
+    const password = 'a@b/c:d%e?f#g=';
+    const url = `redis://:${encodeURIComponent(password)}@host/2`;
+    expect(parseRedisUrl(url, 'CKV_REDIS_URL')).toMatchObject({
+      password,
+      nodes: [{ host: 'host', port: 6379 }],
+      db: 2,
+    });
   });
 });

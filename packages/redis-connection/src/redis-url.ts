@@ -36,6 +36,11 @@ const DEFAULT_PORT = { single: 6379, cluster: 6379, sentinel: 26379 } as const;
  * @throws invalid_request naming `field`. The message does not contain the URL, since that may hold a password
  */
 export function parseRedisUrl(url: string, field: string): RedisAddress {
+  const credentialsEnd = url.lastIndexOf('@');
+  if (/[@/]/.test(url.slice(0, Math.max(0, credentialsEnd)).replace(/^[a-z+]+:\/\//, ''))) {
+    const remedy = 'write them percent-encoded, @ as %40, / as %2F and % as %25';
+    throw problem(field, 'has a user or password with @ or /', remedy);
+  }
   const match = /^([a-z+]+):\/\/(?:([^@/]*)@)?([^/?#]+)((?:\/[^/?#]*)*)$/.exec(url);
   const scheme = SCHEMES[match?.[1] ?? ''];
   if (!match || !scheme) throw problem(field, 'is not a Redis URL', `use ${Object.keys(SCHEMES).join('://, ')}://`);
