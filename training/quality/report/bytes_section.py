@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from quality.factored import FIRST, SAMPLES, recommended_clusters
 from quality.report.plots import BLUE, GREEN, GREY, ORANGE, figure, legend_below
 from quality.report.records_section import MEGABYTE
 from quality.report.text import ABSENT, Results, differences, means, table
@@ -30,7 +31,7 @@ training. The family is the one that attends to every position (`target`).
 
 Residual codes and the factored pool attend over 256 clusters. Shared tables hold the rows that all users share, in
 fp32. AUC / GAUC of the full model, and of the other arms minus the full model's. A loss of more than {LEAST_NOISE} is a
-miss."""
+miss. The plot has more data sets than the table. There, pools have user dims, which take a byte."""
 
 
 def bytes_against_quality(r: Results) -> str:
@@ -56,7 +57,7 @@ def bytes_against_quality(r: Results) -> str:
             line += [f"{arm.mean('tableBytes') / MEGABYTE:,.2f}" if variant != "full" else "-"]
             line += [differences(arm, full) if loss else means(arm), str(level(arm, full)) if loss else "-"]
             lines.append(line)
-    shows = "AUC and GAUC minus the full model's, against the bytes of a row"
+    shows = "AUC and GAUC minus the full model's, against the bytes of a position"
     return f"{ABOUT}{r.picture('bytes', shows)}\n\n{table(head, lines)}"
 
 
@@ -74,13 +75,17 @@ def arms_of(rows: Iterable[dict]) -> dict[Key, Arm]:
     return {key: Arm(by_seed) for key, by_seed in found.items()}
 
 
-def plot_bytes(rows: list[dict], path: Path) -> bool:
-    """Draws AUC above GAUC, a column for each data set with a full model."""
+def plot_bytes(frontier: list[dict], factored: list[dict], path: Path) -> bool:
+    """Draws AUC above GAUC, a column for each data set with a full model.
+
+    Data sets without residual codes have the records of factored.json: pools, and the recommended one.
+    """
+    rows = [*frontier, *recommended_rows(factored, {row["dataset"] for row in frontier})]
     by_dataset = {name: arms_of(row for row in rows if row["dataset"] == name) for name in datasets_in(rows)}
     drawn = {name: arms for name, arms in by_dataset.items() if ("full", 0) in arms and len(arms) > 1}
     if not drawn:
         return False
-    with figure(path, len(METRICS), len(drawn), 3.6 * len(drawn) + 0.6, 5.2, sharex=True, sharey="row") as axes:
+    with figure(path, len(METRICS), len(drawn), 2.5 * len(drawn) + 1.2, 5.2, sharex=True, sharey="row") as axes:
         for line, (metric, measure) in zip(axes, METRICS.items()):
             for axis, (name, arms) in zip(line, drawn.items()):
                 draw(axis, arms, metric)
@@ -88,10 +93,17 @@ def plot_bytes(rows: list[dict], path: Path) -> bool:
                     axis.set_title(dataset_title(name))
             line[0].set_ylabel(f"{measure} minus the full model's")
         for axis in axes[-1]:
-            axis.set_xlabel("bytes of a row")
+            axis.set_xlabel("bytes a position, of 1,000")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         legend_below(axes, 2)
     return True
+
+
+def recommended_rows(rows: list[dict], others: set[str]) -> list[dict]:
+    """Returns rows of factored.json as those of frontier.json, for other data sets than these."""
+    chosen = (row for row in rows if row["family"] == FIRST and row["dataset"] not in {*others, *SAMPLES})
+    clusters = recommended_clusters(FIRST)
+    return [row | {"size": row["slots"]} for row in chosen if row["clusters"] in (0, clusters)]
 
 
 def draw(axis: Axes, arms: dict[Key, Arm], metric: str) -> None:
@@ -100,7 +112,7 @@ def draw(axis: Axes, arms: dict[Key, Arm], metric: str) -> None:
     axis.axhline(0, color=GREY, lw=0.8)
     for variant, (label, colour, marker, style) in LOOKS.items():
         own = [(size, arm) for (kind, size), arm in arms.items() if kind == variant]
-        x = [arm.mean("rowBytes") for _, arm in own] or [np.nan]
+        x = [arm.mean("bytesAt1000") for _, arm in own] or [np.nan]
         y = [difference(arm, full, metric) for _, arm in own] or [np.nan]
         axis.plot(x, y, marker=marker, ls=style, color=colour, ms=6, label=label)
         if variant == "pool":

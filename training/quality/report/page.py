@@ -95,7 +95,7 @@ PLOTS: dict[str, Callable[[Results, Path], bool]] = {
     "similarity": lambda r, path: plot_similarity(r.structure, path),
     "slots": lambda r, path: plot_slots(r.structure, path),
     "distinct": lambda r, path: plot_distinct(r.structure, path),
-    "bytes": lambda r, path: plot_bytes(r.frontier, path),
+    "bytes": lambda r, path: plot_bytes(r.frontier, r.factored, path),
 }
 
 

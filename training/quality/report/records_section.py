@@ -47,8 +47,8 @@ its source has an order but no times. The *simulated* data set is made by the fe
 does by itself. Its users meet half of all items again and feel the same about them, and each position has its share of
 watched time. So a model must know which items a user has met before."""
 
-SAMPLES_TEXT = """Parts of MIND and EBNeRD that are public without an agreement. They show that the importers and the
-conversion work on such data. They are too small to judge a record, so they have no verdict."""
+SAMPLES_TEXT = """Of MIND and EBNeRD only small samples were at hand. They show that the importers and the conversion
+work on such data. They are too small to judge a record, so they have no verdict."""
 
 WHOLE = """A record that keeps the interactions as they are, or that computes keys and values again from them for every
 request, has the full model's scores: nothing is coded. It has no row here, because it would repeat the full model's."""

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from testbed.result_pages import frontier_rows, page_of, pictures, section
+from quality.report.bytes_section import recommended_rows
+from testbed.result_pages import factored_rows, frontier_rows, page_of, pictures, section
 
 HEADING = "Bytes against quality"
 
@@ -27,3 +28,19 @@ def test_rows_without_their_full_model_show_their_own_figures_and_are_not_drawn(
     page = section(page_of(tmp_path, frontier=rows), HEADING)
     assert "| ML-1M | 1 residual code | 1 | 1.50 | 0.07 | 0.8418 / 0.7392 | - |" in page
     assert not pictures(tmp_path)
+
+
+def test_the_plot_has_the_recommended_record_and_pools_of_other_data_sets(tmp_path: Path) -> None:
+    page_of(tmp_path, frontier=[], factored=factored_rows())
+    alone = pictures(tmp_path)["bytes"].decode()
+    assert "ML-1M" in alone and "MIND" not in alone
+    frontier = [row for row in frontier_rows() if row["dataset"] == "kuairand-hours"]
+    page_of(tmp_path, frontier=frontier, factored=factored_rows())
+    assert pictures(tmp_path)["bytes"].decode().count("KuaiRand with hours") == 1
+    chosen = recommended_rows(factored_rows(), {"kuairand-hours"})
+    assert {(row["dataset"], row["variant"], row["size"]) for row in chosen} == {
+        ("ml-1m", "full", 0),
+        ("ml-1m", "pool", 1024),
+        ("ml-1m", "pool", 10_000),
+        ("ml-1m", "factored", 3707),
+    }
