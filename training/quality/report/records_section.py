@@ -246,6 +246,6 @@ def times(r: Results) -> str:
         lines.append([*names, *seconds, f"{100 * part:.0f} %", str(in_time(part))])
     about = (
         "Processor seconds of one thread: the training of the full model, and its conversion to the recommended "
-        "record. Seed 1."
+        "record. Seed 1. Rows were measured on different machines, so compare within a row."
     )
     return f"{about}\n\n{table(head, lines)}"
