@@ -21,18 +21,18 @@ function wave(counts: Record<string, number>): Map<string, Interaction[]> {
   return new Map(Object.entries(counts).map(([userId, count]) => [userId, Array(count).fill(interaction(userId))]));
 }
 
-/** True if the wait ends only because its signal aborts. */
+/** True if the interactions may not be appended yet. Then the wait ends only because its signal aborts, and it throws. */
 async function waits(counts: Record<string, number>): Promise<boolean> {
   const giveUp = new AbortController();
-  let passed = false;
-  const waiting = late.beforeAppend(wave(counts), giveUp.signal).then(() => {
-    passed = true;
-  });
+  const waiting = late.beforeAppend(wave(counts), giveUp.signal).then(
+    () => undefined,
+    (error) => error.reason,
+  );
   await new Promise(setImmediate);
-  const waited = !passed;
   giveUp.abort();
-  await waiting;
-  return waited;
+  const reason = await waiting;
+  if (reason !== undefined) expect(reason).toBe('draining');
+  return reason !== undefined;
 }
 
 describe('after a failed append', () => {

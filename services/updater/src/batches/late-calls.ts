@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Interaction, RECENT_EVENT_RING } from '@collectivekv/domain';
+import { CkvError, type Interaction, RECENT_EVENT_RING } from '@collectivekv/domain';
 
 /**
  * Calls that failed here and may still reach Redis. Redis applies such a call until the end of its fence. The record
@@ -10,6 +10,7 @@ export interface LateCalls {
   /**
    * Waits until these interactions may be appended. Returns at once if no call of these users is late, or if the ring
    * can hold the events of both.
+   * @throws draining if the signal aborts first: the interactions must not be appended yet
    */
   beforeAppend(byUser: ReadonlyMap<string, readonly Interaction[]>, signal: AbortSignal): Promise<void>;
   /**
@@ -45,7 +46,13 @@ export function createLateCalls(): LateCalls {
 
   async function waitUntil(untilMs: number, signal?: AbortSignal): Promise<void> {
     const pauseMs = Math.ceil(untilMs - performance.now());
-    if (pauseMs > 0) await sleep(pauseMs, undefined, { ...(signal ? { signal } : {}) }).catch(() => undefined);
+    if (pauseMs > 0) {
+      await sleep(pauseMs, undefined, { ...(signal ? { signal } : {}) }).catch((cause) => {
+        throw new CkvError('draining', 'the service shuts down while an append that failed may still arrive', {
+          cause,
+        });
+      });
+    }
     dropPassed();
   }
 
