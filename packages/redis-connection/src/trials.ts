@@ -3,21 +3,32 @@ import { isConnected, type RedisClient } from './connect-redis.js';
 /** How often a trial runs. */
 const TRIAL_EVERY_MS = 1_000;
 
+/** What trials report. */
+export interface TrialReports {
+  /** Called with the error of every trial, with undefined if it passed, and with an error when the connection closes. */
+  readonly onTried: (problem: Error | undefined) => void;
+  /** Called with the reply by which Redis refuses a trial, once until it gives another reply or a trial passes. */
+  readonly onRefused: (reply: Error) => void;
+}
+
 /**
  * Runs a trial when the client connects, and every second. A connection alone does not tell whether Redis does its
  * work: after a failover it may lead to a replica, which refuses writes.
- * @param onTried called with the error of every trial, with undefined if it passed, and with an error when the
- * connection closes
  * @returns a function that ends the trials
  */
 export function repeatTrial(
   client: RedisClient,
   trial: () => Promise<void>,
-  onTried: (problem: Error | undefined) => void,
+  { onTried, onRefused }: TrialReports,
 ): () => void {
   let ended = false;
+  let refusal = '';
   const report = (problem: Error | undefined) => {
-    if (!ended) onTried(problem);
+    if (ended) return;
+    const refused = problem?.name === 'ReplyError';
+    if (problem && refused && problem.message !== refusal) onRefused(problem);
+    if (!problem || refused) refusal = problem?.message ?? '';
+    onTried(problem);
   };
   const closed = () => report(new Error('the connection is closed'));
   const run = () =>

@@ -1,12 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
-import { closeRedis, connectRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, connectRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { type QueueRedis, watchQueueRedis } from './queue-redis.js';
 
-let dir: string;
 let redis: PrivateRedis;
 let client: RedisClient | undefined;
 let queueRedis: QueueRedis | undefined;
@@ -14,13 +10,10 @@ const log = { warn: vi.fn(), error: vi.fn() };
 const onTried = vi.fn();
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-queue-redis-'));
-  const args = ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'];
-  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis'), args });
+  redis = await startTemporaryRedis({ args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'] });
 });
 afterAll(async () => {
   await redis.stop();
-  await rm(dir, { recursive: true, force: true });
 });
 afterEach(() => {
   queueRedis?.close();
@@ -52,14 +45,25 @@ it('lets the service start if Redis cannot be reached', async () => {
   expect(onTried).not.toHaveBeenCalledWith(true);
 });
 
+/** Adds a user of Redis with these access rules. Returns a URL of that user. */
+async function urlOfUser(name: string, ...rules: string[]): Promise<string> {
+  const admin = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
+  await admin.call('ACL', 'SETUSER', name, 'reset', 'on', '>secret', '~*', ...rules);
+  closeRedis(admin);
+  return redis.url.replace('//', `//${name}:secret@`);
+}
+
+it('is not ready if Redis refuses writes, and logs its reply once', async () => {
+  await watch(await urlOfUser('reader', '+@all', '-unlink')).tried;
+  await vi.waitUntil(() => onTried.mock.calls.length > 1, { timeout: 5_000 });
+  expect(onTried).not.toHaveBeenCalledWith(true);
+  expect(log.warn.mock.calls).toMatchObject([
+    [{ problem: expect.stringMatching(/^NOPERM /) }, 'Redis takes no writes'],
+  ]);
+});
+
 it('trusts a Redis whose access rules hide the policy, and warns', async () => {
-  const admin = watch(redis.url);
-  await admin.tried.catch(() => undefined);
-  await client?.acl('SETUSER', 'blind', 'reset', 'on', '>secret', '~*', '+@all', '-info');
-  admin.close();
-  if (client) closeRedis(client);
-  onTried.mockClear();
-  await watch(redis.url.replace('//', '//blind:secret@')).tried;
+  await watch(await urlOfUser('blind', '+@all', '-info')).tried;
   expect(onTried).toHaveBeenCalledWith(true);
   expect(log.warn.mock.calls).toMatchObject([[{ problem: expect.stringContaining('+info') }, expect.anything()]]);
 });

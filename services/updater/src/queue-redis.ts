@@ -51,9 +51,12 @@ export function watchQueueRedis({
     if (evicting) throw evicting;
   }
 
-  const close = repeatTrial(client, trial, (problem) => {
-    onTried(problem === undefined);
-    settleTried();
+  const close = repeatTrial(client, trial, {
+    onTried(problem) {
+      onTried(problem === undefined);
+      settleTried();
+    },
+    onRefused: ({ message }) => log.warn({ problem: message }, 'Redis takes no writes'),
   });
   client.once('error', settleTried);
 

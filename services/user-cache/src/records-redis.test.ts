@@ -1,14 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createMetrics } from '@collectivekv/service-kit';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { createUserCacheMetrics } from './metrics.js';
 import { watchRecordsRedis } from './records-redis.js';
 
-let dir: string;
 let redis: PrivateRedis;
 let client: RedisClient;
 let end: (() => void) | undefined;
@@ -16,21 +12,34 @@ const log = { warn: vi.fn() };
 const metrics = createMetrics('test');
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-records-redis-'));
-  redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
+  redis = await startTemporaryRedis();
   client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
 });
 afterAll(async () => {
   closeRedis(client);
   await redis.stop();
-  await rm(dir, { recursive: true, force: true });
 });
-afterEach(() => end?.());
+afterEach(() => {
+  end?.();
+  log.warn.mockClear();
+});
 
 async function evictedCount(): Promise<number> {
   const metric = await metrics.registry.getSingleMetric('ckv_redis_evicted_keys_total')?.get();
   return metric?.values[0]?.value ?? Number.NaN;
 }
+
+it('logs once that Redis refuses writes', async () => {
+  const onTried = vi.fn();
+  await client.replicaof('127.0.0.1', '1');
+  end = watchRecordsRedis({ client, keyPrefix: 'ckv', onTried, metrics: { observeEvictions: vi.fn() }, log });
+  await vi.waitUntil(() => onTried.mock.calls.length > 2, { timeout: 10_000 });
+  expect(onTried).not.toHaveBeenCalledWith(true);
+  const problem = expect.stringMatching(/^(READONLY|LOADING) /);
+  expect(log.warn.mock.calls).toMatchObject([[{ problem }, 'Redis takes no writes']]);
+  await client.replicaof('NO', 'ONE');
+  await vi.waitUntil(() => onTried.mock.calls.at(-1)?.[0] === true, { timeout: 10_000 });
+});
 
 it('warns of a policy that evicts, stays ready, and counts evicted keys', async () => {
   const onTried = vi.fn();

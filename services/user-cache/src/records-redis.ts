@@ -38,7 +38,10 @@ export function watchRecordsRedis({
     log.warn({ problem }, 'Redis');
   }
 
-  return repeatTrial(client, trial, (problem) => onTried(problem === undefined));
+  return repeatTrial(client, trial, {
+    onTried: (problem) => onTried(problem === undefined),
+    onRefused: ({ message }) => log.warn({ problem: message }, 'Redis takes no writes'),
+  });
 }
 
 function policyProblem(policies: string): string {
