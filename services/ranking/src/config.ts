@@ -65,7 +65,7 @@ export const rankingConfigSchema = z.object({
     .max(3_600_000)
     .default(60_000)
     .describe(
-      'oldest copy of a record that is used, whatever max_staleness_ms allows; a deleted user is served no longer',
+      'greatest age of a copy of a record that is used, whatever max_staleness_ms allows: a deleted user may be ranked by a copy for this time',
     ),
   CKV_FETCH_TIMEOUT_MS: z.coerce
     .number()

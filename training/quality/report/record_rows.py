@@ -79,7 +79,7 @@ class Pair:
     def holds_all(self, slots: int) -> bool:
         """True if a pool of so many slots could hold a row for every token.
 
-        Keys of a stacked family depend on the whole history, so that no table of tokens gives them.
+        It is the same for a stacked family, though its keys depend on the whole history: the stricter rule.
         """
         return self.first("tokens") <= slots
 
