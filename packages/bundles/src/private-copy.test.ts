@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
@@ -80,6 +80,18 @@ it('names the folder of the bundle, not the copy, if files are damaged, and remo
     message: expect.stringMatching(`^${copy} has 2 problem\\(s\\): pool\\.bin: has 0 bytes.*rank\\.onnx: is missing`),
   });
   expect(await readdir(privateDir)).toEqual([]);
+});
+
+it('removes what a killed process left an hour ago, and nothing else', async () => {
+  const old = new Date(Date.now() - 3_700_000);
+  for (const name of ['.private.old', '.private.new', 'bundle']) {
+    await mkdir(join(privateDir, name), { recursive: true });
+    await writeFile(join(privateDir, name, 'pool.bin'), 'rows');
+    if (name !== '.private.new') await utimes(join(privateDir, name), old, old);
+  }
+  const { remove } = await openPrivateCopy(copy, privateDir);
+  await remove();
+  expect((await readdir(privateDir)).sort()).toEqual(['.private.new', 'bundle']);
 });
 
 it('names the folder that cannot be written', async () => {
