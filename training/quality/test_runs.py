@@ -164,6 +164,11 @@ def test_trainings_and_conversions_are_timed_with_checkpoints_of_their_own(famil
     assert (protocol.CHECKPOINTS / "times" / "tiny" / family / "1" / "full.pt").exists()
 
 
+def test_small_samples_have_jobs_of_one_family_only(tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factored, "SAMPLES", ("frozen",))
+    assert {job.family for job in factored.grid_jobs() if job.dataset == "frozen"} == {"target"}
+
+
 def test_the_jobs_of_one_family_come_first_and_the_others_seed_by_seed(tiny_dataset: Path) -> None:
     jobs = factored.grid_jobs()
     first = [job for job in jobs if job.family == "target"]

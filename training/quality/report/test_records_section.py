@@ -75,6 +75,8 @@ def test_the_summary_counts_the_pairs_and_names_misses_losses_bytes_and_times(tm
 
 def test_the_other_tables_have_pools_clusters_times_and_data(tmp_path: Path) -> None:
     page = page_of(tmp_path, factored=factored_rows())
+    other = changed(factored_rows(), 0.01, variant="factored", seed=2)  # clusters are compared with one seed
+    assert section(page_of(tmp_path, factored=other), "Clusters") == section(page, "Clusters")
     pools = section(page, "Against pools of keys and values")
     assert "| ML-1M | TWIN | -0.0004 / -0.0001 | -0.0012 / -0.0003 | 1.1 | 3.0 |" in pools and "HSTU" not in pools
     clusters = section(page, "Clusters")
