@@ -1,3 +1,4 @@
+import { CkvError } from '@collectivekv/domain';
 import { expect, it } from 'vitest';
 import { type Clock, openLoop } from './open-loop.js';
 
@@ -54,12 +55,16 @@ it('continues to send while a service hangs, and counts each latency from the du
   expect(latency.percentileMs(99)).toBeGreaterThan(400);
 });
 
-it('counts failures, and only the selected latencies', async () => {
+it('counts failures by their error, and only the selected latencies', async () => {
   const send = async (i: number) => {
-    if (i < 10) throw new Error('no');
+    if (i < 10) throw i < 7 ? new CkvError('overloaded', 'no') : new Error('a bug');
   };
   const result = await openLoop({ ...LOAD, clock: steppedClock(), send, counts: (i) => i % 100 === 0 });
   expect(result.failedCount).toBe(10);
+  expect([...result.failures]).toEqual([
+    ['overloaded: no', 7],
+    ['error: a bug', 3],
+  ]);
   expect(result.latency.count).toBe(Math.ceil(result.sentCount / 100));
 });
 

@@ -30,6 +30,8 @@ export interface OpenLoopResult {
   readonly lateness: LatencyHistogram;
   readonly sentCount: number;
   readonly failedCount: number;
+  /** Failed requests by their error: `reason: message`. */
+  readonly failures: ReadonlyMap<string, number>;
 }
 
 const WALL_CLOCK: Clock = {
@@ -51,7 +53,7 @@ export async function openLoop(options: OpenLoopOptions): Promise<OpenLoopResult
   const latency = createLatencyHistogram();
   const lateness = createLatencyHistogram();
   const answers: Promise<void>[] = [];
-  let failedCount = 0;
+  const failures = new Map<string, number>();
   const startedMs = clock.nowMs();
   let dueMs = startedMs;
   for (let i = 0; ; i++) {
@@ -62,13 +64,16 @@ export async function openLoop(options: OpenLoopOptions): Promise<OpenLoopResult
     answers.push(answerOf(i, dueMs));
   }
   await Promise.all(answers);
-  return { latency, lateness, sentCount: answers.length, failedCount };
+  const failedCount = [...failures.values()].reduce((sum, count) => sum + count, 0);
+  return { latency, lateness, sentCount: answers.length, failedCount, failures };
 
   async function answerOf(i: number, sendDueMs: number): Promise<void> {
     try {
       await send(i);
-    } catch {
-      failedCount++;
+    } catch (error) {
+      const { reason = 'error', message } = error as Error & { reason?: string };
+      const failure = `${reason}: ${message}`;
+      failures.set(failure, (failures.get(failure) ?? 0) + 1);
     }
     if (counts(i)) latency.record(clock.nowMs() - sendDueMs);
   }

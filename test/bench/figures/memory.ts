@@ -43,6 +43,9 @@ export async function memory(bench: Bench): Promise<void> {
   const sumOf = (count: (result: OpenLoopResult) => number) => results.reduce((sum, one) => sum + count(one), 0);
   const failed = sumOf(({ failedCount }) => failedCount) / sumOf(({ sentCount }) => sentCount);
   const note = options.mode === 'soak' ? 'soak' : 'short';
+  for (const [failure, count] of results.flatMap(({ failures }) => [...failures])) {
+    bench.progress(`${count} requests failed: ${failure}`);
+  }
   bench.add('steady_load_failed', { minutes, note }, failed, '', '<= 0');
   for (const [service, points] of samples) {
     const residentBytes = mean(points.map(([, bytes]) => bytes));
