@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
 import { GRAPH_NAMES } from '@collectivekv/domain';
@@ -187,6 +187,14 @@ describe('installBundle', () => {
     const [one, other] = await Promise.all([install(), install()]);
     expect(one).toBe(other);
     expect(await readdir(dir)).toEqual([(await openBundle(one)).model.id]);
+  });
+
+  it('removes the download that a killed process left an hour ago, and no other', async () => {
+    const old = new Date(Date.now() - 3_700_000);
+    for (const name of ['.download.old', '.download.new']) await mkdir(join(dir, name));
+    await utimes(join(dir, '.download.old'), old, old);
+    const installed = await install();
+    expect((await readdir(dir)).sort()).toEqual(['.download.new', basename(installed)]);
   });
 
   it('refuses another bundle than the one that was asked for', async () => {

@@ -1,9 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
 import { bundleIdOf, CkvError, parseManifest } from '@collectivekv/domain';
 import { fileError } from './file-error.js';
+import { removeLeftBehind, temporaryFolder } from './temporary-folders.js';
 
 /** Largest bundle.json, bytes. */
 const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
@@ -11,6 +12,7 @@ const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 /**
  * Writes a streamed bundle into `cacheDir/<bundle id>`, completely or not at all: pieces go to a temporary folder, which
  * is renamed when the bundle is complete. Writes only files that the manifest lists, and no byte beyond their listed size.
+ * Removes temporary folders that killed processes have left in `cacheDir`.
  * @returns the folder. If it exists already, no piece is read
  * @throws bundle_invalid if a piece breaks the format; overloaded if the disk is full; dependency_unavailable if
  * `cacheDir` cannot be written; the errors of `pieces`
@@ -22,7 +24,8 @@ export async function installBundle(
 ): Promise<string> {
   const target = join(cacheDir, bundleId);
   if (await isFolder(target)) return target;
-  const partial = join(cacheDir, `.${bundleId}.${randomUUID()}`);
+  await removeLeftBehind(cacheDir);
+  const partial = temporaryFolder(cacheDir, 'download');
   try {
     await mkdir(partial, { recursive: true });
     await writePieces(bundleId, partial, pieces());

@@ -1,13 +1,9 @@
-import { randomUUID } from 'node:crypto';
-import { access, constants, copyFile, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { access, constants, copyFile, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CkvError } from '@collectivekv/domain';
 import { fileError } from './file-error.js';
 import { type OpenBundle, openBundle, readManifest } from './open-bundle.js';
-
-const PREFIX = '.private.';
-/** A copy this old was left by a process that was killed: loading a bundle takes minutes. */
-const LEFT_BEHIND_MS = 3_600_000;
+import { removeLeftBehind, temporaryFolder } from './temporary-folders.js';
 
 /** A bundle that was opened from files that no other process knows. */
 export interface PrivateCopy {
@@ -27,7 +23,7 @@ export interface PrivateCopy {
 export async function openPrivateCopy(dir: string, parent: string): Promise<PrivateCopy> {
   const { files } = (await readManifest(dir)).manifest;
   await removeLeftBehind(parent);
-  const copy = join(parent, `${PREFIX}${randomUUID()}`);
+  const copy = temporaryFolder(parent, 'private');
   const remove = () => rm(copy, { recursive: true, force: true });
   try {
     for (const { path } of [{ path: 'bundle.json' }, ...files]) {
@@ -44,16 +40,6 @@ export async function openPrivateCopy(dir: string, parent: string): Promise<Priv
   } catch (error) {
     await remove();
     throw error;
-  }
-}
-
-async function removeLeftBehind(parent: string): Promise<void> {
-  const names = await readdir(parent).catch(() => []); // it is created below
-  for (const name of names.filter((one) => one.startsWith(PREFIX))) {
-    const path = join(parent, name);
-    const changed = await stat(path).catch(() => undefined); // another process may remove it at the same time
-    if (!changed || Date.now() - changed.mtimeMs < LEFT_BEHIND_MS) continue;
-    await rm(path, { recursive: true, force: true }).catch(() => undefined); // another user's, in a shared folder
   }
 }
 
