@@ -1,7 +1,10 @@
 import type { ServiceProcess } from '@collectivekv/dev-stack';
 import type { RedisClient } from '@collectivekv/redis-connection';
 
-/** Reads a service's metrics. Returns a function from a name to the value; of several values, the first. */
+/**
+ * Reads a service's metrics. Returns a function from a name to the value; of several values, the first. Every reading
+ * begins the figures of the event loop's delay anew.
+ */
 export async function readMetrics({ metricsAddress }: ServiceProcess): Promise<(name: string) => number> {
   const text = await (await fetch(`http://${metricsAddress}/metrics`)).text();
   return (name) => Number(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)`, 'm').exec(text)?.[1]);
