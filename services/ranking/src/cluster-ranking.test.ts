@@ -10,7 +10,8 @@ import { packIds } from '@collectivekv/rpc';
 import { createMemoryUserStore, type UserStore } from '@collectivekv/user-store';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createPoolRows, type PoolRows } from './attention/pool-rows.js';
-import { createRanker } from './ranker.js';
+import type { HistoryPolicy } from './rank-query.js';
+import { createRanker, type RankAnswer } from './ranker.js';
 
 const BUNDLES = fileURLToPath(new URL('../../../test/fixtures/bundles', import.meta.url));
 /** Rows of the longest append. */
@@ -88,6 +89,25 @@ describe.each(['factored', 'factored_sdim', 'factored_sim'])('the bundle %s', (f
     expectClose(none, await scoresOf('nobody', 0));
     expect(distance(one, none)).toBeGreaterThan(1e-5);
   });
+
+  it('answers without a record whose routes are beyond the pool, unless the caller requires history', async () => {
+    const { id, layout } = bundle.model;
+    const rows = Buffer.alloc(20 * layout.strideBytes, 255);
+    const header = { bundleId: id, strideBytes: layout.strideBytes, lifetimeCount: 20, lastEventMs: 1 };
+    await store.replaceRecord(id, 'u', encodeRecord({ ...header, recentEvents: Buffer.of(), rows }));
+    const none = await scoresOf('nobody', 0);
+    for (const answer of await Promise.all(rankBoth('u'))) {
+      expect(answer).toMatchObject({ rung: 'no_history', rungReason: 'record_corrupt', positionCount: 0 });
+      expectClose([...answer.scores], none);
+    }
+    const required = rankBoth('u', { historyPolicy: 'required' });
+    for (const { reason } of (await Promise.allSettled(required)) as PromiseRejectedResult[]) {
+      expect(reason).toMatchObject({
+        reason: 'record_corrupt',
+        message: expect.stringMatching(/is 255, the pool has/),
+      });
+    }
+  });
 });
 
 /** Returns the golden interactions, repeated if they are too few. */
@@ -132,6 +152,20 @@ async function replace(userId: string, history: readonly Interaction[]): Promise
 
 /** Returns the scores with pool tables. Those with gathered rows must be the same. */
 async function scoresOf(userId: string, positionCount: number, recent: readonly Interaction[] = []): Promise<number[]> {
+  const [fromTables, fromRows] = await Promise.all(rankBoth(userId, { recent }));
+  for (const answer of [fromTables, fromRows]) expect(answer).toMatchObject({ rung: 'full', positionCount });
+  const scores = [...(fromTables?.scores ?? [])];
+  expectClose([...(fromRows?.scores ?? [])], scores);
+  return scores;
+}
+
+interface Asked {
+  readonly recent?: readonly Interaction[];
+  readonly historyPolicy?: HistoryPolicy;
+}
+
+/** Ranks with pool tables, and with gathered rows. */
+function rankBoth(userId: string, { recent = [], historyPolicy = 'preferred' }: Asked = {}): Promise<RankAnswer>[] {
   const { candidateIds, candidateFeatures, contextFeatures } = longest;
   const columns = (features: Readonly<Record<string, readonly number[] | number>>) =>
     Object.entries(features).map(([name, values]) => ({ name, values: Float32Array.from([values].flat()) }));
@@ -144,7 +178,7 @@ async function scoresOf(userId: string, positionCount: number, recent: readonly 
     maxStalenessMs: 0,
     topK: 0,
     bundleId: '',
-    historyPolicy: 'preferred',
+    historyPolicy,
   } as const;
   const records = {
     get: async () => {
@@ -153,18 +187,12 @@ async function scoresOf(userId: string, positionCount: number, recent: readonly 
     },
   };
   const bundles = { active: () => bundle, get: () => bundle };
-  const [fromTables, fromRows] = await Promise.all(
-    [undefined, poolRows].map((rows) =>
-      createRanker({ bundles, records, poolRows: rows, partCandidates: 0 }).rank(query, {
-        deadlineMs: Date.now() + 20_000,
-        signal: new AbortController().signal,
-      }),
-    ),
+  return [undefined, poolRows].map((rows) =>
+    createRanker({ bundles, records, poolRows: rows, partCandidates: 0 }).rank(query, {
+      deadlineMs: Date.now() + 20_000,
+      signal: new AbortController().signal,
+    }),
   );
-  for (const answer of [fromTables, fromRows]) expect(answer).toMatchObject({ rung: 'full', positionCount });
-  const scores = [...(fromTables?.scores ?? [])];
-  expectClose([...(fromRows?.scores ?? [])], scores);
-  return scores;
 }
 
 /** Gathers as the pool service does, from the same bundle. */

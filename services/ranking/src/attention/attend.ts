@@ -7,9 +7,9 @@ import type { PoolRows } from './pool-rows.js';
 
 /** Scores, and what they were computed from. */
 export interface Attended extends RankScores {
-  /** Positions attended to: all of the history, or none if its pool rows are missing. */
+  /** Positions attended to: all of the history, or none if its pool rows are missing or a route is beyond the pool. */
   readonly positionCount: number;
-  /** Why the pool rows are missing; undefined if they are not. */
+  /** Why no position was attended to; undefined if all were. */
   readonly missing: Reason | undefined;
 }
 
@@ -28,9 +28,9 @@ export interface Attention {
 }
 
 /**
- * Assembles the inputs of the rank graph and runs it. In remote mode gathers the pool rows first; if that fails, attends
- * to no positions.
- * @throws as rankScores does; the failure to gather, if `degradedBy` does not excuse it
+ * Assembles the inputs of the rank graph and runs it. In remote mode gathers the pool rows first. If that fails, or a
+ * route is beyond the pool, attends to no positions.
+ * @throws as rankScores does; the failure to gather or to assemble, if `degradedBy` does not excuse it
  */
 export async function attend(attention: Attention): Promise<Attended> {
   const { bundle, rows, candidates, poolRows, partCandidates, limits, stopwatch } = attention;
@@ -38,10 +38,12 @@ export async function attend(attention: Attention): Promise<Attended> {
     stopwatch.time('attend', () => rankScores(bundle, graph, feeds, { partCandidates, limits }));
   const positionCount = rows.length / bundle.model.layout.strideBytes;
   if (!poolRows) {
-    const feeds = await stopwatch.time('assemble', () =>
-      assembleRank(bundle.model, rows, candidates, bundle.poolTables),
-    );
-    return { ...(await run('rank', feeds)), positionCount, missing: undefined };
+    const feedsOf = (positions: Uint8Array) => assembleRank(bundle.model, positions, candidates, bundle.poolTables);
+    const feeds = await stopwatch
+      .time('assemble', () => feedsOf(rows))
+      .catch((thrown: unknown) => degradedBy(thrown, attention.historyPolicy));
+    if (typeof feeds !== 'string') return { ...(await run('rank', feeds)), positionCount, missing: undefined };
+    return { ...(await run('rank', feedsOf(new Uint8Array(0)))), positionCount: 0, missing: feeds };
   }
   const gathered = await stopwatch
     .time('gather', () => poolRows.gather(bundle.model, rows, limits))
