@@ -45,8 +45,8 @@ export function readRoutes(layout: RowLayout, rows: Uint8Array): RoutesBy {
   };
 }
 
-/** How the positions of a history are put together: each belongs to one mean. */
-export interface Grouping {
+/** Which mean each position of a history belongs to. */
+export interface Placement {
   /** The place of each position if positions are sorted by mean. */
   readonly places: Int32Array; // [positions]
   /** Positions up to the end of each mean. */
@@ -61,7 +61,7 @@ export interface Grouping {
 export function embeddingMeans(
   clustering: Clustering,
   routesBy: RoutesBy,
-  { places, ends }: Grouping,
+  { places, ends }: Placement,
   source: RowSource,
 ): Float32Array {
   const { width, terms } = clustering;
