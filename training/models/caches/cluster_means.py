@@ -1,4 +1,4 @@
-"""A user's positions, grouped into a few clusters: the mean embedding and the count of each cluster.
+"""A user's positions, put into a few clusters: the mean embedding and the count of each cluster.
 
 K and V are linear in S, so the mean of S gives the means of keys and of values:
 
