@@ -61,7 +61,7 @@ export const rankingConfigSchema = z.object({
   CKV_NEAR_CACHE_MAX_AGE_MS: z.coerce
     .number()
     .int()
-    .min(1)
+    .min(1_000)
     .max(3_600_000)
     .default(60_000)
     .describe(

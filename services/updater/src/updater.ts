@@ -68,7 +68,7 @@ export function startUpdater({
   }
 
   async function work(): Promise<void> {
-    await orAborted(able, signal);
+    await settledOrAborted(able, signal);
     if (signal.aborted) return;
     const partitions = holdPartitions();
     await workOn(partitions);
@@ -99,7 +99,7 @@ export function startUpdater({
           });
         } else {
           const partitionsHeld = held.map(({ fence }) => fence.partition);
-          await orAborted(arrivals.wait(partitionsHeld, IDLE_MS), signal);
+          await settledOrAborted(arrivals.wait(partitionsHeld, IDLE_MS), signal);
         }
       } catch (thrown) {
         logFailure(thrown);
@@ -143,7 +143,7 @@ export function startUpdater({
 }
 
 /** Resolves when `work` does or when the signal aborts. Leaves no listener on the signal. */
-function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+function settledOrAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const settle = () => {
       signal.removeEventListener('abort', settle);
