@@ -71,3 +71,14 @@ it('remembers a call with an idempotency key, and generates the same event ids f
   await untilIdle();
   expect((await e2e.recordOf('keyed'))?.lifetimeCount).toBe(21);
 });
+
+it('applies another list, though its idempotency key was used before', async () => {
+  const key = { idempotencyKey: 'call-2' };
+  const record = (itemId: string, action: string) =>
+    e2e.client.recordInteractions([{ userId: 'reused', itemId, action }], key);
+  const calls = [await record('i0001', 'click'), await record('i0002', 'click'), await record('i0002', 'like')];
+  expect(new Set(calls.flat()).size).toBe(3);
+  await record('i0001', 'click');
+  await untilIdle();
+  expect((await e2e.recordOf('reused'))?.lifetimeCount).toBe(3);
+});

@@ -45,7 +45,8 @@ export interface CallOptions {
 export interface RecordOptions extends CallOptions {
   /**
    * Names the call, at most 128 bytes: calling again with the same key and list within an hour has no further effect.
-   * An interaction without an event id gets one made of the key and its place in the list, the same in every call.
+   * An interaction without an event id gets one made of the key, its place in the list, its user, item and action: the
+   * same in every such call.
    * Default: a key made of the event ids if the list has more than 1,000 interactions, else none.
    */
   readonly idempotencyKey?: string;
@@ -122,7 +123,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
       const limits = limitsOf(call, recordMs);
       const { idempotencyKey: key = '' } = call;
       const interactions = inputs.map((input, i) =>
-        completeInteraction(input, key === '' ? undefined : () => digestOf([key, String(i)])),
+        completeInteraction(input, key === '' ? undefined : () => keyedEventId(key, i, input)),
       );
       const eventIds = interactions.map(({ eventId }) => eventId);
       const split = interactions.length > LIMITS.recordInteractions;
@@ -145,6 +146,11 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
       updater.close();
     },
   };
+}
+
+/** Returns an event id that a repeated call gives again. Another list under the same key gets other ids: it is not lost. */
+function keyedEventId(key: string, place: number, { userId, itemId, action = '' }: InteractionInput): string {
+  return digestOf([key, String(place), userId, itemId, action]);
 }
 
 /** Returns 32 characters that tell lists of texts apart. */
