@@ -48,6 +48,8 @@ def split_log(log: Log, how: str) -> Split:
         rank = first[index]
     else:
         rank = log.query_user() / log.users
+    if not len(rank):
+        raise UserError("no row has a label to learn from; give the rows of the log a column label of 0 and 1")
     low, high = 1 - width * (back + 1), 1 - width * back
     split = Split(train=rank < low, test=(rank >= low) & (rank < high))
     for purpose, chosen in (("learn from", split.train), ("test on", split.test)):

@@ -162,6 +162,12 @@ def test_a_bad_split_is_refused_with_a_good_example(how: str) -> None:
         split_log(timed_log([[1, 2, 3]]), how)
 
 
+def test_a_log_without_labels_cannot_be_split_and_the_error_says_what_to_add() -> None:
+    log = log_from_table(table([(*row[:4], None, *row[5:]) for row in ROWS]), COLUMNS)
+    with pytest.raises(ValueError, match="no row has a label to learn from; give .* a column label of 0 and 1"):
+        split_log(log, "position:0.1")
+
+
 def test_frozen_histories_end_at_the_first_test_query_of_their_user() -> None:
     log = timed_log([[1, 2, 3, 4], [1, 2, 3], [7]])
     test = np.array([False, False, True, True, False, True, True, False])
