@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { orAborted } from './or-aborted.js';
 import { demoBundleDir, runQuickstart } from './quickstart.js';
+import type { RankCase } from './quickstart-feed.js';
 import { summaryTable } from './summary.js';
 
 const MAX_COUNT = 100_000;
@@ -82,12 +83,12 @@ async function main(): Promise<number> {
   for (const part of ['redis', 'logs', 'summary.json']) await rm(join(dir, part), { recursive: true, force: true });
 
   const run = await runQuickstart({ ...options, onProgress: createProgress(), signal: stopping });
-  const { stack, summary, problems } = run;
+  const { stack, summary, problems, example } = run;
   await writeFile(join(dir, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
   console.log(`\n${summaryTable(summary)}\nThese figures are also in .ckv/summary.json.`);
   for (const problem of problems) console.error(`problem: ${problem}`);
   if (!values.once && problems.length === 0) {
-    console.log(whatNext(stack.targets));
+    console.log(whatNext(stack.targets, example));
     await orAborted(stack.failure, stopping).catch((error) => {
       if (!(error instanceof Stopped)) throw error;
     });
@@ -97,16 +98,23 @@ async function main(): Promise<number> {
   return problems.length === 0 ? 0 : 1;
 }
 
-function whatNext(targets: { ranking: string; updater: string }): string {
+function whatNext(targets: { ranking: string; updater: string }, { userId, candidateIds }: RankCase): string {
+  const user = quoted(userId);
+  const items = candidateIds.slice(0, 3).map(quoted);
   return `The system keeps running: ranking on ${targets.ranking}, updater on ${targets.updater}. In another terminal, try
 
-  npx ckv rank u000001 i0001 i0002 i0003
-  npx ckv record u000001 i0003 --action like
-  npx ckv user u000001
+  npx ckv rank ${user} ${items.join(' ')}
+  npx ckv record ${user} ${items[0]} --action like
+  npx ckv user ${user}
   npx ckv bundle list
   npx ckv queue
 
 Ctrl-C stops it. Logs are in .ckv/logs.`;
+}
+
+/** Returns an id as a shell reads it. */
+function quoted(id: string): string {
+  return /^[\w.:@-]+$/.test(id) ? id : `'${id.replaceAll("'", "'\\''")}'`;
 }
 
 /** Claims the folder .ckv for this process. Only one quickstart may run at a time. */

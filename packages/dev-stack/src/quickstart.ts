@@ -7,7 +7,7 @@ import { fullKvBytes } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { areaUnderCurve, quantile, type Scored } from './auc.js';
 import { orAborted } from './or-aborted.js';
-import { type QuickstartFeed, replayedFeed, simulatedFeed } from './quickstart-feed.js';
+import { type QuickstartFeed, type RankCase, replayedFeed, simulatedFeed } from './quickstart-feed.js';
 import { residentMb } from './resident-mb.js';
 import { type Stack, startStack } from './stack.js';
 import type { Summary } from './summary.js';
@@ -40,6 +40,8 @@ export interface QuickstartRun {
   readonly summary: Summary;
   /** Descriptions of failures; empty if everything worked. */
   readonly problems: readonly string[];
+  /** A request that the bundle and the records can answer. */
+  readonly example: RankCase;
 }
 
 const SEED = 1; // the world in which the demo bundle was trained
@@ -98,7 +100,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
       );
     }
     const memory = await statsOf(userCache);
-    const live = await rankLive(feed, client, options.rankRequests, onProgress);
+    const { firstFailure, ...live } = await rankLive(feed, client, options.rankRequests, onProgress);
     const fullKvBytesPerPosition = fullKvBytes(model.manifest);
     const bytesPerPosition = memory.memoryBytes / memory.positionCount;
     const summary: Summary = {
@@ -119,8 +121,8 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     if (summary.positions !== summary.expectedPositions) {
       problems.push(`Redis holds ${summary.positions} positions instead of ${summary.expectedPositions}`);
     }
-    if (summary.failedRequests > 0) problems.push(`${summary.failedRequests} requests failed`);
-    return { stack, summary, problems };
+    if (firstFailure) problems.push(`${summary.failedRequests} requests failed; the first: ${firstFailure}`);
+    return { stack, summary, problems, example: feed.rankCase(0) };
   }
 }
 
@@ -189,11 +191,13 @@ async function rankLive(
   const withHistory: Scored[] = [];
   const withoutHistory: Scored[] = [];
   let failedRequests = 0;
+  let firstFailure: string | undefined;
   const attempt = async <T>(work: () => Promise<T>): Promise<T | undefined> => {
     try {
       return await work();
-    } catch {
+    } catch (error) {
       failedRequests++;
+      firstFailure ??= error instanceof Error ? error.message : String(error);
       return undefined;
     }
   };
@@ -223,6 +227,7 @@ async function rankLive(
     aucWithHistory: withHistory.length > 0 ? areaUnderCurve(withHistory) : null,
     aucWithoutHistory: withoutHistory.length > 0 ? areaUnderCurve(withoutHistory) : null,
     failedRequests,
+    firstFailure,
   };
 }
 
