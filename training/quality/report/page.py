@@ -15,7 +15,7 @@ from quality.report.knob_section import knobs
 from quality.report.plots import plot_frontier, plot_losses
 from quality.report.quality_sections import all_arms, dims_alone, protocol, targets, training_time, user_dims
 from quality.report.quality_sections import summary as pool_summary
-from quality.report.records_section import clusters, data, pools, recommended, summary, times
+from quality.report.records_section import choice, clusters, data, pools, recommended, summary, times
 from quality.report.structure_plots import plot_distinct, plot_similarity, plot_slots, plot_spectra
 from quality.report.structure_sections import sharing, slots
 from quality.report.text import Results
@@ -50,6 +50,7 @@ The last command writes this page from `training/results/*.json`. How pools of k
 fine-tune, is on [a page of its own](quality-pools.md).""",
     {
         "Summary": summary,
+        "Which record to choose": choice,
         "The recommended record": recommended,
         "Against pools of keys and values": pools,
         "Bytes against quality": bytes_against_quality,

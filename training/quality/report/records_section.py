@@ -41,6 +41,16 @@ token. A factored pool is no such table. It has one row per item, 64 wide, which
 candidates. No row depends on the action, the features or the user: these come from the event code, at most 256 rows
 for any number of tokens."""
 
+CHOICE = f"""| your model | record | options of `train.py log` |
+| --- | --- | --- |
+| target attention, STCA, SDIM | factored pool, {Family.clusters} clusters | none: the default |
+| SIM, ETA, TWIN | factored pool, {SEARCHED_CLUSTERS:,} clusters | none: the default |
+| HSTU, whose rows depend on the rows before them | pool of keys and values | none: the default |
+| target attention or SDIM, with more items than fit into the memory of a ranking process | residual codes | `--record residual` |
+
+[Benchmarks](benchmarks.md) has the time and the bytes of the first of these beside full caches, and beside records that
+keep the interactions themselves."""
+
 DATA = """Test queries are never learned from. The sample is what a conversion sees: the first positions of 400 users.
 KuaiRand and ML-100K *with hours* have the hour and the weekday of each position as features. ML-1M has none, because
 its source has an order but no times. The *simulated* data set is made by the feed simulator, as `quality.py factored`
@@ -51,7 +61,12 @@ SAMPLES_TEXT = """Of MIND and EBNeRD only small samples were at hand. They show 
 work on such data. They are too small to judge a record, so they have no verdict."""
 
 WHOLE = """A record that keeps the interactions as they are, or that computes keys and values again from them for every
-request, has the full model's scores: nothing is coded. It has no row here, because it would repeat the full model's."""
+request, has the full model's scores: nothing is coded. It has no row here, because it would repeat the full model's.
+A pair of data set and family without a row was not measured. A spread needs more than one seed."""
+
+
+def choice(_: Results) -> str:
+    return CHOICE
 
 
 def summary(r: Results) -> str:
