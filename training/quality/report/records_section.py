@@ -46,7 +46,7 @@ CHOICE = f"""| your model | record | options of `train.py log` |
 | target attention, STCA, SDIM | factored pool, {Family.clusters} clusters | none: the default |
 | SIM, ETA, TWIN | factored pool, {SEARCHED_CLUSTERS:,} clusters | none: the default |
 | HSTU, whose rows depend on the rows before them | pool of keys and values | none: the default |
-| target attention or SDIM, with more items than fit into the memory of a ranking process | residual codes | `--record residual` |
+| target attention or SDIM, with too many items for the memory of ranking | residual codes | `--record residual` |
 
 [Benchmarks](benchmarks.md) has the time and the bytes of the first of these beside full caches, and beside records that
 keep the interactions themselves."""
