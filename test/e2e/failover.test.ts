@@ -1,32 +1,19 @@
 // A Redis behind one address fails over. The old primary lives on as a replica and keeps the open connections.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { openTcpPipe, type PrivateRedis, startTemporaryRedis, type TcpPipe } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
-import { type MovableAddress, openMovableAddress } from './movable-address.js';
 
-let dir: string;
 let servers: PrivateRedis[];
 let clients: RedisClient[];
-let address: MovableAddress;
+let address: TcpPipe;
 let e2e: E2eStack;
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-failover-'));
-  servers = await Promise.all(
-    ['one', 'other'].map((name) =>
-      startPrivateRedis({
-        dir: join(dir, 'server'),
-        dataDir: join(dir, name),
-        args: ['--repl-diskless-sync-delay', '0'],
-      }),
-    ),
-  );
+  const args = ['--repl-diskless-sync-delay', '0'];
+  servers = await Promise.all([startTemporaryRedis({ args }), startTemporaryRedis({ args })]);
   const options = { field: 'url', name: 'test', whenAway: 'fail' } as const;
   clients = await Promise.all(servers.map(({ url }) => connectedRedis(url, options)));
-  address = await openMovableAddress(portOf(servers[0]));
+  address = await openTcpPipe(portOf(servers[0]));
   e2e = await startE2e({ redisUrl: `redis://127.0.0.1:${address.port}` });
 });
 afterAll(async () => {
@@ -34,7 +21,6 @@ afterAll(async () => {
   address?.close();
   for (const client of clients ?? []) closeRedis(client);
   await Promise.all((servers ?? []).map((server) => server.stop()));
-  await rm(dir, { recursive: true, force: true });
 });
 
 const portOf = (server: PrivateRedis | undefined) => Number(new URL(server?.url ?? '').port);

@@ -3,16 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServiceProcess, startServiceProcess } from '@collectivekv/dev-stack';
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
+import { openTcpPipe, type PrivateRedis, startPrivateRedis, type TcpPipe } from '@collectivekv/private-redis';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
-import { type LatePipe, openLatePipe } from './late-pipe.js';
 
 let dir: string;
 let redis: PrivateRedis;
 /** Two user-caches: the updater reaches the first through the pipe. */
 let caches: ServiceProcess[];
-let pipe: LatePipe;
+let pipe: TcpPipe;
 let e2e: E2eStack;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'ckv-late-'));
@@ -24,7 +23,7 @@ beforeAll(async () => {
       env: { CKV_BIND: '127.0.0.1:0', CKV_REDIS_URL: redis.url },
     });
   caches = await Promise.all([start(0), start(1)]);
-  pipe = await openLatePipe(Number(caches[0]?.address.split(':')[1]));
+  pipe = await openTcpPipe(Number(caches[0]?.address.split(':')[1]));
   const CKV_USER_CACHE_TARGET = `127.0.0.1:${pipe.port},${caches[1]?.address}`;
   e2e = await startE2e({ redisUrl: redis.url, env: { updater: { CKV_USER_CACHE_TARGET } } });
 });
@@ -57,7 +56,7 @@ it('applies every interaction once', async () => {
   await vi.waitUntil(() => pipe.heldBytes() > 300, { timeout: 20_000 });
   pipe.cutClients();
   await e2e.untilApplied('u', 100);
-  pipe.deliver();
+  pipe.release();
   await vi.waitUntil(async () => (await answeredCount()) > before, { timeout: 20_000 });
   const record = await e2e.untilApplied('u', 100);
   expect(record.lifetimeCount).toBe(100);

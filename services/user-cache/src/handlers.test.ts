@@ -1,6 +1,6 @@
 // The service's handlers behind a real gRPC server, on a real Redis whose connection a test can stall.
 import { decodeRecord, encodeRecord, eventHash } from '@collectivekv/domain';
-import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
+import { openTcpPipe, type PrivateRedis, startTemporaryRedis, type TcpPipe } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
@@ -9,7 +9,6 @@ import { createRedisUserStore } from '@collectivekv/user-store';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createUserCacheHandlers } from './handlers.js';
 import { createUserCacheMetrics } from './metrics.js';
-import { openStallingPipe, type StallingPipe } from './stalling-pipe.fixture.js';
 
 const bundleId = '0123456789abcdef';
 const STRIDE_BYTES = 2;
@@ -17,7 +16,7 @@ const STRIDE_BYTES = 2;
 let redis: PrivateRedis;
 /** Reaches Redis past the pipe. */
 let direct: RedisClient;
-let pipe: StallingPipe;
+let pipe: TcpPipe;
 let piped: RedisClient;
 let metrics: Metrics;
 let server: GrpcServer;
@@ -25,7 +24,7 @@ let userCache: GrpcClient<'UserCacheService'>;
 
 beforeAll(async () => {
   redis = await startTemporaryRedis();
-  pipe = await openStallingPipe(Number(new URL(redis.url).port));
+  pipe = await openTcpPipe(Number(new URL(redis.url).port));
   const options = { field: 'url', name: 'test', whenAway: 'fail' } as const;
   direct = await connectedRedis(redis.url, options);
   piped = await connectedRedis(`redis://127.0.0.1:${pipe.port}`, options);
@@ -174,7 +173,7 @@ describe('AppendPositions with a fence', () => {
 
   it('refuses an append that Redis receives after the end of its fence, though user-cache sent it before', async () => {
     const validUntilMs = (await redisNowMs()) + 200;
-    pipe.stall();
+    pipe.hold();
     const outcome = appendTo(validUntilMs, appendOf('u', 1)).catch((error) => error);
     await vi.waitUntil(() => pipe.heldBytes() > 0);
     await vi.waitUntil(async () => (await redisNowMs()) > validUntilMs);
@@ -185,7 +184,7 @@ describe('AppendPositions with a fence', () => {
   });
 
   it('applies an append that Redis receives before the end of its fence, however long it was under way', async () => {
-    pipe.stall();
+    pipe.hold();
     const outcome = appendTo((await redisNowMs()) + 3_600_000, appendOf('u', 1));
     await vi.waitUntil(() => pipe.heldBytes() > 0);
     pipe.release();
