@@ -44,19 +44,20 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
     async replaceRecord(bundleId, userId, record) {
       put(userId, bundleId, record);
     },
-    async deleteUser(userId) {
-      const { size } = recordsOf(userId);
-      records.delete(userId);
-      return size;
+    async deleteUser(userId, { keepRecords = false } = {}, { validUntilMs } = NO_FENCE) {
+      if (hasEnded(validUntilMs)) throw fenceEnded();
+      const bundleIds = [...recordsOf(userId).keys()];
+      if (!keepRecords) records.delete(userId);
+      return bundleIds.map((bundleId) => ({ bundleId, record: true, quarantined: false }));
     },
     async deletePosition(bundleId, userId, match, { validUntilMs } = NO_FENCE) {
       const bytes = recordsOf(userId).get(bundleId);
       if (!bytes) throw noRecord();
       const record = decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) });
-      const edited = deleteFromRecord(record, match);
+      const { bytes: edited, outcome } = deleteFromRecord(record, match);
       if (edited && hasEnded(validUntilMs)) throw fenceEnded();
       if (edited) put(userId, bundleId, edited);
-      return { deleted: edited !== undefined, positionCount: record.positionCount - (edited ? 1 : 0) };
+      return outcome;
     },
     async stats(bundleId, maxRecords) {
       const all = [...records.values()].flatMap((bundles) =>

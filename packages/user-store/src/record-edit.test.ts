@@ -14,12 +14,15 @@ describe('deleteFromRecord', () => {
       recentEvents: Buffer.concat([eventHash('2'), eventHash('3')]),
       rows: Uint8Array.of(1, 1, 2, 2, 3, 3),
     };
-    const bytes = deleteFromRecord(record, { ...match('old'), row: Uint8Array.of(3, 3) });
+    const { bytes } = deleteFromRecord(record, { ...match('old'), row: Uint8Array.of(3, 3) });
     const edited = decodeRecord(bytes ?? new Uint8Array(0), shape);
     expect(edited.recentEvents.length).toBe(3 * EVENT_HASH_BYTES);
-    const without2 = deleteFromRecord(edited, match('2'));
+    const { bytes: without2 } = deleteFromRecord(edited, match('2'));
     expect([...decodeRecord(without2 ?? new Uint8Array(0), shape).rows]).toEqual([1, 1]);
-    expect(deleteFromRecord(edited, match('3'))).toBeUndefined();
+    expect(deleteFromRecord(edited, match('3'))).toEqual({
+      bytes: undefined,
+      outcome: { deleted: false, positionCount: 2, eventKnown: true, laterCount: 0 },
+    });
   });
 });
 
@@ -27,7 +30,7 @@ describe('deleteFromRecord by content', () => {
   const rowsAfter = (rows: number[], row: number[], tolerance: number[], ring: Uint8Array = new Uint8Array(0)) => {
     const record = { ...shape, lifetimeCount: 9, lastEventMs: 1, positionCount: rows.length / 2, recentEvents: ring };
     const given = { eventHash: eventHash('old'), row: Uint8Array.from(row), tolerance: Uint8Array.from(tolerance) };
-    const bytes = deleteFromRecord({ ...record, rows: Uint8Array.from(rows) }, given);
+    const { bytes } = deleteFromRecord({ ...record, rows: Uint8Array.from(rows) }, given);
     return bytes && [...decodeRecord(bytes, shape).rows];
   };
 
@@ -65,9 +68,15 @@ describe('deleteFromRecord by an event of a trimmed row', () => {
   };
 
   it('finds no row for the trimmed event, and the right rows for the others', () => {
-    expect(deleteFromRecord(trimmed, match('1'))).toBeUndefined();
-    const without2 = deleteFromRecord(trimmed, match('2')) ?? new Uint8Array(0);
-    expect([...decodeRecord(without2, shape).rows]).toEqual([3, 3]);
+    const of1 = deleteFromRecord(trimmed, match('1'));
+    expect(of1).toEqual({
+      bytes: undefined,
+      outcome: { deleted: false, positionCount: 2, eventKnown: true, laterCount: 0 },
+    });
+    const of2 = deleteFromRecord(trimmed, match('2'));
+    expect([...decodeRecord(of2.bytes ?? new Uint8Array(0), shape).rows]).toEqual([3, 3]);
+    expect(of2.outcome).toMatchObject({ deleted: true, positionCount: 1, eventKnown: true, laterCount: 1 });
+    expect(deleteFromRecord(trimmed, match('0')).outcome.eventKnown).toBe(false);
   });
 });
 

@@ -5,7 +5,7 @@ import {
   RING_TOMBSTONE,
   type UserRecord,
 } from '@collectivekv/domain';
-import type { Append, PositionMatch, RecordShape } from './user-store.js';
+import type { Append, PositionDeletion, PositionMatch, RecordShape } from './user-store.js';
 
 /** Returns a record after an append. Does the same as `append-positions-2n.lua`, in TypeScript. */
 export function appendToRecord(
@@ -40,36 +40,47 @@ export function appendToRecord(
   return { bytes, appliedCount, duplicateCount };
 }
 
+/** A record's bytes without one position. */
+export interface EditedRecord {
+  /** Undefined if no position matches, or if it was deleted before. */
+  readonly bytes: Uint8Array | undefined;
+  readonly outcome: PositionDeletion;
+}
+
 /**
- * Returns a record without one position; undefined if no position matches, or if it was deleted before. The event stays
- * in the ring, or enters it, as a tombstone: it still counts as seen, and a repeated deletion finds it. Each live entry
- * still belongs to one of the last rows, in order.
+ * Returns a record without one position. The event stays in the ring, or enters it, as a tombstone: it still counts as
+ * seen, and a repeated deletion finds it. Each live entry still belongs to one of the last rows, in order.
  */
-export function deleteFromRecord(
-  record: UserRecord,
-  { eventHash, row, tolerance }: PositionMatch,
-): Uint8Array | undefined {
+export function deleteFromRecord(record: UserRecord, { eventHash, row, tolerance }: PositionMatch): EditedRecord {
   const { rows, strideBytes, positionCount, recentEvents } = record;
   const entries = ringEntries(recentEvents);
   const live = entries.filter((at) => isLive(recentEvents, at)); // each belongs to one of the last rows, in order
   const wanted = eventKey(eventHash, 0);
   const known = entries.find((at) => eventKey(recentEvents, at) === wanted);
-  if (known !== undefined && !isLive(recentEvents, known)) return undefined;
-  const index =
-    known !== undefined ? positionCount - (live.length - live.indexOf(known)) : indexOfRow(record, row, tolerance);
-  if (index === undefined || index < 0) return undefined;
+  const eventKnown = known !== undefined;
+  const unchanged = { bytes: undefined, outcome: { deleted: false, positionCount, eventKnown, laterCount: 0 } };
+  if (eventKnown && !isLive(recentEvents, known)) return unchanged;
+  const index = eventKnown ? positionCount - (live.length - live.indexOf(known)) : indexOfRow(record, row, tolerance);
+  if (index === undefined || index < 0) return unchanged;
 
   const ring = Uint8Array.from(recentEvents);
   const entry = live.at(-(positionCount - index));
   if (entry !== undefined) bury(ring, entry);
   const tombstone = Uint8Array.from(eventHash);
   bury(tombstone, 0);
-  const events = known === undefined ? Buffer.concat([ring, tombstone]) : ring;
-  return encodeRecord({
+  const events = !eventKnown ? Buffer.concat([ring, tombstone]) : ring;
+  const bytes = encodeRecord({
     ...record,
     recentEvents: lastBytes(events, RECENT_EVENT_RING * EVENT_HASH_BYTES),
     rows: Buffer.concat([rows.subarray(0, index * strideBytes), rows.subarray((index + 1) * strideBytes)]),
   });
+  const outcome = {
+    deleted: true,
+    positionCount: positionCount - 1,
+    eventKnown,
+    laterCount: positionCount - 1 - index,
+  };
+  return { bytes, outcome };
 }
 
 /** Returns the offsets of the ring's entries, oldest first. */

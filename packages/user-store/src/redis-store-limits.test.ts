@@ -5,7 +5,7 @@ import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redi
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisUserStore } from './redis-user-store.js';
-import type { Append, UserStore } from './user-store.js';
+import type { Append, UserBundle, UserStore } from './user-store.js';
 
 let redis: PrivateRedis;
 let client: RedisClient;
@@ -79,22 +79,57 @@ describe('replaceRecord', () => {
     const ttlS = await client.ttl(keys.record('u', shape.bundleId));
     expect(ttlS).toBeGreaterThan(900);
     expect(ttlS).toBeLessThanOrEqual(1_000);
-    expect(await store.deleteUser('u')).toBe(1);
+    expect(await store.deleteUser('u')).toMatchObject([{ bundleId: shape.bundleId }]);
   });
 });
 
 describe('deleteUser', () => {
-  it('deletes quarantined records too, and counts records only', async () => {
+  const plant = async () => {
     await store.appendPositions(shape, [appendOf('u', 1)]);
-    await store.appendPositions(other, [appendOf('u', 1)]);
     await client.set(keys.quarantine('u', shape.bundleId), 'broken');
-    await client.set(keys.quarantine('u', other.bundleId), 'broken');
-    expect(await store.deleteUser('u')).toBe(2);
+    await client.hset(keys.quarantine('u', other.bundleId), 'of another', 'type');
+    await client.sadd(keys.bundles, other.bundleId);
+  };
+  const byId = (found: readonly UserBundle[]) => new Map(found.map((one) => [one.bundleId, one]));
+
+  it('deletes quarantined records too, of any type', async () => {
+    await plant();
+    const deleted = byId(await store.deleteUser('u'));
+    expect(deleted.get(shape.bundleId)).toMatchObject({ record: true, quarantined: true });
+    expect(deleted.get(other.bundleId)).toMatchObject({ record: false, quarantined: true });
     expect(await client.keys('test:{u}*')).toEqual([]);
   });
 
-  it('returns 0 before any record was written', async () => {
-    expect(await store.deleteUser('u')).toBe(0);
+  it('deletes quarantined records alone', async () => {
+    await plant();
+    expect(byId(await store.deleteUser('u', { keepRecords: true })).get(shape.bundleId)).toMatchObject({
+      record: true,
+      quarantined: true,
+    });
+    expect(await client.keys('test:{u}*')).toEqual([keys.record('u', shape.bundleId)]);
+  });
+
+  it('finds the records of named bundles, even if the list of bundles is lost', async () => {
+    await plant();
+    await client.del(keys.bundles);
+    expect(await store.deleteUser('u')).toEqual([]);
+    const bundleIds = [shape.bundleId, other.bundleId];
+    expect((await store.deleteUser('u', { bundleIds })).length).toBe(2);
+    expect(await client.keys('*')).toEqual([]);
+  });
+
+  it('counts a record once for two bundles whose ids begin alike', async () => {
+    await plant();
+    const alike = `${shape.bundleId.slice(0, 8)}ffffffff`;
+    const deleted = await store.deleteUser('u', { bundleIds: [alike] });
+    expect(deleted.filter(({ record }) => record).length).toBe(1);
+  });
+
+  it('deletes the records of more bundles than fit one call', async () => {
+    const bundleIds = Array.from({ length: 1_001 }, (_, i) => i.toString(16).padStart(8, '0').padEnd(16, '0'));
+    await Promise.all(bundleIds.map((id) => client.set(keys.record('u', id), 'record')));
+    expect((await store.deleteUser('u', { bundleIds })).map(({ bundleId }) => bundleId)).toEqual(bundleIds);
+    expect(await client.keys('*')).toEqual([]);
   });
 });
 
@@ -113,7 +148,10 @@ describe('deletePosition', () => {
   it('tries again while other writers change the record, five times in all', async () => {
     await store.appendPositions(shape, [appendOf('u', 1, 2)]);
     interfere(4);
-    expect(await store.deletePosition(shape.bundleId, 'u', matchOf(1))).toEqual({ deleted: true, positionCount: 5 });
+    expect(await store.deletePosition(shape.bundleId, 'u', matchOf(1))).toMatchObject({
+      deleted: true,
+      positionCount: 5,
+    });
   });
 
   it('gives up with a conflict after five tries', async () => {

@@ -14,6 +14,7 @@ import {
   noRecord,
   type PositionMatch,
   type RecordShape,
+  type UserBundle,
   type UserStore,
   type WriteFence,
 } from './user-store.js';
@@ -30,6 +31,8 @@ export interface RedisUserStoreOptions {
 const QUARANTINE_TTL_S = 7 * 24 * 3600;
 const SCAN_COUNT = 500;
 const SWAP_TRIES = 5;
+/** Bundles of one script call. */
+const BUNDLES_PER_CALL = 500;
 /** Users of one script call. A small number keeps the reads behind the call from waiting long. */
 const USERS_PER_CALL = 32;
 
@@ -42,6 +45,7 @@ interface Scripts {
     keyCount: number,
     ...keysAndArguments: (string | number | Buffer)[]
   ): Promise<AppendReply[] | null>;
+  ckvDeleteUser(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<(0 | 1)[] | null>;
   ckvSwapRecord(key: string, sha1: string, record: Buffer, validUntilMs: number): Promise<number | null>;
 }
 
@@ -49,6 +53,7 @@ interface Scripts {
 export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUserStoreOptions): UserStore {
   const keys = createRecordKeys(keyPrefix);
   client.defineCommand('ckvAppendPositions', { lua: readLua('append-positions-2n.lua') });
+  client.defineCommand('ckvDeleteUser', { lua: readLua('delete-user-2n.lua') });
   client.defineCommand('ckvSwapRecord', { numberOfKeys: 1, lua: readLua('swap-record-1.lua') });
   const scripts = client as unknown as Scripts;
 
@@ -58,12 +63,12 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
     const bytes = await client.getBuffer(key).catch(unreadableKey);
     if (!bytes) throw noRecord();
     const record = decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) });
-    const edited = deleteFromRecord(record, match);
-    if (!edited) return { deleted: false, positionCount: record.positionCount };
+    const { bytes: edited, outcome } = deleteFromRecord(record, match);
+    if (!edited) return outcome;
     const sha1 = createHash('sha1').update(bytes).digest('hex');
     const swapped = await scripts.ckvSwapRecord(key, sha1, asBuffer(edited), validUntilMs);
     if (swapped === null) throw fenceEnded();
-    return swapped === 1 ? { deleted: true, positionCount: record.positionCount - 1 } : undefined;
+    return swapped === 1 ? outcome : undefined;
   }
 
   // A cluster call reaches one slot, and every user has a slot of their own.
@@ -111,15 +116,25 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
         await client.set(keys.record(userId, bundleId), asBuffer(record), 'EX', recordTtlS);
       }),
 
-    deleteUser: (userId) =>
+    deleteUser: (userId, { bundleIds: named = [], keepRecords = false } = {}, { validUntilMs } = NO_FENCE) =>
       reachingRedis(async () => {
-        const bundleIds = await client.smembers(keys.bundles);
-        if (bundleIds.length === 0) return 0;
-        const [deleted] = await Promise.all([
-          client.unlink(...bundleIds.map((id) => keys.record(userId, id))),
-          client.unlink(...bundleIds.map((id) => keys.quarantine(userId, id))),
-        ]);
-        return deleted;
+        // Two bundles whose ids begin alike share a key: each key once, or its record would count for both.
+        const byKey = new Map(
+          [...(await client.smembers(keys.bundles)), ...named].map((id) => [keys.record(userId, id), id]),
+        );
+        const bundleIds = [...byKey.values()];
+        const found: UserBundle[] = [];
+        for (let from = 0; from < bundleIds.length; from += BUNDLES_PER_CALL) {
+          const part = bundleIds.slice(from, from + BUNDLES_PER_CALL);
+          const pairs = part.flatMap((id) => [keys.record(userId, id), keys.quarantine(userId, id)]);
+          const existed = await scripts.ckvDeleteUser(pairs.length, ...pairs, validUntilMs, keepRecords ? 1 : 0);
+          if (!existed) throw fenceEnded();
+          part.forEach((bundleId, i) => {
+            const [record, quarantined] = [existed[2 * i] === 1, existed[2 * i + 1] === 1];
+            if (record || quarantined) found.push({ bundleId, record, quarantined });
+          });
+        }
+        return found;
       }),
 
     deletePosition: (bundleId, userId, match, fence = NO_FENCE) =>

@@ -233,16 +233,35 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       const other = { ...shape, bundleId: 'fedcba9876543210' };
       await store().appendPositions(shape, [append('u', [1]), append('v', [1])]);
       await store().appendPositions(other, [append('u', [1])]);
-      expect(await store().deleteUser('u')).toBe(2);
-      expect(await store().deleteUser('u')).toBe(0);
+      const deleted = await store().deleteUser('u');
+      expect(deleted.sort((a, b) => a.bundleId.localeCompare(b.bundleId))).toEqual([
+        { bundleId: shape.bundleId, record: true, quarantined: false },
+        { bundleId: other.bundleId, record: true, quarantined: false },
+      ]);
+      expect(await store().deleteUser('u')).toEqual([]);
       expect(await numbersOf('v')).toEqual([1]);
     });
 
     it('deletes a record that was never appended to', async () => {
-      expect(await store().deleteUser('u')).toBe(0);
+      expect(await store().deleteUser('u')).toEqual([]);
       await store().replaceRecord(shape.bundleId, 'u', encodeRecord(emptyRecord()));
-      expect(await store().deleteUser('u')).toBe(1);
+      expect(await store().deleteUser('u')).toEqual([{ bundleId: shape.bundleId, record: true, quarantined: false }]);
       expect(await read('u')).toBeUndefined();
+    });
+
+    it('says which records a user has, and deletes none of them', async () => {
+      await store().appendPositions(shape, [append('u', [1])]);
+      expect(await store().deleteUser('u', { keepRecords: true })).toMatchObject([{ record: true }]);
+      expect(await numbersOf('u')).toEqual([1]);
+    });
+
+    it('refuses to delete a user after the fence has ended', async () => {
+      await store().appendPositions(shape, [append('u', [1])]);
+      const storeMs = await nowMs();
+      const late = store().deleteUser('u', {}, { validUntilMs: storeMs - 1 });
+      await expect(late).rejects.toMatchObject({ reason: 'deadline', field: 'valid_until_ms' });
+      expect(await numbersOf('u')).toEqual([1]);
+      expect(await store().deleteUser('u', {}, { validUntilMs: storeMs + 60_000 })).toMatchObject([{ record: true }]);
     });
 
     it('keeps apart users whose ids look like key syntax', async () => {
@@ -258,8 +277,14 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
     it('deletes a position by its event, and the event still counts as seen', async () => {
       await store().appendPositions(shape, [append('u', [1, 2, 3])]);
       const match = eventMatch('2');
-      expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: true, positionCount: 2 });
-      expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: false, positionCount: 2 });
+      expect(await store().deletePosition(shape.bundleId, 'u', match)).toMatchObject({
+        deleted: true,
+        positionCount: 2,
+      });
+      expect(await store().deletePosition(shape.bundleId, 'u', match)).toMatchObject({
+        deleted: false,
+        positionCount: 2,
+      });
       const [again] = await store().appendPositions(shape, [append('u', [2])]);
       expect(again).toMatchObject({ appliedCount: 0, duplicateCount: 1 });
       expect(await numbersOf('u')).toEqual([1, 3]);
@@ -287,8 +312,14 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       const record = encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(5, 5, 5, 5, 5, 5) });
       await store().replaceRecord(shape.bundleId, 'u', record);
       const match = { eventHash: eventHash('old'), row: Uint8Array.of(5, 5), tolerance: new Uint8Array(0) };
-      expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: true, positionCount: 2 });
-      expect(await store().deletePosition(shape.bundleId, 'u', match)).toEqual({ deleted: false, positionCount: 2 });
+      expect(await store().deletePosition(shape.bundleId, 'u', match)).toMatchObject({
+        deleted: true,
+        positionCount: 2,
+      });
+      expect(await store().deletePosition(shape.bundleId, 'u', match)).toMatchObject({
+        deleted: false,
+        positionCount: 2,
+      });
     });
 
     it('refuses a deletion after its fence has ended, if there is a position to delete', async () => {
@@ -299,8 +330,8 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       const remove = (validUntilMs: number) => store().deletePosition(shape.bundleId, 'u', match, { validUntilMs });
       await expect(remove(storeMs - 1)).rejects.toMatchObject({ reason: 'deadline', field: 'valid_until_ms' });
       expect(Buffer.from((await store().getRecords(shape.bundleId, ['u']))[0] ?? [])).toEqual(Buffer.from(record));
-      expect(await remove(storeMs + 60_000)).toEqual({ deleted: true, positionCount: 1 });
-      expect(await remove(storeMs - 1)).toEqual({ deleted: false, positionCount: 1 });
+      expect(await remove(storeMs + 60_000)).toMatchObject({ deleted: true, positionCount: 1 });
+      expect(await remove(storeMs - 1)).toMatchObject({ deleted: false, positionCount: 1 });
     });
 
     it('refuses to delete from bytes that are not a record', async () => {

@@ -45,6 +45,33 @@ export interface PositionMatch {
   readonly tolerance: Uint8Array;
 }
 
+/** Options of {@link UserStore.deleteUser}. */
+export interface UserDeletion {
+  /** Bundles to look for beside those that the store has a record of; 16 hexadecimal characters each. */
+  readonly bundleIds?: readonly string[];
+  /** True: deletes the unreadable records only, and says which records there are. */
+  readonly keepRecords?: boolean;
+}
+
+/** What a user has, or had, under one bundle. */
+export interface UserBundle {
+  readonly bundleId: string;
+  /** True if the user had a record. */
+  readonly record: boolean;
+  /** True if the user had an unreadable record, which an append had moved to another key. */
+  readonly quarantined: boolean;
+}
+
+/** The result of a deletion of a position. */
+export interface PositionDeletion {
+  readonly deleted: boolean;
+  readonly positionCount: number;
+  /** True if the ring knows the event: it is a position, or was one until it was deleted. */
+  readonly eventKnown: boolean;
+  /** Positions that follow the deleted one; 0 if none was deleted. */
+  readonly laterCount: number;
+}
+
 /** Counts over records. */
 export interface StoreStats {
   readonly recordCount: number;
@@ -72,19 +99,18 @@ export interface UserStore {
   appendPositions(shape: RecordShape, appends: readonly Append[], fence?: WriteFence): Promise<AppendOutcome[]>;
   /** Replaces the user's record, or creates it. */
   replaceRecord(bundleId: string, userId: string, record: Uint8Array): Promise<void>;
-  /** Deletes a user's records of every bundle, unreadable ones too. Returns the number of deleted records. */
-  deleteUser(userId: string): Promise<number>;
+  /**
+   * Deletes a user's records of every bundle, unreadable ones too. Atomic up to 500 bundles.
+   * @returns the bundles under which the user had a record or an unreadable record
+   * @throws deadline if the fence has ended
+   */
+  deleteUser(userId: string, deletion?: UserDeletion, fence?: WriteFence): Promise<UserBundle[]>;
   /**
    * Deletes one position; idempotent by event hash as far as the ring reaches.
    * @throws user_not_found without a record, conflict if other writers kept changing the record, record_corrupt
    * @throws deadline if there is a position to delete and the fence has ended
    */
-  deletePosition(
-    bundleId: string,
-    userId: string,
-    match: PositionMatch,
-    fence?: WriteFence,
-  ): Promise<{ deleted: boolean; positionCount: number }>;
+  deletePosition(bundleId: string, userId: string, match: PositionMatch, fence?: WriteFence): Promise<PositionDeletion>;
   /** Counts the records of one bundle, or of all if `bundleId` is empty. Stops after `maxRecords`. */
   stats(bundleId: string, maxRecords: number, signal?: AbortSignal): Promise<StoreStats>;
 }

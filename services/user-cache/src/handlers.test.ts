@@ -269,9 +269,26 @@ describe('ReplaceRecord', () => {
 describe('DeleteRecord', () => {
   it("deletes a user's records of every bundle, and counts them", async () => {
     await appendTo(0, appendOf('u', 1), appendOf('v', 1));
-    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 1 });
-    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 0 });
+    const bundles = [{ bundleId, record: true, quarantined: false }];
+    const keeping = { userId: 'u', keepRecords: true };
+    expect(await userCache.call('DeleteRecord', keeping)).toEqual({ deletedCount: 0, bundles });
+    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 1, bundles });
+    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 0, bundles: [] });
     expect(await rowsOf('v')).toEqual([1, 1]);
+  });
+
+  it('looks for the named bundles too', async () => {
+    await appendTo(0, appendOf('u', 1));
+    await direct.del('test:bundles');
+    const request = { userId: 'u', bundleIds: [bundleId] };
+    expect(await userCache.call('DeleteRecord', request)).toMatchObject({ deletedCount: 1 });
+  });
+
+  it('refuses a deletion whose fence has ended', async () => {
+    await appendTo(0, appendOf('u', 1));
+    const late = { userId: 'u', validUntilMs: (await redisNowMs()) - 1 };
+    await expect(userCache.call('DeleteRecord', late)).rejects.toMatchObject({ reason: 'deadline' });
+    expect(await rowsOf('u')).toEqual([1, 1]);
   });
 
   it('refuses an empty user id', async () => {
@@ -285,12 +302,17 @@ describe('DeletePosition', () => {
 
   it('deletes by the event, and by the content within the tolerance', async () => {
     await appendTo(0, appendOf('u', 1, 5));
-    expect(await userCache.call('DeletePosition', request)).toEqual({ deleted: true, positionCount: 1 });
-    expect(await userCache.call('DeletePosition', request)).toEqual({ deleted: false, positionCount: 1 });
+    expect(await userCache.call('DeletePosition', request)).toEqual({
+      deleted: true,
+      positionCount: 1,
+      eventKnown: true,
+      laterCount: 1,
+    });
+    expect(await userCache.call('DeletePosition', request)).toMatchObject({ deleted: false, positionCount: 1 });
     const old = { ...request, eventHash: Buffer.from(eventHash('old')), row: Buffer.of(5, 6) };
-    expect(await userCache.call('DeletePosition', old)).toEqual({ deleted: false, positionCount: 1 });
+    expect(await userCache.call('DeletePosition', old)).toMatchObject({ deleted: false, positionCount: 1 });
     const near = { ...old, rowTolerance: Buffer.of(0, 1) };
-    expect(await userCache.call('DeletePosition', near)).toEqual({ deleted: true, positionCount: 0 });
+    expect(await userCache.call('DeletePosition', near)).toMatchObject({ deleted: true, positionCount: 0 });
   });
 
   it('refuses a deletion after the end of its fence', async () => {
@@ -301,7 +323,7 @@ describe('DeletePosition', () => {
       message: expect.stringContaining('valid_until_ms'),
     });
     const early = { ...request, validUntilMs: (await redisNowMs()) + 60_000 };
-    expect(await userCache.call('DeletePosition', early)).toEqual({ deleted: true, positionCount: 0 });
+    expect(await userCache.call('DeletePosition', early)).toMatchObject({ deleted: true, positionCount: 0 });
   });
 
   it('throws user_not_found for a user without a record', async () => {

@@ -29,6 +29,7 @@ import type { UserCacheMetrics } from './metrics.js';
 
 const MAX_READS = 512;
 const MAX_APPENDS = 1_024;
+const MAX_BUNDLES = 10_000;
 const MAX_POSITIONS = 1_000_000;
 const MAX_STATS_RECORDS = 1_000_000;
 
@@ -67,9 +68,13 @@ export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetr
       return {};
     },
 
-    async DeleteRecord({ userId }: DeleteRecordRequest__Output): Promise<DeleteRecordResponse> {
+    async DeleteRecord(request: DeleteRecordRequest__Output): Promise<DeleteRecordResponse> {
+      const { userId, bundleIds, keepRecords, validUntilMs } = request;
       parseId(userId, 'user_id', LIMITS.idBytes);
-      return { deletedCount: await store.deleteUser(userId) };
+      checkRange('bundle_ids', bundleIds.length, 0, MAX_BUNDLES);
+      for (const [i, bundleId] of bundleIds.entries()) checkBundleId(bundleId, `bundle_ids[${i}]`);
+      const bundles = await store.deleteUser(userId, { bundleIds, keepRecords }, { validUntilMs });
+      return { deletedCount: keepRecords ? 0 : bundles.filter(({ record }) => record).length, bundles };
     },
 
     async DeletePosition(request: DeletePositionRequest__Output): Promise<DeletePositionResponse> {

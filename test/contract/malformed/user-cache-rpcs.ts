@@ -63,6 +63,13 @@ export const USER_CACHE_RPCS: Rpcs = {
     [
       ['no user', 'user_id', {}],
       ['a long user', 'user_id', { userId: longId }],
+      ['10,001 bundles', 'bundle_ids', { userId: 'u', bundleIds: Array(10_001).fill(bundleId) }],
+      [
+        'a deletion of the past',
+        'valid_until_ms',
+        { userId: 'u', validUntilMs: 1, bundleIds: [bundleId] },
+        ['deadline'],
+      ],
     ],
   ],
   'UserCacheService/DeletePosition': [
