@@ -2,7 +2,7 @@
 // starts ends with it, and it ends with npm.
 import { spawn, spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
-import { bin, ensureInstalled, root, run } from './workspace.mjs';
+import { bin, ensureInstalled, root, runOrExit } from './workspace.mjs';
 
 /** How often the script looks whether npm is still there. */
 const WATCH_MS = 250;
@@ -40,7 +40,7 @@ function isAlive(pid) {
 
 await ensureInstalled();
 console.log('building');
-await run('build', bin('turbo'), ['run', 'build', '--output-logs=errors-only']);
+await runOrExit('build', bin('turbo'), ['run', 'build', '--output-logs=errors-only']);
 // Over the channel the quickstart notices if this script is killed.
 quickstart = spawn(process.execPath, ['packages/dev-stack/dist/quickstart-main.js', ...process.argv.slice(2)], {
   cwd: root,

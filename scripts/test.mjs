@@ -2,7 +2,7 @@
 // vitest.
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { bin, ensureInstalled, root, run } from './workspace.mjs';
+import { bin, ensureInstalled, root, run, runOrExit } from './workspace.mjs';
 
 const REPORT = '.ckv/vitest.json';
 
@@ -15,7 +15,7 @@ const CHECKS = [
 ];
 
 await ensureInstalled();
-await run('build', bin('turbo'), ['run', 'build', '--output-logs=errors-only']);
+await runOrExit('build', bin('turbo'), ['run', 'build', '--output-logs=errors-only']);
 
 let passed = 1; // the build
 let failed = 0;
