@@ -1,69 +1,152 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
-/** An address on loopback that leads to a server. Tests stall it, cut it, or lead it elsewhere. */
+/** A way of the bytes through a pipe. */
+export type PipeDirection = 'requests' | 'replies';
+
+/** An address on loopback that leads to a server. Tests stall it, slow it, cut it, or lead it elsewhere. */
 export interface TcpPipe {
   readonly port: number;
-  /** Holds everything that clients send from now on. */
-  hold(): void;
+  /** Holds everything that is sent from now on in these directions; by default, what the clients send. */
+  hold(...directions: PipeDirection[]): void;
   /** Bytes that are held now. */
   heldBytes(): number;
-  /** Passes the held bytes on, and everything after them. */
+  /** Passes the held bytes on, and everything after them, also if the sender is gone. */
   release(): void;
-  /** Ends the connections of the clients, and accepts no others. The server sees nothing of it. */
+  /** Delays all bytes in both directions; 0 ends the delay. */
+  delay(ms: number): void;
+  /**
+   * From now on loses everything that is sent in these directions. Connections that were open while bytes were lost
+   * stay lost after {@link TcpPipe.repair}: neither end sees that the other is gone.
+   */
+  lose(...directions: PipeDirection[]): void;
+  /** Ends the loss for new connections. */
+  repair(): void;
+  /** Ends the connections of the clients, and accepts no others. The server sees the end after the held bytes. */
   cutClients(): void;
+  /** Ends all connections, on both sides, and accepts no others. */
+  cut(): void;
+  /** Accepts connections again. */
+  accept(): void;
   /** Leads new connections to another server. Open connections stay where they are. */
   moveTo(serverPort: number): void;
   close(): void;
 }
 
+/** The bytes that one socket sends to another. */
+interface Lane {
+  readonly direction: PipeDirection;
+  readonly to: Socket;
+  /** In order. Undefined bytes stand for the end of the stream. */
+  readonly waiting: { readonly bytes: Buffer | undefined; readonly dueMs: number }[];
+  lost: boolean;
+}
+
+interface Connection {
+  readonly client: Socket;
+  readonly upstream: Socket;
+  readonly lanes: readonly Lane[];
+}
+
 /** Opens a pipe to a port of this machine. */
 export async function openTcpPipe(serverPort: number): Promise<TcpPipe> {
-  const clients = new Set<Socket>();
-  const upstreams = new Set<Socket>();
-  let held: { readonly to: Socket; readonly bytes: Buffer }[] = [];
+  const connections = new Set<Connection>();
+  const held = new Set<PipeDirection>();
+  const lost = new Set<PipeDirection>();
   let target = serverPort;
-  let holding = false;
-  let cut = false;
+  let delayMs = 0;
+  let refusing = false;
+
+  function pass(lane: Lane, bytes: Buffer | undefined): void {
+    if (lane.lost) return;
+    lane.waiting.push({ bytes, dueMs: performance.now() + delayMs });
+    if (delayMs > 0) setTimeout(() => flush(lane), delayMs + 1); // a timer may be early
+    flush(lane);
+  }
+
+  /** Sends what is due, unless it is held. */
+  function flush({ direction, to, waiting }: Lane): void {
+    while (waiting[0] && waiting[0].dueMs <= performance.now() && !held.has(direction)) {
+      const { bytes } = waiting.shift() ?? {};
+      if (to.destroyed) continue;
+      if (bytes) to.write(bytes);
+      else to.end();
+    }
+  }
 
   const server = createServer((client) => {
-    if (cut) return client.destroy();
+    if (refusing) return client.resetAndDestroy();
     const upstream = connect({ host: '127.0.0.1', port: target });
-    clients.add(client);
-    upstreams.add(upstream);
-    for (const socket of [client, upstream]) socket.on('error', () => undefined);
-    client.on('data', (bytes) => {
-      if (holding) held.push({ to: upstream, bytes });
-      else upstream.write(bytes);
+    const lane = (direction: PipeDirection, to: Socket): Lane => ({
+      direction,
+      to,
+      waiting: [],
+      lost: lost.has(direction),
     });
-    upstream.pipe(client);
-    client.on('close', () => {
-      if (!cut) upstream.destroy();
-    });
-    upstream.on('close', () => client.destroy());
+    const [requests, replies] = [lane('requests', upstream), lane('replies', client)];
+    const connection = { client, upstream, lanes: [requests, replies] };
+    connections.add(connection);
+    for (const [from, way] of [
+      [client, requests],
+      [upstream, replies],
+    ] as const) {
+      from.on('error', () => undefined);
+      from.on('data', (bytes) => pass(way, bytes));
+      from.on('close', () => {
+        pass(way, undefined);
+        if (client.destroyed && upstream.destroyed) connections.delete(connection);
+      });
+    }
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
 
   return {
     port: (server.address() as AddressInfo).port,
-    hold() {
-      holding = true;
+    hold(...directions) {
+      for (const direction of directions.length > 0 ? directions : (['requests'] as const)) held.add(direction);
     },
-    heldBytes: () => held.reduce((sum, { bytes }) => sum + bytes.length, 0),
+    heldBytes() {
+      const waiting = [...connections].flatMap(({ lanes }) => lanes.flatMap((lane) => lane.waiting));
+      return waiting.reduce((sum, { bytes }) => sum + (bytes?.length ?? 0), 0);
+    },
     release() {
-      holding = false;
-      for (const { to, bytes } of held) to.write(bytes);
-      held = [];
+      held.clear();
+      for (const { lanes } of connections) for (const lane of lanes) flush(lane);
+    },
+    delay(ms) {
+      delayMs = ms;
+    },
+    lose(...directions) {
+      for (const direction of directions) lost.add(direction);
+      for (const { lanes } of connections) {
+        for (const lane of lanes) lane.lost ||= lost.has(lane.direction);
+      }
+    },
+    repair() {
+      lost.clear();
     },
     cutClients() {
-      cut = true;
-      for (const client of clients) client.destroy();
+      refusing = true;
+      for (const { client } of connections) client.destroy();
+    },
+    cut() {
+      refusing = true;
+      for (const { client, upstream } of connections) {
+        client.resetAndDestroy();
+        upstream.resetAndDestroy();
+      }
+    },
+    accept() {
+      refusing = false;
     },
     moveTo(port) {
       target = port;
     },
     close() {
-      for (const socket of [...clients, ...upstreams]) socket.destroy();
+      for (const { client, upstream } of connections) {
+        client.destroy();
+        upstream.destroy();
+      }
       server.close();
     },
   };

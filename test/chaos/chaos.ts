@@ -1,0 +1,56 @@
+// `npm run chaos`: runs scenarios of faults. `npm run chaos -- --help` explains the options.
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ChaosOptions, readOptions, USAGE } from './options.js';
+import { COUNTS } from './oracle/verdict.js';
+import { createRandom } from './random.js';
+import { type Outcome, runScenario } from './run-scenario.js';
+import { SCENARIOS } from './scenarios.js';
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
+try {
+  const options = readOptions(
+    process.argv.slice(2),
+    SCENARIOS.map(({ name }) => name),
+  );
+  if (!options) console.log(USAGE);
+  else if (options.list) for (const { name, about } of SCENARIOS) console.log(`${name.padEnd(24)}${about}`);
+  else process.exitCode = (await run(options)) ? 0 : 1;
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 2;
+}
+process.exit();
+
+async function run(options: ChaosOptions): Promise<boolean> {
+  for (let round = 0; ; round++) {
+    const seed = round === 0 ? options.seed : `${options.seed}-${round}`;
+    const outcomes = await runOnce({ ...options, seed });
+    if (options.out) {
+      writeFileSync(join(options.out, 'latest.json'), `${JSON.stringify({ seed, outcomes }, null, 2)}\n`);
+    }
+    const ok = outcomes.every((outcome) => outcome.ok);
+    if (!ok || !options.forever) return ok;
+  }
+}
+
+async function runOnce({ seed, quick, only }: ChaosOptions): Promise<Outcome[]> {
+  console.log(`seed ${seed}`);
+  const chosen = SCENARIOS.filter(({ name, quick: isQuick }) => (only ? only.includes(name) : !quick || isQuick));
+  const keepLogsIn = mkdtempSync(join(tmpdir(), 'ckv-chaos-logs-'));
+  const outcomes: Outcome[] = [];
+  for (const scenario of chosen) {
+    console.log(`  ${scenario.name}`);
+    const random = createRandom(`${seed} ${scenario.name}`);
+    const outcome = await runScenario(scenario, { random, quick, keepLogsIn, onProgress: console.log });
+    outcomes.push(outcome);
+    const counts = COUNTS.map((count) => `${count} ${outcome[count]}`).join(', ');
+    console.log(`  ${outcome.ok ? 'ok' : 'FAILED'}  ${scenario.name}: ${outcome.interactions} interactions, ${counts}`);
+    if (!outcome.ok) console.log(`  logs in ${join(keepLogsIn, scenario.name)}`);
+  }
+  const total = outcomes.reduce((sum, { interactions }) => sum + interactions, 0);
+  console.log(`${total} interactions, seed ${seed}: ${outcomes.every(({ ok }) => ok) ? 'all as promised' : 'FAILED'}`);
+  return outcomes;
+}

@@ -1,0 +1,230 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CkvError } from '@collectivekv/client';
+import type { Random } from '../random.js';
+import { type Call, type Doors, type Entry, mayRepeat, partitionOf, sendCall } from './calls.js';
+import { createUserJournal, type RecordRules, type UserJournal } from './user-journal.js';
+import { createInteractions, type Vocabulary } from './vocabulary.js';
+
+/** How backends write. */
+export interface WriteLoad {
+  /** Backends at once. Each sends one call after another, for users of its own. */
+  readonly backendCount: number;
+  readonly usersPerBackend: number;
+  /** New interactions in a second, of all backends together. */
+  readonly interactionsPerSecond: number;
+  /** Interactions after which a user is replaced by another one: a random number in these bounds. */
+  readonly userLife: readonly [least: number, most: number];
+  /** Share of the calls that forget an interaction. */
+  readonly forgets: number;
+}
+
+/** The default load. */
+export const DEFAULT_WRITES: WriteLoad = {
+  backendCount: 8,
+  usersPerBackend: 12,
+  interactionsPerSecond: 700,
+  userLife: [20, 200],
+  forgets: 0.03,
+};
+
+/** Backends that write. */
+export interface Backends {
+  /** Journals of all users, in the order of their first interactions. */
+  readonly journals: readonly UserJournal[];
+  /** Users that backends write for now. */
+  current(): readonly UserJournal[];
+  /** New interactions that were accepted. */
+  readonly acceptedCount: number;
+  /** Calls that failed at first, and succeeded when they were sent again. */
+  readonly uncertainCount: number;
+  /** Calls that were sent again although they had succeeded. */
+  readonly repeatedCount: number;
+  /** Resolves when no call is under way. No new call begins until {@link Backends.resume}. */
+  pause(): Promise<void>;
+  resume(): void;
+  /** Resolves when so many more interactions were accepted. */
+  untilAccepted(count: number): Promise<void>;
+  /** Ends the backends. Resolves when their calls were accepted. */
+  stop(): Promise<void>;
+}
+
+/** Parts of {@link startBackends}. */
+export interface BackendParts {
+  readonly doors: Doors;
+  readonly vocabulary: Vocabulary;
+  readonly rules: RecordRules;
+  readonly load: WriteLoad;
+  readonly random: Random;
+  /** Begins the user ids. */
+  readonly prefix: string;
+}
+
+const RETRY_MS = 100;
+const REMEMBERED_CALLS = 40;
+/** Fails a run in which a call never succeeds. */
+const MAX_UNCERTAIN_MS = 120_000;
+
+/** Starts the backends. */
+export function startBackends({ doors, vocabulary, rules, load, random, prefix }: BackendParts): Backends {
+  const journals: UserJournal[] = [];
+  const current = new Map<UserJournal, number>(); // by user, the interactions after which it is replaced
+  const stopping = new AbortController();
+  const counts = { accepted: 0, uncertain: 0, repeated: 0 };
+  let paused: { readonly resumed: Promise<void>; resume(): void } | undefined;
+  const busy = new Set<number>();
+  const makers = new Map<UserJournal, ReturnType<typeof createInteractions>>();
+
+  function newUser(): UserJournal {
+    // Some ids have the characters that keys escape.
+    const mark = journals.length % 10 === 3 ? '{%}ü' : '';
+    const journal = createUserJournal(`${prefix}${mark}-${journals.length}`, rules);
+    makers.set(journal, createInteractions(journal.userId, vocabulary, random.fork(journal.userId)));
+    journals.push(journal);
+    current.set(journal, random.whole(...load.userLife));
+    return journal;
+  }
+
+  async function backend(index: number): Promise<void> {
+    const own = random.fork(`backend ${index}`);
+    const users = Array.from({ length: load.usersPerBackend }, newUser);
+    const sent: Call[] = [];
+    while (!stopping.signal.aborted) {
+      if (paused) await paused.resumed;
+      busy.add(index);
+      const call = nextCall(own, users, sent);
+      await send(call);
+      busy.delete(index);
+      if (stopping.signal.aborted) break;
+      for (const [i, journal] of users.entries()) {
+        if (journal.events.length < (current.get(journal) ?? 0)) continue;
+        current.delete(journal);
+        users[i] = newUser();
+      }
+      const share = load.interactionsPerSecond / load.backendCount;
+      await sleep((1_000 * call.entries.length) / share, undefined, { signal: stopping.signal }).catch(() => undefined);
+    }
+  }
+
+  /** Chooses a call: a new one, or one that was sent before. */
+  function nextCall(own: Random, users: readonly UserJournal[], sent: Call[]): Call {
+    if (own.chance(0.12)) {
+      const again = sent.filter(mayRepeat);
+      if (again.length > 0) {
+        counts.repeated++;
+        return own.pick(again);
+      }
+    }
+    const call = newCall(own, users);
+    sent.push(call);
+    if (sent.length > REMEMBERED_CALLS) sent.shift();
+    return call;
+  }
+
+  function newCall(own: Random, users: readonly UserJournal[]): Call {
+    const user = own.pick(users);
+    const choice = own.fraction();
+    if (choice < load.forgets) {
+      const forgettable = user.events.filter(
+        (event) =>
+          (!rules.forgetsByEventOnly || user.events.length - event.seq <= 10) &&
+          !user.steps.some((step) => step.kind === 'forget' && step.event === event),
+      );
+      if (forgettable.length > 0) {
+        const event = own.pick(forgettable);
+        user.forget(event);
+        return { kind: 'forget', entries: [{ journal: user, event }] };
+      }
+    }
+    const key = own.chance(0.2) ? { idempotencyKey: `key-${prefix}-${own.whole(0, 1e9)}` } : {};
+    if (choice < 0.5) return { kind: 'record', entries: eventsOf(user, own.whole(1, 5)), ...key };
+    if (choice < 0.6) {
+      const partition = partitionOf(user.userId, doors.queues.length);
+      const beside = users.filter((one) => partitionOf(one.userId, doors.queues.length) === partition);
+      return { kind: 'job', entries: interleaved(own, own.shuffle(beside).slice(0, 3), 14) };
+    }
+    if (choice < 0.65) return { kind: 'record', entries: eventsOf(user, own.whole(15, 40)), ...key };
+    const several = own.shuffle(users).slice(0, own.whole(2, users.length));
+    return { kind: 'record', entries: interleaved(own, several, own.chance(0.1) ? 20 : 6), ...key };
+  }
+
+  function eventsOf(journal: UserJournal, count: number): Entry[] {
+    const make = makers.get(journal);
+    return Array.from({ length: make ? count : 0 }, () => ({
+      journal,
+      event: journal.record(make?.(journal.events.length) as never),
+    }));
+  }
+
+  /** Returns some events of each user, in turns. */
+  function interleaved(own: Random, users: readonly UserJournal[], most: number): Entry[] {
+    const lists = users.map((journal) => eventsOf(journal, own.whole(1, most)));
+    const entries: Entry[] = [];
+    while (lists.some((list) => list.length > 0)) {
+      const entry = own.pick(lists.filter((list) => list.length > 0)).shift();
+      if (entry) entries.push(entry);
+    }
+    return entries;
+  }
+
+  /** Sends a call until it succeeds. Until then nothing newer is sent for its users. */
+  async function send(call: Call): Promise<void> {
+    const startedMs = performance.now();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await sendCall(doors, call);
+        break;
+      } catch (error) {
+        const refused = error instanceof CkvError && error.reason === 'invalid_request';
+        if (refused || performance.now() - startedMs > MAX_UNCERTAIN_MS) throw error;
+        if (attempt === 1) counts.uncertain++;
+        await sleep(RETRY_MS);
+      }
+    }
+    for (const journal of new Set(call.entries.map((entry) => entry.journal))) {
+      counts.accepted += journal.steps.slice(journal.acceptedCount).filter(({ kind }) => kind === 'record').length;
+      journal.accept();
+    }
+  }
+
+  const running = Promise.all(Array.from({ length: load.backendCount }, (_, i) => backend(i)));
+  running.catch(() => undefined); // thrown where it is awaited
+
+  async function until(condition: () => boolean): Promise<void> {
+    while (!condition()) await Promise.race([running, sleep(5)]);
+  }
+
+  return {
+    journals,
+    current: () => [...current.keys()],
+    get acceptedCount() {
+      return counts.accepted;
+    },
+    get uncertainCount() {
+      return counts.uncertain;
+    },
+    get repeatedCount() {
+      return counts.repeated;
+    },
+    async pause() {
+      let resume: () => void = () => undefined;
+      const resumed = new Promise<void>((resolve) => {
+        resume = resolve;
+      });
+      paused = { resumed, resume };
+      await until(() => busy.size === 0);
+    },
+    resume() {
+      paused?.resume();
+      paused = undefined;
+    },
+    async untilAccepted(count) {
+      const wanted = counts.accepted + count;
+      await until(() => counts.accepted >= wanted);
+    },
+    async stop() {
+      stopping.abort();
+      paused?.resume();
+      await running;
+    },
+  };
+}

@@ -1,0 +1,125 @@
+import { cp } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createCollectiveKvClient } from '@collectivekv/client';
+import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
+import { Queue } from 'bullmq';
+import { DEFAULT_FLEET, startFleet } from './fleet/fleet.js';
+import { DEFAULT_WRITES, startBackends } from './load/backends.js';
+import { startRanks } from './load/ranks.js';
+import { readVocabulary } from './load/vocabulary.js';
+import { createAnswerCheck } from './oracle/check-answers.js';
+import { createJudge } from './oracle/judge.js';
+import { PARTITIONS } from './oracle/queue-state.js';
+import { createReference } from './oracle/reference.js';
+import { COUNTS, type Verdict } from './oracle/verdict.js';
+import type { Random } from './random.js';
+import type { Scenario } from './scenario.js';
+
+/** What a scenario showed. */
+export type Outcome = Readonly<Verdict> & {
+  readonly scenario: string;
+  readonly interactions: number;
+  /** Calls whose outcome was unknown until they were sent again. */
+  readonly uncertainCalls: number;
+  /** Calls that were sent again although they had succeeded. */
+  readonly repeatedCalls: number;
+  readonly rankRequests: number;
+  /** Answers on a lower rung; each says why. */
+  readonly degradedAnswers: number;
+  readonly faults: number;
+  /** Longest time from the end of a fault until everything was applied and all answers had history again. */
+  readonly recoveredMs: number;
+  readonly slowestFault: string;
+  readonly seconds: number;
+  readonly ok: boolean;
+};
+
+/** Options of {@link runScenario}. */
+export interface RunOptions {
+  readonly random: Random;
+  readonly quick: boolean;
+  readonly onProgress: (text: string) => void;
+  /** Folder that receives the logs of the services if the scenario fails. */
+  readonly keepLogsIn: string;
+}
+
+const RECORD_TIMEOUT_MS = 3_000;
+
+/** Runs a scenario on a fleet of its own. */
+export async function runScenario(scenario: Scenario, options: RunOptions): Promise<Outcome> {
+  const { random, quick, onProgress, keepLogsIn } = options;
+  const startedMs = performance.now();
+  const spec = { ...DEFAULT_FLEET, ...scenario.fleet };
+  const vocabulary = readVocabulary(spec.bundlesDir);
+  const reference = await createReference(spec.bundlesDir);
+  const fleet = await startFleet(spec);
+  const client = createCollectiveKvClient({
+    rankingTarget: fleet.targets.ranking,
+    interactionTarget: fleet.targets.updater,
+    recordTimeoutMs: RECORD_TIMEOUT_MS,
+  });
+  const connection = await connectedRedis(fleet.redis.url, { field: 'url', name: 'chaos-bullmq', whenAway: 'wait' });
+  connection.on('error', () => undefined);
+  const queues = Array.from(
+    { length: PARTITIONS },
+    (_, i) => new Queue(`interactions-${i}`, { connection: connection as never, prefix: '{ckv}' }),
+  );
+  for (const queue of queues) queue.on('error', () => undefined); // its calls reject as well
+  const answers = createAnswerCheck(reference);
+  const doors = { client, queues };
+  const { maxPositions } = reference.bundle.model.manifest;
+  const backends = startBackends({
+    doors,
+    vocabulary,
+    rules: { maxPositions, forgetsByEventOnly: reference.bundle.model.encodesWithHistory },
+    load: { ...DEFAULT_WRITES, ...scenario.load },
+    random: random.fork('writes'),
+    prefix: scenario.name,
+  });
+  const ranks = startRanks({
+    client,
+    vocabulary,
+    random: random.fork('ranks'),
+    users: backends.current,
+    loops: 3,
+    pauseMs: 80,
+    onAnswer: answers.add,
+  });
+  const judge = createJudge({ fleet, backends, ranks, answers, reference, onProgress });
+  try {
+    await judge.fault('no fault', () => backends.untilAccepted(500));
+    await scenario.run({ fleet, random: random.fork('faults'), quick, backends, ranks, doors, fault: judge.fault });
+    await judge.fault('the end', () => backends.stop());
+  } catch (error) {
+    judge.verdict.problems.push(`the scenario ended: ${(error as Error).stack}`);
+    onProgress(`    WRONG  ${(error as Error).stack}`);
+  }
+  await ranks.stop();
+  await backends.stop().catch(() => undefined);
+  const { verdict, recoveries } = judge;
+  const ok =
+    COUNTS.every((count) => verdict[count] === 0 || scenario.mayBreak?.includes(count)) &&
+    (verdict.problems.length === 0 || scenario.mayBreak !== undefined);
+  if (!ok) await cp(join(fleet.dir, 'logs'), join(keepLogsIn, scenario.name), { recursive: true });
+  judge.close();
+  client.close();
+  await Promise.all(queues.map((queue) => queue.close()));
+  closeRedis(connection);
+  await reference.close();
+  await fleet.stop();
+  const slowest = [...recoveries].sort((a, b) => b.recoveredMs - a.recoveredMs)[0];
+  return {
+    ...verdict,
+    scenario: scenario.name,
+    interactions: backends.acceptedCount,
+    uncertainCalls: backends.uncertainCount,
+    repeatedCalls: backends.repeatedCount,
+    rankRequests: ranks.answeredCount,
+    degradedAnswers: ranks.degradedCount,
+    faults: recoveries.length - 2,
+    recoveredMs: slowest?.recoveredMs ?? 0,
+    slowestFault: slowest?.fault ?? '',
+    seconds: Math.round((performance.now() - startedMs) / 1_000),
+    ok,
+  };
+}

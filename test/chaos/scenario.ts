@@ -1,0 +1,50 @@
+import type { Fleet, FleetSpec } from './fleet/fleet.js';
+import type { Backends, WriteLoad } from './load/backends.js';
+import type { Doors } from './load/calls.js';
+import type { Ranks } from './load/ranks.js';
+import type { Count } from './oracle/verdict.js';
+import type { Random } from './random.js';
+
+/** A part of a run: a fleet under load, and faults. */
+export interface Scenario {
+  /** Of letters, digits and hyphens. */
+  readonly name: string;
+  /** One sentence for docs/reliability.md. */
+  readonly about: string;
+  /** True: a part of `--quick`, which `npm test` runs. */
+  readonly quick?: boolean;
+  /** Overrides of the default fleet. */
+  readonly fleet?: Partial<FleetSpec>;
+  /** Overrides of the default load. */
+  readonly load?: Partial<WriteLoad>;
+  /** Counts that may be above zero: the promise does not cover them under these faults. The report shows them. */
+  readonly mayBreak?: readonly Count[];
+  /** Causes the faults, each by {@link Arena.fault}. */
+  run(arena: Arena): Promise<void>;
+}
+
+/** What a scenario works with. */
+export interface Arena {
+  readonly fleet: Fleet;
+  readonly random: Random;
+  /** True in `--quick`: a scenario causes fewer faults. */
+  readonly quick: boolean;
+  readonly backends: Backends;
+  readonly ranks: Ranks;
+  /** The doors that the backends use: for calls of the scenario's own. */
+  readonly doors: Doors;
+  /**
+   * Causes a fault under load and waits until its end. Then waits until everything that was accepted is applied and
+   * all ranking replicas answer with history, and compares all records, jobs and answers. What is wrong counts for this
+   * fault, by its name.
+   */
+  fault(name: string, strike: () => Promise<void>, options?: FaultOptions): Promise<void>;
+}
+
+/** Options of {@link Arena.fault}. */
+export interface FaultOptions {
+  /** Jobs that the fault leaves set aside, as it should. Default 0. */
+  readonly asideJobs?: number;
+  /** True: the store may go back to an earlier state. Answers may then have less history than before. */
+  readonly storeMayGoBack?: boolean;
+}

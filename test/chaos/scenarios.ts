@@ -1,0 +1,5 @@
+import type { Scenario } from './scenario.js';
+import { processes } from './scenarios/processes.js';
+
+/** All scenarios, in the order of a run. */
+export const SCENARIOS: readonly Scenario[] = [processes];
