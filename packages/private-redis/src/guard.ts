@@ -5,9 +5,15 @@
 import { spawn } from 'node:child_process';
 import { writeSync } from 'node:fs';
 
+const ASK_AGAIN_MS = 250;
+
 const [command = '', ...args] = process.argv.slice(2);
 const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-const end = () => child.kill('SIGTERM');
+/** Asks again until the server ends: Redis refuses to end while it writes its first append-only file. */
+function end(): void {
+  child.kill('SIGTERM');
+  setTimeout(end, ASK_AGAIN_MS);
+}
 
 child.on('spawn', () => writeSync(1, `guard: pid ${child.pid}\n`));
 child.on('error', (error) => {

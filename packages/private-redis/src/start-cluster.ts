@@ -1,43 +1,59 @@
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort, type PrivateRedis, type StartOptions, startPrivateRedis } from './start-redis.js';
+import { askRedis } from './ask-redis.js';
+import { freePort } from './free-port.js';
+import { type PrivateRedis, type StartOptions, startPrivateRedis } from './start-redis.js';
 
 /** A private Redis cluster on loopback ports. */
 export interface PrivateCluster {
   /** `redis+cluster://` URL of all nodes. */
   readonly url: string;
+  /** The first primaries, then their replicas in the same order. Roles change at a failover. */
   readonly nodes: readonly PrivateRedis[];
   /** Restarts a killed node on the same port and data. */
   restartNode(i: number): Promise<void>;
+  /** Resolves when all slots are served, by as many primaries as at the start. */
+  untilServed(): Promise<void>;
   stop(): Promise<void>;
 }
 
+/** Options of {@link startPrivateCluster}. */
+export interface ClusterOptions extends StartOptions {
+  /** Number of primaries. */
+  readonly nodeCount: number;
+  /** True: every primary has one replica, which takes over about 4 s after the primary dies. */
+  readonly replicas?: boolean;
+}
+
 const SLOTS = 16_384;
-const JOIN_TIMEOUT_MS = 30_000;
+const AGREE_TIMEOUT_MS = 30_000;
 /** A node's bus port is its own port plus 10,000, and must be at most 65,535. */
 const MAX_NODE_PORT = 55_535;
 
 /**
- * Starts primaries without replicas and joins them to a cluster, for tests.
+ * Starts primaries, and a replica of each if wished, and joins them to a cluster, for tests.
  * @throws Error if the nodes do not agree within 30 s
  */
-export async function startPrivateCluster(
-  options: StartOptions & { readonly nodeCount: number },
-): Promise<PrivateCluster> {
+export async function startPrivateCluster(options: ClusterOptions): Promise<PrivateCluster> {
+  const { nodeCount, replicas = false } = options;
   const nodes: PrivateRedis[] = [];
-  for (let i = 0; i < options.nodeCount; i++) nodes.push(await startNode(options, i, await nodePort()));
-  const ports = nodes.map(({ url }) => Number(new URL(url).port));
-  for (const [i, port] of ports.entries()) {
-    const [from, to] = [i, i + 1].map((n) => Math.floor((n * SLOTS) / ports.length)) as [number, number];
+  for (let i = 0; i < (replicas ? 2 : 1) * nodeCount; i++) nodes.push(await startNode(options, i, await nodePort()));
+  const ports = nodes.map(({ port }) => port);
+  const primaryPorts = ports.slice(0, nodeCount);
+  for (const [i, port] of primaryPorts.entries()) {
+    const [from, to] = [i, i + 1].map((n) => Math.floor((n * SLOTS) / nodeCount)) as [number, number];
     const slots = Array.from({ length: to - from }, (_, slot) => from + slot);
-    await ask(port, `CLUSTER ADDSLOTS ${slots.join(' ')}`);
-    await ask(port, `CLUSTER MEET 127.0.0.1 ${ports[0]}`);
+    await askRedis(port, `CLUSTER ADDSLOTS ${slots.join(' ')}`);
   }
-  const deadlineMs = Date.now() + JOIN_TIMEOUT_MS;
-  while (!(await agree(ports))) {
-    if (Date.now() > deadlineMs) throw new Error('the cluster nodes do not agree');
-    await sleep(100);
+  for (const port of ports) await askRedis(port, `CLUSTER MEET 127.0.0.1 ${ports[0]}`);
+  await untilServed();
+  for (const [i, port] of ports.slice(nodeCount).entries()) {
+    const [, primaryId = ''] = (await askRedis(primaryPorts[i] ?? 0, 'CLUSTER MYID')).split('\r\n');
+    await until(() => accepts(port, `CLUSTER REPLICATE ${primaryId}`), 'the replicas do not know their primaries');
+    await until(
+      async () => (await askRedis(port, 'INFO replication')).includes('master_link_status:up'),
+      'a replica does not follow',
+    );
   }
   return {
     url: `redis+cluster://${ports.map((port) => `127.0.0.1:${port}`).join(',')}`,
@@ -45,10 +61,20 @@ export async function startPrivateCluster(
     async restartNode(i) {
       nodes[i] = await startNode(options, i, ports[i] ?? 0);
     },
+    untilServed,
     async stop() {
       await Promise.all(nodes.map((node) => node.stop()));
     },
   };
+
+  function untilServed(): Promise<void> {
+    return until(async () => {
+      const states = await Promise.all(ports.map((port) => askRedis(port, 'CLUSTER INFO')));
+      return states.every(
+        (state) => state.includes('cluster_state:ok') && state.includes(`cluster_size:${nodeCount}\r`),
+      );
+    }, 'the cluster nodes do not agree');
+  }
 }
 
 async function nodePort(): Promise<number> {
@@ -62,28 +88,23 @@ function startNode(options: StartOptions, i: number, port: number): Promise<Priv
     ...options,
     port,
     dataDir: join(options.dataDir, `node-${i}`),
-    args: ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000'],
+    args: [
+      ...['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', '--repl-diskless-sync-delay', '0'],
+      ...(options.args ?? []),
+    ],
   });
 }
 
-async function agree(ports: readonly number[]): Promise<boolean> {
-  const states = await Promise.all(ports.map((port) => ask(port, 'CLUSTER INFO')));
-  return states.every((state) => state.includes('cluster_state:ok') && state.includes(`cluster_size:${ports.length}`));
-}
+const accepts = (port: number, command: string) =>
+  askRedis(port, command).then(
+    () => true,
+    () => false,
+  );
 
-/** Sends an inline command. Returns the text of the reply. */
-function ask(port: number, command: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: '127.0.0.1', port });
-    let reply = '';
-    socket.on('connect', () => socket.write(`${command}\r\n`));
-    socket.on('data', (bytes) => {
-      reply += bytes;
-      if (!reply.endsWith('\r\n')) return;
-      socket.destroy();
-      if (reply.startsWith('-')) reject(new Error(reply.trim()));
-      else resolve(reply);
-    });
-    socket.on('error', reject);
-  });
+async function until(condition: () => Promise<boolean>, problem: string): Promise<void> {
+  const deadlineMs = performance.now() + AGREE_TIMEOUT_MS;
+  while (!(await condition().catch(() => false))) {
+    if (performance.now() > deadlineMs) throw new Error(problem);
+    await sleep(100);
+  }
 }

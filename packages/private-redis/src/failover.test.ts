@@ -1,0 +1,42 @@
+// Deployments in which another server takes over when a primary dies.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { askRedis, startPrivateCluster, startSentinelDeployment } from './index.js';
+
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ckv-failover-'));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+const LONG = { timeout: 30_000 };
+const roleOf = async (port: number) => (await askRedis(port, 'ROLE')).split('\r\n')[2];
+
+it('sentinels replace a killed primary, which returns as a replica', async () => {
+  const deployment = await startSentinelDeployment({ dir: join(dir, 'server'), dataDir: dir });
+  const [first, second] = deployment.servers;
+  expect(await deployment.primaryPort()).toBe(first?.port);
+  await askRedis(first?.port ?? 0, 'SET a 1');
+  await first?.kill();
+  await expect.poll(() => deployment.primaryPort(), LONG).toBe(second?.port);
+  await expect.poll(() => roleOf(second?.port ?? 0), LONG).toBe('master');
+  await deployment.restartServer(0);
+  await deployment.untilReplicated();
+  expect(await roleOf(first?.port ?? 0)).toBe('slave');
+  expect(await askRedis(first?.port ?? 0, 'GET a')).toBe('$1\r\n1\r\n');
+  await deployment.stop();
+}, 90_000);
+
+it('a replica takes over the slots of a killed primary of a cluster, which returns as a replica', async () => {
+  const options = { dir: join(dir, 'server'), dataDir: dir, nodeCount: 3, replicas: true };
+  const cluster = await startPrivateCluster(options);
+  expect(cluster.nodes).toHaveLength(6);
+  await cluster.nodes[0]?.kill();
+  await expect.poll(() => roleOf(cluster.nodes[3]?.port ?? 0), LONG).toBe('master');
+  await cluster.restartNode(0);
+  await cluster.untilServed();
+  await expect.poll(() => roleOf(cluster.nodes[0]?.port ?? 0), LONG).toBe('slave');
+  await cluster.stop();
+}, 90_000);
