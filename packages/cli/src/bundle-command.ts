@@ -1,5 +1,5 @@
 import { loadBundle } from '@collectivekv/bundles';
-import { GRAPH_NAMES, type Manifest, parseManifest } from '@collectivekv/domain';
+import { GRAPH_NAMES, type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
 import { Command } from 'commander';
 import type { Connections } from './connections.js';
@@ -110,5 +110,5 @@ function describeBundle(id: string, active: boolean, manifest: Manifest): string
 }
 
 function deadline(): { deadlineMs: number } {
-  return { deadlineMs: Date.now() + 10_000 };
+  return { deadlineMs: steadyNowMs() + 10_000 };
 }

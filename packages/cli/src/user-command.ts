@@ -4,6 +4,7 @@ import {
   fullKvBytes,
   parseManifest,
   readField,
+  steadyNowMs,
   type UserRecord,
 } from '@collectivekv/domain';
 import { Command } from 'commander';
@@ -100,5 +101,5 @@ function newestRows({ rows, strideBytes }: UserRecord, count: number): Uint8Arra
 }
 
 function deadline(ms = 5_000): { deadlineMs: number } {
-  return { deadlineMs: Date.now() + ms };
+  return { deadlineMs: steadyNowMs() + ms };
 }

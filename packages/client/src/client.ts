@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { CkvError, LIMITS, type Reason } from '@collectivekv/domain';
+import { CkvError, LIMITS, type Reason, steadyNowMs } from '@collectivekv/domain';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
 import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
@@ -88,7 +88,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
   const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', options);
   const updater = createGrpcClient('InteractionService', options.interactionTarget ?? '127.0.0.1:50054', options);
   const limitsOf = ({ timeoutMs, signal }: CallOptions, defaultMs: number) => ({
-    deadlineMs: Date.now() + (timeoutMs ?? defaultMs),
+    deadlineMs: steadyNowMs() + (timeoutMs ?? defaultMs),
     maxAttempts: options.maxAttempts ?? 4,
     ...(signal ? { signal } : {}),
   });

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { backoffMs, CkvError, REASONS, toCkvError } from '@collectivekv/domain';
+import { backoffMs, CkvError, REASONS, steadyNowMs, toCkvError } from '@collectivekv/domain';
 
 /** Bounds of a call with its retries. */
 export interface RetryLimits {
@@ -25,7 +25,7 @@ export async function withRetries<T>(limits: RetryLimits, call: () => Promise<T>
     } catch (thrown) {
       const error = toCkvError(thrown);
       const delayMs = Math.max(error.retryAfterMs ?? 0, backoffMs(attempt, BACKOFF));
-      const late = Date.now() + delayMs >= limits.deadlineMs;
+      const late = steadyNowMs() + delayMs >= limits.deadlineMs;
       if (REASONS[error.reason].retry !== 'backoff' || attempt >= limits.maxAttempts || late) throw error;
       await sleep(delayMs, undefined, { signal: limits.signal }).catch(() => {
         const why: unknown = limits.signal?.reason;

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openBundle } from '@collectivekv/bundles';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import type { StatsResponse__Output } from '@collectivekv/contracts';
-import { fullKvBytes } from '@collectivekv/domain';
+import { fullKvBytes, steadyNowMs } from '@collectivekv/domain';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import { areaUnderCurve, quantile, type Scored } from './auc.js';
 import { orAborted } from './or-aborted.js';
@@ -127,7 +127,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
 }
 
 async function statsOf(userCache: GrpcClient<'UserCacheService'>): Promise<StatsResponse__Output> {
-  return userCache.call('Stats', { bundleId: '', maxRecords: 0 }, { deadlineMs: Date.now() + 120_000 });
+  return userCache.call('Stats', { bundleId: '', maxRecords: 0 }, { deadlineMs: steadyNowMs() + 120_000 });
 }
 
 /** Streams the history, and waits until all interactions are in records. */

@@ -1,4 +1,4 @@
-import { CkvError, type Tensors } from '@collectivekv/domain';
+import { CkvError, steadyNowMs, type Tensors } from '@collectivekv/domain';
 
 /** Limits of a run, read when its turn comes. */
 export interface RunLimits {
@@ -82,5 +82,5 @@ export function createRunQueue(limit: number): RunQueue {
 /** Returns the error of a run that need not start: its caller left, or its deadline passed. Undefined otherwise. */
 export function unwanted({ deadlineMs = Number.POSITIVE_INFINITY, ended }: RunLimits): CkvError | undefined {
   if (ended) return ended;
-  return Date.now() >= deadlineMs ? new CkvError('deadline', 'the deadline passed before the graph ran') : undefined;
+  return steadyNowMs() >= deadlineMs ? new CkvError('deadline', 'the deadline passed before the graph ran') : undefined;
 }

@@ -93,19 +93,31 @@ describe('enqueue', () => {
   });
 
   it('trusts its count of waiting jobs for 100 ms, then counts again', async () => {
-    vi.useFakeTimers({ toFake: ['Date'], now: 1_700_000_000_000 });
+    vi.useFakeTimers({ toFake: ['performance'] });
     const [full, other] = [queue.produce(2), queue.produce()];
     await full.enqueue(many(1));
     await other.enqueue(many(1, 10));
-    vi.setSystemTime(1_700_000_000_100);
+    vi.advanceTimersByTime(100);
     await full.enqueue(many(1, 1)); // counts one waiting job; there are two
     const overloaded = { reason: 'overloaded', retryAfterMs: 1_000, message: expect.stringMatching(/at most 2 may/) };
     await expect(full.enqueue(many(1, 2))).rejects.toMatchObject(overloaded);
     const consumer = await queue.consume();
     await consumer.complete(await consumer.take(10));
     await expect(full.enqueue(many(1, 2))).rejects.toMatchObject(overloaded);
-    vi.setSystemTime(1_700_000_000_101);
+    vi.advanceTimersByTime(1);
     await full.enqueue(many(1, 2));
+    expect(await waiting()).toBe(1);
+  });
+
+  it('counts the waiting jobs again although the clock was set back by a day', async () => {
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+    const full = queue.produce(1);
+    await full.enqueue(many(2));
+    vi.setSystemTime(Date.now() - 86_400_000);
+    vi.advanceTimersByTime(101);
+    const consumer = await queue.consume();
+    await consumer.complete(await consumer.take(10));
+    await full.enqueue(many(2, 2));
     expect(await waiting()).toBe(1);
   });
 

@@ -59,15 +59,15 @@ const RETRY_AFTER_MS = 1_000;
 export function createInteractionProducer(options: ProducerOptions): InteractionProducer {
   const { client, keyPrefix, partitionCount, maxWaitingJobs } = options;
   const queues = openQueues(client, keyPrefix, partitionCount);
-  const counted = queues.map(() => ({ atMs: 0, count: 0 }));
+  const counted = queues.map(() => ({ atMs: Number.NEGATIVE_INFINITY, count: 0 }));
 
   async function add(partition: number, jobs: readonly QueuedJob[], bounded: boolean): Promise<void> {
     const queue = queues[partition];
     const known = counted[partition];
     if (!queue || !known) throw new CkvError('bug', `no partition ${partition}`);
-    if (Date.now() - known.atMs > COUNT_TRUST_MS) {
+    if (performance.now() - known.atMs > COUNT_TRUST_MS) {
       known.count = await queue.getWaitingCount();
-      known.atMs = Date.now();
+      known.atMs = performance.now();
     }
     if (bounded && known.count + jobs.length > maxWaitingJobs) {
       const text = `${known.count} jobs wait in partition ${partition}, at most ${maxWaitingJobs} may; add updaters`;

@@ -1,5 +1,5 @@
 // The service's handlers behind a real gRPC server, on a real Redis whose connection a test can stall.
-import { decodeRecord, encodeRecord, eventHash } from '@collectivekv/domain';
+import { decodeRecord, encodeRecord, eventHash, steadyNowMs } from '@collectivekv/domain';
 import { openTcpPipe, type PrivateRedis, startTemporaryRedis, type TcpPipe } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
@@ -199,12 +199,11 @@ describe('AppendPositions with a fence', () => {
     const systemMs = Date.now;
     vi.spyOn(Date, 'now').mockImplementation(() => systemMs() + offsetMs);
     try {
-      const deadlineMs = Date.now() + 20_000; // by the same clock as the server's
       const call = (validUntilMs: number, n: number) =>
         userCache.call(
           'AppendPositions',
           { bundleId, strideBytes: STRIDE_BYTES, maxPositions: 20, appends: [appendOf('u', n)], validUntilMs },
-          { deadlineMs },
+          { deadlineMs: steadyNowMs() + 20_000 },
         );
       expect(await call(nowMs + 60_000, 1)).toMatchObject({ outcomes: [{ appliedCount: 1 }] });
       await expect(call(nowMs - 1, 2)).rejects.toMatchObject(refused);

@@ -1,3 +1,4 @@
+import { steadyNowMs } from '@collectivekv/domain';
 import { type Client, type Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import { serviceError } from '../errors/service-error.js';
 import { MAX_TIMER_MS } from '../timer-limit.js';
@@ -104,7 +105,7 @@ export function openAlternatingStream(options: AlternatingStreamOptions): Altern
       const { deadlineMs = Number.POSITIVE_INFINITY, signal } = limits;
       const onAbort = () => cancelWith(status.CANCELLED, 'Cancelled on client');
       const onLate = () => cancelWith(status.DEADLINE_EXCEEDED, 'Deadline exceeded');
-      const leftMs = Math.min(Math.max(0, deadlineMs - Date.now()), MAX_TIMER_MS);
+      const leftMs = Math.min(Math.max(0, deadlineMs - steadyNowMs()), MAX_TIMER_MS);
       const timer = Number.isFinite(deadlineMs) ? setTimeout(onLate, leftMs) : undefined;
       signal?.addEventListener('abort', onAbort, { once: true });
       // The next call may get the stream: this call's limits must not reach it.

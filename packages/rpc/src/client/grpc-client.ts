@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { CkvError, invalidRequest } from '@collectivekv/domain';
+import { CkvError, invalidRequest, steadyNowMs } from '@collectivekv/domain';
 import {
   type ChannelCredentials,
   type ClientReadableStream,
@@ -13,6 +13,7 @@ import {
 import { errorFrom } from '../errors/grpc-errors.js';
 import type { MethodName, RequestOf, ResponseOf } from '../wire/methods.js';
 import { type ServiceName, services } from '../wire/services.js';
+import { grpcDeadline } from './grpc-deadline.js';
 import { mayUseProxy } from './proxy.js';
 import { createStreamCalls, type StreamCalls } from './stream-calls.js';
 import { callUnary } from './unary-call.js';
@@ -181,13 +182,13 @@ function channelCredentials(caFile: string): ChannelCredentials {
 }
 
 function optionsOf({ deadlineMs }: CallLimits): { deadline?: number } {
-  return deadlineMs === undefined || !Number.isFinite(deadlineMs) ? {} : { deadline: deadlineMs };
+  return deadlineMs === undefined || !Number.isFinite(deadlineMs) ? {} : { deadline: grpcDeadline(deadlineMs) };
 }
 
 /** Returns the time left, ms, 1 or more. Returns 0 if there is no deadline. */
 function timeoutOf({ deadlineMs = Number.POSITIVE_INFINITY }: CallLimits): number {
   if (!Number.isFinite(deadlineMs)) return 0;
-  return Math.min(Math.max(1, Math.ceil(deadlineMs - Date.now())), 2 ** 32 - 1);
+  return Math.min(Math.max(1, Math.ceil(deadlineMs - steadyNowMs())), 2 ** 32 - 1);
 }
 
 function closedError(): CkvError {

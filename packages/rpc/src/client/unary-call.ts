@@ -1,11 +1,12 @@
 import { type Client, type Metadata, type MethodDefinition, status } from '@grpc/grpc-js';
 import { failed, serviceError } from '../errors/service-error.js';
+import { grpcDeadline } from './grpc-deadline.js';
 
 /** A request, and how long to wait for its response. */
 export interface UnaryCall {
   readonly request: unknown;
   readonly metadata: Metadata;
-  /** Unix ms. Default: no end. */
+  /** By the steady clock of packages/domain. Default: no end. */
   readonly deadlineMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -22,7 +23,7 @@ export function callUnary(
   { request, metadata, deadlineMs, signal }: UnaryCall,
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const deadline = Number.isFinite(deadlineMs) ? Number(deadlineMs) : Number.POSITIVE_INFINITY;
+    const deadline = Number.isFinite(deadlineMs) ? grpcDeadline(Number(deadlineMs)) : Number.POSITIVE_INFINITY;
     const call = client.getChannel().createCall(path, deadline, undefined, null, undefined);
     const onAbort = () => call.cancelWithStatus(status.CANCELLED, 'Cancelled on client');
     let received: Buffer | undefined;

@@ -1,11 +1,11 @@
 import { type EventEmitter, setMaxListeners } from 'node:events';
-import { CkvError } from '@collectivekv/domain';
+import { CkvError, steadyNowMs } from '@collectivekv/domain';
 import type { ServerUnaryCall } from '@grpc/grpc-js';
 import { MAX_TIMER_MS } from '../timer-limit.js';
 
 /** The call of a request, as its handler sees it. */
 export interface CallContext {
-  /** When the caller stops waiting, Unix ms. */
+  /** When the caller stops waiting, by {@link steadyNowMs}. */
   readonly deadlineMs: number;
   /** Why the call ended before its answer: `deadline` or `cancelled`. Undefined while it runs. */
   readonly ended: CkvError | undefined;
@@ -41,7 +41,7 @@ export interface ContextOptions {
 
 /** Opens the context of one request. */
 export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draining }: ContextOptions): OpenContext {
-  const nowMs = Date.now();
+  const nowMs = steadyNowMs();
   const deadlineMs = deadlineOf(call, timeoutMs, nowMs) ?? nowMs + defaultMs;
   let controller: AbortController | undefined;
   let ended: CkvError | undefined;
@@ -85,9 +85,9 @@ export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draini
   };
 }
 
-/** Returns the call's deadline or the request's, whichever is sooner, Unix ms. Undefined if neither is set. */
+/** Returns the call's deadline or the request's, whichever is sooner, by {@link steadyNowMs}. Undefined if neither is set. */
 function deadlineOf(call: ServerCall, timeoutMs: number, nowMs: number): number | undefined {
-  const ofCallMs = Number(call.getDeadline());
+  const ofCallMs = nowMs + Number(call.getDeadline()) - Date.now(); // grpc-js has just made it from Date.now
   const ofRequestMs = timeoutMs > 0 ? nowMs + timeoutMs : Number.POSITIVE_INFINITY;
   const soonestMs = Number.isFinite(ofCallMs) ? Math.min(ofCallMs, ofRequestMs) : ofRequestMs;
   return Number.isFinite(soonestMs) ? soonestMs : undefined;

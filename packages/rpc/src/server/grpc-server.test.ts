@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { CkvError, invalidRequest } from '@collectivekv/domain';
+import { CkvError, invalidRequest, steadyNowMs } from '@collectivekv/domain';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createGrpcClient, type GrpcClient, type GrpcClientOptions } from '../client/grpc-client.js';
 import type { CallContext } from './call-context.js';
@@ -107,12 +107,34 @@ describe('a gRPC server', () => {
     await expect.poll(() => codes).toEqual([expect.stringMatching(/DEADLINE_EXCEEDED|CANCELLED/)]);
   });
 
+  it.each([10_000, 86_400_000, -10_000, -86_400_000])(
+    'keeps the deadline of a call although the clock of the machine jumps by %i ms',
+    async (jumpMs) => {
+      await start();
+      let leftMs = 0;
+      perform = async ({ deadlineMs, signal }) => {
+        vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + jumpMs });
+        leftMs = deadlineMs - steadyNowMs();
+        await new Promise(setImmediate);
+        expect(signal.aborted).toBe(false);
+        return { deletedCount: 7 };
+      };
+      const caller = client();
+      const call = caller.call('DeleteRecord', {}, { deadlineMs: steadyNowMs() + 5_000 });
+      await expect(call).resolves.toMatchObject({ deletedCount: 7 });
+      expect(leftMs).toBeGreaterThan(0);
+      expect(leftMs).toBeLessThan(5_100);
+      const next = caller.call('DeleteRecord', {}, { deadlineMs: steadyNowMs() + 5_000 });
+      await expect(next).resolves.toMatchObject({ deletedCount: 7 });
+    },
+  );
+
   it('gives a call without a deadline 30 s', async () => {
     stopClock();
     await start();
     let leftMs = 0;
     perform = async ({ deadlineMs }) => {
-      leftMs = deadlineMs - Date.now();
+      leftMs = deadlineMs - steadyNowMs();
       return { deletedCount: 0 };
     };
     await client().call('DeleteRecord', {});

@@ -5,6 +5,7 @@ import {
   type Interaction,
   newestRows,
   type Reason,
+  steadyNowMs,
   type UserRecord,
 } from '@collectivekv/domain';
 import type { RunLimits } from '@collectivekv/engine';
@@ -75,7 +76,7 @@ async function readStoredHistory({ records, bundle: { model }, query, limits }: 
 
 /** Returns until when to wait for the record: half of the time left, so that an answer without it can be in time. */
 function recordDeadline(deadlineMs: number): number {
-  const nowMs = Date.now();
+  const nowMs = steadyNowMs();
   return nowMs + (deadlineMs - nowMs) / 2;
 }
 

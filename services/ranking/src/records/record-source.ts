@@ -1,4 +1,4 @@
-import { CkvError } from '@collectivekv/domain';
+import { CkvError, steadyNowMs } from '@collectivekv/domain';
 import { LRUCache } from 'lru-cache';
 import type { ReadRecord } from './read-record.js';
 
@@ -68,10 +68,9 @@ export function createRecordSource({
     async get({ bundleId, userId, maxStalenessMs, deadlineMs }) {
       const key = copyKey(bundleId, userId);
       const copy = maxStalenessMs > 0 ? nearCache?.get(key) : undefined;
-      const nowMs = Date.now();
+      const nowMs = steadyNowMs();
       const ageMs = copy ? nowMs - copy.readAtMs : 0;
-      if (copy && ageMs >= 0 && ageMs <= Math.min(maxStalenessMs, nearCacheMaxAgeMs))
-        return { bytes: copy.bytes, ageMs };
+      if (copy && ageMs <= Math.min(maxStalenessMs, nearCacheMaxAgeMs)) return { bytes: copy.bytes, ageMs };
       const untilMs = Math.min(deadlineMs, nowMs + timeoutMs);
       const bytes = await inTime(read(bundleId, userId, untilMs), untilMs - nowMs);
       // Nobody pays for a copy unless a caller allows one. A copy that is kept already is renewed.
@@ -102,6 +101,6 @@ function copyKey(bundleId: string, userId: string): string {
 }
 
 function dropOld(copies: LRUCache<string, Copy>, maxAgeMs: number): void {
-  const oldestMs = Date.now() - maxAgeMs;
+  const oldestMs = steadyNowMs() - maxAgeMs;
   for (const [key, { readAtMs }] of copies.entries()) if (readAtMs < oldestMs) copies.delete(key);
 }

@@ -45,8 +45,9 @@ export function createLateCalls(): LateCalls {
   }
 
   async function waitUntil(untilMs: number, signal?: AbortSignal): Promise<void> {
-    const pauseMs = Math.ceil(untilMs - performance.now());
-    if (pauseMs > 0) {
+    // Again, because Node's timers may fire up to 1 ms early.
+    for (let leftMs = untilMs - performance.now(); leftMs > 0; leftMs = untilMs - performance.now()) {
+      const pauseMs = Math.ceil(leftMs);
       await sleep(pauseMs, undefined, { ...(signal ? { signal } : {}) }).catch((cause) => {
         throw new CkvError('draining', 'the service shuts down while an append that failed may still arrive', {
           cause,

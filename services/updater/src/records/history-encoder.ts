@@ -1,5 +1,12 @@
 import { encodeRows, type LoadedBundle } from '@collectivekv/bundles';
-import { type BundleModel, decodeRecord, freshInteractions, toCkvError, type UserRecord } from '@collectivekv/domain';
+import {
+  type BundleModel,
+  decodeRecord,
+  freshInteractions,
+  steadyNowMs,
+  toCkvError,
+  type UserRecord,
+} from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
 import type { UserInteractions, UserRows } from './user-rows.js';
 
@@ -45,7 +52,7 @@ export function createHistoryEncoder(options: {
 
     async encode(bundle, users) {
       const request = { bundleId: bundle.model.id, userIds: users.map(([userId]) => userId) };
-      const { records } = await userCache.call('GetRecords', request, { deadlineMs: Date.now() + timeoutMs });
+      const { records } = await userCache.call('GetRecords', request, { deadlineMs: steadyNowMs() + timeoutMs });
       let duplicateCount = 0;
       const encoded = await mapBounded(users, concurrency, async ([userId, interactions], i): Promise<UserRows> => {
         const record = readableRecord(bundle.model, records[i]);

@@ -6,6 +6,7 @@ import {
   type Interaction,
   RECENT_EVENT_RING,
   type RowLayout,
+  steadyNowMs,
 } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
 import { createHistoryEncoder } from './history-encoder.js';
@@ -189,5 +190,5 @@ function toleranceOf({ strideBytes, fields }: RowLayout): Buffer {
 }
 
 function deadline(): { deadlineMs: number } {
-  return { deadlineMs: Date.now() + CALL_TIMEOUT_MS };
+  return { deadlineMs: steadyNowMs() + CALL_TIMEOUT_MS };
 }
