@@ -3,7 +3,7 @@ import type { RankRequest__Output, RankResponse } from '@collectivekv/contracts'
 import { CkvError, invalidRequest } from '@collectivekv/domain';
 import { readIds } from '@collectivekv/rpc';
 import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { type CollectiveKvClient, createCollectiveKvClient } from './client.js';
 
 let server: GrpcServer;
@@ -94,4 +94,23 @@ it('returns the error of each request of rankMany that has no answer', async () 
 it('fails with the error of the service, and does not repeat a refused request', async () => {
   await expect(kv.rank({ userId: '', candidateIds: ['a'] })).rejects.toMatchObject({ field: 'user_id' });
   expect(rpcs).toHaveLength(1);
+});
+
+it('is answered by another server if one hangs', async () => {
+  const hanging = createGrpcServer({
+    bind: '127.0.0.1:0',
+    log: { debug: () => undefined, error: () => undefined },
+    metrics: { rpcSeconds: { observe: () => undefined } },
+  });
+  const never = vi.fn(() => new Promise<never>(() => undefined));
+  hanging.add('RankingService', { Rank: never, RankStream: never, RankMany: never });
+  const target = `${address},${(await hanging.start()).address}`;
+  const two = createCollectiveKvClient({ rankingTarget: target, rankTimeoutMs: 2_000 });
+  const input = { userId: 'u', candidateIds: ['a'] };
+  await vi.waitUntil(async () => {
+    await Promise.all(Array.from({ length: 4 }, () => two.rank(input)));
+    return never.mock.calls.length > 2;
+  }, 20_000);
+  two.close();
+  await hanging.drain(0);
 });

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { CkvError, LIMITS, type Reason, steadyNowMs } from '@collectivekv/domain';
 import { createGrpcClient } from '@collectivekv/rpc';
+import { createEarlyEnds } from './early-ends.js';
 import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
 import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
-import { withRetries } from './retry.js';
+import { type Attempt, withRetries } from './retry.js';
 
 /** Options of {@link createCollectiveKvClient}. */
 export interface ClientOptions {
@@ -87,6 +88,7 @@ export interface CollectiveKvClient {
 export function createCollectiveKvClient(options: ClientOptions = {}): CollectiveKvClient {
   const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', options);
   const updater = createGrpcClient('InteractionService', options.interactionTarget ?? '127.0.0.1:50054', options);
+  const [rankEnds, recordEnds] = [createEarlyEnds(), createEarlyEnds()];
   const limitsOf = ({ timeoutMs, signal }: CallOptions, defaultMs: number) => ({
     deadlineMs: steadyNowMs() + (timeoutMs ?? defaultMs),
     maxAttempts: options.maxAttempts ?? 4,
@@ -98,19 +100,25 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
 
   return {
     async rank(input, call = {}) {
-      const limits = limitsOf(call, rankMs);
+      const limits = { ...limitsOf(call, rankMs), earlyEnds: rankEnds };
       const candidateIds = [...input.candidateIds]; // the caller's list may change
       const request = rankRequestOf({ ...input, candidateIds });
-      const rank = () =>
-        rankStreams ? ranking.callOnStream('RankStream', request, limits) : ranking.call('Rank', request, limits);
+      const rank = ({ deadlineMs, again }: Attempt) => {
+        const bounds = { ...limits, deadlineMs };
+        return rankStreams
+          ? ranking.callOnStream('RankStream', request, { ...bounds, again })
+          : ranking.call('Rank', request, bounds);
+      };
       return rankingOf(candidateIds, await withRetries(limits, rank));
     },
 
     async rankMany(inputs, call = {}) {
-      const limits = limitsOf(call, rankMs);
+      const limits = { ...limitsOf(call, rankMs), earlyEnds: rankEnds };
       const copies = inputs.map((input) => ({ ...input, candidateIds: [...input.candidateIds] }));
       const requests = copies.map(rankRequestOf);
-      const { outcomes } = await withRetries(limits, () => ranking.call('RankMany', { requests }, limits));
+      const { outcomes } = await withRetries(limits, ({ deadlineMs }) =>
+        ranking.call('RankMany', { requests }, { ...limits, deadlineMs }),
+      );
       return copies.map(({ candidateIds }, i) => {
         const outcome = outcomes[i];
         if (outcome?.response) return rankingOf(candidateIds, outcome.response);
@@ -120,7 +128,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
     },
 
     async recordInteractions(inputs, call = {}) {
-      const limits = limitsOf(call, recordMs);
+      const limits = { ...limitsOf(call, recordMs), earlyEnds: recordEnds };
       const { idempotencyKey: key = '' } = call;
       const interactions = inputs.map((input, i) =>
         completeInteraction(input, key === '' ? undefined : () => keyedEventId(key, i, input)),
@@ -130,15 +138,17 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
       const idempotencyKey = key === '' && split ? digestOf(eventIds) : key;
       for (let from = 0; from < interactions.length; from += LIMITS.recordInteractions) {
         const batch = interactions.slice(from, from + LIMITS.recordInteractions);
-        await withRetries(limits, () => updater.call('Record', { interactions: batch, idempotencyKey }, limits));
+        await withRetries(limits, ({ deadlineMs }) =>
+          updater.call('Record', { interactions: batch, idempotencyKey }, { ...limits, deadlineMs }),
+        );
       }
       return eventIds;
     },
 
     async forgetInteraction(input, call = {}) {
-      const limits = limitsOf(call, recordMs);
+      const limits = { ...limitsOf(call, recordMs), earlyEnds: recordEnds };
       const interaction = { timestampMs: 0, action: '', itemId: '', features: {}, ...input };
-      await withRetries(limits, () => updater.call('Forget', { interaction }, limits));
+      await withRetries(limits, ({ deadlineMs }) => updater.call('Forget', { interaction }, { ...limits, deadlineMs }));
     },
 
     close() {

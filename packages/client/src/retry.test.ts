@@ -1,8 +1,9 @@
-import { CkvError } from '@collectivekv/domain';
-import { expect, it } from 'vitest';
-import { withRetries } from './retry.js';
+import { CkvError, steadyNowMs } from '@collectivekv/domain';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { createEarlyEnds } from './early-ends.js';
+import { type Attempt, withRetries } from './retry.js';
 
-const limits = (deadlineMs = Date.now() + 5_000) => ({ deadlineMs, maxAttempts: 4 });
+const limits = (deadlineMs = steadyNowMs() + 5_000) => ({ deadlineMs, maxAttempts: 4 });
 function failing(times: number, error: CkvError) {
   let calls = 0;
   const call = async () => {
@@ -40,4 +41,42 @@ it('ends its pause when the caller gives up', async () => {
   const retrying = withRetries({ ...limits(), signal: controller.signal }, call);
   controller.abort();
   await expect(retrying).rejects.toMatchObject({ reason: 'cancelled', cause: error });
+});
+
+describe('a call whose server hangs', () => {
+  const late = new CkvError('deadline', 'the deadline passed');
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** Calls a server that hangs. Returns the tries. */
+  async function hang(earlyEnds = createEarlyEnds()): Promise<Attempt[]> {
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+    const startedMs = steadyNowMs();
+    const attempts: Attempt[] = [];
+    const calling = withRetries({ ...limits(startedMs + 1_000), earlyEnds }, async (attempt) => {
+      attempts.push({ ...attempt, deadlineMs: attempt.deadlineMs - startedMs });
+      vi.advanceTimersByTime(attempt.deadlineMs - steadyNowMs());
+      throw late;
+    });
+    await expect(calling).rejects.toBe(late);
+    return attempts;
+  }
+
+  it('is tried again when half of the time that was left has passed', async () => {
+    expect(await hang()).toEqual([
+      { deadlineMs: 500, again: false },
+      { deadlineMs: 750, again: true },
+      { deadlineMs: 875, again: true },
+      { deadlineMs: 1_000, again: true },
+    ]);
+  });
+
+  it('has all of the time if few calls are answered, and halves again when calls are answered', async () => {
+    const earlyEnds = createEarlyEnds();
+    while (earlyEnds.allowed) earlyEnds.ended();
+    expect(await hang(earlyEnds)).toEqual([{ deadlineMs: 1_000, again: false }]);
+    await withRetries({ ...limits(), earlyEnds }, async () => 'done');
+    expect(await hang(earlyEnds)).toHaveLength(2);
+  });
 });

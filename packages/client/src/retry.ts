@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs, CkvError, REASONS, steadyNowMs, toCkvError } from '@collectivekv/domain';
+import type { EarlyEnds } from './early-ends.js';
 
 /** Bounds of a call with its retries. */
 export interface RetryLimits {
@@ -8,29 +9,55 @@ export interface RetryLimits {
   /** Most tries of the call, the first included. */
   readonly maxAttempts: number;
   readonly signal?: AbortSignal | undefined;
+  /** Decides whether a try may end before the deadline. Default: every try has all of the time. */
+  readonly earlyEnds?: EarlyEnds;
+}
+
+/** One try of a call. */
+export interface Attempt {
+  /** When the try must have ended, Unix ms. */
+  readonly deadlineMs: number;
+  /** True if an earlier try failed: a server that answered before is better than an unknown one. */
+  readonly again: boolean;
 }
 
 const BACKOFF = { firstMs: 25, longestMs: 1_000 };
+/** A try with less time would seldom end with an answer. */
+const LEAST_ATTEMPT_MS = 50;
 
 /**
  * Repeats a call while it fails with a transient error and there are attempts and time left. Between two attempts it
  * pauses for 25 ms, doubled each time up to 1 s and shortened at random by up to half. If the server asks for a longer
- * delay, it waits that long.
+ * delay, it waits that long. Every attempt but the last gets half of the time that is left, so that a server that hangs
+ * leaves time for another one.
  * @throws the last failure, or `cancelled` if the signal aborts during a pause
  */
-export async function withRetries<T>(limits: RetryLimits, call: () => Promise<T>): Promise<T> {
+export async function withRetries<T>(limits: RetryLimits, call: (attempt: Attempt) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
+    const deadlineMs = attemptDeadline(limits, attempt);
     try {
-      return await call();
+      const answer = await call({ deadlineMs, again: attempt > 1 });
+      limits.earlyEnds?.answered();
+      return answer;
     } catch (thrown) {
       const error = toCkvError(thrown);
-      const delayMs = Math.max(error.retryAfterMs ?? 0, backoffMs(attempt, BACKOFF));
+      const early = error.reason === 'deadline' && deadlineMs < limits.deadlineMs;
+      if (early) limits.earlyEnds?.ended();
+      const delayMs = early ? 0 : Math.max(error.retryAfterMs ?? 0, backoffMs(attempt, BACKOFF));
       const late = steadyNowMs() + delayMs >= limits.deadlineMs;
-      if (REASONS[error.reason].retry !== 'backoff' || attempt >= limits.maxAttempts || late) throw error;
+      const transient = early || REASONS[error.reason].retry === 'backoff';
+      if (!transient || attempt >= limits.maxAttempts || late) throw error;
       await sleep(delayMs, undefined, { signal: limits.signal }).catch(() => {
         const why: unknown = limits.signal?.reason;
         throw why instanceof CkvError ? why : new CkvError('cancelled', 'the caller gave up', { cause: error });
       });
     }
   }
+}
+
+function attemptDeadline({ deadlineMs, maxAttempts, earlyEnds }: RetryLimits, attempt: number): number {
+  const nowMs = steadyNowMs();
+  const halfMs = (deadlineMs - nowMs) / 2;
+  const whole = attempt >= maxAttempts || halfMs < LEAST_ATTEMPT_MS || !earlyEnds?.allowed;
+  return whole ? deadlineMs : nowMs + halfMs;
 }

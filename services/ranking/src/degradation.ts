@@ -1,4 +1,4 @@
-import { type Reason, toCkvError } from '@collectivekv/domain';
+import { type Reason, steadyNowMs, toCkvError } from '@collectivekv/domain';
 import type { HistoryPolicy } from './rank-query.js';
 
 /** How complete an answer is. */
@@ -22,6 +22,15 @@ export function degradedBy(thrown: unknown, policy: HistoryPolicy): Reason {
   const error = toCkvError(thrown);
   if (policy === 'required' || !DEGRADABLE.has(error.reason)) throw error;
   return error.reason;
+}
+
+/**
+ * Returns until when to wait for a part of the history, Unix ms: half of the time left, so that an answer without it can
+ * be in time.
+ */
+export function halfTimeLeft(deadlineMs: number): number {
+  const nowMs = steadyNowMs();
+  return nowMs + (deadlineMs - nowMs) / 2;
 }
 
 /**

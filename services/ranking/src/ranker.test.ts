@@ -214,7 +214,8 @@ it('gives the record half of the time left', async () => {
 
 describe('an answer with gathered pool rows', () => {
   /** Answers rows of zeros. */
-  const gather = vi.fn(async (_method: unknown, { bundleId, group, keySlots, valueSlots }: GatherRequest) => {
+  const gather = vi.fn(async (_method: unknown, request: GatherRequest, _limits?: { deadlineMs: number }) => {
+    const { bundleId, group, keySlots, valueSlots } = request;
     const { pool } = bundle.model.manifest.groups.find(({ name }) => name === group) ?? {};
     return {
       bundleId,
@@ -245,6 +246,17 @@ describe('an answer with gathered pool rows', () => {
     });
     expect(new Set(answer.scores)).toEqual(new Set([0]));
     await expect(rank(recent, { historyPolicy: 'required' }, poolRows)).rejects.toMatchObject({ reason: 'overloaded' });
+  });
+
+  it('has half of the time left for the rows, so that a pool that hangs costs the history and not the answer', async () => {
+    await applied(2);
+    vi.useFakeTimers({ now: 1_000_000 });
+    gather.mockImplementation(async (_method, _request, limits) => {
+      expect(limits).toMatchObject({ deadlineMs: 1_002_500 });
+      throw new CkvError('deadline', 'the deadline passed');
+    });
+    const answer = await rank(recent, {}, poolRows);
+    expect(answer).toMatchObject({ rung: 'no_history', rungReason: 'deadline', positionCount: 0 });
   });
 
   it('never hides a bug of the pool', async () => {

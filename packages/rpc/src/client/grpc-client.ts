@@ -31,12 +31,13 @@ export interface GrpcClient<S extends ServiceName> {
   call<M extends MethodName<S>>(method: M, request: RequestOf<S, M>, limits?: CallLimits): Promise<ResponseOf<S, M>>;
   /**
    * Like `call`, for a method that takes a stream of requests and answers each before the next. The stream stays open
-   * for the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`.
+   * for the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`. `again` prefers a stream whose server has
+   * just answered.
    */
   callOnStream<M extends MethodName<S>>(
     method: M,
     request: RequestOf<S, M> & { timeoutMs?: number },
-    limits?: CallLimits,
+    limits?: CallLimits & { readonly again?: boolean },
   ): Promise<ResponseOf<S, M>>;
   /** Sends one request and returns its stream of responses. */
   stream<M extends MethodName<S>>(
@@ -61,6 +62,11 @@ export interface GrpcClientOptions {
   readonly useProxy?: boolean;
 }
 
+/**
+ * During calls the connection is tried after this time, and closed if the server does not answer for as long. So a server
+ * that hangs, or that is gone without a word, gets no call after twice this time.
+ */
+const KEEPALIVE_MS = 3_000;
 const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
 
 /**
@@ -84,8 +90,8 @@ export function createGrpcClient<S extends ServiceName>(
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.min_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 1_000,
-    'grpc.keepalive_time_ms': 30_000,
-    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
     'grpc-node.flow_control_window': 8 * 1024 * 1024,
   });
   const metadata = new Metadata();

@@ -102,6 +102,15 @@ describe('streams', () => {
     expect(answers).toEqual(['u@0', 'u@1', 'u@2', 'u@0', 'u@1', 'u@2', 'u@0']);
   });
 
+  it('are used again by a repeated call before others are opened, the one that answered last first', async () => {
+    open({ spread: 3, maxAgeMs: 60_000 });
+    await ask('a');
+    await ask('b');
+    const again = (await calls.call({ userId: 'c' }, { again: true })) as { scores: Buffer };
+    expect(String(again.scores)).toBe('c@1');
+    expect(streams).toHaveLength(2);
+  });
+
   it('end after the idle time, and not while calls use them', async () => {
     open({ spread: 1, idleTimeoutMs: 1_000, maxAgeMs: 60_000 });
     for (let i = 0; i < 5; i++) {

@@ -8,10 +8,10 @@ import { type AlternatingStream, type ExchangeLimits, openAlternatingStream } fr
 export interface StreamCalls {
   /**
    * Sends a request and waits for its response. If the signal aborts or the deadline passes, the stream ends, and with
-   * it the server's work.
+   * it the server's work. With `again` it uses the stream that answered last, if one is idle.
    * @throws ServiceError
    */
-  call(request: unknown, limits: ExchangeLimits): Promise<unknown>;
+  call(request: unknown, limits: ExchangeLimits & { readonly again?: boolean | undefined }): Promise<unknown>;
   /** Ends the idle streams now, and the others when their call is over. */
   close(): void;
 }
@@ -91,7 +91,7 @@ export function createStreamCalls(
   return {
     async call(request, limits) {
       const bytes = written(request);
-      const used = openCount < spread ? undefined : idle.shift();
+      const used = limits.again ? idle.pop() : openCount < spread ? undefined : idle.shift();
       // The server may end a used stream before it reads the request; then a new stream carries it.
       const message = (used && (await used.exchange(bytes, limits))) ?? (await open().exchange(bytes, limits));
       if (message) return read(message);

@@ -1,6 +1,6 @@
 import { type LoadedBundle, type RankScores, rankScores } from '@collectivekv/bundles';
 import { assembleRank, type Candidates, type Reason, type Tensors } from '@collectivekv/domain';
-import { degradedBy } from '../degradation.js';
+import { degradedBy, halfTimeLeft } from '../degradation.js';
 import type { HistoryPolicy, RankLimits } from '../rank-query.js';
 import type { Stopwatch } from '../stage-timings.js';
 import type { PoolRows } from './pool-rows.js';
@@ -28,8 +28,9 @@ export interface Attention {
 }
 
 /**
- * Assembles the inputs of the rank graph and runs it. In remote mode gathers the pool rows first. If that fails, or a
- * route is beyond the pool, attends to no positions.
+ * Assembles the inputs of the rank graph and runs it. In remote mode gathers the pool rows first, which may take half of
+ * the time that is left until the request's deadline. If that fails, or a route is beyond the pool, attends to no
+ * positions.
  * @throws as rankScores does; the failure to gather or to assemble, if `degradedBy` does not excuse it
  */
 export async function attend(attention: Attention): Promise<Attended> {
@@ -46,7 +47,10 @@ export async function attend(attention: Attention): Promise<Attended> {
     return { ...(await run('rank', feedsOf(new Uint8Array(0)))), positionCount: 0, missing: feeds };
   }
   const gathered = await stopwatch
-    .time('gather', () => poolRows.gather(bundle.model, rows, limits))
+    .time('gather', () => {
+      const deadlineMs = halfTimeLeft(limits.deadlineMs);
+      return poolRows.gather(bundle.model, rows, { ...limits, deadlineMs });
+    })
     .catch((thrown: unknown) => degradedBy(thrown, attention.historyPolicy));
   if (typeof gathered === 'string') {
     const feeds = poolRows.assemble(bundle.model, new Uint8Array(0), new Map(), candidates);

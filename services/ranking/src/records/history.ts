@@ -5,11 +5,10 @@ import {
   type Interaction,
   newestRows,
   type Reason,
-  steadyNowMs,
   type UserRecord,
 } from '@collectivekv/domain';
 import type { RunLimits } from '@collectivekv/engine';
-import { degradedBy } from '../degradation.js';
+import { degradedBy, halfTimeLeft } from '../degradation.js';
 import type { RankQuery } from '../rank-query.js';
 import type { Stopwatch } from '../stage-timings.js';
 import type { RecordSource } from './record-source.js';
@@ -64,7 +63,7 @@ async function readStoredHistory({ records, bundle: { model }, query, limits }: 
   const { userId, maxStalenessMs, historyPolicy } = query;
   if (historyPolicy === 'ignored') return NO_RECORD;
   try {
-    const deadlineMs = recordDeadline(limits.deadlineMs);
+    const deadlineMs = halfTimeLeft(limits.deadlineMs);
     const { bytes, ageMs } = await records.get({ bundleId: model.id, userId, maxStalenessMs, deadlineMs });
     if (!bytes) return { ...NO_RECORD, ageMs };
     const record = decodeRecord(bytes, { bundleId: model.id, strideBytes: model.layout.strideBytes });
@@ -72,12 +71,6 @@ async function readStoredHistory({ records, bundle: { model }, query, limits }: 
   } catch (thrown) {
     return { ...NO_RECORD, missing: degradedBy(thrown, historyPolicy) };
   }
-}
-
-/** Returns until when to wait for the record: half of the time left, so that an answer without it can be in time. */
-function recordDeadline(deadlineMs: number): number {
-  const nowMs = steadyNowMs();
-  return nowMs + (deadlineMs - nowMs) / 2;
 }
 
 /** Returns the recent rows whose events the record lacks. */
