@@ -1,5 +1,6 @@
 import type { Scenario } from './scenario.js';
+import { hops } from './scenarios/hops.js';
 import { processes } from './scenarios/processes.js';
 
 /** All scenarios, in the order of a run. */
-export const SCENARIOS: readonly Scenario[] = [processes];
+export const SCENARIOS: readonly Scenario[] = [processes, hops];
