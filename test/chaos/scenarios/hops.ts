@@ -12,7 +12,9 @@ export const hops: Scenario = {
   name: 'hops',
   about: 'Every connection is stalled, slowed, cut, left half-open, and delivers late or without replies.',
   async run({ fleet, random, backends, fault }) {
-    const pairs = HOP_NAMES.flatMap((hop) => Object.entries(HOP_FAULTS).map(([name, strike]) => ({ hop, name, strike })));
+    const pairs = HOP_NAMES.flatMap((hop) =>
+      Object.entries(HOP_FAULTS).map(([name, strike]) => ({ hop, name, strike })),
+    );
     for (const { hop, name, strike } of random.shuffle(pairs)) {
       const ways = chosenWays(fleet.hops.of(hop), !ONE_LIVES.includes(hop) && random.chance(0.5));
       const forMs = random.chance(0.5) ? LONG_MS : random.whole(500, 3_000);
