@@ -1,0 +1,100 @@
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { rename, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { invalidRequest } from '@collectivekv/domain';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { type FileOutcome, type Followed, followFiles } from './follow-files.js';
+
+let dir: string;
+let path: string;
+let outcomes: FileOutcome[];
+let followed: Followed<string>;
+
+/** Follows a file whose content is a text without `!`. */
+function follow(lookEveryMs = 10): Followed<string> {
+  followed = followFiles({
+    files: [{ field: 'CKV_THING_FILE', path }],
+    parse([content]) {
+      const text = String(content);
+      if (text.includes('!')) throw invalidRequest('CKV_THING_FILE', 'has a !', 'remove it');
+      return text;
+    },
+    onOutcome: (outcome) => outcomes.push(outcome),
+    lookEveryMs,
+  });
+  return followed;
+}
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ckv-follow-'));
+  path = join(dir, 'thing');
+  outcomes = [];
+});
+afterEach(() => {
+  vi.useRealTimers();
+  followed?.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+it('gives the content of a file, and its new content after a change', async () => {
+  writeFileSync(path, 'old');
+  const changes: string[] = [];
+  follow().onChange(() => changes.push(followed.current));
+  expect(followed.current).toBe('old');
+  writeFileSync(path, 'new');
+  await expect.poll(() => followed.current).toBe('new');
+  expect(changes).toEqual(['new']);
+  expect(outcomes).toEqual([{ field: 'CKV_THING_FILE', problem: undefined }]);
+});
+
+it('sees a change of a mounted secret of Kubernetes: a link to another folder', async () => {
+  const version = (name: string) => {
+    const folder = mkdtempSync(join(dir, name));
+    writeFileSync(join(folder, 'thing'), name);
+    return folder;
+  };
+  symlinkSync(version('v1'), join(dir, '..data'));
+  symlinkSync(join('..data', 'thing'), path);
+  expect(follow().current).toBe('v1');
+  await symlink(version('v2'), join(dir, '..data_tmp'));
+  await rename(join(dir, '..data_tmp'), join(dir, '..data'));
+  await expect.poll(() => followed.current).toBe('v2');
+});
+
+it('keeps the former content while the new one is wrong, and reports the problem once', async () => {
+  writeFileSync(path, 'old');
+  follow();
+  writeFileSync(path, 'wrong!');
+  await expect.poll(() => outcomes).toHaveLength(1);
+  expect(outcomes[0]?.problem).toMatchObject({ reason: 'invalid_request', field: 'CKV_THING_FILE' });
+  expect(followed.current).toBe('old');
+  rmSync(path);
+  await expect.poll(() => outcomes).toHaveLength(2);
+  expect(outcomes[1]?.problem?.message).toBe(
+    `CKV_THING_FILE: ${path} cannot be read (ENOENT); name a file that this process may read`,
+  );
+  expect(followed.current).toBe('old');
+  writeFileSync(path, 'old');
+  await expect.poll(() => outcomes).toHaveLength(3);
+  expect(outcomes[2]?.problem).toBeUndefined();
+});
+
+it('does not use content that only one look found: the file may be half written', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  writeFileSync(path, 'old');
+  const parsed = vi.fn(String);
+  const own = followFiles({ files: [{ field: 'f', path }], parse: ([content]) => parsed(content), lookEveryMs: 1_000 });
+  for (let part = 0; part < 50; part++) {
+    writeFileSync(path, `part ${part}`);
+    vi.advanceTimersByTime(1_000); // one look at most finds this content
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  own.close();
+  expect(parsed.mock.calls.map(([content]) => String(content))).toEqual(['old']);
+  expect(own.current).toBe('old');
+});
+
+it('refuses a file that cannot be read at the start', () => {
+  expect(() => follow()).toThrow(`CKV_THING_FILE: ${path} cannot be read (ENOENT)`);
+});

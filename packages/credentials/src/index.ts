@@ -1,0 +1,2 @@
+export * from './follow-files.js';
+export * from './tls-files.js';
