@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import { bundleIdOf, REASONS } from '@collectivekv/domain';
+import { REQUIRED_ROLES, ROLES } from '@collectivekv/rpc/server';
 import { z } from 'zod';
 import { root } from './workspace.mjs';
 
@@ -18,6 +19,7 @@ let stale = 0;
 replacePart('docs/glossary.md', 'names', publicNames());
 replacePart('docs/errors.md', 'errors', errorsTable());
 replacePart('docs/configuration.md', 'configuration', await configurationTables());
+replacePart('docs/security.md', 'roles', rolesTables());
 replacePart('training/README.md', 'metrics', metricsTable());
 // The quickstart's figures change with every run. They are written after a run, and not checked.
 if (!CHECK && existsSync('.ckv/summary.json')) {
@@ -94,6 +96,16 @@ function errorsTable() {
     meaning,
   ]);
   return table(['reason', 'gRPC status', 'retry', 'meaning'], rows);
+}
+
+/** Returns the roles, and which of them each method needs. */
+function rolesTables() {
+  const code = (word) => `\`${word}\``;
+  const roles = Object.entries(ROLES).map(([role, may]) => [code(role), may]);
+  const methods = Object.entries(REQUIRED_ROLES).flatMap(([service, entries]) =>
+    Object.entries(entries).map(([method, needed]) => [code(`${service}/${method}`), needed.map(code).join(' or ')]),
+  );
+  return `${table(['role', 'its owner may'], roles)}\n\n${table(['method', 'needs the role'], methods)}`;
 }
 
 async function configurationTables() {

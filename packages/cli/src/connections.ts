@@ -5,7 +5,7 @@ import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv
 import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient, type ServiceName } from '@collectivekv/rpc';
 import { inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
-import { readToken, readUseProxy } from './environment.js';
+import { readAccess } from './environment.js';
 import { readPartitionCount } from './partition-count.js';
 import { print } from './print.js';
 
@@ -46,11 +46,7 @@ interface StackFile {
 export function openConnections(options: () => GlobalOptions): Connections {
   const opened: (() => unknown)[] = [];
   const stack = readStackFile();
-  const access = () => ({
-    token: readToken(process.env),
-    tlsCaFile: process.env.CKV_TLS_CA_FILE ?? '',
-    useProxy: readUseProxy(process.env),
-  });
+  const access = () => readAccess(process.env);
 
   const clients = new Map<ServiceName, unknown>();
   function open<S extends ServiceName>(name: S, target: string): GrpcClient<S> {

@@ -1,14 +1,6 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readToken, readUseProxy, unsetEmpty } from './environment.js';
-
-let dir: string;
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'ckv-token-'));
-});
-afterAll(() => rm(dir, { recursive: true, force: true }));
+import { createGrpcClient } from '@collectivekv/rpc';
+import { describe, expect, it } from 'vitest';
+import { readAccess, readUseProxy, unsetEmpty } from './environment.js';
 
 describe('unsetEmpty', () => {
   it('deletes the empty variables of this system, and no others', () => {
@@ -18,20 +10,31 @@ describe('unsetEmpty', () => {
   });
 });
 
-describe('readToken', () => {
-  it('prefers the variable, then the file', async () => {
-    const file = join(dir, 'token');
-    await writeFile(file, 'from-the-file\n');
-    expect(readToken({ CKV_TOKEN: 'own', CKV_TOKEN_FILE: file })).toBe('own');
-    expect(readToken({ CKV_TOKEN: '', CKV_TOKEN_FILE: file })).toBe('from-the-file');
-    expect(readToken({ CKV_TOKEN: '', CKV_TOKEN_FILE: '' })).toBe('');
+describe('readAccess', () => {
+  it('prefers the token to its file', () => {
+    expect(readAccess({ CKV_TOKEN: 'own', CKV_TOKEN_FILE: '/file' })).toMatchObject({ token: 'own', tokenFile: '' });
+    expect(readAccess({ CKV_TOKEN_FILE: '/file' })).toMatchObject({ token: '', tokenFile: '/file' });
+    expect(readAccess({})).toMatchObject({ token: '', tokenFile: '', tlsCaFile: '', useProxy: false });
   });
 
-  it('names the variable of a file that cannot be read, and the remedy', () => {
-    const path = join(dir, 'missing');
-    expect(() => readToken({ CKV_TOKEN_FILE: path })).toThrow(
-      `CKV_TOKEN_FILE: ${path} cannot be read (ENOENT); name a file that holds the token`,
-    );
+  it('shows its own certificate, else that of a service in the same environment', () => {
+    const shared = { CKV_TLS_CA_FILE: '/ca', CKV_TLS_CERT_FILE: '/cert', CKV_TLS_KEY_FILE: '/key' };
+    expect(readAccess(shared)).toMatchObject({ tlsClientCertFile: '/cert', tlsClientKeyFile: '/key' });
+    const own = { CKV_TLS_CLIENT_CERT_FILE: '/own', CKV_TLS_CLIENT_KEY_FILE: '/own.key' };
+    expect(readAccess({ ...shared, ...own })).toMatchObject({
+      tlsClientCertFile: '/own',
+      tlsClientKeyFile: '/own.key',
+    });
+    expect(readAccess({ ...shared, CKV_TLS_CA_FILE: '' })).toMatchObject({ tlsClientCertFile: '' });
+  });
+
+  it.each([
+    [{ CKV_TOKEN_FILE: '/nowhere' }, 'CKV_TOKEN_FILE: /nowhere cannot be read (ENOENT)'],
+    [{ CKV_TLS_CA_FILE: '/nowhere' }, 'CKV_TLS_CA_FILE: /nowhere cannot be read (ENOENT)'],
+    [{ CKV_TLS_CLIENT_CERT_FILE: '/own' }, 'CKV_TLS_CLIENT_CERT_FILE: is set without CKV_TLS_CA_FILE'],
+    [{ CKV_TLS_CA_FILE: '/nowhere', CKV_TLS_CERT_FILE: '/own' }, 'CKV_TLS_CERT_FILE: is set without the file of its'],
+  ])('names the variable at fault: %j', (env, message) => {
+    expect(() => createGrpcClient('PoolService', '127.0.0.1:1', readAccess(env))).toThrow(message);
   });
 });
 

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import type { GrpcClientOptions } from '@collectivekv/rpc';
 
 /** Deletes the variables of this system that are empty: they count as unset, as they do for the services. */
 export function unsetEmpty(env: NodeJS.ProcessEnv): void {
@@ -6,18 +6,31 @@ export function unsetEmpty(env: NodeJS.ProcessEnv): void {
 }
 
 /**
- * Returns the bearer token of `CKV_TOKEN`, else of the file that `CKV_TOKEN_FILE` names, else ''.
- * @throws Error if the file cannot be read
+ * Returns how the CLI calls services: with which token, certificate and authorities. A variable for clients comes before
+ * the variable of a service's own certificate, since both may be in a shared environment.
+ * @throws Error if CKV_USE_PROXY is neither true nor false
  */
-export function readToken({ CKV_TOKEN, CKV_TOKEN_FILE: path }: NodeJS.ProcessEnv): string {
-  if (CKV_TOKEN) return CKV_TOKEN;
-  if (!path) return '';
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new Error(`CKV_TOKEN_FILE: ${path} cannot be read (${code}); name a file that holds the token`, { cause });
-  }
+export function readAccess(env: NodeJS.ProcessEnv): GrpcClientOptions {
+  const { CKV_TOKEN: token = '', CKV_TLS_CA_FILE: tlsCaFile = '' } = env;
+  const { CKV_TLS_CLIENT_CERT_FILE: certFile = '', CKV_TLS_CLIENT_KEY_FILE: keyFile = '' } = env;
+  const shared = certFile === '' && keyFile === '' && tlsCaFile !== '';
+  return {
+    token,
+    tokenFile: token === '' ? (env.CKV_TOKEN_FILE ?? '') : '',
+    tlsCaFile,
+    tlsClientCertFile: shared ? (env.CKV_TLS_CERT_FILE ?? '') : certFile,
+    tlsClientKeyFile: shared ? (env.CKV_TLS_KEY_FILE ?? '') : keyFile,
+    tlsServerName: env.CKV_TLS_SERVER_NAME ?? '',
+    useProxy: readUseProxy(env),
+    optionNames: {
+      token: 'CKV_TOKEN',
+      tokenFile: 'CKV_TOKEN_FILE',
+      tlsCaFile: 'CKV_TLS_CA_FILE',
+      tlsClientCertFile: shared ? 'CKV_TLS_CERT_FILE' : 'CKV_TLS_CLIENT_CERT_FILE',
+      tlsClientKeyFile: shared ? 'CKV_TLS_KEY_FILE' : 'CKV_TLS_CLIENT_KEY_FILE',
+      tlsServerName: 'CKV_TLS_SERVER_NAME',
+    },
+  };
 }
 
 /**

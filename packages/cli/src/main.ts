@@ -29,11 +29,14 @@ An option overrides its environment variable. An empty variable counts as unset.
 replace the defaults.
 
 More environment variables:
-  CKV_TOKEN        bearer token, if the services require one
-  CKV_TOKEN_FILE   file that holds the token
-  CKV_TLS_CA_FILE  certificate authority (PEM file) of the services; turns TLS on
-  CKV_REDIS_URL    the queue's Redis, if CKV_QUEUE_REDIS_URL is not set
-  CKV_PARTITIONS   partitions of the queue; default ${DEFAULT_PARTITION_COUNT}
+  CKV_TOKEN                 bearer token, if the services require one
+  CKV_TOKEN_FILE            file that holds the token
+  CKV_TLS_CA_FILE           certificate authorities (PEM file) of the services; turns TLS on
+  CKV_TLS_CLIENT_CERT_FILE  own certificate (PEM file), if the services require one
+  CKV_TLS_CLIENT_KEY_FILE   private key of this certificate
+  CKV_TLS_SERVER_NAME       name in the services' certificates, if it is not the host of the target
+  CKV_REDIS_URL             the queue's Redis, if CKV_QUEUE_REDIS_URL is not set
+  CKV_PARTITIONS            partitions of the queue; default ${DEFAULT_PARTITION_COUNT}
 
 "ckv help COMMAND" explains a command.`,
   )

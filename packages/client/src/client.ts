@@ -1,26 +1,17 @@
 import { createHash } from 'node:crypto';
 import { CkvError, LIMITS, type Reason, steadyNowMs } from '@collectivekv/domain';
-import { createGrpcClient } from '@collectivekv/rpc';
+import { createGrpcClient, type GrpcClientOptions } from '@collectivekv/rpc';
 import { createEarlyEnds } from './early-ends.js';
 import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
 import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
 import { type Attempt, withRetries } from './retry.js';
 
 /** Options of {@link createCollectiveKvClient}. */
-export interface ClientOptions {
+export interface ClientOptions extends GrpcClientOptions {
   /** gRPC target of the ranking service. Join several addresses with commas. Default 127.0.0.1:50053. */
   readonly rankingTarget?: string;
   /** gRPC target of the updater service. Join several addresses with commas. Default 127.0.0.1:50054. */
   readonly interactionTarget?: string;
-  /** Bearer token that the services ask for. Default: sends none. */
-  readonly token?: string;
-  /** PEM file of the authority that signed the services' certificates. Setting it turns on TLS. Default: no TLS. */
-  readonly tlsCaFile?: string;
-  /**
-   * True: calls to targets beyond loopback go through the HTTP proxy that grpc_proxy, https_proxy or http_proxy names,
-   * except to targets in no_grpc_proxy or no_proxy. Default false: these variables have no effect.
-   */
-  readonly useProxy?: boolean;
   /** Longest time for a rank call with its retries, ms. Default 1,000. */
   readonly rankTimeoutMs?: number;
   /** Longest time to record or forget, with retries, ms. Default 10,000. */
@@ -83,7 +74,7 @@ export interface CollectiveKvClient {
 
 /**
  * Creates a client. It connects with the first call. Calls take turns on all addresses of a target.
- * @throws invalid_request if `tlsCaFile` cannot be read
+ * @throws invalid_request if a file of the options cannot be used
  */
 export function createCollectiveKvClient(options: ClientOptions = {}): CollectiveKvClient {
   const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', options);

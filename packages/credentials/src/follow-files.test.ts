@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { rename, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -86,7 +86,8 @@ it('does not use content that only one look found: the file may be half written'
   const parsed = vi.fn(String);
   const own = followFiles({ files: [{ field: 'f', path }], parse: ([content]) => parsed(content), lookEveryMs: 1_000 });
   for (let part = 0; part < 50; part++) {
-    writeFileSync(path, `part ${part}`);
+    writeFileSync(`${path}.next`, `part ${part}`);
+    renameSync(`${path}.next`, path);
     vi.advanceTimersByTime(1_000); // one look at most finds this content
     await new Promise((resolve) => setImmediate(resolve));
   }

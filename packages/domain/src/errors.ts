@@ -49,7 +49,12 @@ export const REASONS = {
   deadline: entry(4, 'DEADLINE_EXCEEDED', 'no', 'The deadline passed.'),
   cancelled: entry(1, 'CANCELLED', 'no', 'The caller cancelled the call.'),
   unauthenticated: entry(16, 'UNAUTHENTICATED', 'no', 'The token is missing or wrong.'),
-  permission_denied: entry(7, 'PERMISSION_DENIED', 'no', 'The token does not allow this call.'),
+  permission_denied: entry(
+    7,
+    'PERMISSION_DENIED',
+    'no',
+    'The token lacks the role of this call. The message names it.',
+  ),
   provider_missing: entry(9, 'FAILED_PRECONDITION', 'no', 'The execution provider is not installed.'),
   bug: entry(13, 'INTERNAL', 'no', 'A defect in the service. The service log has the cause.'),
 } as const satisfies Record<string, ReasonEntry>;

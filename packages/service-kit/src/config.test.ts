@@ -34,6 +34,25 @@ describe('parseConfig', () => {
     );
   });
 
+  it.each([
+    ['a list of tokens', { CKV_TOKENS_FILE: '/tokens' }],
+    ['client certificates', { CKV_TLS_CLIENT_CA_FILE: '/ca' }],
+  ])('takes an address beyond loopback that %s guards', (_, guard) => {
+    expect(parseConfig(schema, { CKV_BIND: '0.0.0.0:1', ...guard })).toMatchObject(guard);
+  });
+
+  it('refuses an address beyond loopback with TLS alone, which lets everybody in', () => {
+    const env = { CKV_BIND: '0.0.0.0:1', CKV_TLS_CERT_FILE: '/cert', CKV_TLS_KEY_FILE: '/key' };
+    expect(() => parseConfig(schema, env)).toThrow(
+      /CKV_BIND: 0\.0\.0\.0:1 is beyond loopback and nothing there asks who calls; set CKV_TOKENS_FILE, CKV_TOKEN or CKV_TLS_CLIENT_CA_FILE/,
+    );
+  });
+
+  it('takes CKV_TOKEN before CKV_TOKEN_FILE', () => {
+    const env = { CKV_TOKEN: 'a-token-of-24-characters', CKV_TOKEN_FILE: '/nowhere' };
+    expect(parseConfig(schema, env)).toMatchObject({ CKV_TOKEN: env.CKV_TOKEN, CKV_TOKEN_FILE: '' });
+  });
+
   it('reads a secret from a file, and reports a file that it cannot read', () => {
     const file = join(mkdtempSync(join(tmpdir(), 'ckv-config-')), 'token');
     writeFileSync(file, 'a-token-of-24-characters\n');
@@ -54,8 +73,10 @@ it.each([
 describe('requireSafeBind', () => {
   it('accepts loopback, and addresses beyond it only if they are guarded', () => {
     expect(['127.0.0.1:1', 'localhost:1', '[::1]:1', '127.8.8.8:1'].every(isLoopback)).toBe(true);
-    expect(() => requireSafeBind('CKV_BIND', '0.0.0.0:1', false)).toThrow(/beyond loopback/);
-    expect(() => requireSafeBind('CKV_BIND', '127.0.0.1.evil.example:1', false)).toThrow(/beyond loopback/);
-    requireSafeBind('CKV_BIND', '0.0.0.0:1', true);
+    const safe = (bind: string, guarded: boolean) => () =>
+      requireSafeBind({ variable: 'CKV_BIND', bind, guarded, remedy: 'guard it' });
+    expect(safe('0.0.0.0:1', false)).toThrow(/CKV_BIND: 0\.0\.0\.0:1 is beyond loopback .*; guard it/);
+    expect(safe('127.0.0.1.evil.example:1', false)).toThrow(/beyond loopback/);
+    expect(safe('0.0.0.0:1', true)).not.toThrow();
   });
 });

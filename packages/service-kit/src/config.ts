@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { isLoopback, unsafeBind } from './loopback.js';
+import { GRPC_REMEDY, isLoopback, unsafeBind } from './loopback.js';
 
 /** `host:port` with a port from 0 to 65535. */
 const HOST_PORT = /^.+:(\d{1,4}|[0-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
@@ -19,26 +19,26 @@ export function commonConfig({ port }: { port: number }) {
       .regex(/^[\x21-\x7e]*$/, 'must be printable ASCII without spaces')
       .optional()
       .transform(orEmpty)
-      .describe(
-        'bearer token that callers must send and that this service sends; CKV_TOKEN_FILE names a file that holds it',
-      ),
-    CKV_TLS_CERT_FILE: z
-      .string()
-      .optional()
-      .transform(orEmpty)
-      .describe('PEM file of the certificate chain of the gRPC server'),
-    CKV_TLS_KEY_FILE: z
-      .string()
-      .optional()
-      .transform(orEmpty)
-      .describe('PEM file of the private key of the gRPC server'),
-    CKV_TLS_CA_FILE: z
-      .string()
-      .optional()
-      .transform(orEmpty)
-      .describe(
-        'PEM file of the authority that signed the certificates of other services; setting it turns on TLS for calls to them',
-      ),
+      .describe('bearer token that this service sends, and that its callers must send unless CKV_TOKENS_FILE is set'),
+    CKV_TOKEN_FILE: text('file that holds the token instead of CKV_TOKEN; read again when it changes'),
+    CKV_TOKENS_FILE: text(
+      'file of the tokens that callers may send, one a line: ROLE[,ROLE] TOKEN [LABEL]; read again when it changes',
+    ),
+    CKV_TLS_CERT_FILE: text('PEM file of the certificate chain of the gRPC server; setting it turns on TLS'),
+    CKV_TLS_KEY_FILE: text('PEM file of the private key of CKV_TLS_CERT_FILE'),
+    CKV_TLS_CLIENT_CA_FILE: text(
+      "PEM file of the authorities that sign callers' certificates; setting it refuses callers without such a certificate",
+    ),
+    CKV_TLS_CA_FILE: text(
+      'PEM file of the authorities that sign the certificates of other services; setting it turns on TLS for calls to them',
+    ),
+    CKV_TLS_CLIENT_CERT_FILE: text(
+      'PEM file of the certificate chain that this service shows to other services; default: CKV_TLS_CERT_FILE',
+    ),
+    CKV_TLS_CLIENT_KEY_FILE: text('PEM file of the private key of CKV_TLS_CLIENT_CERT_FILE; default: CKV_TLS_KEY_FILE'),
+    CKV_TLS_SERVER_NAME: text(
+      'name that the certificates of other services must have; default: the host or one of the hosts of the target',
+    ),
     CKV_USE_PROXY: z
       .stringbool()
       .default(false)
@@ -48,7 +48,7 @@ export function commonConfig({ port }: { port: number }) {
     CKV_ALLOW_INSECURE: z
       .stringbool()
       .default(false)
-      .describe('allow addresses beyond loopback without a token or TLS'),
+      .describe('allow addresses beyond loopback without tokens or client certificates, CKV_METRICS_BIND as well'),
     CKV_LOG_LEVEL: z
       .enum(['debug', 'info', 'warn', 'error', 'silent'])
       .default('info')
@@ -57,7 +57,11 @@ export function commonConfig({ port }: { port: number }) {
       .string()
       .regex(HOST_PORT, 'must be host:port, with a port up to 65535')
       .default('127.0.0.1:0')
-      .describe('address of /metrics, /livez and /readyz'),
+      .describe('address of /metrics, /livez and /readyz: plain HTTP, without a token'),
+    CKV_METRICS_ALLOW_INSECURE: z
+      .stringbool()
+      .default(false)
+      .describe('allow CKV_METRICS_BIND beyond loopback: whoever reaches it reads the metrics, which name no user'),
     CKV_DRAIN_DELAY_MS: z.coerce
       .number()
       .int()
@@ -79,6 +83,11 @@ export function commonConfig({ port }: { port: number }) {
   };
 }
 
+/** Returns the schema of an optional text, such as a file's path. */
+function text(description: string) {
+  return z.string().optional().transform(orEmpty).describe(description);
+}
+
 function orEmpty(value: string | undefined): string {
   return value ?? '';
 }
@@ -96,7 +105,7 @@ export class ConfigError extends Error {
 
 /**
  * Reads a configuration from the environment. An empty variable counts as unset. `NAME_FILE` names a file that holds
- * the value of `NAME`, for secrets.
+ * the value of `NAME`, for secrets; `NAME` itself comes first.
  * @throws ConfigError that lists every problem with the variable's name
  */
 export function parseConfig<Shape extends z.ZodRawShape>(
@@ -107,6 +116,8 @@ export function parseConfig<Shape extends z.ZodRawShape>(
   const values: Record<string, string> = {};
   for (const name of Object.keys(schema.shape)) {
     const path = env[`${name}_FILE`];
+    const base = name.replace(/_FILE$/, '');
+    if (base !== name && base in schema.shape && env[base]) continue; // CKV_TOKEN comes before CKV_TOKEN_FILE
     if (env[name]) values[name] = env[name];
     else if (path) values[name] = readSecret(path, `${name}_FILE`, problems);
   }
@@ -128,14 +139,11 @@ function problemOf(issue: z.core.$ZodIssue, values: Record<string, string>): str
  * Returns the problem of an unguarded address, so that it is reported together with the others. `createServiceServer`
  * checks again.
  */
-function bindProblems({
-  CKV_BIND,
-  CKV_TOKEN,
-  CKV_TLS_CERT_FILE,
-  CKV_ALLOW_INSECURE,
-}: Record<string, string>): string[] {
-  if (CKV_BIND === undefined || CKV_TOKEN || CKV_TLS_CERT_FILE || CKV_ALLOW_INSECURE || isLoopback(CKV_BIND)) return [];
-  return [unsafeBind('CKV_BIND', CKV_BIND)];
+function bindProblems(values: Record<string, string>): string[] {
+  const { CKV_BIND, CKV_ALLOW_INSECURE } = values;
+  const guards = [values.CKV_TOKEN, values.CKV_TOKENS_FILE, values.CKV_TLS_CLIENT_CA_FILE, CKV_ALLOW_INSECURE];
+  if (CKV_BIND === undefined || guards.some(Boolean) || isLoopback(CKV_BIND)) return [];
+  return [unsafeBind('CKV_BIND', CKV_BIND, GRPC_REMEDY)];
 }
 
 function readSecret(path: string, name: string, problems: string[]): string {

@@ -1,43 +1,81 @@
+import type { FileOutcome } from '@collectivekv/credentials';
 import type { GrpcClientOptions } from '@collectivekv/rpc';
 import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
 import { requireSafeBind } from './bind.js';
 import type { CommonConfig } from './config.js';
 import type { Logger } from './log.js';
-import type { Metrics } from './metrics.js';
+import { GRPC_REMEDY, isLoopback } from './loopback.js';
+import { type Metrics, watchGauge } from './metrics.js';
 
-/** The variable that sets each option of packages/rpc. */
+/** The variable that sets each option of packages/rpc, for its errors. */
 const VARIABLES = {
+  token: 'CKV_TOKEN',
+  tokenFile: 'CKV_TOKEN_FILE',
+  tokensFile: 'CKV_TOKENS_FILE',
   tlsCaFile: 'CKV_TLS_CA_FILE',
   tlsCertFile: 'CKV_TLS_CERT_FILE',
   tlsKeyFile: 'CKV_TLS_KEY_FILE',
+  tlsClientCaFile: 'CKV_TLS_CLIENT_CA_FILE',
+  tlsClientCertFile: 'CKV_TLS_CLIENT_CERT_FILE',
+  tlsClientKeyFile: 'CKV_TLS_CLIENT_KEY_FILE',
+  tlsServerName: 'CKV_TLS_SERVER_NAME',
 };
 
 /** Returns the options of a service's calls to other services. */
-export function clientOptionsOf(
-  config: Pick<CommonConfig, 'CKV_TOKEN' | 'CKV_TLS_CA_FILE' | 'CKV_USE_PROXY'>,
-): GrpcClientOptions {
-  return { token: config.CKV_TOKEN, tlsCaFile: config.CKV_TLS_CA_FILE, useProxy: config.CKV_USE_PROXY };
+export function clientOptionsOf(config: CommonConfig, onFileOutcome: (outcome: FileOutcome) => void) {
+  const own = config.CKV_TLS_CLIENT_CERT_FILE !== '' || config.CKV_TLS_CLIENT_KEY_FILE !== '';
+  const usesTls = config.CKV_TLS_CA_FILE !== '';
+  return {
+    ...ownToken(config),
+    tlsCaFile: config.CKV_TLS_CA_FILE,
+    tlsClientCertFile: own || !usesTls ? config.CKV_TLS_CLIENT_CERT_FILE : config.CKV_TLS_CERT_FILE,
+    tlsClientKeyFile: own || !usesTls ? config.CKV_TLS_CLIENT_KEY_FILE : config.CKV_TLS_KEY_FILE,
+    tlsServerName: config.CKV_TLS_SERVER_NAME,
+    useProxy: config.CKV_USE_PROXY,
+    optionNames: VARIABLES,
+    onFileOutcome,
+  } satisfies GrpcClientOptions;
+}
+
+/** Returns the file of this service's token, if there is one: its changes are followed. Otherwise the token. */
+function ownToken({ CKV_TOKEN: token, CKV_TOKEN_FILE: tokenFile }: CommonConfig) {
+  return tokenFile === '' ? { token } : { tokenFile };
+}
+
+/** What a service's gRPC server needs of its process. */
+export interface ServerParts {
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly onFileOutcome: (outcome: FileOutcome) => void;
 }
 
 /**
- * Creates the gRPC server of a service.
- * @throws ConfigError if the address is beyond loopback and neither a token nor TLS guards it
- * @throws invalid_request if a TLS file cannot be read, or the key is not the certificate's
+ * Creates the gRPC server of a service. Warns if tokens come in plain text from beyond loopback.
+ * @throws ConfigError if the address is beyond loopback, and neither tokens nor client certificates guard it
+ * @throws invalid_request if a file of certificates, of a key or of tokens cannot be used
  */
-export function createServiceServer(config: CommonConfig, log: Logger, metrics: Metrics): GrpcServer {
-  const guarded = config.CKV_TLS_CERT_FILE !== '' || config.CKV_TOKEN !== '' || config.CKV_ALLOW_INSECURE;
-  requireSafeBind('CKV_BIND', config.CKV_BIND, guarded);
-  return createGrpcServer({
-    bind: config.CKV_BIND,
-    token: config.CKV_TOKEN,
+export function createServiceServer(config: CommonConfig, { log, metrics, onFileOutcome }: ServerParts): GrpcServer {
+  const { CKV_BIND: bind } = config;
+  const tokens = config.CKV_TOKEN !== '' || config.CKV_TOKENS_FILE !== '';
+  const guarded = tokens || config.CKV_TLS_CLIENT_CA_FILE !== '' || config.CKV_ALLOW_INSECURE;
+  requireSafeBind({ variable: 'CKV_BIND', bind, guarded, remedy: GRPC_REMEDY });
+  if (tokens && config.CKV_TLS_CERT_FILE === '' && !isLoopback(bind)) {
+    const problem = `CKV_BIND: ${bind} is beyond loopback without TLS, so tokens come in plain text; set CKV_TLS_CERT_FILE, unless a proxy or the network encrypts`;
+    log.warn({ problem }, 'tokens can be read on the way');
+  }
+  const server = createGrpcServer({
+    bind,
+    ...ownToken(config),
+    tokensFile: config.CKV_TOKENS_FILE,
     tlsCertFile: config.CKV_TLS_CERT_FILE,
     tlsKeyFile: config.CKV_TLS_KEY_FILE,
+    tlsClientCaFile: config.CKV_TLS_CLIENT_CA_FILE,
+    optionNames: VARIABLES,
+    onFileOutcome,
     log,
     metrics,
   });
-}
-
-/** Returns an error text with variables in place of the options that they set. */
-export function inVariables(text: string): string {
-  return Object.entries(VARIABLES).reduce((said, [option, variable]) => said.replaceAll(option, variable), text);
+  const help = 'When the certificate of the gRPC server expires, Unix time; 0 without TLS';
+  watchGauge(metrics, { name: 'ckv_tls_certificate_end_seconds', help }, () => server.certificateEndMs() / 1000);
+  return server;
 }

@@ -1,9 +1,12 @@
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { FileOutcome } from '@collectivekv/credentials';
 import { CkvError } from '@collectivekv/domain';
+import type { GrpcClientOptions } from '@collectivekv/rpc';
 import type { GrpcServer } from '@collectivekv/rpc/server';
 import { type CommonConfig, ConfigError } from './config.js';
-import { createServiceServer, inVariables } from './grpc-options.js';
+import { createFileReports } from './file-reports.js';
+import { clientOptionsOf, createServiceServer } from './grpc-options.js';
 import { relaxHeapGrowth } from './heap-growth.js';
 import { createLogger, type Logger } from './log.js';
 import { createMetrics, type Metrics, serveMetrics } from './metrics.js';
@@ -22,6 +25,10 @@ export interface ServiceContext {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly server: GrpcServer;
+  /** Options of the calls to other services. */
+  readonly clientOptions: GrpcClientOptions;
+  /** Logs what became of changed certificate and token files. */
+  readonly onFileOutcome: (outcome: FileOutcome) => void;
   /** Registers a step of shutdown. The steps run in reverse order after the server has drained. */
   onClose(name: string, close: () => unknown): void;
   /** Sets whether the service can do its work now. False at first. Health and /readyz follow. */
@@ -79,11 +86,14 @@ export async function runService<C extends CommonConfig>({
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
   if (config.CKV_STOP_WITH_STDIN) process.stdin.on('end', () => void stop('stdin ended')).resume();
 
-  const server = orExit(() => createServiceServer(config, log, metrics));
+  const onFileOutcome = createFileReports(log, metrics);
+  const server = orExit(() => createServiceServer(config, { log, metrics, onFileOutcome }));
   const context: ServiceContext = {
     log,
     metrics,
     server,
+    clientOptions: clientOptionsOf(config, onFileOutcome),
+    onFileOutcome,
     onClose: (step, close) => steps.push({ name: step, close }),
     setReady(ready) {
       if (ready !== able) log.info({ ready }, ready ? 'ready' : 'not ready');
@@ -94,7 +104,7 @@ export async function runService<C extends CommonConfig>({
   try {
     const probes = await serveMetrics(metrics, {
       bind: config.CKV_METRICS_BIND,
-      allowInsecure: config.CKV_ALLOW_INSECURE,
+      allowInsecure: config.CKV_ALLOW_INSECURE || config.CKV_METRICS_ALLOW_INSECURE,
       isReady: () => state === 'ready' && able,
     });
     context.onClose('metrics', probes.close);
@@ -107,7 +117,7 @@ export async function runService<C extends CommonConfig>({
     writeSync(1, `${JSON.stringify({ ready: true, service: name, address, metricsAddress: probes.address })}\n`);
   } catch (error) {
     if (error instanceof ConfigError || error instanceof CkvError)
-      writeSync(2, `${name} cannot start: ${inVariables(error.message)}\n`);
+      writeSync(2, `${name} cannot start: ${error.message}\n`);
     else log.fatal({ err: error }, 'cannot start');
     await stop('failed to start', 1);
   }
@@ -133,7 +143,7 @@ function orExit<T>(work: () => T): T {
     return work();
   } catch (error) {
     if (!(error instanceof ConfigError || error instanceof CkvError)) throw error;
-    writeSync(2, `${inVariables(error.message)}\n`);
+    writeSync(2, `${error.message}\n`);
     process.exit(1);
   }
 }

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { requireSafeBind } from './bind.js';
-import { splitBind } from './loopback.js';
+import { METRICS_REMEDY, splitBind } from './loopback.js';
 
 /** A service's metrics. */
 export interface Metrics {
@@ -54,7 +54,12 @@ export async function serveMetrics(
   metrics: Metrics,
   options: { bind: string; allowInsecure: boolean; isReady: () => boolean },
 ): Promise<MetricsServer> {
-  requireSafeBind('CKV_METRICS_BIND', options.bind, options.allowInsecure);
+  requireSafeBind({
+    variable: 'CKV_METRICS_BIND',
+    bind: options.bind,
+    guarded: options.allowInsecure,
+    remedy: METRICS_REMEDY,
+  });
   const server = createServer(async (request, response) => {
     if (request.url === '/livez') return void response.end('ok\n');
     if (request.url === '/readyz') {

@@ -1,7 +1,7 @@
 import { followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
 import { createGrpcClient } from '@collectivekv/rpc';
-import { clientOptionsOf, runService } from '@collectivekv/service-kit';
+import { runService } from '@collectivekv/service-kit';
 import { createPoolRows } from './attention/pool-rows.js';
 import { loadConfig } from './config.js';
 import { createRankingHandlers } from './handlers.js';
@@ -13,7 +13,7 @@ import { createRecordSource } from './records/record-source.js';
 await runService({
   name: 'ranking',
   config: () => loadConfig(process.env),
-  async start(config, { log, metrics, server, onClose, setReady }) {
+  async start(config, { log, metrics, server, clientOptions, onClose, setReady }) {
     const engine = await createEngine({
       provider: config.CKV_PROVIDER,
       workerCount: config.CKV_WORKERS,
@@ -22,9 +22,9 @@ await runService({
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
     onClose('engine', engine.close);
-    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptionsOf(config));
+    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptions);
     onClose('pool client', pool.close);
-    const records = openRecordReads(config, log);
+    const records = openRecordReads(config, { log, clientOptions });
     onClose('record reads', records.close);
     const remote = config.CKV_POOL_MODE === 'remote';
     const bundles = followBundles({

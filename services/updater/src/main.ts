@@ -3,7 +3,7 @@ import { followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
 import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
-import { clientOptionsOf, runService } from '@collectivekv/service-kit';
+import { runService } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
   openLeaseTable,
@@ -25,7 +25,7 @@ import { startUpdater } from './updater.js';
 await runService({
   name: 'updater',
   config: () => loadConfig(process.env),
-  async start(config, { log, metrics, server, onClose, setReady }) {
+  async start(config, { log, metrics, server, clientOptions, onClose, setReady }) {
     const { CKV_KEY_PREFIX: keyPrefix, CKV_PARTITIONS: partitionCount } = config;
     const client = connectRedis(config.CKV_QUEUE_REDIS_URL, {
       field: 'CKV_QUEUE_REDIS_URL',
@@ -61,9 +61,9 @@ await runService({
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
     onClose('engine', engine.close);
-    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptionsOf(config));
+    const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptions);
     onClose('pool client', pool.close);
-    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, clientOptionsOf(config));
+    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, clientOptions);
     onClose('user-cache client', userCache.close);
     const bundles = followBundles({ pool, cacheDir: config.CKV_CACHE_DIR, engine, graphs: ['encode'], log });
     onClose('bundles', bundles.close);

@@ -1,18 +1,10 @@
-import { X509Certificate } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { CkvError, invalidRequest, steadyNowMs } from '@collectivekv/domain';
-import {
-  type ChannelCredentials,
-  type ClientReadableStream,
-  credentials,
-  Metadata,
-  type MethodDefinition,
-  type ServiceError,
-} from '@grpc/grpc-js';
+import { CkvError, steadyNowMs } from '@collectivekv/domain';
+import type { ClientReadableStream, MethodDefinition, ServiceError } from '@grpc/grpc-js';
 import { errorFrom } from '../errors/grpc-errors.js';
 import type { MethodName, RequestOf, ResponseOf } from '../wire/methods.js';
 import { type ServiceName, services } from '../wire/services.js';
+import { type ChannelSecurityOptions, secureChannel } from './channel-security.js';
 import { grpcDeadline } from './grpc-deadline.js';
 import { mayUseProxy } from './proxy.js';
 import { createStreamCalls, type StreamCalls } from './stream-calls.js';
@@ -50,11 +42,7 @@ export interface GrpcClient<S extends ServiceName> {
 }
 
 /** Options of {@link createGrpcClient}. */
-export interface GrpcClientOptions {
-  /** Bearer token sent with every call. Default '': sends none. */
-  readonly token?: string;
-  /** PEM file of the certificate authority that signed the server's certificate. Default '': no TLS. */
-  readonly tlsCaFile?: string;
+export interface GrpcClientOptions extends ChannelSecurityOptions {
   /**
    * True: calls to targets beyond loopback go through the HTTP proxy that grpc_proxy, https_proxy or http_proxy names,
    * except to targets in no_grpc_proxy or no_proxy. Default false: these variables have no effect.
@@ -73,17 +61,17 @@ const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] 
  * Creates a client. It connects with the first call.
  * @param target `host:port`, several of them joined by commas, or a gRPC target such as `dns:///host:port`. The calls
  * take turns on all addresses
- * @throws invalid_request if `tlsCaFile` cannot be read, or the token is not printable ASCII without spaces
+ * @throws invalid_request if a file of the options cannot be read, or the token is not printable ASCII without spaces
  */
 export function createGrpcClient<S extends ServiceName>(
   name: S,
   target: string,
-  { token = '', tlsCaFile = '', useProxy = false }: GrpcClientOptions = {},
+  { useProxy = false, ...securityOptions }: GrpcClientOptions = {},
 ): GrpcClient<S> {
-  checkToken(token);
-  const channel = channelCredentials(tlsCaFile);
+  const security = secureChannel(grpcTarget(target), securityOptions);
+  const { metadata } = security;
   const Client = services[name];
-  const client = new Client(grpcTarget(target), channel, {
+  const client = new Client(grpcTarget(target), security.credentials, {
     'grpc.service_config': ROUND_ROBIN,
     'grpc.enable_http_proxy': useProxy && mayUseProxy(grpcTarget(target)) ? 1 : 0,
     'grpc.max_receive_message_length': -1,
@@ -94,8 +82,6 @@ export function createGrpcClient<S extends ServiceName>(
     'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
     'grpc-node.flow_control_window': 8 * 1024 * 1024,
   });
-  const metadata = new Metadata();
-  if (token !== '') metadata.set('authorization', `Bearer ${token}`);
   const specOf = (method: string) =>
     (Client.service as Record<string, MethodDefinition<unknown, unknown>>)[method] as MethodDefinition<
       unknown,
@@ -109,7 +95,9 @@ export function createGrpcClient<S extends ServiceName>(
     if (answered) return error;
     if (error.reason === 'deadline') return new CkvError('deadline', 'the deadline passed', { cause: thrown });
     if (error.reason !== 'dependency_unavailable') return error;
-    return new CkvError(error.reason, `${name} at ${target} cannot be reached`, { cause: thrown });
+    const why = security.problem();
+    const text = `${name} at ${target} cannot be reached${why && `: ${why}`}`;
+    return new CkvError(error.reason, text, { cause: thrown });
   }
 
   let closed = false;
@@ -171,20 +159,9 @@ export function createGrpcClient<S extends ServiceName>(
       closed = true;
       for (const calls of streamCalls.values()) calls.close();
       client.close();
+      security.close();
     },
   };
-}
-
-function channelCredentials(caFile: string): ChannelCredentials {
-  if (caFile === '') return credentials.createInsecure();
-  try {
-    const authority = readFileSync(caFile);
-    new X509Certificate(authority);
-    return credentials.createSsl(authority);
-  } catch (cause) {
-    const problem = `tlsCaFile: ${caFile} is not a readable certificate (${(cause as Error).message}); name a PEM file`;
-    throw new CkvError('invalid_request', problem, { field: 'tlsCaFile', cause });
-  }
 }
 
 function optionsOf({ deadlineMs }: CallLimits): { deadline?: number } {
@@ -210,10 +187,4 @@ function abortReason(signal: AbortSignal): CkvError {
 /** Returns a target in gRPC's syntax. Several addresses become one ipv4 target. */
 function grpcTarget(target: string): string {
   return target.includes(',') && !target.includes('//') && !target.startsWith('ipv4:') ? `ipv4:${target}` : target;
-}
-
-/** Checks a token before the metadata does, whose error would print it. */
-function checkToken(token: string): void {
-  if (/^[\x21-\x7e]*$/.test(token)) return;
-  throw invalidRequest('token', 'is not printable ASCII without spaces', 'send the token that the services require');
 }

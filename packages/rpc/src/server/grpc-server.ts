@@ -1,15 +1,15 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { CkvError, invalidRequest } from '@collectivekv/domain';
-import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
-import { ReflectionService } from '@grpc/reflection';
+import { invalidRequest } from '@collectivekv/domain';
+import { Server, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { HandlerRequestOf, HandlerResponseOf, MethodName } from '../wire/methods.js';
 import { packageDefinition, type ServiceName, services } from '../wire/services.js';
 import { fieldsOf, type MessageDescriptor, wireProblem } from '../wire/wire-check.js';
+import { type AccessOptions, createCallerAccess } from './access/caller-access.js';
+import { addGuardedReflection } from './access/guarded-reflection.js';
 import type { CallContext } from './call-context.js';
 import type { RpcLog, RpcMetrics } from './observers.js';
 import { type Answer, type AnswerStream, createRpcGate, UnreadableRequest } from './rpc-gate.js';
+import { type ServerTlsOptions, secureServer } from './server-security.js';
 
 /**
  * A service's handlers. Each returns a promise of the answer to one request, also where the requests come on a stream.
@@ -30,20 +30,16 @@ export interface GrpcServer {
   start(): Promise<{ address: string }>;
   /** Sets the answer of the health service. It is not serving at first. */
   setServing(serving: boolean): void;
+  /** Returns when the server's certificate expires, Unix ms. 0 without TLS. */
+  certificateEndMs(): number;
   /** Refuses new calls, waits at most `graceMs` for the calls in flight, then ends them. */
   drain(graceMs: number): Promise<void>;
 }
 
 /** Options of {@link createGrpcServer}. */
-export interface GrpcServerOptions {
+export interface GrpcServerOptions extends ServerTlsOptions, AccessOptions {
   /** `host:port` to listen on; port 0 takes a free one. */
   readonly bind: string;
-  /** Bearer token that callers must send. Default '': asks for none. */
-  readonly token?: string;
-  /** PEM file of the certificate chain. Set it together with `tlsKeyFile`. Default '': no TLS. */
-  readonly tlsCertFile?: string;
-  /** PEM file of the certificate's private key. */
-  readonly tlsKeyFile?: string;
   readonly log: RpcLog;
   readonly metrics: RpcMetrics;
   /** Largest message that is read, bytes. Default 16 MiB. */
@@ -58,19 +54,18 @@ const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 
 /**
  * Creates a server.
- * @throws invalid_request if a TLS file cannot be read, or the key is not the certificate's
+ * @throws invalid_request if a file of certificates, of a key or of tokens cannot be used
  */
 export function createGrpcServer({
   bind,
-  token = '',
-  tlsCertFile = '',
-  tlsKeyFile = '',
   log,
   metrics,
   maxMessageBytes = 16 * 1024 * 1024,
   idleTimeoutMs = 30_000,
+  ...guard
 }: GrpcServerOptions): GrpcServer {
-  const credentials = credentialsOf(tlsCertFile, tlsKeyFile);
+  const security = secureServer(guard);
+  const access = createCallerAccess(guard, log);
   const server = new Server({
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': -1,
@@ -78,10 +73,10 @@ export function createGrpcServer({
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
   });
-  const gate = createRpcGate({ token, log, metrics, idleTimeoutMs });
+  const gate = createRpcGate({ access, log, metrics, idleTimeoutMs });
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);
-  new ReflectionService(packageDefinition).addToServer(server);
+  addGuardedReflection(server, access);
   const names: string[] = [''];
 
   return {
@@ -104,14 +99,17 @@ export function createGrpcServer({
     },
     async start() {
       const port = await new Promise<number>((resolve, reject) => {
-        server.bindAsync(bind, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+        server.bindAsync(bind, security.credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
       });
       return { address: `${hostOf(bind)}:${port}` };
     },
     setServing(serving) {
       for (const name of names) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
     },
+    certificateEndMs: security.certificateEndMs,
     async drain(graceMs) {
+      security.close();
+      access.close();
       gate.drain();
       const finished = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
       if (await doneWithin(graceMs, finished)) return;
@@ -157,18 +155,4 @@ function messageNamed(typeName: string): MessageDescriptor | undefined {
 /** Returns the host of `host:port`, without the brackets of an IPv6 host. */
 function hostOf(bind: string): string {
   return bind.slice(0, bind.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1');
-}
-
-function credentialsOf(certFile: string, keyFile: string): ServerCredentials {
-  if (certFile === '' && keyFile === '') return ServerCredentials.createInsecure();
-  try {
-    const pair = { cert_chain: readFileSync(certFile), private_key: readFileSync(keyFile) };
-    if (!new X509Certificate(pair.cert_chain).checkPrivateKey(createPrivateKey(pair.private_key))) {
-      throw new Error('the key does not belong to the certificate');
-    }
-    return ServerCredentials.createSsl(null, [pair]);
-  } catch (cause) {
-    const problem = `tlsCertFile, tlsKeyFile: both must name PEM files (${(cause as Error).message})`;
-    throw new CkvError('invalid_request', problem, { field: 'tlsCertFile', cause });
-  }
 }

@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { once, setMaxListeners } from 'node:events';
 import { CkvError, toCkvError } from '@collectivekv/domain';
 import {
@@ -9,6 +8,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { statusOf } from '../errors/grpc-errors.js';
+import type { CallerAccess } from './access/caller-access.js';
 import { type CallContext, DEFAULT_DEADLINE_MS, openContext, type ServerCall } from './call-context.js';
 import type { RpcLog, RpcMetrics } from './observers.js';
 import { serveRequestStream } from './request-stream.js';
@@ -25,7 +25,7 @@ export type Answer = (request: never, call: CallContext) => Promise<unknown>;
 export type AnswerStream = (request: never, call: CallContext) => AsyncIterable<unknown>;
 
 /**
- * Every request passes the gate on its way in and out. The gate checks the token. It refuses requests that cannot be
+ * Every request passes the gate on its way in and out. The gate checks the token and its roles. It refuses requests that cannot be
  * read, and all requests while the service drains. It sets the deadline and turns failures into statuses. For each
  * request it writes one log line and one metric.
  */
@@ -41,8 +41,7 @@ export interface RpcGate {
 
 /** Options of {@link createRpcGate}. */
 export interface RpcGateOptions {
-  /** Bearer token that callers must send. If it is empty, callers need none. */
-  readonly token: string;
+  readonly access: Pick<CallerAccess, 'refusal'>;
   readonly log: RpcLog;
   readonly metrics: RpcMetrics;
   /** How long a stream of requests may wait for one, ms. */
@@ -60,16 +59,14 @@ interface Asked {
 
 /** Creates a gate. */
 export function createRpcGate(options: RpcGateOptions): RpcGate {
-  const { log, metrics, idleTimeoutMs } = options;
-  const wanted = options.token === '' ? undefined : digest(`Bearer ${options.token}`);
+  const { access, log, metrics, idleTimeoutMs } = options;
   const draining = new AbortController();
   setMaxListeners(0, draining.signal); // every stream listens
 
   /** Returns why a caller may not come in. */
-  function refusal(metadata: Metadata): CkvError | undefined {
-    if (wanted && !timingSafeEqual(wanted, digest(String(metadata.get('authorization')[0] ?? '')))) {
-      return new CkvError('unauthenticated', 'authorization: the bearer token is missing or wrong; send CKV_TOKEN');
-    }
+  function refusal(rpc: string, metadata: Metadata): CkvError | undefined {
+    const refused = access.refusal(rpc, metadata);
+    if (refused) return refused;
     if (!draining.signal.aborted) return undefined;
     return new CkvError('draining', 'the service is shutting down; call another replica');
   }
@@ -107,7 +104,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
     unary: (rpc, handler) => async (call, callback) => {
       try {
         const send = (response: unknown) => callback(null, response);
-        await answer(rpc, handler, { call, request: call.request, refused: refusal(call.metadata), send });
+        await answer(rpc, handler, { call, request: call.request, refused: refusal(rpc, call.metadata), send });
       } catch (error) {
         callback(statusOf(toCkvError(error)));
       }
@@ -115,7 +112,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
 
     requestStream: (rpc, handler) => async (call) => {
       const startedMs = performance.now();
-      const refused = refusal(call.metadata);
+      const refused = refusal(rpc, call.metadata);
       if (refused) {
         settle(rpc, startedMs, refused);
         call.emit('error', statusOf(refused));
@@ -124,7 +121,9 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
       await serveRequestStream(call, {
         idleTimeoutMs,
         draining: draining.signal,
-        answer: (request, send) => answer(rpc, handler, { call, request, send }),
+        // Again for each request: the token may have been withdrawn since the stream began.
+        answer: (request, send) =>
+          answer(rpc, handler, { call, request, refused: access.refusal(rpc, call.metadata), send }),
       });
     },
 
@@ -135,7 +134,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
         draining: draining.signal,
       });
       try {
-        admit(call.request, refusal(call.metadata));
+        admit(call.request, refusal(rpc, call.metadata));
         for await (const message of handler(call.request as never, context)) {
           if (context.signal.aborted) break;
           if (!call.write(message)) await once(call, 'drain', { signal: context.signal });
@@ -161,8 +160,4 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
 function admit(request: unknown, refused: CkvError | undefined): void {
   if (refused) throw refused;
   if (request instanceof UnreadableRequest) throw request.error;
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }

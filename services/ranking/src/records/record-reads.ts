@@ -1,7 +1,7 @@
 import { toCkvError } from '@collectivekv/domain';
 import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
-import { clientOptionsOf, type Logger } from '@collectivekv/service-kit';
+import type { ServiceContext } from '@collectivekv/service-kit';
 import { createRedisRecordReader, type RecordReader } from '@collectivekv/user-store';
 import type { RankingConfig } from '../config.js';
 import { joinReads } from './joined-reads.js';
@@ -20,9 +20,12 @@ export interface RecordReads {
  * Connects to Redis or the user-cache, as CKV_RECORD_READS says.
  * @throws invalid_request for a bad Redis URL
  */
-export function openRecordReads(config: RankingConfig, log: Logger): RecordReads {
+export function openRecordReads(
+  config: RankingConfig,
+  { log, clientOptions }: Pick<ServiceContext, 'log' | 'clientOptions'>,
+): RecordReads {
   if (config.CKV_RECORD_READS === 'user-cache') {
-    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, clientOptionsOf(config));
+    const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, clientOptions);
     return { read: reporting(readThroughUserCache(userCache), log), close: userCache.close };
   }
   const client = connectRedis(config.CKV_REDIS_URL, {
@@ -39,7 +42,7 @@ export function openRecordReads(config: RankingConfig, log: Logger): RecordReads
  * Logs why reads fail, at most once in {@link REPORT_EVERY_MS}. Answers without history carry the reason only, so the log
  * alone has the cause.
  */
-export function reporting(read: ReadRecord, log: Pick<Logger, 'warn'>): ReadRecord {
+export function reporting(read: ReadRecord, log: Pick<ServiceContext['log'], 'warn'>): ReadRecord {
   let reportedMs = Number.NEGATIVE_INFINITY;
   return async (...query) => {
     try {

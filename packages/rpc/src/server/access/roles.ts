@@ -1,0 +1,52 @@
+import type { MethodName } from '../../wire/methods.js';
+import type { ServiceName } from '../../wire/services.js';
+
+/** What a token's owner may do, and who needs it. */
+export const ROLES = {
+  rank: 'rank candidates: a feed backend',
+  write: 'record and forget interactions: a feed backend',
+  read: 'read bundles, pool rows and records: ranking and updater',
+  append: 'append to records, and delete positions and records: updater',
+  admin: 'switch bundles, and read, replace, delete and count records: an operator with `ckv`',
+} as const;
+
+/** A key of {@link ROLES}. */
+export type Role = keyof typeof ROLES;
+
+/** The roles of each method: a caller needs one of them. */
+export type RequiredRoles = {
+  readonly [S in ServiceName]: { readonly [M in MethodName<S>]: readonly [Role, ...Role[]] };
+};
+
+/** Which role each method needs. If there are several, one of them is enough. */
+export const REQUIRED_ROLES: RequiredRoles = {
+  RankingService: { Rank: ['rank'], RankMany: ['rank'], RankStream: ['rank'] },
+  InteractionService: { Record: ['write'], Forget: ['write'] },
+  PoolService: {
+    Describe: ['read', 'admin'],
+    Gather: ['read'],
+    FetchBundle: ['read'],
+    WatchBundles: ['read', 'admin'],
+    Activate: ['admin'],
+    Rollback: ['admin'],
+  },
+  UserCacheService: {
+    GetRecords: ['read', 'admin'],
+    AppendPositions: ['append'],
+    DeletePosition: ['append'],
+    ReplaceRecord: ['admin'],
+    DeleteRecord: ['append', 'admin'],
+    Stats: ['admin'],
+  },
+};
+
+const ROLES_OF_RPC: ReadonlyMap<string, readonly Role[]> = new Map<string, readonly Role[]>(
+  Object.entries(REQUIRED_ROLES).flatMap(([service, methods]) =>
+    Object.entries<readonly Role[]>(methods).map(([method, roles]) => [`${service}/${method}`, roles] as const),
+  ),
+).set('reflection', Object.keys(ROLES) as Role[]);
+
+/** Returns the roles of `Service/Method`. Reflection is for everybody with a token. A method of no service is for nobody. */
+export function rolesOf(rpc: string): readonly Role[] {
+  return ROLES_OF_RPC.get(rpc) ?? [];
+}
