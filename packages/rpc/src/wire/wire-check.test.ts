@@ -85,6 +85,15 @@ describe('wireProblem', () => {
     expect(problemOf(0x48, ...varint(11))).toBe('delta');
   });
 
+  it('refuses an unsigned 32-bit number that protobufjs would wrap', () => {
+    expect(problemOf(0x38, 0xff, 0xff, 0xff, 0xff, 0x0f)).toBeUndefined(); // 2^32 - 1
+    expect(problemOf(0x38, 0x85, 0x80, 0x80, 0x80, 0x10)).toBe('top_k'); // 2^32 + 5
+    expect(problemOf(0x38, ...Array(9).fill(0xff), 0x01)).toBe('top_k'); // -1
+    expect(wireProblem(Buffer.of(0x38, 0x85, 0x80, 0x80, 0x80, 0x10), fields)?.message).toBe(
+      'top_k: is 4294967301, at most 4294967295 is allowed; send a smaller number',
+    );
+  });
+
   it('refuses text that is not UTF-8, and takes any bytes', () => {
     const accented = [0xc3, 0xa9];
     expect(problemOf(0x0a, 2, ...accented, 0x12, 2, ...accented, 0x12, 2, ...accented)).toBeUndefined();

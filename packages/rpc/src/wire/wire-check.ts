@@ -28,6 +28,8 @@ interface WireField {
   readonly isText: boolean;
   /** True if protobufjs reads the value as 32 bits. It then skips 10 bytes for a varint of 6 bytes or more. */
   readonly isNarrow: boolean;
+  /** True if protobufjs cuts a value to its lower 32 bits. */
+  readonly isUint32: boolean;
   /** True if the field holds messages. */
   readonly nests: boolean;
   /** The fields of these messages, if their type is known. */
@@ -49,7 +51,7 @@ const FIXED32 = /^TYPE_(FLOAT|S?FIXED32)$/;
 const NARROW_BYTES = 5;
 /** Longest varint, bytes. */
 const VARINT_BYTES = 10;
-const MAX_TAG = 2 ** 32 - 1;
+const MAX_UINT32 = 2 ** 32 - 1;
 
 /**
  * Checks the bytes of a message, and of the messages in it, before protobufjs reads them. Finds the first field that
@@ -78,7 +80,7 @@ function problemWithin(bytes: Uint8Array, fields: WireFields, counts: Counts): C
   while (at < bytes.length) {
     const from = at;
     const tag = readVarint(bytes, at);
-    if (!tag || tag.value > MAX_TAG || tag.next - at > NARROW_BYTES) return broken(at);
+    if (!tag || tag.value > MAX_UINT32 || tag.next - at > NARROW_BYTES) return broken(at);
     const field = fields.get(Math.floor(tag.value / 8));
     const wire = tag.value % 8;
     if (field && !field.wires.includes(wire)) {
@@ -94,6 +96,9 @@ function problemWithin(bytes: Uint8Array, fields: WireFields, counts: Counts): C
     const headBytes = head ? head.next - tag.next : 0;
     if (headBytes > NARROW_BYTES && (wire === 2 || (field?.isNarrow && headBytes < VARINT_BYTES))) {
       return broken(tag.next);
+    }
+    if (field?.isUint32 && head && wire === 0 && head.value > MAX_UINT32) {
+      return invalidRequest(field.name, `is ${head.value}, at most ${MAX_UINT32} is allowed`, 'send a smaller number');
     }
     if (!field?.nests) {
       at = skipAlike(bytes, from, end, counts);
@@ -129,7 +134,18 @@ export function fieldsOf(
     const held = entry ?? (nests ? typeNamed(typeName) : undefined);
     const nested = held && fieldsOf(held, typeNamed, entry ? `${name}.` : '');
     const isText = type === 'TYPE_STRING';
-    return [number, { name, wires: wiresOf(descriptor), isText, isNarrow: NARROW.test(type), nests, nested }] as const;
+    return [
+      number,
+      {
+        name,
+        wires: wiresOf(descriptor),
+        isText,
+        isNarrow: NARROW.test(type),
+        isUint32: type === 'TYPE_UINT32',
+        nests,
+        nested,
+      },
+    ] as const;
   });
   return new Map(entries);
 }
