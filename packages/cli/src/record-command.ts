@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import type { Connections } from './connections.js';
 import { namedNumber, wholeNumber } from './number-options.js';
 
-const timestamp = wholeNumber(1, LIMITS.timestampMs);
+const timestamp = wholeNumber(LIMITS.minTimestampMs, LIMITS.timestampMs);
 
 interface Options {
   readonly action?: string;

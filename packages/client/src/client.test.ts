@@ -16,7 +16,7 @@ const bytesOf = (values: Float32Array | Uint32Array) => Buffer.from(values.buffe
 
 /** The last candidate is the best. Its score is its place. */
 async function rank({ userId, candidateIds, ...request }: RankRequest__Output): Promise<RankResponse> {
-  if (userId === '') throw invalidRequest('user_id', 'is missing', 'set it');
+  if (userId === 'nobody') throw invalidRequest('user_id', 'is unwelcome', 'send another');
   expect(candidateIds).toEqual([]);
   const { candidateIdText: text, candidateIdLengths: lengths } = request;
   const scores = Float32Array.from({ length: readIds({ text, lengths }, 'lengths').length }, (_, i) => i);
@@ -82,17 +82,27 @@ it('returns the error of each request of rankMany that has no answer', async () 
   const candidateIds = ['a', 'b'];
   const asked = kv.rankMany([
     { userId: 'u', candidateIds },
-    { userId: '', candidateIds },
+    { userId: 'nobody', candidateIds },
+    { userId: 'u', candidateIds, topK: 1.5 },
+    { userId: 'u', candidateIds: ['c'] },
   ]);
   candidateIds.reverse();
-  const [ranking, failure] = await asked;
+  const [ranking, refused, wrong, last] = await asked;
   expect(ranking).toMatchObject({ ranked: [{ itemId: 'b' }, { itemId: 'a' }] });
-  expect(failure).toBeInstanceOf(CkvError);
-  expect(failure).toMatchObject({ reason: 'invalid_request', message: expect.stringContaining('user_id') });
+  expect(refused).toBeInstanceOf(CkvError);
+  expect(refused).toMatchObject({ reason: 'invalid_request', message: expect.stringContaining('user_id') });
+  expect(wrong).toMatchObject({ reason: 'invalid_request', field: 'inputs[2].topK' });
+  expect(last).toMatchObject({ ranked: [{ itemId: 'c' }] });
+});
+
+it('calls nothing if no request of rankMany can be sent', async () => {
+  const errors = await kv.rankMany([{ userId: '', candidateIds: ['a'] }]);
+  expect(errors).toMatchObject([{ reason: 'invalid_request', field: 'inputs[0].userId' }]);
+  expect(rpcs).toEqual([]);
 });
 
 it('fails with the error of the service, and does not repeat a refused request', async () => {
-  await expect(kv.rank({ userId: '', candidateIds: ['a'] })).rejects.toMatchObject({ field: 'user_id' });
+  await expect(kv.rank({ userId: 'nobody', candidateIds: ['a'] })).rejects.toMatchObject({ field: 'user_id' });
   expect(rpcs).toHaveLength(1);
 });
 

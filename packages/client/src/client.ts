@@ -1,48 +1,28 @@
 import { createHash } from 'node:crypto';
-import { CkvError, LIMITS, type Reason, steadyNowMs } from '@collectivekv/domain';
-import { createGrpcClient, type GrpcClientOptions } from '@collectivekv/rpc';
+import type { RankRequest } from '@collectivekv/contracts';
+import {
+  CkvError,
+  invalidRequest,
+  LIMITS,
+  parseForgotten,
+  type Reason,
+  steadyNowMs,
+  toCkvError,
+} from '@collectivekv/domain';
+import { createGrpcClient } from '@collectivekv/rpc';
+import { nameOf } from './checks.js';
+import {
+  type CallOptions,
+  type ClientOptions,
+  checkCallOptions,
+  checkClientOptions,
+  checkRecordOptions,
+  type RecordOptions,
+} from './client-options.js';
 import { createEarlyEnds } from './early-ends.js';
 import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
 import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
 import { type Attempt, withRetries } from './retry.js';
-
-/** Options of {@link createCollectiveKvClient}. */
-export interface ClientOptions extends GrpcClientOptions {
-  /** gRPC target of the ranking service. Join several addresses with commas. Default 127.0.0.1:50053. */
-  readonly rankingTarget?: string;
-  /** gRPC target of the updater service. Join several addresses with commas. Default 127.0.0.1:50054. */
-  readonly interactionTarget?: string;
-  /** Longest time for a rank call with its retries, ms. Default 1,000. */
-  readonly rankTimeoutMs?: number;
-  /** Longest time to record or forget, with retries, ms. Default 10,000. */
-  readonly recordTimeoutMs?: number;
-  /** Most tries of a call, the first included. Default 4. */
-  readonly maxAttempts?: number;
-  /**
-   * True: rank requests share streams that stay open for about a second. That costs both sides less than a call for
-   * each request. Set it to false if a proxy on the way cannot carry such streams. Default true.
-   */
-  readonly rankStreams?: boolean;
-}
-
-/** Limits of one call. */
-export interface CallOptions {
-  /** Longest time for the call with its retries, ms. Default: the client's time. */
-  readonly timeoutMs?: number;
-  /** Ends the call when it aborts. One signal may end many calls: the client removes the signal's limit on listeners. */
-  readonly signal?: AbortSignal;
-}
-
-/** Options of {@link CollectiveKvClient.recordInteractions}. */
-export interface RecordOptions extends CallOptions {
-  /**
-   * Names the call, at most 128 bytes: calling again with the same key and list within an hour has no further effect.
-   * An interaction without an event id gets one made of the key, its place in the list, its user, item and action: the
-   * same in every such call.
-   * Default: a key made of the event ids if the list has more than 1,000 interactions, else none.
-   */
-  readonly idempotencyKey?: string;
-}
 
 /**
  * Client of a feed backend: it ranks, and records interactions. Every failure is a CkvError. Transient errors are
@@ -74,9 +54,10 @@ export interface CollectiveKvClient {
 
 /**
  * Creates a client. It connects with the first call. Calls take turns on all addresses of a target.
- * @throws invalid_request if a file of the options cannot be used
+ * @throws invalid_request if an option is unknown or wrong, or a file of the options cannot be used
  */
 export function createCollectiveKvClient(options: ClientOptions = {}): CollectiveKvClient {
+  checkClientOptions(options);
   const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', options);
   const updater = createGrpcClient('InteractionService', options.interactionTarget ?? '127.0.0.1:50054', options);
   const [rankEnds, recordEnds] = [createEarlyEnds(), createEarlyEnds()];
@@ -91,9 +72,10 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
 
   return {
     async rank(input, call = {}) {
+      checkCallOptions(call);
       const limits = { ...limitsOf(call, rankMs), earlyEnds: rankEnds };
+      const request = rankRequestOf(input);
       const candidateIds = [...input.candidateIds]; // the caller's list may change
-      const request = rankRequestOf({ ...input, candidateIds });
       const rank = ({ deadlineMs, again }: Attempt) => {
         const bounds = { ...limits, deadlineMs };
         return rankStreams
@@ -104,25 +86,30 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
     },
 
     async rankMany(inputs, call = {}) {
+      checkCallOptions(call);
       const limits = { ...limitsOf(call, rankMs), earlyEnds: rankEnds };
-      const copies = inputs.map((input) => ({ ...input, candidateIds: [...input.candidateIds] }));
-      const requests = copies.map(rankRequestOf);
+      const asked = listOf(inputs, 'inputs').map((input, i) => requestOrError(input, `inputs[${i}].`));
+      const requests = asked.flatMap((one) => (one instanceof CkvError ? [] : [one.request]));
+      if (inputs.length > 0 && requests.length === 0) return asked as CkvError[];
       const { outcomes } = await withRetries(limits, ({ deadlineMs }) =>
         ranking.call('RankMany', { requests }, { ...limits, deadlineMs }),
       );
-      return copies.map(({ candidateIds }, i) => {
-        const outcome = outcomes[i];
-        if (outcome?.response) return rankingOf(candidateIds, outcome.response);
-        const { reason, message } = outcome?.failure ?? { reason: 'bug', message: 'no outcome' };
+      const next = outcomes.values();
+      return asked.map((one) => {
+        if (one instanceof CkvError) return one;
+        const { response, failure } = next.next().value ?? {};
+        if (response) return rankingOf(one.candidateIds, response);
+        const { reason, message } = failure ?? { reason: 'bug', message: 'no outcome' };
         return new CkvError(reason as Reason, message);
       });
     },
 
     async recordInteractions(inputs, call = {}) {
+      checkRecordOptions(call);
       const limits = { ...limitsOf(call, recordMs), earlyEnds: recordEnds };
       const { idempotencyKey: key = '' } = call;
-      const interactions = inputs.map((input, i) =>
-        completeInteraction(input, key === '' ? undefined : () => keyedEventId(key, i, input)),
+      const interactions = listOf(inputs, 'interactions').map((input, i) =>
+        completeInteraction(input, `interactions[${i}]`, key === '' ? undefined : () => keyedEventId(key, i, input)),
       );
       const eventIds = interactions.map(({ eventId }) => eventId);
       const split = interactions.length > LIMITS.recordInteractions;
@@ -137,8 +124,9 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
     },
 
     async forgetInteraction(input, call = {}) {
+      checkCallOptions(call);
       const limits = { ...limitsOf(call, recordMs), earlyEnds: recordEnds };
-      const interaction = { timestampMs: 0, action: '', itemId: '', features: {}, ...input };
+      const interaction = parseForgotten(input, 'interaction');
       await withRetries(limits, ({ deadlineMs }) => updater.call('Forget', { interaction }, { ...limits, deadlineMs }));
     },
 
@@ -147,6 +135,25 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
       updater.close();
     },
   };
+}
+
+/** A request, and the candidates that its answer is about. The caller's list may change. */
+interface Asked {
+  readonly request: RankRequest;
+  readonly candidateIds: readonly string[];
+}
+
+function requestOrError(input: RankInput, path: string): Asked | CkvError {
+  try {
+    return { request: rankRequestOf(input, path), candidateIds: [...input.candidateIds] };
+  } catch (error) {
+    return toCkvError(error);
+  }
+}
+
+function listOf<T>(values: readonly T[], field: string): T[] {
+  if (!Array.isArray(values)) throw invalidRequest(field, `is ${nameOf(values)}, not an array`, 'send an array');
+  return Array.from(values); // a hole becomes undefined, which is refused
 }
 
 /** Returns an event id that a repeated call gives again. Another list under the same key gets other ids: it is not lost. */

@@ -1,24 +1,26 @@
 import type { RankInfo__Output, RankRequest, RankResponse__Output } from '@collectivekv/contracts';
-import type { Interaction } from '@collectivekv/domain';
+import { type Interaction, parseInteraction } from '@collectivekv/domain';
 import { packIds, writeIds } from '@collectivekv/rpc';
+import { checkRankInput } from './checked-rank-input.js';
 import type { InteractionInput, RankDetails, RankedItem, RankInput, Ranking } from './rank-messages.js';
 
 /**
- * Returns an interaction with defaults in place of absent fields.
+ * Returns an interaction with defaults in place of absent fields, checked as the service checks it.
+ * @param path path of the interaction, for errors: `interactions[3]`
  * @param newEventId makes the event id if there is none; default: a random UUID
+ * @throws invalid_request naming the field, the limit and the remedy
  */
 export function completeInteraction(
   input: InteractionInput,
+  path: string,
   newEventId: () => string = () => crypto.randomUUID(),
 ): Interaction {
-  return {
-    eventId: input.eventId ?? newEventId(),
-    userId: input.userId,
-    itemId: input.itemId,
-    timestampMs: input.timestampMs ?? Date.now(),
-    action: input.action ?? '',
-    features: input.features ?? {},
-  };
+  const { eventId, timestampMs } = input ?? {};
+  const complete = parseInteraction(
+    { ...input, eventId: eventId ?? '-', timestampMs: timestampMs ?? Date.now() },
+    path,
+  );
+  return eventId === undefined || eventId === null ? { ...complete, eventId: newEventId() } : complete;
 }
 
 const POLICIES = {
@@ -27,9 +29,14 @@ const POLICIES = {
   ignored: 'HISTORY_POLICY_IGNORED',
 } as const;
 
-/** Returns the message for a request. */
-export function rankRequestOf(input: RankInput): RankRequest {
-  const candidates = writeIds(packIds(input.candidateIds));
+/**
+ * Returns the message for a request.
+ * @param path prefix of field names in errors: `inputs[3].`, or empty
+ * @throws invalid_request naming the field, the limit and the remedy
+ */
+export function rankRequestOf(input: RankInput, path = ''): RankRequest {
+  checkRankInput(input, path);
+  const candidates = writeIds(packIds(input.candidateIds, `${path}candidateIds`));
   const column = ([name, values]: [string, ArrayLike<number>]) => ({ name, values: packedFloats(values) });
   return {
     userId: input.userId,
@@ -37,8 +44,8 @@ export function rankRequestOf(input: RankInput): RankRequest {
     candidateIdLengths: candidates.lengths,
     candidateFeatures: Object.entries(input.candidateFeatures ?? {}).map(column),
     contextFeatures: Object.entries(input.contextFeatures ?? {}).map(([name, value]) => column([name, [value]])),
-    recentInteractions: (input.recentInteractions ?? []).map((recent) =>
-      completeInteraction({ ...recent, userId: input.userId }),
+    recentInteractions: (input.recentInteractions ?? []).map((recent, i) =>
+      completeInteraction({ ...recent, userId: input.userId }, `${path}recentInteractions[${i}]`),
     ),
     maxStalenessMs: input.maxStalenessMs ?? 0,
     topK: input.topK ?? 0,

@@ -5,7 +5,7 @@ const good = {
   eventId: 'e',
   userId: 'u',
   itemId: 'i',
-  timestampMs: 1,
+  timestampMs: 1_700_000_000_000,
   action: 'click',
   features: { watch_ratio: 0.5 },
 };
@@ -48,7 +48,18 @@ it.each([
   ['an empty item', { ...good, itemId: '' }, /^x\.itemId: .*1 to 256 bytes/],
   ['a long event id', { ...good, eventId: 'é'.repeat(65) }, /^x\.eventId: has 130 bytes, at most 128/],
   ['a numeric user', { ...good, userId: 7 }, /^x\.userId: is a number/],
-  ['a time of 0', { ...good, timestampMs: 0 }, /^x\.timestampMs: is 0, an integer from 1 to 281474976710655/],
+  [
+    'a time of 0',
+    { ...good, timestampMs: 0 },
+    /^x\.timestampMs: is 0, an integer from 100000000000 to 281474976710655/,
+  ],
+  [
+    'a time in seconds',
+    { ...good, timestampMs: 1_700_000_000 },
+    /^x\.timestampMs: is 1700000000, .* looks like seconds/,
+  ],
+  ['half a surrogate pair', { ...good, userId: 'u\ud83d' }, /^x\.userId: has half of a surrogate pair/],
+  ['half a pair in a feature name', { ...good, features: { '\udc00': 1 } }, /^x\.features \(a name\): has half/],
   ['a time beyond 48 bits', { ...good, timestampMs: 2 ** 48 }, /^x\.timestampMs: is 281474976710656/],
   ['a text time', { ...good, timestampMs: '1' }, /^x\.timestampMs: is a string/],
   ['a long action', { ...good, action: 'a'.repeat(65) }, /^x\.action: has 65 bytes, at most 64/],
@@ -74,13 +85,23 @@ it.each([
 
 describe('parseForgotten', () => {
   it('needs no item and no time', () => {
-    const forgotten = { eventId: 'e', userId: 'u', itemId: '', timestampMs: 1, action: '', features: {} };
+    const forgotten = {
+      eventId: 'e',
+      userId: 'u',
+      itemId: '',
+      timestampMs: LIMITS.minTimestampMs,
+      action: '',
+      features: {},
+    };
     expect(parseForgotten({ eventId: 'e', userId: 'u' }, 'x')).toEqual(forgotten);
     expect(parseForgotten({ eventId: 'e', userId: 'u', itemId: '', timestampMs: 0 }, 'x')).toEqual(forgotten);
   });
 
   it('keeps what it is given', () => {
-    expect(parseForgotten({ ...good, timestampMs: 77 }, 'x')).toEqual({ ...good, timestampMs: 77 });
+    expect(parseForgotten({ ...good, timestampMs: 1_600_000_000_000 }, 'x')).toEqual({
+      ...good,
+      timestampMs: 1_600_000_000_000,
+    });
   });
 
   it.each([

@@ -1,6 +1,6 @@
-import { invalidRequest } from './errors.js';
+import { type CkvError, invalidRequest } from './errors.js';
 
-/** Upper bounds of the fields that callers send. */
+/** Bounds of the fields that callers send. */
 export const LIMITS = {
   eventIdBytes: 128,
   idBytes: 256,
@@ -8,6 +8,8 @@ export const LIMITS = {
   actionBytes: 64,
   featureCount: 64,
   featureNameBytes: 64,
+  /** 3 March 1973. A smaller number is a time in seconds. */
+  minTimestampMs: 100_000_000_000,
   /** The record's header has 48 bits for a time. */
   timestampMs: 2 ** 48 - 1,
   recordInteractions: 1_000,
@@ -31,18 +33,24 @@ export interface Interaction {
 }
 
 /**
- * Reads an id: a string of 1 to `maxBytes` bytes of UTF-8.
+ * Reads an id: a string of 1 to `maxBytes` bytes of UTF-8. A string with half a surrogate pair has no UTF-8 form.
  * @param field path of the field, for errors
  * @throws invalid_request naming the field, the limit and the remedy
  */
 export function parseId(value: unknown, field: string, maxBytes: number): string {
   if (typeof value !== 'string') throw invalidRequest(field, `is ${typeName(value)}, not a string`, 'send a string');
+  if (!value.isWellFormed()) throw notWellFormed(field);
   const bytes = Buffer.byteLength(value);
   if (bytes === 0) throw invalidRequest(field, `is missing or empty, 1 to ${maxBytes} bytes are required`, 'set it');
   if (bytes > maxBytes) {
     throw invalidRequest(field, `has ${bytes} bytes, at most ${maxBytes} are allowed`, 'send a shorter one');
   }
   return value;
+}
+
+/** Returns the error of a text that has no UTF-8 form. */
+export function notWellFormed(field: string): CkvError {
+  return invalidRequest(field, 'has half of a surrogate pair, which no UTF-8 can hold', 'send text that is not cut');
 }
 
 /**
@@ -55,19 +63,11 @@ export function parseInteraction(value: unknown, path: string): Interaction {
     throw invalidRequest(path, `is ${typeName(value)}, not an interaction`, 'send an object');
   }
   const raw = value as Record<string, unknown>;
-  const timestampMs = raw.timestampMs;
-  if (!Number.isInteger(timestampMs) || Number(timestampMs) < 1 || Number(timestampMs) > LIMITS.timestampMs) {
-    throw invalidRequest(
-      `${path}.timestampMs`,
-      `is ${describe(timestampMs)}, an integer from 1 to ${LIMITS.timestampMs} is required`,
-      'send Unix milliseconds',
-    );
-  }
   return {
     eventId: parseId(raw.eventId, `${path}.eventId`, LIMITS.eventIdBytes),
     userId: parseId(raw.userId, `${path}.userId`, LIMITS.idBytes),
     itemId: parseId(raw.itemId, `${path}.itemId`, LIMITS.idBytes),
-    timestampMs: Number(timestampMs),
+    timestampMs: parseTimestamp(raw.timestampMs, `${path}.timestampMs`),
     action: parseAction(raw.action, `${path}.action`),
     features: parseFeatures(raw.features, `${path}.features`),
   };
@@ -80,9 +80,22 @@ export function parseInteraction(value: unknown, path: string): Interaction {
  */
 export function parseForgotten(value: unknown, path: string): Interaction {
   const raw = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
-  const complete = { ...raw, timestampMs: raw.timestampMs || 1 };
+  const complete = { ...raw, timestampMs: raw.timestampMs || LIMITS.minTimestampMs };
   if (raw.itemId) return parseInteraction(complete, path);
   return { ...parseInteraction({ ...complete, itemId: '-' }, path), itemId: '' };
+}
+
+function parseTimestamp(value: unknown, field: string): number {
+  const { minTimestampMs, timestampMs: maxTimestampMs } = LIMITS;
+  if (Number.isInteger(value) && Number(value) >= minTimestampMs && Number(value) <= maxTimestampMs) {
+    return Number(value);
+  }
+  const isInSeconds = typeof value === 'number' && value >= 1 && value < minTimestampMs;
+  throw invalidRequest(
+    field,
+    `is ${describe(value)}, an integer from ${minTimestampMs} to ${maxTimestampMs} is required`,
+    isInSeconds ? 'this looks like seconds: send Unix milliseconds' : 'send Unix milliseconds',
+  );
 }
 
 function parseAction(value: unknown, field: string): string {

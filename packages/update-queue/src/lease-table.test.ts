@@ -84,7 +84,7 @@ describe('a consumer', () => {
     eventId: `e${n}`,
     userId: 'u',
     itemId: `i${n}`,
-    timestampMs: n,
+    timestampMs: 1_700_000_000_000 + n,
     action: '',
     features: {},
   });

@@ -71,7 +71,7 @@ export function useQueue(): QueueFixture {
 
 /** Returns the interaction `e<n>` of a user. */
 export function interactionOf(n: number, userId = 'u'): Interaction {
-  return { eventId: `e${n}`, userId, itemId: `i${n}`, timestampMs: n, action: '', features: {} };
+  return { eventId: `e${n}`, userId, itemId: `i${n}`, timestampMs: 1_700_000_000_000 + n, action: '', features: {} };
 }
 
 /** Returns another user than `u` whose interactions go to `partition`. */

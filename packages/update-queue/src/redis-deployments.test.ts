@@ -24,7 +24,9 @@ it('works on a cluster: queues, leases and terms are in one slot', async () => {
     maxWaitingJobs: 9,
   });
   for (const eventId of ['a', 'b', 'c']) {
-    await producer.enqueue([{ eventId, userId: 'u', itemId: 'i', timestampMs: 1, action: '', features: {} }]);
+    await producer.enqueue([
+      { eventId, userId: 'u', itemId: 'i', timestampMs: 1_700_000_000_000, action: '', features: {} },
+    ]);
   }
   const queue = openPartitionQueue({ client, keyPrefix: 'ckv', term, token: 'one' });
   await queue.recover();

@@ -30,7 +30,7 @@ const interaction = (n: number, userId = 'u'): Interaction => ({
   eventId: `e${n}`,
   userId,
   itemId: `i${n}`,
-  timestampMs: n,
+  timestampMs: 1_700_000_000_000 + n,
   action: '',
   features: {},
 });
@@ -70,7 +70,7 @@ describe('the interaction queue', () => {
     const jobs = await queue.take(20);
     const own = jobs.flatMap(({ payload }) => (payload as { interactions: Interaction[] }).interactions);
     expect(own.every(({ userId }) => partitionOf(userId, partitionCount) === partition)).toBe(true);
-    const ofUser = own.filter(({ userId }) => userId === 'u').map(({ timestampMs }) => timestampMs);
+    const ofUser = own.filter(({ userId }) => userId === 'u').map(({ itemId }) => Number(itemId.slice(1)));
     expect(ofUser).toEqual(Array.from({ length: 600 }, (_, i) => 2 * i + 1));
     await Promise.all([queue.close(), producer.close()]);
   });
@@ -266,7 +266,7 @@ it('writes nothing while it only inspects', async () => {
 });
 
 describe('parseInteractionJob', () => {
-  const good = { eventId: 'e', userId: 'u', itemId: 'i', timestampMs: 1 };
+  const good = { eventId: 'e', userId: 'u', itemId: 'i', timestampMs: 1_700_000_000_000 };
   it('reads both kinds of job', () => {
     expect(parseInteractionJob('record', { version: 1, interactions: [good] })).toMatchObject({ kind: 'record' });
     expect(parseInteractionJob('forget', { version: 1, interaction: { eventId: 'e', userId: 'u' } })).toMatchObject({

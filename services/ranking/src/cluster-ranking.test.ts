@@ -171,7 +171,7 @@ function rankBoth(userId: string, { recent = [], historyPolicy = 'preferred' }: 
     Object.entries(features).map(([name, values]) => ({ name, values: Float32Array.from([values].flat()) }));
   const query = {
     userId,
-    candidateIds: packIds(candidateIds),
+    candidateIds: packIds(candidateIds, 'candidate_ids'),
     candidateFeatures: columns(candidateFeatures),
     contextFeatures: columns(contextFeatures),
     recentInteractions: recent,

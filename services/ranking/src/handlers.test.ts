@@ -166,7 +166,7 @@ const send = (request: RankRequest) =>
     Rank.requestDeserialize(Rank.requestSerialize({ userId: 'u', candidateIds: ['i1'], ...request })),
     call,
   );
-const recentOf = (userId: string) => ({ eventId: 'e', userId, itemId: 'i1', timestampMs: 1 });
+const recentOf = (userId: string) => ({ eventId: 'e', userId, itemId: 'i1', timestampMs: 1_700_000_000_000 });
 const singles = (...values: number[]) => Buffer.from(Float32Array.from(values).buffer);
 
 describe('a request', () => {
@@ -185,7 +185,7 @@ describe('a request', () => {
         userId: 'u',
         candidateFeatures: [{ name: 'freshness', values: Float32Array.of(0.25) }],
         contextFeatures: [{ name: 'hour', values: Float32Array.of(7) }],
-        recentInteractions: [{ eventId: 'e', userId: 'u', itemId: 'i1', timestampMs: 1 }],
+        recentInteractions: [{ eventId: 'e', userId: 'u', itemId: 'i1', timestampMs: 1_700_000_000_000 }],
         maxStalenessMs: 3_600_000,
         topK: 5,
         bundleId: model.id,

@@ -105,7 +105,7 @@ function candidateIdsOf(
 ): PackedIds {
   if (candidateIdText.length === 0 && candidateIdLengths.length === 0) {
     checkCount(`${at}candidate_ids`, candidateIds.length, 1, LIMITS.candidates);
-    return packIds(candidateIds);
+    return packIds(candidateIds, `${at}candidate_ids`);
   }
   if (candidateIds.length > 0) {
     throw invalidRequest(`${at}candidate_id_text`, 'is set together with candidate_ids', 'send only one of them');

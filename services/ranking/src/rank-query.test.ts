@@ -15,7 +15,7 @@ const model = createBundleModel({
 const column = (name: string, ...values: number[]): FeatureColumn => ({ name, values: Float32Array.from(values) });
 const queryOf = (candidateIds: string[], overrides: Partial<RankQuery> = {}): RankQuery => ({
   userId: 'u',
-  candidateIds: packIds(candidateIds),
+  candidateIds: packIds(candidateIds, 'candidate_ids'),
   candidateFeatures: [],
   contextFeatures: [],
   recentInteractions: [],
@@ -48,7 +48,7 @@ it('takes the features that are sent, and the defaults of the others', () => {
 });
 
 it.each([
-  ['candidate_ids: has 4 ids', { candidateIds: packIds(['a', 'b', 'c', 'd']) }],
+  ['candidate_ids: has 4 ids', { candidateIds: packIds(['a', 'b', 'c', 'd'], 'candidate_ids') }],
   [
     'candidate_features[0].name: is not a feature of the bundle; use one of: freshness',
     { candidateFeatures: [column('hour', 1, 1)] },

@@ -70,7 +70,7 @@ const interactions: Interaction[] = Array.from({ length: 9 }, (_, i) => ({
 }));
 const query = (recentInteractions: Interaction[]): RankQuery => ({
   userId: 'u',
-  candidateIds: packIds(Array(MAX_POSITIONS).fill('i0001')),
+  candidateIds: packIds(Array(MAX_POSITIONS).fill('i0001'), 'candidate_ids'),
   candidateFeatures: [],
   contextFeatures: [],
   recentInteractions,

@@ -43,7 +43,7 @@ const interactions = (count: number) =>
     eventId: `e${i}`,
     userId: 'u',
     itemId: 'i',
-    timestampMs: 1,
+    timestampMs: 1_700_000_000_000,
     action: '',
     features: {},
   }));

@@ -8,7 +8,14 @@ export const bundleId = '0123456789abcdef';
 /** An id of one byte more than the limit. */
 export const longId = 'x'.repeat(257);
 /** A valid interaction. */
-export const interaction = { eventId: 'e', userId: 'u', itemId: 'i0001', timestampMs: 1, action: '', features: {} };
+export const interaction = {
+  eventId: 'e',
+  userId: 'u',
+  itemId: 'i0001',
+  timestampMs: 1_700_000_000_000,
+  action: '',
+  features: {},
+};
 
 /** Returns `count` different ids. */
 export function manyIds(count: number): string[] {

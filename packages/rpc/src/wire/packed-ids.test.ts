@@ -4,20 +4,19 @@ import { type PackedIds, packIds, readIds, writeIds } from './packed-ids.js';
 
 const strings = (ids: PackedIds) => Array.from({ length: ids.length }, (_, i) => ids.at(i));
 const read = (text: Buffer, lengths: Buffer) => readIds({ text, lengths }, 'lengths');
-const id = fc.string({ maxLength: 20, unit: fc.constantFrom('a', 'é', '\u{1f600}', '\ud83d', '\ude00', '\0') });
+const id = fc.string({ maxLength: 20, unit: fc.constantFrom('a', 'é', '\u{1f600}', '\0') });
 
-it('reads the ids that were written, half characters as U+FFFD', () => {
+it('reads the ids that were written', () => {
   fc.assert(
     fc.property(fc.array(id, { maxLength: 12 }), (ids) => {
-      const wellFormed = ids.map((one) => Buffer.from(one).toString());
-      const { text, lengths } = writeIds(packIds(ids));
-      expect(strings(read(text, lengths))).toEqual(wellFormed);
+      const { text, lengths } = writeIds(packIds(ids, 'ids'));
+      expect(strings(read(text, lengths))).toEqual(ids);
     }),
   );
 });
 
-it('keeps two ids apart though their halves make one character', () => {
-  expect(strings(packIds(['a\ud83d', '\ude00b']))).toEqual(['a\ufffd', '\ufffdb']);
+it('refuses half of a surrogate pair, though the next id completes it', () => {
+  expect(() => packIds(['b', 'a\ud83d', '\ude00b'], 'ids')).toThrow(/^ids\[1\]: has half of a surrogate pair/);
 });
 
 it('reads a column without copying its ids, wherever the fields begin', () => {

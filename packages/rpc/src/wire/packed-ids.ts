@@ -1,4 +1,4 @@
-import { invalidRequest } from '@collectivekv/domain';
+import { invalidRequest, notWellFormed } from '@collectivekv/domain';
 
 /** Ids as two `bytes` fields of a message. Two long fields are read and written faster than hundreds of strings. */
 export interface IdColumn {
@@ -39,8 +39,12 @@ export class PackedIds {
   }
 }
 
-/** Returns strings as packed ids. */
-export function packIds(ids: readonly string[]): PackedIds {
+/**
+ * Returns strings as packed ids.
+ * @param field name of the field that holds the strings, for errors
+ * @throws invalid_request if a string has half of a surrogate pair, which would become another character
+ */
+export function packIds(ids: readonly string[], field: string): PackedIds {
   const text = ids.join('');
   const joined = Buffer.from(text);
   const isAscii = joined.length === text.length; // any other character has more bytes than UTF-16 units
@@ -48,11 +52,11 @@ export function packIds(ids: readonly string[]): PackedIds {
   let end = 0;
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i] as string;
+    if (!isAscii && !id.isWellFormed()) throw notWellFormed(`${field}[${i}]`);
     end += isAscii ? id.length : Buffer.byteLength(id);
     ends[i + 1] = end;
   }
-  // Two halves of a surrogate pair, at the end of one id and the start of the next, would become one character.
-  return new PackedIds(joined.length === end ? joined : Buffer.concat(ids.map((id) => Buffer.from(id))), ends);
+  return new PackedIds(joined, ends);
 }
 
 /** Returns the column of packed ids. */

@@ -8,7 +8,7 @@ const interaction = (userId: string): Interaction => ({
   eventId: `e${events++}`,
   userId,
   itemId: 'i',
-  timestampMs: 1,
+  timestampMs: 1_700_000_000_000,
   action: '',
   features: {},
 });

@@ -136,7 +136,7 @@ const interactionOf = (userId: string, eventId: string): Interaction => ({
   eventId,
   userId,
   itemId: 'i',
-  timestampMs: 1,
+  timestampMs: 1_700_000_000_000,
   action: '',
   features: {},
 });

@@ -14,7 +14,7 @@ function wave(counts: Record<string, number>): Map<string, Interaction[]> {
     eventId: 'e',
     userId,
     itemId: 'i',
-    timestampMs: 1,
+    timestampMs: 1_700_000_000_000,
     action: '',
     features: {},
   });

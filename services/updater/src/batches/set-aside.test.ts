@@ -5,7 +5,14 @@ import { expect, it } from 'vitest';
 import { createUpdaterMetrics } from '../metrics.js';
 import { createSetAside } from './set-aside.js';
 
-const interaction = { eventId: 'e', userId: 'anna', itemId: 'i', timestampMs: 1, action: '', features: {} };
+const interaction = {
+  eventId: 'e',
+  userId: 'anna',
+  itemId: 'i',
+  timestampMs: 1_700_000_000_000,
+  action: '',
+  features: {},
+};
 
 /** Sets a job aside, and returns its line in the log. */
 async function logged(id: string, payload: unknown): Promise<Record<string, unknown>> {

@@ -1,0 +1,77 @@
+import type { GrpcClientOptions } from '@collectivekv/rpc';
+import { checkFlag, checkKeys, checkMs, checkText, checkWholeNumber } from './checks.js';
+
+/** Options of `createCollectiveKvClient`. */
+export interface ClientOptions extends GrpcClientOptions {
+  /** gRPC target of the ranking service. Join several addresses with commas. Default 127.0.0.1:50053. */
+  readonly rankingTarget?: string;
+  /** gRPC target of the updater service. Join several addresses with commas. Default 127.0.0.1:50054. */
+  readonly interactionTarget?: string;
+  /** Longest time for a rank call with its retries, ms. Default 1,000. */
+  readonly rankTimeoutMs?: number;
+  /** Longest time to record or forget, with retries, ms. Default 10,000. */
+  readonly recordTimeoutMs?: number;
+  /** Most tries of a call, the first included. Default 4. */
+  readonly maxAttempts?: number;
+  /**
+   * True: rank requests share streams that stay open for about a second. That costs both sides less than a call for
+   * each request. Set it to false if a proxy on the way cannot carry such streams. Default true.
+   */
+  readonly rankStreams?: boolean;
+}
+
+/** Limits of one call. */
+export interface CallOptions {
+  /** Longest time for the call with its retries, ms. Default: the client's time. */
+  readonly timeoutMs?: number;
+  /** Ends the call when it aborts. One signal may end many calls: the client removes the signal's limit on listeners. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of `recordInteractions`. */
+export interface RecordOptions extends CallOptions {
+  /**
+   * Names the call, at most 128 bytes: calling again with the same key and list within an hour has no further effect.
+   * An interaction without an event id gets one made of the key, its place in the list, its user, item and action: the
+   * same in every such call.
+   * Default: a key made of the event ids if the list has more than 1,000 interactions, else none.
+   */
+  readonly idempotencyKey?: string;
+}
+
+type Checks<T> = { readonly [K in keyof Required<T>]: (value: unknown, field: string) => void };
+
+const unchecked = () => undefined;
+const atLeastOne = (value: unknown, field: string) => checkWholeNumber(value, field, 1, Number.MAX_SAFE_INTEGER);
+
+const CLIENT: Checks<ClientOptions> = {
+  rankingTarget: checkText,
+  interactionTarget: checkText,
+  token: checkText,
+  tokenFile: checkText,
+  tlsCaFile: checkText,
+  tlsClientCertFile: checkText,
+  tlsClientKeyFile: checkText,
+  tlsServerName: checkText,
+  optionNames: unchecked,
+  onFileOutcome: unchecked,
+  useProxy: checkFlag,
+  rankTimeoutMs: checkMs,
+  recordTimeoutMs: checkMs,
+  maxAttempts: atLeastOne,
+  rankStreams: checkFlag,
+};
+const CALL: Checks<CallOptions> = { timeoutMs: checkMs, signal: unchecked };
+const RECORD: Checks<RecordOptions> = { ...CALL, idempotencyKey: checkText };
+
+/** @throws invalid_request naming the option that is unknown or has a wrong value */
+export const checkClientOptions = (options: ClientOptions) => checkAll(options, CLIENT);
+/** @throws invalid_request naming the option that is unknown or has a wrong value */
+export const checkCallOptions = (options: CallOptions) => checkAll(options, CALL);
+/** @throws invalid_request naming the option that is unknown or has a wrong value */
+export const checkRecordOptions = (options: RecordOptions) => checkAll(options, RECORD);
+
+function checkAll<T extends object>(options: T, checks: Checks<T>): void {
+  checkKeys(options, Object.keys(checks), '');
+  for (const [name, value] of Object.entries(options)) checks[name as keyof T](value, name);
+}
