@@ -15,12 +15,14 @@ ARGV[14..]  fields of the job to overwrite: name, value, …
 
 Returns nil if the member does not hold the partition in this term; nothing is changed then. Otherwise returns
 moveToFinished's code: 0, or an error code, with the job unchanged. An active id without a job behind it is removed; so
-is a job whose own options say not to keep it. The script returns 0 for both.
+is a job whose own options say not to keep it. The script returns 0 for both. If a job's own counts or parent make
+BullMQ's script fail, the job is set aside all the same, without them.
 ]]
 local function move_to_finished(KEYS, ARGV)
   -- include moveToFinished
 end
 -- include lease
+-- include end_job
 
 if not holds_term(KEYS[15], KEYS[16], ARGV[10], ARGV[11], ARGV[12]) then return false end
 
@@ -33,8 +35,15 @@ if redis.call('TYPE', job_key).ok ~= 'hash' then
 end
 
 local deduplication_id = redis.call('HGET', job_key, 'deid')
-local code = move_to_finished(KEYS, ARGV)
-if code ~= 0 then return code end
+local done, code = pcall(move_to_finished, KEYS, ARGV)
+if not done then
+  end_job(active_key, prefix, id)
+  redis.call('HDEL', job_key, 'ats', 'atm', 'stc', 'parent', 'parentKey')
+  redis.call('HSET', job_key, 'failedReason', ARGV[4], 'stacktrace', cjson.encode({ ARGV[4] }), 'finishedOn', ARGV[2])
+  redis.call('ZADD', failed_key, ARGV[2], id)
+elseif code ~= 0 then
+  return code
+end
 local failed_at = redis.call('ZSCORE', failed_key, id)
 if not failed_at then return 0 end
 

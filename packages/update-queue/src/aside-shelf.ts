@@ -1,5 +1,6 @@
 import type { RedisClient } from '@collectivekv/redis-connection';
-import { Job, type JobsOptions, type Worker } from 'bullmq';
+import type { Worker } from 'bullmq';
+import { type KeepWhenDone, readJobOptions } from './job-options.js';
 import type { JobScripts } from './job-scripts.js';
 
 /** Keeps jobs that cannot succeed, as BullMQ's failed jobs, each under a new id. */
@@ -20,8 +21,11 @@ export interface AsideShelf {
 /** Separates a job's own id from the time at which it was set aside. */
 const ASIDE = '.aside-';
 /** The fields that BullMQ keeps as JSON, each with its empty value. */
-const EMPTY_FIELDS = { data: '{}', opts: '{}', progress: '0', returnvalue: 'null', stacktrace: '[]' } as const;
-type JsonField = keyof typeof EMPTY_FIELDS;
+const JSON_FIELDS = { data: '{}', opts: '{}', progress: '0', returnvalue: 'null', stacktrace: '[]' } as const;
+/** The fields that BullMQ counts in, each with its empty value. */
+const COUNT_FIELDS = { ats: '0', atm: '0', stc: '0' } as const;
+const EMPTY_FIELDS = { ...JSON_FIELDS, ...COUNT_FIELDS };
+type StoredField = keyof typeof EMPTY_FIELDS;
 
 /** Creates the shelf of the partition that `worker` consumes. */
 export function createAsideShelf(client: RedisClient, worker: Worker, scripts: JobScripts): AsideShelf {
@@ -32,30 +36,25 @@ export function createAsideShelf(client: RedisClient, worker: Worker, scripts: J
   async function putIfUnreadable(id: string): Promise<boolean> {
     const key = worker.toKey(id);
     const isJob = (await client.type(key)) === 'hash';
-    const fields: Partial<Record<string, string>> = isJob ? await client.hgetall(key) : {};
-    const bad = (Object.keys(EMPTY_FIELDS) as JsonField[]).filter(
-      (name) => !isReadable(name, fields[name] ?? EMPTY_FIELDS[name]),
-    );
+    const fields: StoredFields = isJob ? await client.hgetall(key) : {};
+    const bad = unreadableFields(fields);
     if (isJob && bad.length === 0) return false;
     const unreadable = Object.fromEntries(bad.map((name) => [name, fields[name]]));
-    const blank = Object.fromEntries(bad.map((name) => [name, EMPTY_FIELDS[name]]));
-    await scripts.setAside(
-      { id, opts: optionsOf(bad.includes('opts') ? '' : fields.opts) },
-      {
-        id: asideIdOf(id),
-        reason: `invalid_request: ${bad.join(', ')}: is not JSON; send JSON, which has no NaN`,
-        fields: { ...blank, data: JSON.stringify({ unreadable }) },
-      },
-    );
+    await scripts.setAside(id, keepOf(fields), {
+      id: asideIdOf(id),
+      reason: `invalid_request: ${problemOf(bad)}`,
+      fields: { ...blank(bad), data: JSON.stringify({ unreadable }) },
+    });
     return true;
   }
 
   return {
     async put(id, message, left) {
-      const job = await Job.fromId(worker, id);
-      if (!job) throw new Error(`job ${id} is gone`);
-      const fields: Record<string, string> = left ? { data: JSON.stringify(left), progress: '0' } : {};
-      await scripts.setAside({ id, opts: job.opts }, { id: asideIdOf(id), reason: message, fields });
+      const stored: StoredFields = await client.hgetall(worker.toKey(id));
+      if (Object.keys(stored).length === 0) throw new Error(`job ${id} is gone`);
+      const rest = left ? { data: JSON.stringify(left), progress: '0' } : {};
+      const fields = { ...blank(unreadableFields(stored)), ...rest };
+      await scripts.setAside(id, keepOf(stored), { id: asideIdOf(id), reason: message, fields });
     },
     async putUnreadable(isTaken) {
       // Ask `isTaken` before the next await: a job that is completed in between no longer counts as taken.
@@ -67,17 +66,40 @@ export function createAsideShelf(client: RedisClient, worker: Worker, scripts: J
   };
 }
 
-/** Returns a job's own options. BullMQ's script needs a number of attempts, which a foreign job may lack. */
-function optionsOf(json: string | undefined): JobsOptions {
-  return { attempts: 0, ...(JSON.parse(json || '{}') as JobsOptions) };
+type StoredFields = Readonly<Partial<Record<string, string>>>;
+
+/** Returns the fields that BullMQ could not read. */
+function unreadableFields(fields: StoredFields): StoredField[] {
+  return (Object.keys(EMPTY_FIELDS) as StoredField[]).filter(
+    (name) => !isReadable(name, fields[name] ?? EMPTY_FIELDS[name]),
+  );
 }
 
-/** True if BullMQ can read the field: it is JSON, and the options are not null. */
-function isReadable(name: JsonField, text: string): boolean {
+function isReadable(name: StoredField, text: string): boolean {
+  if (name in COUNT_FIELDS) return /^-?\d{1,15}$/.test(text);
   try {
     const value: unknown = JSON.parse(text);
     return name !== 'opts' || value !== null;
   } catch {
     return false;
+  }
+}
+
+function problemOf(bad: readonly StoredField[]): string {
+  const json = bad.filter((name) => name in JSON_FIELDS);
+  if (json.length > 0) return `${json.join(', ')}: is not JSON; send JSON, which has no NaN`;
+  return `${bad.join(', ')}: is not a whole number; leave it to BullMQ`;
+}
+
+function blank(fields: readonly StoredField[]): Record<string, string> {
+  return Object.fromEntries(fields.map((name) => [name, EMPTY_FIELDS[name]]));
+}
+
+/** Returns the job's own option for a job that is set aside. */
+function keepOf({ opts }: StoredFields): KeepWhenDone {
+  try {
+    return readJobOptions(opts ?? '').removeOnFail;
+  } catch {
+    return undefined;
   }
 }

@@ -133,8 +133,8 @@ it('says which jobs could not be completed, and completes the others', async () 
     await client.set(`{p}:q:${second}:lock`, 'another consumer');
     const failures = await scriptsOf(worker).complete([first, second, third, 'nobody'], undefined);
     expect([...failures]).toEqual([
-      [second, '-6'],
-      ['nobody', '-1'],
+      [second, -6],
+      ['nobody', -1],
     ]);
     expect(await client.lrange('{p}:q:active', 0, -1)).toEqual([second]);
   });

@@ -1,6 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import type { KeepJobs, MinimalJob, Worker } from 'bullmq';
+import type { KeepWhenDone } from './job-options.js';
 import type { PartitionTerm } from './lease-table.js';
 import { readScript } from './lua-script.js';
 import type { LeaseKeys } from './queue-names.js';
@@ -11,9 +12,6 @@ export interface StoredJob {
   /** Fields of the job's hash; anybody may have written them. */
   readonly fields: Readonly<Record<string, string>>;
 }
-
-/** A job's own option for the time after it is completed: whether, or how many, to keep. */
-export type KeepWhenDone = boolean | number | KeepJobs | undefined;
 
 /**
  * The writes of a partition's consumer, each one script around BullMQ's own; docs/adr/0006-jobs-in-batches.md has the
@@ -28,15 +26,16 @@ export interface JobScripts {
    * @returns the taken jobs in queue order, and the last failure's text. A failed job stays active and is not returned.
    */
   take(maxCount: number): Promise<{ readonly jobs: readonly StoredJob[]; readonly failure: string }>;
-  /** Completes jobs that have the same option. Returns the problem of every job that could not be completed. */
-  complete(ids: readonly string[], keep: KeepWhenDone): Promise<ReadonlyMap<string, string>>;
+  /** Completes jobs that have the same option. Returns BullMQ's error code of every job that could not be completed. */
+  complete(ids: readonly string[], keep: KeepWhenDone): Promise<ReadonlyMap<string, number>>;
   /**
    * Sets an active job aside under another id.
-   * @param job with its id and its own options
+   * @param keep the job's own option
    * @param fields fields of the job's hash to overwrite
    */
   setAside(
-    job: Pick<MinimalJob, 'id' | 'opts'>,
+    id: string,
+    keep: KeepWhenDone,
     aside: { readonly id: string; readonly reason: string; readonly fields: Readonly<Record<string, string>> },
   ): Promise<void>;
   /** Keeps a number with a job. */
@@ -58,7 +57,7 @@ type Arg = string | number | boolean | Buffer | undefined;
 interface Commands {
   ckvRecoverJobs(...args: Arg[]): Promise<number | null>;
   ckvTakeJobs(...args: Arg[]): Promise<[jobs: [id: string, fields: string[]][], failure: string] | null>;
-  ckvCompleteJobs(...args: Arg[]): Promise<[id: string, problem: string | number][] | null>;
+  ckvCompleteJobs(...args: Arg[]): Promise<[id: string, code: number][] | null>;
   ckvSetAsideJob(...args: Arg[]): Promise<number | null>;
   ckvRememberProgress(...args: Arg[]): Promise<number | null>;
 }
@@ -114,14 +113,15 @@ export function createJobScripts(
       const first = { id: ids[0], opts: {} } as MinimalJob;
       const args = backend.moveToCompletedArgs(first, undefined, keep as KeepJobs, token, false);
       const failures = await inTerm(commands.ckvCompleteJobs(...finishedArgs(args), ...ids));
-      return new Map(failures.map(([id, problem]) => [id, String(problem)]));
+      return new Map(failures);
     },
-    async setAside(job, { id, reason, fields }) {
+    async setAside(id, keep, { id: asideId, reason, fields }) {
       const own = { failedReason: reason, stacktrace: JSON.stringify([reason]) };
-      const keep = job.opts.removeOnFail as KeepJobs;
-      const args = backend.moveToFailedArgs(job as MinimalJob, reason, keep, token, false, own);
-      const code = await inTerm(commands.ckvSetAsideJob(...finishedArgs(args), id, ...Object.entries(fields).flat()));
-      if (code !== 0) throw new Error(`job ${job.id} cannot be set aside: ${code}`);
+      const job = { id, opts: { attempts: 0 } } as MinimalJob; // BullMQ's script needs a number of attempts
+      const args = backend.moveToFailedArgs(job, reason, keep as KeepJobs, token, false, own);
+      const overwritten = Object.entries(fields).flat();
+      const code = await inTerm(commands.ckvSetAsideJob(...finishedArgs(args), asideId, ...overwritten));
+      if (code !== 0) throw new Error(`job ${id} cannot be set aside: ${code}`);
     },
     async remember(id, progress) {
       const updateKeys = [worker.toKey(id), keys.events, keys.meta, ...termKeys];

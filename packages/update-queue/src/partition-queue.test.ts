@@ -92,6 +92,79 @@ it.each(['{}', '{"removeOnFail": true}'])('sets an unreadable job with the optio
   expect(await queue.client().exists(queue.key(id))).toBe(0);
 });
 
+/** Fields of a job with which BullMQ's own scripts fail. */
+const UNUSABLE: readonly Readonly<Record<string, string>>[] = [
+  { atm: 'x' },
+  { atm: '9223372036854775807' },
+  { parent: 'not JSON' },
+  { parent: '5' },
+  { parent: '{"id": {}, "queueKey": []}', parentKey: 'a' },
+  { parentKey: '{ckv}:text:0', parent: '{"id": "0", "queueKey": "{ckv}:text"}' },
+  { opts: '{"attempts": "three"}' },
+  { opts: '{"removeOnComplete": "x", "removeOnFail": "x"}' },
+  { opts: '{"removeOnComplete": {"count": "x"}, "removeOnFail": {"age": {}}}' },
+  { opts: '{"removeOnComplete": [], "removeOnFail": null}' },
+  { opts: '5' },
+  { returnvalue: 'not JSON' },
+  { stacktrace: 'not JSON' },
+];
+
+describe.each(UNUSABLE)('a job with the fields %j', (fields) => {
+  const take = async () => {
+    const [id = ''] = await enqueue(1);
+    await queue.client().set('{ckv}:text:0:dependencies', 'not a set');
+    await queue.client().hset(queue.key(id), fields);
+    const consumer = await queue.consume();
+    const [job] = await consumer.take(5);
+    if (!job) throw new Error('the job is not taken');
+    return { consumer, job };
+  };
+
+  it('is completed', async () => {
+    const { consumer, job } = await take();
+    await consumer.complete([job]);
+    expect(await active()).toEqual([]);
+    expect(await queue.client().exists(queue.key(job.id), `${queue.key(job.id)}:lock`)).toBe(0);
+  });
+
+  it('is set aside, listed, and taken again after a retry', async () => {
+    const { consumer, job } = await take();
+    await consumer.fail(job, 'invalid_request: wrong');
+    expect(await active()).toEqual([]);
+    expect(await failed()).toMatchObject([{ problem: 'invalid_request: wrong', payload: job.payload }]);
+    const inspection = inspectQueue({ client: queue.client(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
+    expect(await inspection.retry()).toBe(1);
+    await inspection.close();
+    const again = await consumer.take(5);
+    expect(again).toMatchObject([{ payload: job.payload }]);
+    await consumer.complete(again);
+    expect(await active()).toEqual([]);
+  });
+});
+
+it.each([{ ats: 'x' }, { ats: '1.5' }, { ats: '9223372036854775807' }])(
+  'sets a job with the count %j aside, which BullMQ cannot make active, and gives the others',
+  async (fields) => {
+    const [id = '', other] = await enqueue(2);
+    await queue.client().hset(queue.key(id), fields);
+    const consumer = await queue.consume();
+    expect(await consumer.take(9)).toMatchObject([{ id: other }]);
+    expect(await active()).toEqual([other]);
+    expect(await failed()).toMatchObject([
+      { problem: 'invalid_request: ats: is not a whole number; leave it to BullMQ', payload: { unreadable: fields } },
+    ]);
+  },
+);
+
+it('completes a job that waits for jobs of its own', async () => {
+  const [id = ''] = await enqueue(1);
+  await queue.client().sadd(`${queue.key(id)}:dependencies`, 'another');
+  const consumer = await queue.consume();
+  await consumer.complete(await consumer.take(5));
+  expect(await active()).toEqual([]);
+  expect(await queue.client().exists(queue.key(id))).toBe(0);
+});
+
 describe('complete', () => {
   it("keeps a completed job if the job's own options say so", async () => {
     const [kept = '', gone = ''] = await enqueue(2);

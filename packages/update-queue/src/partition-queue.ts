@@ -2,7 +2,8 @@ import { allDone } from '@collectivekv/domain';
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { Worker } from 'bullmq';
 import { createAsideShelf } from './aside-shelf.js';
-import { createJobScripts, type KeepWhenDone, type StoredJob } from './job-scripts.js';
+import { type KeepWhenDone, readJobOptions } from './job-options.js';
+import { createJobScripts, type StoredJob } from './job-scripts.js';
 import type { PartitionTerm } from './lease-table.js';
 import { MAX_FAILED_JOBS, queueOptions } from './open-queues.js';
 import { leaseKeys, partitionQueueName } from './queue-names.js';
@@ -76,7 +77,7 @@ export function openPartitionQueue(options: {
   /** Reads a job and notes it as taken. Returns undefined if a field is not JSON, or the options are null. */
   function read({ id, fields }: StoredJob): TakenJob | undefined {
     try {
-      const opts = JSON.parse(fields.opts || '{}') as { removeOnComplete?: KeepWhenDone };
+      const keep = readJobOptions(fields.opts ?? '').removeOnComplete; // throws for null
       const progress = JSON.parse(fields.progress || '0') as unknown;
       const job = {
         id,
@@ -85,14 +86,14 @@ export function openPartitionQueue(options: {
         queuedAtMs: Number(fields.timestamp),
         progress: Number.isSafeInteger(progress) ? Math.max(0, Number(progress)) : 0,
       };
-      taken.set(id, { keep: opts.removeOnComplete }); // throws for null
+      taken.set(id, { keep });
       return job;
     } catch {
       return undefined;
     }
   }
 
-  async function completeAlike(jobs: readonly TakenJob[], keep: KeepWhenDone): Promise<ReadonlyMap<string, string>> {
+  async function completeAlike(jobs: readonly TakenJob[], keep: KeepWhenDone): Promise<ReadonlyMap<string, number>> {
     const failures = await scripts.complete(
       jobs.map(({ id }) => id),
       keep,
