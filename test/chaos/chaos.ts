@@ -36,7 +36,7 @@ async function run(options: ChaosOptions): Promise<boolean> {
   }
 }
 
-async function runOnce({ seed, quick, only }: ChaosOptions): Promise<Outcome[]> {
+async function runOnce({ seed, quick, only, onlyFaults }: ChaosOptions): Promise<Outcome[]> {
   console.log(`seed ${seed}`);
   const chosen = SCENARIOS.filter(({ name, quick: isQuick }) => (only ? only.includes(name) : !quick || isQuick));
   const keepLogsIn = mkdtempSync(join(tmpdir(), 'ckv-chaos-logs-'));
@@ -44,7 +44,7 @@ async function runOnce({ seed, quick, only }: ChaosOptions): Promise<Outcome[]> 
   for (const scenario of chosen) {
     console.log(`  ${scenario.name}`);
     const random = createRandom(`${seed} ${scenario.name}`);
-    const outcome = await runScenario(scenario, { random, quick, keepLogsIn, onProgress: console.log });
+    const outcome = await runScenario(scenario, { random, quick, onlyFaults, keepLogsIn, onProgress: console.log });
     outcomes.push(outcome);
     const counts = COUNTS.map((count) => `${count} ${outcome[count]}`).join(', ');
     console.log(`  ${outcome.ok ? 'ok' : 'FAILED'}  ${scenario.name}: ${outcome.interactions} interactions, ${counts}`);

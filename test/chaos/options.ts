@@ -9,6 +9,8 @@ export interface ChaosOptions {
   readonly quick: boolean;
   /** Names of the scenarios to run; undefined runs all. */
   readonly only: readonly string[] | undefined;
+  /** Causes only the faults whose name has this text. */
+  readonly onlyFaults: string;
   /** Runs with new seeds until a scenario fails or the run is stopped. */
   readonly forever: boolean;
   /** Prints the scenarios and runs none. */
@@ -26,6 +28,7 @@ doubled, moved or stuck. Writes test/chaos/results and docs/reliability.md.
   --seed TEXT    repeats the random choices of a run (default: a new seed)
   --quick        the scenarios of npm test alone, with fewer faults; writes nothing
   --only A,B     these scenarios alone; writes nothing
+  --fault TEXT   only the faults whose name has this text; writes nothing
   --forever      runs with new seeds until a scenario fails; writes nothing
   --list         prints the scenarios
   --help         prints this text`;
@@ -42,6 +45,7 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
       seed: { type: 'string' },
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
+      fault: { type: 'string', default: '' },
       forever: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -51,11 +55,12 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
   const only = values.only?.split(',');
   const unknown = only?.filter((name) => !names.includes(name)) ?? [];
   if (unknown.length > 0) throw new Error(`--only: unknown scenario ${unknown.join(', ')}; --list prints them`);
-  const whole = !values.quick && !values.forever && only === undefined;
+  const whole = !values.quick && !values.forever && only === undefined && values.fault === '';
   return {
     seed: values.seed ?? randomBytes(4).toString('hex'),
     quick: values.quick,
     only,
+    onlyFaults: values.fault,
     forever: values.forever,
     list: values.list,
     out: whole ? 'test/chaos/results' : undefined,

@@ -38,6 +38,8 @@ export type Outcome = Readonly<Verdict> & {
 export interface RunOptions {
   readonly random: Random;
   readonly quick: boolean;
+  /** Causes only the faults whose name has this text. */
+  readonly onlyFaults: string;
   readonly onProgress: (text: string) => void;
   /** Folder that receives the logs of the services if the scenario fails. */
   readonly keepLogsIn: string;
@@ -47,7 +49,7 @@ const RECORD_TIMEOUT_MS = 3_000;
 
 /** Runs a scenario on a fleet of its own. */
 export async function runScenario(scenario: Scenario, options: RunOptions): Promise<Outcome> {
-  const { random, quick, onProgress, keepLogsIn } = options;
+  const { random, quick, onlyFaults, onProgress, keepLogsIn } = options;
   const startedMs = performance.now();
   const spec = { ...DEFAULT_FLEET, ...scenario.fleet };
   const vocabulary = readVocabulary(spec.bundlesDir);
@@ -85,10 +87,11 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     pauseMs: 80,
     onAnswer: answers.add,
   });
-  const judge = createJudge({ fleet, backends, ranks, answers, reference, onProgress });
+  const judge = createJudge({ fleet, backends, ranks, answers, reference, onProgress, onlyFaults });
   try {
     await judge.fault('no fault', () => backends.untilAccepted(500));
-    await scenario.run({ fleet, random: random.fork('faults'), quick, backends, ranks, doors, fault: judge.fault });
+    const { fault, untilApplied } = judge;
+    await scenario.run({ fleet, random: random.fork('faults'), quick, backends, ranks, doors, untilApplied, fault });
     await judge.fault('the end', () => backends.stop());
   } catch (error) {
     judge.verdict.problems.push(`the scenario ended: ${(error as Error).stack}`);

@@ -2,6 +2,7 @@ import type { Fleet, FleetSpec } from './fleet/fleet.js';
 import type { Backends, WriteLoad } from './load/backends.js';
 import type { Doors } from './load/calls.js';
 import type { Ranks } from './load/ranks.js';
+import type { UserJournal } from './load/user-journal.js';
 import type { Count } from './oracle/verdict.js';
 import type { Random } from './random.js';
 
@@ -33,6 +34,8 @@ export interface Arena {
   readonly ranks: Ranks;
   /** The doors that the backends use: for calls of the scenario's own. */
   readonly doors: Doors;
+  /** Resolves when everything that was accepted for a user is applied. */
+  untilApplied(journal: UserJournal): Promise<void>;
   /**
    * Causes a fault under load and waits until its end. Then waits until everything that was accepted is applied and
    * all ranking replicas answer with history, and compares all records, jobs and answers. What is wrong counts for this

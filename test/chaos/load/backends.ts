@@ -33,6 +33,14 @@ export interface Backends {
   readonly journals: readonly UserJournal[];
   /** Users that backends write for now. */
   current(): readonly UserJournal[];
+  /** True if more may be sent for a user. */
+  isOpen(journal: UserJournal): boolean;
+  /** Adds a user for calls of the scenario's own. No backend writes for it. */
+  addUser(): UserJournal;
+  /** Adds interactions to a user's journal, for a call. */
+  eventsOf(journal: UserJournal, count: number): Entry[];
+  /** Sends a call until it succeeds. Until then, send nothing newer for its users. */
+  send(call: Call): Promise<void>;
   /** New interactions that were accepted. */
   readonly acceptedCount: number;
   /** Calls that failed at first, and succeeded when they were sent again. */
@@ -68,30 +76,36 @@ const MAX_UNCERTAIN_MS = 120_000;
 export function startBackends({ doors, vocabulary, rules, load, random, prefix }: BackendParts): Backends {
   const journals: UserJournal[] = [];
   const current = new Map<UserJournal, number>(); // by user, the interactions after which it is replaced
+  const own = new Set<UserJournal>(); // of the scenario
   const stopping = new AbortController();
   const counts = { accepted: 0, uncertain: 0, repeated: 0 };
   let paused: { readonly resumed: Promise<void>; resume(): void } | undefined;
   const busy = new Set<number>();
   const makers = new Map<UserJournal, ReturnType<typeof createInteractions>>();
 
-  function newUser(): UserJournal {
+  function addUser(): UserJournal {
     // Some ids have the characters that keys escape.
     const mark = journals.length % 10 === 3 ? '{%}ü' : '';
     const journal = createUserJournal(`${prefix}${mark}-${journals.length}`, rules);
     makers.set(journal, createInteractions(journal.userId, vocabulary, random.fork(journal.userId)));
     journals.push(journal);
+    return journal;
+  }
+
+  function newUser(): UserJournal {
+    const journal = addUser();
     current.set(journal, random.whole(...load.userLife));
     return journal;
   }
 
   async function backend(index: number): Promise<void> {
-    const own = random.fork(`backend ${index}`);
+    const choices = random.fork(`backend ${index}`);
     const users = Array.from({ length: load.usersPerBackend }, newUser);
     const sent: Call[] = [];
     while (!stopping.signal.aborted) {
       if (paused) await paused.resumed;
       busy.add(index);
-      const call = nextCall(own, users, sent);
+      const call = nextCall(choices, users, sent);
       await send(call);
       busy.delete(index);
       if (stopping.signal.aborted) break;
@@ -196,6 +210,14 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
   return {
     journals,
     current: () => [...current.keys()],
+    isOpen: (journal) => current.has(journal) || own.has(journal),
+    addUser() {
+      const journal = addUser();
+      own.add(journal);
+      return journal;
+    },
+    eventsOf,
+    send,
     get acceptedCount() {
       return counts.accepted;
     },

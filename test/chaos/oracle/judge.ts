@@ -17,6 +17,7 @@ export interface Judge {
   readonly verdict: Verdict;
   /** By fault, ms from its end to the recovery. */
   readonly recoveries: readonly { readonly fault: string; readonly recoveredMs: number }[];
+  untilApplied(journal: UserJournal): Promise<void>;
   fault(name: string, strike: () => Promise<void>, options?: FaultOptions): Promise<void>;
   close(): void;
 }
@@ -29,8 +30,12 @@ export interface JudgeParts {
   readonly answers: AnswerCheck;
   readonly reference: Reference;
   readonly onProgress: (text: string) => void;
+  /** Causes only the faults whose name has this text. */
+  readonly onlyFaults: string;
 }
 
+/** Parts of every scenario, without a fault. */
+export const ALWAYS: readonly string[] = ['no fault', 'the end'];
 const RECOVERY_MS = 60_000;
 const DRAIN_MS = 45_000;
 const POLL_MS = 20;
@@ -38,7 +43,7 @@ const LIFETIME_AT = 14;
 const LIFETIME_BYTES = 6;
 
 /** Creates the judge of a fleet under load. */
-export function createJudge({ fleet, backends, ranks, answers, reference, onProgress }: JudgeParts): Judge {
+export function createJudge({ fleet, backends, ranks, answers, reference, onProgress, onlyFaults }: JudgeParts): Judge {
   const { id: bundleId, encodesWithHistory } = reference.bundle.model;
   const verdict = createVerdict();
   const recoveries: { fault: string; recoveredMs: number }[] = [];
@@ -126,8 +131,7 @@ export function createJudge({ fleet, backends, ranks, answers, reference, onProg
       report(fault, `${orphans.length} jobs are in no list: ${orphans.slice(0, 3).join(' ')}`);
     }
     for (const journal of open) await compare(fault, journal);
-    const current = new Set(backends.current());
-    for (const journal of open) if (!current.has(journal)) settled.add(journal);
+    for (const journal of open) if (!backends.isOpen(journal)) settled.add(journal);
 
     const wrong = await answers.run();
     verdict.wrongScores += wrong.length;
@@ -159,7 +163,12 @@ export function createJudge({ fleet, backends, ranks, answers, reference, onProg
   return {
     verdict,
     recoveries,
+    async untilApplied(journal) {
+      const wanted = new Map([[journal, journal.after(journal.acceptedCount).lifetimeCount]]);
+      if (!(await until(() => applied(wanted), RECOVERY_MS))) throw new Error(`${journal.userId} is not applied`);
+    },
     async fault(name, strike, { asideJobs: more = 0, storeMayGoBack = false } = {}) {
+      if (!name.includes(onlyFaults) && !ALWAYS.includes(name)) return;
       if (storeMayGoBack) for (const journal of backends.journals) journal.unsee();
       await strike();
       if (storeMayGoBack) for (const journal of backends.journals) journal.unsee();
