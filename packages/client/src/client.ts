@@ -35,8 +35,8 @@ export interface CollectiveKvClient {
   rankMany(inputs: readonly RankInput[], options?: CallOptions): Promise<(Ranking | CkvError)[]>;
   /**
    * Enqueues interactions. Resolves when the queue holds them all. Calling again with the same event ids in the same
-   * order has no further effect until a user has had 14 newer events. It has none for an hour if the call has an
-   * idempotency key, more than 14 interactions of one user, or more than 1,000 in all.
+   * order has no further effect for a minute, and until a user has had 14 newer events. It has none for an hour if the
+   * call has an idempotency key, more than 14 interactions of one user, or more than 1,000 in all.
    * @returns the event ids, given or generated, in order
    */
   recordInteractions(interactions: readonly InteractionInput[], options?: RecordOptions): Promise<string[]>;

@@ -26,8 +26,8 @@ export interface InteractionProducer {
   /**
    * Queues the interactions of a call. Resolves when Redis holds all of them. A user's interactions stay in order.
    *
-   * The same interactions in the same order are queued once while their jobs wait. They are queued once within an hour
-   * if the call has a key, or more interactions of one user than a record's ring holds.
+   * The same interactions in the same order are queued once while their jobs wait, and once within a minute. They are
+   * queued once within an hour if the call has a key, or more interactions of one user than a record's ring holds.
    * @param idempotencyKey names the call; empty for a call without a key
    * @throws overloaded at the bound, dependency_unavailable
    */
@@ -51,6 +51,11 @@ interface QueuedJob {
 
 /** How long the queue remembers the jobs of a call that records may not recognise, so that a repeated job is skipped. */
 const REMEMBER_JOB_MS = 3_600_000;
+/**
+ * How long the queue remembers every other job. A try of a call may arrive after the caller gave it up, tried again, and
+ * sent more events than a record's ring holds.
+ */
+const REMEMBER_TRY_MS = 60_000;
 /** How long a count of waiting jobs is trusted. */
 const COUNT_TRUST_MS = 100;
 const RETRY_AFTER_MS = 1_000;
@@ -102,7 +107,9 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
     });
   const addRemoval = (interaction: Interaction, remembered: string | undefined, bounded: boolean) =>
     ifConnected(() => {
-      const opts = jobOptions(jobIdOf('forget', [interaction]), remembered);
+      const jobId = jobIdOf('forget', [interaction]);
+      // Without a name, every removal counts: an earlier one may have come before its interaction.
+      const opts = remembered === undefined ? { jobId } : jobOptions(jobId, remembered);
       const job = { name: 'forget', jobData: forgetJobData(interaction), opts };
       return add(partitionOf(interaction.userId, partitionCount), [job], bounded);
     });
@@ -125,12 +132,12 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
 
 /**
  * Returns the options of a job.
- * @param jobId made of the job's events: the job is queued once while it waits
+ * @param jobId made of the job's events: the job is queued once while it waits, and once within a minute
  * @param remembered if given, a job of this id and this name is queued once within an hour. An empty name stands for all
  * calls without a key
  */
 function jobOptions(jobId: string, remembered: string | undefined): JobsOptions {
-  if (remembered === undefined) return { jobId };
+  if (remembered === undefined) return { jobId, deduplication: { id: jobId, ttl: REMEMBER_TRY_MS } };
   const id =
     remembered === '' ? jobId : `${jobId}-${createHash('sha256').update(remembered).digest('hex').slice(0, 24)}`;
   return { jobId, deduplication: { id, ttl: REMEMBER_JOB_MS } };

@@ -58,7 +58,7 @@ describe('the interaction queue', () => {
     const jobs = await queue.take(20);
     expect(jobs.flatMap(({ payload }) => eventsOf(payload))).toEqual(Array.from({ length: 10 }, (_, n) => `e${n}`));
     await queue.complete(jobs);
-    expect(await client.keys('*:record-*')).toEqual([]);
+    expect(await client.keys(`{ckv}:interactions-${partition}:record-*`)).toEqual([]);
     await Promise.all([queue.close(), producer.close()]);
   });
 

@@ -1,4 +1,4 @@
-import { LIMITS } from '@collectivekv/domain';
+import { CkvError, LIMITS } from '@collectivekv/domain';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createLogger } from '@collectivekv/service-kit';
@@ -38,6 +38,7 @@ beforeEach(async () => {
   await client.flushall();
 });
 
+const waiting = { ended: undefined };
 const interactions = (count: number) =>
   Array.from({ length: count }, (_, i) => ({
     eventId: `e${i}`,
@@ -49,7 +50,7 @@ const interactions = (count: number) =>
   }));
 
 const record = (list: ReturnType<typeof interactions>, idempotencyKey = '') =>
-  handlers.Record({ interactions: list, idempotencyKey });
+  handlers.Record({ interactions: list, idempotencyKey }, waiting);
 
 /** Returns the waiting jobs, oldest first. */
 async function queued(): Promise<{ name: string; data: unknown }[]> {
@@ -90,12 +91,27 @@ describe('Record', () => {
     expect(await queued()).toEqual([]);
   });
 
-  it('remembers a call with an idempotency key, and no small call without', async () => {
-    const remembered = () => client.keys('{ckv}:interactions-0:de:*');
-    await record(interactions(1));
-    expect(await remembered()).toEqual([]);
-    await record(interactions(2), 'k'.repeat(LIMITS.idempotencyKeyBytes));
-    expect((await remembered()).length).toBe(1);
+  it.each([
+    ['', 60_000],
+    ['k'.repeat(LIMITS.idempotencyKeyBytes), 3_600_000],
+  ])('remembers a small call with the idempotency key "%s" for %i ms', async (key, forMs) => {
+    await record(interactions(2), key);
+    const [memory = ''] = await client.keys('{ckv}:interactions-0:de:*');
+    const leftMs = await client.pttl(memory);
+    expect(leftMs).toBeGreaterThan(forMs * 0.8);
+    expect(leftMs).toBeLessThanOrEqual(forMs);
+  });
+
+  it('queues nothing if the caller gave up, and its cancellation is read in the same turn as the call', async () => {
+    const [interaction = null] = interactions(1);
+    const call: { ended: CkvError | undefined } = { ended: undefined };
+    const late = [
+      handlers.Record({ interactions: interactions(1), idempotencyKey: '' }, call),
+      handlers.Forget({ interaction }, call),
+    ];
+    call.ended = new CkvError('cancelled', 'the caller gave up');
+    for (const one of late) await expect(one).rejects.toBe(call.ended);
+    expect(await queued()).toEqual([]);
   });
 
   it('refuses an idempotency key that is longer than the limit, and queues nothing', async () => {
@@ -111,12 +127,12 @@ describe('Record', () => {
 describe('Forget', () => {
   it('queues the removal of an interaction', async () => {
     const [interaction] = interactions(1);
-    expect(await handlers.Forget({ interaction: interaction ?? null })).toEqual({});
+    expect(await handlers.Forget({ interaction: interaction ?? null }, waiting)).toEqual({});
     expect(await queued()).toEqual([{ name: 'forget', data: { version: 1, interaction } }]);
   });
 
   it('refuses a removal without an event id', async () => {
-    await expect(handlers.Forget({ interaction: null })).rejects.toMatchObject({
+    await expect(handlers.Forget({ interaction: null }, waiting)).rejects.toMatchObject({
       reason: 'invalid_request',
       field: 'interaction.eventId',
     });
@@ -134,7 +150,7 @@ describe('while Redis may evict', () => {
       message: expect.stringMatching(`CKV_QUEUE_REDIS_URL: .*${policy}; set maxmemory-policy noeviction`),
     };
     await expect(record(interactions(1))).rejects.toMatchObject(refusal);
-    await expect(handlers.Forget({ interaction })).rejects.toMatchObject(refusal);
+    await expect(handlers.Forget({ interaction }, waiting)).rejects.toMatchObject(refusal);
     expect(await queued()).toEqual([]);
 
     await client.config('SET', 'maxmemory-policy', 'noeviction');
