@@ -6,6 +6,7 @@ import { openConnections } from './connections.js';
 import { unsetEmpty } from './environment.js';
 import { queueCommand } from './queue-command.js';
 import { rankCommand } from './rank-command.js';
+import { receiptCommand } from './receipt-command.js';
 import { recordCommands } from './record-command.js';
 import { userCommands } from './user-command.js';
 
@@ -47,6 +48,7 @@ for (const command of [
   rankCommand(connections),
   ...recordCommands(connections),
   ...userCommands(connections),
+  receiptCommand(connections),
   bundleCommand(connections),
   queueCommand(connections),
 ]) {

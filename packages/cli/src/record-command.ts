@@ -2,6 +2,7 @@ import { LIMITS, RECENT_EVENT_RING } from '@collectivekv/domain';
 import { Command } from 'commander';
 import type { Connections } from './connections.js';
 import { namedNumber, wholeNumber } from './number-options.js';
+import { type ErasureOptions, erasureOf, noWaitOption, receiptIdOption, showReceipt } from './receipt-command.js';
 
 const timestamp = wholeNumber(LIMITS.minTimestampMs, LIMITS.timestampMs);
 
@@ -31,23 +32,25 @@ export function recordCommands(connections: Connections): Command[] {
       connections.print({ eventIds }, () => `queued ${eventIds.length} interactions: ${eventIds.join(' ')}`);
     });
   const forget = new Command('forget')
-    .description('queue the removal of one interaction of a user')
+    .description('remove one interaction of a user, in turn with the queued interactions')
     .argument('<user>', 'user id')
     .argument('<event-id>', 'id of the event to remove')
     .option('--item <id>', "the interaction's item")
     .option('--action <word>', "the interaction's action")
     .option('--feature <name=v>', "the interaction's feature; repeatable", namedNumber)
     .option('--at <unix-ms>', "the interaction's time in Unix milliseconds", timestamp)
+    .addOption(receiptIdOption())
+    .addOption(noWaitOption())
     .addHelpText(
       'after',
       `
 A record knows the ids of its ${RECENT_EVENT_RING} newest events. If the event may be older, repeat the options with
 which it was recorded: --item, --action, --feature and --at.`,
     )
-    .action(async (userId: string, eventId: string, options: Options & { readonly item?: string }) => {
+    .action(async (userId: string, eventId: string, options: Options & ErasureOptions & { readonly item?: string }) => {
       const parts = { ...partsOf(options), ...(options.item === undefined ? {} : { itemId: options.item }) };
-      await connections.client().forgetInteraction({ ...parts, userId, eventId });
-      connections.print({ eventId }, () => `queued the removal of event ${eventId}`);
+      const forgotten = { ...parts, userId, eventId };
+      showReceipt(connections, await connections.client().forgetInteraction(forgotten, erasureOf(options)));
     });
   return [record, forget];
 }

@@ -11,10 +11,11 @@ import { Command } from 'commander';
 import type { Connections } from './connections.js';
 import { wholeNumber } from './number-options.js';
 import { pairs, table, time } from './print.js';
+import { type ErasureOptions, erasureOf, noWaitOption, receiptIdOption, showReceipt } from './receipt-command.js';
 
 /** Creates `ckv user` and `ckv stats`. */
 export function userCommands(connections: Connections): Command[] {
-  const user = new Command('user').description("show or delete a user's record");
+  const user = new Command('user').description("show a user's record, or delete the user");
   user
     .command('show', { isDefault: true })
     .description('show the record and its newest positions (default command)')
@@ -24,11 +25,12 @@ export function userCommands(connections: Connections): Command[] {
     .action((userId: string, options: { bundle?: string; rows: number }) => show(connections, userId, options));
   user
     .command('delete')
-    .description('delete the records of the user for all bundles')
+    .description('delete everything that is stored of the user, in turn with the queued interactions')
     .argument('<user>', 'user id')
-    .action(async (userId: string) => {
-      const { deletedCount } = await connections.userCache().call('DeleteRecord', { userId }, deadline());
-      connections.print({ deletedCount }, () => `deleted ${deletedCount} record(s)`);
+    .addOption(receiptIdOption())
+    .addOption(noWaitOption())
+    .action(async (userId: string, options: ErasureOptions) => {
+      showReceipt(connections, await connections.client().deleteUser(userId, erasureOf(options)));
     });
   const stats = new Command('stats')
     .description('count users, positions and bytes in Redis')

@@ -1,3 +1,4 @@
+import { parseReceiptId } from '@collectivekv/domain';
 import type { GrpcClientOptions } from '@collectivekv/rpc';
 import { checkFlag, checkKeys, checkMs, checkText, checkWholeNumber } from './checks.js';
 
@@ -9,7 +10,7 @@ export interface ClientOptions extends GrpcClientOptions {
   readonly interactionTarget?: string;
   /** Longest time for a rank call with its retries, ms. Default 1,000. */
   readonly rankTimeoutMs?: number;
-  /** Longest time to record or forget, with retries, ms. Default 10,000. */
+  /** Longest time to record, forget or delete, with retries, ms. Default 10,000. */
   readonly recordTimeoutMs?: number;
   /** Most tries of a call, the first included. Default 4. */
   readonly maxAttempts?: number;
@@ -39,6 +40,20 @@ export interface RecordOptions extends CallOptions {
   readonly idempotencyKey?: string;
 }
 
+/** Options of `deleteUser` and `forgetInteraction`. */
+export interface ErasureOptions extends CallOptions {
+  /**
+   * The id of the receipt: a random UUID of version 4. Calling again with the same id has no further effect until the
+   * receipt expires. Default: a new one.
+   */
+  readonly receiptId?: string;
+  /**
+   * True: waits until the erasure is done or set aside. If the time is over before, returns a receipt that is pending.
+   * Default false.
+   */
+  readonly wait?: boolean;
+}
+
 type Checks<T> = { readonly [K in keyof Required<T>]: (value: unknown, field: string) => void };
 
 const unchecked = () => undefined;
@@ -62,6 +77,7 @@ const CLIENT: Checks<ClientOptions> = {
   rankStreams: checkFlag,
 };
 const CALL: Checks<CallOptions> = { timeoutMs: checkMs, signal: unchecked };
+const ERASURE: Checks<ErasureOptions> = { ...CALL, receiptId: checkReceiptId, wait: checkFlag };
 const RECORD: Checks<RecordOptions> = { ...CALL, idempotencyKey: checkText };
 
 /** @throws invalid_request naming the option that is unknown or has a wrong value */
@@ -70,6 +86,12 @@ export const checkClientOptions = (options: ClientOptions) => checkAll(options, 
 export const checkCallOptions = (options: CallOptions) => checkAll(options, CALL);
 /** @throws invalid_request naming the option that is unknown or has a wrong value */
 export const checkRecordOptions = (options: RecordOptions) => checkAll(options, RECORD);
+/** @throws invalid_request naming the option that is unknown or has a wrong value */
+export const checkErasureOptions = (options: ErasureOptions) => checkAll(options, ERASURE);
+
+function checkReceiptId(value: unknown, field: string): void {
+  if (value !== undefined) parseReceiptId(value, field);
+}
 
 function checkAll<T extends object>(options: T, checks: Checks<T>): void {
   checkKeys(options, Object.keys(checks), '');

@@ -5,6 +5,8 @@ import {
   invalidRequest,
   LIMITS,
   parseForgotten,
+  parseId,
+  parseReceiptId,
   type Reason,
   steadyNowMs,
   toCkvError,
@@ -16,12 +18,16 @@ import {
   type ClientOptions,
   checkCallOptions,
   checkClientOptions,
+  checkErasureOptions,
   checkRecordOptions,
+  type ErasureOptions,
   type RecordOptions,
 } from './client-options.js';
 import { createEarlyEnds } from './early-ends.js';
+import { createErasureCalls, type ErasureCall } from './erasure-calls.js';
 import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
 import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
+import type { Receipt } from './receipt.js';
 import { type Attempt, withRetries } from './retry.js';
 
 /**
@@ -43,11 +49,23 @@ export interface CollectiveKvClient {
   /**
    * Enqueues the removal of an interaction. If you also pass its item, action and features, it is found at any age,
    * unless the bundle encodes with history.
+   * @returns the receipt, which is pending unless `wait` is set
    */
   forgetInteraction(
     interaction: { eventId: string; userId: string } & Partial<InteractionInput>,
-    options?: CallOptions,
-  ): Promise<void>;
+    options?: ErasureOptions,
+  ): Promise<Receipt>;
+  /**
+   * Enqueues the deletion of a user. Everything enqueued before it is deleted, and everything enqueued after it begins a
+   * new history.
+   * @returns the receipt, which is pending unless `wait` is set
+   */
+  deleteUser(userId: string, options?: ErasureOptions): Promise<Receipt>;
+  /**
+   * Returns a receipt as it is now.
+   * @throws receipt_not_found if no receipt has this id, or it has expired
+   */
+  getReceipt(receiptId: string, options?: CallOptions): Promise<Receipt>;
   /** Ends the connections. Calls that start afterwards fail with `cancelled`. */
   close(): void;
 }
@@ -66,6 +84,12 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
     maxAttempts: options.maxAttempts ?? 4,
     ...(signal ? { signal } : {}),
   });
+  const erasures = createErasureCalls(updater);
+  function erasureOf(options: ErasureOptions): ErasureCall {
+    checkErasureOptions(options);
+    const { receiptId, wait = false, ...call } = options;
+    return { limits: { ...limitsOf(call, recordMs), earlyEnds: recordEnds }, receiptId, wait };
+  }
   const { rankStreams = true } = options;
   const rankMs = options.rankTimeoutMs ?? 1_000;
   const recordMs = options.recordTimeoutMs ?? 10_000;
@@ -123,11 +147,19 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
       return eventIds;
     },
 
-    async forgetInteraction(input, call = {}) {
+    async forgetInteraction(input, options = {}) {
+      return erasures.forget(parseForgotten(input, 'interaction'), erasureOf(options));
+    },
+
+    async deleteUser(userId, options = {}) {
+      parseId(userId, 'userId', LIMITS.idBytes);
+      return erasures.deleteUser(userId, erasureOf(options));
+    },
+
+    async getReceipt(receiptId, call = {}) {
       checkCallOptions(call);
-      const limits = { ...limitsOf(call, recordMs), earlyEnds: recordEnds };
-      const interaction = parseForgotten(input, 'interaction');
-      await withRetries(limits, ({ deadlineMs }) => updater.call('Forget', { interaction }, { ...limits, deadlineMs }));
+      parseReceiptId(receiptId, 'receiptId');
+      return erasures.getReceipt(receiptId, { ...limitsOf(call, recordMs), earlyEnds: recordEnds });
     },
 
     close() {

@@ -53,6 +53,18 @@ export function notWellFormed(field: string): CkvError {
   return invalidRequest(field, 'has half of a surrogate pair, which no UTF-8 can hold', 'send text that is not cut');
 }
 
+/** A random UUID, version 4, in lower case. A version that is made of a name could name a user. */
+const RECEIPT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+/**
+ * Reads the id of a receipt, which its sender chose at random.
+ * @throws invalid_request naming the field and the remedy
+ */
+export function parseReceiptId(value: unknown, field: string): string {
+  if (typeof value === 'string' && RECEIPT_ID.test(value)) return value;
+  throw invalidRequest(field, 'is not a UUID of version 4 in lower case', 'send a new random UUID, or none');
+}
+
 /**
  * Reads an interaction from parsed JSON or from a decoded message. Ignores unknown keys.
  * @param path path of the interaction, for errors: `interactions[3]`

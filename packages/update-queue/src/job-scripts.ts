@@ -132,7 +132,7 @@ export function createJobScripts(
 }
 
 /** Returns the error for a late write. It is transient: the partition's jobs are not at fault. */
-function openingOver({ partition, term }: PartitionTerm): CkvError {
+export function openingOver({ partition, term }: PartitionTerm): CkvError {
   return new CkvError('conflict', `partition ${partition}: term ${term} is over, or the partition was opened again`);
 }
 

@@ -4,9 +4,11 @@ import { Worker } from 'bullmq';
 import { createAsideShelf } from './aside-shelf.js';
 import { type KeepWhenDone, readJobOptions } from './job-options.js';
 import { createJobScripts, type StoredJob } from './job-scripts.js';
+import { createJobSweep, type ErasedJobs } from './job-sweep.js';
 import type { PartitionTerm } from './lease-table.js';
 import { MAX_FAILED_JOBS, queueOptions } from './open-queues.js';
 import { leaseKeys, partitionQueueName } from './queue-names.js';
+import type { ErasureSubject } from './strip-job.js';
 
 /** A job taken from a partition and not yet settled. */
 export interface TakenJob {
@@ -42,6 +44,11 @@ export interface PartitionQueue {
   fail(job: TakenJob, message: string, left?: object): Promise<void>;
   /** Keeps a number with the job. It outlives this process. */
   remember(job: TakenJob, progress: number): Promise<void>;
+  /**
+   * Takes a user of this partition, or one of the user's events, out of all jobs of all partitions that are not active.
+   * Jobs that wait in this partition stay: they are behind the erasure. The other users' parts stay.
+   */
+  erase(subject: ErasureSubject, partitionCount: number): Promise<ErasedJobs>;
   close(): Promise<void>;
 }
 
@@ -73,6 +80,7 @@ export function openPartitionQueue(options: {
   const taken = new Map<string, { readonly keep: KeepWhenDone }>();
   const scripts = createJobScripts(client, worker, { token, lockMs: LOCK_MS, term, leaseKeys: leaseKeys(keyPrefix) });
   const shelf = createAsideShelf(client, worker, scripts);
+  const sweep = createJobSweep({ client, keyPrefix, term, token });
 
   /** Reads a job and notes it as taken. Returns undefined if a field is not JSON, or the options are null. */
   function read({ id, fields }: StoredJob): TakenJob | undefined {
@@ -146,6 +154,7 @@ export function openPartitionQueue(options: {
         requireTaken(job);
         return scripts.remember(job.id, progress);
       }),
+    erase: (subject, partitionCount) => reachingRedis(() => sweep(subject, partitionCount)),
     close: () => worker.close(true),
   };
 }

@@ -3,6 +3,8 @@ import { CkvError, type Interaction, partitionOf, RECENT_EVENT_RING } from '@col
 import { isConnected, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import type { JobsOptions } from 'bullmq';
 import {
+  deleteJobData,
+  type ErasureJob,
   forgetJobData,
   type InteractionJob,
   jobIdOf,
@@ -32,8 +34,13 @@ export interface InteractionProducer {
    * @throws overloaded at the bound, dependency_unavailable
    */
   enqueue(interactions: readonly Interaction[], idempotencyKey?: string): Promise<void>;
-  /** Queues the removal of an interaction, behind the queued interactions of its user. */
-  forget(interaction: Interaction): Promise<void>;
+  /**
+   * Queues the removal of an interaction, behind the queued interactions of its user.
+   * @param receiptId the same call is queued once while its job waits
+   */
+  forget(interaction: Interaction, receiptId?: string): Promise<void>;
+  /** Queues the deletion of a user, behind the user's queued interactions. As `forget` for the receipt's id. */
+  deleteUser(userId: string, receiptId: string): Promise<void>;
   /**
    * Queues a job that another partition accepted before. The bound does not apply to it. If an updater stalls and
    * another forwards the same job again, it is queued once within an hour.
@@ -105,13 +112,12 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
       });
       await Promise.all(adds);
     });
-  const addRemoval = (interaction: Interaction, remembered: string | undefined, bounded: boolean) =>
+  const addErasure = (job: ErasureJob, remembered: string | undefined, bounded: boolean) =>
     ifConnected(() => {
-      const jobId = jobIdOf('forget', [interaction]);
+      const { userId, jobId, jobData } = erasureOf(job);
       // Without a name, every removal counts: an earlier one may have come before its interaction.
       const opts = remembered === undefined ? { jobId } : jobOptions(jobId, remembered);
-      const job = { name: 'forget', jobData: forgetJobData(interaction), opts };
-      return add(partitionOf(interaction.userId, partitionCount), [job], bounded);
+      return add(partitionOf(userId, partitionCount), [{ name: job.kind, jobData, opts }], bounded);
     });
 
   return {
@@ -119,15 +125,28 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
       const remembered = idempotencyKey !== '' || exceedsRing(interactions) ? idempotencyKey : undefined;
       return addInteractions(interactions, remembered, true);
     },
-    forget: (interaction) => addRemoval(interaction, undefined, true),
+    forget: (interaction, receiptId) => addErasure({ kind: 'forget', interaction, receiptId }, undefined, true),
+    deleteUser: (userId, receiptId) => addErasure({ kind: 'delete', userId, receiptId }, undefined, true),
     forward: (job, origin) =>
-      job.kind === 'record'
-        ? addInteractions(job.interactions, origin, false)
-        : addRemoval(job.interaction, origin, false),
+      job.kind === 'record' ? addInteractions(job.interactions, origin, false) : addErasure(job, origin, false),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()));
     },
   };
+}
+
+function erasureOf(job: ErasureJob): {
+  readonly userId: string;
+  readonly jobId: string;
+  readonly jobData: object;
+} {
+  const { kind, receiptId } = job;
+  if (kind === 'delete') {
+    return { userId: job.userId, jobId: `${kind}-${receiptId}`, jobData: deleteJobData(job.userId, job.receiptId) };
+  }
+  const { interaction } = job;
+  const jobId = receiptId === undefined ? jobIdOf(kind, [interaction]) : `${kind}-${receiptId}`;
+  return { userId: interaction.userId, jobId, jobData: forgetJobData(interaction, receiptId) };
 }
 
 /**

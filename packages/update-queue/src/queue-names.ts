@@ -37,3 +37,13 @@ export function leaseKeys(keyPrefix: string): LeaseKeys {
 export function triedWriteKey(keyPrefix: string): string {
   return `${queuePrefix(keyPrefix)}:tried-write`;
 }
+
+/** Returns the key of a receipt. */
+export function receiptKey(keyPrefix: string, receiptId: string): string {
+  return `${queuePrefix(keyPrefix)}:receipt:${receiptId}`;
+}
+
+/** Returns the key of the set of all bundles that updaters wrote records for. */
+export function recordBundlesKey(keyPrefix: string): string {
+  return `${queuePrefix(keyPrefix)}:record-bundles`;
+}

@@ -38,6 +38,13 @@ export const updaterConfigSchema = z.object({
     .max(16_384)
     .default(2_048)
     .describe('most interactions of one graph run'),
+  CKV_RECEIPT_TTL_S: z.coerce
+    .number()
+    .int()
+    .min(3_600)
+    .max(10 * 365 * 86_400)
+    .default(90 * 86_400)
+    .describe('a receipt of an erasure expires after this time without a change, seconds'),
   CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
   CKV_WORKERS: z.coerce
     .number()

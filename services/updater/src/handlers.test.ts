@@ -2,7 +2,13 @@ import { CkvError, LIMITS } from '@collectivekv/domain';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createLogger } from '@collectivekv/service-kit';
-import { createInteractionProducer, type InteractionProducer, openQueues } from '@collectivekv/update-queue';
+import {
+  createInteractionProducer,
+  type InteractionProducer,
+  openQueues,
+  openReceipts,
+  type Receipts,
+} from '@collectivekv/update-queue';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createInteractionHandlers } from './handlers.js';
 import { type QueueRedis, watchQueueRedis } from './queue-redis.js';
@@ -10,6 +16,7 @@ import { type QueueRedis, watchQueueRedis } from './queue-redis.js';
 let redis: PrivateRedis;
 let client: RedisClient;
 let producer: InteractionProducer;
+let receipts: Receipts;
 let queueRedis: QueueRedis;
 let ready: boolean;
 let handlers: ReturnType<typeof createInteractionHandlers>;
@@ -26,7 +33,8 @@ beforeAll(async () => {
     },
     log: createLogger('test', 'silent'),
   });
-  handlers = createInteractionHandlers(producer, queueRedis);
+  receipts = openReceipts({ client, keyPrefix: 'ckv', ttlS: 600 });
+  handlers = createInteractionHandlers(producer, receipts, queueRedis);
 });
 afterAll(async () => {
   queueRedis.close();
@@ -107,7 +115,8 @@ describe('Record', () => {
     const call: { ended: CkvError | undefined } = { ended: undefined };
     const late = [
       handlers.Record({ interactions: interactions(1), idempotencyKey: '' }, call),
-      handlers.Forget({ interaction }, call),
+      handlers.Forget({ interaction, receiptId: '' }, call),
+      handlers.DeleteUser({ userId: 'u', receiptId: '' }, call),
     ];
     call.ended = new CkvError('cancelled', 'the caller gave up');
     for (const one of late) await expect(one).rejects.toBe(call.ended);
@@ -124,17 +133,112 @@ describe('Record', () => {
   });
 });
 
+const receiptId = '2f1f7c4e-0000-4000-8000-000000000001';
+const pending = (id: unknown, kind: string) => ({
+  receipt: expect.objectContaining({ receiptId: id, kind, state: 'RECEIPT_STATE_PENDING', doneAtMs: 0, bundles: [] }),
+});
+const ANY_UUID = expect.stringMatching(/^[0-9a-f-]{36}$/);
+const REPORT = {
+  bundles: [
+    { bundleId: 'a', recordCount: 1, quarantinedCount: 1, positionCount: 0, remainder: 'nothing' },
+    { bundleId: 'b', recordCount: 0, quarantinedCount: 0, positionCount: 1, remainder: 'later_rows' },
+  ],
+  setAsideCount: 1,
+  waitingCount: 2,
+  keptCount: 3,
+} as const;
+
 describe('Forget', () => {
-  it('queues the removal of an interaction', async () => {
-    const [interaction] = interactions(1);
-    expect(await handlers.Forget({ interaction: interaction ?? null }, waiting)).toEqual({});
-    expect(await queued()).toEqual([{ name: 'forget', data: { version: 1, interaction } }]);
+  const forget = (id: string) => handlers.Forget({ interaction: interactions(1)[0] ?? null, receiptId: id }, waiting);
+
+  it('queues the removal of an interaction, and answers with a pending receipt', async () => {
+    expect(await forget(receiptId)).toEqual(pending(receiptId, 'ERASURE_KIND_INTERACTION'));
+    expect(await queued()).toEqual([
+      { name: 'forget', data: { version: 1, interaction: interactions(1)[0], receiptId } },
+    ]);
+  });
+
+  it('gives every call without an id a receipt of its own', async () => {
+    const answers = await Promise.all([forget(''), forget('')]);
+    expect(answers).toEqual([ANY_UUID, ANY_UUID].map((id) => pending(id, 'ERASURE_KIND_INTERACTION')));
+    expect(new Set(answers.map(({ receipt }) => receipt?.receiptId)).size).toBe(2);
+    expect((await queued()).length).toBe(2);
   });
 
   it('refuses a removal without an event id', async () => {
-    await expect(handlers.Forget({ interaction: null }, waiting)).rejects.toMatchObject({
+    await expect(handlers.Forget({ interaction: null, receiptId: '' }, waiting)).rejects.toMatchObject({
       reason: 'invalid_request',
       field: 'interaction.eventId',
+    });
+  });
+});
+
+describe('DeleteUser', () => {
+  it('queues the deletion of a user once for each receipt, until the deletion is done', async () => {
+    const request = { userId: 'u', receiptId };
+    for (let i = 0; i < 3; i++) {
+      expect(await handlers.DeleteUser(request, waiting)).toEqual(pending(receiptId, 'ERASURE_KIND_USER'));
+    }
+    expect(await queued()).toEqual([{ name: 'delete', data: { version: 1, ...request } }]);
+    await client.flushall();
+    await receipts.finish({ userId: 'u', receiptId }, REPORT);
+    expect(await handlers.DeleteUser(request, waiting)).toMatchObject({ receipt: { state: 'RECEIPT_STATE_DONE' } });
+    expect(await queued()).toEqual([]);
+  });
+
+  it('queues the deletion again after its job was set aside', async () => {
+    const request = { userId: 'u', receiptId };
+    await receipts.setAside(request);
+    expect(await handlers.DeleteUser(request, waiting)).toMatchObject({
+      receipt: { state: 'RECEIPT_STATE_SET_ASIDE' },
+    });
+    expect((await queued()).length).toBe(1);
+  });
+
+  it.each([
+    ['user_id', { userId: '', receiptId: '' }],
+    ['receipt_id', { userId: 'u', receiptId: 'u' }],
+    ['receipt_id', { userId: 'u', receiptId: receiptId.toUpperCase() }],
+    ['receipt_id', { userId: 'u', receiptId: receiptId.replace('-4', '-5') }], // such an id is made of a name
+  ])('refuses a wrong %s, and queues nothing: %j', async (field, request) => {
+    await expect(handlers.DeleteUser(request, waiting)).rejects.toMatchObject({ reason: 'invalid_request', field });
+    expect(await queued()).toEqual([]);
+  });
+
+  it("refuses another user's receipt, and leaves that user's deletion as it is", async () => {
+    await handlers.DeleteUser({ userId: 'u', receiptId }, waiting);
+    await expect(handlers.DeleteUser({ userId: 'v', receiptId }, waiting)).rejects.toMatchObject({
+      field: 'receipt_id',
+    });
+    expect(await queued()).toEqual([{ name: 'delete', data: { version: 1, userId: 'u', receiptId } }]);
+  });
+});
+
+describe('GetReceipt', () => {
+  it('returns what was erased', async () => {
+    await receipts.finish({ userId: 'u', receiptId }, REPORT);
+    expect((await handlers.GetReceipt({ receiptId })).receipt).toEqual({
+      receiptId,
+      kind: 'ERASURE_KIND_USER',
+      state: 'RECEIPT_STATE_DONE',
+      requestedAtMs: expect.any(Number),
+      doneAtMs: expect.any(Number),
+      bundles: [
+        { ...REPORT.bundles[0], remainder: 'REMAINDER_UNSPECIFIED' },
+        { ...REPORT.bundles[1], remainder: 'REMAINDER_LATER_ROWS' },
+      ],
+      setAsideJobCount: 1,
+      waitingJobCount: 2,
+      keptJobCount: 3,
+      partial: true,
+      tryCount: 0,
+    });
+  });
+
+  it('says that there is no such receipt', async () => {
+    await expect(handlers.GetReceipt({ receiptId })).rejects.toMatchObject({
+      reason: 'receipt_not_found',
+      field: 'receipt_id',
     });
   });
 });
@@ -150,7 +254,8 @@ describe('while Redis may evict', () => {
       message: expect.stringMatching(`CKV_QUEUE_REDIS_URL: .*${policy}; set maxmemory-policy noeviction`),
     };
     await expect(record(interactions(1))).rejects.toMatchObject(refusal);
-    await expect(handlers.Forget({ interaction }, waiting)).rejects.toMatchObject(refusal);
+    await expect(handlers.Forget({ interaction, receiptId: '' }, waiting)).rejects.toMatchObject(refusal);
+    await expect(handlers.DeleteUser({ userId: 'u', receiptId: '' }, waiting)).rejects.toMatchObject(refusal);
     expect(await queued()).toEqual([]);
 
     await client.config('SET', 'maxmemory-policy', 'noeviction');

@@ -1,14 +1,27 @@
+import { randomUUID } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type {
+  DeleteUserRequest__Output,
+  DeleteUserResponse,
   ForgetRequest__Output,
   ForgetResponse,
+  GetReceiptRequest__Output,
+  GetReceiptResponse,
   RecordRequest__Output,
   RecordResponse,
 } from '@collectivekv/contracts';
-import { invalidRequest, LIMITS, parseForgotten, parseId, parseInteraction } from '@collectivekv/domain';
+import {
+  invalidRequest,
+  LIMITS,
+  parseForgotten,
+  parseId,
+  parseInteraction,
+  parseReceiptId,
+} from '@collectivekv/domain';
 import type { CallContext } from '@collectivekv/rpc/server';
-import type { InteractionProducer } from '@collectivekv/update-queue';
+import { type Erasure, type InteractionProducer, noReceipt, type Receipts } from '@collectivekv/update-queue';
 import type { QueueRedis } from './queue-redis.js';
+import { receiptMessage } from './receipt-message.js';
 
 /** Tells whether the caller still waits. */
 type Waiting = Pick<CallContext, 'ended'>;
@@ -25,8 +38,19 @@ async function stillWaiting(call: Waiting): Promise<void> {
 /** Creates the handlers of InteractionService: they put messages into the queue, unless its Redis may lose them. */
 export function createInteractionHandlers(
   producer: InteractionProducer,
+  receipts: Pick<Receipts, 'get' | 'open'>,
   queueRedis: Pick<QueueRedis, 'requireNoEviction'>,
 ) {
+  /** Enqueues an erasure unless its receipt is done. Returns the receipt's message. */
+  async function erase(erasure: Erasure, call: Waiting, enqueue: () => Promise<void>) {
+    queueRedis.requireNoEviction();
+    await stillWaiting(call);
+    const known = await receipts.get(erasure.receiptId);
+    // First the job, then the receipt: a receipt without a job would be pending for ever.
+    if (known?.state !== 'done') await enqueue();
+    return { receipt: receiptMessage(await receipts.open(erasure)) };
+  }
+
   return {
     async Record({ interactions, idempotencyKey }: RecordRequest__Output, call: Waiting): Promise<RecordResponse> {
       const { length } = interactions;
@@ -45,12 +69,28 @@ export function createInteractionHandlers(
       return { queuedCount: length };
     },
 
-    async Forget({ interaction }: ForgetRequest__Output, call: Waiting): Promise<ForgetResponse> {
+    async Forget({ interaction, receiptId }: ForgetRequest__Output, call: Waiting): Promise<ForgetResponse> {
       const forgotten = parseForgotten(interaction, 'interaction');
-      queueRedis.requireNoEviction();
-      await stillWaiting(call);
-      await producer.forget(forgotten);
-      return {};
+      const id = receiptIdOf(receiptId);
+      const { userId, eventId } = forgotten;
+      return erase({ userId, eventId, receiptId: id }, call, () => producer.forget(forgotten, id));
+    },
+
+    async DeleteUser({ userId, receiptId }: DeleteUserRequest__Output, call: Waiting): Promise<DeleteUserResponse> {
+      parseId(userId, 'user_id', LIMITS.idBytes);
+      const id = receiptIdOf(receiptId);
+      return erase({ userId, receiptId: id }, call, () => producer.deleteUser(userId, id));
+    },
+
+    async GetReceipt({ receiptId }: GetReceiptRequest__Output): Promise<GetReceiptResponse> {
+      const receipt = await receipts.get(parseReceiptId(receiptId, 'receipt_id'));
+      if (!receipt) throw noReceipt();
+      return { receipt: receiptMessage(receipt) };
     },
   };
+}
+
+/** Returns the id that the caller chose, or a new one. */
+function receiptIdOf(given: string): string {
+  return given === '' ? randomUUID() : parseReceiptId(given, 'receipt_id');
 }

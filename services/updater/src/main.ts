@@ -8,6 +8,8 @@ import {
   createInteractionProducer,
   openLeaseTable,
   openPartitionQueue,
+  openReceipts,
+  openRecordBundles,
   waitingCounts,
   watchArrivals,
 } from '@collectivekv/update-queue';
@@ -52,6 +54,7 @@ await runService({
       maxWaitingJobs: config.CKV_MAX_WAITING_JOBS,
     });
     onClose('producer', producer.close);
+    const receipts = openReceipts({ client, keyPrefix, ttlS: config.CKV_RECEIPT_TTL_S });
 
     const engine = await createEngine({
       provider: config.CKV_PROVIDER,
@@ -89,10 +92,12 @@ await runService({
         partitionCount,
         writer: createRecordWriter({
           bundles,
+          recordBundles: openRecordBundles(client, keyPrefix),
           userCache,
           batchSize: config.CKV_BATCH_INTERACTIONS,
           concurrency: 2 * config.CKV_WORKERS,
         }),
+        receipts,
         lateCalls,
         metrics: updaterMetrics,
         log,
@@ -103,6 +108,6 @@ await runService({
       stopping,
     });
     onClose('updater', updater.stop);
-    server.add('InteractionService', createInteractionHandlers(producer, queueRedis));
+    server.add('InteractionService', createInteractionHandlers(producer, receipts, queueRedis));
   },
 });

@@ -45,6 +45,7 @@ const queue: PartitionQueue = {
   complete: unused,
   fail: unused,
   remember: unused,
+  erase: unused,
   close: unused,
 };
 

@@ -54,7 +54,13 @@ describe.each(['grpc_proxy', 'http_proxy', 'https_proxy'])('with %s in the envir
       log: { debug: () => undefined, error: () => undefined },
       metrics: { rpcSeconds: { observe: () => undefined } },
     });
-    server.add('InteractionService', { Record: async () => ({ queuedCount: 7 }), Forget: async () => ({}) });
+    const unused = () => Promise.reject(new Error('unused'));
+    server.add('InteractionService', {
+      Record: async () => ({ queuedCount: 7 }),
+      Forget: unused,
+      DeleteUser: unused,
+      GetReceipt: unused,
+    });
     const { address } = await server.start();
     const client = createGrpcClient('InteractionService', address, { useProxy });
     expect(await client.call('Record', {})).toMatchObject({ queuedCount: 7 });

@@ -104,10 +104,8 @@ describe('planWaves', () => {
   it('keeps a removal between the interactions before it and behind it', () => {
     const [before, removal, after] = [recordJob(['a']), forgetJob('a'), recordJob(['a'])];
     const waves = planWaves([before, removal, after]);
-    expect(waves.map((wave) => (wave.kind === 'forget' ? 'forget' : wave.jobs.map(({ taken }) => taken.id)))).toEqual([
-      [before.taken.id],
-      'forget',
-      [after.taken.id],
-    ]);
+    expect(
+      waves.map((wave) => (wave.kind === 'erase' ? wave.job.kind : wave.jobs.map(({ taken }) => taken.id))),
+    ).toEqual([[before.taken.id], 'forget', [after.taken.id]]);
   });
 });

@@ -1,5 +1,5 @@
 import { type Interaction, RECENT_EVENT_RING } from '@collectivekv/domain';
-import type { InteractionJob, TakenJob } from '@collectivekv/update-queue';
+import type { ErasureJob, InteractionJob, TakenJob } from '@collectivekv/update-queue';
 
 /** A job and its checked payload. */
 export interface ReadJob {
@@ -20,15 +20,15 @@ export interface AppendWave {
   readonly remember?: { readonly job: ReadJob; readonly progress: number };
 }
 
-/** An interaction to remove. */
-export interface ForgetWave {
-  readonly kind: 'forget';
-  readonly job: ReadJob;
-  readonly interaction: Interaction;
+/** A user or an interaction to erase. */
+export interface EraseWave {
+  readonly kind: 'erase';
+  readonly taken: TakenJob;
+  readonly job: ErasureJob;
 }
 
 /** One step of a partition's work. */
-export type Wave = AppendWave | ForgetWave;
+export type Wave = AppendWave | EraseWave;
 
 /**
  * Cuts a partition's jobs, in order, into waves that can be repeated without harm. A record recognises an event only
@@ -46,10 +46,10 @@ export function planWaves(jobs: readonly ReadJob[]): Wave[] {
     counts = new Map();
   };
   for (const read of jobs) {
-    const { job } = read;
-    if (job.kind === 'forget') {
+    const { taken, job } = read;
+    if (job.kind !== 'record') {
       flush();
-      waves.push({ kind: 'forget', job: read, interaction: job.interaction });
+      waves.push({ kind: 'erase', taken, job });
       continue;
     }
     const own = countByUser(job.interactions);

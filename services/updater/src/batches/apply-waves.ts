@@ -4,7 +4,8 @@ import { type PartitionQueue, recordJobData } from '@collectivekv/update-queue';
 import type { UpdaterMetrics } from '../metrics.js';
 import type { Fence } from '../partitions/fence.js';
 import type { EncodedInteractions, RecordWriter } from '../records/record-writer.js';
-import type { AppendWave, ForgetWave, ReadJob, Wave } from './append-plan.js';
+import type { AppendWave, EraseWave, ReadJob, Wave } from './append-plan.js';
+import type { Erase } from './erase.js';
 import type { LateCalls } from './late-calls.js';
 import { createRefusals, type Refusals } from './refusals.js';
 import { isTransient, type RetryWhileHeld, requireHeld } from './retry-while-held.js';
@@ -31,7 +32,8 @@ export type ApplyBatch = (batch: PreparedBatch) => Promise<void>;
 
 /** Parts of {@link createApplyBatch}. */
 export interface ApplyParts {
-  readonly writer: Pick<RecordWriter, 'append' | 'forget'>;
+  readonly writer: Pick<RecordWriter, 'append'>;
+  readonly erase: Erase;
   readonly retryWhileHeld: RetryWhileHeld;
   readonly setAside: SetAside;
   readonly lateCalls: LateCalls;
@@ -50,6 +52,7 @@ interface Step<W extends Wave> {
 /** Creates the function that applies batches wave by wave: the i-th waves of all partitions are one step. */
 export function createApplyBatch({
   writer,
+  erase,
   retryWhileHeld,
   setAside,
   lateCalls,
@@ -124,28 +127,6 @@ export function createApplyBatch({
     metrics.interactions.inc({ outcome: 'duplicate' }, counts.duplicateCount);
   }
 
-  async function forget({ work, wave }: Step<ForgetWave>): Promise<void> {
-    const { queue, fence } = work;
-    const { taken } = wave.job;
-    try {
-      const found = await retryWhileHeld([fence], async () => {
-        try {
-          return await writer.forget(wave.interaction, () => fence.validUntilMs());
-        } catch (thrown) {
-          if (isTransient(toCkvError(thrown))) lateCalls.removalFailed(wave.interaction.userId, fence.endedByMs());
-          throw thrown;
-        }
-      });
-      metrics.interactions.inc({ outcome: 'forgotten' }, found ? 1 : 0);
-      await queue.complete([taken]);
-      metrics.jobs.inc({ outcome: 'done' });
-    } catch (thrown) {
-      const error = toCkvError(thrown);
-      if (isTransient(error)) throw error;
-      await setAside(queue, taken, error);
-    }
-  }
-
   /** Completes jobs, and sets aside those with refused interactions. */
   async function settle({ queue }: PartitionWork, jobs: readonly ReadJob[], refusals: Refusals): Promise<void> {
     const done = jobs.filter((read) => !refusals.of(read)).map(({ taken }) => taken);
@@ -162,21 +143,21 @@ export function createApplyBatch({
     const refusals = createRefusals(works.flatMap((work) => work.waves));
     const stepCount = Math.max(...works.map((work) => work.waves.length));
     for (let i = 0; i < stepCount; i++) {
-      const [appends, removals] = stepsAt(works, i);
+      const [appends, erasures] = stepsAt(works, i);
       await appendStep(appends, encoded, refusals);
-      for (const removal of removals) await forget(removal);
+      for (const { work, wave } of erasures) await erase(work, wave);
     }
   };
 }
 
 /** Returns the i-th waves of all partitions, by kind. */
-function stepsAt(works: readonly PartitionWork[], i: number): [Step<AppendWave>[], Step<ForgetWave>[]] {
+function stepsAt(works: readonly PartitionWork[], i: number): [Step<AppendWave>[], Step<EraseWave>[]] {
   const appends: Step<AppendWave>[] = [];
-  const removals: Step<ForgetWave>[] = [];
+  const erasures: Step<EraseWave>[] = [];
   for (const work of works) {
     const wave = work.waves[i];
     if (wave?.kind === 'append') appends.push({ work, wave });
-    else if (wave) removals.push({ work, wave });
+    else if (wave) erasures.push({ work, wave });
   }
-  return [appends, removals];
+  return [appends, erasures];
 }

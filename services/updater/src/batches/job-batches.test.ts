@@ -11,6 +11,7 @@ import {
   openLeaseTable,
   openPartitionQueue,
   openQueues,
+  openReceipts,
   type PartitionQueue,
   type PartitionTerm,
   recordJobData,
@@ -83,6 +84,7 @@ function createBatches(forwarding: Pick<InteractionProducer, 'forward'>): JobBat
     producer: forwarding,
     partitionCount: PARTITION_COUNT,
     writer,
+    receipts: openReceipts({ client, keyPrefix: 'ckv', ttlS: 600 }),
     lateCalls: createLateCalls(),
     metrics: createUpdaterMetrics(metrics),
     log: createLogger('test', 'silent'),
@@ -121,7 +123,13 @@ const writer: RecordWriter = {
   async forget({ eventId }, validUntilMs) {
     validUntil.push(validUntilMs());
     called('forget', [eventId]);
-    return eventId !== 'unknown';
+    const positionCount = eventId === 'unknown' ? 0 : 1;
+    return [{ bundleId: 'b', recordCount: 0, quarantinedCount: 0, positionCount, remainder: 'nothing' }];
+  },
+  async deleteUser(userId, validUntilMs) {
+    validUntil.push(validUntilMs());
+    called('delete', [userId]);
+    return [];
   },
 };
 

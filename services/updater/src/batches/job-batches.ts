@@ -1,10 +1,11 @@
 import type { Logger } from '@collectivekv/service-kit';
-import type { InteractionProducer, PartitionQueue, TakenJob } from '@collectivekv/update-queue';
+import type { InteractionProducer, PartitionQueue, Receipts, TakenJob } from '@collectivekv/update-queue';
 import type { UpdaterMetrics } from '../metrics.js';
 import type { Fence } from '../partitions/fence.js';
 import type { RecordWriter } from '../records/record-writer.js';
 import { planWaves } from './append-plan.js';
 import { createApplyBatch, type PartitionWork, type PreparedBatch } from './apply-waves.js';
+import { createErase } from './erase.js';
 import type { LateCalls } from './late-calls.js';
 import { createReadJobs } from './read-jobs.js';
 import { createRetryWhileHeld } from './retry-while-held.js';
@@ -37,6 +38,7 @@ export interface JobBatchParts {
   readonly producer: Pick<InteractionProducer, 'forward'>;
   readonly partitionCount: number;
   readonly writer: RecordWriter;
+  readonly receipts: Receipts;
   readonly lateCalls: LateCalls;
   readonly metrics: UpdaterMetrics;
   readonly log: Logger;
@@ -54,6 +56,7 @@ export function createJobBatches({
   producer,
   partitionCount,
   writer,
+  receipts,
   lateCalls,
   metrics,
   log,
@@ -61,6 +64,16 @@ export function createJobBatches({
 }: JobBatchParts): JobBatches {
   const setAside = createSetAside(metrics, log);
   const retryWhileHeld = createRetryWhileHeld({ metrics, log, signal });
+  const erase = createErase({
+    writer,
+    receipts,
+    partitionCount,
+    retryWhileHeld,
+    setAside,
+    lateCalls,
+    signal,
+    metrics,
+  });
   const readJobs = createReadJobs({ producer, partitionCount, setAside, metrics });
 
   return {
@@ -79,6 +92,6 @@ export function createJobBatches({
       return { works, encoded };
     },
 
-    apply: createApplyBatch({ writer, retryWhileHeld, setAside, lateCalls, signal, metrics, log }),
+    apply: createApplyBatch({ writer, erase, retryWhileHeld, setAside, lateCalls, signal, metrics, log }),
   };
 }

@@ -73,6 +73,22 @@ it('lets no event follow a failed removal', async () => {
   expect(await waits({ w: 1 })).toBe(false);
 });
 
+describe('before a deletion', () => {
+  it('waits for the late calls of the user alone', async () => {
+    const endedByMs = performance.now() + 40;
+    late.appendFailed(wave({ u: 1 }), endedByMs);
+    late.appendFailed(wave({ v: 1 }), performance.now() + 60_000);
+    await late.beforeDeletion('w', never);
+    await late.beforeDeletion('u', never);
+    expect(performance.now()).toBeGreaterThanOrEqual(endedByMs);
+  });
+
+  it('throws if the updater stops first: the user must not be deleted yet', async () => {
+    late.appendFailed(wave({ u: 1 }), performance.now() + 60_000);
+    await expect(late.beforeDeletion('u', AbortSignal.abort())).rejects.toMatchObject({ reason: 'draining' });
+  });
+});
+
 it('is passed at once without late calls, otherwise when the last fence has ended', async () => {
   await late.passed();
   const endedByMs = performance.now() + 40;

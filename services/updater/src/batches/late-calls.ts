@@ -18,8 +18,16 @@ export interface LateCalls {
    * @param untilMs the end of its fence, by this process's monotonic clock
    */
   appendFailed(byUser: ReadonlyMap<string, readonly Interaction[]>, untilMs: number): void;
-  /** Notes a failed removal. Its tombstone may be the next entry to leave the ring: no event may follow. */
+  /**
+   * Notes a failed removal of an interaction or of a user. No event may follow: the tombstone may be the next entry to
+   * leave the ring, and a late deletion would delete the event.
+   */
   removalFailed(userId: string, untilMs: number): void;
+  /**
+   * Waits until no call of this user can be late: a late append would bring a deleted user back.
+   * @throws draining if the signal aborts first: the user must not be deleted yet
+   */
+  beforeDeletion(userId: string, signal: AbortSignal): Promise<void>;
   /** Waits until no call can be late any more. Without this, the next holder of a partition could be too early. */
   passed(): Promise<void>;
 }
@@ -78,6 +86,10 @@ export function createLateCalls(): LateCalls {
       note(userId, untilMs, RECENT_EVENT_RING);
       const late = lateByUser.get(userId);
       if (late) late.entryCount = RECENT_EVENT_RING;
+    },
+    async beforeDeletion(userId, signal) {
+      const late = lateByUser.get(userId);
+      if (late) await waitUntil(late.untilMs, signal);
     },
     async passed() {
       await waitUntil(Math.max(...[...lateByUser.values()].map(({ untilMs }) => untilMs), Number.NEGATIVE_INFINITY));

@@ -4,6 +4,7 @@ import {
   type PartitionQueue,
   parseInteractionJob,
   type TakenJob,
+  usersOf,
 } from '@collectivekv/update-queue';
 import type { UpdaterMetrics } from '../metrics.js';
 import type { ReadJob } from './append-plan.js';
@@ -29,8 +30,7 @@ export function createReadJobs(parts: {
   /** Returns the job if it belongs to the queue's partition, else forwards it. */
   async function readOrForward(queue: PartitionQueue, taken: TakenJob): Promise<ReadJob | undefined> {
     const job = parseInteractionJob(taken.name, taken.payload);
-    const interactions = job.kind === 'record' ? job.interactions : [job.interaction];
-    if (interactions.every(({ userId }) => partitionOf(userId, partitionCount) === queue.partition)) {
+    if (usersOf(job).every((userId) => partitionOf(userId, partitionCount) === queue.partition)) {
       return { taken, job };
     }
     // Before it is completed: a failure in between repeats the job, and loses nothing. The queue skips the repetition.

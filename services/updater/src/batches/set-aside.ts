@@ -10,8 +10,8 @@ import type { UpdaterMetrics } from '../metrics.js';
  */
 export type SetAside = (queue: PartitionQueue, taken: TakenJob, error: CkvError, left?: object) => Promise<void>;
 
-/** Ids that `jobIdOf` returns. */
-const OWN_ID = /^(record|forget)-[0-9a-f]{24}$/;
+/** Ids that the producer gives: a hash of the job's events, or the id of a receipt. */
+const OWN_ID = /^((record|forget)-[0-9a-f]{24}|(forget|delete)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
 /** Creates the function that sets jobs aside, counts them and logs them. The log holds no text of the job's sender. */
 export function createSetAside(metrics: Pick<UpdaterMetrics, 'jobs'>, log: Pick<Logger, 'warn'>): SetAside {

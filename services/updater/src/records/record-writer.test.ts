@@ -24,6 +24,16 @@ let runs: number[];
 /** Number of the next runs of encode graphs that fail. */
 let brokenRuns: number;
 let appendedBytes: number[];
+/** The bundles of every DeleteRecord call. */
+let lookedFor: string[][];
+/** Ids of the noted bundles. */
+let noted: Set<string>;
+const recordBundles = {
+  async note(ids: readonly string[]) {
+    for (const id of ids) noted.add(id);
+  },
+  all: async () => [...noted],
+};
 /** The end of the fence of every append and deletion, Unix ms. */
 let fences: number[];
 let server: GrpcServer;
@@ -53,7 +63,12 @@ beforeAll(async () => {
       return store.deletePosition(bundleId, userId, { eventHash, row, tolerance: rowTolerance }, { validUntilMs });
     },
     ReplaceRecord: unused,
-    DeleteRecord: unused,
+    async DeleteRecord({ userId, bundleIds, keepRecords, validUntilMs }) {
+      fences.push(validUntilMs);
+      lookedFor.push(bundleIds);
+      const bundles = await store.deleteUser(userId, { bundleIds, keepRecords }, { validUntilMs });
+      return { deletedCount: bundles.length, bundles };
+    },
     Stats: unused,
   });
   const { address } = await server.start();
@@ -71,6 +86,8 @@ beforeEach(() => {
   runs = [];
   brokenRuns = 0;
   appendedBytes = [];
+  lookedFor = [];
+  noted = new Set();
   fences = [];
 });
 
@@ -133,7 +150,7 @@ const behind = bundleOf('behind', { withHistory: true });
 const alone = bundleOf('alone', { withHistory: false });
 
 const writerFor = (...bundles: LoadedBundle[]) =>
-  createRecordWriter({ bundles: { all: () => bundles }, userCache, batchSize: 7, concurrency: 3 });
+  createRecordWriter({ bundles: { all: () => bundles }, recordBundles, userCache, batchSize: 7, concurrency: 3 });
 const soon = () => Date.now() + 5_000;
 
 /** Interactions of a user by the numbers of their events. */
@@ -261,11 +278,13 @@ describe('a bundle that encodes with history', () => {
     for (const one of interactions) await append(writer, [one]);
     const [old, recent] = [interactions[2], interactions.at(-2)];
     if (!old || !recent) throw new Error('no interaction');
-    expect(await writer.forget(recent, soon)).toBe(true);
-    expect(await writer.forget(recent, soon)).toBe(false);
-    expect(await writer.forget(old, soon)).toBe(false);
-    expect(deletedRows).toEqual([0, 0, 0]);
-    expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS - 1);
+    const newest = interactions.at(-1) ?? recent;
+    expect(await writer.forget(recent, soon)).toMatchObject([{ positionCount: 1, remainder: 'later_rows' }]);
+    expect(await writer.forget(recent, soon)).toMatchObject([{ positionCount: 0, remainder: 'later_rows' }]);
+    expect(await writer.forget(newest, soon)).toMatchObject([{ positionCount: 1, remainder: 'nothing' }]);
+    expect(await writer.forget(old, soon)).toMatchObject([{ positionCount: 0, remainder: 'not_found' }]);
+    expect(deletedRows).toEqual([0, 0, 0, 0]);
+    expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS - 2);
   });
 });
 
@@ -356,7 +375,10 @@ describe('the writer', () => {
     const [interaction] = interactionsOf('u', [1]);
     if (!interaction) throw new Error('no interaction');
     await append(writerFor(alone), [interaction]);
-    expect(await writerFor(alone).forget({ ...interaction, itemId: '' }, soon)).toBe(true);
+    const forgotten = await writerFor(alone).forget({ ...interaction, itemId: '' }, soon);
+    expect(forgotten).toEqual([
+      { bundleId: alone.model.id, recordCount: 0, quarantinedCount: 0, positionCount: 1, remainder: 'nothing' },
+    ]);
     expect([deletedRows, tolerances]).toEqual([[0], [[]]]);
   });
 
@@ -365,7 +387,7 @@ describe('the writer', () => {
     const [interaction] = interactionsOf('u', [1]);
     if (!interaction) throw new Error('no interaction');
     await append(writerFor(stepped), [interaction]);
-    expect(await writerFor(stepped).forget(interaction, soon)).toBe(true);
+    expect(await writerFor(stepped).forget(interaction, soon)).toMatchObject([{ positionCount: 1 }]);
     expect(tolerances).toEqual([[0, 0, 1, 1]]);
   });
 
@@ -375,17 +397,18 @@ describe('the writer', () => {
     await append(writerFor(alone), [interaction]);
     runs = [];
     fences = [];
-    const late = writerFor(alone).forget(interaction, () => runs.length);
+    const endsMs = [Date.now() + 60_000, 1]; // before and after the run
+    const late = writerFor(alone).forget(interaction, () => endsMs[runs.length] ?? 0);
     await expect(late).rejects.toMatchObject({ reason: 'deadline' });
-    expect(fences).toEqual([1]);
+    expect(fences).toEqual(endsMs);
     expect((await recordOf(alone, 'u')).positionCount).toBe(1);
   });
 
   it('finds nothing to delete for a user without a record', async () => {
     const [interaction] = interactionsOf('u', [1]);
     if (!interaction) throw new Error('no interaction');
-    expect(await writerFor(alone, behind).forget(interaction, soon)).toBe(false);
-    expect(deletedRows.length).toBe(2);
+    expect(await writerFor(alone, behind).forget(interaction, soon)).toEqual([]);
+    expect(deletedRows).toEqual([]);
   });
 
   it('throws other failures of a deletion', async () => {
@@ -393,6 +416,38 @@ describe('the writer', () => {
     const [interaction] = interactionsOf('u', [1]);
     if (!interaction) throw new Error('no interaction');
     await expect(writerFor(alone).forget(interaction, soon)).rejects.toMatchObject({ reason: 'record_corrupt' });
+  });
+});
+
+describe('bundles that the updater no longer follows', () => {
+  const [first, second] = interactionsOf('u', [1, 2]);
+  beforeEach(async () => {
+    if (first && second) await append(writerFor(behind, alone), [first, second]);
+  });
+
+  it('are searched by the event alone, and may keep rows that learned from it', async () => {
+    if (!first || !second) throw new Error('no interaction');
+    const [ofBehind] = (await writerFor(alone).forget(first, soon)).filter(
+      ({ bundleId }) => bundleId === behind.model.id,
+    );
+    expect(ofBehind).toMatchObject({ positionCount: 1, remainder: 'later_rows' });
+    expect((await recordOf(behind, 'u')).positionCount).toBe(1);
+    expect(lookedFor).toEqual([expect.arrayContaining([behind.model.id, alone.model.id])]);
+  });
+
+  it('are deleted with the user', async () => {
+    const deleted = await writerFor(alone).deleteUser('u', soon);
+    expect(deleted.map(({ bundleId, recordCount }) => [bundleId, recordCount]).sort()).toEqual(
+      [behind.model.id, alone.model.id].sort().map((id) => [id, 1]),
+    );
+    expect(lookedFor).toEqual([expect.arrayContaining([behind.model.id, alone.model.id])]);
+    await expect(recordOf(behind, 'u')).rejects.toThrow('no record');
+    expect(await writerFor(alone).deleteUser('u', soon)).toEqual([]);
+  });
+
+  it('are not deleted after the fence has ended', async () => {
+    await expect(writerFor(alone).deleteUser('u', () => 1)).rejects.toMatchObject({ reason: 'deadline' });
+    expect((await recordOf(behind, 'u')).positionCount).toBe(2);
   });
 });
 
@@ -415,7 +470,13 @@ describe('two bundles, one of which encodes with history', () => {
 
   it('go on without a bundle that is dropped between encoding and appending', async () => {
     const bundles = [behind, alone];
-    const writer = createRecordWriter({ bundles: { all: () => bundles }, userCache, batchSize: 7, concurrency: 3 });
+    const writer = createRecordWriter({
+      bundles: { all: () => bundles },
+      recordBundles,
+      userCache,
+      batchSize: 7,
+      concurrency: 3,
+    });
     const interactions = interactionsOf('u', upTo(3));
     const encoded = await writer.encode(interactions);
     bundles.shift();
@@ -430,7 +491,13 @@ describe('two bundles, one of which encodes with history', () => {
     for (const one of interactions) await append(writer, [one]);
     const [old] = interactions;
     if (!old) throw new Error('no interaction');
-    expect(await writer.forget(old, soon)).toBe(true);
+    const forgotten = await writer.forget(old, soon);
+    expect(new Map(forgotten.map(({ bundleId, ...rest }) => [bundleId, rest]))).toEqual(
+      new Map([
+        [behind.model.id, { recordCount: 0, quarantinedCount: 0, positionCount: 0, remainder: 'not_found' }],
+        [alone.model.id, { recordCount: 0, quarantinedCount: 0, positionCount: 1, remainder: 'nothing' }],
+      ]),
+    );
     expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS);
     expect((await recordOf(alone, 'u')).positionCount).toBe(MAX_POSITIONS - 1);
   });

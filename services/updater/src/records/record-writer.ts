@@ -1,15 +1,9 @@
 import { type BundleFollower, encodeRows, type LoadedBundle } from '@collectivekv/bundles';
-import {
-  CkvError,
-  countUnknown,
-  eventHash,
-  type Interaction,
-  RECENT_EVENT_RING,
-  type RowLayout,
-  steadyNowMs,
-} from '@collectivekv/domain';
+import { CkvError, countUnknown, type Interaction, RECENT_EVENT_RING, steadyNowMs } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
+import type { RecordBundles } from '@collectivekv/update-queue';
 import { createHistoryEncoder } from './history-encoder.js';
+import { createRecordEraser, type RecordEraser } from './record-eraser.js';
 import { appendOf, type EncodedRows, pickRows, type UserRows } from './user-rows.js';
 
 /** Interactions encoded for every followed bundle. */
@@ -30,7 +24,7 @@ export interface AppendCounts {
 }
 
 /** Encodes interactions and writes them to the user-cache, for every followed bundle. */
-export interface RecordWriter {
+export interface RecordWriter extends RecordEraser {
   /** Runs the encode graphs that need no history. Interactions of different users share a run. */
   encode(interactions: readonly Interaction[]): Promise<EncodedInteractions>;
   /**
@@ -45,13 +39,6 @@ export interface RecordWriter {
     encoded: EncodedInteractions,
     validUntilMs: () => number,
   ): Promise<AppendCounts>;
-  /**
-   * Deletes an interaction's position. Finds the position by its event in the ring, otherwise by its encoded row. If a
-   * bundle encodes with history, finds it only by its event. Returns true if a position was deleted.
-   * @param validUntilMs as for `append`
-   * @throws deadline if the fence has ended
-   */
-  forget(interaction: Interaction, validUntilMs: () => number): Promise<boolean>;
 }
 
 /** Most users of one AppendPositions call: the most that the user-cache accepts. */
@@ -64,13 +51,14 @@ const NO_COUNTS: AppendCounts = { appliedCount: 0, duplicateCount: 0 };
 /** Creates a writer. */
 export function createRecordWriter(options: {
   readonly bundles: Pick<BundleFollower, 'all'>;
+  readonly recordBundles: RecordBundles;
   readonly userCache: GrpcClient<'UserCacheService'>;
   /** Most interactions of one graph run. */
   readonly batchSize: number;
   /** Number of users whose graphs run at once, for bundles that encode with history. */
   readonly concurrency: number;
 }): RecordWriter {
-  const { bundles, userCache, batchSize, concurrency } = options;
+  const { bundles, recordBundles, userCache, batchSize, concurrency } = options;
   const historyEncoder = createHistoryEncoder({ userCache, concurrency, timeoutMs: CALL_TIMEOUT_MS });
 
   async function rowsUnder(bundle: LoadedBundle, interactions: readonly Interaction[]): Promise<EncodedRows> {
@@ -87,6 +75,8 @@ export function createRecordWriter(options: {
     if (all.length === 0) throw new CkvError('dependency_unavailable', 'no bundle is loaded yet');
     return all;
   }
+
+  const eraser = createRecordEraser({ bundles, recordBundles, userCache, timeoutMs: CALL_TIMEOUT_MS });
 
   async function appendRows({ model }: LoadedBundle, users: readonly UserRows[], validUntilMs: number) {
     if (users.length === 0) return NO_COUNTS;
@@ -117,6 +107,7 @@ export function createRecordWriter(options: {
     },
 
     async append(byUser, { bundles: encodedBundles }, validUntilMs) {
+      await recordBundles.note(encodedBundles.map(({ bundle }) => bundle.model.id));
       const counts: AppendCounts[] = [];
       for (const { bundle, encoded } of encodedBundles) {
         // A bundle that was dropped after `encode` ran cannot run, and nobody reads its records.
@@ -135,31 +126,7 @@ export function createRecordWriter(options: {
       return counts[0] ?? NO_COUNTS;
     },
 
-    async forget(interaction, validUntilMs) {
-      const { userId } = interaction;
-      let found = false;
-      for (const bundle of followed()) {
-        const { id, layout, encodesWithHistory } = bundle.model;
-        // With history, a row depends on the rows before it. Encoding the interaction again gives other bytes.
-        const byEvent = interaction.itemId === '' || encodesWithHistory;
-        const row = byEvent ? Buffer.alloc(0) : Buffer.from(await encodeRows(bundle, [interaction]));
-        const request = {
-          bundleId: id,
-          userId,
-          eventHash: Buffer.from(eventHash(interaction.eventId)),
-          row,
-          rowTolerance: byEvent ? row : toleranceOf(layout),
-          validUntilMs: validUntilMs(),
-        };
-        try {
-          const { deleted } = await userCache.call('DeletePosition', request, deadline());
-          found ||= deleted;
-        } catch (error) {
-          if (!(error instanceof CkvError) || error.reason !== 'user_not_found') throw error;
-        }
-      }
-      return found;
-    },
+    ...eraser,
   };
 }
 
@@ -178,15 +145,6 @@ function usersOfACall({ model }: LoadedBundle): number {
 
 function* slicesOf<T>(items: readonly T[], size: number): Iterable<readonly T[]> {
   for (let from = 0; from < items.length; from += size) yield items.slice(from, from + size);
-}
-
-/** Returns a tolerance of one step for int8 fields, which machines may round differently. Other fields are exact. */
-function toleranceOf({ strideBytes, fields }: RowLayout): Buffer {
-  const tolerance = Buffer.alloc(strideBytes);
-  for (const { type, offsetBytes, width } of fields) {
-    if (type === 'int8') tolerance.fill(1, offsetBytes, offsetBytes + width);
-  }
-  return tolerance;
 }
 
 function deadline(): { deadlineMs: number } {

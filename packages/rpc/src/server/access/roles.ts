@@ -5,9 +5,10 @@ import type { ServiceName } from '../../wire/services.js';
 export const ROLES = {
   rank: 'rank candidates: a feed backend',
   write: 'record and forget interactions: a feed backend',
+  erase: 'delete users, forget interactions and read receipts: whoever answers privacy requests',
   read: 'read bundles, pool rows and records: ranking and updater',
   append: 'append to records, and delete positions and records: updater',
-  admin: 'switch bundles, and read, replace, delete and count records: an operator with `ckv`',
+  admin: 'switch bundles, delete users, and read, replace, delete and count records: an operator with `ckv`',
 } as const;
 
 /** A key of {@link ROLES}. */
@@ -21,7 +22,12 @@ export type RequiredRoles = {
 /** Which role each method needs. If there are several, one of them is enough. */
 export const REQUIRED_ROLES: RequiredRoles = {
   RankingService: { Rank: ['rank'], RankMany: ['rank'], RankStream: ['rank'] },
-  InteractionService: { Record: ['write'], Forget: ['write'] },
+  InteractionService: {
+    Record: ['write'],
+    Forget: ['write', 'erase', 'admin'],
+    DeleteUser: ['erase', 'admin'],
+    GetReceipt: ['write', 'erase', 'admin'],
+  },
   PoolService: {
     Describe: ['read', 'admin'],
     Gather: ['read'],

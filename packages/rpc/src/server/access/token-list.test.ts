@@ -26,7 +26,7 @@ describe('parseTokenList', () => {
     ['one word', FIRST, 'FILE: line 1 has 1 words, 2 or 3 are required; write ROLE[,ROLE] TOKEN [LABEL]'],
     ['four words', `rank ${FIRST} a b`, 'FILE: line 1 has 4 words'],
     ['a token before the roles', `\n${FIRST} rank`, 'FILE: line 2 begins with a word that is not a list of roles'],
-    ['an unknown role', `rank,root ${FIRST}`, 'name roles of rank, write, read, append, admin'],
+    ['an unknown role', `rank,root ${FIRST}`, 'name roles of rank, write, erase, read, append, admin'],
     ['a short token', 'rank short', 'FILE: line 1 has a token of 5 characters, 16 are required'],
     ['a token that no header can carry', 'rank tøken-0123456789abc', 'FILE: line 1 has a token that is not printable'],
     ['a bad label', `rank ${FIRST} a/b`, 'FILE: line 1 has a bad label'],
@@ -46,5 +46,5 @@ describe('parseTokenList', () => {
 });
 
 it('a token of all roles has every role', () => {
-  expect(tokenOfAllRoles(FIRST).roles).toEqual(['rank', 'write', 'read', 'append', 'admin']);
+  expect(tokenOfAllRoles(FIRST).roles).toEqual(['rank', 'write', 'erase', 'read', 'append', 'admin']);
 });

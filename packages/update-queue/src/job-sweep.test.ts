@@ -1,0 +1,165 @@
+// What an erasure does to the jobs of a real queue, in every state that BullMQ has.
+import type { Interaction } from '@collectivekv/domain';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { recordJobData } from './interaction-jobs.js';
+import { openQueues } from './open-queues.js';
+import type { PartitionQueue } from './partition-queue.js';
+import { interactionOf, otherUserIn, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
+
+type Queue = ReturnType<typeof openQueues>[number];
+
+const queue = useQueue();
+const FOREIGN = (PARTITION + 1) % PARTITION_COUNT;
+const v = otherUserIn(PARTITION);
+let queues: Queue[];
+let consumer: PartitionQueue;
+
+beforeEach(async () => {
+  queues = openQueues(queue.client(), 'ckv', PARTITION_COUNT);
+  consumer = await queue.consume();
+});
+afterEach(() => Promise.all([consumer.close(), ...queues.map((one) => one.close())]));
+
+const add = async (partition: number, interactions: readonly Interaction[], opts: Parameters<Queue['add']>[2] = {}) =>
+  (await queues[partition]?.add('record', recordJobData(interactions), opts))?.id ?? '';
+/** Returns the users of a job's interactions; undefined if the job is gone. */
+async function usersOf(partition: number, id: string): Promise<string[] | undefined> {
+  const job = await queues[partition]?.getJob(id);
+  return job?.data.interactions?.map(({ userId }: Interaction) => userId);
+}
+const erase = (eventId?: string) =>
+  consumer.erase({ userId: 'u', ...(eventId === undefined ? {} : { eventId }) }, PARTITION_COUNT);
+/** Returns every key and value of Redis as one text. */
+async function everything(): Promise<string> {
+  const client = queue.client();
+  const texts = (await client.keys('*')).map(async (key) => {
+    const type = await client.type(key);
+    if (type === 'hash') return [key, await client.hgetall(key)];
+    if (type === 'list') return [key, await client.lrange(key, 0, -1)];
+    if (type === 'zset') return [key, await client.zrangebyscore(key, '-inf', '+inf')];
+    if (type === 'stream') return [key, await client.xrange(key, '-', '+')];
+    return [key, await client.get(key)];
+  });
+  return JSON.stringify(await Promise.all(texts));
+}
+
+describe('erase', () => {
+  const mixed = () => [interactionOf(1), interactionOf(2, v)];
+
+  it.each([
+    ['delayed', { delay: 3_600_000 }],
+    ['prioritised', { priority: 5 }],
+  ])('strips %s jobs, and removes those without another user', async (_, opts) => {
+    const [ofBoth, ofOne] = [await add(PARTITION, mixed(), opts), await add(PARTITION, [interactionOf(3)], opts)];
+    expect(await erase()).toEqual({ setAsideCount: 0, waitingCount: 2, keptCount: 0, erasures: [] });
+    expect(await usersOf(PARTITION, ofBoth)).toEqual([v]);
+    expect(await usersOf(PARTITION, ofOne)).toBeUndefined();
+    expect((await queues[PARTITION]?.getJobCounts())?.waiting).toBe(0);
+    expect(await erase()).toMatchObject({ waitingCount: 0 });
+  });
+
+  it('strips jobs that were set aside, of this partition and of others', async () => {
+    for (const interactions of [mixed(), [interactionOf(3)]]) await add(PARTITION, interactions);
+    for (const job of await consumer.take(9)) await consumer.fail(job, 'refused');
+    expect(await erase()).toMatchObject({ setAsideCount: 2 });
+    const [left, ...others] = (await queues[PARTITION]?.getFailed()) ?? [];
+    expect(others).toEqual([]);
+    expect(left?.data).toEqual(recordJobData([interactionOf(2, v)]));
+  });
+
+  it('removes jobs that nobody can read, if they mention the user', async () => {
+    const ids = [await add(PARTITION, [interactionOf(1)]), await add(PARTITION, [interactionOf(2, v)])];
+    await queue.client().hset(queue.key(ids[0] ?? ''), 'data', '{"userId":"u", NaN');
+    await queue.client().hset(queue.key(ids[1] ?? ''), 'data', `{"userId":"${v}", NaN`);
+    await consumer.take(9);
+    expect(await erase()).toMatchObject({ setAsideCount: 1 });
+    expect(await everything()).toContain(v);
+  });
+
+  it('strips completed jobs that their senders keep', async () => {
+    await add(PARTITION, mixed(), { removeOnComplete: false });
+    await consumer.complete(await consumer.take(9));
+    expect(await erase()).toMatchObject({ keptCount: 1 });
+    expect((await queues[PARTITION]?.getCompleted())?.[0]?.data).toEqual(recordJobData([interactionOf(2, v)]));
+  });
+
+  it('leaves jobs that wait in the own partition, and active jobs', async () => {
+    const active = await add(PARTITION, [interactionOf(1)]);
+    await consumer.take(1);
+    const behind = await add(PARTITION, mixed());
+    expect(await erase()).toEqual({ setAsideCount: 0, waitingCount: 0, keptCount: 0, erasures: [] });
+    expect(await usersOf(PARTITION, active)).toEqual(['u']);
+    expect(await usersOf(PARTITION, behind)).toEqual(['u', v]);
+  });
+
+  it.each([false, true])('strips jobs that wait in other partitions; paused: %s', async (paused) => {
+    if (paused) await queues[FOREIGN]?.pause();
+    const [ofBoth, ofOne] = [await add(FOREIGN, mixed()), await add(FOREIGN, [interactionOf(3)])];
+    expect(await erase()).toMatchObject({ waitingCount: 2 });
+    expect(await usersOf(FOREIGN, ofBoth)).toEqual([v]);
+    expect(await usersOf(FOREIGN, ofOne)).toBeUndefined();
+  });
+
+  it('forgets the deduplication id of a removed job, and leaves that of a stripped one', async () => {
+    await add(FOREIGN, [interactionOf(3)], { deduplication: { id: 'of-u' } });
+    await add(FOREIGN, mixed(), { deduplication: { id: 'of-both' } });
+    await erase();
+    const known = await queue.client().keys('*:de:*');
+    expect(known).toEqual([`{ckv}:interactions-${FOREIGN}:de:of-both`]);
+  });
+
+  it('takes one event out, and leaves the other events of the user', async () => {
+    const id = await add(PARTITION, [interactionOf(1), interactionOf(2)], { delay: 3_600_000 });
+    expect(await erase('e1')).toMatchObject({ waitingCount: 1 });
+    expect((await queues[PARTITION]?.getJob(id))?.data).toEqual(recordJobData([interactionOf(2)]));
+  });
+
+  it('finds a user in more jobs than fit a page, also behind jobs of others', async () => {
+    const interactions = Array.from({ length: 1_100 }, (_, n) => interactionOf(n, n % 2 === 0 ? 'u' : v));
+    await Promise.all(interactions.map((interaction) => add(PARTITION, [interaction], { delay: 3_600_000 })));
+    expect(await erase()).toMatchObject({ waitingCount: 550 });
+    expect(await queues[PARTITION]?.getDelayedCount()).toBe(550);
+  });
+
+  it('empties the streams of events, which hold the ids of jobs', async () => {
+    await add(PARTITION, [interactionOf(1)], { jobId: 'job-of-u' });
+    await consumer.complete(await consumer.take(1));
+    expect(await everything()).toContain('job-of-u');
+    await erase();
+    expect(await everything()).not.toContain('job-of-u');
+  });
+
+  it('leaves no text of a user with an id that JSON escapes', async () => {
+    const strange = 'ü"\\{😀}';
+    await queues[FOREIGN]?.add('record', recordJobData([{ ...interactionOf(1), userId: strange }]));
+    const id = await add(FOREIGN, [interactionOf(2, v)]);
+    const escaped = '{"version":1,"interactions":[{"userId":"\\u00fc\\"\\\\{\\ud83d\\ude00}"}]}';
+    await queue.client().hset(`{ckv}:interactions-${FOREIGN}:${id}`, 'data', escaped);
+    expect(await consumer.erase({ userId: strange }, PARTITION_COUNT)).toMatchObject({ waitingCount: 2 });
+    expect(await queues[FOREIGN]?.getWaitingCount()).toBe(0);
+  });
+
+  it('is refused after the partition was opened again, and strips nothing', async () => {
+    const id = await add(PARTITION, [interactionOf(1)], { delay: 3_600_000 });
+    const other = await queue.consume('two');
+    await expect(erase()).rejects.toMatchObject({ reason: 'conflict' });
+    expect(await usersOf(PARTITION, id)).toEqual(['u']);
+    await other.close();
+  });
+
+  it('strips a job again that changed since it was read', async () => {
+    const id = await add(PARTITION, [interactionOf(1)], { delay: 3_600_000 });
+    const client = queue.client();
+    const read = client.hgetBuffer.bind(client);
+    let changes = 2;
+    const reads = vi.spyOn(client, 'hgetBuffer').mockImplementation(async (key, field) => {
+      const bytes = await read(key as string, field as string);
+      const next = recordJobData([interactionOf(changes), interactionOf(3, v)]);
+      if (changes-- > 0) await client.hset(queue.key(id), 'data', JSON.stringify(next));
+      return bytes;
+    });
+    expect(await erase()).toMatchObject({ waitingCount: 1 });
+    reads.mockRestore();
+    expect(await usersOf(PARTITION, id)).toEqual([v]);
+  });
+});

@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto';
+import { CkvError, invalidRequest } from '@collectivekv/domain';
+import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
+import { readScript } from './lua-script.js';
+import { receiptKey } from './queue-names.js';
+import type { Erasure, ErasureSubject } from './strip-job.js';
+
+/** What an erasure did, without the name of the user. */
+export interface ErasureReport {
+  /** The bundles under which the user had something. */
+  readonly bundles: readonly BundleErasure[];
+  /** As in `ErasedJobs`. */
+  readonly setAsideCount: number;
+  readonly waitingCount: number;
+  readonly keptCount: number;
+}
+
+/** What an erasure did under one bundle. */
+export interface BundleErasure {
+  readonly bundleId: string;
+  /** Records deleted as a whole: 0 or 1. */
+  readonly recordCount: number;
+  /** Unreadable records deleted: 0 or 1. */
+  readonly quarantinedCount: number;
+  /** Positions deleted of a record that stays: 0 or 1. */
+  readonly positionCount: number;
+  /**
+   * What may remain:
+   * - `nothing`
+   * - `later_rows`: rows that were encoded behind the deleted one, and learned from it.
+   * - `not_found`: the position, if there is one. It is older than the ring, and the bundle could not find it by its row.
+   */
+  readonly remainder: 'nothing' | 'later_rows' | 'not_found';
+}
+
+/** A receipt of an erasure. It names no user. */
+export interface Receipt {
+  readonly id: string;
+  readonly kind: 'delete' | 'forget';
+  /** `aside`: the erasure's job was set aside, and nothing or a part was erased. */
+  readonly state: 'pending' | 'aside' | 'done';
+  /** Unix ms by Redis's clock. */
+  readonly requestedAtMs: number;
+  /** Unix ms by Redis's clock; 0 until the erasure is done. */
+  readonly doneAtMs: number;
+  /** How often the erasure was begun. After more than one try, the report may lack what a failed try erased. */
+  readonly tryCount: number;
+  /** Undefined until the erasure is done. */
+  readonly report: ErasureReport | undefined;
+}
+
+/** The receipts, on the server of the queue. Every method throws dependency_unavailable if it cannot be reached. */
+export interface Receipts {
+  /** Returns a receipt; undefined if there is none, or it has expired. */
+  get(receiptId: string): Promise<Receipt | undefined>;
+  /**
+   * Creates the receipt of an erasure, unless there is one.
+   * @throws invalid_request if the receipt is of another erasure
+   */
+  open(erasure: Erasure): Promise<Receipt>;
+  /** Notes that a try begins. Returns the receipt: if it is done, nothing is left to do. */
+  begin(erasure: Erasure): Promise<Receipt>;
+  /** Notes that the erasure is done. */
+  finish(erasure: Erasure, report: ErasureReport): Promise<void>;
+  /** Notes that the erasure's job was set aside. */
+  setAside(erasure: Erasure): Promise<void>;
+}
+
+/** Options of {@link openReceipts}. */
+export interface ReceiptOptions {
+  readonly client: RedisClient;
+  readonly keyPrefix: string;
+  /** A receipt expires after this time without a step, s. */
+  readonly ttlS: number;
+}
+
+interface Commands {
+  ckvNoteReceipt(...args: (string | number)[]): Promise<string[]>;
+}
+
+/** Opens the receipts. */
+export function openReceipts({ client, keyPrefix, ttlS }: ReceiptOptions): Receipts {
+  client.defineCommand('ckvNoteReceipt', readScript('note-receipt-1.lua'));
+  const commands = client as unknown as Commands;
+
+  async function note(step: string, erasure: Erasure, report = ''): Promise<Receipt> {
+    const { receiptId } = erasure;
+    const [kind, check] = [kindOf(erasure), checkOf(erasure)];
+    const key = receiptKey(keyPrefix, receiptId);
+    const flat = await reachingRedis(() => commands.ckvNoteReceipt(key, ttlS, step, kind, check, report));
+    const fields: Record<string, string> = {};
+    for (let i = 0; i < flat.length; i += 2) fields[flat[i] ?? ''] = flat[i + 1] ?? '';
+    if (fields.kind !== kind || fields.check !== check) {
+      throw invalidRequest('receipt_id', 'is the receipt of another erasure', 'send a new random UUID, or none');
+    }
+    return receiptOf(receiptId, fields);
+  }
+
+  return {
+    async get(receiptId) {
+      const fields = await reachingRedis(() => client.hgetall(receiptKey(keyPrefix, receiptId)));
+      return fields.state === undefined ? undefined : receiptOf(receiptId, fields);
+    },
+    open: (erasure) => note('open', erasure),
+    begin: (erasure) => note('try', erasure),
+    async finish(erasure, report) {
+      await note('done', erasure, JSON.stringify(report));
+    },
+    async setAside(erasure) {
+      await note('aside', erasure);
+    },
+  };
+}
+
+/** Returns the error for an id without a receipt. */
+export function noReceipt(): CkvError {
+  const text = 'receipt_id: no receipt has this id, or it has expired; the erasure may still be queued';
+  return new CkvError('receipt_not_found', text, { field: 'receipt_id' });
+}
+
+function kindOf({ eventId }: ErasureSubject): Receipt['kind'] {
+  return eventId === undefined ? 'delete' : 'forget';
+}
+
+/** Returns one byte that mostly differs for another subject. It is too short to tell whose receipt it is. */
+function checkOf({ receiptId, userId, eventId = '' }: Erasure): string {
+  const parts = [receiptId, userId, eventId].map((part) => `${part.length}:${part}`);
+  return createHash('sha256').update(parts.join('')).digest('hex').slice(0, 2);
+}
+
+function receiptOf(id: string, fields: Readonly<Record<string, string>>): Receipt {
+  const { kind, state, requestedAtMs = '0', doneAtMs = '0', tries = '0', report } = fields;
+  return {
+    id,
+    kind: kind === 'forget' ? 'forget' : 'delete',
+    state: state === 'done' || state === 'aside' ? state : 'pending',
+    requestedAtMs: Number(requestedAtMs),
+    doneAtMs: Number(doneAtMs),
+    tryCount: Number(tries),
+    report: report === undefined ? undefined : (JSON.parse(report) as ErasureReport),
+  };
+}

@@ -1,0 +1,131 @@
+import { toCkvError } from '@collectivekv/domain';
+import type {
+  BundleErasure,
+  ErasedJobs,
+  Erasure,
+  ErasureJob,
+  ErasureReport,
+  ErasureSubject,
+  PartitionQueue,
+  Receipts,
+} from '@collectivekv/update-queue';
+import type { UpdaterMetrics } from '../metrics.js';
+import type { Fence } from '../partitions/fence.js';
+import type { RecordWriter } from '../records/record-writer.js';
+import type { EraseWave } from './append-plan.js';
+import type { LateCalls } from './late-calls.js';
+import { isTransient, type RetryWhileHeld } from './retry-while-held.js';
+import type { SetAside } from './set-aside.js';
+
+/**
+ * Settles a job that erases a user or an interaction: from the records, and from all jobs that no consumer has. The job
+ * comes in turn: earlier jobs of the user are settled, later ones are not begun.
+ * @throws transient errors
+ */
+export type Erase = (work: { readonly queue: PartitionQueue; readonly fence: Fence }, wave: EraseWave) => Promise<void>;
+
+/** Parts of {@link createErase}. */
+export interface EraseParts {
+  readonly writer: Pick<RecordWriter, 'deleteUser' | 'forget'>;
+  readonly receipts: Pick<Receipts, 'begin' | 'finish' | 'setAside'>;
+  readonly partitionCount: number;
+  readonly retryWhileHeld: RetryWhileHeld;
+  readonly setAside: SetAside;
+  readonly lateCalls: LateCalls;
+  /** Ends waits. */
+  readonly signal: AbortSignal;
+  readonly metrics: Pick<UpdaterMetrics, 'interactions' | 'jobs'>;
+}
+
+const NOTHING_ERASED: ErasureReport = { bundles: [], setAsideCount: 0, waitingCount: 0, keptCount: 0 };
+
+/** Creates the function. */
+export function createErase({
+  writer,
+  receipts,
+  partitionCount,
+  retryWhileHeld,
+  setAside,
+  lateCalls,
+  signal,
+  metrics,
+}: EraseParts): Erase {
+  async function eraseFromRecords(job: ErasureJob, fence: Fence): Promise<BundleErasure[]> {
+    const { userId } = subjectOf(job);
+    if (job.kind === 'delete') await lateCalls.beforeDeletion(userId, signal);
+    try {
+      const validUntilMs = () => fence.validUntilMs();
+      if (job.kind === 'delete') return await writer.deleteUser(userId, validUntilMs);
+      return await writer.forget(job.interaction, validUntilMs);
+    } catch (thrown) {
+      if (isTransient(toCkvError(thrown))) lateCalls.removalFailed(userId, fence.endedByMs());
+      throw thrown;
+    }
+  }
+
+  /** Finishes the receipts of other erasures of the same subject, whose jobs were removed: they have no more to do. */
+  async function finishOthers({ erasures }: ErasedJobs, own: Erasure | undefined): Promise<void> {
+    for (const other of erasures) {
+      if (other.receiptId === own?.receiptId) continue;
+      await unlessForeign(receipts.finish(other, NOTHING_ERASED));
+    }
+  }
+
+  return async ({ queue, fence }, { taken, job }) => {
+    const subject = subjectOf(job);
+    const erasure = job.receiptId === undefined ? undefined : { ...subject, receiptId: job.receiptId };
+    const found = new Map<string, BundleErasure>();
+    const counts = { setAsideCount: 0, waitingCount: 0, keptCount: 0 };
+
+    /** @returns false if the erasure was done before: the job came again, and newer interactions stay */
+    async function eraseOnce(): Promise<boolean> {
+      if (erasure && (await receipts.begin(erasure)).state === 'done') return false;
+      for (const one of await eraseFromRecords(job, fence))
+        found.set(one.bundleId, joined(found.get(one.bundleId), one));
+      const jobs = await queue.erase(subject, partitionCount);
+      counts.setAsideCount += jobs.setAsideCount;
+      counts.waitingCount += jobs.waitingCount;
+      counts.keptCount += jobs.keptCount;
+      await finishOthers(jobs, erasure);
+      if (erasure) await receipts.finish(erasure, { bundles: [...found.values()], ...counts });
+      return true;
+    }
+
+    try {
+      await retryWhileHeld([fence], eraseOnce);
+      const positions = [...found.values()].some(({ positionCount }) => positionCount > 0);
+      metrics.interactions.inc({ outcome: 'forgotten' }, positions ? 1 : 0);
+      await queue.complete([taken]);
+      metrics.jobs.inc({ outcome: 'done' });
+    } catch (thrown) {
+      const error = toCkvError(thrown);
+      if (isTransient(error)) throw error;
+      if (erasure) await unlessForeign(receipts.setAside(erasure));
+      await setAside(queue, taken, error);
+    }
+  };
+}
+
+function subjectOf(job: ErasureJob): ErasureSubject {
+  if (job.kind === 'delete') return { userId: job.userId };
+  const { userId, eventId } = job.interaction;
+  return { userId, eventId };
+}
+
+/** Returns what two tries erased under one bundle. What remains is what the later try found. */
+function joined(earlier: BundleErasure | undefined, later: BundleErasure): BundleErasure {
+  if (!earlier) return later;
+  return {
+    ...later,
+    recordCount: Math.max(earlier.recordCount, later.recordCount),
+    quarantinedCount: Math.max(earlier.quarantinedCount, later.quarantinedCount),
+    positionCount: Math.max(earlier.positionCount, later.positionCount),
+  };
+}
+
+/** Awaits a step of a receipt. Ignores a refusal: the receipt is of another erasure, so this one has none. */
+async function unlessForeign(step: Promise<void>): Promise<void> {
+  await step.catch((thrown) => {
+    if (isTransient(toCkvError(thrown))) throw thrown;
+  });
+}
