@@ -10,6 +10,9 @@ ARGV[1]  member
 ARGV[2]  how long the leases last, ms
 ARGV[3]  number of partitions
 
+If the clock goes back, as it may at a failover to another server, leases and members of the time before would last as
+much longer. So nothing lasts longer from now than a new lease does.
+
 Returns { fair share, Unix ms at which the leases end, partition, its term, … } with every partition that the member
 holds now. The member may hold more partitions than its share.
 ]]
@@ -20,6 +23,9 @@ local member, ttl_ms, partitions = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local ends_ms = now_ms + ttl_ms
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ends_ms, '+inf')) do
+  redis.call('ZADD', KEYS[1], ends_ms, name)
+end
 redis.call('ZADD', KEYS[1], ends_ms, member)
 
 -- If the partitions do not divide evenly, the first members by name take one more.
@@ -30,6 +36,10 @@ for rank, name in ipairs(members) do
   if name == member and rank <= partitions % #members then share = share + 1 end
 end
 
+local function lease_to(holder, partition)
+  redis.call('HSET', KEYS[2], partition, holder .. ' ' .. string.format('%.0f', ends_ms))
+end
+
 local held, free = {}, {}
 for partition = 0, partitions - 1 do
   local holder, lease_ends_ms = lease_of(KEYS[2], partition)
@@ -37,6 +47,8 @@ for partition = 0, partitions - 1 do
     free[#free + 1] = partition
   elseif holder == member then
     held[#held + 1] = partition
+  elseif lease_ends_ms > ends_ms then
+    lease_to(holder, partition)
   end
 end
 for _, partition in ipairs(free) do
@@ -48,7 +60,7 @@ end
 
 local reply = { share, ends_ms }
 for _, partition in ipairs(held) do
-  redis.call('HSET', KEYS[2], partition, member .. ' ' .. string.format('%.0f', ends_ms))
+  lease_to(member, partition)
   local term = redis.call('HGET', KEYS[3], partition) or redis.call('HINCRBY', KEYS[3], partition, 1)
   reply[#reply + 1] = partition
   reply[#reply + 1] = tonumber(term)

@@ -56,6 +56,16 @@ describe('the table of leases', () => {
     expect(termsOf(await table.hold('one', LONG_MS))).toEqual({ 0: 2, 1: 2, 2: 2, 3: 1 });
   });
 
+  it("ends the leases of a dead member within a lease's length although Redis's clock went back by a day", async () => {
+    await table.hold('dead', LONG_MS);
+    const tomorrowMs = Date.now() + 86_400_000;
+    await client.zadd(keys.members, tomorrowMs, 'dead');
+    for (const partition of ['0', '1', '2', '3']) await client.hset(keys.leases, partition, `dead ${tomorrowMs}`);
+    expect(await table.hold('one', 300)).toMatchObject({ terms: [], share: 2 });
+    await expect.poll(() => table.hold('one', 300), { timeout: 10_000 }).toMatchObject({ share: 4 });
+    expect(termsOf(await table.hold('one', 300))).toEqual({ 0: 2, 1: 2, 2: 2, 3: 2 });
+  });
+
   it('begins a new term for a partition whose lease an older updater kept without terms', async () => {
     await client.hset(keys.leases, '0', 'one 9999999999999');
     expect(termsOf(await table.hold('one', LONG_MS))[0]).toBe(1);
