@@ -91,6 +91,7 @@ describe('with a server that is not Redis', () => {
 
   it.each([
     'READONLY a replica',
+    'NOREPLICAS Not enough good replicas to write.',
     'LOADING the data',
     'MASTERDOWN no primary',
     'ERR Error running script (call to f_1): @user_script:1: -READONLY a replica',

@@ -28,7 +28,7 @@ const MAX_RECONNECT_MS = 1_000;
 /** Shortest time between two reconnects that an error reply causes. */
 const LEAVE_EVERY_MS = 1_000;
 /** Replies of a server that cannot do the work of a primary. The address may lead to another server by now. */
-const NOT_PRIMARY = /^(READONLY|LOADING|MASTERDOWN)\b/;
+const NOT_PRIMARY = /^(READONLY|LOADING|MASTERDOWN|NOREPLICAS)\b/;
 
 /**
  * Returns a client that connects in the background. It reconnects for ever; pauses double from 50 ms to 1 s. If the
@@ -124,6 +124,7 @@ function singleOptions(address: RedisAddress, options: ConnectOptions) {
       sentinels: address.nodes.map(({ host, port }) => ({ host, port })),
       name: address.primaryName,
       sentinelCommandTimeout: CONNECT_TIMEOUT_MS, // then ioredis asks the next sentinel
+      failoverDetector: true, // leaves an old primary that still answers
       ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
     };
   }
