@@ -60,7 +60,8 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     interactionTarget: fleet.targets.updater,
     recordTimeoutMs: RECORD_TIMEOUT_MS,
   });
-  const connection = await connectedRedis(fleet.redis.url, { field: 'url', name: 'chaos-bullmq', whenAway: 'wait' });
+  const queueUrl = fleet.redis.queueUrl ?? fleet.redis.url;
+  const connection = await connectedRedis(queueUrl, { field: 'url', name: 'chaos-bullmq', whenAway: 'wait' });
   connection.on('error', () => undefined);
   const queues = Array.from(
     { length: PARTITIONS },

@@ -50,4 +50,9 @@ export interface FaultOptions {
   readonly asideJobs?: number;
   /** True: the store may go back to an earlier state. Answers may then have less history than before. */
   readonly storeMayGoBack?: boolean;
+  /**
+   * Returns how many interactions the fault may lose at most, asked after the fault. Losses up to it are counted apart,
+   * as `lostWithinBound`. Nothing else may be wrong. Default: none may be lost.
+   */
+  readonly mayLose?: () => number;
 }

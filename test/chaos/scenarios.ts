@@ -1,12 +1,16 @@
 import type { Scenario } from './scenario.js';
+import { cluster } from './scenarios/cluster.js';
 import { forgets } from './scenarios/forgets.js';
 import { history } from './scenarios/history.js';
 import { hops } from './scenarios/hops.js';
 import { jobs } from './scenarios/jobs.js';
 import { lateWrites } from './scenarios/late-writes.js';
 import { leases } from './scenarios/leases.js';
+import { powerCutAlways, powerCutEverysec } from './scenarios/power-cut.js';
 import { processes } from './scenarios/processes.js';
+import { redisTrouble } from './scenarios/redis-trouble.js';
 import { rollingRestart } from './scenarios/rolling-restart.js';
+import { sentinel } from './scenarios/sentinel.js';
 
 /** All scenarios, in the order of a run. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -18,4 +22,9 @@ export const SCENARIOS: readonly Scenario[] = [
   jobs,
   forgets,
   rollingRestart,
+  sentinel,
+  cluster,
+  powerCutAlways,
+  powerCutEverysec,
+  redisTrouble,
 ];

@@ -36,7 +36,7 @@ it('a replica takes over the slots of a killed primary of a cluster, which retur
   await cluster.nodes[0]?.kill();
   await expect.poll(() => roleOf(cluster.nodes[3]?.port ?? 0), LONG).toBe('master');
   await cluster.restartNode(0);
-  await cluster.untilServed();
-  await expect.poll(() => roleOf(cluster.nodes[0]?.port ?? 0), LONG).toBe('slave');
+  await cluster.untilReplicated();
+  expect(await roleOf(cluster.nodes[0]?.port ?? 0)).toBe('slave');
   await cluster.stop();
 }, 90_000);

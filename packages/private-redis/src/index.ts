@@ -2,6 +2,7 @@ export * from './ask-redis.js';
 export * from './find-redis.js';
 export * from './free-port.js';
 export * from './launch-server.js';
+export * from './power-cut.js';
 export * from './start-cluster.js';
 export * from './start-redis.js';
 export * from './start-sentinels.js';

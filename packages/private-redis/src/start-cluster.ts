@@ -12,8 +12,8 @@ export interface PrivateCluster {
   readonly nodes: readonly PrivateRedis[];
   /** Restarts a killed node on the same port and data. */
   restartNode(i: number): Promise<void>;
-  /** Resolves when all slots are served, by as many primaries as at the start. */
-  untilServed(): Promise<void>;
+  /** Resolves when all slots are served and every other node follows its primary. */
+  untilReplicated(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -50,22 +50,28 @@ export async function startPrivateCluster(options: ClusterOptions): Promise<Priv
   for (const [i, port] of ports.slice(nodeCount).entries()) {
     const [, primaryId = ''] = (await askRedis(primaryPorts[i] ?? 0, 'CLUSTER MYID')).split('\r\n');
     await until(() => accepts(port, `CLUSTER REPLICATE ${primaryId}`), 'the replicas do not know their primaries');
-    await until(
-      async () => (await askRedis(port, 'INFO replication')).includes('master_link_status:up'),
-      'a replica does not follow',
-    );
   }
+  await untilReplicated();
   return {
     url: `redis+cluster://${ports.map((port) => `127.0.0.1:${port}`).join(',')}`,
     nodes,
     async restartNode(i) {
       nodes[i] = await startNode(options, i, ports[i] ?? 0);
     },
-    untilServed,
+    untilReplicated,
     async stop() {
       await Promise.all(nodes.map((node) => node.stop()));
     },
   };
+
+  async function untilReplicated(): Promise<void> {
+    await untilServed();
+    await until(async () => {
+      const states = await Promise.all(ports.map((port) => askRedis(port, 'INFO replication')));
+      const following = states.filter((state) => state.includes('master_link_status:up'));
+      return following.length === ports.length - nodeCount;
+    }, 'the replicas do not follow');
+  }
 
   function untilServed(): Promise<void> {
     return until(async () => {

@@ -39,6 +39,8 @@ export interface Fleet {
   readonly targets: { readonly ranking: string; readonly updater: string };
   /** The oracle's own connection to Redis, around the pipes. Its commands wait while Redis is away. */
   readonly reader: RedisClient;
+  /** The same to the Redis of the queue. */
+  readonly queueReader: RedisClient;
   stop(): Promise<void>;
 }
 
@@ -82,26 +84,31 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
     stops.push(() => redis.stop());
     const reader = await connectedRedis(redis.url, { field: 'url', name: 'chaos-oracle', whenAway: 'wait' });
     stops.push(() => closeRedis(reader));
+    const queueUrl = redis.queueUrl ?? redis.url;
+    const queueReader = await connectedRedis(queueUrl, { field: 'url', name: 'chaos-oracle', whenAway: 'wait' });
+    stops.push(() => closeRedis(queueReader));
     stops.push(() => hops.close());
 
-    const throughPipe = async (name: HopName, from: number) =>
-      redis.port === undefined ? redis.url : `redis://${await hops.lead(name, from, [`127.0.0.1:${redis.port}`])}`;
+    const throughPipe = async (name: HopName, from: number, url: string) =>
+      redis.port === undefined ? url : `redis://${await hops.lead(name, from, [new URL(url).host])}`;
     const addressesOf = (replicas: readonly ServiceProcess[]) => replicas.map(({ address }) => address);
 
     const [pool, userCache] = await Promise.all([
       startReplicas('pool', async (i) => ({ CKV_BUNDLES_DIR: spec.bundlesDir, CKV_STATE_DIR: join(dir, `pool-${i}`) })),
-      startReplicas('user-cache', async (i) => ({ CKV_REDIS_URL: await throughPipe('user-cache-redis', i) })),
+      startReplicas('user-cache', async (i) => ({
+        CKV_REDIS_URL: await throughPipe('user-cache-redis', i, redis.url),
+      })),
     ]);
     const [ranking, updater] = await Promise.all([
       startReplicas('ranking', async (i) => ({
         CKV_POOL_TARGET: await hops.lead('ranking-pool', i, addressesOf(pool)),
         CKV_USER_CACHE_TARGET: await hops.lead('ranking-user-cache', i, addressesOf(userCache)),
-        CKV_REDIS_URL: await throughPipe('ranking-redis', i),
+        CKV_REDIS_URL: await throughPipe('ranking-redis', i, redis.url),
       })),
       startReplicas('updater', async (i) => ({
         CKV_POOL_TARGET: await hops.lead('updater-pool', i, addressesOf(pool)),
         CKV_USER_CACHE_TARGET: await hops.lead('updater-user-cache', i, addressesOf(userCache)),
-        CKV_QUEUE_REDIS_URL: await throughPipe('updater-redis', i),
+        CKV_QUEUE_REDIS_URL: await throughPipe('updater-redis', i, queueUrl),
       })),
     ]);
     const services = { pool, 'user-cache': userCache, ranking, updater };
@@ -117,6 +124,7 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
         updater: await hops.lead('backend-updater', 0, addressesOf(updater)),
       },
       reader,
+      queueReader,
       stop,
     };
   }

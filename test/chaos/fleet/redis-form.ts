@@ -1,20 +1,11 @@
-import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
-
-/** A redis-server of a topology, as faults reach it. */
-export interface RedisNode {
-  /** For faults' names, such as `redis` or `primary 2`. */
-  readonly name: string;
-  readonly pid: number;
-  /** Ends the server by SIGKILL. */
-  kill(): Promise<void>;
-  /** Starts a killed server again, on the same port and data. */
-  restart(): Promise<void>;
-}
+import { type OwnServer, type RedisNode, startOwnServer } from './redis-node.js';
 
 /** A Redis that services use. */
 export interface RunningRedis {
   /** URL for the services and for the oracle. */
   readonly url: string;
+  /** URL of the queue's Redis. Default: `url`; records and queue share a Redis. */
+  readonly queueUrl?: string;
   /** Port behind which pipes can be put between a service and Redis. Undefined: the services connect to `url` itself. */
   readonly port: number | undefined;
   readonly nodes: readonly RedisNode[];
@@ -29,25 +20,57 @@ export interface RedisForm {
   start(dir: string): Promise<RunningRedis>;
 }
 
-/** One server. With `always`, a kill loses no accepted write. */
-export function singleRedis(fsync: 'always' | 'everysec' | 'no', args: readonly string[] = []): RedisForm {
+/** How writes reach the disk. */
+export type Fsync = 'always' | 'everysec' | 'no';
+
+/** One or two servers of their own. */
+export interface OwnRedis extends RedisForm {
+  /** The servers of the fleet that runs. */
+  servers(): { readonly records: OwnServer; readonly queue: OwnServer };
+}
+
+/** One server. With `always`, a kill loses no accepted write. The form is for one fleet at a time. */
+export function singleRedis(fsync: Fsync, args: readonly string[] = []): OwnRedis {
+  let running: OwnServer | undefined;
   return {
     about: `one server, appendfsync ${fsync}`,
     async start(dir) {
-      const options = { dir: `${dir}/server`, dataDir: `${dir}/redis`, fsync, args };
-      let server: PrivateRedis = await startPrivateRedis(options);
-      const port = Number(new URL(server.url).port);
-      const node: RedisNode = {
-        name: 'redis',
-        get pid() {
-          return server.pid;
-        },
-        kill: () => server.kill(),
-        async restart() {
-          server = await startPrivateRedis({ ...options, port });
+      const server = await startOwnServer('redis', { dir: `${dir}/server`, dataDir: `${dir}/redis`, fsync, args });
+      running = server;
+      return { url: server.url, port: server.port, nodes: [server], stop: () => server.stop() };
+    },
+    servers: () => ({ records: started(running), queue: started(running) }),
+  };
+}
+
+/** A server for the records and another one for the queue. The form is for one fleet at a time. */
+export function twoRedis(records: Fsync, queue: Fsync): OwnRedis {
+  let running: { readonly records: OwnServer; readonly queue: OwnServer } | undefined;
+  return {
+    about: `two servers, appendfsync ${records} for the records and ${queue} for the queue`,
+    async start(dir) {
+      const options = { dir: `${dir}/server` };
+      const servers = {
+        records: await startOwnServer('records', { ...options, dataDir: `${dir}/records`, fsync: records }),
+        queue: await startOwnServer('queue', { ...options, dataDir: `${dir}/queue`, fsync: queue }),
+      };
+      running = servers;
+      const nodes = [servers.records, servers.queue];
+      return {
+        url: servers.records.url,
+        queueUrl: servers.queue.url,
+        port: servers.records.port,
+        nodes,
+        async stop() {
+          await Promise.all(nodes.map((node) => node.stop()));
         },
       };
-      return { url: server.url, port, nodes: [node], stop: () => server.stop() };
     },
+    servers: () => started(running),
   };
+}
+
+function started<T>(running: T | undefined): T {
+  if (!running) throw new Error('the form is not started');
+  return running;
 }

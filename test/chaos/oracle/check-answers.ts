@@ -1,13 +1,14 @@
 import type { Ranking } from '@collectivekv/client';
 import type { RankRequest } from '../load/ranks.js';
+import type { UserJournal } from '../load/user-journal.js';
 import type { Reference } from './reference.js';
 
 /** Compares the answers of rank requests with the scores of every history that they may have had. */
 export interface AnswerCheck {
   /** Notes an answer. It is compared later. */
   add(request: RankRequest, answer: Ranking, mostSteps: number): void;
-  /** Compares the noted answers. Returns one line for each answer that is wrong. */
-  run(): Promise<string[]>;
+  /** Compares the noted answers for other users than these. Returns one line for each answer that is wrong. */
+  run(except: ReadonlySet<UserJournal>): Promise<string[]>;
 }
 
 interface Noted {
@@ -57,8 +58,8 @@ export function createAnswerCheck(reference: Reference): AnswerCheck {
         request.journal.seenApplied(positionCount);
       }
     },
-    async run() {
-      const batch = noted;
+    async run(except) {
+      const batch = noted.filter(({ request }) => !except.has(request.journal));
       noted = [];
       const every = Math.max(1, Math.ceil(batch.length / MAX_SCORED));
       const problems: string[] = [];

@@ -7,7 +7,7 @@ import type { UserJournal } from '../load/user-journal.js';
 import type { FaultOptions } from '../scenario.js';
 import type { AnswerCheck } from './check-answers.js';
 import { checkRecord } from './check-record.js';
-import { findOrphans, type QueueState, readQueueState } from './queue-state.js';
+import { findOrphans, readQueueState } from './queue-state.js';
 import { recordKey } from './record-bytes.js';
 import type { Reference } from './reference.js';
 import { createVerdict, type Verdict } from './verdict.js';
@@ -36,6 +36,13 @@ export interface JudgeParts {
 
 /** Parts of every scenario, without a fault. */
 export const ALWAYS: readonly string[] = ['no fault', 'the end'];
+
+/** How many interactions a fault may lose, and how many it has lost. */
+interface LossBound {
+  readonly count: number;
+  lostCount: number;
+}
+
 const RECOVERY_MS = 60_000;
 const DRAIN_MS = 45_000;
 const POLL_MS = 20;
@@ -99,11 +106,19 @@ export function createJudge({ fleet, backends, ranks, answers, reference, onProg
     onProgress(`    WRONG  ${fault}: ${problem}`);
   }
 
-  async function recover(fault: string): Promise<number> {
+  /** True if no job is left. */
+  async function drained(): Promise<boolean> {
+    const { waiting, active, other } = await readQueueState(fleet.queueReader);
+    return waiting + active + other === 0;
+  }
+
+  async function recover(fault: string, mayLose: boolean): Promise<number> {
     const endedMs = performance.now();
     const wanted = acceptedNow();
     const [user] = wanted.keys();
-    const everythingApplied = await until(() => applied(wanted), RECOVERY_MS);
+    if (mayLose) await backends.pause(); // then an empty queue shows that nothing else will be applied
+    const everythingApplied = await until(mayLose ? drained : () => applied(wanted), RECOVERY_MS);
+    if (mayLose) backends.resume();
     const everythingFull = await until(() => fullRungs(user?.userId ?? 'nobody'), RECOVERY_MS);
     if (!everythingApplied) report(fault, `not everything is applied ${RECOVERY_MS / 1_000} s after the fault`);
     if (!everythingFull) report(fault, `a ranking replica has no history ${RECOVERY_MS / 1_000} s after the fault`);
@@ -111,29 +126,28 @@ export function createJudge({ fleet, backends, ranks, answers, reference, onProg
   }
 
   /** Compares everything while no call is under way. */
-  async function judge(fault: string): Promise<void> {
+  async function judge(fault: string, mayLose: () => number): Promise<void> {
     await backends.pause();
     const open = backends.journals.filter((journal) => !settled.has(journal) && !broken.has(journal));
-    let queue: QueueState | undefined;
-    const drained = async () => {
-      queue = await readQueueState(fleet.reader);
-      return queue.waiting + queue.active + queue.other === 0;
-    };
-    if (!(await until(drained, DRAIN_MS)) || (queue?.aside ?? 0) !== asideJobs) {
-      const surplus = Math.abs((queue?.aside ?? 0) - asideJobs);
-      verdict.stuck += (queue?.waiting ?? 0) + (queue?.active ?? 0) + (queue?.other ?? 0) + surplus;
+    await until(drained, DRAIN_MS);
+    const queue = await readQueueState(fleet.queueReader);
+    const left = queue.waiting + queue.active + queue.other + Math.abs(queue.aside - asideJobs);
+    if (left > 0) {
+      verdict.stuck += left;
       report(fault, `jobs are left: ${JSON.stringify(queue)}, ${asideJobs} should be set aside`);
-      asideJobs = queue?.aside ?? 0;
+      asideJobs = queue.aside;
     }
-    const orphans = await findOrphans(fleet.reader);
+    const orphans = await findOrphans(fleet.queueReader);
     if (orphans.length > 0) {
       verdict.stuck += orphans.length;
       report(fault, `${orphans.length} jobs are in no list: ${orphans.slice(0, 3).join(' ')}`);
     }
-    for (const journal of open) await compare(fault, journal);
+    const bound: LossBound = { count: mayLose(), lostCount: 0 };
+    for (const journal of open) await compare(fault, journal, bound);
+    if (bound.lostCount > 0) onProgress(`    ${fault}: ${bound.lostCount} lost, at most ${bound.count} may be`);
     for (const journal of open) if (!backends.isOpen(journal)) settled.add(journal);
 
-    const wrong = await answers.run();
+    const wrong = await answers.run(broken);
     verdict.wrongScores += wrong.length;
     for (const problem of wrong.slice(0, 5)) report(fault, problem);
     const failures = ranks.failures.slice(failureCount);
@@ -143,7 +157,7 @@ export function createJudge({ fleet, backends, ranks, answers, reference, onProg
     backends.resume();
   }
 
-  async function compare(fault: string, journal: UserJournal): Promise<void> {
+  async function compare(fault: string, journal: UserJournal, bound: LossBound): Promise<void> {
     const bytes = (await fleet.reader.getBuffer(recordKey(bundleId, journal.userId))) ?? undefined;
     const rows = await reference.rowsAfter(journal, journal.steps.length);
     const rowsNameEvents = !encodesWithHistory;
@@ -153,6 +167,11 @@ export function createJudge({ fleet, backends, ranks, answers, reference, onProg
       return;
     }
     broken.add(journal);
+    if (finding.duplicated + finding.outOfOrder === 0 && bound.lostCount + finding.lost <= bound.count) {
+      bound.lostCount += finding.lost;
+      verdict.lostWithinBound += finding.lost;
+      return;
+    }
     verdict.lost += finding.lost;
     verdict.duplicated += finding.duplicated;
     verdict.outOfOrder += finding.outOfOrder;
@@ -167,15 +186,15 @@ export function createJudge({ fleet, backends, ranks, answers, reference, onProg
       const wanted = new Map([[journal, journal.after(journal.acceptedCount).lifetimeCount]]);
       if (!(await until(() => applied(wanted), RECOVERY_MS))) throw new Error(`${journal.userId} is not applied`);
     },
-    async fault(name, strike, { asideJobs: more = 0, storeMayGoBack = false } = {}) {
+    async fault(name, strike, { asideJobs: more = 0, storeMayGoBack = false, mayLose } = {}) {
       if (!name.includes(onlyFaults) && !ALWAYS.includes(name)) return;
       if (storeMayGoBack) for (const journal of backends.journals) journal.unsee();
       await strike();
       if (storeMayGoBack) for (const journal of backends.journals) journal.unsee();
       asideJobs += more;
-      const recoveredMs = Math.round(await recover(name));
+      const recoveredMs = Math.round(await recover(name, mayLose !== undefined));
       recoveries.push({ fault: name, recoveredMs });
-      await judge(name);
+      await judge(name, mayLose ?? (() => 0));
       onProgress(`    ${name}: recovered after ${recoveredMs} ms, ${backends.acceptedCount} interactions`);
     },
     close() {

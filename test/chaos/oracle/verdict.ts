@@ -2,6 +2,8 @@
 export interface Verdict {
   /** Accepted interactions that took no effect. */
   lost: number;
+  /** Accepted interactions that took no effect, as `mayLose` of the fault allows. */
+  lostWithinBound: number;
   /** Interactions that took effect more than once, or although they were forgotten. */
   duplicated: number;
   /** Interactions that took effect out of their user's order. */
@@ -23,5 +25,14 @@ export type Count = (typeof COUNTS)[number];
 
 /** Returns a verdict without any finding. */
 export function createVerdict(): Verdict {
-  return { lost: 0, duplicated: 0, outOfOrder: 0, stuck: 0, wrongScores: 0, failedRequests: 0, problems: [] };
+  return {
+    lost: 0,
+    lostWithinBound: 0,
+    duplicated: 0,
+    outOfOrder: 0,
+    stuck: 0,
+    wrongScores: 0,
+    failedRequests: 0,
+    problems: [],
+  };
 }
