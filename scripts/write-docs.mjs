@@ -21,6 +21,8 @@ replacePart('docs/errors.md', 'errors', errorsTable());
 replacePart('docs/configuration.md', 'configuration', await configurationTables());
 replacePart('docs/security.md', 'roles', rolesTables());
 replacePart('training/README.md', 'metrics', metricsTable());
+replacePart('docs/reliability.md', 'chaos', chaosTables());
+replacePart('docs/reliability.md', 'sabotage', sabotageTable());
 // The quickstart's figures change with every run. They are written after a run, and not checked.
 if (!CHECK && existsSync('.ckv/summary.json')) {
   const summary = readSummary();
@@ -166,6 +168,57 @@ function metricsTable() {
   ];
   const rows = arms.map(([arm, auc, gauc]) => [arm, auc.toFixed(4), gauc.toFixed(4)]);
   return `${table(['arm', 'AUC', 'GAUC'], rows)}\n\nMeasured by \`${command}\` on ${metrics.testQueries.toLocaleString('en')} queries of held-out users.`;
+}
+
+/** Returns the outcomes of the scenarios of `npm run chaos`. */
+function chaosTables() {
+  const rows = readJson('test/chaos/results/latest.json');
+  const count = (value) => value.toLocaleString('en');
+  const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
+  const head = ['scenario', 'faults', 'interactions', 'lost', 'duplicated', 'out of order', 'stuck', 'wrong scores'];
+  const counts = ['faults', 'interactions', 'lost', 'duplicated', 'outOfOrder', 'stuck', 'wrongScores'];
+  const rest = ['failedRequests', 'rankRequests', 'degradedAnswers', 'uncertainCalls', 'repeatedCalls'];
+  const cellsOf = (row, names) => names.map((name) => count(row[name]));
+  const total = (names) => names.map((name) => `**${count(sum(name))}**`);
+  const found = table(head, [
+    ...rows.map((row) => [`\`${row.scenario}\``, ...cellsOf(row, counts)]),
+    ['**all**', ...total(counts)],
+  ]);
+  const load = table(
+    [
+      'scenario',
+      'failed requests',
+      'rank requests',
+      'on a lower rung',
+      'unclear calls',
+      'repeated calls',
+      'recovered, ms',
+      'seed',
+    ],
+    [
+      ...rows.map((row) => [`\`${row.scenario}\``, ...cellsOf(row, rest), count(row.recoveredMs), row.seed]),
+      ['**all**', ...total(rest), count(Math.max(...rows.map(({ recoveredMs }) => recoveredMs))), ''],
+    ],
+  );
+  const abouts = rows.map(({ scenario, about }) => `- \`${scenario}\`: ${about}`).join('\n');
+  return `${abouts}\n\n${found}\n\n${load}`;
+}
+
+/** Returns what the oracle reported while a protection was taken out. */
+function sabotageTable() {
+  const rows = readJson('test/chaos/results/sabotage.json').map(({ protection, file, scenario, reported }) => [
+    protection,
+    `\`${file.split('/').at(-1)}\``,
+    `\`${scenario}\``,
+    Object.entries(reported)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(', ') || 'other problems',
+  ]);
+  return table(['protection', 'taken out of', 'scenario', 'reported'], rows);
+}
+
+function readJson(path) {
+  return existsSync(`${root}/${path}`) ? JSON.parse(readFileSync(`${root}/${path}`, 'utf8')) : [];
 }
 
 function readSummary() {

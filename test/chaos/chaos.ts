@@ -1,22 +1,25 @@
 // `npm run chaos`: runs scenarios of faults. `npm run chaos -- --help` explains the options.
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ChaosOptions, readOptions, USAGE } from './options.js';
 import { COUNTS } from './oracle/verdict.js';
 import { createRandom } from './random.js';
+import { writeResults } from './results.js';
 import { type Outcome, runScenario } from './run-scenario.js';
+import { runSabotages } from './sabotage.js';
 import { SCENARIOS } from './scenarios.js';
+
+const RESULTS = 'test/chaos/results/latest.json';
+const NAMES = SCENARIOS.map(({ name }) => name);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 try {
-  const options = readOptions(
-    process.argv.slice(2),
-    SCENARIOS.map(({ name }) => name),
-  );
+  const options = readOptions(process.argv.slice(2), NAMES);
   if (!options) console.log(USAGE);
   else if (options.list) for (const { name, about } of SCENARIOS) console.log(`${name.padEnd(24)}${about}`);
+  else if (options.sabotage) process.exitCode = (await sabotage(options.sabotage, options.seed)) ? 0 : 1;
   else process.exitCode = (await run(options)) ? 0 : 1;
 } catch (error) {
   console.error((error as Error).message);
@@ -24,19 +27,22 @@ try {
 }
 process.exit();
 
+function sabotage(names: readonly string[], seed: string): Promise<boolean> {
+  return runSabotages(names.length > 0 ? names : undefined, seed);
+}
+
 async function run(options: ChaosOptions): Promise<boolean> {
   for (let round = 0; ; round++) {
     const seed = round === 0 ? options.seed : `${options.seed}-${round}`;
     const outcomes = await runOnce({ ...options, seed });
-    if (options.out) {
-      writeFileSync(join(options.out, 'latest.json'), `${JSON.stringify({ seed, outcomes }, null, 2)}\n`);
-    }
+    if (options.keep) writeResults(RESULTS, outcomes, seed, NAMES);
+    if (options.json) console.log(JSON.stringify(outcomes));
     const ok = outcomes.every((outcome) => outcome.ok);
     if (!ok || !options.forever) return ok;
   }
 }
 
-async function runOnce({ seed, quick, only, onlyFaults }: ChaosOptions): Promise<Outcome[]> {
+async function runOnce({ seed, quick, only, onlyFaults, stopAtFirst }: ChaosOptions): Promise<Outcome[]> {
   console.log(`seed ${seed}`);
   const chosen = SCENARIOS.filter(({ name, quick: isQuick }) => (only ? only.includes(name) : !quick || isQuick));
   const keepLogsIn = mkdtempSync(join(tmpdir(), 'ckv-chaos-logs-'));
@@ -44,7 +50,14 @@ async function runOnce({ seed, quick, only, onlyFaults }: ChaosOptions): Promise
   for (const scenario of chosen) {
     console.log(`  ${scenario.name}`);
     const random = createRandom(`${seed} ${scenario.name}`);
-    const outcome = await runScenario(scenario, { random, quick, onlyFaults, keepLogsIn, onProgress: console.log });
+    const outcome = await runScenario(scenario, {
+      random,
+      quick,
+      onlyFaults,
+      stopAtFirst,
+      keepLogsIn,
+      onProgress: console.log,
+    });
     outcomes.push(outcome);
     const counts = COUNTS.map((count) => `${count} ${outcome[count]}`).join(', ');
     console.log(`  ${outcome.ok ? 'ok' : 'FAILED'}  ${scenario.name}: ${outcome.interactions} interactions, ${counts}`);

@@ -15,21 +15,32 @@ export interface ChaosOptions {
   readonly forever: boolean;
   /** Prints the scenarios and runs none. */
   readonly list: boolean;
-  /** Folder of the results; undefined writes none. */
-  readonly out: string | undefined;
+  /** Ends a scenario after the first fault that broke a promise. */
+  readonly stopAtFirst: boolean;
+  /** Prints the outcomes as one line of JSON. */
+  readonly json: boolean;
+  /** Takes protections out, one after the other: these, or all if the list is empty. Undefined takes none out. */
+  readonly sabotage: readonly string[] | undefined;
+  /** True: writes the outcomes to the results file. */
+  readonly keep: boolean;
 }
 
 /** The text of `npm run chaos -- --help`. */
 export const USAGE = `npm run chaos -- [options]
 
 Runs scenarios of faults against real processes. An oracle counts what is lost,
-doubled, moved or stuck. Writes test/chaos/results and docs/reliability.md.
+doubled, moved or stuck. Writes test/chaos/results; npm run docs writes
+docs/reliability.md from it.
 
   --seed TEXT    repeats the random choices of a run (default: a new seed)
   --quick        the scenarios of npm test alone, with fewer faults; writes nothing
-  --only A,B     these scenarios alone; writes nothing
+  --only A,B     these scenarios alone; the results of the others stay
   --fault TEXT   only the faults whose name has this text; writes nothing
   --forever      runs with new seeds until a scenario fails; writes nothing
+  --stop-at-first  ends a scenario after the first broken promise; writes nothing
+  --json         also prints the outcomes as one line of JSON
+  --sabotage     takes protections out of the built product, one by one, and runs
+                 the scenario that must notice it; --sabotage A,B takes these
   --list         prints the scenarios
   --help         prints this text`;
 
@@ -39,14 +50,18 @@ doubled, moved or stuck. Writes test/chaos/results and docs/reliability.md.
  * @throws Error naming the argument and the remedy
  */
 export function readOptions(args: readonly string[], names: readonly string[]): ChaosOptions | undefined {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args: [...args],
+    allowPositionals: true,
     options: {
       seed: { type: 'string' },
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
       fault: { type: 'string', default: '' },
       forever: { type: 'boolean', default: false },
+      'stop-at-first': { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      sabotage: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -55,7 +70,9 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
   const only = values.only?.split(',');
   const unknown = only?.filter((name) => !names.includes(name)) ?? [];
   if (unknown.length > 0) throw new Error(`--only: unknown scenario ${unknown.join(', ')}; --list prints them`);
-  const whole = !values.quick && !values.forever && only === undefined && values.fault === '';
+  if (positionals.length > 0 && !values.sabotage)
+    throw new Error(`${positionals[0]}: unknown; --help prints the options`);
+  const partial = values.quick || values.forever || values.fault !== '' || values['stop-at-first'];
   return {
     seed: values.seed ?? randomBytes(4).toString('hex'),
     quick: values.quick,
@@ -63,6 +80,9 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
     onlyFaults: values.fault,
     forever: values.forever,
     list: values.list,
-    out: whole ? 'test/chaos/results' : undefined,
+    stopAtFirst: values['stop-at-first'],
+    json: values.json,
+    sabotage: values.sabotage ? positionals.flatMap((names) => names.split(',')) : undefined,
+    keep: !partial,
   };
 }

@@ -18,6 +18,7 @@ import type { Scenario } from './scenario.js';
 /** What a scenario showed. */
 export type Outcome = Readonly<Verdict> & {
   readonly scenario: string;
+  readonly about: string;
   readonly interactions: number;
   /** Calls whose outcome was unknown until they were sent again. */
   readonly uncertainCalls: number;
@@ -40,6 +41,8 @@ export interface RunOptions {
   readonly quick: boolean;
   /** Causes only the faults whose name has this text. */
   readonly onlyFaults: string;
+  /** Ends the scenario after the first fault that broke a promise. */
+  readonly stopAtFirst: boolean;
   readonly onProgress: (text: string) => void;
   /** Folder that receives the logs of the services if the scenario fails. */
   readonly keepLogsIn: string;
@@ -49,7 +52,7 @@ const RECORD_TIMEOUT_MS = 3_000;
 
 /** Runs a scenario on a fleet of its own. */
 export async function runScenario(scenario: Scenario, options: RunOptions): Promise<Outcome> {
-  const { random, quick, onlyFaults, onProgress, keepLogsIn } = options;
+  const { random, quick, onlyFaults, stopAtFirst, onProgress, keepLogsIn } = options;
   const startedMs = performance.now();
   const spec = { ...DEFAULT_FLEET, ...scenario.fleet };
   const vocabulary = readVocabulary(spec.bundlesDir);
@@ -88,7 +91,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     pauseMs: 80,
     onAnswer: answers.add,
   });
-  const judge = createJudge({ fleet, backends, ranks, answers, reference, onProgress, onlyFaults });
+  const judge = createJudge({ fleet, backends, ranks, answers, reference, onProgress, onlyFaults, stopAtFirst });
   try {
     await judge.fault('no fault', () => backends.untilAccepted(500));
     const { fault, untilApplied } = judge;
@@ -115,6 +118,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   return {
     ...verdict,
     scenario: scenario.name,
+    about: scenario.about,
     interactions: backends.acceptedCount,
     uncertainCalls: backends.uncertainCount,
     repeatedCalls: backends.repeatedCount,

@@ -32,6 +32,8 @@ export interface JudgeParts {
   readonly onProgress: (text: string) => void;
   /** Causes only the faults whose name has this text. */
   readonly onlyFaults: string;
+  /** Throws after the first fault that broke a promise. */
+  readonly stopAtFirst: boolean;
 }
 
 /** Parts of every scenario, without a fault. */
@@ -50,7 +52,16 @@ const LIFETIME_AT = 14;
 const LIFETIME_BYTES = 6;
 
 /** Creates the judge of a fleet under load. */
-export function createJudge({ fleet, backends, ranks, answers, reference, onProgress, onlyFaults }: JudgeParts): Judge {
+export function createJudge({
+  fleet,
+  backends,
+  ranks,
+  answers,
+  reference,
+  onProgress,
+  onlyFaults,
+  stopAtFirst,
+}: JudgeParts): Judge {
   const { id: bundleId, encodesWithHistory } = reference.bundle.model;
   const verdict = createVerdict();
   const recoveries: { fault: string; recoveredMs: number }[] = [];
@@ -196,6 +207,7 @@ export function createJudge({ fleet, backends, ranks, answers, reference, onProg
       recoveries.push({ fault: name, recoveredMs });
       await judge(name, mayLose ?? (() => 0));
       onProgress(`    ${name}: recovered after ${recoveredMs} ms, ${backends.acceptedCount} interactions`);
+      if (stopAtFirst && verdict.problems.length > 0) throw new Error('a promise was broken');
     },
     close() {
       for (const probe of probes) probe.close();
