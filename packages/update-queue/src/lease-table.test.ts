@@ -49,9 +49,9 @@ describe('the table of leases', () => {
   });
 
   it('begins a new term for a lease that ended, was released or was taken by another member', async () => {
-    await table.hold('one', LONG_MS);
+    const { endsMs } = await table.hold('one', LONG_MS);
     await endLease(0, 'one');
-    await table.release('one', [1]);
+    await table.release('one', [1], endsMs);
     await client.hset(keys.leases, '2', 'two 1');
     expect(termsOf(await table.hold('one', LONG_MS))).toEqual({ 0: 2, 1: 2, 2: 2, 3: 1 });
   });
@@ -77,16 +77,25 @@ describe('the table of leases', () => {
   });
 
   it('releases only leases of the member itself', async () => {
-    await table.hold('one', LONG_MS);
-    await table.release('two', [0, 1]);
+    const { endsMs } = await table.hold('one', LONG_MS);
+    await table.release('two', [0, 1], endsMs);
     expect(Object.keys(await client.hgetall(keys.leases))).toEqual(['0', '1', '2', '3']);
-    await table.release('one', [0, 1]);
+    await table.release('one', [0, 1], endsMs);
     expect(Object.keys(await client.hgetall(keys.leases))).toEqual(['2', '3']);
     expect(await client.zcard(keys.members)).toBe(1);
     await table.leave('one', [2]);
     expect(Object.keys(await client.hgetall(keys.leases))).toEqual(['3']);
     expect(await client.zcard(keys.members)).toBe(0);
   });
+});
+
+it('does not give a lease back that was renewed since: the release came late', async () => {
+  const { endsMs } = await table.hold('one', LONG_MS);
+  const renewed = await table.hold('one', LONG_MS + 1);
+  await table.release('one', [0, 1], endsMs);
+  expect(Object.keys(await client.hgetall(keys.leases))).toEqual(['0', '1', '2', '3']);
+  await table.release('one', [0, 1], renewed.endsMs);
+  expect(Object.keys(await client.hgetall(keys.leases))).toEqual(['2', '3']);
 });
 
 describe('a consumer', () => {

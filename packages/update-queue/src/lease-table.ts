@@ -28,9 +28,12 @@ export interface HeldLeases {
 export interface LeaseTable {
   /** Announces the member, renews its leases, and takes free partitions up to its fair share. */
   hold(member: string, leaseMs: number): Promise<HeldLeases>;
-  /** Gives partitions back. */
-  release(member: string, partitions: readonly number[]): Promise<void>;
-  /** Gives partitions back; the member no longer counts for the fair shares. */
+  /**
+   * Gives partitions back, unless a later heartbeat has renewed their leases: Redis may execute this call late.
+   * @param endsMs {@link HeldLeases.endsMs} of the member's last heartbeat
+   */
+  release(member: string, partitions: readonly number[], endsMs: number): Promise<void>;
+  /** Gives partitions back; the member no longer counts for the fair shares, and makes no further heartbeat. */
   leave(member: string, partitions: readonly number[]): Promise<void>;
 }
 
@@ -41,6 +44,8 @@ interface Commands {
 
 const HOLD = readScript('hold-leases-3.lua');
 const RELEASE = readScript('release-leases-2.lua');
+/** Stands for every end of a lease. */
+const ANY_END = 0;
 
 /** Opens the table of leases. */
 export function openLeaseTable(client: RedisClient, keyPrefix: string, partitionCount: number): LeaseTable {
@@ -49,9 +54,9 @@ export function openLeaseTable(client: RedisClient, keyPrefix: string, partition
   const commands = client as unknown as Commands;
   const keys = leaseKeys(keyPrefix);
 
-  const giveBack = (member: string, leaves: boolean, partitions: readonly number[]) =>
+  const giveBack = (member: string, leaves: boolean, endsMs: number, partitions: readonly number[]) =>
     reachingRedis(async () => {
-      await commands.ckvReleaseLeases(keys.members, keys.leases, member, leaves ? 1 : 0, ...partitions);
+      await commands.ckvReleaseLeases(keys.members, keys.leases, member, leaves ? 1 : 0, endsMs, ...partitions);
     });
 
   return {
@@ -62,8 +67,8 @@ export function openLeaseTable(client: RedisClient, keyPrefix: string, partition
         const [share = 0, endsMs = 0, ...flat] = answer;
         return { share, endsMs, terms: termsOf(member, flat) };
       }),
-    release: (member, partitions) => giveBack(member, false, partitions),
-    leave: (member, partitions) => giveBack(member, true, partitions),
+    release: (member, partitions, endsMs) => giveBack(member, false, endsMs, partitions),
+    leave: (member, partitions) => giveBack(member, true, ANY_END, partitions),
   };
 }
 

@@ -147,14 +147,14 @@ describe("the process's belief in its leases", () => {
       calls.push('hold');
       return hold();
     },
-    async release(_, partitions) {
-      calls.push(`release ${partitions}`);
+    async release(_, partitions, endsMs) {
+      calls.push(`release ${partitions} until ${endsMs}`);
     },
     async leave(_, partitions) {
       calls.push(`leave ${partitions}`);
     },
   };
-  const answer = (...partitions: number[]): HeldLeases => ({ share: 9, endsMs: 0, terms: partitions.map(term) });
+  const answer = (...partitions: number[]): HeldLeases => ({ share: 9, endsMs: 7_000, terms: partitions.map(term) });
   beforeEach(() => {
     calls = [];
     hold = async () => answer(3, 4);
@@ -220,7 +220,7 @@ describe("the process's belief in its leases", () => {
     end(answer(3));
     const [fence] = (await renewed).held;
     await released;
-    expect(calls).toEqual(['hold', 'release 3']);
+    expect(calls).toEqual(['hold', 'release 3 until 7000']);
     expect(fence?.isHeld()).toBe(false);
   });
 

@@ -25,6 +25,8 @@ export const LEASE_MS = 5_000;
 export function createPartitionLeases(table: LeaseTable): PartitionLeases {
   const member = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`.replace(/\s/g, '_');
   let fences = new Map<number, RenewableFence>();
+  /** The end of the leases by the last heartbeat. */
+  let leasesEndMs = 0;
 
   function end(partitions: readonly number[]): void {
     for (const partition of partitions) {
@@ -48,6 +50,7 @@ export function createPartitionLeases(table: LeaseTable): PartitionLeases {
         // The lease lasts at least this long after the call was sent: Redis starts it later.
         const heldUntilMs = performance.now() + LEASE_MS;
         const { terms, endsMs, share } = await table.hold(member, LEASE_MS);
+        leasesEndMs = endsMs;
         // It began before the answer came. The margin of the fence covers a slower clock of the records' Redis.
         const endedByMs = performance.now() + LEASE_MS;
         const held = terms.map((term) => {
@@ -63,7 +66,7 @@ export function createPartitionLeases(table: LeaseTable): PartitionLeases {
     release: (partitions) =>
       inTurn(() => {
         end(partitions);
-        return table.release(member, partitions);
+        return table.release(member, partitions, leasesEndMs);
       }),
     leave: () =>
       inTurn(() => {
