@@ -49,6 +49,8 @@ export interface RunOptions {
 }
 
 const RECORD_TIMEOUT_MS = 3_000;
+/** Longer than the default of 1 s: the machine of a test may be busy. */
+const RANK_TIMEOUT_MS = 3_000;
 
 /** Runs a scenario on a fleet of its own. */
 export async function runScenario(scenario: Scenario, options: RunOptions): Promise<Outcome> {
@@ -62,6 +64,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     rankingTarget: fleet.targets.ranking,
     interactionTarget: fleet.targets.updater,
     recordTimeoutMs: RECORD_TIMEOUT_MS,
+    rankTimeoutMs: RANK_TIMEOUT_MS,
   });
   const queueUrl = fleet.redis.queueUrl ?? fleet.redis.url;
   const connection = await connectedRedis(queueUrl, { field: 'url', name: 'chaos-bullmq', whenAway: 'wait' });
