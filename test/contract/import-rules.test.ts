@@ -20,7 +20,7 @@ const ALLOWED_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'private-redis': [],
   credentials: ['domain'],
   engine: ['domain'],
-  'redis-connection': ['domain'],
+  'redis-connection': ['credentials', 'domain'],
   'user-store': ['domain', 'redis-connection'],
   'update-queue': ['domain', 'redis-connection'],
   rpc: ['contracts', 'credentials', 'domain'],

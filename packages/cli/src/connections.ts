@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
-import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient, type ServiceName } from '@collectivekv/rpc';
 import { inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
 import { readAccess } from './environment.js';
@@ -77,7 +77,8 @@ export function openConnections(options: () => GlobalOptions): Connections {
       const { queueRedis, keyPrefix } = options();
       const partitionCount = readPartitionCount(process.env);
       const url = queueRedis ?? process.env.CKV_REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379';
-      const redis = await connectedRedis(url, { field: '--queue-redis', name: 'ckv', whenAway: 'wait' });
+      const tls = redisTlsFrom(process.env);
+      const redis = await connectedRedis(url, { field: '--queue-redis', name: 'ckv', whenAway: 'wait', tls });
       opened.push(() => closeRedis(redis));
       const queue = inspectQueue({ client: redis, keyPrefix: keyPrefix ?? stack.keyPrefix ?? 'ckv', partitionCount });
       opened.push(queue.close);

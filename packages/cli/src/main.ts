@@ -37,6 +37,9 @@ More environment variables:
   CKV_TLS_CLIENT_KEY_FILE   private key of this certificate
   CKV_TLS_SERVER_NAME       name in the services' certificates, if it is not the host of the target
   CKV_REDIS_URL             the queue's Redis, if CKV_QUEUE_REDIS_URL is not set
+  CKV_REDIS_TLS_CA_FILE     certificate authorities (PEM file) of Redis, for rediss:// URLs
+  CKV_REDIS_TLS_CERT_FILE   own certificate (PEM file), if Redis requires one
+  CKV_REDIS_TLS_KEY_FILE    private key of this certificate
   CKV_PARTITIONS            partitions of the queue; default ${DEFAULT_PARTITION_COUNT}
 
 "ckv help COMMAND" explains a command.`,

@@ -73,6 +73,7 @@ async function main(): Promise<number> {
     dir,
     bundleDir: values.bundle ?? demoBundleDir(root),
     redisUrl: process.env.CKV_REDIS_URL || undefined,
+    redisTls: redisTlsVariables(),
     dataFile: values.data,
     columns: parseColumns(values.columns),
     users: wholeNumber('--users', values.users, 1, MAX_COUNT),
@@ -181,4 +182,10 @@ function createProgress(): (message: string, update?: boolean) => void {
     pending = update && isTTY;
     process.stdout.write(pending ? line : `${line}\n`);
   };
+}
+
+/** Returns the variables for TLS to Redis that are set. */
+function redisTlsVariables(): Record<string, string> {
+  const set = Object.entries(process.env).filter(([name, value]) => name.startsWith('CKV_REDIS_TLS_') && value);
+  return Object.fromEntries(set) as Record<string, string>;
 }

@@ -18,6 +18,8 @@ export interface QuickstartOptions {
   readonly dir: string;
   readonly bundleDir: string;
   readonly redisUrl?: string | undefined;
+  /** Variables for TLS to this Redis. */
+  readonly redisTls?: Readonly<Record<string, string>>;
   /** An interaction log to replay; default: a simulated feed. */
   readonly dataFile?: string | undefined;
   /** Our column name -> the file's column name. */
@@ -65,6 +67,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     dir: options.dir,
     bundlesDir: options.bundleDir,
     redisUrl: options.redisUrl,
+    redisTls: options.redisTls ?? {},
     usualPorts: true,
     // An external Redis may hold keys of other systems and of earlier runs.
     removeKeys: options.redisUrl !== undefined,

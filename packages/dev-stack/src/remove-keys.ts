@@ -1,8 +1,16 @@
-import { closeRedis, connectedRedis, primariesOf } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis, primariesOf, redisTlsFrom } from '@collectivekv/redis-connection';
 
-/** Deletes all keys of a key prefix: records `<prefix>:…` and queue `{<prefix>}:…`. */
-export async function removeKeys(redisUrl: string, keyPrefix: string): Promise<void> {
-  const client = await connectedRedis(redisUrl, { field: 'CKV_REDIS_URL', name: 'ckv-dev-stack', whenAway: 'fail' });
+/**
+ * Deletes all keys of a key prefix: records `<prefix>:…` and queue `{<prefix>}:…`.
+ * @param tls variables for TLS to Redis
+ */
+export async function removeKeys(
+  redisUrl: string,
+  keyPrefix: string,
+  tls: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const options = { field: 'CKV_REDIS_URL', name: 'ckv-dev-stack', whenAway: 'fail', tls: redisTlsFrom(tls) } as const;
+  const client = await connectedRedis(redisUrl, options);
   try {
     for (const primary of primariesOf(client)) {
       for (const pattern of [`${keyPrefix}:*`, `{${keyPrefix}}:*`]) {

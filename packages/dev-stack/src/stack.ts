@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
-import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis, redisTlsFrom } from '@collectivekv/redis-connection';
 import { orAborted } from './or-aborted.js';
 import { removeKeys } from './remove-keys.js';
 import { SERVICE_NAMES, type ServiceProcess, type ServiceProcessName, startServiceProcess } from './service-process.js';
@@ -29,6 +29,8 @@ export interface StackOptions {
   readonly bundlesDir: string;
   /** URL of an external Redis; default: a private Redis is started. */
   readonly redisUrl?: string | undefined;
+  /** Variables for TLS to an external Redis: `CKV_REDIS_TLS_CA_FILE` and those beside it. Default: none. */
+  readonly redisTls?: Readonly<Record<string, string>>;
   /** Prefix of all keys in Redis; default `ckv`. */
   readonly keyPrefix?: string;
   /** Deletes all keys of the prefix when the stack stops. For a prefix of one run in an external Redis. */
@@ -66,7 +68,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     return await orAborted(start(), signal);
   } catch (error) {
     await Promise.all((await Promise.all(parts)).map((part) => part?.stop()));
-    if (options.removeKeys) await removeKeys(options.redisUrl ?? '', keyPrefix).catch(() => undefined);
+    if (options.removeKeys)
+      await removeKeys(options.redisUrl ?? '', keyPrefix, options.redisTls).catch(() => undefined);
     await rm(join(dir, 'stack.json'), { force: true });
     throw error;
   }
@@ -74,10 +77,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   async function start(): Promise<Stack> {
     let redis = options.redisUrl === undefined ? await startRedis() : undefined;
     const redisUrl = options.redisUrl ?? redis?.url ?? '';
-    if (!redis) await requireRedis(redisUrl);
+    if (!redis) await requireRedis(redisUrl, options.redisTls);
     onProgress(redis ? `Redis on ${redisUrl}` : 'Redis from CKV_REDIS_URL');
 
-    const records = { CKV_REDIS_URL: redisUrl, CKV_KEY_PREFIX: keyPrefix };
+    const redisAccess = { ...options.redisTls, CKV_KEY_PREFIX: keyPrefix };
+    const records = { CKV_REDIS_URL: redisUrl, ...redisAccess };
     const [pool, userCache] = await Promise.all([
       startReplicas('pool', { CKV_BUNDLES_DIR: options.bundlesDir, CKV_STATE_DIR: join(dir, 'pool') }),
       startReplicas('user-cache', records),
@@ -85,7 +89,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const upstream = { CKV_POOL_TARGET: targetOf(pool), CKV_USER_CACHE_TARGET: targetOf(userCache) };
     const [ranking, updater] = await Promise.all([
       startReplicas('ranking', { ...upstream, ...records }),
-      startReplicas('updater', { ...upstream, CKV_QUEUE_REDIS_URL: redisUrl, CKV_KEY_PREFIX: keyPrefix }),
+      startReplicas('updater', { ...upstream, CKV_QUEUE_REDIS_URL: redisUrl, ...redisAccess }),
     ]);
     const services = { pool, 'user-cache': userCache, ranking, updater };
     await Promise.all(Object.values(services).flatMap((group) => group.map((service) => service.untilReady())));
@@ -129,7 +133,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         stopping = true;
         await Promise.all([...ranking, ...updater].map((service) => service.stop()));
         await Promise.all([...pool, ...userCache].map((service) => service.stop()));
-        if (options.removeKeys) await removeKeys(redisUrl, keyPrefix);
+        if (options.removeKeys) await removeKeys(redisUrl, keyPrefix, options.redisTls);
         await redis?.stop();
         await rm(join(dir, 'stack.json'), { force: true });
       },
@@ -193,8 +197,9 @@ function metricsOf(services: Stack['services']): Record<string, string[]> {
 }
 
 /** Rejects at once if Redis is unreachable. The services would retry and never become ready. */
-async function requireRedis(url: string): Promise<void> {
-  closeRedis(await connectedRedis(url, { field: 'CKV_REDIS_URL', name: 'ckv-dev-stack', whenAway: 'fail' }));
+async function requireRedis(url: string, tls: Readonly<Record<string, string>> = {}): Promise<void> {
+  const options = { field: 'CKV_REDIS_URL', name: 'ckv-dev-stack', whenAway: 'fail', tls: redisTlsFrom(tls) } as const;
+  closeRedis(await connectedRedis(url, options));
 }
 
 function targetOf(replicas: readonly ServiceProcess[]): string {

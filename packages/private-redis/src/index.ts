@@ -7,4 +7,5 @@ export * from './start-cluster.js';
 export * from './start-redis.js';
 export * from './start-sentinels.js';
 export * from './start-temporary-redis.js';
+export * from './supports-tls.js';
 export * from './tcp-pipe.js';

@@ -1,6 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
 import { Cluster, type CommonRedisOptions, Redis } from 'ioredis';
 import { replyOf } from './redis-error.js';
+import { type RedisTls, type RedisTlsOptions, secureRedis } from './redis-tls.js';
 import { parseRedisUrl, type RedisAddress } from './redis-url.js';
 
 /** A connection to one server, a primary behind sentinels, or a cluster. */
@@ -20,7 +21,12 @@ export interface ConnectOptions {
   readonly whenAway: 'fail' | 'wait';
   /** Called with every connection error. Log at least the first error of each outage. */
   readonly onError: (error: Error) => void;
+  /** For `rediss` URLs. */
+  readonly tls?: RedisTlsOptions;
 }
+
+/** Ends the looks at a client's TLS files. */
+const closers = new WeakMap<RedisClient, () => void>();
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const SILENCE_TIMEOUT_MS = 5_000;
@@ -33,14 +39,24 @@ const NOT_PRIMARY = /^(READONLY|LOADING|MASTERDOWN|NOREPLICAS)\b/;
 /**
  * Returns a client that connects in the background. It reconnects for ever; pauses double from 50 ms to 1 s. If the
  * server answers as a replica does after a failover, the command fails and the client connects to its address again.
- * @throws invalid_request for a malformed URL
+ * @throws invalid_request for a malformed URL, or a TLS file that cannot be used
  */
-export function connectRedis(url: string, options: ConnectOptions): RedisClient {
-  const address = parseRedisUrl(url, options.field);
+export function connectRedis(url: string, given: ConnectOptions): RedisClient {
+  const address = parseRedisUrl(url, given.field);
+  const tls = secureRedis(address, given.field, given.tls);
+  const options = { ...given, onError: (error: Error) => given.onError(tls.explained(causeOf(error))) };
   const client =
-    address.kind === 'cluster' ? connectCluster(address, options) : new Redis(singleOptions(address, options));
+    address.kind === 'cluster'
+      ? connectCluster(address, options, tls)
+      : new Redis(singleOptions(address, options, tls));
   client.on('error', options.onError);
+  closers.set(client, tls.close);
   return client;
+}
+
+/** Returns the failure of a cluster's node, which ioredis hides behind one of its own. */
+function causeOf(error: Error): Error {
+  return 'lastNodeError' in error && error.lastNodeError instanceof Error ? error.lastNodeError : error;
 }
 
 /**
@@ -77,6 +93,7 @@ export function isConnected(client: RedisClient): boolean {
 
 /** Closes a connection at once. Commands in flight fail. */
 export function closeRedis(client: RedisClient): void {
+  closers.get(client)?.();
   client.disconnect();
 }
 
@@ -97,13 +114,13 @@ function leavesAfter(onError: (error: Error) => void): (error: Error) => boolean
   };
 }
 
-function commonOptions(address: RedisAddress, { name, whenAway, onError }: ConnectOptions) {
+function commonOptions(address: RedisAddress, { name, whenAway, onError }: ConnectOptions, tls: RedisTls) {
   const fail = whenAway === 'fail';
   return {
     connectionName: name,
     ...(address.username === '' ? {} : { username: address.username }),
     ...(address.password === '' ? {} : { password: address.password }),
-    ...(address.tls ? { tls: {} } : {}),
+    ...(tls.options ? { tls: tls.options } : {}),
     connectTimeout: CONNECT_TIMEOUT_MS,
     disableClientInfo: true, // otherwise access rules must allow CLIENT SETINFO
     enableOfflineQueue: !fail,
@@ -115,8 +132,8 @@ function commonOptions(address: RedisAddress, { name, whenAway, onError }: Conne
   } satisfies CommonRedisOptions & Record<string, unknown>;
 }
 
-function singleOptions(address: RedisAddress, options: ConnectOptions) {
-  const common = { ...commonOptions(address, options), db: address.db };
+function singleOptions(address: RedisAddress, options: ConnectOptions, tls: RedisTls) {
+  const common = { ...commonOptions(address, options, tls), db: address.db };
   const [node] = address.nodes;
   if (address.kind === 'sentinel') {
     return {
@@ -125,7 +142,7 @@ function singleOptions(address: RedisAddress, options: ConnectOptions) {
       name: address.primaryName,
       sentinelCommandTimeout: CONNECT_TIMEOUT_MS, // then ioredis asks the next sentinel
       failoverDetector: true, // leaves an old primary that still answers
-      ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
+      ...(tls.options ? { enableTLSForSentinelMode: true, sentinelTLS: tls.options } : {}),
     };
   }
   return { ...common, host: node?.host ?? '', port: node?.port ?? 0 };
@@ -137,8 +154,8 @@ function singleOptions(address: RedisAddress, options: ConnectOptions) {
  */
 const FAIL_SOON = { maxRedirections: 5, retryDelayOnFailover: 25, retryDelayOnClusterDown: 0 } as const;
 
-function connectCluster(address: RedisAddress, options: ConnectOptions): Cluster {
-  const { retryStrategy, enableOfflineQueue, ...redisOptions } = commonOptions(address, options);
+function connectCluster(address: RedisAddress, options: ConnectOptions, tls: RedisTls): Cluster {
+  const { retryStrategy, enableOfflineQueue, ...redisOptions } = commonOptions(address, options, tls);
   return new Cluster([...address.nodes], {
     redisOptions,
     enableOfflineQueue,

@@ -20,23 +20,25 @@ export function commonConfig({ port }: { port: number }) {
       .optional()
       .transform(orEmpty)
       .describe('bearer token that this service sends, and that its callers must send unless CKV_TOKENS_FILE is set'),
-    CKV_TOKEN_FILE: text('file that holds the token instead of CKV_TOKEN; read again when it changes'),
-    CKV_TOKENS_FILE: text(
+    CKV_TOKEN_FILE: optionalText('file that holds the token instead of CKV_TOKEN; read again when it changes'),
+    CKV_TOKENS_FILE: optionalText(
       'file of the tokens that callers may send, one a line: ROLE[,ROLE] TOKEN [LABEL]; read again when it changes',
     ),
-    CKV_TLS_CERT_FILE: text('PEM file of the certificate chain of the gRPC server; setting it turns on TLS'),
-    CKV_TLS_KEY_FILE: text('PEM file of the private key of CKV_TLS_CERT_FILE'),
-    CKV_TLS_CLIENT_CA_FILE: text(
+    CKV_TLS_CERT_FILE: optionalText('PEM file of the certificate chain of the gRPC server; setting it turns on TLS'),
+    CKV_TLS_KEY_FILE: optionalText('PEM file of the private key of CKV_TLS_CERT_FILE'),
+    CKV_TLS_CLIENT_CA_FILE: optionalText(
       "PEM file of the authorities that sign callers' certificates; setting it refuses callers without such a certificate",
     ),
-    CKV_TLS_CA_FILE: text(
+    CKV_TLS_CA_FILE: optionalText(
       'PEM file of the authorities that sign the certificates of other services; setting it turns on TLS for calls to them',
     ),
-    CKV_TLS_CLIENT_CERT_FILE: text(
+    CKV_TLS_CLIENT_CERT_FILE: optionalText(
       'PEM file of the certificate chain that this service shows to other services; default: CKV_TLS_CERT_FILE',
     ),
-    CKV_TLS_CLIENT_KEY_FILE: text('PEM file of the private key of CKV_TLS_CLIENT_CERT_FILE; default: CKV_TLS_KEY_FILE'),
-    CKV_TLS_SERVER_NAME: text(
+    CKV_TLS_CLIENT_KEY_FILE: optionalText(
+      'PEM file of the private key of CKV_TLS_CLIENT_CERT_FILE; default: CKV_TLS_KEY_FILE',
+    ),
+    CKV_TLS_SERVER_NAME: optionalText(
       'name that the certificates of other services must have; default: the host or one of the hosts of the target',
     ),
     CKV_USE_PROXY: z
@@ -84,7 +86,7 @@ export function commonConfig({ port }: { port: number }) {
 }
 
 /** Returns the schema of an optional text, such as a file's path. */
-function text(description: string) {
+export function optionalText(description: string) {
   return z.string().optional().transform(orEmpty).describe(description);
 }
 

@@ -5,3 +5,4 @@ export * from './lifecycle.js';
 export * from './log.js';
 export * from './loopback.js';
 export * from './metrics.js';
+export * from './redis-tls.js';

@@ -1,4 +1,4 @@
-import { commonConfig, parseConfig } from '@collectivekv/service-kit';
+import { commonConfig, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
 import { z } from 'zod';
 
 /** Configuration of the ranking service. docs/configuration.md is written from it. */
@@ -16,6 +16,7 @@ export const rankingConfigSchema = z.object({
     .min(1)
     .default('redis://127.0.0.1:6379')
     .describe("URL of the user-cache's Redis; read access is enough"),
+  ...redisTlsConfig(),
   CKV_KEY_PREFIX: z
     .string()
     .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, _, . and -')

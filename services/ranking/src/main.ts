@@ -13,7 +13,7 @@ import { createRecordSource } from './records/record-source.js';
 await runService({
   name: 'ranking',
   config: () => loadConfig(process.env),
-  async start(config, { log, metrics, server, clientOptions, onClose, setReady }) {
+  async start(config, { log, metrics, server, clientOptions, onFileOutcome, onClose, setReady }) {
     const engine = await createEngine({
       provider: config.CKV_PROVIDER,
       workerCount: config.CKV_WORKERS,
@@ -24,7 +24,7 @@ await runService({
     onClose('engine', engine.close);
     const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptions);
     onClose('pool client', pool.close);
-    const records = openRecordReads(config, { log, clientOptions });
+    const records = openRecordReads(config, { log, clientOptions, onFileOutcome });
     onClose('record reads', records.close);
     const remote = config.CKV_POOL_MODE === 'remote';
     const bundles = followBundles({

@@ -1,4 +1,4 @@
-import { commonConfig, parseConfig } from '@collectivekv/service-kit';
+import { commonConfig, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
 import { DEFAULT_PARTITION_COUNT, MAX_PARTITION_COUNT } from '@collectivekv/update-queue';
 import { z } from 'zod';
 
@@ -12,6 +12,7 @@ export const updaterConfigSchema = z.object({
     .min(1)
     .default('redis://127.0.0.1:6379')
     .describe('Redis of the interaction queue, which must never evict (maxmemory-policy noeviction)'),
+  ...redisTlsConfig(),
   CKV_KEY_PREFIX: z
     .string()
     .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, _, . and -')

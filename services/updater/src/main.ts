@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
-import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { closeRedis, connectRedis, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { runService } from '@collectivekv/service-kit';
 import {
@@ -27,13 +27,14 @@ import { startUpdater } from './updater.js';
 await runService({
   name: 'updater',
   config: () => loadConfig(process.env),
-  async start(config, { log, metrics, server, clientOptions, onClose, setReady }) {
+  async start(config, { log, metrics, server, clientOptions, onFileOutcome, onClose, setReady }) {
     const { CKV_KEY_PREFIX: keyPrefix, CKV_PARTITIONS: partitionCount } = config;
     const client = connectRedis(config.CKV_QUEUE_REDIS_URL, {
       field: 'CKV_QUEUE_REDIS_URL',
       name: 'ckv-updater',
       whenAway: 'fail',
       onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
+      tls: redisTlsFrom(config, onFileOutcome),
     });
     onClose('redis', () => closeRedis(client));
     const blocking = connectRedis(config.CKV_QUEUE_REDIS_URL, {
@@ -41,6 +42,7 @@ await runService({
       name: 'ckv-updater-arrivals',
       whenAway: 'fail',
       onError: () => undefined, // the other connection logs it
+      tls: redisTlsFrom(config, () => undefined),
     });
     onClose('redis for arrivals', () => closeRedis(blocking));
     // The service accepts interactions while Redis can hold them, with or without a bundle.

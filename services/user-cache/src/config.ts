@@ -1,4 +1,4 @@
-import { commonConfig, parseConfig } from '@collectivekv/service-kit';
+import { commonConfig, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
 import { z } from 'zod';
 
 /** Configuration of the user-cache service; docs/configuration.md is checked against it. */
@@ -9,6 +9,7 @@ export const userCacheConfigSchema = z.object({
     .min(1)
     .default('redis://127.0.0.1:6379')
     .describe('Redis of the user records: redis://, rediss://, redis+cluster:// or redis+sentinel://'),
+  ...redisTlsConfig(),
   CKV_KEY_PREFIX: z
     .string()
     .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, _, . and -')

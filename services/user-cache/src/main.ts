@@ -1,4 +1,4 @@
-import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { closeRedis, connectRedis, redisTlsFrom } from '@collectivekv/redis-connection';
 import { runService } from '@collectivekv/service-kit';
 import { createRedisUserStore } from '@collectivekv/user-store';
 import { loadConfig } from './config.js';
@@ -9,12 +9,13 @@ import { watchRecordsRedis } from './records-redis.js';
 await runService({
   name: 'user-cache',
   config: () => loadConfig(process.env),
-  async start(config, { log, metrics, server, onClose, setReady }) {
+  async start(config, { log, metrics, server, onFileOutcome, onClose, setReady }) {
     const client = connectRedis(config.CKV_REDIS_URL, {
       field: 'CKV_REDIS_URL',
       name: 'ckv-user-cache',
       whenAway: 'fail',
       onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
+      tls: redisTlsFrom(config, onFileOutcome),
     });
     onClose('redis', () => closeRedis(client));
     const userCacheMetrics = createUserCacheMetrics(metrics);

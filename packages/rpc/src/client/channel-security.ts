@@ -1,10 +1,15 @@
-import { type FileOutcome, type Followed, followTlsFiles, type TlsMaterial } from '@collectivekv/credentials';
+import {
+  type FileOutcome,
+  type Followed,
+  followTlsFiles,
+  type TlsMaterial,
+  tlsProblem,
+} from '@collectivekv/credentials';
 import { invalidRequest } from '@collectivekv/domain';
 import { type ChannelCredentials, credentials, type Metadata } from '@grpc/grpc-js';
 import { createBearerToken } from './bearer-token.js';
 import { hostsOf } from './target-hosts.js';
 import { createTlsCredentials } from './tls-credentials.js';
-import { tlsProblem } from './tls-problem.js';
 
 /** Options of a client that concern secrets and TLS. */
 export interface ChannelSecurityOptions {
@@ -72,7 +77,7 @@ export function secureChannel(target: string, options: ChannelSecurityOptions): 
   }
 
   function overTls(tls: Followed<TlsMaterial>): Omit<ChannelSecurity, 'metadata'> {
-    let code = '';
+    let failure: { readonly code?: string | undefined } = {};
     const context = {
       fields: {
         authorities: nameOf('tlsCaFile'),
@@ -88,10 +93,10 @@ export function secureChannel(target: string, options: ChannelSecurityOptions): 
         hosts: hostsOf(target),
         serverName: tlsServerName,
         onOutcome(error) {
-          code = error?.code ?? '';
+          failure = error ?? {};
         },
       }),
-      problem: () => tlsProblem(code, context),
+      problem: () => tlsProblem(failure, context),
       close() {
         bearer.close();
         tls.close();

@@ -1,8 +1,7 @@
 import { isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect, type PeerCertificate } from 'node:tls';
-import type { Followed, TlsMaterial } from '@collectivekv/credentials';
+import { CLOSED_EARLY, type Followed, type TlsMaterial } from '@collectivekv/credentials';
 import { CallCredentials, ChannelCredentials, type experimental } from '@grpc/grpc-js';
-import { CLOSED_EARLY } from './tls-problem.js';
 
 /** Whom a client trusts, and as whom it calls. */
 export interface TlsPeer {
@@ -12,7 +11,7 @@ export interface TlsPeer {
   /** Name that the server's certificate must have instead. Default '': a host of the target. */
   readonly serverName: string;
   /** Called with each failure of a TLS connection, and with undefined when one is made. */
-  readonly onOutcome: (failure: { readonly code?: string | undefined } | undefined) => void;
+  readonly onOutcome: (failure: { readonly code?: string | undefined; readonly message?: string } | undefined) => void;
 }
 
 /** A connection that ends sooner was not meant to be used: a server of Node refuses a client's certificate like this. */

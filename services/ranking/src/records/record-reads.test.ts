@@ -74,7 +74,7 @@ it('reads records through the user-cache, which answers no bytes for a cold user
 
 it('refuses a bad Redis URL', () => {
   const config = loadConfig({ CKV_REDIS_URL: 'http://127.0.0.1' });
-  expect(() => openRecordReads(config, { log: createLogger('test', 'silent'), clientOptions: {} })).toThrow(
-    /CKV_REDIS_URL/,
-  );
+  expect(() =>
+    openRecordReads(config, { log: createLogger('test', 'silent'), clientOptions: {}, onFileOutcome: () => undefined }),
+  ).toThrow(/CKV_REDIS_URL/);
 });

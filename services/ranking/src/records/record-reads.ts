@@ -1,5 +1,5 @@
 import { toCkvError } from '@collectivekv/domain';
-import { closeRedis, connectRedis } from '@collectivekv/redis-connection';
+import { closeRedis, connectRedis, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import type { ServiceContext } from '@collectivekv/service-kit';
 import { createRedisRecordReader, type RecordReader } from '@collectivekv/user-store';
@@ -22,7 +22,7 @@ export interface RecordReads {
  */
 export function openRecordReads(
   config: RankingConfig,
-  { log, clientOptions }: Pick<ServiceContext, 'log' | 'clientOptions'>,
+  { log, clientOptions, onFileOutcome }: Pick<ServiceContext, 'log' | 'clientOptions' | 'onFileOutcome'>,
 ): RecordReads {
   if (config.CKV_RECORD_READS === 'user-cache') {
     const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, clientOptions);
@@ -33,6 +33,7 @@ export function openRecordReads(
     name: 'ckv-ranking',
     whenAway: 'fail',
     onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
+    tls: redisTlsFrom(config, onFileOutcome),
   });
   const reader = createRedisRecordReader({ client, keyPrefix: config.CKV_KEY_PREFIX });
   return { read: reporting(readFromRedis(reader), log), close: () => closeRedis(client) };
