@@ -42,27 +42,27 @@ async function run(options: ChaosOptions): Promise<boolean> {
   }
 }
 
-async function runOnce({ seed, quick, only, onlyFaults, stopAtFirst }: ChaosOptions): Promise<Outcome[]> {
+async function runOnce({ seed, quick, only, onlyFaults, stopAtFirst, parallel }: ChaosOptions): Promise<Outcome[]> {
   console.log(`seed ${seed}`);
   const chosen = SCENARIOS.filter(({ name, quick: isQuick }) => (only ? only.includes(name) : !quick || isQuick));
   const keepLogsIn = mkdtempSync(join(tmpdir(), 'ckv-chaos-logs-'));
+  const left = [...chosen];
   const outcomes: Outcome[] = [];
-  for (const scenario of chosen) {
-    console.log(`  ${scenario.name}`);
-    const random = createRandom(`${seed} ${scenario.name}`);
-    const outcome = await runScenario(scenario, {
-      random,
-      quick,
-      onlyFaults,
-      stopAtFirst,
-      keepLogsIn,
-      onProgress: console.log,
-    });
-    outcomes.push(outcome);
-    const counts = COUNTS.map((count) => `${count} ${outcome[count]}`).join(', ');
-    console.log(`  ${outcome.ok ? 'ok' : 'FAILED'}  ${scenario.name}: ${outcome.interactions} interactions, ${counts}`);
-    if (!outcome.ok) console.log(`  logs in ${join(keepLogsIn, scenario.name)}`);
-  }
+  const worker = async () => {
+    for (let scenario = left.shift(); scenario; scenario = left.shift()) {
+      const { name } = scenario;
+      const onProgress = (text: string) => console.log(`${name.padEnd(18)}${text}`);
+      const random = createRandom(`${seed} ${name}`);
+      const outcome = await runScenario(scenario, { random, quick, onlyFaults, stopAtFirst, keepLogsIn, onProgress });
+      outcomes.push(outcome);
+      const counts = COUNTS.map((count) => `${count} ${outcome[count]}`).join(', ');
+      onProgress(
+        `${outcome.ok ? 'OK' : 'FAILED'} in ${outcome.seconds} s: ${outcome.interactions} interactions, ${counts}`,
+      );
+      if (!outcome.ok) onProgress(`logs in ${join(keepLogsIn, name)}`);
+    }
+  };
+  await Promise.all(Array.from({ length: parallel }, worker));
   const total = outcomes.reduce((sum, { interactions }) => sum + interactions, 0);
   console.log(`${total} interactions, seed ${seed}: ${outcomes.every(({ ok }) => ok) ? 'all as promised' : 'FAILED'}`);
   return outcomes;

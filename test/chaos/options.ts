@@ -17,6 +17,8 @@ export interface ChaosOptions {
   readonly list: boolean;
   /** Ends a scenario after the first fault that broke a promise. */
   readonly stopAtFirst: boolean;
+  /** Scenarios that run at once, each with processes of its own. */
+  readonly parallel: number;
   /** Prints the outcomes as one line of JSON. */
   readonly json: boolean;
   /** Takes protections out, one after the other: these, or all if the list is empty. Undefined takes none out. */
@@ -24,6 +26,8 @@ export interface ChaosOptions {
   /** True: writes the outcomes to the results file. */
   readonly keep: boolean;
 }
+
+const MAX_PARALLEL = 8;
 
 /** The text of `npm run chaos -- --help`. */
 export const USAGE = `npm run chaos -- [options]
@@ -37,6 +41,7 @@ docs/reliability.md from it.
   --only A,B     these scenarios alone; the results of the others stay
   --fault TEXT   only the faults whose name has this text; writes nothing
   --forever      runs with new seeds until a scenario fails; writes nothing
+  --parallel N   scenarios that run at once, 1 to 8 (default 2)
   --stop-at-first  ends a scenario after the first broken promise; writes nothing
   --json         also prints the outcomes as one line of JSON
   --sabotage     takes protections out of the built product, one by one, and runs
@@ -60,6 +65,7 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
       fault: { type: 'string', default: '' },
       forever: { type: 'boolean', default: false },
       'stop-at-first': { type: 'boolean', default: false },
+      parallel: { type: 'string', default: '2' },
       json: { type: 'boolean', default: false },
       sabotage: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
@@ -72,6 +78,9 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
   if (unknown.length > 0) throw new Error(`--only: unknown scenario ${unknown.join(', ')}; --list prints them`);
   if (positionals.length > 0 && !values.sabotage)
     throw new Error(`${positionals[0]}: unknown; --help prints the options`);
+  const parallel = Number(values.parallel);
+  if (!Number.isInteger(parallel) || parallel < 1 || parallel > MAX_PARALLEL)
+    throw new Error(`--parallel: ${JSON.stringify(values.parallel)} is not a whole number from 1 to ${MAX_PARALLEL}`);
   const partial = values.quick || values.forever || values.fault !== '' || values['stop-at-first'];
   return {
     seed: values.seed ?? randomBytes(4).toString('hex'),
@@ -80,6 +89,7 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
     onlyFaults: values.fault,
     forever: values.forever,
     list: values.list,
+    parallel,
     stopAtFirst: values['stop-at-first'],
     json: values.json,
     sabotage: values.sabotage ? positionals.flatMap((names) => names.split(',')) : undefined,

@@ -28,7 +28,7 @@ export const lateWrites: Scenario = {
         strike: () => stopped(random.pick(fleet.services['user-cache']), 4_600),
       },
     ];
-    const chosen = quick ? random.shuffle(all).slice(0, 3) : random.shuffle([...all, ...all]);
+    const chosen = quick ? random.shuffle(all).slice(0, 2) : random.shuffle([...all, ...all]);
     for (const { name, strike } of chosen) {
       await fault(name, async () => {
         await backends.untilAccepted(200);

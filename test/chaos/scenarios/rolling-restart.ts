@@ -5,7 +5,6 @@ import type { Scenario } from '../scenario.js';
 export const rollingRestart: Scenario = {
   name: 'rolling-restart',
   about: 'Two replicas of every service are restarted by SIGTERM, one after the other, and all at once by kill -9.',
-  quick: true,
   fleet: {
     replicas: {
       pool: [{}, {}],
@@ -14,8 +13,8 @@ export const rollingRestart: Scenario = {
       updater: [{}, {}],
     },
   },
-  async run({ fleet, random, quick, backends, fault }) {
-    for (let round = 0; round < (quick ? 1 : 5); round++) {
+  async run({ fleet, random, backends, fault }) {
+    for (let round = 0; round < 5; round++) {
       for (const name of random.shuffle(SERVICE_NAMES)) {
         await fault(`rolling restart of ${name}`, async () => {
           for (const service of fleet.services[name]) {
