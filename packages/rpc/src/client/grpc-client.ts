@@ -51,10 +51,11 @@ export interface GrpcClientOptions extends ChannelSecurityOptions {
 }
 
 /**
- * During calls the connection is tried after this time, and closed if the server does not answer for as long. So a server
- * that hangs, or that is gone without a word, gets no call after twice this time.
+ * How often a connection is tried during calls, and how long a server may take to answer. So a server that hangs, or that
+ * is gone without a word, gets no call after 8 s. A server that is only busy keeps its connections.
  */
 const KEEPALIVE_MS = 3_000;
+const KEEPALIVE_TIMEOUT_MS = 5_000;
 const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
 
 /**
@@ -79,7 +80,7 @@ export function createGrpcClient<S extends ServiceName>(
     'grpc.min_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 1_000,
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
-    'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     'grpc-node.flow_control_window': 8 * 1024 * 1024,
   });
   const specOf = (method: string) =>
