@@ -3,7 +3,10 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import { bundleIdOf, REASONS } from '@collectivekv/domain';
+import { accessRuleWords } from '@collectivekv/redis-connection';
 import { REQUIRED_ROLES, ROLES } from '@collectivekv/rpc/server';
+import { queueOperatorAccess, queueProducerAccess, queueServiceAccess } from '@collectivekv/update-queue';
+import { recordReaderAccess, recordWriterAccess } from '@collectivekv/user-store';
 import { z } from 'zod';
 import { root } from './workspace.mjs';
 
@@ -14,11 +17,14 @@ const SERVICES = [
   ['ranking', 'rankingConfigSchema'],
   ['updater', 'updaterConfigSchema'],
 ];
+/** Longest line of a page. */
+const MAX_LINE = 120;
 let stale = 0;
 
 replacePart('docs/glossary.md', 'names', publicNames());
 replacePart('docs/errors.md', 'errors', errorsTable());
 replacePart('docs/configuration.md', 'configuration', await configurationTables());
+replacePart('docs/configuration.md', 'redis-users', redisUsers());
 replacePart('docs/security.md', 'roles', rolesTables());
 replacePart('training/README.md', 'metrics', metricsTable());
 replacePart('docs/reliability.md', 'chaos', chaosTables());
@@ -98,6 +104,27 @@ function errorsTable() {
     meaning,
   ]);
   return table(['reason', 'gRPC status', 'retry', 'meaning'], rows);
+}
+
+/** Returns the commands that make each user of Redis, for the usual key prefix. */
+function redisUsers() {
+  const users = [
+    ['ranking', 'reads records', recordReaderAccess],
+    ['user-cache', 'keeps records', recordWriterAccess],
+    ['updater', 'holds the queue', queueServiceAccess],
+    ['operator', '`ckv queue`', queueOperatorAccess],
+    ['backend', 'adds jobs with a BullMQ package of its own', queueProducerAccess],
+  ];
+  return users
+    .map(([user, does, access]) => {
+      const lines = [`    ACL SETUSER ${user}`];
+      for (const word of accessRuleWords(access('ckv'))) {
+        if (`${lines.at(-1)} ${word}`.length > MAX_LINE) lines.push(`    ACL SETUSER ${user}`);
+        lines.push(`${lines.pop()} ${word}`);
+      }
+      return `\`${user}\`: ${does}\n\n${lines.join('\n')}`;
+    })
+    .join('\n\n');
 }
 
 /** Returns the roles, and which of them each method needs. */

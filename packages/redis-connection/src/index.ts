@@ -1,3 +1,4 @@
+export * from './access-rules.js';
 export * from './connect-redis.js';
 export * from './eviction.js';
 export * from './join-writes.js';

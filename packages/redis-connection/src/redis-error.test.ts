@@ -20,6 +20,7 @@ it.each([
   [reply('MISCONF Redis is configured to save RDB snapshots'), 'dependency_unavailable'],
   [reply('NOAUTH Authentication required.'), 'dependency_unavailable'],
   [reply('ERR max number of clients reached'), 'dependency_unavailable'],
+  [reply("ERR The user executing the script can't run this command or subcommand"), 'dependency_unavailable'],
   [reply("OOM command not allowed when used memory > 'maxmemory'."), 'overloaded'],
   [reply('WRONGTYPE Operation against a key holding the wrong kind of value'), 'bug'],
   [reply('ERR unknown command'), 'bug'],

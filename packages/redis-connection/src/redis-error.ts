@@ -1,7 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
 
 /** Replies to a command that can never succeed. Any other error reply is about Redis's state, which may change. */
-const WRONG_COMMAND = /^(WRONGTYPE|NOSCRIPT|CROSSSLOT|ERR(?! max number of clients))\b/;
+const WRONG_COMMAND = /^(WRONGTYPE|NOSCRIPT|CROSSSLOT|ERR(?! max number of clients| The user executing the script))\b/;
 
 /**
  * Returns the CkvError for a failed command. If Redis is out of memory, it is `overloaded`. If the command itself is

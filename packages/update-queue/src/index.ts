@@ -6,6 +6,7 @@ export { type HeldLeases, type LeaseTable, openLeaseTable, type PartitionTerm, t
 export { MAX_FAILED_JOBS, openQueues, waitingCounts } from './open-queues.js';
 export * from './partition-queue.js';
 export * from './producer.js';
+export * from './queue-access.js';
 export * from './queue-names.js';
 export * from './receipts.js';
 export * from './record-bundles.js';

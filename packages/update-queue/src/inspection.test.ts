@@ -5,7 +5,7 @@ import { openQueues } from './open-queues.js';
 import { interactionOf, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
 
 const queue = useQueue();
-const inspect = () => inspectQueue({ client: queue.client(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
+const inspect = () => inspectQueue({ client: queue.operator(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
 afterEach(() => void vi.useRealTimers());
 
 /** Sets the jobs of `count` interactions aside, 1 s apart, oldest first. */

@@ -149,7 +149,7 @@ describe('erase', () => {
 
   it('strips a job again that changed since it was read', async () => {
     const id = await add(PARTITION, [interactionOf(1)], { delay: 3_600_000 });
-    const client = queue.client();
+    const client = queue.service();
     const read = client.hgetBuffer.bind(client);
     let changes = 2;
     const reads = vi.spyOn(client, 'hgetBuffer').mockImplementation(async (key, field) => {

@@ -4,7 +4,7 @@ import { interactionOf, PARTITION_COUNT, useQueue } from './queue.fixture.js';
 
 const queue = useQueue();
 const failed = () =>
-  inspectQueue({ client: queue.client(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT }).failed(99);
+  inspectQueue({ client: queue.operator(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT }).failed(99);
 const active = () => queue.client().lrange(queue.key('active'), 0, -1);
 
 /** Queues `count` jobs. Returns their ids, oldest first. */
@@ -132,7 +132,7 @@ describe.each(UNUSABLE)('a job with the fields %j', (fields) => {
     await consumer.fail(job, 'invalid_request: wrong');
     expect(await active()).toEqual([]);
     expect(await failed()).toMatchObject([{ problem: 'invalid_request: wrong', payload: job.payload }]);
-    const inspection = inspectQueue({ client: queue.client(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
+    const inspection = inspectQueue({ client: queue.operator(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
     expect(await inspection.retry()).toBe(1);
     await inspection.close();
     const again = await consumer.take(5);
@@ -215,7 +215,7 @@ describe('fail', () => {
       const [aside] = await failed();
       expect(aside?.problem).toBe(problem);
       expect(aside?.id.split('.aside-')).toEqual([id, expect.stringMatching(/^[0-9a-z]+$/)]);
-      await inspectQueue({ client: queue.client(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT }).retry();
+      await inspectQueue({ client: queue.operator(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT }).retry();
     }
   });
 

@@ -4,7 +4,7 @@ import { waitingCounts } from './open-queues.js';
 import { interactionOf, otherUserIn, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
 
 const queue = useQueue();
-const waiting = async () => (await waitingCounts(queue.client(), 'ckv', [PARTITION]))[0];
+const waiting = async () => (await waitingCounts(queue.service(), 'ckv', [PARTITION]))[0];
 const many = (count: number, from = 0) => Array.from({ length: count }, (_, i) => interactionOf(from + i));
 afterEach(() => void vi.useRealTimers());
 
@@ -125,7 +125,7 @@ describe('enqueue', () => {
     const other = otherUserIn((PARTITION + 1) % PARTITION_COUNT);
     await producer.enqueue([interactionOf(1), interactionOf(1, other)]);
     await expect(producer.enqueue([interactionOf(2)])).rejects.toMatchObject({ reason: 'overloaded' });
-    expect(await waitingCounts(queue.client(), 'ckv', [0, 1, 2, 3])).toHaveLength(4);
+    expect(await waitingCounts(queue.service(), 'ckv', [0, 1, 2, 3])).toHaveLength(4);
   });
 });
 

@@ -1,10 +1,11 @@
 import { type Interaction, partitionOf } from '@collectivekv/domain';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
-import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { accessRuleWords, closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { openLeaseTable } from './lease-table.js';
 import { openPartitionQueue, type PartitionQueue } from './partition-queue.js';
 import { createInteractionProducer, type InteractionProducer } from './producer.js';
+import { queueOperatorAccess, queueServiceAccess } from './queue-access.js';
 
 /** Partitions of the fixture's queue. */
 export const PARTITION_COUNT = 4;
@@ -14,7 +15,11 @@ export const PARTITION = partitionOf('u', PARTITION_COUNT);
 /** A private Redis with an interaction queue, for one test file. */
 export interface QueueFixture {
   readonly client: () => RedisClient;
-  /** Opens another connection, which closes with the file. */
+  /** A connection of the user that the documents give to updaters. `produce` and `consume` use it. */
+  readonly service: () => RedisClient;
+  /** A connection of the user that the documents give to `ckv queue`. */
+  readonly operator: () => RedisClient;
+  /** Opens another connection of an updater's user, which closes with the file. */
   readonly connect: () => Promise<RedisClient>;
   readonly produce: (maxWaitingJobs?: number) => InteractionProducer;
   /** Opens the partition of `u` for a member whose lease begins now. The lease of any other member is over. */
@@ -27,16 +32,26 @@ export interface QueueFixture {
 export function useQueue(): QueueFixture {
   const clients: RedisClient[] = [];
   let redis: PrivateRedis;
-  const connect = async () => {
-    const client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
-    clients.push(client);
-    return client;
-  };
+  let service: RedisClient;
+  let operator: RedisClient;
   const client = () => clients[0] as RedisClient;
+
+  const connectAs = async (user: string) => {
+    const url = user === '' ? redis.url : redis.url.replace('://', `://${user}:secret@`);
+    const made = await connectedRedis(url, { field: 'url', name: user, whenAway: 'fail' });
+    clients.push(made);
+    return made;
+  };
 
   beforeAll(async () => {
     redis = await startTemporaryRedis();
-    await connect();
+    await connectAs('');
+    const users = { updater: queueServiceAccess('ckv'), operator: queueOperatorAccess('ckv') };
+    for (const [user, access] of Object.entries(users)) {
+      await client().call('ACL', 'SETUSER', user, ...accessRuleWords(access, 'secret'));
+    }
+    service = await connectAs('updater');
+    operator = await connectAs('operator');
   });
   beforeEach(async () => {
     await client().flushall();
@@ -48,20 +63,22 @@ export function useQueue(): QueueFixture {
 
   return {
     client,
-    connect,
+    service: () => service,
+    operator: () => operator,
+    connect: () => connectAs('updater'),
     produce: (maxWaitingJobs = 10_000) =>
       createInteractionProducer({
-        client: client(),
+        client: service,
         keyPrefix: 'ckv',
         partitionCount: PARTITION_COUNT,
         maxWaitingJobs,
       }),
     async consume(member = 'one') {
       await client().del('{ckv}:updaters', '{ckv}:partition-leases');
-      const { terms } = await openLeaseTable(client(), 'ckv', PARTITION_COUNT).hold(member, 600_000);
+      const { terms } = await openLeaseTable(service, 'ckv', PARTITION_COUNT).hold(member, 600_000);
       const term = terms.find(({ partition }) => partition === PARTITION);
       if (!term) throw new Error('no lease');
-      const queue = openPartitionQueue({ client: client(), keyPrefix: 'ckv', term, token: member });
+      const queue = openPartitionQueue({ client: service, keyPrefix: 'ckv', term, token: member });
       await queue.recover();
       return queue;
     },

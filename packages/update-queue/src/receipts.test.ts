@@ -4,7 +4,7 @@ import { openReceipts, type Receipts } from './receipts.js';
 import { openRecordBundles } from './record-bundles.js';
 
 const queue = useQueue();
-const open = (): Receipts => openReceipts({ client: queue.client(), keyPrefix: 'ckv', ttlS: 600 });
+const open = (): Receipts => openReceipts({ client: queue.service(), keyPrefix: 'ckv', ttlS: 600 });
 const erasure = { receiptId: '2f1f7c4e-0000-4000-8000-000000000001', userId: 'user-of-the-receipt' };
 const key = `{ckv}:receipt:${erasure.receiptId}`;
 const report = {
@@ -83,7 +83,7 @@ describe('a receipt', () => {
 
 describe('the list of bundles', () => {
   it('notes each bundle once, and returns those of all updaters', async () => {
-    const [one, two] = [0, 1].map(() => openRecordBundles(queue.client(), 'ckv'));
+    const [one, two] = [0, 1].map(() => openRecordBundles(queue.service(), 'ckv'));
     await one?.note(['a', 'b']);
     await two?.note(['b', 'c']);
     expect((await one?.all())?.sort()).toEqual(['a', 'b', 'c']);

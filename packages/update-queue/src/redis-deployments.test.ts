@@ -1,19 +1,25 @@
-// The same queue on a cluster.
+// The same queue on a cluster, as the user that docs/configuration.md gives to updaters.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startPrivateCluster } from '@collectivekv/private-redis';
-import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
+import { accessRuleWords, closeRedis, connectedRedis, primariesOf } from '@collectivekv/redis-connection';
 import { expect, it } from 'vitest';
 import { openLeaseTable } from './lease-table.js';
 import { openPartitionQueue } from './partition-queue.js';
 import { createInteractionProducer } from './producer.js';
+import { queueServiceAccess } from './queue-access.js';
 import { leaseKeys } from './queue-names.js';
 
 it('works on a cluster: queues, leases and terms are in one slot', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'ckv-queue-cluster-'));
   const cluster = await startPrivateCluster({ dir: join(dir, 'server'), dataDir: dir, nodeCount: 3 });
-  const client = await connectedRedis(cluster.url, { field: 'url', name: 'test', whenAway: 'fail' }, 20_000);
+  const admin = await connectedRedis(cluster.url, { field: 'url', name: 'test', whenAway: 'fail' }, 20_000);
+  for (const primary of primariesOf(admin)) {
+    await primary.call('ACL', 'SETUSER', 'updater', ...accessRuleWords(queueServiceAccess('ckv'), 'secret'));
+  }
+  const url = cluster.url.replace('://', '://updater:secret@');
+  const client = await connectedRedis(url, { field: 'url', name: 'test', whenAway: 'fail' }, 20_000);
   const { terms } = await openLeaseTable(client, 'ckv', 1).hold('one', 60_000);
   const [term] = terms;
   if (!term) throw new Error('no lease');
@@ -39,7 +45,9 @@ it('works on a cluster: queues, leases and terms are in one slot', async () => {
   await expect(queue.take(5)).rejects.toMatchObject({ reason: 'conflict' });
   await queue.close();
   await producer.close();
+  for (const primary of primariesOf(admin)) expect(await primary.call('ACL', 'LOG')).toEqual([]);
   closeRedis(client);
+  closeRedis(admin);
   await cluster.stop();
   await rm(dir, { recursive: true, force: true });
 }, 60_000);

@@ -1,4 +1,5 @@
 export * from './memory-user-store.js';
+export * from './record-access.js';
 export { createRedisRecordReader, type RecordReader } from './redis-record-reader.js';
 export * from './redis-user-store.js';
 export * from './user-store.js';

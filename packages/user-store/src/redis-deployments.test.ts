@@ -13,7 +13,7 @@ import {
 } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, primariesOf, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { expectReadAccess } from './read-access.contract.js';
+import { connectAsWriter, expectReadAccess, expectWriteAccess } from './record-access.contract.js';
 import { createRecordKeys } from './record-keys.js';
 import { redisNowMs } from './redis-now.contract.js';
 import { createRedisUserStore } from './redis-user-store.js';
@@ -28,15 +28,18 @@ describe('on a cluster', () => {
   let dir: string;
   let cluster: PrivateCluster;
   let client: RedisClient;
+  let writer: RedisClient;
   let store: UserStore;
 
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'ckv-cluster-'));
     cluster = await startPrivateCluster({ dir: join(dir, 'server'), dataDir: dir, nodeCount: 3 });
     client = await connect(cluster.url);
-    store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
+    writer = await connectAsWriter(client, cluster.url, 'test');
+    store = createRedisUserStore({ client: writer, keyPrefix: 'test', recordTtlS: 1_000 });
   });
   afterAll(async () => {
+    if (writer) closeRedis(writer);
     if (client) closeRedis(client);
     await cluster?.stop();
     rmSync(dir, { recursive: true, force: true });
@@ -54,15 +57,20 @@ describe('on a cluster', () => {
     nowMs: () => redisNowMs(client),
   });
 
+  it('needs no other right than its user has, and the user has no other', async () => {
+    await expectWriteAccess(client, writer);
+  });
+
   it('lets the Redis user of docs/configuration.md read records and do nothing else', async () => {
     closeRedis(await expectReadAccess(client, cluster.url));
   });
 
   it('fails at once while a node is away, without seconds of retries, until the node is back', async () => {
     const users = Array.from({ length: 20 }, (_, i) => `u${i}`); // on every node
+    const open = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 }); // a restart forgets the user
     /** Reads each user. Returns the causes of the failures, '' for a success. */
     async function outcomes(): Promise<string[]> {
-      const reads = users.map((userId) => store.getRecords('0123456789abcdef', [userId]));
+      const reads = users.map((userId) => open.getRecords('0123456789abcdef', [userId]));
       const settled = await Promise.allSettled(reads);
       return settled.map((read) => (read.status === 'rejected' ? read.reason.cause.message : ''));
     }
@@ -88,11 +96,14 @@ describe('behind a sentinel', () => {
     const sentinel = spawn(path, [config, '--sentinel'], { env: { ...process.env, ...env }, stdio: 'ignore' });
     const sentinelUrl = `redis+sentinel://127.0.0.1:${port}/main`;
     const client = await connect(sentinelUrl);
-    const store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
+    const writer = await connectAsWriter(client, sentinelUrl, 'test');
+    const store = createRedisUserStore({ client: writer, keyPrefix: 'test', recordTtlS: 1_000 });
     const shape = { bundleId: '0123456789abcdef', strideBytes: 1, maxPositions: 10 };
     const append = { userId: 'u', eventHashes: new Uint8Array(6), rows: Uint8Array.of(7), lastEventMs: 1 };
     expect(await store.appendPositions(shape, [append])).toMatchObject([{ appliedCount: 1 }]);
     expect(await store.stats('', 10)).toMatchObject({ recordCount: 1 });
+    await expectWriteAccess(client, writer);
+    closeRedis(writer);
     closeRedis(await expectReadAccess(client, sentinelUrl));
     closeRedis(client);
     sentinel.kill();

@@ -5,7 +5,7 @@ import { decodeRecord, encodeRecord, eventHash, RECENT_EVENT_RING } from '@colle
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, isConnected, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { expectReadAccess } from './read-access.contract.js';
+import { connectAsWriter, expectReadAccess, expectWriteAccess } from './record-access.contract.js';
 import { createRecordKeys } from './record-keys.js';
 import { redisNowMs } from './redis-now.contract.js';
 import { createRedisUserStore } from './redis-user-store.js';
@@ -16,6 +16,8 @@ let dir: string;
 let redis: PrivateRedis;
 let client: RedisClient;
 let store: UserStore;
+/** A connection of the user that docs/configuration.md gives to the user-cache. */
+let writer: RedisClient;
 const keys = createRecordKeys('test');
 const bundleId = '0123456789abcdef';
 
@@ -23,7 +25,8 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'ckv-user-store-'));
   redis = await startPrivateRedis({ dir: join(dir, 'server'), dataDir: join(dir, 'redis') });
   client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
-  store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 });
+  writer = await connectAsWriter(client, redis.url, 'test');
+  store = createRedisUserStore({ client: writer, keyPrefix: 'test', recordTtlS: 1_000 });
 });
 afterAll(async () => {
   closeRedis(client);
@@ -41,6 +44,12 @@ describeUserStore('user store in Redis', {
     await client.sadd(keys.bundles, id);
   },
   nowMs: () => redisNowMs(client),
+});
+
+it('needs no other right than its user has, and the user has no other', async () => {
+  await expectWriteAccess(client, writer);
+  closeRedis(writer);
+  store = createRedisUserStore({ client, keyPrefix: 'test', recordTtlS: 1_000 }); // the user ends with its server
 });
 
 describe('user store in Redis', () => {
