@@ -91,6 +91,20 @@ export function isConnected(client: RedisClient): boolean {
   return client.status === 'ready';
 }
 
+/**
+ * Calls `listener` whenever a connection to a server closes. The server may have restarted, or another one may be in its
+ * place: it may lack the latest writes, also those that it confirmed.
+ */
+export function onConnectionClosed(client: RedisClient, listener: () => void): void {
+  if (!(client instanceof Cluster)) {
+    client.on('close', listener);
+    return;
+  }
+  const watch = (node: Redis) => node.on('close', listener);
+  for (const node of client.nodes('all')) watch(node);
+  client.on('+node', watch);
+}
+
 /** Closes a connection at once. Commands in flight fail. */
 export function closeRedis(client: RedisClient): void {
   closers.get(client)?.();

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
-import { closeRedis, connectRedis, redisTlsFrom } from '@collectivekv/redis-connection';
+import { closeRedis, connectRedis, onConnectionClosed, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { runService } from '@collectivekv/service-kit';
 import {
@@ -74,6 +74,7 @@ await runService({
     onClose('bundles', bundles.close);
 
     const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));
+    onConnectionClosed(client, leases.endFences);
     const updaterMetrics = createUpdaterMetrics(metrics);
     const stopping = new AbortController();
     const lateCalls = createLateCalls();

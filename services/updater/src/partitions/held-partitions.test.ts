@@ -41,7 +41,6 @@ beforeEach(async () => {
       if (callsAreLate) steps.push('late calls passed');
     },
     leases: {
-      member: 'one',
       async renew() {
         if (renewFailures-- > 0) throw new Error('away');
         const renewed = { held: fence ? [fence] : [], surplus };
@@ -133,7 +132,6 @@ describe('the partitions beyond the share', () => {
     three = holdPartitions({
       latePassed: async () => undefined,
       leases: {
-        member: 'one',
         async renew() {
           renewals++;
           return { held: [...fences], surplus: Math.max(0, fences.length - share) };

@@ -28,7 +28,7 @@ export interface HeldPartitions {
 
 /** Parts of {@link holdPartitions}. */
 export interface HoldParts {
-  readonly leases: PartitionLeases;
+  readonly leases: Pick<PartitionLeases, 'renew' | 'release' | 'leave'>;
   readonly openPartition: (fence: Fence) => PartitionQueue;
   /** Awaited before partitions are given back: this process's late calls must not meet the next holder's. */
   readonly latePassed: () => Promise<void>;

@@ -107,6 +107,19 @@ describe('leases in Redis', () => {
     expect(first?.term).toBe(1);
   });
 
+  it('begins new fences in the same terms after all fences were ended, as for a Redis that may have lost writes', async () => {
+    const leases = join16();
+    const { held } = await leases.renew();
+    leases.endFences();
+    expect(held.some((fence) => fence.isHeld())).toBe(false);
+    const { held: again } = await leases.renew();
+    expect(again.map(({ partition, term }) => [partition, term])).toEqual(
+      held.map(({ partition, term }) => [partition, term]),
+    );
+    expect(again.every((fence) => fence.isHeld())).toBe(true);
+    expect(held.some((fence) => fence.isHeld())).toBe(false);
+  });
+
   it('begins a new term when its lease ran out, though nobody else took the partition', async () => {
     const leases = join16();
     const [first] = (await leases.renew()).held;

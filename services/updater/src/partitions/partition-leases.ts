@@ -14,6 +14,12 @@ export interface PartitionLeases {
   renew(): Promise<{ readonly held: readonly Fence[]; readonly surplus: number }>;
   /** Ends the fences of these partitions and gives the partitions back. */
   release(partitions: readonly number[]): Promise<void>;
+  /**
+   * Ends all fences, and keeps the leases: the next renewal begins new fences. Work under the old ones ends, and its jobs
+   * are taken again. For a Redis that may have lost its latest writes: without the earlier interactions of the same jobs,
+   * later ones must not be appended.
+   */
+  endFences(): void;
   /** Releases all partitions; the process no longer counts for the fair shares. */
   leave(): Promise<void>;
 }
@@ -68,6 +74,7 @@ export function createPartitionLeases(table: LeaseTable): PartitionLeases {
         end(partitions);
         return table.release(member, partitions, leasesEndMs);
       }),
+    endFences: () => end([...fences.keys()]),
     leave: () =>
       inTurn(() => {
         const partitions = [...fences.keys()];
