@@ -1,6 +1,9 @@
 import type { Scenario } from './scenario.js';
+import { bundleFiles } from './scenarios/bundles.js';
+import { clocks } from './scenarios/clocks.js';
 import { cluster } from './scenarios/cluster.js';
 import { forgets } from './scenarios/forgets.js';
+import { fullDisk } from './scenarios/full-disk.js';
 import { history } from './scenarios/history.js';
 import { hops } from './scenarios/hops.js';
 import { jobs } from './scenarios/jobs.js';
@@ -8,6 +11,7 @@ import { lateWrites } from './scenarios/late-writes.js';
 import { leases } from './scenarios/leases.js';
 import { powerCutAlways, powerCutEverysec } from './scenarios/power-cut.js';
 import { processes } from './scenarios/processes.js';
+import { redisClock } from './scenarios/redis-clock.js';
 import { redisTrouble } from './scenarios/redis-trouble.js';
 import { rollingRestart } from './scenarios/rolling-restart.js';
 import { sentinel } from './scenarios/sentinel.js';
@@ -27,4 +31,8 @@ export const SCENARIOS: readonly Scenario[] = [
   powerCutAlways,
   powerCutEverysec,
   redisTrouble,
+  clocks,
+  redisClock,
+  fullDisk,
+  bundleFiles,
 ];

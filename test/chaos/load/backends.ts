@@ -16,6 +16,8 @@ export interface WriteLoad {
   readonly userLife: readonly [least: number, most: number];
   /** Share of the calls that forget an interaction. */
   readonly forgets: number;
+  /** Share of calls that are sent again later although they succeeded. */
+  readonly repeats: number;
 }
 
 /** The default load. */
@@ -25,6 +27,7 @@ export const DEFAULT_WRITES: WriteLoad = {
   interactionsPerSecond: 700,
   userLife: [20, 200],
   forgets: 0.03,
+  repeats: 0.12,
 };
 
 /** Backends that write. */
@@ -121,7 +124,7 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
 
   /** Chooses a call: a new one, or one that was sent before. */
   function nextCall(own: Random, users: readonly UserJournal[], sent: Call[]): Call {
-    if (own.chance(0.12)) {
+    if (own.chance(load.repeats)) {
       const again = sent.filter(mayRepeat);
       if (again.length > 0) {
         counts.repeated++;

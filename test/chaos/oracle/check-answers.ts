@@ -7,7 +7,7 @@ import type { Reference } from './reference.js';
 export interface AnswerCheck {
   /** Notes an answer. It is compared later. */
   add(request: RankRequest, answer: Ranking, mostSteps: number): void;
-  /** Compares the noted answers for other users than these. Returns one line for each answer that is wrong. */
+  /** Compares the noted answers of the reference's bundle for other users than these. Returns one line for each answer that is wrong. */
   run(except: ReadonlySet<UserJournal>): Promise<string[]>;
 }
 
@@ -59,7 +59,9 @@ export function createAnswerCheck(reference: Reference): AnswerCheck {
       }
     },
     async run(except) {
-      const batch = noted.filter(({ request }) => !except.has(request.journal));
+      const batch = noted.filter(
+        ({ request, answer }) => !except.has(request.journal) && answer.info.bundleId === reference.bundle.model.id,
+      );
       noted = [];
       const every = Math.max(1, Math.ceil(batch.length / MAX_SCORED));
       const problems: string[] = [];
