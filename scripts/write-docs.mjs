@@ -28,6 +28,7 @@ replacePart('docs/configuration.md', 'redis-users', redisUsers());
 replacePart('docs/security.md', 'roles', rolesTables());
 replacePart('training/README.md', 'metrics', metricsTable());
 replacePart('docs/reliability.md', 'chaos', chaosTables());
+replacePart('docs/reliability.md', 'durability', durabilityTable());
 replacePart('docs/reliability.md', 'sabotage', sabotageTable());
 // The quickstart's figures change with every run. They are written after a run, and not checked.
 if (!CHECK && existsSync('.ckv/summary.json')) {
@@ -229,6 +230,21 @@ function chaosTables() {
   );
   const abouts = rows.map(({ scenario, about }) => `- \`${scenario}\`: ${about}`).join('\n');
   return `${abouts}\n\n${found}\n\n${load}`;
+}
+
+/** Returns what was lost with each way in which Redis keeps its data. */
+function durabilityTable() {
+  const rows = readJson('test/chaos/results/latest.json').filter(({ durability }) => durability);
+  const count = (value) => value.toLocaleString('en');
+  return table(
+    ['Redis', 'what happens', 'promise', 'faults', 'accepted', 'lost', 'applied twice', 'out of order'],
+    rows.map(({ durability: { redis, event, promise }, faults, interactions, lost, lostWithinBound, ...counts }) => [
+      redis,
+      event,
+      promise,
+      ...[faults, interactions, lost + lostWithinBound, counts.duplicated, counts.outOfOrder].map(count),
+    ]),
+  );
 }
 
 /** Returns what the oracle reported while a protection was taken out. */

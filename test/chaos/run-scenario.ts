@@ -13,7 +13,7 @@ import { PARTITIONS } from './oracle/queue-state.js';
 import { createReference } from './oracle/reference.js';
 import { COUNTS, type Verdict } from './oracle/verdict.js';
 import type { Random } from './random.js';
-import type { Scenario } from './scenario.js';
+import type { DurabilityRow, Scenario } from './scenario.js';
 
 /** What a scenario showed. */
 export type Outcome = Readonly<Verdict> & {
@@ -33,6 +33,7 @@ export type Outcome = Readonly<Verdict> & {
   readonly slowestFault: string;
   readonly seconds: number;
   readonly ok: boolean;
+  readonly durability?: DurabilityRow;
 };
 
 /** Options of {@link runScenario}. */
@@ -132,5 +133,6 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     slowestFault: slowest?.fault ?? '',
     seconds: Math.round((performance.now() - startedMs) / 1_000),
     ok,
+    ...(scenario.durability ? { durability: scenario.durability } : {}),
   };
 }

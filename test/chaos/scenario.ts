@@ -6,6 +6,15 @@ import type { UserJournal } from './load/user-journal.js';
 import type { Count } from './oracle/verdict.js';
 import type { Random } from './random.js';
 
+/** A row of the durability table of docs/reliability.md: what survives with a Redis that is set up like this. */
+export interface DurabilityRow {
+  /** How Redis keeps its data. */
+  readonly redis: string;
+  readonly event: string;
+  /** What may be lost. */
+  readonly promise: string;
+}
+
 /** A part of a run: a fleet under load, and faults. */
 export interface Scenario {
   /** Of letters, digits and hyphens. */
@@ -20,6 +29,8 @@ export interface Scenario {
   readonly load?: Partial<WriteLoad>;
   /** Counts that may be above zero: the promise does not cover them under these faults. The report shows them. */
   readonly mayBreak?: readonly Count[];
+  /** The row that this scenario fills in the durability table. */
+  readonly durability?: DurabilityRow;
   /** Causes the faults, each by {@link Arena.fault}. */
   run(arena: Arena): Promise<void>;
 }

@@ -1,7 +1,7 @@
 import type { Scenario } from './scenario.js';
 import { bundleFiles } from './scenarios/bundles.js';
 import { clocks } from './scenarios/clocks.js';
-import { cluster } from './scenarios/cluster.js';
+import { failoverScenarios } from './scenarios/failovers.js';
 import { forgets } from './scenarios/forgets.js';
 import { fullDisk } from './scenarios/full-disk.js';
 import { history } from './scenarios/history.js';
@@ -9,12 +9,11 @@ import { hops } from './scenarios/hops.js';
 import { jobs } from './scenarios/jobs.js';
 import { lateWrites } from './scenarios/late-writes.js';
 import { leases } from './scenarios/leases.js';
-import { powerCutAlways, powerCutEverysec } from './scenarios/power-cut.js';
+import { powerCuts } from './scenarios/power-cut.js';
 import { processes } from './scenarios/processes.js';
 import { redisClock } from './scenarios/redis-clock.js';
 import { redisTrouble } from './scenarios/redis-trouble.js';
 import { rollingRestart } from './scenarios/rolling-restart.js';
-import { sentinel } from './scenarios/sentinel.js';
 
 /** All scenarios, in the order of a run. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -26,10 +25,8 @@ export const SCENARIOS: readonly Scenario[] = [
   jobs,
   forgets,
   rollingRestart,
-  sentinel,
-  cluster,
-  powerCutAlways,
-  powerCutEverysec,
+  ...failoverScenarios,
+  ...powerCuts,
   redisTrouble,
   clocks,
   redisClock,

@@ -7,7 +7,7 @@ export interface PowerSupply {
   /**
    * Ends the server by SIGKILL, and takes from the end of its append-only file what the disk may not have yet: all that
    * was written after `lostMs` ago. After a SIGKILL alone the system still writes it.
-   * @returns the bytes taken
+   * @returns the bytes taken; 0 without an append-only file
    */
   cut(lostMs: number): Promise<number>;
   /** Ends the watch. */
@@ -34,8 +34,8 @@ export function supplyPower(server: () => PrivateRedis, dataDir: string): PowerS
     async cut(lostMs) {
       const untilMs = performance.now() - lostMs;
       await server().kill();
-      const file = await newestFile(folder);
-      if (!file) throw new Error(`no append-only file in ${folder}`);
+      const file = await newestFile(folder).catch(() => undefined);
+      if (!file) return 0;
       const { size } = await stat(file);
       const kept = sizes.findLast((one) => one.file === file && one.atMs <= untilMs)?.bytes ?? 0;
       await truncate(file, kept);

@@ -3,8 +3,8 @@ import type { RedisForm } from './redis-form.js';
 
 /** A primary and its replica, which three sentinels watch. The sentinels replace a primary that is silent for 1 s. */
 export interface SentinelRedis extends RedisForm {
-  /** Returns the index of the primary among the nodes. */
-  primary(): Promise<number>;
+  /** Returns the index of the primary among the nodes, alone in a list. */
+  primaries(): Promise<number[]>;
   /** Resolves when the replica has all data and a failover is possible. */
   untilReplicated(): Promise<void>;
 }
@@ -36,9 +36,9 @@ export function sentinelRedis(args: readonly string[] = []): SentinelRedis {
         stop: () => started.stop(),
       };
     },
-    async primary() {
+    async primaries() {
       const port = await deployment().primaryPort();
-      return deployment().servers.findIndex((server) => server.port === port);
+      return deployment().servers.flatMap((server, i) => (server.port === port ? [i] : []));
     },
     untilReplicated: () => deployment().untilReplicated(),
   };

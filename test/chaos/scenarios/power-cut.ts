@@ -1,60 +1,117 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Fsync, type OwnRedis, singleRedis } from '../fleet/redis-form.js';
+import { type OwnRedis, singleRedis, twoRedis } from '../fleet/redis-form.js';
 import type { OwnServer } from '../fleet/redis-node.js';
-import type { Arena, Scenario } from '../scenario.js';
+import { notesOfAccepted } from '../load/accepted-notes.js';
+import type { Arena, DurabilityRow, Scenario } from '../scenario.js';
 
 /** With `everysec`, Redis may lose the writes of about one second. Its flush may be late while the disk is busy. */
 const EVERYSEC_MS = 1_000;
-/** Interactions that were accepted so much earlier may be lost as well: their writes came later than their calls. */
+/** Interactions that were accepted so much earlier may be lost as well: their appends came later than their calls. */
 const SLACK_MS = 1_000;
 
-/** Cuts the power of a server under load. */
-async function cut(
-  { backends, random, fault }: Arena,
-  name: string,
-  { server, lostMs }: { readonly server: OwnServer; readonly lostMs: number },
-): Promise<void> {
-  /** Interactions accepted so far, by time. */
-  const accepted: { readonly atMs: number; readonly count: number }[] = [];
-  const note = () => accepted.push({ atMs: performance.now(), count: backends.acceptedCount });
+/** How a server ends, and what it loses. */
+interface Ending {
+  readonly name: string;
+  readonly redis: OwnRedis;
+  /** The server whose power fails. */
+  readonly server: 'records' | 'queue';
+  /** Writes of the last ms that are lost. Infinity: everything. Undefined: the server is killed, and loses nothing. */
+  readonly lostMs: number | undefined;
+  readonly row: DurabilityRow;
+  readonly mayBreak?: Scenario['mayBreak'];
+}
+
+/** Ends a server under load, and starts it again. */
+async function end({ backends, random, fault }: Arena, { redis, server: which, lostMs, row }: Ending): Promise<void> {
+  const loses = lostMs !== undefined && lostMs > 0;
   let atRisk = 0;
-  const timer = setInterval(note, 50);
   await fault(
-    name,
+    row.event,
     async () => {
-      await sleep(lostMs + SLACK_MS); // under load: the start of the notes must be out of danger
+      const server: OwnServer = redis.servers()[which];
+      const notes = notesOfAccepted(backends);
+      if (loses && Number.isFinite(lostMs)) await sleep(lostMs + SLACK_MS); // the notes must reach back so far
       await backends.untilAccepted(random.whole(300, 600));
-      await server.cutPower(lostMs);
-      clearInterval(timer);
-      note();
-      const safeMs = performance.now() - lostMs - SLACK_MS;
-      const safe = accepted.findLast(({ atMs }) => atMs <= safeMs)?.count ?? 0;
-      atRisk = lostMs === 0 ? 0 : backends.acceptedCount - safe;
+      if (lostMs === undefined) await server.kill();
+      else await server.cutPower(lostMs);
+      atRisk = loses ? notes.acceptedSince(performance.now() - lostMs - SLACK_MS) : 0;
+      notes.close();
       await sleep(random.pick([0, 500]));
       await server.restart();
     },
-    { storeMayGoBack: lostMs > 0, ...(lostMs > 0 ? { mayLose: () => atRisk } : {}) },
+    { storeMayGoBack: loses, ...(loses ? { mayLose: () => atRisk } : {}) },
   );
 }
 
-function powerCuts(fsync: Fsync, rounds: number): Scenario {
-  const redis: OwnRedis = singleRedis(fsync);
-  const lostMs = fsync === 'always' ? 0 : EVERYSEC_MS;
+function scenarioOf(ending: Ending): Scenario {
+  const { name, redis, lostMs = 0, row, mayBreak } = ending;
   return {
-    name: `power-cut-${fsync}`,
-    about: `The power of Redis fails and comes back, with appendfsync ${fsync}.`,
+    name,
+    about: `${row.redis}: ${row.event}.`,
     fleet: { redis },
     // What was lost and is sent again comes late, and the oracle cannot tell a lost removal from a second application.
     load: lostMs > 0 ? { forgets: 0, repeats: 0 } : {},
+    durability: row,
+    ...(mayBreak ? { mayBreak } : {}),
     async run(arena) {
-      for (let round = 0; round < (arena.quick ? 1 : rounds); round++) {
-        await cut(arena, 'a power cut of Redis', { server: redis.servers().queue, lostMs });
-      }
+      for (let round = 0; round < (arena.quick ? 1 : 3); round++) await end(arena, ending);
     },
   };
 }
 
-/** Redis flushes every write before it answers. */
-export const powerCutAlways = powerCuts('always', 4);
-/** Redis flushes once a second. */
-export const powerCutEverysec = powerCuts('everysec', 4);
+const [NOTHING, LAST_SECOND] = ['nothing is lost', 'the last second may be lost'];
+
+/** Redis ends, with every way to keep its data. */
+export const powerCuts: readonly Scenario[] = [
+  scenarioOf({
+    name: 'redis-killed',
+    redis: singleRedis('everysec'),
+    server: 'queue',
+    lostMs: undefined,
+    row: { redis: 'one server, append-only file, any `appendfsync`', event: 'kill -9 of Redis', promise: NOTHING },
+  }),
+  scenarioOf({
+    name: 'power-cut-always',
+    redis: singleRedis('always'),
+    server: 'queue',
+    lostMs: 0,
+    row: { redis: 'one server, `appendfsync always`', event: 'power cut of Redis', promise: NOTHING },
+  }),
+  scenarioOf({
+    name: 'power-cut-everysec',
+    redis: singleRedis('everysec'),
+    server: 'queue',
+    lostMs: EVERYSEC_MS,
+    row: { redis: 'one server, `appendfsync everysec`', event: 'power cut of Redis', promise: LAST_SECOND },
+  }),
+  scenarioOf({
+    name: 'no-append-only-file',
+    redis: singleRedis('no', ['--appendonly', 'no']),
+    server: 'queue',
+    lostMs: Number.POSITIVE_INFINITY,
+    row: { redis: 'one server, no append-only file', event: 'restart of Redis', promise: 'everything is lost' },
+  }),
+  scenarioOf({
+    name: 'power-cut-records',
+    redis: twoRedis('everysec', 'always'),
+    server: 'records',
+    lostMs: EVERYSEC_MS,
+    row: {
+      redis: 'records in a server of their own, `everysec`; queue `always`',
+      event: "power cut of the records' Redis",
+      promise: 'what was appended in the last second may be lost',
+    },
+  }),
+  scenarioOf({
+    name: 'power-cut-queue',
+    redis: twoRedis('always', 'everysec'),
+    server: 'queue',
+    lostMs: EVERYSEC_MS,
+    mayBreak: ['duplicated', 'outOfOrder'],
+    row: {
+      redis: 'queue in a server of its own, `everysec`; records `always`',
+      event: "power cut of the queue's Redis",
+      promise: 'what was accepted in the last second may be lost; what was appended in it may apply twice',
+    },
+  }),
+];

@@ -5,6 +5,7 @@ import { singleRedis } from '../fleet/redis-form.js';
 import type { Arena, Scenario } from '../scenario.js';
 
 const redis = singleRedis('always');
+const REFUSED_WITHIN_MS = 20_000;
 
 /** Sends commands to Redis, each after the answer to the one before. */
 async function ask(...commands: string[]): Promise<string> {
@@ -15,7 +16,11 @@ async function ask(...commands: string[]): Promise<string> {
 
 /** Waits until no interaction has been accepted for a while. */
 async function untilRefused({ backends }: Arena): Promise<void> {
-  for (let before = -1; before !== backends.acceptedCount; await sleep(1_500)) before = backends.acceptedCount;
+  const deadlineMs = performance.now() + REFUSED_WITHIN_MS;
+  for (let before = -1; before !== backends.acceptedCount; await sleep(1_500)) {
+    if (performance.now() > deadlineMs) throw new Error('interactions are accepted all the same');
+    before = backends.acceptedCount;
+  }
 }
 
 /** Faults of a Redis that comes back with all its data. */

@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { stopped } from '../faults/process-faults.js';
+import { clusterRedis } from '../fleet/redis-cluster.js';
+import type { RedisForm } from '../fleet/redis-form.js';
+import { sentinelRedis } from '../fleet/redis-sentinel.js';
+import { notesOfAccepted } from '../load/accepted-notes.js';
+import type { Arena, DurabilityRow, Scenario } from '../scenario.js';
+
+/** A Redis with replicas that take over. */
+interface Replicated extends RedisForm {
+  /** Returns the indices of the primaries among the nodes. */
+  primaries(): Promise<number[]>;
+  untilReplicated(): Promise<void>;
+}
+
+/** Long enough for a replica to take over, and for the old primary to return with stale data. */
+const AWAY_MS = [5_000, 9_000] as const;
+/** A replica that is silent for longer does not count for `min-replicas-to-write`. */
+const CONFIRMED = ['--min-replicas-to-write', '1', '--min-replicas-max-lag', '2'] as const;
+/** Accepted interactions are applied, and so at risk, within this time. */
+const SLACK_MS = 1_000;
+
+/** Ends primaries under load, one way after the other. */
+async function failovers({ fleet, backends, random, quick, fault }: Arena, redis: Replicated, safe: boolean) {
+  const strikes = [
+    {
+      name: 'kill -9 of a primary',
+      async strike(i: number) {
+        const { length } = await redis.primaries();
+        await fleet.redis.nodes[i]?.kill();
+        for (let now = [i]; now.includes(i) || now.length < length; now = await redis.primaries()) await sleep(50);
+        await fleet.redis.nodes[i]?.restart();
+      },
+    },
+    {
+      name: 'SIGSTOP of a primary, which returns as a stale primary',
+      async strike(i: number) {
+        const node = fleet.redis.nodes[i];
+        if (node) await stopped(node, random.whole(...AWAY_MS));
+      },
+    },
+  ];
+  for (let round = 0; round < (quick || !safe ? 1 : 3); round++) {
+    for (const { name, strike } of strikes) {
+      let atRisk = 0;
+      await redis.untilReplicated();
+      await fault(
+        name,
+        async () => {
+          const notes = notesOfAccepted(backends);
+          await sleep(SLACK_MS);
+          await backends.untilAccepted(150);
+          const struckMs = performance.now();
+          await strike(random.pick(await redis.primaries()));
+          await redis.untilReplicated();
+          atRisk = notes.acceptedSince(struckMs - SLACK_MS);
+          notes.close();
+        },
+        { storeMayGoBack: true, ...(safe ? {} : { mayLose: () => atRisk }) },
+      );
+    }
+  }
+}
+
+function scenarioOf(name: string, redis: Replicated, row: DurabilityRow, safe: boolean): Scenario {
+  return {
+    name,
+    about: `${row.redis}: ${row.event}.`,
+    fleet: { redis },
+    durability: row,
+    ...(safe ? {} : { load: { forgets: 0, repeats: 0 }, mayBreak: ['duplicated', 'outOfOrder', 'lost'] }),
+    run: (arena) => failovers(arena, redis, safe),
+  };
+}
+
+const EVENT = 'a primary is killed, or stands still and returns';
+const UNSAFE = 'writes that no replica has yet may be lost';
+const NOTHING = 'nothing is lost while the replica is at most `min-replicas-max-lag` behind';
+
+/** A replica takes over under load. */
+export const failoverScenarios: readonly Scenario[] = [
+  scenarioOf(
+    'sentinel',
+    sentinelRedis(CONFIRMED),
+    { redis: 'primary and replica, sentinels, `min-replicas-to-write 1`', event: EVENT, promise: NOTHING },
+    true,
+  ),
+  scenarioOf(
+    'sentinel-unconfirmed',
+    sentinelRedis(),
+    { redis: 'primary and replica, sentinels', event: EVENT, promise: UNSAFE },
+    false,
+  ),
+  scenarioOf(
+    'cluster',
+    clusterRedis(CONFIRMED),
+    { redis: 'cluster of 3 + 3 servers, `min-replicas-to-write 1`', event: EVENT, promise: NOTHING },
+    true,
+  ),
+  scenarioOf(
+    'cluster-unconfirmed',
+    clusterRedis(),
+    { redis: 'cluster of 3 + 3 servers', event: EVENT, promise: `${UNSAFE}, or apply twice` },
+    false,
+  ),
+];
