@@ -16,6 +16,7 @@ const bytesOf = (values: Float32Array | Uint32Array) => Buffer.from(values.buffe
 
 /** The last candidate is the best. Its score is its place. */
 async function rank({ userId, candidateIds, ...request }: RankRequest__Output): Promise<RankResponse> {
+  if (userId === 'everybody') throw new CkvError('overloaded', 'too many');
   if (userId === 'nobody') throw invalidRequest('user_id', 'is unwelcome', 'send another');
   expect(candidateIds).toEqual([]);
   const { candidateIdText: text, candidateIdLengths: lengths } = request;
@@ -123,4 +124,13 @@ it('is answered by another server if one hangs', async () => {
   }, 20_000);
   two.close();
   await hanging.drain(0);
+});
+
+it('tries refused calls again until its budget is spent', async () => {
+  const client = createCollectiveKvClient({ rankingTarget: address, maxAttempts: 2, rankTimeoutMs: 30_000 });
+  const calls = Array.from({ length: 150 }, () => client.rank({ userId: 'everybody', candidateIds: ['a'] }));
+  const outcomes = await Promise.allSettled(calls);
+  expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true);
+  expect(rpcs.length).toBe(150 + 100);
+  client.close();
 });

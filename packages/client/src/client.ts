@@ -29,6 +29,7 @@ import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
 import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
 import type { Receipt } from './receipt.js';
 import { type Attempt, withRetries } from './retry.js';
+import { createRetryBudget } from './retry-budget.js';
 
 /**
  * Client of a feed backend: it ranks, and records interactions. Every failure is a CkvError. Transient errors are
@@ -78,7 +79,8 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
   checkClientOptions(options);
   const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', options);
   const updater = createGrpcClient('InteractionService', options.interactionTarget ?? '127.0.0.1:50054', options);
-  const [rankEnds, recordEnds] = [createEarlyEnds(), createEarlyEnds()];
+  const ofRanking = { earlyEnds: createEarlyEnds(), budget: createRetryBudget() };
+  const ofUpdater = { earlyEnds: createEarlyEnds(), budget: createRetryBudget() };
   const limitsOf = ({ timeoutMs, signal }: CallOptions, defaultMs: number) => ({
     deadlineMs: steadyNowMs() + (timeoutMs ?? defaultMs),
     maxAttempts: options.maxAttempts ?? 4,
@@ -88,7 +90,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
   function erasureOf(options: ErasureOptions): ErasureCall {
     checkErasureOptions(options);
     const { receiptId, wait = false, ...call } = options;
-    return { limits: { ...limitsOf(call, recordMs), earlyEnds: recordEnds }, receiptId, wait };
+    return { limits: { ...limitsOf(call, recordMs), ...ofUpdater }, receiptId, wait };
   }
   const { rankStreams = true } = options;
   const rankMs = options.rankTimeoutMs ?? 1_000;
@@ -97,7 +99,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
   return {
     async rank(input, call = {}) {
       checkCallOptions(call);
-      const limits = { ...limitsOf(call, rankMs), earlyEnds: rankEnds };
+      const limits = { ...limitsOf(call, rankMs), ...ofRanking };
       const request = rankRequestOf(input);
       const candidateIds = [...input.candidateIds]; // the caller's list may change
       const rank = ({ deadlineMs, again }: Attempt) => {
@@ -111,7 +113,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
 
     async rankMany(inputs, call = {}) {
       checkCallOptions(call);
-      const limits = { ...limitsOf(call, rankMs), earlyEnds: rankEnds };
+      const limits = { ...limitsOf(call, rankMs), ...ofRanking };
       const asked = listOf(inputs, 'inputs').map((input, i) => requestOrError(input, `inputs[${i}].`));
       const requests = asked.flatMap((one) => (one instanceof CkvError ? [] : [one.request]));
       if (inputs.length > 0 && requests.length === 0) return asked as CkvError[];
@@ -130,7 +132,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
 
     async recordInteractions(inputs, call = {}) {
       checkRecordOptions(call);
-      const limits = { ...limitsOf(call, recordMs), earlyEnds: recordEnds };
+      const limits = { ...limitsOf(call, recordMs), ...ofUpdater };
       const { idempotencyKey: key = '' } = call;
       const interactions = listOf(inputs, 'interactions').map((input, i) =>
         completeInteraction(input, `interactions[${i}]`, key === '' ? undefined : () => keyedEventId(key, i, input)),
@@ -159,7 +161,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
     async getReceipt(receiptId, call = {}) {
       checkCallOptions(call);
       parseReceiptId(receiptId, 'receiptId');
-      return erasures.getReceipt(receiptId, { ...limitsOf(call, recordMs), earlyEnds: recordEnds });
+      return erasures.getReceipt(receiptId, { ...limitsOf(call, recordMs), ...ofUpdater });
     },
 
     close() {

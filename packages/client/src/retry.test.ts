@@ -1,7 +1,8 @@
 import { CkvError, steadyNowMs } from '@collectivekv/domain';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createEarlyEnds } from './early-ends.js';
-import { type Attempt, withRetries } from './retry.js';
+import { type Attempt, pauseMs, withRetries } from './retry.js';
+import { createRetryBudget } from './retry-budget.js';
 
 const limits = (deadlineMs = steadyNowMs() + 5_000) => ({ deadlineMs, maxAttempts: 4 });
 function failing(times: number, error: CkvError) {
@@ -34,9 +35,54 @@ it.each([
   expect(calls()).toBe(attempts);
 });
 
+describe('a refused call', () => {
+  it('waits for the delay that the server asks for', async () => {
+    const { call } = failing(1, new CkvError('overloaded', 'full', { retryAfterMs: 120 }));
+    const startedMs = steadyNowMs();
+    await withRetries(limits(), call);
+    expect(steadyNowMs() - startedMs).toBeGreaterThanOrEqual(119); // timers round down
+  });
+
+  it('waits up to half longer than the delay, at random, and never shorter', () => {
+    const pauses = Array.from({ length: 1_000 }, () => pauseMs(1, 1_000));
+    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1_000);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(1_500);
+    expect(new Set(pauses).size).toBeGreaterThan(900);
+  });
+
+  it('is not repeated when its budget is spent, until calls are answered', async () => {
+    const budget = createRetryBudget();
+    const error = new CkvError('overloaded', 'full');
+    while (budget.take());
+    const refused = failing(9, error);
+    await expect(withRetries({ ...limits(), budget }, refused.call)).rejects.toBe(error);
+    expect(refused.calls()).toBe(1);
+    for (let i = 0; i < 11; i++) await withRetries({ ...limits(), budget }, async () => 'done');
+    const again = failing(9, error);
+    await expect(withRetries({ ...limits(), budget }, again.call)).rejects.toBe(error);
+    expect(again.calls()).toBe(2);
+  });
+
+  it('has a budget of a hundred tries at first, and not more after many answers', () => {
+    const budget = createRetryBudget();
+    for (let i = 0; i < 5_000; i++) budget.answered();
+    let count = 0;
+    while (budget.take()) count++;
+    expect(count).toBe(100);
+  });
+
+  it('alone takes from the budget: a server that is away is tried again', async () => {
+    const budget = createRetryBudget();
+    while (budget.take());
+    const { call, calls } = failing(2, new CkvError('dependency_unavailable', 'away'));
+    expect(await withRetries({ ...limits(), budget }, call)).toBe('done');
+    expect(calls()).toBe(3);
+  });
+});
+
 it('ends its pause when the caller gives up', async () => {
   const controller = new AbortController();
-  const error = new CkvError('overloaded', 'full', { retryAfterMs: 4_000 });
+  const error = new CkvError('overloaded', 'full', { retryAfterMs: 2_000 });
   const { call } = failing(9, error);
   const retrying = withRetries({ ...limits(), signal: controller.signal }, call);
   controller.abort();

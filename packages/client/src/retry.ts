@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs, CkvError, REASONS, steadyNowMs, toCkvError } from '@collectivekv/domain';
 import type { EarlyEnds } from './early-ends.js';
+import type { RetryBudget } from './retry-budget.js';
 
 /** Bounds of a call with its retries. */
 export interface RetryLimits {
@@ -11,6 +12,8 @@ export interface RetryLimits {
   readonly signal?: AbortSignal | undefined;
   /** Decides whether a try may end before the deadline. Default: every try has all of the time. */
   readonly earlyEnds?: EarlyEnds;
+  /** Bounds the tries after refusals (`overloaded`). Default: no bound but `maxAttempts`. */
+  readonly budget?: RetryBudget;
 }
 
 /** One try of a call. */
@@ -28,7 +31,7 @@ const LEAST_ATTEMPT_MS = 50;
 /**
  * Repeats a call while it fails with a transient error and there are attempts and time left. Between two attempts it
  * pauses for 25 ms, doubled each time up to 1 s and shortened at random by up to half. If the server asks for a longer
- * delay, it waits that long. Every attempt but the last gets half of the time that is left, so that a server that hangs
+ * delay, it waits that long and up to half longer. Every attempt but the last gets half of the time that is left, so that a server that hangs
  * leaves time for another one.
  * @throws the last failure, or `cancelled` if the signal aborts during a pause
  */
@@ -38,21 +41,32 @@ export async function withRetries<T>(limits: RetryLimits, call: (attempt: Attemp
     try {
       const answer = await call({ deadlineMs, again: attempt > 1 });
       limits.earlyEnds?.answered();
+      limits.budget?.answered();
       return answer;
     } catch (thrown) {
       const error = toCkvError(thrown);
       const early = error.reason === 'deadline' && deadlineMs < limits.deadlineMs;
       if (early) limits.earlyEnds?.ended();
-      const delayMs = early ? 0 : Math.max(error.retryAfterMs ?? 0, backoffMs(attempt, BACKOFF));
+      const delayMs = early ? 0 : pauseMs(attempt, error.retryAfterMs);
       const late = steadyNowMs() + delayMs >= limits.deadlineMs;
       const transient = early || REASONS[error.reason].retry === 'backoff';
       if (!transient || attempt >= limits.maxAttempts || late) throw error;
+      if (error.reason === 'overloaded' && limits.budget?.take() === false) throw error;
       await sleep(delayMs, undefined, { signal: limits.signal }).catch(() => {
         const why: unknown = limits.signal?.reason;
         throw why instanceof CkvError ? why : new CkvError('cancelled', 'the caller gave up', { cause: error });
       });
     }
   }
+}
+
+/**
+ * Returns the pause before the next try, ms.
+ * @param failureCount failed tries so far
+ * @param retryAfterMs delay that the server asks for. Callers that were refused together must not return together
+ */
+export function pauseMs(failureCount: number, retryAfterMs = 0): number {
+  return Math.max(retryAfterMs * (1 + Math.random() / 2), backoffMs(failureCount, BACKOFF));
 }
 
 function attemptDeadline({ deadlineMs, maxAttempts, earlyEnds }: RetryLimits, attempt: number): number {
