@@ -38,7 +38,7 @@ export const REASONS = {
     8,
     'RESOURCE_EXHAUSTED',
     'backoff',
-    'A queue is at its bound, Redis is at its memory limit, or a disk is full.',
+    'More requests come than the service can answer, a queue is at its bound, Redis is at its memory limit, or a disk is full.',
   ),
   dependency_unavailable: entry(
     14,

@@ -39,6 +39,19 @@ describe('engine', () => {
     expect((await graphs.run('gather', slots())).history_key_rows?.shape).toEqual([0, 32]);
   });
 
+  it('is hungry until every worker has a run and the next', async () => {
+    const graphs = await (await start({ workerCount: 2 })).load(GATHER);
+    const hungry = [engine?.hungry];
+    const runs: Promise<Tensors>[] = [];
+    for (let i = 0; i < 5; i++) {
+      runs.push(graphs.run('gather', slots(i)));
+      hungry.push(engine?.hungry);
+    }
+    expect(hungry).toEqual([true, true, true, true, false, false]);
+    await Promise.all(runs);
+    expect(engine?.hungry).toBe(true);
+  });
+
   it('carries every element type; half precision travels as its bits', async () => {
     const path = fileURLToPath(new URL('../../../test/fixtures/element-types.onnx', import.meta.url));
     const graphs = await (await start()).load({ types: { path } });

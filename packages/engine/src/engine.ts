@@ -22,6 +22,8 @@ export interface EngineOptions {
 export interface Engine {
   /** Runs that wait for a worker. */
   readonly queuedCount: number;
+  /** True if a worker could take another run now. */
+  readonly hungry: boolean;
   /**
    * Loads graphs into every worker.
    * @throws bundle_invalid, provider_missing; dependency_unavailable if a worker died
@@ -50,6 +52,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   return {
     get queuedCount() {
       return dispatcher.queuedCount;
+    },
+    get hungry() {
+      return dispatcher.hungry;
     },
 
     async load(graphs) {

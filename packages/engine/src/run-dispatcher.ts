@@ -9,6 +9,8 @@ const RUNS_PER_WORKER = 2;
 /** Gives runs to workers. While every worker has its share, runs wait in a queue. */
 export interface RunDispatcher {
   readonly queuedCount: number;
+  /** True if a worker could take another run now. */
+  readonly hungry: boolean;
   /**
    * Runs a graph now, or when its turn comes.
    * @throws overloaded, deadline or `limits.ended` if the run did not start
@@ -50,6 +52,9 @@ export function createRunDispatcher(pool: WorkerPool, queueLimit: number): RunDi
   return {
     get queuedCount() {
       return queue.length;
+    },
+    get hungry() {
+      return pool.leastBusy(RUNS_PER_WORKER) !== undefined;
     },
     run(run, limits) {
       if (pool.closed) return Promise.reject(closedError());

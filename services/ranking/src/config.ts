@@ -47,7 +47,7 @@ export const rankingConfigSchema = z.object({
     .min(1)
     .max(100_000)
     .default(256)
-    .describe('most graph runs that wait for a worker'),
+    .describe('most requests that wait to be begun, and most graph runs that wait for a worker'),
   CKV_CACHE_DIR: z
     .string()
     .min(1)

@@ -3,13 +3,13 @@ import { fileURLToPath } from 'node:url';
 import type { RankRequest, RankResponse } from '@collectivekv/contracts';
 import { CkvError, createBundleModel } from '@collectivekv/domain';
 import { services } from '@collectivekv/rpc';
-import type { CallContext } from '@collectivekv/rpc/server';
+import { type CallContext, createAdmission } from '@collectivekv/rpc/server';
 import type { Logger } from '@collectivekv/service-kit';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRankingHandlers } from './handlers.js';
 import { floatsFrom } from './packed.js';
 import { candidatesOf, type RankQuery } from './rank-query.js';
-import type { RankAnswer } from './ranker.js';
+import type { RankAnswer, Ranker } from './ranker.js';
 import { createStopwatch } from './stage-timings.js';
 
 const { Rank, RankMany } = services.RankingService.service;
@@ -34,34 +34,36 @@ beforeEach(() => {
 });
 
 /** Handlers whose scores are the candidates' catalogue indices. */
-const handlers = createRankingHandlers(
-  {
-    async rank(query): Promise<RankAnswer> {
-      queries.push(query);
-      if (failure) throw failure;
-      const { itemIndices, unknownCount } = candidatesOf(model, query);
-      return {
-        scores: Float32Array.from(itemIndices),
-        order: new Uint32Array(0),
-        bundleId: model.id,
-        positionCount: 0,
-        mergedCount: 0,
-        unknownCandidateCount: unknownCount,
-        recordAgeMs: 0,
-        lastEventMs: 0,
-        coldUser: true,
-        rung: 'full',
-        rungReason: '',
-        partCount: 1,
-        timings: createStopwatch().finish(),
-        ...overrides,
-      };
-    },
+const ranker: Ranker = {
+  async rank(query): Promise<RankAnswer> {
+    queries.push(query);
+    if (failure) throw failure;
+    const { itemIndices, unknownCount } = candidatesOf(model, query);
+    return {
+      scores: Float32Array.from(itemIndices),
+      order: new Uint32Array(0),
+      bundleId: model.id,
+      positionCount: 0,
+      mergedCount: 0,
+      unknownCandidateCount: unknownCount,
+      recordAgeMs: 0,
+      lastEventMs: 0,
+      coldUser: true,
+      rung: 'full',
+      rungReason: '',
+      partCount: 1,
+      timings: createStopwatch().finish(),
+      ...overrides,
+    };
   },
-  { observe },
-  { error: logError } as unknown as Logger,
-);
-const call = {} as CallContext;
+};
+const handlers = createRankingHandlers({
+  ranker,
+  metrics: { observe },
+  admission: createAdmission({ load: () => 'spare', started: { least: 64, most: 64 }, mostWaiting: 1 }),
+  log: { error: logError } as unknown as Logger,
+});
+const call = { deadlineMs: Number.POSITIVE_INFINITY } as CallContext;
 
 /** Returns a field of a message: its number, its length in one or two bytes, its bytes. */
 function field(number: number, bytes: Uint8Array): Buffer {
@@ -157,6 +159,49 @@ describe('the number of candidate ids', () => {
     const request = Rank.requestDeserialize(packedRequestOf(Array(10_000).fill('i1')));
     await expect(handlers.Rank(request, call)).rejects.toThrow('enough');
     expect(queries[0]?.candidateIds.length).toBe(10_000);
+  });
+});
+
+describe('RankMany behind an admission', () => {
+  const many = (count: number) =>
+    RankMany.requestDeserialize(
+      RankMany.requestSerialize({
+        requests: Array.from({ length: count }, () => ({ userId: 'u', candidateIds: ['i1'] })),
+      }),
+    );
+  /** Handlers behind an admission of their own. `began` counts the requests in the ranker, which never ends. */
+  function handlersBehind(mostWaiting: number) {
+    const admission = createAdmission({ load: () => 'full', started: { least: 1, most: 1 }, mostWaiting });
+    const rank = vi.fn(() => new Promise<RankAnswer>(() => undefined));
+    const log = { error: logError } as unknown as Logger;
+    const { RankMany } = createRankingHandlers({ ranker: { rank }, metrics: { observe }, admission, log });
+    return { RankMany, rank, admission };
+  }
+
+  it('takes 16 places at most, however many requests it has', async () => {
+    const { RankMany, rank, admission } = handlersBehind(100);
+    void RankMany(many(64), call);
+    await vi.waitUntil(() => rank.mock.calls.length === 1);
+    expect([admission.startedCount, admission.waitingCount]).toEqual([1, 15]);
+  });
+
+  it('fails for the requests that overload refuses, and for no others', async () => {
+    await handlers.RankMany(many(1), call);
+    const admission = createAdmission({ load: () => 'full', started: { least: 1, most: 1 }, mostWaiting: 3 });
+    const log = { error: logError } as unknown as Logger;
+    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, log });
+    const { outcomes = [] } = await behind.RankMany(many(16), call);
+    const failures = outcomes.flatMap(({ failure }) => (failure ? [failure.reason] : []));
+    expect(failures).toEqual(Array(16 - 4).fill('overloaded'));
+    expect(outcomes.filter(({ response }) => response).length).toBe(4);
+  });
+
+  it('begins none of the requests that wait once its caller has left', async () => {
+    const { RankMany, rank } = handlersBehind(100);
+    const ended = new CkvError('cancelled', 'gone');
+    const { outcomes = [] } = await RankMany(many(64), { ...call, ended });
+    expect(outcomes.map(({ failure }) => failure?.reason)).toEqual(Array(64).fill('cancelled'));
+    expect(rank).not.toHaveBeenCalled();
   });
 });
 

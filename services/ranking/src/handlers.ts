@@ -3,25 +3,49 @@ import type {
   RankInfo,
   RankManyRequest__Output,
   RankManyResponse,
+  RankOutcome,
   RankRequest__Output,
   RankResponse,
 } from '@collectivekv/contracts';
 import { invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
 import { type PackedIds, packIds, readIds } from '@collectivekv/rpc';
-import type { CallContext } from '@collectivekv/rpc/server';
+import type { Admission, CallContext } from '@collectivekv/rpc/server';
 import type { Logger } from '@collectivekv/service-kit';
 import type { RankingMetrics } from './metrics.js';
 import { bytesOf, floatsFrom } from './packed.js';
 import type { FeatureColumn, HistoryPolicy, RankQuery } from './rank-query.js';
 import type { RankAnswer, Ranker } from './ranker.js';
 
+/** Requests of a RankMany that wait or are worked on at once: one caller must not fill the places for all. */
+const MANY_AT_ONCE = 16;
+
+/** Parts of the handlers. */
+export interface RankingParts {
+  readonly ranker: Ranker;
+  readonly metrics: RankingMetrics;
+  /** Lets in each request of RankMany. */
+  readonly admission: Pick<Admission, 'run'>;
+  readonly log: Logger;
+}
+
 /** Creates the handlers of RankingService: requests to queries, answers to responses. */
-export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics, log: Logger) {
+export function createRankingHandlers({ ranker, metrics, admission, log }: RankingParts) {
   async function answer(request: RankRequest__Output, at: string, call: CallContext): Promise<RankResponse> {
     const query = queryOf(request, at);
     const answered = await ranker.rank(query, call);
     setImmediate(() => metrics.observe(answered, query.candidateIds.length)); // after the response is on its way
     return responseOf(answered);
+  }
+
+  /** Returns the answer or the failure of a request of RankMany. */
+  async function outcomeOf(request: RankRequest__Output, at: string, call: CallContext): Promise<RankOutcome> {
+    try {
+      return { response: await admission.run(call, () => answer(request, at, call)) };
+    } catch (thrown) {
+      const { reason, message, cause } = toCkvError(thrown);
+      if (reason === 'bug') log.error({ rpc: 'RankingService/RankMany', err: cause }, 'a request of RankMany failed');
+      return { failure: { reason, message } };
+    }
   }
 
   const Rank = (request: RankRequest__Output, call: CallContext) => answer(request, '', call);
@@ -32,17 +56,13 @@ export function createRankingHandlers(ranker: Ranker, metrics: RankingMetrics, l
 
     async RankMany({ requests }: RankManyRequest__Output, call: CallContext): Promise<RankManyResponse> {
       checkCount('requests', requests.length, 1, LIMITS.rankManyRequests);
-      const outcomes = requests.map(async (request, i) => {
-        try {
-          return { response: await answer(request, `requests[${i}].`, call) };
-        } catch (thrown) {
-          const { reason, message, cause } = toCkvError(thrown);
-          if (reason === 'bug')
-            log.error({ rpc: 'RankingService/RankMany', err: cause }, 'a request of RankMany failed');
-          return { failure: { reason, message } };
-        }
-      });
-      return { outcomes: await Promise.all(outcomes) };
+      const outcomes: RankOutcome[] = [];
+      const left = requests.entries();
+      const lane = async () => {
+        for (const [i, request] of left) outcomes[i] = await outcomeOf(request, `requests[${i}].`, call);
+      };
+      await Promise.all(Array.from({ length: MANY_AT_ONCE }, lane));
+      return { outcomes };
     },
   };
 }

@@ -6,6 +6,7 @@ import { createPoolRows } from './attention/pool-rows.js';
 import { loadConfig } from './config.js';
 import { createRankingHandlers } from './handlers.js';
 import { createRankingMetrics } from './metrics.js';
+import { admitRanks } from './rank-admission.js';
 import { createRanker } from './ranker.js';
 import { openRecordReads } from './records/record-reads.js';
 import { createRecordSource } from './records/record-source.js';
@@ -49,6 +50,12 @@ await runService({
       poolRows: remote ? createPoolRows(pool) : undefined,
       partCandidates: config.CKV_PART_CANDIDATES,
     });
-    server.add('RankingService', createRankingHandlers(ranker, createRankingMetrics(metrics, engine), log));
+    const admission = admitRanks({
+      engine,
+      workerCount: config.CKV_WORKERS,
+      mostWaiting: config.CKV_QUEUE_LIMIT,
+    });
+    const handlers = createRankingHandlers({ ranker, metrics: createRankingMetrics(metrics, engine), admission, log });
+    server.add('RankingService', handlers, { admission, admitsParts: ['RankMany'] });
   },
 });

@@ -197,6 +197,20 @@ describe('an answer', () => {
     expect(get).not.toHaveBeenCalled();
   });
 
+  it('is not computed for a caller that left while the record was read', async () => {
+    bundle = bundleWithout;
+    const run = vi.spyOn(bundle.graphs, 'runEach');
+    const left: { ended?: CkvError } = {};
+    get.mockImplementation(async () => {
+      left.ended = new CkvError('cancelled', 'gone');
+      return { bytes: undefined, ageMs: 0 };
+    });
+    const ranker = createRanker({ bundles, records: { get }, partCandidates: 0 });
+    await expect(ranker.rank(query([]), Object.assign(left, limits()))).rejects.toThrow('gone');
+    expect(run).not.toHaveBeenCalled();
+    run.mockRestore();
+  });
+
   it('reports a bad request although the record fails as well', async () => {
     recordFailure = new CkvError('bug', 'wrong');
     const bad = { contextFeatures: [{ name: 'nothing', values: Float32Array.of(1) }] };

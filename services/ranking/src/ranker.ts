@@ -63,6 +63,7 @@ export function createRanker({ bundles, records, poolRows, partCandidates }: Ran
       const reading = readHistory({ records, bundle, query, limits, stopwatch });
       const candidates = whileReading(reading, () => candidatesOf(bundle.model, query));
       const { rows, ...history } = await reading;
+      if (limits.ended) throw limits.ended; // assembling would be in vain
       const attended = await attend({
         bundle,
         rows,

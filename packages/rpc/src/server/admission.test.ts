@@ -1,0 +1,209 @@
+import { CkvError } from '@collectivekv/domain';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Admission, createAdmission, type Load } from './admission.js';
+
+const OVERLOADED = { reason: 'overloaded', retryAfterMs: 100 };
+let now: number;
+let load: Load;
+/** Work that has begun and not ended, oldest first. */
+let begun: { readonly name: string; readonly end: () => void }[];
+let admission: Admission;
+
+function open(mostWaiting = 50): void {
+  admission = createAdmission({
+    load: () => load,
+    started: { least: 2, most: 4 },
+    mostWaiting,
+    nowMs: () => now,
+  });
+}
+
+/** A request whose work ends when `begun` says so. */
+function request(name: string, ended?: CkvError) {
+  const limits = { deadlineMs: Number.POSITIVE_INFINITY, ended };
+  return admission.run(limits, () => new Promise<string>((resolve) => begun.push({ name, end: () => resolve(name) })));
+}
+
+/** Sends requests that nobody waits for. Returns those that are refused. */
+function flood(count: number): unknown[] {
+  const refused: unknown[] = [];
+  for (let i = 0; i < count; i++) void request('flood').catch((error: unknown) => refused.push(error));
+  return refused;
+}
+
+/** Ends the oldest work, `afterMs` after the last step. Waits until the admission has noticed. */
+async function endOne(afterMs = 1): Promise<void> {
+  now += afterMs;
+  begun.shift()?.end();
+  await vi.waitUntil(() => new Promise((resolve) => setImmediate(() => resolve(true))));
+}
+
+beforeEach(() => {
+  now = 1_000;
+  load = 'busy';
+  begun = [];
+  open();
+});
+
+describe('an admission', () => {
+  it('begins the least number at once, and the others in order as work ends', async () => {
+    const all = Promise.all(['a', 'b', 'c', 'd'].map((name) => request(name)));
+    expect(begun.map(({ name }) => name)).toEqual(['a', 'b']);
+    expect([admission.startedCount, admission.waitingCount]).toEqual([2, 2]);
+    await endOne();
+    expect(begun.map(({ name }) => name)).toEqual(['b', 'c']);
+    for (let i = 0; i < 3; i++) await endOne();
+    expect(await all).toEqual(['a', 'b', 'c', 'd']);
+    expect([admission.startedCount, admission.waitingCount]).toEqual([0, 0]);
+  });
+
+  it('goes on after work that fails', async () => {
+    const failing = Array.from({ length: 3 }, (_, i) =>
+      admission.run({ deadlineMs: Number.POSITIVE_INFINITY }, async () => {
+        throw new CkvError('conflict', `failure ${i}`);
+      }),
+    );
+    const outcomes = await Promise.allSettled(failing);
+    expect(outcomes.map((one) => one.status === 'rejected' && one.reason.message)).toEqual([
+      'failure 0',
+      'failure 1',
+      'failure 2',
+    ]);
+    expect(admission.startedCount).toBe(0);
+  });
+
+  it('lets in one more each millisecond while there is spare capacity, up to the most', async () => {
+    load = 'spare';
+    const refused = flood(3);
+    expect(begun.length).toBe(3);
+    flood(1);
+    expect(begun.length).toBe(3);
+    now += 1;
+    flood(1);
+    expect(begun.length).toBe(4);
+    now += 1;
+    flood(1);
+    expect(begun.length).toBe(4);
+    expect(refused).toEqual([]);
+  });
+
+  it('lets in fewer again when there is more work than is needed, but never less than the least', async () => {
+    load = 'spare';
+    flood(3);
+    now += 1;
+    flood(7);
+    expect(begun.length).toBe(4);
+    load = 'full';
+    await endOne();
+    expect(begun.length).toBe(3);
+    for (let i = 0; i < 5; i++) await endOne();
+    expect(begun.length).toBe(2);
+  });
+
+  it('refuses requests beyond the bound with a delay, and says so before they are read', async () => {
+    open(3);
+    expect(admission.refusal()).toBeUndefined();
+    const refused = flood(2 + 3 + 2);
+    await vi.waitUntil(() => refused.length === 2);
+    expect(refused).toEqual([expect.objectContaining(OVERLOADED), expect.objectContaining(OVERLOADED)]);
+    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect([admission.startedCount, admission.waitingCount]).toEqual([2, 3]);
+  });
+
+  it('never begins a request whose caller left or whose deadline passed, and keeps no place for it', async () => {
+    open(2);
+    flood(2);
+    const cancelled = new CkvError('cancelled', 'gone');
+    const left: { deadlineMs: number; ended: CkvError | undefined } = {
+      deadlineMs: Number.POSITIVE_INFINITY,
+      ended: undefined,
+    };
+    const late = { deadlineMs: Number.POSITIVE_INFINITY };
+    const work = vi.fn(async () => undefined);
+    const outcomes = Promise.allSettled([left, late].map((limits) => admission.run(limits, work)));
+    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    left.ended = cancelled;
+    expect(admission.refusal()).toBeUndefined();
+    late.deadlineMs = 0;
+    await endOne();
+    expect(await outcomes).toMatchObject([{ reason: cancelled }, { reason: { reason: 'deadline' } }]);
+    await expect(admission.run({ deadlineMs: 0 }, work)).rejects.toMatchObject({ reason: 'deadline' });
+    expect(work).not.toHaveBeenCalled();
+  });
+
+  it('counts a request whose caller left until its work has ended', async () => {
+    const limits: { deadlineMs: number; ended?: CkvError } = { deadlineMs: Number.POSITIVE_INFINITY };
+    const running = admission.run(limits, () => new Promise<void>((resolve) => begun.push({ name: '', end: resolve })));
+    limits.ended = new CkvError('cancelled', 'gone');
+    flood(2);
+    expect([admission.startedCount, admission.waitingCount]).toEqual([2, 1]);
+    await endOne();
+    await running;
+    expect([admission.startedCount, admission.waitingCount]).toEqual([2, 0]);
+  });
+});
+
+describe('under overload', () => {
+  /** Ends one request and sends ten each millisecond. */
+  async function keepFull(ms: number): Promise<void> {
+    for (let i = 0; i < ms; i++) {
+      flood(10);
+      await endOne();
+    }
+  }
+  const emptyPlaces = async () => {
+    while (admission.waitingCount > 0) await endOne();
+  };
+
+  it('32 may wait, after requests have waited for 100 ms without a break', async () => {
+    flood(2 + 40);
+    now += 99;
+    flood(1);
+    expect(admission.waitingCount).toBe(41);
+    now += 1;
+    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    while (admission.waitingCount >= 32) await endOne();
+    expect(admission.refusal()).toBeUndefined();
+  });
+
+  it('a flood that filled all places is refused beyond the first 32, with a delay', async () => {
+    const refused = flood(2 + 50 + 1);
+    now += 100;
+    refused.push(...flood(1));
+    await vi.waitUntil(() => refused.length === 1 + 18);
+    expect(refused).toEqual(Array(19).fill(expect.objectContaining(OVERLOADED)));
+    expect(admission.waitingCount).toBe(32);
+  });
+
+  it('a burst that fits the places is not refused later', async () => {
+    const refused = flood(2 + 50);
+    now += 100;
+    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    await emptyPlaces();
+    expect(refused).toEqual([]);
+  });
+
+  it('the limit stays after a moment in which none waits, if most were refused', async () => {
+    await keepFull(150);
+    await emptyPlaces();
+    flood(2 + 40);
+    expect(admission.waitingCount).toBe(32);
+  });
+
+  it('the limit ends when requests have waited and few were refused', async () => {
+    await keepFull(150);
+    await emptyPlaces();
+    flood(5);
+    await emptyPlaces();
+    flood(2 + 40);
+    expect(admission.waitingCount).toBeGreaterThan(32);
+  });
+
+  it('the limit ends when none has waited for 100 ms', async () => {
+    await keepFull(150);
+    await emptyPlaces();
+    now += 100;
+    flood(2 + 40);
+    expect(admission.waitingCount).toBeGreaterThan(32);
+  });
+});

@@ -1,0 +1,118 @@
+import { CkvError } from '@collectivekv/domain';
+import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createGrpcClient, type GrpcClient } from '../client/grpc-client.js';
+import { type Admission, createAdmission } from './admission.js';
+import type { CallContext } from './call-context.js';
+import { createGrpcServer, type GrpcServer } from './grpc-server.js';
+
+const OVERLOADED = { reason: 'overloaded', retryAfterMs: 100 };
+const request = { userId: 'u', candidateIds: ['a'] };
+/** Status names of the calls so far. */
+let codes: string[];
+/** Ends the calls in the handler, oldest first. */
+let begun: (() => void)[];
+let answer: (call: CallContext) => Promise<object>;
+let admission: Admission;
+let server: GrpcServer;
+let client: GrpcClient<'RankingService'>;
+let bare: Client;
+
+beforeEach(async () => {
+  codes = [];
+  begun = [];
+  answer = () => new Promise((resolve) => begun.push(() => resolve({})));
+  admission = createAdmission({ load: () => 'full', started: { least: 1, most: 1 }, mostWaiting: 1 });
+  const log = { debug: () => undefined, error: () => undefined, warn: () => undefined };
+  const metrics = { rpcSeconds: { observe: ({ code }: { code: string }) => void codes.push(code) } };
+  server = createGrpcServer({ bind: '127.0.0.1:0', log, metrics });
+  const handler = (_: unknown, call: CallContext) => answer(call);
+  const handlers = { Rank: handler, RankStream: handler, RankMany: handler };
+  server.add('RankingService', handlers, { admission, admitsParts: ['RankMany'] });
+  const { address } = await server.start();
+  client = createGrpcClient('RankingService', address);
+  bare = new Client(address, credentials.createInsecure());
+});
+afterEach(async () => {
+  client.close();
+  bare.close();
+  await server.drain(0);
+});
+
+/** Sends bytes that are no message, and returns the error. */
+function sendGarbage(): Promise<ServiceError> {
+  const same = (bytes: Buffer) => bytes;
+  const garbage = Buffer.from([0x0a, 0xff]);
+  return new Promise((resolve, reject) => {
+    bare.makeUnaryRequest('/collectivekv.v1.RankingService/Rank', same, same, garbage, (error) =>
+      error ? resolve(error) : reject(new Error('the garbage was answered')),
+    );
+  });
+}
+
+/** Has one call begun and one waiting. Returns their answers. */
+async function fill(): Promise<Promise<unknown>[]> {
+  const calls = [client.call('Rank', request)];
+  await vi.waitUntil(() => begun.length === 1);
+  calls.push(client.call('Rank', request));
+  await vi.waitUntil(() => admission.waitingCount === 1);
+  return calls;
+}
+
+describe('a server whose places are taken', () => {
+  it('refuses calls with a delay before it reads their messages, and counts them', async () => {
+    expect((await sendGarbage()).code).toBe(status.INVALID_ARGUMENT);
+    const calls = await fill();
+    const refused = await sendGarbage();
+    expect(refused.code).toBe(status.RESOURCE_EXHAUSTED);
+    expect(refused.metadata.get('ckv-retry-after-ms')).toEqual(['100']);
+    await expect(client.call('Rank', request)).rejects.toMatchObject(OVERLOADED);
+    expect(codes).toEqual(['INVALID_ARGUMENT', 'RESOURCE_EXHAUSTED', 'RESOURCE_EXHAUSTED']);
+    begun.shift()?.();
+    await vi.waitUntil(() => begun.length === 1);
+    begun.shift()?.();
+    await Promise.all(calls);
+    expect(codes.slice(3)).toEqual(['OK', 'OK']);
+  });
+
+  it('refuses streams with a delay, when they open and while they are open', async () => {
+    answer = async () => ({});
+    await client.callOnStream('RankStream', request); // opens a stream
+    answer = () => new Promise((resolve) => begun.push(() => resolve({})));
+    const calls = await fill();
+    await expect(client.callOnStream('RankStream', request)).rejects.toMatchObject(OVERLOADED);
+    await expect(client.callOnStream('RankStream', request)).rejects.toMatchObject(OVERLOADED);
+    begun.shift()?.();
+    await vi.waitUntil(() => begun.length === 1);
+    begun.shift()?.();
+    await Promise.all(calls);
+    answer = async () => ({});
+    await client.callOnStream('RankStream', request);
+  });
+
+  it('never begins a call whose caller gave up or whose deadline passed while it waited', async () => {
+    const first = client.call('Rank', request);
+    await vi.waitUntil(() => begun.length === 1);
+    const controller = new AbortController();
+    const given = client.call('Rank', request, { signal: controller.signal });
+    await vi.waitUntil(() => admission.waitingCount === 1);
+    controller.abort(new CkvError('cancelled', 'enough'));
+    await expect(given).rejects.toThrow('enough');
+    await vi.waitUntil(() => codes.includes('CANCELLED'));
+    const late = client.callOnStream('RankStream', request, { deadlineMs: Date.now() + 50 });
+    await expect(late).rejects.toMatchObject({ reason: 'deadline' });
+    await vi.waitUntil(() => codes.length === 2);
+    begun.shift()?.();
+    await first;
+    expect(admission.waitingCount).toBe(0);
+    expect(begun).toEqual([]);
+  });
+
+  it('lets a method pass that admits the parts of its requests on its own', async () => {
+    answer = (call) => admission.run(call, () => new Promise((resolve) => begun.push(() => resolve({}))));
+    const many = client.call('RankMany', { requests: [] });
+    await vi.waitUntil(() => begun.length === 1);
+    begun.shift()?.();
+    await many;
+  });
+});

@@ -1,0 +1,49 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { admitRanks } from './rank-admission.js';
+
+const limits = { deadlineMs: Number.POSITIVE_INFINITY };
+let engine: { hungry: boolean; queuedCount: number };
+let saturated: boolean;
+/** Ends the requests that have begun, oldest first. */
+let begun: (() => void)[];
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+  engine = { hungry: true, queuedCount: 0 };
+  saturated = false;
+  begun = [];
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** Sends requests, 1 ms apart. Returns the admission. */
+function send(count: number) {
+  const admission = admitRanks({ engine, workerCount: 2, mostWaiting: 100, saturated: () => saturated });
+  for (let i = 0; i < count; i++) {
+    vi.advanceTimersByTime(1);
+    void admission.run(limits, () => new Promise<void>((resolve) => begun.push(resolve)));
+  }
+  return admission;
+}
+
+it('begins two requests for each worker, and more while a worker is hungry: their records may take long', () => {
+  expect(send(20).startedCount).toBe(20);
+});
+
+it.each([
+  ['the workers have enough to do', () => Object.assign(engine, { hungry: false })],
+  ['the event loop has no time left', () => (saturated = true)],
+])('lets the others wait if %s', (_, change) => {
+  change();
+  expect(send(20).startedCount).toBe(4);
+});
+
+it('begins fewer again when more runs wait than there are workers', async () => {
+  const admission = send(20);
+  engine = Object.assign(engine, { hungry: false, queuedCount: 3 });
+  for (const end of begun.splice(0)) end();
+  await vi.waitUntil(() => admission.startedCount === 0);
+  for (let i = 0; i < 20; i++) void admission.run(limits, () => new Promise<void>((resolve) => begun.push(resolve)));
+  expect(admission.startedCount).toBe(4);
+});
