@@ -8,6 +8,7 @@ import { collapse } from './figures/collapse.js';
 import { length } from './figures/length.js';
 import { load } from './figures/load.js';
 import { memory } from './figures/memory.js';
+import { overload } from './figures/overload.js';
 import { profile } from './figures/profile.js';
 import { quality } from './figures/quality.js';
 import { candidates, pool } from './figures/sweeps.js';
@@ -16,7 +17,7 @@ import { updates } from './figures/updates.js';
 import { checkScores } from './integrity.js';
 import { BASELINES, type BenchOptions, PARTS, type Part, readOptions, USAGE } from './options.js';
 import { openReport, type ReportPaths } from './report.js';
-import { reaches } from './results.js';
+import { isAlone, reaches } from './results.js';
 
 const MEASURE: Record<Part, (bench: Bench) => Promise<void>> = {
   quality,
@@ -30,6 +31,7 @@ const MEASURE: Record<Part, (bench: Bench) => Promise<void>> = {
   collapse,
   updates,
   memory,
+  overload,
 };
 const PAGE = 'docs/benchmarks.md';
 
@@ -68,7 +70,7 @@ async function run(options: BenchOptions): Promise<void> {
   const machine = { node: process.version, cores: cpus().length, cpu: cpu?.model ?? 'unknown', loadBefore };
   const minutes = (performance.now() - begunMs) / 60_000;
   const finished = new Date().toISOString();
-  const leftOut = options.mode === 'soak' ? [] : leftOutOf(options);
+  const leftOut = isAlone(options.mode) ? [] : leftOutOf(options);
   const about = { mode: options.mode, finished, minutes, rounds: options.rounds, leftOut, ...machine };
   report.write({ ...about, bundles }, bench.rows);
   console.log(`written: ${Object.values(paths).join(', ')}`);
@@ -76,7 +78,7 @@ async function run(options: BenchOptions): Promise<void> {
 
 async function measure(bench: Bench): Promise<void> {
   const { mode, parts } = bench.options;
-  if (mode !== 'soak') await checkScores(bench);
+  if (!isAlone(mode)) await checkScores(bench);
   for (const [i, part] of parts.entries()) {
     bench.progress(`part ${i + 1} of ${parts.length}: ${part}`);
     await MEASURE[part](bench);

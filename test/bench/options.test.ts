@@ -41,7 +41,8 @@ it.each([
   [['--baselines', 'none,recompute'], '--baselines: unknown name none; give some of full_fp32'],
   [['--rounds', '0'], '--rounds: "0" is not a whole number from 1 to 100'],
   [['--runs', 'many'], '--runs: "many" is not a whole number'],
-  [['--quick', '--soak'], '--quick and --soak exclude each other: give one of them'],
+  [['--quick', '--soak'], '--quick, --soak and --overload exclude each other: give one of them'],
+  [['--soak', '--overload'], '--quick, --soak and --overload exclude each other: give one of them'],
   [['--fast'], "Unknown option '--fast'"],
 ])('refuses %j', (args, message) => {
   expect(() => readOptions(args)).toThrow(message);

@@ -15,7 +15,7 @@ export const PARTS = [
   'memory',
 ] as const;
 /** A part of a run. */
-export type Part = (typeof PARTS)[number];
+export type Part = (typeof PARTS)[number] | 'overload';
 
 /** The baselines: the same model, services and store with other records and graphs. */
 export const BASELINES = ['full_fp32', 'full_fp16', 'recompute', 'recompute_clusters', 'pool'] as const;
@@ -34,8 +34,8 @@ export function lengthsOf(arm: string, lengths: readonly number[]): readonly num
   return FULL_MODEL.includes(arm) ? lengths.filter((positions) => positions <= FULL_MODEL_POSITIONS) : lengths;
 }
 
-/** Extent of a run: all figures, all figures in fewer and shorter rounds, or memory alone under ten minutes of load. */
-export type Mode = 'full' | 'quick' | 'soak';
+/** Extent of a run: all figures, all figures in fewer and shorter rounds, memory alone under ten minutes of load, or overload alone. */
+export type Mode = 'full' | 'quick' | 'soak' | 'overload';
 
 /** Options of a run. */
 export interface BenchOptions {
@@ -95,7 +95,18 @@ const DEFAULTS = {
     sliceMs: 3_000,
     lengths: [1_000],
   },
+  overload: {
+    warmUp: { calls: 4_000, budgetMs: 12_000 },
+    rounds: 1,
+    runs: 1,
+    settleRuns: 0,
+    sliceMs: 10_000,
+    lengths: [1_000],
+  },
 } as const satisfies Record<Mode, object>;
+
+/** The parts of the modes that measure one thing alone. */
+const ALONE: Partial<Record<Mode, readonly Part[]>> = { soak: ['memory'], overload: ['overload'] };
 
 /** The text of `npm run bench -- --help`. */
 export const USAGE = `npm run bench -- [options]
@@ -104,6 +115,7 @@ Measures the figures of docs/benchmarks.md. A full run takes about 12 minutes.
 
   --quick        all figures in fewer and shorter rounds; under 4 minutes
   --soak         the memory figures alone, under ten minutes of load
+  --overload     ten times the sustainable load alone, for a minute at each door
   --render       no measurement: write page and plots from the results again
   --only A,B     these parts alone: ${PARTS.slice(0, 6).join(', ')},
                  ${PARTS.slice(6).join(', ')}
@@ -135,6 +147,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     options: {
       quick: { type: 'boolean', default: false },
       soak: { type: 'boolean', default: false },
+      overload: { type: 'boolean', default: false },
       render: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       only: { type: 'string' },
@@ -149,13 +162,14 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     },
   });
   if (values.help) return undefined;
-  if (values.quick && values.soak) throw new Error('--quick and --soak exclude each other: give one of them');
-  const mode: Mode = values.soak ? 'soak' : values.quick ? 'quick' : 'full';
+  const given = (['quick', 'soak', 'overload'] as const).filter((name) => values[name]);
+  if (given.length > 1) throw new Error('--quick, --soak and --overload exclude each other: give one of them');
+  const mode: Mode = given[0] ?? 'full';
   const defaults = DEFAULTS[mode];
   const partial = [values.only, values.baselines, values.lengths].some((value) => value !== undefined);
   return {
     mode,
-    parts: mode === 'soak' ? ['memory'] : someOf('only', values.only, PARTS),
+    parts: ALONE[mode] ?? someOf('only', values.only, PARTS),
     baselines: values.baselines === 'none' ? [] : someOf('baselines', values.baselines, BASELINES),
     rounds: numberOf('rounds', values.rounds, defaults.rounds, MAX_ROUNDS),
     runs: numberOf('runs', values.runs, defaults.runs, MAX_RUNS),

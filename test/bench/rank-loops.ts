@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CkvError } from '@collectivekv/domain';
 import type { Served } from './arms.js';
 import { cpuSeconds } from './usage.js';
 
@@ -91,25 +93,36 @@ export async function warmUp(arm: Served, load: RankLoad, { calls, budgetMs }: {
   const untilMs = performance.now() + budgetMs;
   let left = calls;
   const lane = async () => {
-    while (left-- > 0 && performance.now() < untilMs) await arm.rank(load.positions, load.candidates);
+    while (left-- > 0 && performance.now() < untilMs) await rankOrWait(arm, load);
   };
   await Promise.all(Array.from({ length: WARM_UP_IN_FLIGHT }, lane));
 }
 
-/** Makes rank calls with `inFlight` in flight for `durationMs`, and returns the calls per second. */
+/** Makes rank calls with `inFlight` in flight for `durationMs`, and returns the answers per second. */
 export async function rankConcurrently(
   arm: Served,
-  { positions, candidates }: RankLoad,
+  load: RankLoad,
   { inFlight, durationMs }: { inFlight: number; durationMs: number },
 ): Promise<number> {
   const startedMs = performance.now();
   let count = 0;
   const lane = async () => {
     while (performance.now() - startedMs < durationMs) {
-      await arm.rank(positions, candidates);
-      count++;
+      if (await rankOrWait(arm, load)) count++;
     }
   };
   await Promise.all(Array.from({ length: inFlight }, lane));
   return (count * 1_000) / (performance.now() - startedMs);
+}
+
+/** Makes a rank call. If it is refused, because more calls wait than should, waits as long as the service asks for. */
+async function rankOrWait(arm: Served, { positions, candidates }: RankLoad): Promise<boolean> {
+  try {
+    await arm.rank(positions, candidates);
+    return true;
+  } catch (error) {
+    if (!(error instanceof CkvError) || error.reason !== 'overloaded') throw error;
+    await sleep(error.retryAfterMs ?? 0);
+    return false;
+  }
 }

@@ -52,9 +52,17 @@ export function reaches({ value, target }: Pick<Row, 'value' | 'target'>): boole
   return sign === '<=' ? value <= Number(bound) : value >= Number(bound);
 }
 
-/** Adds a run to the results. A soak replaces an earlier soak. A full or quick run replaces an earlier full or quick run. */
+/** True for the runs that measure one thing alone, beside the full or quick runs. */
+export function isAlone(mode: Mode): boolean {
+  return mode === 'soak' || mode === 'overload';
+}
+
+/**
+ * Adds a run to the results. A soak replaces an earlier soak, and an overload an earlier overload. A full or quick run
+ * replaces an earlier full or quick run.
+ */
 export function mergeRun(before: Results, run: Run, rows: readonly Row[]): Results {
-  const stays = (mode: Mode) => (mode === 'soak') !== (run.mode === 'soak');
+  const stays = (mode: Mode) => (isAlone(mode) || isAlone(run.mode)) && mode !== run.mode;
   return {
     runs: [...before.runs.filter(({ mode }) => stays(mode)), run],
     rows: [...before.rows.filter(({ mode }) => stays(mode)), ...rows.map((row) => ({ ...row, mode: run.mode }))],

@@ -15,7 +15,12 @@ const LOAD = { positions: 1_000, candidates: CANDIDATES };
 const MINUTE_MS = 60_000;
 const SAMPLE_MS = 2_000;
 /** Warm-up time and measured time, minutes. */
-const MINUTES: Record<Mode, readonly [number, number]> = { full: [0.25, 1], quick: [0.05, 0.2], soak: [1, 10] };
+const MINUTES: Record<Mode, readonly [number, number]> = {
+  full: [0.25, 1],
+  quick: [0.05, 0.2],
+  soak: [1, 10],
+  overload: [0, 0],
+};
 
 /** Measures the growth of the services' resident memory under steady load of ranks and interactions, by least squares. */
 export async function memory(bench: Bench): Promise<void> {
