@@ -1,6 +1,6 @@
 --[[
 Sets a job aside: BullMQ's moveToFinished, unchanged, makes it a failed job, which then gets another id. Its own id is
-free again, and so is its deduplication id: the same events can be queued again.
+free again, and what remembers it is removed: the same events can be queued again.
 
 KEYS[1..14]  moveToFinished's
 KEYS[15]     hash of leases by partition
@@ -51,5 +51,6 @@ if #ARGV > 13 then redis.call('HSET', job_key, unpack(ARGV, 14)) end
 redis.call('RENAME', job_key, prefix .. aside_id)
 redis.call('ZREM', failed_key, id)
 redis.call('ZADD', failed_key, failed_at, aside_id)
+redis.call('DEL', prefix .. 'added:' .. id)
 if deduplication_id then redis.call('DEL', prefix .. 'de:' .. deduplication_id) end
 return 0

@@ -29,6 +29,12 @@ export function readScript(file: string, bullmq: readonly string[] = []): LuaScr
   return { lua, numberOfKeys: Number(keyCount) };
 }
 
+/** Returns the name under which BullMQ calls one of its scripts on a client. A command that is defined already stays. */
+export function bullmqCommand(script: string): string {
+  const { version } = shipped('bullmq/dist/cjs/version.js') as { version: string };
+  return `${script}:${version}`;
+}
+
 function readLua(path: string): string {
   return readFileSync(new URL(`../lua/${path}`, import.meta.url), 'utf8');
 }

@@ -35,23 +35,38 @@ describe('enqueue', () => {
   });
 
   it.each([
-    [14, 60_000],
-    [15, 3_600_000],
-  ])('skips a repeated call of %i events of one user for %i ms, also after they are done', async (count, forMs) => {
+    [14, 60_000, 'added:*'],
+    [15, 3_600_000, 'de:*'],
+  ])(
+    'skips a repeated call of %i events of one user for %i ms, also after they are done',
+    async (count, forMs, kind) => {
+      const producer = queue.produce();
+      const batch = [...many(count), interactionOf(99, otherUserIn(PARTITION))];
+      await producer.enqueue(batch);
+      const consumer = await queue.consume();
+      await consumer.complete(await consumer.take(10));
+      await producer.enqueue(batch);
+      expect(await waiting()).toBe(0);
+      const [memory = ''] = await queue.client().keys(queue.key(kind));
+      const leftMs = await queue.client().pttl(memory);
+      expect(leftMs).toBeGreaterThan(forMs * 0.8);
+      expect(leftMs).toBeLessThanOrEqual(forMs);
+      await queue.client().del(memory); // as Redis does in the end
+      await producer.enqueue(batch);
+      expect(await waiting()).toBe(1);
+    },
+  );
+
+  it('skips a repeated call of several jobs, none of them large', async () => {
     const producer = queue.produce();
-    const batch = [...many(count), interactionOf(99, otherUserIn(PARTITION))];
-    await producer.enqueue(batch);
+    const users = Array.from({ length: 9_999 }, (_, i) => `user ${i}`);
+    const own = users.filter((userId) => partitionOf(userId, PARTITION_COUNT) === PARTITION).slice(0, 600);
+    const call = own.map((userId) => interactionOf(0, userId));
+    await producer.enqueue(call);
     const consumer = await queue.consume();
-    await consumer.complete(await consumer.take(10));
-    await producer.enqueue(batch);
+    expect(await consumer.take(10).then((jobs) => consumer.complete(jobs).then(() => jobs.length))).toBe(2);
+    await producer.enqueue(call);
     expect(await waiting()).toBe(0);
-    const [memory = ''] = await queue.client().keys(queue.key('de:*'));
-    const leftMs = await queue.client().pttl(memory);
-    expect(leftMs).toBeGreaterThan(forMs * 0.8);
-    expect(leftMs).toBeLessThanOrEqual(forMs);
-    await queue.client().del(memory); // as Redis does in the end
-    await producer.enqueue(batch);
-    expect(await waiting()).toBe(1);
   });
 
   it('skips a repeated call in which a user has more events than the ring holds, though no job of it has', async () => {

@@ -11,6 +11,7 @@ import {
   MAX_JOB_INTERACTIONS,
   recordJobData,
 } from './interaction-jobs.js';
+import { bullmqCommand, readScript } from './lua-script.js';
 import { openQueues } from './open-queues.js';
 
 /** Options of {@link createInteractionProducer}. */
@@ -58,11 +59,8 @@ interface QueuedJob {
 
 /** How long the queue remembers the jobs of a call that records may not recognise, so that a repeated job is skipped. */
 const REMEMBER_JOB_MS = 3_600_000;
-/**
- * How long the queue remembers every other job. A try of a call may arrive after the caller gave it up, tried again, and
- * sent more events than a record's ring holds.
- */
-const REMEMBER_TRY_MS = 60_000;
+/** Takes the place of BullMQ's script on the producer's client. It remembers every `record` job for a minute. */
+const ADD_JOB = readScript('add-job-9.lua', ['addStandardJob-9']);
 /** How long a count of waiting jobs is trusted. */
 const COUNT_TRUST_MS = 100;
 const RETRY_AFTER_MS = 1_000;
@@ -70,6 +68,7 @@ const RETRY_AFTER_MS = 1_000;
 /** Creates a producer. */
 export function createInteractionProducer(options: ProducerOptions): InteractionProducer {
   const { client, keyPrefix, partitionCount, maxWaitingJobs } = options;
+  client.defineCommand(bullmqCommand('addStandardJob'), ADD_JOB);
   const queues = openQueues(client, keyPrefix, partitionCount);
   const counted = queues.map(() => ({ atMs: Number.NEGATIVE_INFINITY, count: 0 }));
 
@@ -156,7 +155,7 @@ function erasureOf(job: ErasureJob): {
  * calls without a key
  */
 function jobOptions(jobId: string, remembered: string | undefined): JobsOptions {
-  if (remembered === undefined) return { jobId, deduplication: { id: jobId, ttl: REMEMBER_TRY_MS } };
+  if (remembered === undefined) return { jobId };
   const id =
     remembered === '' ? jobId : `${jobId}-${createHash('sha256').update(remembered).digest('hex').slice(0, 24)}`;
   return { jobId, deduplication: { id, ttl: REMEMBER_JOB_MS } };

@@ -100,11 +100,11 @@ describe('Record', () => {
   });
 
   it.each([
-    ['', 60_000],
-    ['k'.repeat(LIMITS.idempotencyKeyBytes), 3_600_000],
-  ])('remembers a small call with the idempotency key "%s" for %i ms', async (key, forMs) => {
+    ['', 60_000, 'added'],
+    ['k'.repeat(LIMITS.idempotencyKeyBytes), 3_600_000, 'de'],
+  ])('remembers a small call with the idempotency key "%s" for %i ms', async (key, forMs, kind) => {
     await record(interactions(2), key);
-    const [memory = ''] = await client.keys('{ckv}:interactions-0:de:*');
+    const [memory = ''] = await client.keys(`{ckv}:interactions-0:${kind}:*`);
     const leftMs = await client.pttl(memory);
     expect(leftMs).toBeGreaterThan(forMs * 0.8);
     expect(leftMs).toBeLessThanOrEqual(forMs);
