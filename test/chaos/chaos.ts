@@ -42,7 +42,7 @@ async function run(options: ChaosOptions): Promise<boolean> {
   }
 }
 
-async function runOnce({ seed, quick, only, onlyFaults, stopAtFirst, parallel }: ChaosOptions): Promise<Outcome[]> {
+async function runOnce({ seed, quick, only, onlyFaults, stopAt, parallel }: ChaosOptions): Promise<Outcome[]> {
   console.log(`seed ${seed}`);
   const chosen = SCENARIOS.filter(({ name, quick: isQuick }) => (only ? only.includes(name) : !quick || isQuick));
   const keepLogsIn = mkdtempSync(join(tmpdir(), 'ckv-chaos-logs-'));
@@ -53,7 +53,7 @@ async function runOnce({ seed, quick, only, onlyFaults, stopAtFirst, parallel }:
       const { name } = scenario;
       const onProgress = (text: string) => console.log(`${name.padEnd(18)}${text}`);
       const random = createRandom(`${seed} ${name}`);
-      const outcome = await runScenario(scenario, { random, quick, onlyFaults, stopAtFirst, keepLogsIn, onProgress });
+      const outcome = await runScenario(scenario, { random, quick, onlyFaults, stopAt, keepLogsIn, onProgress });
       outcomes.push(outcome);
       const counts = COUNTS.map((count) => `${count} ${outcome[count]}`).join(', ');
       onProgress(

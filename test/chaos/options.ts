@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
+import { COUNTS, type Count } from './oracle/verdict.js';
 
 /** Options of a run. */
 export interface ChaosOptions {
@@ -15,8 +16,8 @@ export interface ChaosOptions {
   readonly forever: boolean;
   /** Prints the scenarios and runs none. */
   readonly list: boolean;
-  /** Ends a scenario after the first fault that broke a promise. */
-  readonly stopAtFirst: boolean;
+  /** Ends a scenario after the first fault with one of these counts above zero. */
+  readonly stopAt: readonly Count[];
   /** Scenarios that run at once, each with processes of its own. */
   readonly parallel: number;
   /** Prints the outcomes as one line of JSON. */
@@ -42,7 +43,8 @@ docs/reliability.md from it.
   --fault TEXT   only the faults whose name has this text; writes nothing
   --forever      runs with new seeds until a scenario fails; writes nothing
   --parallel N   scenarios that run at once, 1 to 8 (default 2)
-  --stop-at-first  ends a scenario after the first broken promise; writes nothing
+  --stop-at A,B  ends a scenario after the first fault with one of these counts
+                 above zero, such as lost,duplicated; writes nothing
   --json         also prints the outcomes as one line of JSON
   --sabotage     takes protections out of the built product, one by one, and runs
                  the scenario that must notice it; --sabotage A,B takes these
@@ -64,7 +66,7 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
       only: { type: 'string' },
       fault: { type: 'string', default: '' },
       forever: { type: 'boolean', default: false },
-      'stop-at-first': { type: 'boolean', default: false },
+      'stop-at': { type: 'string', default: '' },
       parallel: { type: 'string', default: '2' },
       json: { type: 'boolean', default: false },
       sabotage: { type: 'boolean', default: false },
@@ -81,7 +83,8 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
   const parallel = Number(values.parallel);
   if (!Number.isInteger(parallel) || parallel < 1 || parallel > MAX_PARALLEL)
     throw new Error(`--parallel: ${JSON.stringify(values.parallel)} is not a whole number from 1 to ${MAX_PARALLEL}`);
-  const partial = values.quick || values.forever || values.fault !== '' || values['stop-at-first'];
+  const stopAt = values['stop-at'] === '' ? [] : values['stop-at'].split(',').map(countOf);
+  const partial = values.quick || values.forever || values.fault !== '' || stopAt.length > 0;
   return {
     seed: values.seed ?? randomBytes(4).toString('hex'),
     quick: values.quick,
@@ -90,9 +93,15 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
     forever: values.forever,
     list: values.list,
     parallel,
-    stopAtFirst: values['stop-at-first'],
+    stopAt,
     json: values.json,
     sabotage: values.sabotage ? positionals.flatMap((names) => names.split(',')) : undefined,
     keep: !partial,
   };
+}
+
+function countOf(text: string): Count {
+  const count = COUNTS.find((name) => name === text);
+  if (count) return count;
+  throw new Error(`--stop-at: unknown count ${text}; give some of ${COUNTS.join(', ')}`);
 }

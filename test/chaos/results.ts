@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Outcome } from './run-scenario.js';
 
 /** A scenario's outcome in the results file. */
@@ -15,5 +16,6 @@ export function writeResults(file: string, outcomes: readonly Outcome[], seed: s
     [...before, ...outcomes.map((one) => ({ ...one, seed, date }))].map((row) => [row.scenario, row]),
   );
   const ordered = order.flatMap((name) => rows.get(name) ?? []);
+  mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, `${JSON.stringify(ordered, null, 2)}\n`);
 }

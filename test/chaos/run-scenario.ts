@@ -11,7 +11,7 @@ import { createAnswerCheck } from './oracle/check-answers.js';
 import { createJudge } from './oracle/judge.js';
 import { PARTITIONS } from './oracle/queue-state.js';
 import { createReference } from './oracle/reference.js';
-import { COUNTS, type Verdict } from './oracle/verdict.js';
+import { COUNTS, type Count, type Verdict } from './oracle/verdict.js';
 import type { Random } from './random.js';
 import type { DurabilityRow, Scenario } from './scenario.js';
 
@@ -42,8 +42,8 @@ export interface RunOptions {
   readonly quick: boolean;
   /** Causes only the faults whose name has this text. */
   readonly onlyFaults: string;
-  /** Ends the scenario after the first fault that broke a promise. */
-  readonly stopAtFirst: boolean;
+  /** Ends the scenario after the first fault with one of these counts above zero. */
+  readonly stopAt: readonly Count[];
   readonly onProgress: (text: string) => void;
   /** Folder that receives the logs of the services if the scenario fails. */
   readonly keepLogsIn: string;
@@ -55,7 +55,7 @@ const RANK_TIMEOUT_MS = 5_000;
 
 /** Runs a scenario on a fleet of its own. */
 export async function runScenario(scenario: Scenario, options: RunOptions): Promise<Outcome> {
-  const { random, quick, onlyFaults, stopAtFirst, onProgress, keepLogsIn } = options;
+  const { random, quick, onlyFaults, stopAt, onProgress, keepLogsIn } = options;
   const startedMs = performance.now();
   const spec = { ...DEFAULT_FLEET, ...scenario.fleet };
   const vocabulary = readVocabulary(spec.bundlesDir);
@@ -95,7 +95,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     pauseMs: 80,
     onAnswer: answers.add,
   });
-  const judge = createJudge({ fleet, backends, ranks, answers, reference, onProgress, onlyFaults, stopAtFirst });
+  const judge = createJudge({ fleet, backends, ranks, answers, reference, onProgress, onlyFaults, stopAt });
   try {
     await judge.fault('no fault', () => backends.untilAccepted(500));
     const { fault, untilApplied } = judge;

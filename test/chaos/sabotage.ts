@@ -1,7 +1,8 @@
 // `npm run chaos -- --sabotage`: takes one protection after another out of the built product and runs the scenario that
 // must notice it. Writes test/chaos/results/sabotage.json.
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { COUNTS, type Count } from './oracle/verdict.js';
 import { SABOTAGES, type Sabotage } from './sabotages.js';
@@ -40,7 +41,7 @@ export async function runSabotages(names: readonly string[] | undefined, seed: s
 }
 
 async function runOne(sabotage: Sabotage, seed: string): Promise<SabotageRow | undefined> {
-  const { file, from, to, scenario, fault } = sabotage;
+  const { file, from, to, scenario, fault, shows } = sabotage;
   const whole = readFileSync(file, 'utf8');
   if (whole.split(from).length !== 2) throw new Error(`${file} does not have this text once: ${from}`);
   const restore = () => writeFileSync(file, whole);
@@ -50,9 +51,9 @@ async function runOne(sabotage: Sabotage, seed: string): Promise<SabotageRow | u
     whole.replace(from, () => to),
   );
   try {
-    const args = [CHAOS, '--seed', seed, '--only', scenario, '--fault', fault, '--stop-at-first', '--json'];
+    const args = [CHAOS, '--seed', seed, '--only', scenario, '--fault', fault, '--stop-at', shows.join(','), '--json'];
     const outcome = await outcomeOf(args);
-    if (outcome.ok) return undefined;
+    if (shows.every((count) => outcome[count] === 0)) return undefined;
     const reported = Object.fromEntries(
       COUNTS.filter((count) => outcome[count] > 0).map((count) => [count, outcome[count]]),
     );
@@ -84,5 +85,6 @@ function keep(row: SabotageRow): void {
   const others = rows.filter(({ name }) => name !== row.name && SABOTAGES.some((one) => one.name === name));
   const order = SABOTAGES.map(({ name }) => name);
   const all = [...others, row].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+  mkdirSync(dirname(RESULTS), { recursive: true });
   writeFileSync(RESULTS, `${JSON.stringify(all, null, 2)}\n`);
 }

@@ -1,3 +1,5 @@
+import type { Count } from './oracle/verdict.js';
+
 /** A protection, and the edit that takes it out. */
 export interface Sabotage {
   readonly name: string;
@@ -11,6 +13,8 @@ export interface Sabotage {
   readonly scenario: string;
   /** Only the faults whose name has this text. */
   readonly fault: string;
+  /** Counts that show the missing protection. */
+  readonly shows: readonly Count[];
 }
 
 /** Protections, each with a scenario that fails without it. */
@@ -23,6 +27,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: '',
     scenario: 'leases',
     fault: 'updater',
+    shows: ['outOfOrder', 'duplicated', 'stuck'],
   },
   {
     name: 'fence-in-append',
@@ -32,6 +37,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'if false then',
     scenario: 'late-writes',
     fault: 'user-cache',
+    shows: ['duplicated', 'outOfOrder'],
   },
   {
     name: 'ring',
@@ -41,6 +47,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'if false then',
     scenario: 'processes',
     fault: 'kill -9 of updater',
+    shows: ['duplicated'],
   },
   {
     name: 'late-calls',
@@ -50,6 +57,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'if (true)',
     scenario: 'late-writes',
     fault: 'user-cache',
+    shows: ['duplicated'],
   },
   {
     name: 'remembered-try',
@@ -59,6 +67,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: '',
     scenario: 'late-writes',
     fault: 'updater',
+    shows: ['duplicated'],
   },
   {
     name: 'recover-order',
@@ -68,6 +77,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: "redis.call('LPUSH', KEYS[2], id)",
     scenario: 'leases',
     fault: 'Redis',
+    shows: ['outOfOrder'],
   },
   {
     name: 'sweep-of-active',
@@ -77,6 +87,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'local ids = {}',
     scenario: 'processes',
     fault: 'kill -9 of updater',
+    shows: ['lost', 'stuck'],
   },
   {
     name: 'retry-in-place',
@@ -86,6 +97,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'return false;',
     scenario: 'processes',
     fault: 'kill -9 of user-cache',
+    shows: ['stuck', 'lost'],
   },
   {
     name: 'progress',
@@ -95,6 +107,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'return 0',
     scenario: 'jobs',
     fault: '1,018',
+    shows: ['duplicated'],
   },
   {
     name: 'forwarded-once',
@@ -104,6 +117,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: '? addInteractions(job.interactions, String(Math.random()), false)',
     scenario: 'jobs',
     fault: 'wrong partition',
+    shows: ['duplicated'],
   },
   {
     name: 'sdk-retry',
@@ -113,6 +127,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'const transient = false;',
     scenario: 'processes',
     fault: 'kill -9 of ranking',
+    shows: ['failedRequests'],
   },
   {
     name: 'early-end',
@@ -122,6 +137,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'const whole = true || attempt >=',
     scenario: 'processes',
     fault: 'SIGSTOP of ranking',
+    shows: ['failedRequests'],
   },
   {
     name: 'pool-wait',
@@ -131,6 +147,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'const { deadlineMs } = limits;',
     scenario: 'processes',
     fault: 'SIGSTOP of pool',
+    shows: ['failedRequests'],
   },
   {
     name: 'near-cache-bound',
@@ -140,5 +157,6 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'true',
     scenario: 'processes',
     fault: 'kill -9 of pool',
+    shows: ['wrongScores'],
   },
 ];

@@ -1,6 +1,6 @@
 --[[
-Adds a job: BullMQ's addStandardJob, unchanged. A `record` job with an id of its own is added once within a minute, also
-if it is done by then: a try of a call may arrive after the caller has tried again and sent newer events. Jobs with a
+Adds a job: BullMQ's addStandardJob, unchanged. A `record` job with an id of its own is added once within a minute, even
+if it is done by then. A try of a call may arrive after the caller has tried again and sent newer events. Jobs with a
 deduplication id have a longer memory of their own.
 
 KEYS[1..9]  addStandardJob's

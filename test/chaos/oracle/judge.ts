@@ -10,7 +10,7 @@ import { checkRecord } from './check-record.js';
 import { findOrphans, readQueueState } from './queue-state.js';
 import { recordKey } from './record-bytes.js';
 import type { Reference } from './reference.js';
-import { createVerdict, type Verdict } from './verdict.js';
+import { type Count, createVerdict, type Verdict } from './verdict.js';
 
 /** Causes faults and judges the system after each. */
 export interface Judge {
@@ -32,8 +32,8 @@ export interface JudgeParts {
   readonly onProgress: (text: string) => void;
   /** Causes only the faults whose name has this text. */
   readonly onlyFaults: string;
-  /** Throws after the first fault that broke a promise. */
-  readonly stopAtFirst: boolean;
+  /** Throws after the first fault with one of these counts above zero. */
+  readonly stopAt: readonly Count[];
 }
 
 /** Parts of every scenario, without a fault. */
@@ -60,7 +60,7 @@ export function createJudge({
   reference,
   onProgress,
   onlyFaults,
-  stopAtFirst,
+  stopAt,
 }: JudgeParts): Judge {
   const { id: bundleId, encodesWithHistory } = reference.bundle.model;
   const verdict = createVerdict();
@@ -207,7 +207,7 @@ export function createJudge({
       recoveries.push({ fault: name, recoveredMs });
       await judge(name, mayLose ?? (() => 0));
       onProgress(`    ${name}: recovered after ${recoveredMs} ms, ${backends.acceptedCount} interactions`);
-      if (stopAtFirst && verdict.problems.length > 0) throw new Error('a promise was broken');
+      if (stopAt.some((count) => verdict[count] > 0)) throw new Error('a promise was broken');
     },
     close() {
       for (const probe of probes) probe.close();
