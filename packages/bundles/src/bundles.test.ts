@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -47,6 +48,11 @@ async function forge(bundle: string, path: string, change: (bytes: Buffer) => Bu
   entry.bytes = bytes.length;
   entry.sha256 = createHash('sha256').update(bytes).digest('hex');
   await writeFile(join(bundle, 'bundle.json'), JSON.stringify(manifest));
+}
+
+/** Returns a text file with one text in place of another. */
+function replaced(bytes: Buffer, from: string, to: string): Buffer {
+  return Buffer.from(bytes.toString().replaceAll(from, to));
 }
 
 describe('a bundle folder', () => {
@@ -123,6 +129,36 @@ describe('a bundle folder', () => {
       reason: 'bundle_invalid',
       message: expect.stringMatching(message),
     });
+  });
+
+  it.each<[string, string, (bytes: Buffer) => Buffer]>([
+    [
+      'whose golden vectors name a slot beyond the pool',
+      'golden/tensors.bin',
+      (bytes) => Buffer.alloc(bytes.length, 0x7f),
+    ],
+    [
+      'whose golden vectors lack an input',
+      'golden/tensors.json',
+      (bytes) => replaced(bytes, '"item_index"', '"other"'),
+    ],
+    [
+      'whose golden vectors name no file',
+      'golden/tensors.json',
+      (bytes) => replaced(bytes, '"golden/tensors.bin"', '"rank"'),
+    ],
+    ['whose graph is empty', 'rank.onnx', () => Buffer.alloc(0)],
+    ['whose graph is text', 'rank.onnx', () => Buffer.from('not a graph')],
+    ['whose graph is another one', 'rank.onnx', () => readFileSync(join(TARGET, 'gather.onnx'))],
+    ['whose weights are cut', 'weights.bin', (bytes) => bytes.subarray(0, 100)],
+    ['whose pool is cut', 'pool.bin', (bytes) => bytes.subarray(0, 100)],
+  ])('is refused as invalid, not as a bug, %s', async (_, path, change) => {
+    const copy = await copyOfTarget();
+    await forge(copy, path, change);
+    const options = { graphs: GRAPH_NAMES, verifyGolden: true, poolTables: true };
+    const outcome = await loadBundle(copy, engine, options).catch((error) => error.reason);
+    expect(outcome).toBe('bundle_invalid');
+    await (await loadBundle(TARGET, engine, options)).close(); // the engine still takes a good one
   });
 
   it('is refused if it lists a file outside its folder', async () => {

@@ -9,6 +9,7 @@ import {
   type Manifest,
   type PoolTables,
   splitCandidates,
+  toCkvError,
 } from '@collectivekv/domain';
 import type { Engine, GraphFile, GraphSet } from '@collectivekv/engine';
 import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
@@ -44,9 +45,23 @@ export async function loadBundle(dir: string, engine: Engine, options: LoadOptio
   const { bundle, remove } = await openPrivateCopy(dir, privateDir);
   try {
     return { dir, ...(await loadCopy(bundle, engine, options, () => copyAgain(dir, privateDir, bundle.model.id))) };
+  } catch (thrown) {
+    throw blamingBundle(bundle, thrown);
   } finally {
     await remove();
   }
+}
+
+/**
+ * Returns the error of a bundle that cannot be loaded. Its graphs, golden vectors and tables come from its files, so
+ * whatever fails while they are first read and run is the bundle's fault: bundle_invalid instead of a bug.
+ */
+function blamingBundle({ model }: OpenBundle, thrown: unknown): CkvError {
+  const error = toCkvError(thrown);
+  if (error.reason !== 'bug') return error;
+  const why = thrown instanceof Error ? thrown.message : String(thrown);
+  const problem = `bundle ${model.id} does not run on this machine: ${why}; export the bundle again`;
+  return new CkvError('bundle_invalid', problem, { cause: thrown });
 }
 
 /** Makes a private copy of the files, for a worker that starts after the first copy was removed. */
