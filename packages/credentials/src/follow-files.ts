@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { CkvError, toCkvError } from '@collectivekv/domain';
+import { readSmallFile } from './small-file.js';
 
 /** A file, and the option or variable that names it. */
 export interface NamedFile {
@@ -96,7 +96,7 @@ export function followFiles<T>({ files, parse, onOutcome, lookEveryMs = 1_000 }:
 
 function readNow(file: NamedFile): Buffer {
   try {
-    return readFileSync(file.path);
+    return readSmallFile(file.path);
   } catch (cause) {
     throw unreadable(file, cause);
   }

@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -59,6 +59,12 @@ describe('parseConfig', () => {
     expect(parseConfig(schema, { CKV_TOKEN_FILE: file }).CKV_TOKEN).toBe('a-token-of-24-characters');
     expect(() => parseConfig(schema, { CKV_TOKEN_FILE: '/nowhere' })).toThrow(
       /CKV_TOKEN_FILE: \/nowhere cannot be read/,
+    );
+  });
+
+  it.runIf(existsSync('/dev/zero'))('does not read a secret without end', () => {
+    expect(() => parseConfig(schema, { CKV_TOKEN_FILE: '/dev/zero' })).toThrow(
+      /CKV_TOKEN_FILE: \/dev\/zero cannot be read \(EFBIG\)/,
     );
   });
 });

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readSmallFile } from '@collectivekv/credentials';
 import { z } from 'zod';
 import { GRPC_REMEDY, isLoopback, unsafeBind } from './loopback.js';
 
@@ -150,7 +150,7 @@ function bindProblems(values: Record<string, string>): string[] {
 
 function readSecret(path: string, name: string, problems: string[]): string {
   try {
-    return readFileSync(path, 'utf8').trim();
+    return readSmallFile(path).toString().trim();
   } catch (error) {
     problems.push(`${name}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
     return '';
