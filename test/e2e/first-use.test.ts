@@ -89,9 +89,12 @@ describe('the README', () => {
       expect(ckv('rank', 'cli', 'i0001').stdout).toMatch(/history +2 positions/);
       ckv('record', 'cli', 'i0009', '--event-id', 'oops');
       await e2e.untilApplied('cli', 3);
-      expect(ckv('forget', 'cli', 'oops').status).toBe(0);
-      await expect.poll(async () => (await e2e.recordOf('cli'))?.positionCount, { timeout: 10_000 }).toBe(2);
-      expect(ckv('user', 'delete', 'cli').stdout).toContain('deleted 1');
+      expect(ckv('forget', 'cli', 'oops').stdout).toMatch(/erases +an interaction\nstate +done\n/);
+      expect((await e2e.recordOf('cli'))?.positionCount).toBe(2);
+      const { receiptId } = ckv('--json', 'user', 'delete', 'cli', '--no-wait').json();
+      await expect.poll(() => ckv('--json', 'receipt', receiptId).json().state, { timeout: 10_000 }).toBe('done');
+      expect(ckv('receipt', receiptId).stdout).toMatch(/erases +a user\n[\s\S]*│ records │/);
+      expect(ckv('user', 'delete', 'cli', '--receipt-id', receiptId).stdout).toContain(receiptId);
       expect(ckv('--json', 'user', 'show', 'cli').json()).toMatchObject({ record: null });
     });
 
