@@ -166,7 +166,8 @@ describe('a deleted user', () => {
       );
 
       // Digests of whole calls stay for an hour at most, and receipts have a TTL.
-      for (const key of await redis.keys('*:de:*')) expect(await redis.ttl(key)).toBeGreaterThan(0);
+      const memories = [...(await redis.keys('*:de:*')), ...(await redis.keys('*:added:*'))];
+      for (const key of memories) expect(await redis.pttl(key)).toBeGreaterThan(0);
       for (const key of await redis.keys('{ckv}:receipt:*')) expect(await redis.ttl(key)).toBeGreaterThan(3_600);
 
       await e2e.client.recordInteractions(fresh(2));

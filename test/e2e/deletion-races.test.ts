@@ -1,0 +1,71 @@
+// Users are deleted while they record, and the updaters stall, die and return. The queue's order decides: everything
+// enqueued before a deletion is gone, everything enqueued after it is there once, in order.
+import type { Receipt } from '@collectivekv/client';
+import type { RedisClient } from '@collectivekv/redis-connection';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { type E2eStack, interactionsOf, startE2e, withQueue } from './e2e-stack.js';
+
+let e2e: E2eStack;
+beforeAll(async () => {
+  e2e = await startE2e({ replicas: { updater: 2 } });
+});
+afterAll(() => e2e?.close());
+
+const SIZES = [3, 20, 1, 14, 40];
+
+/** Records and deletes a user again and again. Returns the interactions since the last deletion, and all receipts. */
+async function liveAndLeave(userId: string, going: () => boolean) {
+  const receipts: Receipt[] = [];
+  let [from, sent] = [0, 0];
+  for (let round = 0; going() || receipts.length < 2; round++) {
+    const size = SIZES[round % SIZES.length] ?? 1;
+    await e2e.client.recordInteractions(interactionsOf(userId, size, sent));
+    sent += size;
+    if (round % 3 !== 2) continue;
+    receipts.push(await e2e.client.deleteUser(userId));
+    from = sent;
+  }
+  await e2e.client.recordInteractions(interactionsOf(userId, 17, sent));
+  return { userId, from, count: sent + 17 - from, receipts };
+}
+
+/** True if the process has no lease any more. A lease begins with the name of its member, which has the process id. */
+async function lostAll(redis: RedisClient, pid: number): Promise<boolean> {
+  const leases = Object.values(await redis.hgetall('{ckv}:partition-leases'));
+  return !leases.some((lease) => lease.includes(`-${pid}-`));
+}
+
+it('keeps exactly what was enqueued after the last deletion, although updaters stall and die', async () => {
+  await withQueue(e2e, async ({ inspection, redis }) => {
+    let going = true;
+    const users = Array.from({ length: 12 }, (_, i) => `leaver-${i}`);
+    const lives = Promise.all(users.map((userId) => liveAndLeave(userId, () => going)));
+    lives.catch(() => undefined); // awaited below
+    const [first, second] = e2e.stack.services.updater;
+    if (!first || !second) throw new Error('no updater');
+    try {
+      process.kill(first.pid, 'SIGSTOP');
+      await vi.waitUntil(() => lostAll(redis, first.pid), { timeout: 30_000 });
+      process.kill(first.pid, 'SIGCONT');
+      await vi.waitUntil(async () => !(await lostAll(redis, first.pid)), { timeout: 30_000 });
+      await second.kill();
+      await second.restart();
+      await second.untilReady();
+    } finally {
+      process.kill(first.pid, 'SIGCONT');
+      going = false;
+    }
+    for (const { userId, from, count, receipts } of await lives) {
+      for (const { receiptId } of receipts) {
+        const done = async () => (await e2e.client.getReceipt(receiptId)).state === 'done';
+        await vi.waitUntil(done, { timeout: 60_000, interval: 100 });
+      }
+      const record = await e2e.untilApplied(userId, count, 60_000);
+      expect({ userId, applied: record.lifetimeCount }).toEqual({ userId, applied: count });
+      await e2e.expectRows(record, interactionsOf(userId, count, from));
+    }
+    const idle = async () =>
+      (await inspection.counts()).every(({ waiting, active, failed }) => waiting + active + failed === 0);
+    await vi.waitUntil(idle, { timeout: 30_000 });
+  });
+}, 240_000);
