@@ -19,6 +19,8 @@ export const PARTITIONS = 16;
 
 /** A stack with clients, for one test file. */
 export interface E2eStack {
+  /** Folder of all files that the stack writes. */
+  readonly dir: string;
   readonly stack: Stack;
   readonly client: CollectiveKvClient;
   readonly userCache: GrpcClient<'UserCacheService'>;
@@ -70,6 +72,7 @@ export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = 
   }
 
   return {
+    dir,
     stack,
     client,
     userCache,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LIMITS, parseForgotten, parseId, parseInteraction } from './interaction.js';
+import { LIMITS, loggedField, parseForgotten, parseId, parseInteraction } from './interaction.js';
 
 const good = {
   eventId: 'e',
@@ -122,4 +122,14 @@ describe('parseId', () => {
     expect(() => parseId('ééa', 'f', 4)).toThrow('f: has 5 bytes, at most 4 are allowed; send a shorter one');
     expect(() => parseId('', 'f', 4)).toThrow('f: is missing or empty, 1 to 4 bytes are required; set it');
   });
+});
+
+it.each([
+  ['interactions[3].features.of user ada', 'interactions[3].features.*'],
+  ['requests[1].recent_interactions[0].features.a\nb.features.c', 'requests[1].recent_interactions[0].features.*'],
+  ['data.interaction.features', 'data.interaction.features'],
+  ['candidate_ids[7]', 'candidate_ids[7]'],
+  [undefined, undefined],
+])('logs the field %j as %j', (field, logged) => {
+  expect(loggedField(field)).toBe(logged);
 });

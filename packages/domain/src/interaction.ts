@@ -150,3 +150,11 @@ function typeName(value: unknown): string {
 function describe(value: unknown): string {
   return typeof value === 'number' ? String(value) : typeName(value);
 }
+
+/**
+ * Returns what a log may have of an error's field: the path of the schema. The sender chooses the names of features, which
+ * may name a user, so they become `*`.
+ */
+export function loggedField(field: string | undefined): string | undefined {
+  return field?.replace(/\.features\..*$/s, '.features.*');
+}

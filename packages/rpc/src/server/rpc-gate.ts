@@ -1,5 +1,5 @@
 import { once, setMaxListeners } from 'node:events';
-import { CkvError, toCkvError } from '@collectivekv/domain';
+import { CkvError, loggedField, toCkvError } from '@collectivekv/domain';
 import {
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
@@ -76,7 +76,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
     const code = error ? (status[statusOf(error).code] ?? 'UNKNOWN') : 'OK';
     metrics.rpcSeconds.observe({ rpc, code }, tookMs / 1000);
     if (error?.reason === 'bug') log.error({ rpc, code, tookMs, err: error.cause ?? error }, 'rpc failed');
-    else log.debug({ rpc, code, tookMs, reason: error?.reason, field: error?.field }, 'rpc');
+    else log.debug({ rpc, code, tookMs, reason: error?.reason, field: loggedField(error?.field) }, 'rpc');
   }
 
   /** Sends the handler's answer to a request. Throws a CkvError if there is none. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { CkvError } from '@collectivekv/domain';
+import { type CkvError, loggedField } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
 import type { PartitionQueue, TakenJob } from '@collectivekv/update-queue';
 import type { UpdaterMetrics } from '../metrics.js';
@@ -17,7 +17,7 @@ const OWN_ID = /^((record|forget)-[0-9a-f]{24}|(forget|delete)-[0-9a-f]{8}(-[0-9
 export function createSetAside(metrics: Pick<UpdaterMetrics, 'jobs'>, log: Pick<Logger, 'warn'>): SetAside {
   return async (queue, taken, error, left) => {
     const { reason, cause } = error;
-    const facts = { jobId: loggedId(taken.id), partition: queue.partition, reason, field: schemaPath(error.field) };
+    const facts = { jobId: loggedId(taken.id), partition: queue.partition, reason, field: loggedField(error.field) };
     log.warn({ ...facts, err: cause }, 'job set aside');
     await queue.fail(taken, `${reason}: ${error.message}`, left);
     metrics.jobs.inc({ outcome: 'failed' });
@@ -27,9 +27,4 @@ export function createSetAside(metrics: Pick<UpdaterMetrics, 'jobs'>, log: Pick<
 /** Returns an id of this system as it is. Other senders choose their ids, which may name users: returns a hash of those. */
 function loggedId(id: string): string {
   return OWN_ID.test(id) ? id : `sha256:${createHash('sha256').update(id).digest('hex').slice(0, 12)}`;
-}
-
-/** Returns the path of a field without the name of a feature, which the sender chooses. */
-function schemaPath(field: string | undefined): string | undefined {
-  return field?.replace(/\.features\..*$/s, '.features.*');
 }
