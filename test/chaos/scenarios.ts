@@ -1,4 +1,5 @@
 import type { Scenario } from './scenario.js';
+import { address } from './scenarios/address.js';
 import { bundleFiles } from './scenarios/bundles.js';
 import { clocks } from './scenarios/clocks.js';
 import { failoverScenarios } from './scenarios/failovers.js';
@@ -28,6 +29,7 @@ export const SCENARIOS: readonly Scenario[] = [
   forgets,
   rollingRestart,
   ...failoverScenarios,
+  address,
   ...powerCuts,
   redisTrouble,
   clocks,

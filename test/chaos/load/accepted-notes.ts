@@ -2,8 +2,11 @@ import type { Backends } from './backends.js';
 
 /** Notes of how many interactions were accepted, and when. */
 export interface AcceptedNotes {
-  /** Returns the number of interactions accepted since this time, by `performance.now()`; a few more, never fewer. */
-  acceptedSince(atMs: number): number;
+  /**
+   * Returns the number of interactions accepted since this time; a few more, never fewer.
+   * @param untilMs counts those that were accepted until this time; default now. Both are by `performance.now()`
+   */
+  acceptedSince(atMs: number, untilMs?: number): number;
   close(): void;
 }
 
@@ -15,7 +18,10 @@ export function notesOfAccepted(backends: Backends): AcceptedNotes {
   const note = () => notes.push({ atMs: performance.now(), count: backends.acceptedCount });
   const timer = setInterval(note, NOTE_EVERY_MS);
   return {
-    acceptedSince: (sinceMs) => backends.acceptedCount - (notes.findLast(({ atMs }) => atMs <= sinceMs)?.count ?? 0),
+    acceptedSince(sinceMs, untilMs = Number.POSITIVE_INFINITY) {
+      const until = notes.find(({ atMs }) => atMs >= untilMs)?.count ?? backends.acceptedCount;
+      return until - (notes.findLast(({ atMs }) => atMs <= sinceMs)?.count ?? 0);
+    },
     close: () => clearInterval(timer),
   };
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { askRedis } from '@collectivekv/private-redis';
 import { type OwnRedis, singleRedis, twoRedis } from '../fleet/redis-form.js';
 import type { OwnServer } from '../fleet/redis-node.js';
 import { notesOfAccepted } from '../load/accepted-notes.js';
@@ -6,8 +7,11 @@ import type { Arena, DurabilityRow, Scenario } from '../scenario.js';
 
 /** With `everysec`, Redis may lose the writes of about one second. Its flush may be late while the disk is busy. */
 const EVERYSEC_MS = 1_000;
-/** Interactions that were accepted so much earlier may be lost as well: their appends came later than their calls. */
-const SLACK_MS = 1_000;
+/**
+ * Interactions that were accepted so much earlier may be lost as well. The notes may be late; and what was appended in the
+ * last second may have waited in the queue before.
+ */
+const SLACK_MS = { queue: 1_000, records: 10_000 } as const;
 
 /** How a server ends, and what it loses. */
 interface Ending {
@@ -17,12 +21,15 @@ interface Ending {
   readonly server: 'records' | 'queue';
   /** Writes of the last ms that are lost. Infinity: everything. Undefined: the server is killed, and loses nothing. */
   readonly lostMs: number | undefined;
+  /** Ends the data of the server instead of the server. */
+  readonly empty?: (server: OwnServer) => Promise<unknown>;
   readonly row: DurabilityRow;
   readonly mayBreak?: Scenario['mayBreak'];
 }
 
 /** Ends a server under load, and starts it again. */
-async function end({ backends, random, fault }: Arena, { redis, server: which, lostMs, row }: Ending): Promise<void> {
+async function end({ backends, random, fault }: Arena, ending: Ending): Promise<void> {
+  const { redis, server: which, lostMs, empty, row } = ending;
   const loses = lostMs !== undefined && lostMs > 0;
   let atRisk = 0;
   await fault(
@@ -30,12 +37,14 @@ async function end({ backends, random, fault }: Arena, { redis, server: which, l
     async () => {
       const server: OwnServer = redis.servers()[which];
       const notes = notesOfAccepted(backends);
-      if (loses && Number.isFinite(lostMs)) await sleep(lostMs + SLACK_MS); // the notes must reach back so far
+      if (loses && Number.isFinite(lostMs)) await sleep(lostMs + SLACK_MS[which]); // the notes must reach back so far
       await backends.untilAccepted(random.whole(300, 600));
-      if (lostMs === undefined) await server.kill();
+      if (empty) await empty(server);
+      else if (lostMs === undefined) await server.kill();
       else await server.cutPower(lostMs);
-      atRisk = loses ? notes.acceptedSince(performance.now() - lostMs - SLACK_MS) : 0;
+      atRisk = loses ? notes.acceptedSince(performance.now() - lostMs - SLACK_MS[which]) : 0;
       notes.close();
+      if (empty) return;
       await sleep(random.pick([0, 500]));
       await server.restart();
     },
@@ -90,6 +99,14 @@ export const powerCuts: readonly Scenario[] = [
     server: 'queue',
     lostMs: Number.POSITIVE_INFINITY,
     row: { redis: 'one server, no append-only file', event: 'restart of Redis', promise: 'everything is lost' },
+  }),
+  scenarioOf({
+    name: 'flushed',
+    redis: singleRedis('always'),
+    server: 'queue',
+    lostMs: Number.POSITIVE_INFINITY,
+    empty: ({ port }) => askRedis(port, 'FLUSHALL'),
+    row: { redis: 'one server', event: '`FLUSHALL`', promise: 'everything is lost' },
   }),
   scenarioOf({
     name: 'power-cut-records',
