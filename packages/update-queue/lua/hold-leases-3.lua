@@ -47,7 +47,7 @@ for partition = 0, partitions - 1 do
     free[#free + 1] = partition
   elseif holder == member then
     held[#held + 1] = partition
-  elseif false then
+  elseif lease_ends_ms > ends_ms then
     lease_to(holder, partition)
   end
 end
