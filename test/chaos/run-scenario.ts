@@ -102,7 +102,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     await scenario.run({ fleet, random: random.fork('faults'), quick, backends, ranks, doors, untilApplied, fault });
     await judge.fault('the end', () => backends.stop());
   } catch (error) {
-    judge.verdict.problems.push(`the scenario ended: ${(error as Error).stack}`);
+    judge.verdict.problems.push(`the scenario ended: ${(error as Error).message}`);
     onProgress(`    WRONG  ${(error as Error).stack}`);
   }
   await ranks.stop();
