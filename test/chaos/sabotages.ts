@@ -13,7 +13,7 @@ export interface Sabotage {
   readonly scenario: string;
   /** Only the faults whose name has this text. */
   readonly fault: string;
-  /** Counts that show the missing protection. */
+  /** Counts that show the missing protection. Empty: a fault does not end well, or too late. */
   readonly shows: readonly Count[];
 }
 
@@ -167,6 +167,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: '',
     scenario: 'power-cut-everysec',
     fault: 'power cut',
+    shows: ['outOfOrder'],
   },
   {
     name: 'old-primary-left',
@@ -176,6 +177,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'failoverDetector: false',
     scenario: 'sentinel-unconfirmed',
     fault: 'SIGSTOP',
+    shows: ['lost'],
   },
   {
     name: 'replica-left',
@@ -185,6 +187,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: '',
     scenario: 'one-address',
     fault: 'a failover',
+    shows: [],
   },
   {
     name: 'lease-length',
@@ -194,6 +197,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'elseif false then',
     scenario: 'redis-clock',
     fault: 'an updater dies as the clock of Redis jumps by -86400 s',
+    shows: ['stuck'],
   },
   {
     name: 'steady-deadlines',
@@ -203,6 +207,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'const nowMs = Date.now();',
     scenario: 'clocks',
     fault: 'jumps by -86400 s',
+    shows: [],
   },
   {
     name: 'no-eviction',
@@ -212,6 +217,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'function requireNoEviction() { return;',
     scenario: 'redis-trouble',
     fault: 'maxmemory-policy',
+    shows: [],
   },
   {
     name: 'full-disk',
@@ -221,6 +227,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: 'const FULL = [];',
     scenario: 'full-disk',
     fault: 'a bundle is activated',
+    shows: [],
   },
   {
     name: 'private-copy',
@@ -230,5 +237,6 @@ export const SABOTAGES: readonly Sabotage[] = [
     to: "const { openBundle } = await import('./open-bundle.js'); const bundle = await openBundle(dir, dir); const remove = async () => {};",
     scenario: 'bundles',
     fault: 'truncated',
+    shows: [],
   },
 ];
