@@ -1,0 +1,87 @@
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { createMetrics } from '@collectivekv/service-kit';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { createUpdaterMetrics } from '../../services/updater/src/metrics.js';
+import { createUserCacheMetrics } from '../../services/user-cache/src/metrics.js';
+import { arbitrarySetting, arbitrarySteps } from './arbitrary-steps.js';
+import { KNOWN_SCHEDULES } from './known-schedules.js';
+import { createModelBundle } from './model-bundles.js';
+import { withModelClock } from './model-clock.js';
+import { type RunCounts, runModel } from './model-run.js';
+import { createLinkPool } from './redis-link.js';
+import { chosenRemoval, without } from './removals.js';
+import { dateNow, performanceNow, random } from './virtual-time.js';
+import type { Bench } from './write-path.js';
+
+vi.mock('node:timers/promises', async () => (await import('./virtual-time.js')).timersPromises);
+// Names of members decide who takes how many partitions.
+vi.mock('node:crypto', async (original) => {
+  const { nextUuid } = await import('./virtual-time.js');
+  return { ...(await original<object>()), randomUUID: nextUuid };
+});
+
+const RUNS = Number(process.env.CKV_MODEL_RUNS ?? 200);
+/** The runs end after this time, and so does the search for a shorter counterexample. */
+const LIMIT_S = Number(process.env.CKV_MODEL_SECONDS ?? 25);
+const SEED = Number(process.env.CKV_MODEL_SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+const removal = chosenRemoval();
+const luaWithout = removal?.file.endsWith('.lua') ? removal : undefined;
+const scriptOf = (name: string, lua: string) =>
+  luaWithout && name === (luaWithout.command ?? commandOf(luaWithout.file)) ? without(luaWithout, lua) : lua;
+/** Returns the command of a script: `ckvTakeJobs` of `lua/take-jobs-13.lua`. */
+function commandOf(file: string): string {
+  const words = file.replace(/^.*\//, '').split('-').slice(0, -1);
+  return `ckv${words.map((word) => word[0]?.toUpperCase() + word.slice(1)).join('')}`;
+}
+
+let server: PrivateRedis;
+let redis: RedisClient;
+let bench: Bench;
+beforeAll(async () => {
+  server = await startTemporaryRedis({ fsync: 'no' });
+  redis = await connectedRedis(server.url, { field: 'url', name: 'model', whenAway: 'fail' });
+  const plain = createModelBundle('plain', { withHistory: false });
+  bench = {
+    redis,
+    bundles: {
+      one: [plain],
+      two: [plain, createModelBundle('previous', { withHistory: false })],
+      history: [createModelBundle('history', { withHistory: true })],
+    },
+    updaterMetrics: createUpdaterMetrics(createMetrics('model')),
+    cacheMetrics: createUserCacheMetrics(createMetrics('model')),
+    links: {
+      queue: createLinkPool(redis, (name, lua) => withModelClock(scriptOf(name, lua), 'queue')),
+      records: createLinkPool(redis, (name, lua) => withModelClock(scriptOf(name, lua), 'records')),
+    },
+  };
+  vi.spyOn(Date, 'now').mockImplementation(dateNow);
+  vi.spyOn(performance, 'now').mockImplementation(performanceNow);
+  vi.spyOn(Math, 'random').mockImplementation(random);
+});
+afterAll(async () => {
+  vi.restoreAllMocks();
+  closeRedis(redis);
+  await server.stop();
+});
+
+const noCounts = (): RunCounts => ({ runs: 0, steps: 0, happenings: 0, interactions: 0, late: 0 });
+
+const known = KNOWN_SCHEDULES.map((schedule) => [schedule.title, schedule] as const);
+it.each(known)('keeps its promises %s', (_, { setting, steps }) => runModel(bench, setting, steps, noCounts()));
+
+it('keeps its promises in random schedules of calls, faults and time', {
+  timeout: (LIMIT_S + 120) * 1_000,
+}, async () => {
+  console.log(`model: seed ${SEED}, at most ${RUNS} runs and ${LIMIT_S} s`);
+  const counts = noCounts();
+  const property = fc.asyncProperty(arbitrarySetting, arbitrarySteps, (setting, steps) =>
+    runModel(bench, setting, steps, counts),
+  );
+  await fc.assert(property, { seed: SEED, numRuns: RUNS, interruptAfterTimeLimit: LIMIT_S * 1_000 });
+  console.log(`model: ${JSON.stringify(counts)}`);
+  expect(counts.runs).toBeGreaterThan(0);
+});
