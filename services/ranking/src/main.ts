@@ -55,7 +55,12 @@ await runService({
       workerCount: config.CKV_WORKERS,
       mostWaiting: config.CKV_QUEUE_LIMIT,
     });
-    const handlers = createRankingHandlers({ ranker, metrics: createRankingMetrics(metrics, engine), admission, log });
+    const handlers = createRankingHandlers({
+      ranker,
+      metrics: createRankingMetrics(metrics, engine, admission),
+      admission,
+      log,
+    });
     server.add('RankingService', handlers, { admission, admitsParts: ['RankMany'] });
   },
 });

@@ -1,4 +1,5 @@
 import type { Engine } from '@collectivekv/engine';
+import type { Admission } from '@collectivekv/rpc/server';
 import { LATENCY_BUCKETS, type Metrics, watchGauge } from '@collectivekv/service-kit';
 import { Counter, Histogram } from 'prom-client';
 import type { RankAnswer } from './ranker.js';
@@ -10,10 +11,18 @@ export interface RankingMetrics {
 }
 
 /** Registers the ranking service's metrics. */
-export function createRankingMetrics(metrics: Metrics, engine: Engine): RankingMetrics {
+export function createRankingMetrics(
+  metrics: Metrics,
+  engine: Pick<Engine, 'queuedCount'>,
+  admission: Pick<Admission, 'startedCount' | 'waitingCount'>,
+): RankingMetrics {
   const { registry } = metrics;
   const queued = { name: 'ckv_engine_queued_runs', help: 'Graph runs that wait for a worker' };
   watchGauge(metrics, queued, () => engine.queuedCount);
+  const started = { name: 'ckv_rank_started_requests', help: 'Requests that are worked on' };
+  watchGauge(metrics, started, () => admission.startedCount);
+  const waiting = { name: 'ckv_rank_waiting_requests', help: 'Requests that wait to be begun' };
+  watchGauge(metrics, waiting, () => admission.waitingCount);
   const stageSeconds = new Histogram({
     name: 'ckv_rank_stage_seconds',
     help: 'Time of a rank request by stage; total is the whole request',

@@ -16,7 +16,7 @@ export interface Door extends Pick<FloodPlan, 'path' | 'kind' | 'messages' | 'nu
 const POSITIONS = 1_000;
 const INTERACTIONS = 20;
 const MESSAGES = 64;
-const READS = 16;
+const READS = 128;
 const DIGITS = '0'.repeat(8);
 
 /** Returns the doors, for the recommended bundle. */

@@ -151,59 +151,99 @@ describe('under overload', () => {
       await endOne();
     }
   }
+  /** Ends one request and sends one each millisecond. */
+  async function answerAll(ms: number): Promise<void> {
+    for (let i = 0; i < ms; i++) {
+      flood(1);
+      await endOne();
+    }
+  }
   const emptyPlaces = async () => {
     while (admission.waitingCount > 0) await endOne();
   };
 
-  it('32 may wait, after requests have waited for 100 ms without a break', async () => {
+  it('32 may wait after 100 ms in which requests waited without a break', async () => {
+    admission.refusal();
     flood(2 + 40);
     now += 99;
-    flood(1);
-    expect(admission.waitingCount).toBe(41);
-    now += 1;
-    expect(admission.refusal()).toMatchObject(OVERLOADED);
-    while (admission.waitingCount >= 32) await endOne();
     expect(admission.refusal()).toBeUndefined();
-  });
-
-  it('a flood that filled all places is refused beyond the first 32, with a delay', async () => {
-    const refused = flood(2 + 50 + 1);
+    now += 1;
+    expect(admission.refusal()).toBeUndefined(); // at the start of the 100 ms none waited
     now += 100;
-    refused.push(...flood(1));
-    await vi.waitUntil(() => refused.length === 1 + 18);
-    expect(refused).toEqual(Array(19).fill(expect.objectContaining(OVERLOADED)));
-    expect(admission.waitingCount).toBe(32);
+    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    while (admission.waitingCount >= 32) await endOne(0);
+    expect(admission.refusal()).toBeUndefined();
   });
 
   it('a burst that fits the places is not refused later', async () => {
     const refused = flood(2 + 50);
-    now += 100;
+    now += 200;
+    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    now += 200;
     expect(admission.refusal()).toMatchObject(OVERLOADED);
     await emptyPlaces();
     expect(refused).toEqual([]);
   });
 
-  it('the limit stays after a moment in which none waits, if most were refused', async () => {
+  it('8 may wait after 100 ms in which most were refused, and the others are refused with a delay', async () => {
+    flood(2);
+    await answerAll(300);
+    const refused = flood(50 + 60);
+    await vi.waitUntil(() => refused.length >= 60);
+    const before = refused.length;
+    now += 100;
+    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect(admission.waitingCount).toBe(8);
+    await vi.waitUntil(() => refused.length === before + 42);
+    expect(refused).toEqual(Array(before + 42).fill(expect.objectContaining(OVERLOADED)));
+  });
+
+  it('8 may wait as long as most are refused, also after a moment in which none waits', async () => {
     await keepFull(150);
     await emptyPlaces();
-    flood(2 + 40);
+    await keepFull(100);
+    flood(40);
+    expect(admission.waitingCount).toBe(8);
+  });
+
+  it('32 may wait after 100 ms in which most were begun', async () => {
+    await keepFull(150);
+    now += 100;
+    admission.refusal();
+    await answerAll(100);
+    flood(40);
     expect(admission.waitingCount).toBe(32);
   });
 
-  it('the limit ends when requests have waited and few were refused', async () => {
+  it('32 may wait after 100 ms in which many were refused, but more were begun', async () => {
     await keepFull(150);
-    await emptyPlaces();
-    flood(5);
-    await emptyPlaces();
-    flood(2 + 40);
-    expect(admission.waitingCount).toBeGreaterThan(32);
+    now += 100;
+    admission.refusal();
+    await answerAll(100);
+    await answerAll(98);
+    flood(24 + 40); // 40 are refused
+    now += 2;
+    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect(admission.waitingCount).toBe(32);
   });
 
-  it('the limit ends when none has waited for 100 ms', async () => {
+  it('no more wait than the bound, if it is less', async () => {
+    open(5);
     await keepFull(150);
+    now += 100;
+    admission.refusal();
+    await answerAll(100);
+    flood(40);
+    expect(admission.waitingCount).toBe(5);
+  });
+
+  it('all places are there again after 100 ms in which none waited at some time', async () => {
+    await keepFull(150);
+    now += 100;
+    admission.refusal();
     await emptyPlaces();
     now += 100;
-    flood(2 + 40);
-    expect(admission.waitingCount).toBeGreaterThan(32);
+    flood(2 + 50);
+    expect(admission.waitingCount).toBe(50);
   });
 });

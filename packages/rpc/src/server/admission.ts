@@ -46,10 +46,12 @@ export interface AdmissionOptions {
   readonly nowMs?: () => number;
 }
 
-/** If requests wait without a break for this time, more come than the service can answer. */
-const BURST_MS = 100;
-/** Most requests that wait while more come than the service can answer. */
+/** Every so often it is judged from the time before how many requests may wait. */
+const JUDGE_MS = 100;
+/** Most requests that wait after a time in which some waited without a break: more come than the service can answer. */
 const MOST_STANDING = 32;
+/** Most requests that wait after a time in which half or more were refused, and many: others are there at once. */
+const MOST_FLOODED = 8;
 /** While the service has spare capacity, one more request is started in this time. */
 const GROWTH_MS = 1;
 /** Shared by all refusals: an error of its own, with its stack, would take longer than the rest of a refusal. */
@@ -69,30 +71,31 @@ interface Waiter {
 export function createAdmission(options: AdmissionOptions): Admission {
   const { load, started, mostWaiting, nowMs = steadyNowMs } = options;
   let waiting: Waiter[] = [];
-  let waitingSinceMs = 0;
-  let emptiedMs = 0;
-  let overloaded = false;
-  /** Requests refused and begun since the last time that none waited. */
-  let [refusedCount, begunCount] = [0, 0];
+  let most = mostWaiting;
   let startedCount = 0;
   let limit = started.least;
   let grownMs = 0;
+  /** Since the last judgement: requests refused and begun, and whether at some time none waited. */
+  let [refusedCount, begunCount, emptied] = [0, 0, true];
+  let judgedMs = 0;
 
-  function enqueue(waiter: Waiter): void {
-    if (waiting.length === 0) {
-      waitingSinceMs = nowMs();
-      if (waitingSinceMs - emptiedMs >= BURST_MS) overloaded = false;
-    }
-    waiting.push(waiter);
+  function judge(): void {
+    const now = nowMs();
+    if (now - judgedMs < JUDGE_MS) return;
+    const flooded = refusedCount >= Math.max(begunCount, MOST_STANDING);
+    if (flooded) most = MOST_FLOODED;
+    else most = emptied ? mostWaiting : MOST_STANDING;
+    most = Math.min(most, mostWaiting);
+    // A flood fills all places before it is known as one. Those at the end would wait for long.
+    if (flooded) for (const { refuse } of waiting.splice(most)) refuse(OVERLOADED);
+    judgedMs = now;
+    refusedCount = 0;
+    begunCount = 0;
+    emptied = waiting.length === 0;
   }
 
   function refusal(): CkvError | undefined {
-    if (!overloaded && waiting.length > 0 && nowMs() - waitingSinceMs >= BURST_MS) {
-      overloaded = true;
-      // A flood fills the places before it is known as one. Those at the end would wait for long.
-      if (refusedCount > 0) for (const { refuse } of waiting.splice(MOST_STANDING)) refuse(OVERLOADED);
-    }
-    const most = overloaded ? Math.min(MOST_STANDING, mostWaiting) : mostWaiting;
+    judge();
     if (waiting.length < most) return undefined;
     waiting = waiting.filter(isWanted);
     if (waiting.length < most) return undefined;
@@ -105,16 +108,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
     while (waiting.length > 0 && (startedCount < limit || grow())) {
       const waiter = waiting.shift();
       if (waiter && isWanted(waiter)) waiter.start();
-      if (waiting.length === 0) onEmptied();
     }
-  }
-
-  /** Under overload a moment without waiting requests is chance: most are refused before and after it. */
-  function onEmptied(): void {
-    overloaded = refusedCount >= begunCount;
-    refusedCount = 0;
-    begunCount = 0;
-    emptiedMs = nowMs();
+    emptied ||= waiting.length === 0;
   }
 
   /** Raises the limit if there is spare capacity. Returns whether it did. */
@@ -153,7 +148,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       if (refused) throw refused;
       return new Promise((resolve, reject) => {
         const start = () => void perform(work).then(resolve, reject);
-        enqueue({ limits, start, refuse: reject });
+        waiting.push({ limits, start, refuse: reject });
         beginWaiting();
       });
     },

@@ -18,11 +18,17 @@ let server: GrpcServer;
 let client: GrpcClient<'RankingService'>;
 let bare: Client;
 
-beforeEach(async () => {
+beforeEach(() => start());
+
+async function start(leastStarted = 1): Promise<void> {
   codes = [];
   begun = [];
   answer = () => new Promise((resolve) => begun.push(() => resolve({})));
-  admission = createAdmission({ load: () => 'full', started: { least: 1, most: 1 }, mostWaiting: 1 });
+  admission = createAdmission({
+    load: () => 'full',
+    started: { least: leastStarted, most: leastStarted },
+    mostWaiting: 1,
+  });
   const log = { debug: () => undefined, error: () => undefined, warn: () => undefined };
   const metrics = { rpcSeconds: { observe: ({ code }: { code: string }) => void codes.push(code) } };
   server = createGrpcServer({ bind: '127.0.0.1:0', log, metrics });
@@ -32,12 +38,14 @@ beforeEach(async () => {
   const { address } = await server.start();
   client = createGrpcClient('RankingService', address);
   bare = new Client(address, credentials.createInsecure());
-});
-afterEach(async () => {
+}
+
+async function stop(): Promise<void> {
   client.close();
   bare.close();
   await server.drain(0);
-});
+}
+afterEach(stop);
 
 /** Sends bytes that are no message, and returns the error. */
 function sendGarbage(): Promise<ServiceError> {
@@ -115,4 +123,24 @@ describe('a server whose places are taken', () => {
     begun.shift()?.();
     await many;
   });
+});
+
+it('a connection has 1,024 calls at most: the others wait in the caller', async () => {
+  await stop();
+  await start(5_000);
+  let [openCount, mostOpen] = [0, 0];
+  answer = async () => {
+    mostOpen = Math.max(mostOpen, ++openCount);
+    await new Promise<void>((resolve) => begun.push(resolve));
+    openCount--;
+    return {};
+  };
+  const calls = Promise.all(Array.from({ length: 1_100 }, () => client.call('Rank', request)));
+  await vi.waitUntil(() => begun.length === 1_024, { timeout: 20_000 });
+  for (let i = 0; i < 1_100; i++) {
+    await vi.waitUntil(() => begun.length > 0);
+    begun.shift()?.();
+  }
+  await calls;
+  expect(mostOpen).toBe(1_024);
 });

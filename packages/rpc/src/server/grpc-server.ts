@@ -65,7 +65,7 @@ const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 /** Most calls of a connection, its idle streams included. Further calls wait in the caller. */
 const MAX_CONCURRENT_STREAMS = 1_024;
 /** Bounds of services that keep nothing busy but the event loop. */
-const LOOP_BOUND = { started: { least: 16, most: 1_024 }, mostWaiting: 256 };
+const LOOP_BOUND = { started: { least: 4, most: 1_024 }, mostWaiting: 256 };
 
 /**
  * Creates a server.
