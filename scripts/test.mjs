@@ -11,6 +11,7 @@ const CHECKS = [
   ['formatting, lint and import rules', bin('biome'), ['check', '--error-on-warnings', '.']],
   ['proto lint', bin('buf'), ['lint']],
   ['documentation from code', process.execPath, ['scripts/write-docs.mjs', '--check']],
+  ['licences and digests of packages', process.execPath, ['scripts/check-packages.mjs']],
   ['prose, links and paths', process.execPath, ['scripts/check-prose.mjs', '--code']],
 ];
 

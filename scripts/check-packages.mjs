@@ -1,0 +1,33 @@
+// Checks the outside packages: every entry of package-lock.json has a digest, and every package
+// that production needs has an allowed licence. `npm test` runs it; it needs no network. scripts/packages.json has the
+// allowed licences, and exceptions by package name with the reason.
+import { lockedPackages, policy, shippedPackages } from './packages.mjs';
+
+const problems = [];
+for (const [path, { link, integrity, resolved }] of lockedPackages()) {
+  if (link || !path.includes('node_modules/')) continue;
+  if (!/^sha512-/.test(integrity ?? '')) problems.push(`${path}: has no sha512 digest in package-lock.json`);
+  if (resolved && !/^https:\/\//.test(resolved)) problems.push(`${path}: does not come from a registry over https`);
+}
+const shipped = shippedPackages();
+for (const { name, version, license } of shipped) {
+  if (isAllowed(license) || isExcepted(name)) continue;
+  problems.push(
+    `${name}@${version}: its licence is ${license ?? 'not given'}; allow it, or except the package with a reason`,
+  );
+}
+for (const problem of problems) console.error(problem);
+console.log(`${shipped.length} outside packages, ${problems.length} problem(s)`);
+process.exit(problems.length === 0 ? 0 : 1);
+
+/** True if a licence, or one of a choice, is allowed, and all of those that apply together are. */
+function isAllowed(expression = '') {
+  const terms = expression.replace(/[()]/g, '').split(' OR ');
+  return terms.some((term) => term.split(' AND ').every((one) => policy.allowedLicences.includes(one.trim())));
+}
+
+/** True if an exception names the package; a pattern ends with a star. */
+function isExcepted(name) {
+  const patterns = Object.keys(policy.licenceExceptions);
+  return patterns.some((pattern) => (pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern));
+}
