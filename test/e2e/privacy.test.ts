@@ -178,6 +178,20 @@ describe('a deleted user', () => {
   }, 120_000);
 });
 
+it('is soon unknown to requests that allow a copy of the record', async () => {
+  const userId = `copied-${seed}`;
+  await e2e.client.recordInteractions(fresh(3, userId));
+  const positionCount = async () => {
+    const ranking = await e2e.client.rank({ userId, candidateIds: ['i0001'], maxStalenessMs: 3_600_000 });
+    return ranking.info.positionCount;
+  };
+  await e2e.untilApplied(userId, 3);
+  await expect.poll(positionCount, { timeout: 60_000 }).toBe(3); // an older copy may know less, for a minute at most
+  await e2e.client.deleteUser(userId, { wait: true });
+  // A message takes milliseconds; without it, the copy would serve for a minute.
+  await expect.poll(positionCount, { timeout: 20_000 }).toBe(0);
+}, 120_000);
+
 describe('a forgotten interaction', () => {
   it('is in no job and in no record; its hash stays until 14 newer events came', async () => {
     await withQueue(e2e, async ({ redis }) => {

@@ -2,6 +2,8 @@
 export interface AccessRules {
   /** Patterns of the keys that the user may touch. */
   readonly keys: readonly string[];
+  /** Patterns of the channels that the user may use; default none. Needs Redis 6.2. */
+  readonly channels?: readonly string[];
   /** Commands beside those of {@link CONNECTION_COMMANDS}, in lower case; a subcommand as `memory|usage`. */
   readonly commands: readonly string[];
 }
@@ -14,7 +16,8 @@ const CONNECTION_COMMANDS = ['info', 'client|setname', 'cluster|slots', 'cluster
  * not 0, the user also needs `+select`.
  * @param password '': a placeholder, for documents
  */
-export function accessRuleWords({ keys, commands }: AccessRules, password = 'PASSWORD'): string[] {
+export function accessRuleWords({ keys, channels = [], commands }: AccessRules, password = 'PASSWORD'): string[] {
   const allowed = [...commands, ...CONNECTION_COMMANDS].map((command) => `+${command}`);
-  return ['reset', 'on', `>${password}`, ...keys.map((pattern) => `~${pattern}`), ...allowed];
+  const patterns = [...keys.map((pattern) => `~${pattern}`), ...channels.map((pattern) => `&${pattern}`)];
+  return ['reset', 'on', `>${password}`, ...patterns, ...allowed];
 }

@@ -1,3 +1,4 @@
+export { type ErasureWatch, watchErasures } from './erasures.js';
 export * from './memory-user-store.js';
 export * from './record-access.js';
 export { createRedisRecordReader, type RecordReader } from './redis-record-reader.js';

@@ -1,6 +1,7 @@
 import {
   type AccessRules,
   accessRuleWords,
+  closeRedis,
   connectedRedis,
   primariesOf,
   type RedisClient,
@@ -72,5 +73,9 @@ export async function expectReadAccess(admin: RedisClient, url: string): Promise
   }
   const foreign = createRedisRecordReader({ client, keyPrefix: 'other' });
   await expect(foreign.getRecords(BUNDLE, ['u'])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+  const watcher = await connectAs('ranking', recordReaderAccess('ckv'), { admin, url });
+  await watcher.subscribe(createRecordKeys('ckv').erasures);
+  await expect(watcher.subscribe('other')).rejects.toThrow(/NOPERM|No permissions/);
+  closeRedis(watcher);
   return client;
 }

@@ -6,6 +6,8 @@ export interface RecordKeys {
   quarantine(userId: string, bundleId: string): string;
   /** Set of the ids of all bundles that ever had a record. */
   readonly bundles: string;
+  /** Channel on which stores announce users whose records were deleted or edited. */
+  readonly erasures: string;
   /** Returns a glob pattern of the records of a bundle, or of all bundles for an empty id. */
   pattern(bundleId: string): string;
 }
@@ -21,6 +23,7 @@ export function createRecordKeys(prefix: string): RecordKeys {
     record,
     quarantine: (userId, bundleId) => `${record(userId, bundleId)}:corrupt`,
     bundles: `${prefix}:bundles`,
+    erasures: `${prefix}:erasures`,
     pattern: (bundleId) =>
       `${prefix.replace(/[*?[\]\\]/g, '\\$&')}:{*}:${bundleId.slice(0, BUNDLE_CHARACTERS).padEnd(BUNDLE_CHARACTERS, '?')}`,
   };

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { allDone, CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES, strideOf } from '@collectivekv/domain';
 import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
+import { announceErasure } from './erasures.js';
 import { deleteFromRecord } from './record-edit.js';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisRecordReader, unreadableKey } from './redis-record-reader.js';
@@ -134,6 +135,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
             if (record || quarantined) found.push({ bundleId, record, quarantined });
           });
         }
+        if (!keepRecords) await announceErasure(client, keyPrefix, userId);
         return found;
       }),
 
@@ -141,6 +143,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
       reachingRedis(async () => {
         for (let i = 0; i < SWAP_TRIES; i++) {
           const outcome = await trySwap(bundleId, userId, match, fence);
+          if (outcome?.deleted) await announceErasure(client, keyPrefix, userId);
           if (outcome) return outcome;
         }
         throw new CkvError('conflict', 'other writers kept changing the record; try again');

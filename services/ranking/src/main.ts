@@ -44,6 +44,7 @@ await runService({
       timeoutMs: config.CKV_FETCH_TIMEOUT_MS,
     });
     onClose('near cache', recordSource.close);
+    if (config.CKV_NEAR_CACHE_BYTES > 0) records.followErasures(recordSource);
     const ranker = createRanker({
       bundles,
       records: recordSource,

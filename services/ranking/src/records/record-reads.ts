@@ -1,11 +1,12 @@
 import { toCkvError } from '@collectivekv/domain';
-import { closeRedis, connectRedis, redisTlsFrom } from '@collectivekv/redis-connection';
+import { closeRedis, connectRedis, type RedisClient, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient } from '@collectivekv/rpc';
 import type { ServiceContext } from '@collectivekv/service-kit';
-import { createRedisRecordReader, type RecordReader } from '@collectivekv/user-store';
+import { createRedisRecordReader, type RecordReader, watchErasures } from '@collectivekv/user-store';
 import type { RankingConfig } from '../config.js';
 import { joinReads } from './joined-reads.js';
 import type { ReadRecord } from './read-record.js';
+import type { RecordSource } from './record-source.js';
 
 /** Shortest time between two reports of failed reads, ms. */
 const REPORT_EVERY_MS = 10_000;
@@ -13,6 +14,8 @@ const REPORT_EVERY_MS = 10_000;
 /** A connection to the records. */
 export interface RecordReads {
   readonly read: ReadRecord;
+  /** Drops copies when their users are deleted. Through the user-cache nobody hears of it: copies have a greatest age. */
+  followErasures(source: Pick<RecordSource, 'dropUser' | 'dropAll'>): void;
   close(): void;
 }
 
@@ -26,17 +29,40 @@ export function openRecordReads(
 ): RecordReads {
   if (config.CKV_RECORD_READS === 'user-cache') {
     const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, clientOptions);
-    return { read: reporting(readThroughUserCache(userCache), log), close: userCache.close };
+    const read = reporting(readThroughUserCache(userCache), log);
+    return { read, followErasures: () => undefined, close: userCache.close };
   }
+  const options = { field: 'CKV_REDIS_URL', tls: redisTlsFrom(config, onFileOutcome) };
   const client = connectRedis(config.CKV_REDIS_URL, {
-    field: 'CKV_REDIS_URL',
+    ...options,
     name: 'ckv-ranking',
     whenAway: 'fail',
     onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
-    tls: redisTlsFrom(config, onFileOutcome),
   });
   const reader = createRedisRecordReader({ client, keyPrefix: config.CKV_KEY_PREFIX });
-  return { read: reporting(readFromRedis(reader), log), close: () => closeRedis(client) };
+  let watching: RedisClient | undefined;
+  return {
+    read: reporting(readFromRedis(reader), log),
+    followErasures({ dropUser, dropAll }) {
+      watching = connectRedis(config.CKV_REDIS_URL, {
+        ...options,
+        name: 'ckv-ranking-erasures',
+        whenAway: 'wait',
+        onError: () => undefined, // the other connection logs it
+      });
+      watchErasures({
+        client: watching,
+        keyPrefix: config.CKV_KEY_PREFIX,
+        onErased: dropUser,
+        onBegun: dropAll,
+        onRefused: ({ message }) => log.warn({ problem: message }, 'erasures are not heard: copies live to their age'),
+      });
+    },
+    close() {
+      closeRedis(client);
+      if (watching) closeRedis(watching);
+    },
+  };
 }
 
 /**

@@ -32,6 +32,45 @@ const get = (source: RecordSource, maxStalenessMs: number, { bundleId = 'b', use
 
 const textOf = ({ bytes }: FetchedRecord) => bytes && Buffer.from(bytes).toString();
 
+describe('dropping copies', () => {
+  it('drops those of one user, of every bundle, or all', async () => {
+    const source = sourceOf(10_000);
+    const fill = () =>
+      Promise.all(
+        ['b', 'c'].flatMap((bundleId) => ['u', 'v'].map((userId) => get(source, 60_000, { bundleId, userId }))),
+      );
+    await fill();
+    await fill();
+    expect(read).toHaveBeenCalledTimes(4);
+    source.dropUser('u');
+    read.mockClear();
+    await fill();
+    expect(read.mock.calls.map(([bundleId, userId]) => `${bundleId}:${userId}`)).toEqual(['b:u', 'c:u']);
+    source.dropAll();
+    read.mockClear();
+    await fill();
+    expect(read).toHaveBeenCalledTimes(4);
+    source.close();
+  });
+
+  it('keeps no copy of a read that began before the drop', async () => {
+    const source = sourceOf(10_000);
+    let answer: (bytes: Uint8Array) => void = () => undefined;
+    read.mockImplementationOnce(
+      () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        }),
+    );
+    const before = get(source, 60_000);
+    source.dropUser('u');
+    answer(Buffer.from('deleted'));
+    expect(textOf(await before)).toBe('deleted');
+    expect(textOf(await get(source, 60_000))).toBe('record of u');
+    source.close();
+  });
+});
+
 describe('the near cache', () => {
   it('gives a copy to callers who allow its age, and to no others', async () => {
     const source = sourceOf(10_000);

@@ -19,7 +19,11 @@ export interface RecordSource {
    * @throws dependency_unavailable, or deadline if the record does not come in time
    */
   get(query: { bundleId: string; userId: string; maxStalenessMs: number; deadlineMs: number }): Promise<FetchedRecord>;
+  /** Drops the copies of a user's records, of every bundle. */
+  dropUser(userId: string): void;
   /** Drops all copies. */
+  dropAll(): void;
+  /** Drops all copies, for good. */
   close(): void;
 }
 
@@ -29,8 +33,8 @@ export interface RecordSourceOptions {
   /** Bound of the near cache; 0 keeps no copies. */
   readonly nearCacheBytes: number;
   /**
-   * Oldest copy that is used. A copy does not know that its user was deleted: it is used for this time at most, and has
-   * left the memory after twice this time.
+   * Oldest copy that is used. Nobody may hear that its user was deleted: it is used for this time at most, and has left
+   * the memory after twice this time.
    */
   readonly nearCacheMaxAgeMs: number;
   /** Longest wait for a record, ms. */
@@ -63,6 +67,10 @@ export function createRecordSource({
 
   const dropping = nearCache && setInterval(() => dropOld(nearCache, nearCacheMaxAgeMs), nearCacheMaxAgeMs);
   dropping?.unref();
+  /** Bundles that copies were kept of. */
+  const bundleIds = new Set<string>();
+  /** Counts the drops: a read that began before a drop may have read what was dropped. */
+  let dropCount = 0;
 
   return {
     async get({ bundleId, userId, maxStalenessMs, deadlineMs }) {
@@ -72,13 +80,23 @@ export function createRecordSource({
       const ageMs = copy ? nowMs - copy.readAtMs : 0;
       if (copy && ageMs <= Math.min(maxStalenessMs, nearCacheMaxAgeMs)) return { bytes: copy.bytes, ageMs };
       const untilMs = Math.min(deadlineMs, nowMs + timeoutMs);
+      const dropsBefore = dropCount;
       const bytes = await inTime(read(bundleId, userId, untilMs), untilMs - nowMs);
       // Nobody pays for a copy unless a caller allows one. A copy that is kept already is renewed.
-      if (nearCache && (maxStalenessMs > 0 || nearCache.has(key))) {
+      if (nearCache && dropCount === dropsBefore && (maxStalenessMs > 0 || nearCache.has(key))) {
         // The received bytes are a view of a message; keeping them would keep the whole message in memory.
+        bundleIds.add(bundleId);
         nearCache.set(key, { bytes: bytes && new Uint8Array(bytes), readAtMs: nowMs });
       }
       return { bytes, ageMs: 0 };
+    },
+    dropUser(userId) {
+      dropCount++;
+      for (const bundleId of bundleIds) nearCache?.delete(copyKey(bundleId, userId));
+    },
+    dropAll() {
+      dropCount++;
+      nearCache?.clear();
     },
     close() {
       clearInterval(dropping);

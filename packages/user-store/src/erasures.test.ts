@@ -1,0 +1,67 @@
+import { eventHash } from '@collectivekv/domain';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { watchErasures } from './erasures.js';
+import { createRedisUserStore } from './redis-user-store.js';
+import type { UserStore } from './user-store.js';
+
+let redis: PrivateRedis;
+const clients: RedisClient[] = [];
+let store: UserStore;
+/** What the watch reported, in order: `begun`, `u erased`, `refused`. */
+let heard: string[];
+
+const connect = async (user = '') => {
+  const url = redis.url.replace('://', `://${user}`);
+  const client = await connectedRedis(url, { field: 'url', name: 'test', whenAway: 'wait' });
+  clients.push(client);
+  return client;
+};
+const watch = (client: RedisClient) =>
+  watchErasures({
+    client,
+    keyPrefix: 'test',
+    onErased: (userId) => heard.push(`${userId} erased`),
+    onBegun: () => heard.push('begun'),
+    onRefused: () => heard.push('refused'),
+  });
+const shape = { bundleId: '0123456789abcdef', strideBytes: 1, maxPositions: 9 };
+const match = { eventHash: eventHash('e'), row: new Uint8Array(0), tolerance: new Uint8Array(0) };
+
+beforeAll(async () => {
+  redis = await startTemporaryRedis();
+  store = createRedisUserStore({ client: await connect(), keyPrefix: 'test', recordTtlS: 600 });
+});
+afterAll(async () => {
+  for (const client of clients) closeRedis(client);
+  await redis?.stop();
+});
+beforeEach(() => {
+  heard = [];
+});
+
+it('hears of deleted users and positions, and begins again after its connection broke', async () => {
+  watch(await connect());
+  await expect.poll(() => heard).toEqual(['begun']);
+  for (const userId of ['u', 'ü {1}']) {
+    const append = { userId, eventHashes: eventHash('e'), rows: Uint8Array.of(7), lastEventMs: 1 };
+    await store.appendPositions(shape, [append]);
+  }
+  await store.deletePosition(shape.bundleId, 'u', match);
+  await store.deletePosition(shape.bundleId, 'u', match); // deletes nothing
+  await store.deleteUser('u', { keepRecords: true }); // deletes no record
+  await store.deleteUser('ü {1}');
+  await expect.poll(() => heard).toEqual(['begun', 'u erased', 'ü {1} erased']);
+
+  await clients[0]?.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+  await expect.poll(() => heard.length, { timeout: 10_000 }).toBe(4);
+  await store.deleteUser('v');
+  await expect.poll(() => heard.slice(3)).toEqual(['begun', 'v erased']);
+});
+
+it('says that Redis refuses the watch', async () => {
+  await clients[0]?.call('ACL', 'SETUSER', 'deaf', 'reset', 'on', '>secret', '~*', '+info', '+client|setname');
+  watch(await connect('deaf:secret@'));
+  await expect.poll(() => heard).toEqual(['refused']);
+});
