@@ -29,3 +29,19 @@ def test_import_log_writes_a_log_or_prints_one_line_with_the_reason(tmp_path):
     assert failed.stderr == f"error: {tmp_path}/none.dat: does not exist; check the path\n"
     listed = command("--help").stdout
     assert all(f"  {name} " in listed for name in IMPORTERS)
+
+
+def test_bad_rows_and_other_names_are_options_of_the_format_log(tmp_path):
+    rows = "uid,item_id,timestamp_ms\nu,a,1700000000000\nu,b,1700000000001\nu,c,soon\n"
+    source, out = str(written(tmp_path / "my.csv", rows)), str(tmp_path / "log.csv")
+    assert "has no column user_id; it has uid" in command("log", source, "--out", out).stderr
+    named = ("log", source, "--columns", "user_id=uid", "--out", out)
+    assert 'line 4, column timestamp_ms: is "soon", not a number' in command(*named).stderr
+    done = command(*named, "--skip-bad-rows")
+    assert done.returncode == 0, done.stderr
+    assert 'skipped 1: column timestamp_ms is "soon", not a number' in done.stdout
+    assert read_table(tmp_path / "log.csv")[0]["user_id"].to_pylist() == ["u", "u"]
+    for wrong in ("user_id", "user_id=", "user_id=a,user_id=b", "uid=a"):
+        refused = command("log", source, "--columns", wrong, "--out", out)
+        assert (refused.returncode, "argument --columns:" in refused.stderr) == (2, True)
+    assert "have no meaning for the format mind" in command("mind", source, "--skip-bad-rows", "--out", out).stderr

@@ -124,7 +124,7 @@ def test_a_feature_column_without_numbers_is_refused_with_its_first_cell(root: P
     cells = [row.split(",") for row in rows[1:]]
     written = [",".join([*row[:6], "" if i == 0 else "dark", row[7]]) for i, row in enumerate(cells)]
     config.log.write_text("\n".join([rows[0], *written]) + "\n")
-    with pytest.raises(UserError, match="column shade is not numeric, first 'dark' at log.csv, line 3; write numbers"):
+    with pytest.raises(UserError, match='log.csv, line 3, column shade: is "dark", not a number; write a number with'):
         main(config)
     config.log.write_text(config.log.read_text().replace("dark", ""))
     with pytest.raises(UserError, match="column shade is empty; write numbers"):

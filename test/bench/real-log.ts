@@ -1,4 +1,4 @@
-import { readInteractionLog } from '@collectivekv/dev-stack';
+import { openInteractionLog } from '@collectivekv/dev-stack';
 import type { Interaction } from '@collectivekv/domain';
 
 /** Interactions of real users, or of simulated ones: what a model was trained on. */
@@ -21,11 +21,8 @@ const FIRST_EVENT_MS = 1_700_000_000_000;
  */
 export async function readRealLog(file: string, features: readonly string[]): Promise<RealLog> {
   const all: Interaction[] = [];
-  for await (const { action = '', features: given = {}, ...one } of readInteractionLog({
-    file,
-    columns: {},
-    features,
-  })) {
+  const log = await openInteractionLog({ file, columns: {}, features });
+  for await (const { action = '', features: given = {}, ...one } of log.rows()) {
     all.push({ ...one, action, features: given });
   }
   return realLogOf(all);

@@ -1,6 +1,6 @@
 // The first steps of a new user: the README's snippets, ckv, and a small quickstart, simulated and replayed.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -168,11 +168,17 @@ describe('the quickstart', () => {
     expect(summary).toMatchObject({ users: 5, interactions: 50, positions: 50, unknownItems: 1, aucWithHistory: null });
   });
 
-  it('fails with the error of a bad log', async () => {
+  it('fails with the error of a bad log before anything starts, wherever the bad row is', async () => {
     const log = join(dir, 'bad.csv');
     writeFileSync(log, 'user_id,item,timestamp_ms\nu,i,1e12\n');
     await expect(runQuickstart({ ...options(), dataFile: log })).rejects.toThrow(
-      /bad\.csv, line 2: no column item_id; it has user_id, item, timestamp_ms\. .*--columns item_id=NAME/,
+      /bad\.csv, line 1: has no column item_id; it has user_id, item, timestamp_ms\. .*--columns item_id=NAME/,
+    );
+    writeFileSync(log, `user_id,item_id,timestamp_ms\n${'u,i,1e12\n'.repeat(5_000)}u,i,1700000000\n`);
+    await expect(runQuickstart({ ...options(), dataFile: log })).rejects.toThrow(/line 5002, column timestamp_ms: /);
+    expect(readdirSync(dir)).toEqual(['bad.csv']); // neither Redis nor a service was started
+    await expect(runQuickstart({ ...options(), dataFile: log, columns: { uid: 'user_id' } })).rejects.toThrow(
+      /--columns: uid is neither a column of a log nor a feature; these are event_id, user_id/,
     );
   });
 });

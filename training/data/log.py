@@ -71,7 +71,7 @@ def read_log(path: Path, columns: Columns, history_actions: Sequence[str] = ()) 
 
     Raises UserError if the file cannot become a log, or does not have the features.
     """
-    table, report = read_table(path)
+    table, report = read_table(path, features=columns.names())
     for line in report.lines():
         print(f"  {line}", flush=True)
     for name in columns.names():

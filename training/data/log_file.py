@@ -12,37 +12,118 @@ import contextlib
 import gzip
 import json
 import lzma
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from data.log_rows import SCHEMA, LogReport, LogRows
-from data.table_file import LogError, Say, bare_suffix, first_line, quiet, read_batches
+from data.log_rows import MOST_SKIPPED, SCHEMA, LogReport, LogRows
+from data.reading.cells import Rows
+from data.reading.delimited_log import read_delimited_log
+from data.reading.errors import LogError, first_line
+from data.reading.file_kind import file_form
+from data.reading.json_log import read_json_log
+from data.reading.log_checks import Checks
+from data.reading.log_columns import LOG_COLUMNS
+from data.reading.parquet_log import read_parquet_log
+from data.reading.problem_list import ProblemList
+from data.reading.progress import Say, quiet
+from data.reading.published_files import refuse_published_name
+from data.reading.repeated_events import repeated_rows
+from data.table_file import Batch, bare_suffix
 
-# Other names of our columns in existing logs. `npm start -- --data` knows the same names.
-USUAL_NAMES = {
-    "user_id": ("user_id", "userId"),
-    "item_id": ("item_id", "itemId", "video_id"),
-    "timestamp_ms": ("timestamp_ms", "timestampMs", "time_ms"),
-    "action": ("action",),
-    "label": ("label",),
-}
 NO_FEATURES = ("event_id", "eventId")
 
 ROW_GROUP = 100_000  # rows; readers keep one group in memory
 
 
-def read_table(path: Path, say: Say = quiet) -> tuple[pa.Table, LogReport]:
-    """Reads a log file and reports on it. Raises LogError, with the remedy, if the file cannot become a log."""
+def read_table(
+    path: Path,
+    say: Say = quiet,
+    *,
+    features: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    skip_bad_rows: bool = False,
+) -> tuple[pa.Table, LogReport]:
+    """Reads a log file by the rules of docs/interaction-log.md, and reports on it.
+
+    Cells of `features` must be numbers or empty. Other columns are features if most of their cells are. `columns` maps
+    our column names to the file's. Raises LogError with all problems, unless bad rows are to be skipped and are at most
+    half of the rows.
+    """
+    refuse_published_name(path)
+    form = file_form(path)
+    problems = ProblemList(path, "row" if form == "parquet" else "line")
+    checks = Checks(problems, features)
     rows = LogRows(path)
-    for batch in read_batches(path, say):
-        names = {name: next((n for n in usual if n in batch.columns), None) for name, usual in USUAL_NAMES.items()}
-        ours = {name: batch.columns[found] for name, found in names.items() if found}
-        other = {n: c for n, c in batch.columns.items() if n not in (*names.values(), *NO_FEATURES)}
-        rows.add(ours, batch, features=other)
+    events: list[pa.Array] = []
+    places: list[np.ndarray] = []
+    event_name = ""
+    for batch in read_form(form, path, [*LOG_COLUMNS, *features], columns or {}, problems, say):
+        found, keep = checks.check(batch)
+        add_rows(rows, batch, found, keep, features)
+        event_name = event_name or batch.names.get("event_id", "")
+        ids = found["event_id"] if "event_id" in found else pa.array([""] * len(keep), pa.string())
+        events.append(ids.filter(pa.array(keep)))
+        places.append(batch.places[keep])
+    if event_name:
+        repeated = find_repeated(rows, events, places, event_name, problems)
+        rows.drop(repeated)
+        if repeated.any():
+            rows.notes.append(f"left out {repeated.sum():,} rows that repeat an earlier event of the same user")
+    lost = checks.unreadable_rows + problems.unreadable_rows
+    if problems.count and not (skip_bad_rows and lost <= MOST_SKIPPED * (lost + rows.kept)):
+        raise problems.error()
+    for group in problems.sorted_groups():
+        reason = f"column {group.column} {group.text}" if group.column else group.text
+        rows.skipped[reason] = group.count
+        rows.first[reason] = f"{path.name}, {problems.unit} {group.place}"
+    if not rows.kept:
+        raise LogError(f"{path}: has no rows; give a log with at least one interaction")
     return rows.finish()
+
+
+def read_form(
+    form: str, path: Path, wanted: Sequence[str], columns: Mapping[str, str], problems: ProblemList, say: Say
+) -> Iterator[Rows]:
+    """Reads a file of that form."""
+    if form == "parquet":
+        return read_parquet_log(path, wanted, columns, say)
+    if form == "jsonl":
+        return read_json_log(path, wanted, columns, problems, say)
+    return read_delimited_log(path, "," if form == "csv" else "\t", wanted, columns, problems, say)
+
+
+def add_rows(rows: LogRows, batch: Rows, found: dict[str, pa.Array], keep: np.ndarray, features: Sequence[str]) -> None:
+    """Adds the rows without a problem to the log."""
+    part = {name: found[name] for name in ("user_id", "item_id", "action") if name in found}
+    part["timestamp_ms"] = pa.array(np.where(keep, found["timestamp_ms"], 0).astype(np.int64))
+    if "label" in found:
+        part["label"] = pa.array(found["label"], pa.float32(), from_pandas=True)
+    read = {*batch.names.values(), *NO_FEATURES}
+    other = {name: column for name, column in batch.columns.items() if name not in read}
+    named = {name: pa.array(found[name], from_pandas=True) for name in features if name in found}
+    about = Batch(rows.path, "row" if rows.path.suffix == ".parquet" else "line", batch.columns, batch.places)
+    rows.add_checked(part, about, keep, named | other)
+
+
+def find_repeated(
+    rows: LogRows, events: list[pa.Array], places: list[np.ndarray], name: str, problems: ProblemList
+) -> np.ndarray:
+    """Returns a mask of the rows that repeat an earlier event of the same user."""
+    users = pa.chunked_array([part["user_id"] for part in rows.parts], pa.string())
+    contents = {
+        column: pa.chunked_array([part.get(column, pa.nulls(len(part["user_id"]), kind)) for part in rows.parts], kind)
+        for column, kind in [
+            *((field.name, field.type) for field in SCHEMA if field.name != "user_id"),
+            *((feature, pa.float32()) for feature in rows.filled),
+        ]
+    }
+    table = pa.table({"user_id": users, "event_id": pa.chunked_array(events, pa.string())})
+    return repeated_rows(table, pa.table(contents), np.concatenate(places), name, problems)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

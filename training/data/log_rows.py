@@ -10,7 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from data.table_file import Batch, LogError
+from data.reading.errors import LogError
+from data.reading.log_checks import EARLIEST_MS, LATEST_MS
+from data.table_file import Batch
 
 SCHEMA = pa.schema(
     [
@@ -23,8 +25,6 @@ SCHEMA = pa.schema(
 )
 REQUIRED = ("user_id", "item_id", "timestamp_ms")
 STRINGS = ("user_id", "item_id", "action")
-EARLIEST_MS = 1e11  # smaller numbers are probably seconds
-LATEST_MS = 1e14
 MOST_SKIPPED = 0.5  # a log with a larger share of unreadable rows is refused
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
@@ -108,7 +108,7 @@ class LogRows:
                 f"{batch.path}, {batch.unit} {batch.places[row]}: timestamp_ms {ms[row]:.0f} is before 1973; "
                 "are these seconds? Multiply by 1,000: the column is Unix milliseconds"
             )
-        reject("timestamp_ms is after the year 5138", ms > LATEST_MS)
+        reject("timestamp_ms is after 2099", ms >= LATEST_MS)
         part["timestamp_ms"] = pa.array(np.where(keep, ms, 0).round().astype(np.int64))
         label, _, wrong = numbers(columns.get("label"), rows)
         given = label.fill_null(0).to_numpy(zero_copy_only=False)
@@ -121,17 +121,48 @@ class LogRows:
                 "write 1 for the outcome to predict, 0 for any other, and nothing if the row is only history"
             )
         part["label"] = label.cast(pa.float32(), safe=False)
-        for name, column in (features or {}).items():
-            value, filled, wrong = numbers(column, rows)
+        self._add_features(features or {}, part, batch, keep)
+        self._append(part, keep)
+        return keep
+
+    def add_checked(
+        self, columns: Mapping[str, pa.Array], batch: Batch, keep: np.ndarray, features: Mapping[str, pa.Array]
+    ) -> None:
+        """Adds rows whose cells were checked, with the types of `SCHEMA`. `keep` masks the rows to add."""
+        self.met.update(columns)
+        self.seen += len(keep)
+        part = dict(columns)
+        if "action" not in part:
+            part["action"] = pa.array([""] * len(keep), pa.string())
+        self._add_features(features, part, batch, keep)
+        self._append(part, keep)
+
+    def _add_features(
+        self, features: Mapping[str, pa.Array], part: dict[str, pa.Array], batch: Batch, keep: np.ndarray
+    ) -> None:
+        """Adds features to the part, and counts their cells. Cells that are not numeric become empty."""
+        for name, column in features.items():
+            value, filled, wrong = numbers(column, len(keep))
             self.filled[name] = self.filled.get(name, 0) + int(filled[keep].sum())
             self.wrong[name] = self.wrong.get(name, 0) + int(wrong[keep].sum())
             if name not in self.first_wrong and (wrong & keep).any():
                 row = int((wrong & keep).argmax())
                 self.first_wrong[name] = f"{str(column[row])[:40]!r} at {batch.place(int(batch.places[row]))}"
             part[name] = value.cast(pa.float32(), safe=False)
+
+    def _append(self, part: dict[str, pa.Array], keep: np.ndarray) -> None:
         self.kept += int(keep.sum())
         self.parts.append(part if keep.all() else {n: c.filter(pa.array(keep)) for n, c in part.items()})
-        return keep
+
+    def drop(self, rows: np.ndarray) -> None:
+        """Drops rows that were added. `rows` masks them, in the order of adding."""
+        start = 0
+        for i, part in enumerate(self.parts):
+            end = start + len(part["user_id"])
+            kept = pa.array(~rows[start:end])
+            self.parts[i] = {name: column.filter(kept) for name, column in part.items()}
+            start = end
+        self.kept -= int(rows.sum())
 
     def finish(self) -> tuple[pa.Table, LogReport]:
         """Returns the log's table and its report. Raises LogError if too many rows are unreadable, or none is left."""
@@ -144,7 +175,7 @@ class LogRows:
                 "correct the file, or give its right kind and format"
             )
         if not self.kept:
-            raise LogError(f"{self.path}: has no rows; give a file with interactions")
+            raise LogError(f"{self.path}: has no rows; give a log with at least one interaction")
         left_out: dict[str, str] = {}
         for name, filled in self.filled.items():
             if not filled:

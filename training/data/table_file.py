@@ -1,15 +1,10 @@
-"""Reads tables batch by batch: delimited text, JSON lines (each also as .gz or .xz), and Parquet.
+"""Reads the tables of public data sets batch by batch: delimited text, which may be packed, and Parquet.
 
 Cells of text files are returned as strings. So a reader can count a cell that does not parse, with its line, and go on.
 """
 
 import csv
-import gzip
-import json
-import lzma
-import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,17 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from errors import UserError
+from data.reading.errors import LogError, first_line
+from data.reading.packed_text import check_file, text_blocks
+from data.reading.progress import Progress, Say, quiet
 
-Say = Callable[[str], None]
-
-BLOCK_BYTES = 1 << 24  # unpacked text of a batch
 BATCH_ROWS = 1 << 18  # Parquet rows of a batch
-SAY_EVERY_S = 2.0
-
-
-class LogError(UserError):
-    """A file that cannot be read. The text names the file, the problem and the remedy."""
 
 
 @dataclass
@@ -49,25 +38,9 @@ class Batch:
         return f"{self.path.name}, {self.unit} {place}"
 
 
-def quiet(text: str) -> None:
-    """Discards progress messages."""
-
-
 def bare_suffix(path: Path) -> str:
     """Returns the suffix without the suffix of the packing: `.csv` for log.csv.xz."""
     return (path.with_suffix("") if path.suffix in (".gz", ".xz") else path).suffix
-
-
-def read_batches(path: Path, say: Say = quiet) -> Iterator[Batch]:
-    """Reads a file of any kind; its name tells the kind."""
-    kind = bare_suffix(path)
-    if kind == ".parquet":
-        return read_parquet(path, say=say)
-    if kind in (".jsonl", ".ndjson"):
-        return read_json_lines(path, say)
-    if kind in (".csv", ".tsv"):
-        return read_delimited(path, "\t" if kind == ".tsv" else ",", say=say)
-    raise LogError(f"{path}: unknown kind of file; use .csv, .tsv, .jsonl (each also .gz or .xz) or .parquet")
 
 
 def read_delimited(
@@ -140,44 +113,6 @@ def parse_block(path: Path, block: bytes, line: int, names: list[str], separator
     return Batch(path, "line", columns, places, [n + line - 1 for n in broken], f"not {len(names)} cells")
 
 
-def read_json_lines(path: Path, say: Say = quiet) -> Iterator[Batch]:
-    """Reads one JSON object from each line. Numbers become strings."""
-    line = 1
-    for block in text_blocks(path, say):
-        rows, places, broken = [], [], []
-        for text in block.split(b"\n"):
-            if text.strip():
-                row = json_row(text)
-                (broken if row is None else places).append(line)
-                if row is not None:
-                    rows.append(row)
-            line += 1
-        line -= 1  # the text after the last line break is not a line
-        names = dict.fromkeys(name for row in rows for name in row)
-        columns = {name: pa.array([row.get(name, "") for row in rows], pa.string()) for name in names}
-        yield Batch(path, "line", columns, np.array(places, np.int64), broken, "not a JSON object", has_header=False)
-
-
-def json_row(text: bytes) -> dict[str, str] | None:
-    """Returns the cells of a line. None if it is not an object, is nested too deeply, or has half a character."""
-    try:
-        row = json.loads(text)
-        if not isinstance(row, dict):
-            return None
-        cells = {name: json_cell(value) for name, value in row.items()}
-        "".join([*cells, *cells.values()]).encode()
-    except (ValueError, RecursionError):
-        return None
-    return cells
-
-
-def json_cell(value: object) -> str:
-    """Returns a JSON value as text; null is empty, and true is 1."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else str(int(value) if isinstance(value, bool) else value)
-
-
 def read_parquet(path: Path, columns: Sequence[str] | None = None, say: Say = quiet) -> Iterator[Batch]:
     """Reads a Parquet file; None reads all columns."""
     file = open_parquet(path)
@@ -222,54 +157,3 @@ def require_columns(path: Path, names: Sequence[str], required: Sequence[str]) -
     if missing:
         have = ", ".join(names) or "no columns"
         raise LogError(f"{path}: has no column {', '.join(missing)}; it has {have}. Is it the file of this format?")
-
-
-def check_file(path: Path) -> None:
-    """Raises LogError if the path is not a file with content."""
-    if not path.is_file():
-        raise LogError(f"{path}: does not exist; check the path" if not path.exists() else f"{path}: is a folder")
-    if path.stat().st_size == 0:
-        raise LogError(f"{path}: is empty; fetch or write it again")
-
-
-def text_blocks(path: Path, say: Say) -> Iterator[bytes]:
-    """Reads and unpacks text, in blocks of whole lines."""
-    check_file(path)
-    progress = Progress(path, say)
-    rest = b""
-    try:
-        with path.open("rb") as packed:
-            unpack = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix)
-            file = unpack(packed) if unpack else packed
-            while block := file.read(BLOCK_BYTES):
-                cut = block.rfind(b"\n") + 1
-                if cut:
-                    yield rest + block[:cut]
-                    rest = b""
-                rest += block[cut:]
-                progress.at(packed.tell() / path.stat().st_size)
-    except EOFError as error:
-        raise LogError(f"{path}: is cut short; fetch it again") from error
-    except (lzma.LZMAError, zlib.error, OSError) as error:
-        kind = path.suffix.removeprefix(".")
-        raise LogError(f"{path}: cannot be read as {kind} ({first_line(error)}); fetch it again") from error
-    if rest:
-        yield rest
-
-
-def first_line(error: Exception) -> str:
-    """Returns the first line of an error's text, without its final stop."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-class Progress:
-    """Prints the share of a long file that has been read, every two seconds."""
-
-    def __init__(self, path: Path, say: Say):
-        self.path, self.say = path, say
-        self.said_at = time.monotonic()
-
-    def at(self, part: float) -> None:
-        if time.monotonic() - self.said_at >= SAY_EVERY_S:
-            self.said_at = time.monotonic()
-            self.say(f"{self.path.name}: {min(part, 1):.0%}")

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import zlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 
 from data.log_file import read_table, write_table
 from data.log_rows import SCHEMA
-from data.table_file import LogError
+from data.reading.errors import LogError
 
 HEADER = "user_id,item_id,timestamp_ms,action,label,watch_ratio\n"
 KINDS = ["csv", "tsv", "jsonl", "parquet", "csv.gz", "csv.xz", "tsv.gz", "tsv.xz", "jsonl.gz", "jsonl.xz"]
@@ -48,44 +49,79 @@ def test_the_fixture_of_the_services_is_a_log_of_ours():
     assert table["timestamp_ms"].to_pylist() == a_log()["timestamp_ms"].to_pylist()
 
 
-def test_unreadable_rows_are_counted_by_reason_with_their_first_line(tmp_path):
+def test_bad_rows_are_left_out_on_demand_and_counted_by_reason_with_their_first_line(tmp_path):
     good = "u,i,1700000000000,like,1,0.5\n"
     lines = [",i,1700000000000,like,1,1", "u,,1700000000000,like,1,1", "u,i,1700000000000", "u,i,soon,like,1,1", ""]
     lines += ["u,i,,like,1,1", "u,,1700000000000,like,1,1"]
-    table, report = read_table(written(tmp_path / "log.csv", HEADER + good * 9 + "\n".join(lines) + "\n" + good))
+    path = written(tmp_path / "log.csv", HEADER + good * 9 + "\n".join(lines) + "\n" + good)
+    table, report = read_table(path, skip_bad_rows=True)
     assert table.num_rows == report.rows == 10
+    empty = "is empty; fill it in, or remove the row"
     assert report.skipped == {
-        "not 6 cells": 1,
-        "no user_id": 1,
-        "no item_id": 2,
-        "timestamp_ms is not a number": 1,
-        "no timestamp_ms": 1,
+        f"column user_id {empty}": 1,
+        f"column item_id {empty}": 2,
+        "has 3 cells, but the header has 6; write as many, and quote a cell that has the separator": 1,
+        'column timestamp_ms is "soon", not a number; write Unix milliseconds': 1,
+        f"column timestamp_ms {empty}": 1,
     }
-    assert report.first["no user_id"] == "log.csv, line 11"
-    assert report.first["no item_id"] == "log.csv, line 12"
-    assert report.first["not 6 cells"] == "log.csv, line 13"
-    assert report.first["timestamp_ms is not a number"] == "log.csv, line 14"
-    assert "skipped 2: no item_id, first at log.csv, line 12" in report.lines()
+    assert report.first[f"column item_id {empty}"] == "log.csv, line 12"
+    assert f"skipped 2: column item_id {empty}, first at log.csv, line 12" in report.lines()
+    with pytest.raises(LogError, match="has 6 problems"):
+        read_table(path)
 
 
-def test_lines_that_are_not_json_objects_are_counted(tmp_path):
+def test_a_log_with_more_bad_rows_than_good_ones_is_refused_also_on_demand(tmp_path):
+    path = written(tmp_path / "log.csv", GOOD + "u,i,soon,like,1,\n" * 2)
+    with pytest.raises(LogError, match=r"log\.csv, line 3, column timestamp_ms: is \"soon\".* \(also line 4\)"):
+        read_table(path, skip_bad_rows=True)
+    assert len(read_table(written(path, GOOD + "u,i,soon,like,1,\n"), skip_bad_rows=True)[0]) == 1
+
+
+def test_a_named_feature_must_be_numeric_and_another_column_need_not(tmp_path):
+    content = "user_id,item_id,timestamp_ms,title,hour\nu,i,1.7e12,Up,3\nu,j,1.7e12,Jaws,late\nu,j,1.7e12,,4\n"
+    path = written(tmp_path / "log.csv", content)
+    assert len(read_table(path)[0]) == 3
+    with pytest.raises(LogError, match=r'line 3, column hour: is "late", not a number; write a number with'):
+        read_table(path, features=["hour"])
+
+
+def test_one_name_of_a_column_is_used_in_a_whole_file_of_json_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr("data.reading.packed_text.BLOCK_BYTES", 64)  # so that the names are in several blocks
+    monkeypatch.setattr("data.reading.packed_text.CHUNK_BYTES", 64)
     good = '{"userId": 7, "itemId": "i", "timestampMs": 1700000000000, "label": true}\n'
-    table, report = read_table(written(tmp_path / "log.jsonl", good * 3 + "\n{]\n[1]\n" + good))
-    assert table.to_pylist()[3] == {
-        "user_id": "7",
-        "item_id": "i",
-        "timestamp_ms": 1_700_000_000_000,
-        "action": "",
-        "label": 1.0,
-    }
-    assert (report.skipped, report.first) == ({"not a JSON object": 2}, {"not a JSON object": "log.jsonl, line 5"})
+    table, _ = read_table(written(tmp_path / "log.jsonl", good * 9))
+    assert table["user_id"].to_pylist() == ["7"] * 9 and table["label"].to_pylist() == [1] * 9
+    with pytest.raises(LogError, match=r"line 10: has the columns userId and user_id, which both mean user_id"):
+        read_table(written(tmp_path / "log.jsonl", good * 9 + good.replace("userId", "user_id")))
 
 
-@pytest.mark.parametrize("bad", ["[" * 100_000, '{"a": ' + "[" * 100_000, r'{"user_id": "\ud800"}', r'{"\ud800": 1}'])
-def test_json_lines_that_are_nested_too_deeply_or_not_text_are_counted(tmp_path, bad):
-    good = '{"user_id": "u", "item_id": "i", "timestamp_ms": 1600000000000}\n'
-    table, report = read_table(written(tmp_path / "log.jsonl", good * 2 + bad + "\n" + good))
-    assert (len(table), report.first) == (3, {"not a JSON object": "log.jsonl, line 3"})
+@pytest.mark.parametrize("block", [64, 100, 1000, 1 << 24])
+def test_problems_have_the_same_lines_with_blocks_of_any_size(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("data.reading.packed_text.BLOCK_BYTES", block)
+    monkeypatch.setattr("data.reading.packed_text.CHUNK_BYTES", block)
+    rows = [f"u{i},i,{1_700_000_000_000 + i},,," for i in range(99)]
+    rows[7], rows[50], rows[70], rows[98] = "u,i", 'u"x,i,,,,', "# no", "ü" * 129 + ",i,soon,,,"
+    with pytest.raises(LogError) as refused:
+        read_table(written(tmp_path / "log.csv", HEADER + "\n".join(rows)))
+    places = [line.split(":")[0].strip() for line in str(refused.value).splitlines()[1:-1]]
+    assert places == ["line 9", "line 52", "line 72", "line 100, column user_id", "line 100, column timestamp_ms"]
+
+
+def test_a_line_of_more_than_a_mebibyte_is_refused(tmp_path):
+    with pytest.raises(LogError, match=r"log\.csv, line 3: has more than 1,048,576 bytes"):
+        read_table(written(tmp_path / "log.csv", GOOD + "u" * ((1 << 20) + 1) + "\n" + GOOD))
+    longest = "u,i,1700000000000,like,1,0.5," + "x" * ((1 << 20) - 29) + "\n"
+    with pytest.raises(LogError, match=r"line 3: has 7 cells, but the header has 6"):
+        read_table(written(tmp_path / "log.csv", GOOD + longest + GOOD))
+
+
+def test_gz_that_is_cut_anywhere_names_the_last_whole_line(tmp_path):
+    text = HEADER + "".join(f"u{i * i},i{i},{1_700_000_000_000 + i * i},,,\n" for i in range(300))
+    packed = gzip.compress(text.encode())
+    for size in range(20, len(packed), 7):
+        whole = zlib.decompressobj(31).decompress(packed[:size]).count(b"\n")
+        with pytest.raises(LogError, match=rf"is cut short after line {whole}; fetch or pack it again"):
+            read_table(written(tmp_path / "log.csv.gz", packed[:size]))
 
 
 def test_action_and_label_are_optional_and_a_text_column_is_not_a_feature(tmp_path):
@@ -138,35 +174,8 @@ GOOD = HEADER + "u,i,1700000000000,like,1,0.5\n"
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("log.csv", "", r"log\.csv: is empty; "),
-        ("log.csv", HEADER, r"log\.csv: has no rows; "),
-        (
-            "log.csv",
-            "user_id,item_id,when\nu,i,1\n",
-            r"no column timestamp_ms; it has user_id, item_id, when\. Name it",
-        ),
-        ("log.csv", "user_id,item_id,item_id,timestamp_ms\n", r"line 1: the column 'item_id' is duplicated; rename"),
-        (
-            "log.csv",
-            GOOD + "u,i,1700000000000,like,,1\nu,i,1700000000000,like,2,1\n",
-            r"log\.csv, line 4: the label '2' is neither 0 nor 1; write 1 for the outcome to predict",
-        ),
-        ("log.csv", GOOD + "u,i,1700000000000,like,yes,1\n", r"line 3: the label 'yes' is neither 0 nor 1"),
-        ("log.csv", GOOD + "u,i,1700000000,like,1,0.5\n", r"line 3: timestamp_ms 1700000000 is .* seconds\? Multiply"),
-        (
-            "log.csv",
-            GOOD + "u,i,soon,like,1,\n" * 2,
-            r"2 of 3 rows cannot be read .*not a number, first at log\.csv, line 3",
-        ),
-        ("log.csv", GOOD.encode() + b"u,\xff,1700000000000,like,1,0.5\n", r"is not UTF-8 text .*; convert the file"),
-        ("log.csv", b"PAR1\x00\xff\xfe", r"log\.csv, line 1: is not text; "),
-        ("log.csv.gz", gzip.compress(GOOD.encode() * 999)[:-9], r"log\.csv\.gz: is cut short; fetch it again"),
-        ("log.csv.xz", lzma.compress(GOOD.encode() * 999)[:-9], r"log\.csv\.xz: is cut short; fetch it again"),
-        ("log.csv.xz", GOOD, r"log\.csv\.xz: cannot be read as xz .*; fetch it again"),
-        ("log.csv.gz", GOOD, r"log\.csv\.gz: cannot be read as gz .*; fetch it again"),
-        ("log.parquet", GOOD, r"log\.parquet: is cut short or not a Parquet file .*; fetch it again"),
-        ("log.jsonl", '{"user_id": "u"}\n', r"has no column item_id"),
-        ("log.txt", GOOD, r"log\.txt: unknown kind of file; use \.csv"),
+        ("log.csv.xz", lzma.compress(GOOD.encode() * 999)[:-9], r"log\.csv\.xz: is cut short after line \d+; fetch"),
+        ("log.csv.xz", lzma.compress(GOOD.encode() * 999)[:99] + b"x" * 99, r"log\.csv\.xz: is damaged; fetch"),
     ],
 )
 def test_a_file_that_cannot_become_a_log_is_refused_with_a_remedy(tmp_path, name, content, said):
@@ -179,9 +188,9 @@ def test_a_missing_file_and_a_parquet_file_cut_short_are_refused(tmp_path):
         read_table(tmp_path / "log.csv")
     write_table(a_log(), tmp_path / "log.parquet")
     whole = (tmp_path / "log.parquet").read_bytes()
-    with pytest.raises(LogError, match=r"is cut short or not a Parquet file"):
+    with pytest.raises(LogError, match=r"log\.parquet: is cut short or damaged after row 0"):
         read_table(written(tmp_path / "log.parquet", whole[:-20]))
-    with pytest.raises(LogError, match=r"log\.parquet: is damaged after row 0"):
+    with pytest.raises(LogError, match=r"log\.parquet: is cut short or damaged after row 0"):
         read_table(written(tmp_path / "log.parquet", b"PAR1" + b"\xff" * 200 + whole[204:]))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from data.importers.registry import IMPORTERS
 from data.log_rows import LogReport
-from data.table_file import quiet
+from data.reading.progress import quiet
 
 SAMPLES = Path(os.environ.get("CKV_DATA_SAMPLES", "data"))  # samples of the published files, if there are any
 

@@ -1,7 +1,8 @@
 import type { InteractionInput } from '@collectivekv/client';
 import type { BundleModel } from '@collectivekv/domain';
 import { createFeedSimulator, type SimulatedUser } from '@collectivekv/feed-simulator';
-import { readInteractionLog } from './interaction-log.js';
+import { type InteractionLog, openInteractionLog } from './log/interaction-log.js';
+import { LOG_COLUMNS } from './log/log-columns.js';
 
 /** A rank request for a user, with its labels. */
 export interface RankCase {
@@ -15,12 +16,16 @@ export interface RankCase {
 
 /** The source of the quickstart's interactions. */
 export interface QuickstartFeed {
-  /** Rejects if the feed cannot be read. */
-  check(): Promise<void>;
+  /**
+   * Reads the whole feed once, before anything starts. `onProgress` takes messages; with `update`, one that replaces the
+   * previous one.
+   * @throws LogError with all problems of a log
+   */
+  check(onProgress: (message: string, update?: boolean) => void): Promise<void>;
   /** Yields the interactions to stream first, in order. Each batch is one call. */
   history(): AsyncIterable<readonly InteractionInput[]>;
-  /** Number of interactions of the history; undefined if it is unknown before the end. */
-  readonly historyCount: number | undefined;
+  /** Number of interactions of the history. A replay knows it after its check. */
+  historyCount(): number;
   /** Returns the i-th rank request. Requests take the users in turn. */
   rankCase(i: number): RankCase;
   /** Returns the next interactions of the same user. Changes the feed. */
@@ -30,6 +35,7 @@ export interface QuickstartFeed {
 const BATCH = 1_000;
 const CANDIDATES = 200;
 const SESSION = 25;
+const ROWS_A_MESSAGE = 100_000;
 const HOUR_MS = 3_600_000;
 
 /** Creates a simulated feed: sessions of all users up to now, oldest first. */
@@ -49,7 +55,7 @@ export function simulatedFeed(options: { seed: number; users: number; positions:
 
   return {
     async check() {},
-    historyCount: options.users * options.positions,
+    historyCount: () => options.users * options.positions,
     async *history() {
       const startMs = Date.now() - rounds * 12 * HOUR_MS;
       let batch: InteractionInput[] = [];
@@ -90,18 +96,29 @@ export function replayedFeed(options: {
   const items = new Set<string>();
   let userIds: string[] = [];
   let itemIds: string[] = [];
-  let extra = 0;
+  let log: InteractionLog | undefined;
+  let next = 0;
   const userAt = (i: number) => userIds[(i * 7_919) % userIds.length] ?? ''; // users from all over the file
 
   return {
-    async check() {
-      for await (const _ of readInteractionLog({ ...options, features })) return;
-      throw new Error(`${options.file} has no interactions; give a log with at least one row`);
+    async check(onProgress) {
+      checkColumns(options.columns, features);
+      let saidAt = 0;
+      const onRows = (count: number) => {
+        if (count - saidAt < ROWS_A_MESSAGE) return;
+        saidAt = count;
+        onProgress(`checked ${count.toLocaleString('en')} rows of ${options.file}`, true);
+      };
+      log = await openInteractionLog({ ...options, features, onRows });
+      if (log.repeatedCount > 0) {
+        const count = log.repeatedCount.toLocaleString('en');
+        onProgress(`left out ${count} rows that repeat an earlier event of the same user`);
+      }
     },
-    historyCount: undefined,
+    historyCount: () => log?.rowCount ?? 0,
     async *history() {
       let batch: InteractionInput[] = [];
-      for await (const interaction of readInteractionLog({ ...options, features })) {
+      for await (const interaction of log?.rows() ?? []) {
         users.set(interaction.userId, Math.max(users.get(interaction.userId) ?? 0, interaction.timestampMs));
         items.add(interaction.itemId);
         batch.push(interaction);
@@ -127,7 +144,15 @@ export function replayedFeed(options: {
       const userId = userAt(i);
       const timestampMs = Math.max(Date.now(), (users.get(userId) ?? 0) + 1);
       users.set(userId, timestampMs);
-      return [{ eventId: `next-${extra++}`, userId, itemId: itemIds[extra % itemIds.length] ?? '', timestampMs }];
+      return [{ userId, itemId: itemIds[++next % itemIds.length] ?? '', timestampMs }];
     },
   };
+}
+
+/** @throws Error naming a column that is neither one of a log nor a feature of the bundle */
+function checkColumns(columns: Readonly<Record<string, string>>, features: readonly string[]): void {
+  const known: readonly string[] = [...LOG_COLUMNS, ...features];
+  const unknown = Object.keys(columns).find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  throw new Error(`--columns: ${unknown} is neither a column of a log nor a feature; these are ${known.join(', ')}`);
 }

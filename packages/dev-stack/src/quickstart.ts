@@ -62,7 +62,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     options.dataFile === undefined
       ? simulatedFeed({ seed: SEED, users: options.users, positions: options.positions })
       : replayedFeed({ file: options.dataFile, columns: options.columns ?? {}, model });
-  await orAborted(feed.check(), signal);
+  await orAborted(feed.check(onProgress), signal);
   const stack = await startStack({
     dir: options.dir,
     bundlesDir: options.bundleDir,
@@ -143,20 +143,17 @@ async function streamHistory(
 ) {
   const perUser = new Map<string, number>();
   const items = new Set<string>();
-  const events = new Set<string>();
   let interactions = 0;
   const startedMs = performance.now();
-  const total = feed.historyCount === undefined ? '' : ` of ${feed.historyCount.toLocaleString('en')}`;
+  const total = feed.historyCount().toLocaleString('en');
   for await (const batch of feed.history()) {
-    for (const { eventId, userId, itemId } of batch) {
+    for (const { userId, itemId } of batch) {
       items.add(itemId);
-      if (eventId !== undefined && events.has(eventId)) continue; // a duplicated line counts once
-      if (eventId !== undefined) events.add(eventId);
       perUser.set(userId, (perUser.get(userId) ?? 0) + 1);
-      interactions++;
     }
+    interactions += batch.length;
     await client.recordInteractions(batch);
-    onProgress(`queued ${interactions.toLocaleString('en')}${total} interactions`, true);
+    onProgress(`queued ${interactions.toLocaleString('en')} of ${total} interactions`, true);
   }
   let last = { count: -1, atMs: performance.now() };
   for (;;) {

@@ -34,7 +34,9 @@ import pyarrow.compute as pc
 
 from data.importers.files import EPOCH_MS, SECOND_MS, find_file, flatten, strings
 from data.log_rows import LogReport, LogRows
-from data.table_file import Batch, LogError, Say, open_parquet, quiet, read_parquet, read_parquet_table, require_columns
+from data.reading.errors import LogError
+from data.reading.progress import Say, quiet
+from data.table_file import Batch, open_parquet, read_parquet, read_parquet_table, require_columns
 
 SPLITS = ("train", "valid", "test")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.table_file import LogError
+from data.reading.errors import LogError
 
 EPOCH_MS = 946_684_800_000  # 2000-01-01: the first time in logs that have an order but no times
 SECOND_MS = 1000

@@ -25,7 +25,9 @@ import pyarrow.compute as pc
 
 from data.importers.files import SECOND_MS, find_file, find_files, flatten
 from data.log_rows import LogReport, LogRows, numbers
-from data.table_file import Batch, LogError, Say, bare_suffix, quiet, read_delimited, require_columns
+from data.reading.errors import LogError
+from data.reading.progress import Say, quiet
+from data.table_file import Batch, bare_suffix, read_delimited, require_columns
 
 REQUIRED = ["user_id", "video_id", "time_ms", "is_click"]
 OPTIONAL = {"is_like": "like", "long_view": "long_view"}  # column -> its action

@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 
 from data.importers.files import SECOND_MS, find_file, flatten
 from data.log_rows import LogReport, LogRows
-from data.table_file import Batch, Say, quiet, read_delimited
+from data.reading.progress import Say, quiet
+from data.table_file import Batch, read_delimited
 
 COLUMNS = ["impression_id", "user_id", "time", "history", "candidates"]
 TIME = "%m/%d/%Y %I:%M:%S %p"

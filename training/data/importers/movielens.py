@@ -23,7 +23,9 @@ import pyarrow.compute as pc
 
 from data.importers.files import EPOCH_MS, SECOND_MS, find_file
 from data.log_rows import LogReport, LogRows, numbers
-from data.table_file import LogError, Say, quiet, read_delimited, require_columns, text_blocks
+from data.reading.errors import LogError
+from data.reading.progress import Say, quiet
+from data.table_file import read_delimited, require_columns, text_blocks
 
 NAMES = ("ratings.dat", "u.data", "ratings.csv", "ratings_ordered.csv")
 COLUMNS = ["user", "item", "rating", "seconds"]

@@ -17,7 +17,7 @@ from data.importers.mind import import_mind
 from data.importers.movielens import import_movielens
 from data.log_file import read_table
 from data.log_rows import LogReport
-from data.table_file import Say
+from data.reading.progress import Say
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.importers.files import EPOCH_MS
-from data.table_file import LogError
+from data.reading.errors import LogError
 from testbed.importing import counts, rows_of, run
 
 SEQUENCES = [[11, 12, 13, 14, 15], [21, 0, 23]]

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.table_file import LogError
+from data.reading.errors import LogError
 from testbed.importing import counts, rows_of, run, sample
 
 DAY_MS = 86_400_000

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
-from data.table_file import LogError
+from data.reading.errors import LogError
 from testbed.importing import rows_of, run, sample, written
 
 KUAIRAND = (
@@ -90,7 +90,7 @@ def test_kuairand_in_part_counts_times_back_from_the_last_one(tmp_path):
     )
     assert "1 of 2 users with labels have no row before their first labelled one" in report.notes
     (tmp_path / "val.tsv.xz").write_bytes((tmp_path / "val.tsv.xz").read_bytes()[:-9])
-    with pytest.raises(LogError, match=r"val\.tsv\.xz: is cut short; fetch it again"):
+    with pytest.raises(LogError, match=r"val\.tsv\.xz: is cut short after line 2; fetch or pack it again"):
         run("kuairand-partial", tmp_path)
 
 

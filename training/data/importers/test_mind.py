@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 import pytest
 
 from data.importers.mind import new_clicks
-from data.table_file import LogError
+from data.reading.errors import LogError
 from testbed.importing import rows_of, run, sample, written
 
 

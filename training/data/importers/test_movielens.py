@@ -3,7 +3,7 @@
 import pytest
 
 from data.importers.files import EPOCH_MS
-from data.table_file import LogError
+from data.reading.errors import LogError
 from testbed.importing import counts, rows_of, run, sample, written
 
 
@@ -44,7 +44,7 @@ def test_movielens_counts_bad_ratings_and_refuses_other_files(tmp_path):
         run("movielens", written(tmp_path / "ratings.csv", "userId,movieId,rating,tag\n1,2,3,fun\n"))
     path = written(tmp_path / "ratings_ordered.csv.xz", "user,pos,item,rating\n" + "1,0,50,5\n" * 99)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(LogError, match=r"ratings_ordered\.csv\.xz: is cut short; fetch it again"):
+    with pytest.raises(LogError, match=r"ordered\.csv\.xz: is cut short after line 100; fetch or pack it again"):
         run("movielens", path)
 
 
