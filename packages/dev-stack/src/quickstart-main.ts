@@ -3,28 +3,11 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { orAborted } from './or-aborted.js';
 import { demoBundleDir, runQuickstart } from './quickstart.js';
 import type { RankCase } from './quickstart-feed.js';
+import { parseQuickstartArguments, QUICKSTART_USAGE } from './quickstart-options.js';
 import { summaryTable } from './summary.js';
-
-const MAX_COUNT = 100_000;
-const USAGE = `npm start -- [options]
-
-Starts Redis and all services, streams interactions through them, ranks, and prints a summary.
-
-  --once             exit after the summary, with code 0 if everything worked
-  --data FILE        replay an interaction log instead of a simulated feed:
-                     .parquet, .csv, .tsv or .jsonl; text files also as .gz or .xz
-  --columns A=B,…    with --data: column A is called B in the file;
-                     A is user_id, item_id, timestamp_ms, action, event_id or a feature
-  --bundle DIR       serve the bundle in this folder (default bundles/demo)
-  --users N          number of simulated users, 1 to ${MAX_COUNT} (default 100)
-  --positions N      interactions of each simulated user, 1 to ${MAX_COUNT} (default 1000)
-  --help             print this text
-
-Set CKV_REDIS_URL to use an existing Redis instead of a private one.`;
 
 const root = process.cwd();
 const dir = join(root, '.ckv');
@@ -52,32 +35,17 @@ try {
 process.exit();
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      once: { type: 'boolean', default: false },
-      data: { type: 'string' },
-      bundle: { type: 'string' },
-      columns: { type: 'string', default: '' },
-      users: { type: 'string', default: '100' },
-      positions: { type: 'string', default: '1000' },
-      help: { type: 'boolean', default: false },
-    },
-  });
-  if (values.help) {
-    console.log(USAGE);
+  const given = parseQuickstartArguments(process.argv.slice(2));
+  if (given.help) {
+    console.log(QUICKSTART_USAGE);
     return 0;
   }
-  if (values.data !== undefined && !existsSync(values.data))
-    throw new Error(`--data: the file ${values.data} does not exist`);
   const options = {
+    ...given,
     dir,
-    bundleDir: values.bundle ?? demoBundleDir(root),
+    bundleDir: given.bundleDir ?? demoBundleDir(root),
     redisUrl: process.env.CKV_REDIS_URL || undefined,
     redisTls: redisTlsVariables(),
-    dataFile: values.data,
-    columns: parseColumns(values.columns),
-    users: wholeNumber('--users', values.users, 1, MAX_COUNT),
-    positions: wholeNumber('--positions', values.positions, 1, MAX_COUNT),
     rankRequests: 300,
   };
   await ownFolder();
@@ -88,7 +56,7 @@ async function main(): Promise<number> {
   await writeFile(join(dir, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
   console.log(`\n${summaryTable(summary)}\nThese figures are also in .ckv/summary.json.`);
   for (const problem of problems) console.error(`problem: ${problem}`);
-  if (!values.once && problems.length === 0) {
+  if (!given.once && problems.length === 0) {
     console.log(whatNext(stack.targets, example));
     await orAborted(stack.failure, stopping).catch((error) => {
       if (!(error instanceof Stopped)) throw error;
@@ -152,19 +120,6 @@ function stopOnSignal(): AbortSignal {
   process.once('disconnect', () => stop(128 + constants.signals.SIGTERM));
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined); // nobody reads any more
   return controller.signal;
-}
-
-function parseColumns(text: string): Record<string, string> {
-  const pairs = text === '' ? [] : text.split(',').map((pair) => pair.split('='));
-  const bad = pairs.find((pair) => pair.length !== 2 || pair.includes(''));
-  if (bad) throw new Error(`--columns: "${bad.join('=')}" has not the form A=B, such as user_id=uid`);
-  return Object.fromEntries(pairs);
-}
-
-function wholeNumber(option: string, text: string, min: number, max: number): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new Error(`${option}: "${text}" is not a whole number from ${min} to ${max}`);
 }
 
 /** Creates a printer of progress. On a terminal, updates overwrite each other. Elsewhere they are at least 2 s apart. */
