@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError } from '@collectivekv/client';
 import type { Random } from '../random.js';
-import { type Call, type Doors, type Entry, mayRepeat, partitionOf, sendCall } from './calls.js';
+import { createCallPlan } from './call-plan.js';
+import { type Call, type Doors, type Entry, mayRepeat, sendCall } from './calls.js';
 import { createUserJournal, type RecordRules, type UserJournal } from './user-journal.js';
 import { createInteractions, type Vocabulary } from './vocabulary.js';
 
@@ -86,6 +87,9 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
   const busy = new Set<number>();
   const makers = new Map<UserJournal, ReturnType<typeof createInteractions>>();
 
+  const { forgets } = load;
+  const plan = createCallPlan({ forgets, rules, partitionCount: doors.queues.length, prefix, eventsOf });
+
   function addUser(): UserJournal {
     // Some ids have the characters that keys escape.
     const mark = journals.length % 10 === 3 ? '{%}ü' : '';
@@ -131,37 +135,10 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
         return own.pick(again);
       }
     }
-    const call = newCall(own, users);
+    const call = plan.newCall(own, users);
     sent.push(call);
     if (sent.length > REMEMBERED_CALLS) sent.shift();
     return call;
-  }
-
-  function newCall(own: Random, users: readonly UserJournal[]): Call {
-    const user = own.pick(users);
-    const choice = own.fraction();
-    if (choice < load.forgets) {
-      const forgettable = user.events.filter(
-        (event) =>
-          (!rules.forgetsByEventOnly || user.events.length - event.seq <= 10) &&
-          !user.steps.some((step) => step.kind === 'forget' && step.event === event),
-      );
-      if (forgettable.length > 0) {
-        const event = own.pick(forgettable);
-        user.forget(event);
-        return { kind: 'forget', entries: [{ journal: user, event }] };
-      }
-    }
-    const key = own.chance(0.2) ? { idempotencyKey: `key-${prefix}-${own.whole(0, 1e9)}` } : {};
-    if (choice < 0.5) return { kind: 'record', entries: eventsOf(user, own.whole(1, 5)), ...key };
-    if (choice < 0.6) {
-      const partition = partitionOf(user.userId, doors.queues.length);
-      const beside = users.filter((one) => partitionOf(one.userId, doors.queues.length) === partition);
-      return { kind: 'job', entries: interleaved(own, own.shuffle(beside).slice(0, 3), 14) };
-    }
-    if (choice < 0.65) return { kind: 'record', entries: eventsOf(user, own.whole(15, 40)), ...key };
-    const several = own.shuffle(users).slice(0, own.whole(2, users.length));
-    return { kind: 'record', entries: interleaved(own, several, own.chance(0.1) ? 20 : 6), ...key };
   }
 
   function eventsOf(journal: UserJournal, count: number): Entry[] {
@@ -170,17 +147,6 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
       journal,
       event: journal.record(make?.(journal.events.length) as never),
     }));
-  }
-
-  /** Returns some events of each user, in turns. */
-  function interleaved(own: Random, users: readonly UserJournal[], most: number): Entry[] {
-    const lists = users.map((journal) => eventsOf(journal, own.whole(1, most)));
-    const entries: Entry[] = [];
-    while (lists.some((list) => list.length > 0)) {
-      const entry = own.pick(lists.filter((list) => list.length > 0)).shift();
-      if (entry) entries.push(entry);
-    }
-    return entries;
   }
 
   /** Sends a call until it succeeds. Until then nothing newer is sent for its users. */
