@@ -14,6 +14,7 @@ import { powerCuts } from './scenarios/power-cut.js';
 import { kills, stops } from './scenarios/processes.js';
 import { redisClock } from './scenarios/redis-clock.js';
 import { redisTrouble } from './scenarios/redis-trouble.js';
+import { remotePool } from './scenarios/remote-pool.js';
 import { rollingRestart } from './scenarios/rolling-restart.js';
 
 /** All scenarios, in the order of a run. */
@@ -28,6 +29,7 @@ export const SCENARIOS: readonly Scenario[] = [
   jobs,
   forgets,
   rollingRestart,
+  remotePool,
   ...failoverScenarios,
   address,
   ...powerCuts,

@@ -30,20 +30,22 @@ export function createAnswerCheck(reference: Reference): AnswerCheck {
     const { journal, input, recent, leastSteps } = request;
     const { rung, rungReason, positionCount, mergedCount } = answer.info;
     if (rung !== 'full') return rungReason === '' ? `${rung} without a reason` : '';
-    const stored = positionCount - mergedCount;
-    let why = `${stored} positions are those of no state between step ${leastSteps} and step ${mostSteps}`;
-    let expected: Float32Array | undefined;
+    const { maxPositions } = reference.bundle.model.manifest;
+    let why = `${positionCount} positions, ${mergedCount} of them merged, fit no state from step ${leastSteps} to step ${mostSteps}`;
     for (let steps = leastSteps; steps <= mostSteps; steps++) {
       const state = journal.after(steps);
-      if (state.events.length !== stored) continue;
+      // An event that has left the ring is merged again: a late request may bring such events.
+      const merged = recent.filter(({ hash }) => !state.ring.some((entry) => entry.hash === hash));
+      if (merged.length !== mergedCount) continue;
+      if (Math.min(maxPositions, state.events.length + merged.length) !== positionCount) continue;
       if (recent.length === 0) journal.seenApplied(steps);
       if (!scored || journal.undecided.size > 0) return '';
       const history = await reference.rowsAfter(journal, steps);
-      const behind = mergedCount > 0 ? await reference.rowsBehind(history, recent.slice(-mergedCount)) : [];
-      expected = await reference.scores([...history, ...behind], input);
+      const behind = merged.length > 0 ? await reference.rowsBehind(history, merged) : [];
+      const expected = await reference.scores([...history, ...behind], input);
       const worst = Math.max(...expected.map((score, i) => Math.abs(score - (answer.scores[i] ?? Number.NaN))));
       if (worst <= TOLERANCE) return '';
-      why = `scores of ${stored} positions and ${mergedCount} merged ones differ by ${worst} after step ${steps}`;
+      why = `scores of ${positionCount} positions, ${mergedCount} of them merged, differ by ${worst} after step ${steps}`;
     }
     return why;
   }

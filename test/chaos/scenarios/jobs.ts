@@ -33,6 +33,14 @@ export const jobs: Scenario = {
         await backends.untilAccepted(200);
       });
 
+      await fault('calls of 400 interactions of one user, and kill -9 of updater', async () => {
+        const users = Array.from({ length: 20 }, () => backends.addUser());
+        const calls = users.map((user) => backends.send({ kind: 'record', entries: backends.eventsOf(user, 400) }));
+        await Promise.all(calls.slice(0, 10));
+        await kill();
+        await Promise.all(calls);
+      });
+
       if (quick) return;
       await fault('jobs in the wrong partition, and SIGSTOP of updater beyond the lease', async () => {
         const users = Array.from({ length: 20 }, () => backends.addUser());

@@ -10,6 +10,8 @@ export const leases: Scenario = {
   fleet: {
     replicas: { pool: [{}], 'user-cache': [{}, {}], ranking: [{}, {}], updater: [{}, {}, {}] },
   },
+  // The updaters are never idle: a stall finds them between a look at the queue and a take.
+  load: { backendCount: 16, interactionsPerSecond: 2_500 },
   async run({ fleet, random, backends, fault }) {
     const { updater } = fleet.services;
     const [redis] = fleet.redis.nodes;
