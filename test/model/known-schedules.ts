@@ -5,7 +5,7 @@ import { type Step, step } from './steps.js';
 import type { Setting } from './write-path.js';
 
 const SETTING: Setting = { bundles: 'one', skewMs: 0, updaterCount: 1 };
-const { a } = USERS;
+const { a, b } = USERS;
 
 const record = (count: number, withKey = false) => step.record([[a, count]], withKey);
 /** The first updater, among all processes. */
@@ -15,6 +15,7 @@ const late = [step.late([0]), step.pass(100)];
 /** Another updater waits until the leases of a dead one have ended, and works. */
 const takeOver = [step.start(), step.pass(3_000), step.pass(3_000)];
 const APPEND = 'AppendPositions';
+const TAKE = 'ckvTakeJobs';
 const ENQUEUE = 'addStandardJob:6.7.0';
 
 /** Each begins after a second, in which the updater takes its partitions. */
@@ -63,15 +64,15 @@ const SCHEDULES: readonly (readonly [title: string, steps: Step[], setting?: Par
     [
       ...[step.trap(APPEND, 'break', 'lost'), record(14), step.pass(255), step.stall(UPDATER)],
       ...[step.start(), step.wait(5_001), step.pass(1_600), record(30), step.pass(600), step.stop(1), step.pass(400)],
-      ...[step.goOn(0), step.work(0, [1, 1, 0]), step.pass(1_600)],
+      ...[step.goOn(0), step.work(0, [2, 2, 0]), step.pass(1_600)],
     ],
   ],
   [
     'if an updater that lost its leases as it stalled shuts down, and the next holder has an append under way',
     [
-      ...[step.stall(UPDATER), step.start(), step.wait(5_001), step.pass(600)],
-      ...[step.trap(APPEND, 'break', 'late'), record(3), step.pass(260)],
-      ...[step.stop(0), step.goOn(0), step.work(0, [0, 0, 0, 0]), ...late],
+      ...[step.stall(UPDATER), step.start(), step.pass(10), step.wait(5_001), step.pass(1_100)],
+      ...[step.trap(APPEND, 'break', 'late'), record(3), step.pass(600)],
+      ...[step.stop(0), step.goOn(0), step.work(0, [0, 0, 0, 0]), step.late([0]), step.flow([0, 0]), step.pass(100)],
     ],
   ],
   [
@@ -87,6 +88,24 @@ const SCHEDULES: readonly (readonly [title: string, steps: Step[], setting?: Par
     [
       ...[step.trap('ckvRememberProgress', 'break', 'late'), step.trap('ckvCompleteJobs', 'kill', 'lost')],
       ...[record(30), step.pass(1_000), ...late],
+    ],
+  ],
+  [
+    'if a take comes late, from a former opening',
+    [step.trap(TAKE, 'break', 'late'), record(1), step.pass(600), ...late],
+  ],
+  ...[TAKE, 'ckvCompleteJobs', 'ckvSetAsideJob', 'ckvRememberProgress'].map((call): [string, Step[]] => [
+    `if ${call} of a dead updater comes late, after its lease has ended`,
+    [
+      ...[step.trap(call, 'kill', 'late'), record(30), step.recordBesideRefused(b, 1), step.pass(600)],
+      ...[step.wait(5_001), ...late],
+    ],
+  ]),
+  [
+    'if a recovery of a dead updater comes late, after its lease has ended',
+    [
+      ...[step.trap(TAKE, 'break', 'lost'), step.trap('ckvRecoverJobs', 'kill', 'late'), record(1), step.pass(600)],
+      ...[step.wait(5_001), ...late],
     ],
   ],
   [

@@ -64,8 +64,8 @@ export async function runModel(
     for (const userId of Object.values(USERS)) counts.interactions += path.feed.sentCount(userId);
   } catch (error) {
     const { message, stack } = error as Error;
-    const place = error instanceof Violation ? message : `${message}\n${stack}`;
-    throw new Error(`${place}\n${lines.slice(-LOG_LINES).join('\n')}`);
+    const problem = error instanceof Violation ? `Violation: ${message}` : `${message}\n${stack}`;
+    throw new Error(`${problem}\n${lines.slice(-LOG_LINES).join('\n')}`);
   } finally {
     await path.close();
   }

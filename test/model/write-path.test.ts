@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createMetrics } from '@collectivekv/service-kit';
@@ -11,7 +12,7 @@ import { createModelBundle } from './model-bundles.js';
 import { withModelClock } from './model-clock.js';
 import { type RunCounts, runModel } from './model-run.js';
 import { createLinkPool } from './redis-link.js';
-import { chosenRemoval, without } from './removals.js';
+import { chosenRemoval, REMOVALS, type Removal, scriptWithout } from './removals.js';
 import { dateNow, performanceNow, random } from './virtual-time.js';
 import type { Bench } from './write-path.js';
 
@@ -24,18 +25,8 @@ vi.mock('node:crypto', async (original) => {
 
 const RUNS = Number(process.env.CKV_MODEL_RUNS ?? 200);
 /** The runs end after this time, and so does the search for a shorter counterexample. */
-const LIMIT_S = Number(process.env.CKV_MODEL_SECONDS ?? 25);
+const LIMIT_S = Number(process.env.CKV_MODEL_SECONDS ?? 20);
 const SEED = Number(process.env.CKV_MODEL_SEED ?? Math.floor(Math.random() * 2 ** 31));
-
-const removal = chosenRemoval();
-const luaWithout = removal?.file.endsWith('.lua') ? removal : undefined;
-const scriptOf = (name: string, lua: string) =>
-  luaWithout && name === (luaWithout.command ?? commandOf(luaWithout.file)) ? without(luaWithout, lua) : lua;
-/** Returns the command of a script: `ckvTakeJobs` of `lua/take-jobs-13.lua`. */
-function commandOf(file: string): string {
-  const words = file.replace(/^.*\//, '').split('-').slice(0, -1);
-  return `ckv${words.map((word) => word[0]?.toUpperCase() + word.slice(1)).join('')}`;
-}
 
 let server: PrivateRedis;
 let redis: RedisClient;
@@ -53,10 +44,7 @@ beforeAll(async () => {
     },
     updaterMetrics: createUpdaterMetrics(createMetrics('model')),
     cacheMetrics: createUserCacheMetrics(createMetrics('model')),
-    links: {
-      queue: createLinkPool(redis, (name, lua) => withModelClock(scriptOf(name, lua), 'queue')),
-      records: createLinkPool(redis, (name, lua) => withModelClock(scriptOf(name, lua), 'records')),
-    },
+    links: openLinks(chosenRemoval()),
   };
   vi.spyOn(Date, 'now').mockImplementation(dateNow);
   vi.spyOn(performance, 'now').mockImplementation(performanceNow);
@@ -68,10 +56,33 @@ afterAll(async () => {
   await server.stop();
 });
 
+/** Opens links whose scripts ask the model's clocks. */
+function openLinks(removal: Removal | undefined): Bench['links'] {
+  const pool = (clock: keyof Bench['links']) =>
+    createLinkPool(redis, (name, lua) => withModelClock(scriptWithout(removal, name, lua), clock));
+  return { queue: pool('queue'), records: pool('records') };
+}
+
 const noCounts = (): RunCounts => ({ runs: 0, steps: 0, happenings: 0, interactions: 0, late: 0 });
 
 const known = KNOWN_SCHEDULES.map((schedule) => [schedule.title, schedule] as const);
 it.each(known)('keeps its promises %s', (_, { setting, steps }) => runModel(bench, setting, steps, noCounts()));
+
+const inScripts = REMOVALS.filter(({ file }) => file.endsWith('.lua')).map(
+  (removal) => [removal.name, removal] as const,
+);
+it.each(inScripts)('breaks a promise without %s', async (_, removal) => {
+  const schedule = KNOWN_SCHEDULES.find(({ title }) => title === removal.noticed);
+  if (!schedule) throw new Error(`no schedule "${removal.noticed}"`);
+  const broken = runModel({ ...bench, links: openLinks(removal) }, schedule.setting, schedule.steps, noCounts());
+  await expect(broken).rejects.toThrow(/^Violation: /);
+});
+
+const docs = readFileSync(new URL('../../docs/testing.md', import.meta.url), 'utf8');
+it.each(REMOVALS)('docs/testing.md has a row for $name', ({ name, noticed }) => {
+  expect(docs).toContain(`| ${name} |`);
+  expect(docs).toContain(`| ${noticed.replace(/^if /, '')} |`);
+});
 
 it('keeps its promises in random schedules of calls, faults and time', {
   timeout: (LIMIT_S + 120) * 1_000,
