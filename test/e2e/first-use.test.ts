@@ -47,7 +47,8 @@ describe('the README', () => {
     await e2e.untilApplied('u000001', before + 1);
   });
 
-  describe('ckv', () => {
+  // Each command is a process, which takes seconds on a busy machine.
+  describe('ckv', { timeout: 120_000 }, () => {
     const env = () => ({
       ...process.env,
       CKV_RANKING_TARGET: e2e.stack.targets.ranking,
@@ -107,9 +108,31 @@ describe('the README', () => {
       expect(ckv('--json', 'stats').json()).toMatchObject({ recordCount: expect.any(Number) });
     });
 
+    it('takes a bundle by its name, and warns of names that the bundle does not know', async () => {
+      const { id, manifest } = e2e.bundle.model;
+      expect(ckv('--json', 'bundle', 'show', manifest.name).json()).toMatchObject({ bundleId: id });
+      expect(ckv('bundle', 'activate', manifest.name).stdout).toContain(`active: ${id}`);
+      expect(ckv('rank', 'u', 'i0001', '--bundle', manifest.name).status).toBe(0);
+      const { status, stderr } = ckv('record', 'warned', 'i0001', '--action', 'bogus', '--feature', 'watch=1');
+      expect(stderr).toMatch(/warning: .* no action "bogus", which counts as unknown; it has .*like/);
+      expect(stderr).toMatch(/warning: .* no interaction feature "watch", which is ignored; it has watch_ratio/);
+      expect(status).toBe(0);
+      await e2e.untilApplied('warned', 1);
+    });
+
     it('prints the reason of a failure and exits with 1', () => {
       const failures = [
-        [['rank', 'u', 'i', '--bundle', 'x'], /bundle_id.*\n.*invalid_request \(INVALID_ARGUMENT\)/],
+        [
+          ['rank', 'u', 'i', '--bundle', 'x'],
+          /no loaded bundle has the id or the name "x"; loaded: \S+ \([0-9a-f]{16}\)/,
+        ],
+        [['bundle', 'show', 'x'], /no loaded bundle has the id or the name "x"/],
+        [['bundle', 'activate', '0123456789abcdef'], /0123456789abcdef.*\n.*bundle_not_loaded/],
+        [['rank', 'u', 'i', '--feature', 'freshness=0,5'], /--feature freshness: has 2 numbers, but there are 1 items/],
+        [
+          ['record', 'u', 'i', '--feature', 'watch_ratio=0,5'],
+          /watch_ratio=0,5' is invalid. Give NAME=NUMBER, with a dec/,
+        ],
         [['bundle', 'rollback'], /no bundle was active before/],
         [['rank', 'u', 'i', '--feature', 'nope=1'], /candidate_features\[0\]\.name/],
         [['--ranking', '127.0.0.1:1', 'rank', 'u', 'i'], /RankingService at 127\.0\.0\.1:1 cannot be reached/],

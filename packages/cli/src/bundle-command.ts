@@ -2,6 +2,7 @@ import { loadBundle } from '@collectivekv/bundles';
 import { GRAPH_NAMES, type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
 import { Command } from 'commander';
+import { bundleIdOf } from './bundle-id.js';
 import type { Connections } from './connections.js';
 import { defaultCommand } from './default-command.js';
 import { pairs, table } from './print.js';
@@ -37,9 +38,11 @@ export function bundleCommand(connections: Connections): Command {
   bundle
     .command('show')
     .description('show the structure and the training metrics of a bundle')
-    .argument('[id]', 'bundle id of 16 hexadecimal digits; default: the active bundle')
+    .argument('[id]', 'bundle id of 16 hexadecimal digits, or name; default: the active bundle')
     .action(async (id: string | undefined) => {
-      const { bundleId, manifest, active, provider } = await describe(id ?? '');
+      const { bundleId, manifest, active, provider } = await describe(
+        id === undefined ? '' : await bundleIdOf(connections, id),
+      );
       const parsed = parseManifest(manifest);
       connections.print({ bundleId, active, provider, manifest: parsed }, () =>
         describeBundle(bundleId, active, parsed),
@@ -48,8 +51,9 @@ export function bundleCommand(connections: Connections): Command {
   bundle
     .command('activate')
     .description('make a loaded bundle the active bundle')
-    .argument('<id>', 'bundle id of 16 hexadecimal digits; "ckv bundle list" shows it')
-    .action(async (bundleId: string) => {
+    .argument('<id>', 'bundle id of 16 hexadecimal digits, or name; "ckv bundle list" shows both')
+    .action(async (idOrName: string) => {
+      const bundleId = await bundleIdOf(connections, idOrName);
       const { previousBundleId } = await connections.pool().call('Activate', { bundleId }, deadline());
       connections.print({ previousBundleId }, () => `active: ${bundleId}; previously active: ${previousBundleId}`);
     });

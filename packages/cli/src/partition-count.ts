@@ -7,7 +7,7 @@ import { DEFAULT_PARTITION_COUNT, MAX_PARTITION_COUNT } from '@collectivekv/upda
 export function readPartitionCount({ CKV_PARTITIONS: text = '' }: NodeJS.ProcessEnv): number {
   if (text === '') return DEFAULT_PARTITION_COUNT;
   const count = Number(text);
-  if (Number.isInteger(count) && count >= 1 && count <= MAX_PARTITION_COUNT) return count;
+  if (/^\d+$/.test(text) && count >= 1 && count <= MAX_PARTITION_COUNT) return count;
   const range = `1 to ${MAX_PARTITION_COUNT}`;
   throw new Error(`CKV_PARTITIONS: "${text}" is not a whole number from ${range}; set it to the updater's value`);
 }

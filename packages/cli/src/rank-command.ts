@@ -1,7 +1,8 @@
 import { LIMITS } from '@collectivekv/domain';
 import { Command, Option } from 'commander';
+import { bundleIdOf } from './bundle-id.js';
 import type { Connections } from './connections.js';
-import { namedNumber, namedNumbers, wholeNumber } from './number-options.js';
+import { countProblem, namedNumber, namedNumbers, wholeNumber } from './number-options.js';
 import { pairs, table } from './print.js';
 
 interface Options {
@@ -31,7 +32,7 @@ export function rankCommand(connections: Connections): Command {
       `accept a cached record up to <ms> milliseconds old, at most ${LIMITS.maxStalenessMs}; default 0: read the record`,
       wholeNumber(0, LIMITS.maxStalenessMs),
     )
-    .option('--bundle <id>', 'rank by this bundle; default: the active bundle')
+    .option('--bundle <id>', 'rank by this bundle, an id or a name; default: the active bundle')
     .addOption(
       new Option(
         '--history <policy>',
@@ -40,7 +41,10 @@ export function rankCommand(connections: Connections): Command {
         .choices(['preferred', 'required', 'ignored'])
         .default('preferred'),
     )
-    .action(async (userId: string, candidateIds: string[], options: Options) => {
+    .action(async (userId: string, candidateIds: string[], options: Options, command: Command) => {
+      const problem = countProblem(options.feature ?? {}, candidateIds.length);
+      if (problem !== undefined) command.error(`error: ${problem}`);
+      const bundleId = options.bundle === undefined ? undefined : await bundleIdOf(connections, options.bundle);
       const { ranked, info } = await connections.client().rank({
         userId,
         candidateIds,
@@ -49,7 +53,7 @@ export function rankCommand(connections: Connections): Command {
         history: options.history,
         ...(options.top === undefined ? {} : { topK: options.top }),
         ...(options.staleness === undefined ? {} : { maxStalenessMs: options.staleness }),
-        ...(options.bundle === undefined ? {} : { bundleId: options.bundle }),
+        ...(bundleId === undefined ? {} : { bundleId }),
       });
       connections.print({ ranked, info }, () => {
         const why = info.rungReason === '' ? '' : ` (${info.rungReason})`;

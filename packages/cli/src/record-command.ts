@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import type { Connections } from './connections.js';
 import { namedNumber, wholeNumber } from './number-options.js';
 import { type ErasureOptions, erasureOf, noWaitOption, receiptIdOption, showReceipt } from './receipt-command.js';
+import { warnOfUnknownNames } from './unknown-names.js';
 
 const timestamp = wholeNumber(LIMITS.minTimestampMs, LIMITS.timestampMs);
 
@@ -26,6 +27,7 @@ export function recordCommands(connections: Connections): Command[] {
     .action(async (userId: string, itemIds: string[], options: Options, command: Command) => {
       if (options.eventId !== undefined && itemIds.length > 1)
         command.error(`error: --event-id names one event, not ${itemIds.length}; give one item`);
+      await warnOfUnknownNames(connections, options);
       const eventIds = await connections
         .client()
         .recordInteractions(itemIds.map((itemId) => ({ userId, itemId, ...partsOf(options) })));
@@ -49,6 +51,7 @@ which it was recorded: --item, --action, --feature and --at.`,
     )
     .action(async (userId: string, eventId: string, options: Options & ErasureOptions & { readonly item?: string }) => {
       const parts = { ...partsOf(options), ...(options.item === undefined ? {} : { itemId: options.item }) };
+      await warnOfUnknownNames(connections, options);
       const forgotten = { ...parts, userId, eventId };
       showReceipt(connections, await connections.client().forgetInteraction(forgotten, erasureOf(options)));
     });

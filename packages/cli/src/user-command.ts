@@ -8,6 +8,7 @@ import {
   type UserRecord,
 } from '@collectivekv/domain';
 import { Command } from 'commander';
+import { bundleIdOf } from './bundle-id.js';
 import type { Connections } from './connections.js';
 import { wholeNumber } from './number-options.js';
 import { pairs, table, time } from './print.js';
@@ -20,7 +21,7 @@ export function userCommands(connections: Connections): Command[] {
     .command('show', { isDefault: true })
     .description('show the record and its newest positions (default command)')
     .argument('<user>', 'user id')
-    .option('--bundle <id>', 'show the record of this bundle; default: the active bundle')
+    .option('--bundle <id>', 'show the record of this bundle, an id or a name; default: the active bundle')
     .option('--rows <count>', 'number of newest positions to show', wholeNumber(0, 1_000_000), 5)
     .action((userId: string, options: { bundle?: string; rows: number }) => show(connections, userId, options));
   user
@@ -34,9 +35,10 @@ export function userCommands(connections: Connections): Command[] {
     });
   const stats = new Command('stats')
     .description('count users, positions and bytes in Redis')
-    .option('--bundle <id>', 'count the records of this bundle; default: all bundles')
+    .option('--bundle <id>', 'count the records of this bundle, an id or a name; default: all bundles')
     .action(async (options: { bundle?: string }) => {
-      const request = { bundleId: options.bundle ?? '', maxRecords: 0 };
+      const bundleId = options.bundle === undefined ? '' : await bundleIdOf(connections, options.bundle);
+      const request = { bundleId, maxRecords: 0 };
       const counts = await connections.userCache().call('Stats', request, deadline(120_000));
       connections.print(counts, () =>
         pairs([
@@ -57,7 +59,8 @@ async function show(
   userId: string,
   options: { readonly bundle?: string; readonly rows: number },
 ): Promise<void> {
-  const described = await connections.pool().call('Describe', { bundleId: options.bundle ?? '' }, deadline());
+  const wanted = options.bundle === undefined ? '' : await bundleIdOf(connections, options.bundle);
+  const described = await connections.pool().call('Describe', { bundleId: wanted }, deadline());
   const manifest = parseManifest(described.manifest);
   const { bundleId } = described;
   const { records } = await connections.userCache().call('GetRecords', { bundleId, userIds: [userId] }, deadline());
