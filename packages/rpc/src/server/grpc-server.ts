@@ -55,6 +55,11 @@ export interface GrpcServerOptions extends ServerTlsOptions, AccessOptions {
   readonly metrics: RpcMetrics;
   /** Largest message that is read, bytes. Default 16 MiB. */
   readonly maxMessageBytes?: number;
+  /**
+   * Most memory of one connection, MB: above all answers that its caller has not read. Beyond it the connection is closed.
+   * Default 512.
+   */
+  readonly maxUnreadMb?: number;
   /** How long a stream of requests may wait for one, ms. Default 30,000. */
   readonly idleTimeoutMs?: number;
 }
@@ -76,6 +81,7 @@ export function createGrpcServer({
   log,
   metrics,
   maxMessageBytes = 16 * 1024 * 1024,
+  maxUnreadMb = 512,
   idleTimeoutMs = 30_000,
   ...guard
 }: GrpcServerOptions): GrpcServer {
@@ -88,6 +94,7 @@ export function createGrpcServer({
     'grpc.max_send_message_length': -1,
     'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
     'grpc.max_concurrent_streams': MAX_CONCURRENT_STREAMS,
+    'grpc-node.max_session_memory': maxUnreadMb,
     'grpc.enable_channelz': 0, // nobody reads its counts, which cost each call a tenth of its time
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
