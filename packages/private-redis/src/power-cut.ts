@@ -10,6 +10,8 @@ export interface PowerSupply {
    * @returns the bytes taken; 0 without an append-only file
    */
   cut(lostMs: number): Promise<number>;
+  /** Length of the append-only file as it was seen last. */
+  watchedBytes(): number;
   /** Ends the watch. */
   close(): void;
 }
@@ -41,6 +43,7 @@ export function supplyPower(server: () => PrivateRedis, dataDir: string): PowerS
       await truncate(file, kept);
       return size - kept;
     },
+    watchedBytes: () => sizes.at(-1)?.bytes ?? 0,
     close: () => clearInterval(timer),
   };
 }
