@@ -1,0 +1,203 @@
+import { CkvError, type Interaction, partitionOf, type Reason } from '@collectivekv/domain';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { createLogger, createMetrics, type Metrics } from '@collectivekv/service-kit';
+import {
+  createInteractionProducer,
+  type FailedJob,
+  type InteractionProducer,
+  inspectQueue,
+  openLeaseTable,
+  openPartitionQueue,
+  openReceipts,
+  type PartitionQueue,
+} from '@collectivekv/update-queue';
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+import { createUpdaterMetrics } from '../metrics.js';
+import { createFence, type RenewableFence } from '../partitions/fence.js';
+import type { EncodedInteractions, RecordWriter } from '../records/record-writer.js';
+import { createJobBatches, type JobBatches, type TakenJobs } from './job-batches.js';
+import { createLateCalls } from './late-calls.js';
+
+/** Partitions of the queue. The member holds all. */
+export const PARTITION_COUNT = 2;
+export const FENCE_END_MS = 1_700_000_000_000;
+export const ENCODED: EncodedInteractions = { bundles: [], unknownItemCount: 2, unknownActionCount: 1 };
+
+/** The parts of a test, new for each. */
+export interface JobBench {
+  client: RedisClient;
+  producer: InteractionProducer;
+  queues: PartitionQueue[];
+  fences: RenewableFence[];
+  metrics: Metrics;
+  stopping: AbortController;
+  batches: JobBatches;
+  /** The writer's calls: `encode e1 e2`, `append u:e1 v:e2`, `forget e1`. */
+  calls: string[];
+  /** Failures of the writer's next calls, by the call's first word; with a user, of every call for that user. */
+  failures: { readonly of: string; readonly error: CkvError; readonly user?: string }[];
+  /** Runs at the beginning of each of the writer's calls. */
+  onCall: (call: string) => void;
+  /** The end of the fence of each of the writer's calls. */
+  validUntil: number[];
+}
+
+/** See {@link JobBench}. */
+export const bench = {} as JobBench;
+
+/** Starts Redis before the tests of a file, makes the parts before each test, and stops Redis after all. */
+export function useJobBatches(): void {
+  let redis: PrivateRedis;
+  beforeAll(async () => {
+    redis = await startTemporaryRedis();
+    bench.client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
+  });
+  afterAll(async () => {
+    closeRedis(bench.client);
+    await redis.stop();
+  });
+  beforeEach(async () => {
+    const { client } = bench;
+    await client.flushall();
+    bench.producer = createInteractionProducer({
+      client,
+      keyPrefix: 'ckv',
+      partitionCount: PARTITION_COUNT,
+      maxWaitingJobs: 99,
+    });
+    const { terms } = await openLeaseTable(client, 'ckv', PARTITION_COUNT).hold('one', 60_000);
+    bench.queues = terms.map((term) => openPartitionQueue({ client, keyPrefix: 'ckv', term, token: 'one' }));
+    for (const queue of bench.queues) await queue.recover();
+    bench.fences = terms.map((term) => {
+      const fence = createFence(term);
+      fence.renew({ endsMs: FENCE_END_MS + term.partition, heldUntilMs: Number.POSITIVE_INFINITY, endedByMs: 0 });
+      return fence;
+    });
+    bench.stopping = new AbortController();
+    bench.calls = [];
+    bench.failures = [];
+    bench.validUntil = [];
+    bench.onCall = () => undefined;
+    bench.batches = createBatches(bench.producer);
+  });
+  afterEach(() => Promise.all([...bench.queues.map((queue) => queue.close()), bench.producer.close()]));
+}
+
+/** Creates batches that forward jobs by this producer. */
+export function createBatches(forwarding: Pick<InteractionProducer, 'forward'>): JobBatches {
+  bench.metrics = createMetrics('test');
+  return createJobBatches({
+    producer: forwarding,
+    partitionCount: PARTITION_COUNT,
+    writer,
+    receipts: openReceipts({ client: bench.client, keyPrefix: 'ckv', ttlS: 600 }),
+    lateCalls: createLateCalls(),
+    metrics: createUpdaterMetrics(bench.metrics),
+    log: createLogger('test', 'silent'),
+    signal: bench.stopping.signal,
+  });
+}
+
+function called(name: string, rest: readonly string[]): void {
+  const call = [name, ...rest].join(' ');
+  bench.calls.push(call);
+  bench.onCall(call);
+  const failure = bench.failures.find(
+    ({ of, user }) => of === name && (!user || rest.some((one) => one.startsWith(`${user}:`))),
+  );
+  if (!failure) return;
+  if (!failure.user) bench.failures.splice(bench.failures.indexOf(failure), 1);
+  throw failure.error;
+}
+
+const writer: RecordWriter = {
+  async encode(interactions) {
+    called(
+      'encode',
+      interactions.map(({ eventId }) => eventId),
+    );
+    return ENCODED;
+  },
+  async append(byUser, _, validUntilMs) {
+    bench.validUntil.push(validUntilMs());
+    called(
+      'append',
+      [...byUser].map(([userId, list]) => `${userId}:${list.map(({ eventId }) => eventId)}`),
+    );
+    return { appliedCount: [...byUser.values()].flat().length, duplicateCount: 1 };
+  },
+  async forget({ eventId }, validUntilMs) {
+    bench.validUntil.push(validUntilMs());
+    called('forget', [eventId]);
+    const positionCount = eventId === 'unknown' ? 0 : 1;
+    return [{ bundleId: 'b', recordCount: 0, quarantinedCount: 0, positionCount, remainder: 'nothing' }];
+  },
+  async deleteUser(userId, validUntilMs) {
+    bench.validUntil.push(validUntilMs());
+    called('delete', [userId]);
+    return [];
+  },
+};
+
+/** A user of each partition. */
+export const [u, v] = [0, 1].map((partition) => {
+  const ids = Array.from({ length: 99 }, (_, i) => `user-${i}`);
+  return ids.find((userId) => partitionOf(userId, PARTITION_COUNT) === partition) ?? '';
+}) as [string, string];
+/** Another user of the first partition. */
+export const w =
+  Array.from({ length: 99 }, (_, i) => `other-${i}`).find((id) => partitionOf(id, PARTITION_COUNT) === 0) ?? '';
+
+/** Returns an interaction. */
+export const interactionOf = (userId: string, eventId: string): Interaction => ({
+  eventId,
+  userId,
+  itemId: 'i',
+  timestampMs: 1_700_000_000_000,
+  action: '',
+  features: {},
+});
+/** Queues a job of these interactions. */
+export const enqueue = (...interactions: [userId: string, eventId: string][]) =>
+  bench.producer.enqueue(interactions.map(([userId, eventId]) => interactionOf(userId, eventId)));
+
+/** Takes the jobs of all partitions. */
+export async function take(): Promise<TakenJobs[]> {
+  const taken = bench.queues.map(async (queue, i) => ({
+    queue,
+    fence: bench.fences[i] as RenewableFence,
+    jobs: await queue.take(9),
+  }));
+  return (await Promise.all(taken)).filter(({ jobs }) => jobs.length > 0);
+}
+/** Takes, prepares and applies jobs. */
+export const work = async () => bench.batches.apply(await bench.batches.prepare(await take()));
+
+/** Returns the numbers of jobs of all partitions. */
+export async function counts(): Promise<{ waiting: number; active: number; failed: number }> {
+  const inspection = inspectQueue({ client: bench.client, keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
+  const all = await inspection.counts();
+  await inspection.close();
+  const sum = (name: 'waiting' | 'active' | 'failed') => all.reduce((total, one) => total + one[name], 0);
+  return { waiting: sum('waiting'), active: sum('active'), failed: sum('failed') };
+}
+/** Returns the jobs that were set aside. */
+export async function failedJobs(): Promise<FailedJob[]> {
+  const inspection = inspectQueue({ client: bench.client, keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
+  const failed = await inspection.failed(9);
+  await inspection.close();
+  return failed;
+}
+/** The samples of a metric by its label's value; '' without a label. */
+export async function samples(name: string): Promise<Record<string, number>> {
+  const text = await bench.metrics.registry.getSingleMetricAsString(name);
+  const lines = text.split('\n').flatMap((line) => {
+    const [, labels = '', value = ''] = /^\w+(?:\{(.*)\})? (\S+)$/.exec(line) ?? [];
+    const label = /(?:outcome|kind|reason)="(\w+)"/.exec(labels)?.[1] ?? '';
+    return value === '' ? [] : [[label, Number(value)] as const];
+  });
+  return Object.fromEntries(lines);
+}
+/** Returns a transient error. */
+export const transient = (reason: Reason = 'dependency_unavailable') => new CkvError(reason, 'later');
