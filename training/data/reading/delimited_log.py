@@ -19,6 +19,7 @@ from data.reading.published_files import refuse_published_columns
 
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 BLANKS = b" \t"
+BOM = b"\xef\xbb\xbf"
 
 
 def read_delimited_log(
@@ -34,7 +35,7 @@ def read_delimited_log(
     line = 1
     for block in text_blocks(path, say):
         if line == 1:
-            block = block.removeprefix(b"\xef\xbb\xbf")
+            block = block.removeprefix(BOM)
         first, line = line, line + block.count(b"\n")
         while not header and block:
             head, _, block = block.partition(b"\n")
@@ -44,8 +45,11 @@ def read_delimited_log(
             if head.strip(BLANKS + delimiter.encode()):
                 header, names = read_header(path, head.decode(), delimiter, wanted, columns, f"{path}, line {first}")
             first += 1
-        if block:
-            yield parse_rows(sound_lines(block, first, delimiter, problems), first, header, names, delimiter, problems)
+        block = sound_lines(block, first, delimiter, problems)
+        if block.startswith(BOM):  # pyarrow would drop it from the first cell
+            block, first = b"\n" + block, first - 1
+        if block.strip(b"\r\n"):
+            yield parse_rows(block, first, header, names, delimiter, problems)
 
 
 def read_header(

@@ -126,8 +126,8 @@ def read_object(text: bytes, line: int, problems: ProblemList) -> dict[str, obje
                 kind, fault = "half", "has half a character, such as \\ud800 alone; write whole characters"
     except UnicodeDecodeError:
         kind, fault = "encoding", "is not UTF-8; convert the file: iconv -f LATIN1 -t UTF-8 FILE > NEW"
-    except NameTwice as error:
-        kind, fault = "twice", f"has {json.dumps(str(error), ensure_ascii=False)} twice; leave one out"
+    except NameTwice:
+        kind, fault = "twice", "has a name twice, with different values; leave one out"
     except (ValueError, RecursionError):
         pass  # ValueError also for whole numbers of more digits than Python reads
     problems.add(kind, [line], fault)

@@ -3,6 +3,7 @@
 packages/dev-stack/src/log/row-checks.ts has the same checks.
 """
 
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -65,8 +66,8 @@ class Checks:
             return rows.shown(name, row)
 
         def bare(row: int) -> str:
-            cell = cells[row].as_py()
-            return cell.strip(" \t")[:40] if isinstance(cell, str) else shown(row)
+            cell = shown(row)
+            return json.loads(cell).strip(" \t") if cell.startswith('"') else cell
 
         if ours in IDS:
             faults += id_faults(cells, rows.not_text.get(name, none), IDS[ours], shown, ours in ("event_id", "action"))

@@ -40,7 +40,10 @@ def text_blocks(path: Path, say: Say) -> Iterator[bytes]:
                         raise too_long(path, done + 1)
                 progress.at(packed.tell() / path.stat().st_size)
     except EOFError as error:
-        lines = done + b"".join(pieces).count(b"\n")
+        text = b"".join(pieces)
+        lines = done + text.count(b"\n")
+        if lines > done:
+            yield checked(path, text[: text.rfind(b"\n") + 1], done)  # a problem of its header comes first
         raise LogError(f"{path}: is cut short after line {lines}; fetch or pack it again") from error
     except (lzma.LZMAError, zlib.error) as error:
         raise LogError(f"{path}: is damaged; fetch or pack it again") from error

@@ -9,11 +9,7 @@ import { textLines } from './text-lines.js';
 import type { Packing } from './unpacked-bytes.js';
 
 /** Raised for an object that has a name twice, with different values. */
-class NameTwice extends Error {
-  constructor(readonly key: string) {
-    super();
-  }
-}
+class NameTwice extends Error {}
 
 /** The members of an object, in the order of the text. */
 interface Members {
@@ -98,8 +94,8 @@ export function anyMembers(text: string, place: number, report: (problem: Proble
   try {
     const row = parse(text, undefined, {
       parseNumber: (digits) => new NumberCell(digits),
-      onDuplicateKey: ({ key }) => {
-        throw new NameTwice(key);
+      onDuplicateKey: () => {
+        throw new NameTwice();
       },
     });
     if (typeof row === 'object' && row !== null && !Array.isArray(row) && !(row instanceof NumberCell)) {
@@ -109,8 +105,8 @@ export function anyMembers(text: string, place: number, report: (problem: Proble
       return undefined;
     }
   } catch (error) {
-    if (error instanceof NameTwice) {
-      report({ place, kind: 'twice', text: `has ${JSON.stringify(error.key)} twice; leave one out` });
+    if (error instanceof NameTwice && isJson(text)) {
+      report({ place, kind: 'twice', text: 'has a name twice, with different values; leave one out' });
       return undefined;
     }
   }
@@ -122,6 +118,16 @@ export function anyMembers(text: string, place: number, report: (problem: Proble
 /** Returns the error for a file that is one array. */
 export function arrayOfJson(where: string): LogError {
   return new LogError(`${where}: is an array of JSON; write one JSON object a line: jq -c '.[]' FILE > NEW.jsonl`);
+}
+
+/** True if the text is JSON to its end. The parser above stops at the first name that is there twice. */
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** True if JSON has an escaped half of a character that takes two escapes. Such text cannot be UTF-8. */
