@@ -114,6 +114,22 @@ describe('erase', () => {
     expect((await queues[PARTITION]?.getJob(id))?.data).toEqual(recordJobData([interactionOf(2)]));
   });
 
+  it('leaves an event in jobs that wait in other partitions: they count as enqueued when they are passed on', async () => {
+    const id = await add(FOREIGN, [interactionOf(1)]);
+    expect(await erase('e1')).toMatchObject({ waitingCount: 0 });
+    expect(await usersOf(FOREIGN, id)).toEqual(['u']);
+  });
+
+  it('looks at the newest 10,000 jobs that wait in another partition', async () => {
+    const oldest = await add(FOREIGN, [interactionOf(1)]);
+    const others = (count: number) => Array.from({ length: count }, (_, n) => `job-${n}`);
+    await queue.client().lpush(`{ckv}:interactions-${FOREIGN}:wait`, ...others(10_000));
+    expect(await erase()).toMatchObject({ waitingCount: 0 });
+    expect(await usersOf(FOREIGN, oldest)).toEqual(['u']);
+    await queue.client().lpop(`{ckv}:interactions-${FOREIGN}:wait`);
+    expect(await erase()).toMatchObject({ waitingCount: 1 });
+  });
+
   it('finds a user in more jobs than fit a page, also behind jobs of others', async () => {
     const interactions = Array.from({ length: 1_100 }, (_, n) => interactionOf(n, n % 2 === 0 ? 'u' : v));
     await Promise.all(interactions.map((interaction) => add(PARTITION, [interaction], { delay: 3_600_000 })));

@@ -45,8 +45,15 @@ const IDLE_JOBS: Readonly<Record<string, Kind>> = {
   prioritized: 'waitingCount',
   'waiting-children': 'waitingCount',
 };
-/** Jobs of these lists are in order with the erasure in the user's own partition. In others they are astray. */
+/**
+ * Jobs of these lists are in order with the erasure in the user's own partition. In others they are astray, and count as
+ * enqueued when they are passed on. The deletion of a user looks at the newest of them all the same.
+ */
 const ORDERED_JOBS: Readonly<Record<string, Kind>> = { wait: 'waitingCount', paused: 'waitingCount' };
+/** Most jobs of one list that are looked at: as many as may be set aside. A longer list is a backlog, and may be endless. */
+const MAX_LOOKS = 10_000;
+/** Text that no JSON encoder writes with escapes. */
+const PLAIN = /^[\w .:@~-]*$/;
 /** Jobs of one script call. A small number keeps the calls behind it from waiting long. */
 const PAGE = 500;
 /** Each pass repeats what other writers changed meanwhile. */
@@ -54,7 +61,8 @@ const MAX_PASSES = 20;
 
 /**
  * Creates the function that takes a user, or one event, out of all jobs that are not active. In the user's own partition
- * the waiting jobs stay: they were enqueued after the erasure. It also empties the streams of BullMQ's events, which hold job ids.
+ * the waiting jobs stay: they were enqueued after the erasure. The deletion of a
+ * user also empties the streams of BullMQ's events, which hold job ids.
  * @throws conflict if the term is over, or other writers keep changing the jobs
  */
 export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptions) {
@@ -63,14 +71,16 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
   const commands = client as unknown as Commands;
   const { leases, terms } = leaseKeys(keyPrefix);
 
-  /** Returns the ids of jobs that may mention the text. */
-  async function find(queueKeys: string, container: string, text: string): Promise<string[]> {
+  /** Returns the ids of jobs that may mention the text, among the first `mostLooks` of a list or set. */
+  async function find(queueKeys: string, container: string, text: string, mostLooks: number): Promise<string[]> {
     const found: string[] = [];
-    for (let from = 0; ; from += PAGE) {
-      const [count, ...ids] = await commands.ckvFindMentions(queueKeys + container, queueKeys, from, PAGE, text);
+    const search = [text, PLAIN.test(text) ? 0 : 1] as const;
+    for (let from = 0; from < mostLooks; from += PAGE) {
+      const [count, ...ids] = await commands.ckvFindMentions(queueKeys + container, queueKeys, from, PAGE, ...search);
       found.push(...ids);
-      if (count < PAGE) return found;
+      if (count < PAGE) break;
     }
+    return found;
   }
 
   /** Strips a job. Returns undefined if it holds nothing of the subject; else whether it was stripped now. */
@@ -103,11 +113,14 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
 
     async function sweep(partition: number): Promise<void> {
       const queueKeys = `${queuePrefix(keyPrefix)}:${partitionQueueName(partition)}:`;
-      const containers = { ...IDLE_JOBS, ...(partition === term.partition ? {} : ORDERED_JOBS) };
-      for (const [container, kind] of Object.entries(containers)) {
+      const astray = subject.eventId === undefined && partition !== term.partition;
+      const containers = Object.entries({ ...IDLE_JOBS, ...(astray ? ORDERED_JOBS : {}) });
+      const exist = await Promise.all(containers.map(([container]) => client.exists(queueKeys + container)));
+      for (const [container, kind] of containers.filter((_, i) => exist[i] === 1)) {
+        const mostLooks = container in ORDERED_JOBS ? MAX_LOOKS : Number.POSITIVE_INFINITY;
         for (let pass = 1; ; pass++) {
           let changed = 0;
-          for (const id of await find(queueKeys, container, text)) {
+          for (const id of await find(queueKeys, container, text, mostLooks)) {
             const outcome = await strip(queueKeys, container, id, subject);
             if (!outcome) continue;
             changed++;
@@ -119,7 +132,7 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
           if (pass === MAX_PASSES) throw new CkvError('conflict', 'other writers kept changing the jobs; try again');
         }
       }
-      await client.xtrim(`${queueKeys}events`, 'MAXLEN', 0);
+      if (subject.eventId === undefined) await client.xtrim(`${queueKeys}events`, 'MAXLEN', 0);
     }
 
     await Promise.all(Array.from({ length: partitionCount }, (_, partition) => sweep(partition)));
