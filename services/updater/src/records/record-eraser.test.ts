@@ -1,0 +1,130 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import {
+  alone,
+  append,
+  behind,
+  bench,
+  bundleOf,
+  interactionsOf,
+  MAX_POSITIONS,
+  recordOf,
+  soon,
+  upTo,
+  useRecordWriter,
+  writerFor,
+} from './record-writer.fixture.js';
+
+useRecordWriter();
+
+describe('an erasure', () => {
+  it('searches by the event alone for a removal without an item', async () => {
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    await append(writerFor(alone), [interaction]);
+    const forgotten = await writerFor(alone).forget({ ...interaction, itemId: '' }, soon);
+    expect(forgotten).toEqual([
+      { bundleId: alone.model.id, recordCount: 0, quarantinedCount: 0, positionCount: 1, remainder: 'nothing' },
+    ]);
+    expect([bench.deletedRows, bench.tolerances]).toEqual([[0], [[]]]);
+  });
+
+  it('allows the int8 fields of a row to differ by one step, and no other field', async () => {
+    const stepped = bundleOf('stepped', { steps: 2 });
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    await append(writerFor(stepped), [interaction]);
+    expect(await writerFor(stepped).forget(interaction, soon)).toMatchObject([{ positionCount: 1 }]);
+    expect(bench.tolerances).toEqual([[0, 0, 1, 1]]);
+  });
+
+  it('reads the fence of a deletion when the row is encoded, not before', async () => {
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    await append(writerFor(alone), [interaction]);
+    bench.runs = [];
+    bench.fences = [];
+    const endsMs = [Date.now() + 60_000, 1]; // before and after the run
+    const late = writerFor(alone).forget(interaction, () => endsMs[bench.runs.length] ?? 0);
+    await expect(late).rejects.toMatchObject({ reason: 'deadline' });
+    expect(bench.fences).toEqual(endsMs);
+    expect((await recordOf(alone, 'u')).positionCount).toBe(1);
+  });
+
+  it('finds nothing to delete for a user without a record', async () => {
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    expect(await writerFor(alone, behind).forget(interaction, soon)).toEqual([]);
+    expect(bench.deletedRows).toEqual([]);
+  });
+
+  it('throws other failures of a deletion', async () => {
+    await bench.store.replaceRecord(alone.model.id, 'u', Buffer.from('garbage'));
+    const [interaction] = interactionsOf('u', [1]);
+    if (!interaction) throw new Error('no interaction');
+    await expect(writerFor(alone).forget(interaction, soon)).rejects.toMatchObject({ reason: 'record_corrupt' });
+  });
+
+  it('deletes a position by its event alone if the bundle encodes with history', async () => {
+    const writer = writerFor(behind);
+    const interactions = interactionsOf('u', upTo(MAX_POSITIONS));
+    for (const one of interactions) await append(writer, [one]);
+    const [old, recent] = [interactions[2], interactions.at(-2)];
+    if (!old || !recent) throw new Error('no interaction');
+    const newest = interactions.at(-1) ?? recent;
+    expect(await writer.forget(recent, soon)).toMatchObject([{ positionCount: 1, remainder: 'later_rows' }]);
+    expect(await writer.forget(recent, soon)).toMatchObject([{ positionCount: 0, remainder: 'later_rows' }]);
+    expect(await writer.forget(newest, soon)).toMatchObject([{ positionCount: 1, remainder: 'nothing' }]);
+    expect(await writer.forget(old, soon)).toMatchObject([{ positionCount: 0, remainder: 'not_found' }]);
+    expect(bench.deletedRows).toEqual([0, 0, 0, 0]);
+    expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS - 2);
+  });
+
+  it('deletes an old position only from the record whose row the content gives', async () => {
+    const writer = writerFor(behind, alone);
+    const interactions = interactionsOf('u', upTo(MAX_POSITIONS));
+    for (const one of interactions) await append(writer, [one]);
+    const [old] = interactions;
+    if (!old) throw new Error('no interaction');
+    const forgotten = await writer.forget(old, soon);
+    expect(new Map(forgotten.map(({ bundleId, ...rest }) => [bundleId, rest]))).toEqual(
+      new Map([
+        [behind.model.id, { recordCount: 0, quarantinedCount: 0, positionCount: 0, remainder: 'not_found' }],
+        [alone.model.id, { recordCount: 0, quarantinedCount: 0, positionCount: 1, remainder: 'nothing' }],
+      ]),
+    );
+    expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS);
+    expect((await recordOf(alone, 'u')).positionCount).toBe(MAX_POSITIONS - 1);
+  });
+});
+
+describe('bundles that the updater no longer follows', () => {
+  const [first, second] = interactionsOf('u', [1, 2]);
+  beforeEach(async () => {
+    if (first && second) await append(writerFor(behind, alone), [first, second]);
+  });
+
+  it('are searched by the event alone, and may keep rows that learned from it', async () => {
+    if (!first || !second) throw new Error('no interaction');
+    const [ofBehind] = (await writerFor(alone).forget(first, soon)).filter(
+      ({ bundleId }) => bundleId === behind.model.id,
+    );
+    expect(ofBehind).toMatchObject({ positionCount: 1, remainder: 'later_rows' });
+    expect((await recordOf(behind, 'u')).positionCount).toBe(1);
+    expect(bench.lookedFor).toEqual([expect.arrayContaining([behind.model.id, alone.model.id])]);
+  });
+
+  it('are deleted with the user', async () => {
+    const deleted = await writerFor(alone).deleteUser('u', soon);
+    expect(deleted.map(({ bundleId, recordCount }) => [bundleId, recordCount]).sort()).toEqual(
+      [behind.model.id, alone.model.id].sort().map((id) => [id, 1]),
+    );
+    expect(bench.lookedFor).toEqual([expect.arrayContaining([behind.model.id, alone.model.id])]);
+    await expect(recordOf(behind, 'u')).rejects.toThrow('no record');
+    expect(await writerFor(alone).deleteUser('u', soon)).toEqual([]);
+  });
+
+  it('are not deleted after the fence has ended', async () => {
+    await expect(writerFor(alone).deleteUser('u', () => 1)).rejects.toMatchObject({ reason: 'deadline' });
+    expect((await recordOf(behind, 'u')).positionCount).toBe(2);
+  });
+});
