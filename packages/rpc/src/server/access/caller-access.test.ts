@@ -98,6 +98,19 @@ describe('a server with tokens of roles', () => {
     await expect(reflect('')).rejects.toThrow(/UNAUTHENTICATED/);
   });
 
+  it('answers health checks without a token, for load balancers', async () => {
+    await start({ tokensFile });
+    const raw = new Client(address, credentials.createInsecure());
+    clients.push({ close: () => raw.close() });
+    const asIs = (bytes: Buffer) => bytes;
+    const answer = new Promise((resolve, reject) => {
+      raw.makeUnaryRequest('/grpc.health.v1.Health/Check', asIs, asIs, Buffer.alloc(0), (error, bytes) =>
+        error ? reject(error) : resolve(bytes),
+      );
+    });
+    expect(await answer).toEqual(Buffer.from([0x08, 2])); // status: NOT_SERVING
+  });
+
   it('names the label of a refused token in its log, and no token', async () => {
     await start({ tokensFile });
     await client('PoolService', { token: tokenOf('rank') })
