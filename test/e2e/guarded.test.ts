@@ -1,30 +1,34 @@
 // Access control: a token and TLS on every connection, and a read-only Redis user for ranking.
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createCollectiveKvClient } from '@collectivekv/client';
 import { type Stack, startStack } from '@collectivekv/dev-stack';
+import { createCertificateAuthority } from '@collectivekv/private-ca';
 import { type PrivateRedis, startPrivateRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEMO_BUNDLE, interactionsOf } from './e2e-stack.js';
 
 const TOKEN = 'a-token-for-the-guarded-test';
-const openssl = spawnSync('openssl', ['version']).status === 0;
 
-describe.skipIf(!openssl)('with a token and TLS', () => {
+describe('with one token and TLS', () => {
   let dir: string;
   let stack: Stack;
   let tlsCaFile: string;
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'ckv-guarded-'));
-    tlsCaFile = join(dir, 'cert.pem');
-    const key = join(dir, 'key.pem');
-    const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
-    spawnSync('openssl', [...args, ...subject, '-keyout', key, '-out', tlsCaFile]);
-    const guard = { CKV_TOKEN: TOKEN, CKV_TLS_CERT_FILE: tlsCaFile, CKV_TLS_KEY_FILE: key, CKV_TLS_CA_FILE: tlsCaFile };
+    const authority = await createCertificateAuthority();
+    const { cert, key } = await authority.issue();
+    const files = { 'ca.pem': authority.cert, 'cert.pem': cert, 'key.pem': key };
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(dir, name), content);
+    tlsCaFile = join(dir, 'ca.pem');
+    const guard = {
+      CKV_TOKEN: TOKEN,
+      CKV_TLS_CERT_FILE: join(dir, 'cert.pem'),
+      CKV_TLS_KEY_FILE: join(dir, 'key.pem'),
+      CKV_TLS_CA_FILE: tlsCaFile,
+    };
     const env = { pool: guard, 'user-cache': guard, ranking: guard, updater: guard };
     stack = await startStack({ dir, bundlesDir: DEMO_BUNDLE, env });
   });

@@ -1,10 +1,7 @@
-import { spawnSync } from 'node:child_process';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { closeRedis, connectedRedis, connectRedis, type RedisClient } from './connect-redis.js';
 
-const openssl = spawnSync('openssl', ['version']).status === 0;
 const options = { field: 'CKV_REDIS_URL', name: 'test', whenAway: 'fail' } as const;
 
 it('gives up when Redis does not answer in time, and names the variable and the cause', async () => {
@@ -107,29 +104,5 @@ describe('with a server that is not Redis', () => {
     await expect(getOnceConnected()).rejects.toThrow('WRONGTYPE');
     await expect(client?.get('key')).rejects.toThrow('WRONGTYPE');
     expect(sockets.length).toBe(1);
-  });
-
-  it.skipIf(!openssl)('speaks TLS with the sentinels, and with the primary that they name', async () => {
-    const subject = ['-subj', '/CN=localhost', '-nodes', '-keyout', '-', '-out', '-'];
-    const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', ...subject];
-    const pem = spawnSync('openssl', request, { encoding: 'utf8' }).stdout;
-    const [host, port] = at.split(':');
-    const answerTo = (command: string) => {
-      if (command.includes('hello')) return '%0\r\n';
-      return command.includes('get-master-addr-by-name') ? `*2\r\n+${host}\r\n+${port}\r\n` : '*0\r\n';
-    };
-    const sentinel = createTlsServer({ key: pem, cert: pem }, (socket) => {
-      socket.on('data', (asked) => {
-        const commands = String(asked).split(/(?=^\*\d+\r\n)/m);
-        socket.write(commands.map(answerTo).join(''));
-      });
-    }).listen(0, '127.0.0.1');
-    await new Promise((resolve) => sentinel.once('listening', resolve));
-    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
-    connect(`rediss+sentinel://user:secret@127.0.0.1:${(sentinel.address() as AddressInfo).port}/main`);
-    await vi.waitUntil(() => sockets.length > 0);
-    const greeting = await new Promise<Buffer>((resolve) => sockets[0]?.once('data', resolve));
-    expect(greeting[0]).toBe(0x16); // a TLS handshake
-    sentinel.close();
   });
 });
