@@ -36,8 +36,8 @@ class Checks:
         keep = np.ones(len(rows.places), bool)
         found: dict[str, pa.Array] = {}
         for order, ours in enumerate((*LOG_COLUMNS, *self.features)):
-            name = rows.names.get(ours, "")
-            if not name and ours not in ("user_id", "item_id", "timestamp_ms"):
+            name = rows.names.get(ours)  # a file may have a column without a name
+            if name is None and ours not in ("user_id", "item_id", "timestamp_ms"):
                 continue
             found[ours], faults = self.column(rows, ours, name)
             left = np.ones(len(keep), bool)
@@ -48,12 +48,12 @@ class Checks:
                     where = np.flatnonzero(mask)
                     first = int(where[0])
                     said = text if isinstance(text, str) else text(first)
-                    self.problems.add(kind, rows.places[where].tolist(), said, name or ours, order)
+                    self.problems.add(kind, rows.places[where].tolist(), said, ours if name is None else name, order)
             keep &= left
         self.unreadable_rows += int((~keep).sum())
         return found, keep
 
-    def column(self, rows: Rows, ours: str, name: str) -> tuple[pa.Array, Faults]:
+    def column(self, rows: Rows, ours: str, name: str | None) -> tuple[pa.Array, Faults]:
         """Returns the cells of a column, and its faults in the order in which they are tried."""
         count = len(rows.places)
         none = np.zeros(count, bool)
