@@ -8,6 +8,8 @@ export interface Door<Input = unknown> {
   readonly name: string;
   /** Malformed inputs. A few of them may be valid by chance. */
   readonly inputs: fc.Arbitrary<Input>;
+  /** Inputs that showed a fault once. Every run begins with them. */
+  readonly found?: readonly Input[];
   /** Sends one input. Throws if the door does anything but refuse it with a documented reason, or take it. */
   judge(input: Input): Promise<Verdict>;
   /** Sends a valid input. Throws if the answer is not exactly the right one. */

@@ -1,5 +1,6 @@
 import { bundleFilesDoor, graphsDoor } from './doors/bundle-files.js';
 import { configurationsDoor } from './doors/configurations.js';
+import { logsDoor } from './doors/logs.js';
 import { manifestsDoor } from './doors/manifests.js';
 import { redisUrlsDoor } from './doors/redis-urls.js';
 import { type OpenDoor, openDoor } from './run-door.js';
@@ -9,6 +10,7 @@ export const PARSER_DOORS = {
   manifests: async () => openDoor(await manifestsDoor()),
   'bundle-files': async () => openDoor(await bundleFilesDoor()),
   graphs: async () => openDoor(await graphsDoor()),
+  logs: async () => openDoor(await logsDoor()),
   'redis-urls': async () => openDoor(redisUrlsDoor()),
   configurations: async () => openDoor(configurationsDoor()),
 } satisfies Record<string, () => Promise<OpenDoor>>;

@@ -52,7 +52,8 @@ async function runDoor<Input>(door: Door<Input>, { seed, count, onProgress }: Ru
       throw error;
     }
   });
-  const details = await fc.check(property, { seed, numRuns: count });
+  const examples = (door.found ?? []).map((input): [Input] => [input]);
+  const details = await fc.check(property, { seed, numRuns: count + examples.length, examples });
   const result = { door: door.name, inputs, ...verdicts, validChecks };
   if (!details.failed) return result;
   return {

@@ -23,6 +23,7 @@ const INPUTS: Readonly<Record<DoorName, number>> = {
   manifests: 12_000,
   'bundle-files': 600,
   graphs: 600,
+  logs: 3_000,
   'redis-urls': 31_000,
   configurations: 20_000,
 };

@@ -37,6 +37,7 @@ export function configurationsDoor(): Door<Readonly<Record<string, string>>> {
   );
   return {
     name: 'configuration values',
+    found: [{ CKV_TOKEN_FILE: '/dev/zero' }], // was read without end
     inputs: fc.dictionary(fc.constantFrom(...NAMES), value, { minKeys: 1, maxKeys: 5 }).map((env) => {
       const entries = Object.entries(env);
       return Object.fromEntries(entries.map(([name, text]) => [name, SECRETS.test(name) ? text + SECRET : text]));
