@@ -25,7 +25,7 @@ vi.mock('node:crypto', async (original) => {
 
 const RUNS = Number(process.env.CKV_MODEL_RUNS ?? 200);
 /** No run begins after this time. */
-const LIMIT_S = Number(process.env.CKV_MODEL_SECONDS ?? 20);
+const LIMIT_S = Number(process.env.CKV_MODEL_SECONDS ?? 15);
 /** Time to find a shorter schedule after a failure. */
 const SHORTEN_S = 60;
 const SEED = Number(process.env.CKV_MODEL_SEED ?? Math.floor(Math.random() * 2 ** 31));
