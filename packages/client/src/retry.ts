@@ -31,8 +31,8 @@ const LEAST_ATTEMPT_MS = 50;
 /**
  * Repeats a call while it fails with a transient error and there are attempts and time left. Between two attempts it
  * pauses for 25 ms, doubled each time up to 1 s and shortened at random by up to half. If the server asks for a longer
- * delay, it waits that long and up to half longer. Every attempt but the last gets half of the time that is left, so that a server that hangs
- * leaves time for another one.
+ * delay, it waits that long and up to half longer. Every attempt but the last gets half of the time that is left, so
+ * that a server that hangs leaves time for another one.
  * @throws the last failure, or `cancelled` if the signal aborts during a pause
  */
 export async function withRetries<T>(limits: RetryLimits, call: (attempt: Attempt) => Promise<T>): Promise<T> {

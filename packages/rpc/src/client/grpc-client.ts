@@ -6,6 +6,7 @@ import type { MethodName, RequestOf, ResponseOf } from '../wire/methods.js';
 import { type ServiceName, services } from '../wire/services.js';
 import { type ChannelSecurityOptions, secureChannel } from './channel-security.js';
 import { grpcDeadline } from './grpc-deadline.js';
+import { limitHandshakes } from './handshake-limit.js';
 import { mayUseProxy } from './proxy.js';
 import { createStreamCalls, type StreamCalls } from './stream-calls.js';
 import { callUnary } from './unary-call.js';
@@ -72,7 +73,7 @@ export function createGrpcClient<S extends ServiceName>(
   const security = secureChannel(grpcTarget(target), securityOptions);
   const { metadata } = security;
   const Client = services[name];
-  const client = new Client(grpcTarget(target), security.credentials, {
+  const client = new Client(grpcTarget(target), limitHandshakes(security.credentials), {
     'grpc.service_config': ROUND_ROBIN,
     'grpc.enable_http_proxy': useProxy && mayUseProxy(grpcTarget(target)) ? 1 : 0,
     'grpc.max_receive_message_length': -1,
