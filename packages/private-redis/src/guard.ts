@@ -12,6 +12,7 @@ const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
 /** Asks again until the server ends: Redis refuses to end while it writes its first append-only file. */
 function end(): void {
   child.kill('SIGTERM');
+  child.kill('SIGCONT'); // a test may have stopped the server
   setTimeout(end, ASK_AGAIN_MS);
 }
 

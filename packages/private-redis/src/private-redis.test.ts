@@ -67,6 +67,13 @@ describe('startPrivateRedis', () => {
     );
   });
 
+  it('ends although it was stopped by SIGSTOP', async () => {
+    const redis = await startPrivateRedis({ dir, dataDir: join(dir, 'redis') });
+    process.kill(redis.pid, 'SIGSTOP');
+    await redis.stop();
+    expect(isRunning(redis.pid)).toBe(false);
+  });
+
   it('ends with its process, even if that is killed', async () => {
     const program = `
       import { startPrivateRedis } from '@collectivekv/private-redis';
