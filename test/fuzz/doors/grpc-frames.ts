@@ -78,7 +78,10 @@ export function grpcFramesDoor({ stack, stillRight }: ServicesUnderFuzz): Door<R
     if (session && !session.closed && !session.destroyed) return session;
     const opened = connect(`http://${stack.targets.ranking}`);
     opened.on('error', () => undefined);
-    opened.on('goaway', () => opened.destroy());
+    opened.on('goaway', () => {
+      if (session === opened) session = undefined;
+      setImmediate(() => opened.destroy()); // not inside the callback: nghttp2 is still reading
+    });
     session = opened;
     return opened;
   }
