@@ -6,10 +6,12 @@ import { fileURLToPath } from 'node:url';
 import { type ClientOptions, createCollectiveKvClient } from '@collectivekv/client';
 import type { CertificateAuthority } from '@collectivekv/private-ca';
 import { createGrpcClient, type GrpcClientOptions } from '@collectivekv/rpc';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { interactionsOf } from './e2e-stack.js';
 import { pythonWith } from './python.js';
 import { redisHasTls, type SecuredStack, startSecuredStack, twoAuthorities } from './secured-stack.js';
+
+vi.setConfig({ testTimeout: 180_000 }); // a busy machine
 
 const SERVICES = ['pool', 'user-cache', 'ranking', 'updater'] as const;
 const root = fileURLToPath(new URL('../..', import.meta.url));

@@ -43,7 +43,7 @@ it('gives the content of a file, and its new content after a change', async () =
   follow().onChange(() => changes.push(followed.current));
   expect(followed.current).toBe('old');
   writeFileSync(path, 'new');
-  await expect.poll(() => followed.current).toBe('new');
+  await expect.poll(() => followed.current, { timeout: 20_000 }).toBe('new');
   expect(changes).toEqual(['new']);
   expect(outcomes).toEqual([{ field: 'CKV_THING_FILE', problem: undefined }]);
 });
@@ -59,24 +59,24 @@ it('sees a change of a mounted secret of Kubernetes: a link to another folder', 
   expect(follow().current).toBe('v1');
   await symlink(version('v2'), join(dir, '..data_tmp'));
   await rename(join(dir, '..data_tmp'), join(dir, '..data'));
-  await expect.poll(() => followed.current).toBe('v2');
+  await expect.poll(() => followed.current, { timeout: 20_000 }).toBe('v2');
 });
 
 it('keeps the former content while the new one is wrong, and reports the problem once', async () => {
   writeFileSync(path, 'old');
   follow();
   writeFileSync(path, 'wrong!');
-  await expect.poll(() => outcomes).toHaveLength(1);
+  await expect.poll(() => outcomes, { timeout: 20_000 }).toHaveLength(1);
   expect(outcomes[0]?.problem).toMatchObject({ reason: 'invalid_request', field: 'CKV_THING_FILE' });
   expect(followed.current).toBe('old');
   rmSync(path);
-  await expect.poll(() => outcomes).toHaveLength(2);
+  await expect.poll(() => outcomes, { timeout: 20_000 }).toHaveLength(2);
   expect(outcomes[1]?.problem?.message).toBe(
     `CKV_THING_FILE: ${path} cannot be read (ENOENT); name a file that this process may read`,
   );
   expect(followed.current).toBe('old');
   writeFileSync(path, 'old');
-  await expect.poll(() => outcomes).toHaveLength(3);
+  await expect.poll(() => outcomes, { timeout: 20_000 }).toHaveLength(3);
   expect(outcomes[2]?.problem).toBeUndefined();
 });
 

@@ -14,9 +14,11 @@ import {
   startPrivateRedis,
   supportsTls,
 } from '@collectivekv/private-redis';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { closeRedis, connectedRedis, type RedisClient } from './connect-redis.js';
 import type { RedisTlsOptions } from './redis-tls.js';
+
+vi.setConfig({ testTimeout: 180_000 }); // a busy machine
 
 /** The bus of a cluster's node is at its port plus 10,000. */
 const MAX_NODE_PORT = 55_535;
@@ -179,7 +181,7 @@ describe.skipIf(!available)('with a Redis that uses TLS', () => {
     write('ca.pem', `${authority.cert}\n${next.cert}`);
     await writePair('client', { usages: ['client'] }, next);
     await expect
-      .poll(() => outcomes, { timeout: 10_000 })
+      .poll(() => outcomes, { timeout: 30_000 })
       .toEqual([{ field: 'CKV_REDIS_TLS_CERT_FILE', problem: undefined }]);
     // The server takes the next authority only: nothing of the former one is accepted.
     const admin = await connectedRedis(redis.url, { field: 'url', name: 'admin', whenAway: 'fail' });
@@ -188,7 +190,7 @@ describe.skipIf(!available)('with a Redis that uses TLS', () => {
     write('server-ca.pem', next.cert);
     await admin.config('SET', 'tls-ca-cert-file', join(dir, 'server-ca.pem')); // reads the other files again, too
     await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-    await expect.poll(() => client.ping().catch(() => ''), { timeout: 10_000 }).toBe('PONG');
+    await expect.poll(() => client.ping().catch(() => ''), { timeout: 30_000 }).toBe('PONG');
   });
 });
 

@@ -8,9 +8,11 @@ import { connect } from 'node:tls';
 import type { FileOutcome } from '@collectivekv/credentials';
 import { steadyNowMs } from '@collectivekv/domain';
 import { type CertificateAuthority, type CertificatePair, createCertificateAuthority } from '@collectivekv/private-ca';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createGrpcClient, type GrpcClient, type GrpcClientOptions } from '../client/grpc-client.js';
 import { createGrpcServer, type GrpcServer, type GrpcServerOptions } from './grpc-server.js';
+
+vi.setConfig({ testTimeout: 180_000 }); // a busy machine
 
 let authority: CertificateAuthority;
 let foreign: CertificateAuthority;
@@ -105,7 +107,7 @@ describe('a server with TLS', () => {
     const caller = client(`${first.address},${other.address}`);
     const answered = new Set<number>();
     const ask = async () => answered.add((await call(caller)).deletedCount).size;
-    await expect.poll(ask, { timeout: 10_000 }).toBe(2);
+    await expect.poll(ask, { timeout: 30_000 }).toBe(2);
   });
 
   it('is not trusted under another authority', async () => {
@@ -216,17 +218,17 @@ describe('files that change', () => {
     // Both authorities are trusted before a certificate of the new one comes.
     write('ca.pem', `${authority.cert}\n${foreign.cert}`);
     write('client-ca.pem', `${authority.cert}\n${foreign.cert}`);
-    await expect.poll(() => outcomes, { timeout: 10_000 }).toHaveLength(2);
+    await expect.poll(() => outcomes, { timeout: 30_000 }).toHaveLength(2);
     const clientTls = await authority.issue({ usages: ['client'] });
     const before = await servedSerial(address, clientTls);
     writePair('server', await foreign.issue({ hosts: ['127.0.0.1'] }));
     writePair('client', await foreign.issue({ usages: ['client'] }));
-    await expect.poll(() => servedSerial(address, clientTls), { timeout: 10_000 }).not.toBe(before);
-    await expect.poll(() => outcomes, { timeout: 10_000 }).toHaveLength(4);
+    await expect.poll(() => servedSerial(address, clientTls), { timeout: 30_000 }).not.toBe(before);
+    await expect.poll(() => outcomes, { timeout: 30_000 }).toHaveLength(4);
     // The former authority goes.
     write('ca.pem', foreign.cert);
     write('client-ca.pem', foreign.cert);
-    await expect.poll(() => outcomes, { timeout: 10_000 }).toHaveLength(6);
+    await expect.poll(() => outcomes, { timeout: 30_000 }).toHaveLength(6);
     await expect(call(client(address, tls))).resolves.toMatchObject({ deletedCount: 1 });
     moved = true;
     await load;

@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FileOutcome } from '@collectivekv/credentials';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createGrpcClient, type GrpcClient, type GrpcClientOptions } from '../../client/grpc-client.js';
 import { createGrpcServer, type GrpcServer, type GrpcServerOptions } from '../grpc-server.js';
 import { REQUIRED_ROLES, ROLES, type Role, rolesOf } from './roles.js';
+
+vi.setConfig({ testTimeout: 180_000 }); // a busy machine
 
 const tokenOf = (role: string) => `token-of-the-role-${role}`;
 const ALL_LINES = Object.keys(ROLES).map((role) => `${role} ${tokenOf(role)} label-of-${role}\n`);
@@ -147,7 +149,7 @@ describe('tokens that change', () => {
     stream.write(Buffer.alloc(0));
     await once(stream, 'data');
     writeFileSync(tokensFile, `rank ${'another-token-0123456789'}\n`);
-    await expect.poll(() => outcomes, { timeout: 10_000 }).toEqual([{ field: 'tokensFile', problem: undefined }]);
+    await expect.poll(() => outcomes, { timeout: 30_000 }).toEqual([{ field: 'tokensFile', problem: undefined }]);
     const ended = once(stream, 'error');
     stream.write(Buffer.alloc(0));
     expect(String(await ended)).toContain('UNAUTHENTICATED');
@@ -156,7 +158,7 @@ describe('tokens that change', () => {
   it('keeps the tokens while the new file is broken, and says so without a token', async () => {
     await start({ tokensFile });
     writeFileSync(tokensFile, `${tokenOf('rank')} rank\n`);
-    await expect.poll(() => outcomes, { timeout: 10_000 }).toHaveLength(1);
+    await expect.poll(() => outcomes, { timeout: 30_000 }).toHaveLength(1);
     const { message } = outcomes[0]?.problem ?? {};
     expect(message).toMatch(/^tokensFile: line 1 begins with a word that is not a list of roles/);
     expect(message).not.toContain(tokenOf('rank'));
@@ -176,14 +178,14 @@ describe('tokens that change', () => {
       while (!rotated) await Promise.all([ranking.call('Rank', {}), ranking.callOnStream('RankStream', {})]);
     })();
     writeFileSync(tokensFile, `rank ${old}\nrank ${next}\n`);
-    await expect.poll(() => outcomes, { timeout: 10_000 }).toHaveLength(1);
+    await expect.poll(() => outcomes, { timeout: 30_000 }).toHaveLength(1);
     writeFileSync(own, `${next}\n`);
-    await expect.poll(() => sent, { timeout: 10_000 }).toHaveLength(1);
+    await expect.poll(() => sent, { timeout: 30_000 }).toHaveLength(1);
     // A call that began before this moment may still carry the former token.
     await ranking.call('Rank', {});
     await new Promise((resolve) => setImmediate(resolve));
     writeFileSync(tokensFile, `rank ${next}\n`);
-    await expect.poll(() => outcomes, { timeout: 10_000 }).toHaveLength(2);
+    await expect.poll(() => outcomes, { timeout: 30_000 }).toHaveLength(2);
     await ranking.callOnStream('RankStream', {});
     rotated = true;
     await load;
@@ -198,7 +200,7 @@ describe('tokens that change', () => {
     await start({ tokenFile: own });
     await expect(client('PoolService', { tokenFile: own }).call('Activate', {})).resolves.toBeDefined();
     writeFileSync(own, 'new-token-0123456789\n');
-    await expect.poll(() => outcomes, { timeout: 10_000 }).toHaveLength(1);
+    await expect.poll(() => outcomes, { timeout: 30_000 }).toHaveLength(1);
     await expect(client('PoolService', { token: 'new-token-0123456789' }).call('Activate', {})).resolves.toBeDefined();
   });
 });
