@@ -121,6 +121,6 @@ function runText({ mode, finished, minutes, rounds, node, cores, cpu, leftOut, l
   const without = leftOut.length === 0 ? '' : `, without ${leftOut.join(', ')}`;
   const machine = `one machine with ${cores} cores (${cpu}), Node ${node}`;
   const busy = `Other programs used the machine, too: the load average of the five minutes before was ${loadBefore.toFixed(1)}.`;
-  const about = `- A ${mode} run on ${finished.slice(0, 10)}: ${extent}${without}. All processes ran on ${machine}.`;
+  const about = `- ${mode === 'overload' ? 'An' : 'A'} ${mode} run on ${finished.slice(0, 10)}: ${extent}${without}. All processes ran on ${machine}.`;
   return loadBefore > cores * BUSY_LOAD ? `${about} ${busy}` : about;
 }
