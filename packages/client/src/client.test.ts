@@ -134,3 +134,26 @@ it('tries refused calls again until its budget is spent', async () => {
   expect(rpcs.length).toBe(150 + 100);
   client.close();
 });
+
+it('is answered by another server if one refuses, with two tries', async () => {
+  const refusing = createGrpcServer({
+    bind: '127.0.0.1:0',
+    log: { debug: () => undefined, error: () => undefined },
+    metrics: { rpcSeconds: { observe: () => undefined } },
+  });
+  const refuse = vi.fn(async () => {
+    throw new CkvError('dependency_unavailable', 'no bundle is loaded yet');
+  });
+  refusing.add('RankingService', { Rank: refuse, RankStream: refuse, RankMany: refuse });
+  const target = `${address},${(await refusing.start()).address}`;
+  const two = createCollectiveKvClient({ rankingTarget: target, rankTimeoutMs: 10_000, maxAttempts: 2 });
+  const input = { userId: 'u', candidateIds: ['a'] };
+  const answered = await Promise.allSettled([two.rank(input), two.rank(input)]); // connects
+  expect(answered).toHaveLength(2);
+  await vi.waitUntil(async () => {
+    await Promise.all(Array.from({ length: 20 }, () => two.rank(input)));
+    return refuse.mock.calls.length > 40;
+  }, 20_000);
+  two.close();
+  await refusing.drain(0);
+});

@@ -20,7 +20,7 @@ export interface RetryLimits {
 export interface Attempt {
   /** When the try must have ended, Unix ms. */
   readonly deadlineMs: number;
-  /** True if an earlier try failed: a server that answered before is better than an unknown one. */
+  /** True if an earlier try failed, and not because the server was overloaded: another server should get this one. */
   readonly again: boolean;
 }
 
@@ -36,15 +36,17 @@ const LEAST_ATTEMPT_MS = 50;
  * @throws the last failure, or `cancelled` if the signal aborts during a pause
  */
 export async function withRetries<T>(limits: RetryLimits, call: (attempt: Attempt) => Promise<T>): Promise<T> {
+  let again = false;
   for (let attempt = 1; ; attempt++) {
     const deadlineMs = attemptDeadline(limits, attempt);
     try {
-      const answer = await call({ deadlineMs, again: attempt > 1 });
+      const answer = await call({ deadlineMs, again });
       limits.earlyEnds?.answered();
       limits.budget?.answered();
       return answer;
     } catch (thrown) {
       const error = toCkvError(thrown);
+      again = error.reason !== 'overloaded';
       const early = error.reason === 'deadline' && deadlineMs < limits.deadlineMs;
       if (early) limits.earlyEnds?.ended();
       const delayMs = early ? 0 : pauseMs(attempt, error.retryAfterMs);

@@ -8,7 +8,8 @@ import { type AlternatingStream, type ExchangeLimits, openAlternatingStream } fr
 export interface StreamCalls {
   /**
    * Sends a request and waits for its response. If the signal aborts or the deadline passes, the stream ends, and with
-   * it the server's work. With `again` it uses the stream that answered last, if one is idle.
+   * it the server's work. With `again` it uses the stream that answered last. If none is idle, it
+   * sends the request on two new streams, and returns the first response: of two servers, one may have failed before.
    * @throws ServiceError
    */
   call(request: unknown, limits: ExchangeLimits & { readonly again?: boolean | undefined }): Promise<unknown>;
@@ -92,6 +93,7 @@ export function createStreamCalls(
     async call(request, limits) {
       const bytes = written(request);
       const used = limits.again ? idle.pop() : openCount < spread ? undefined : idle.shift();
+      if (limits.again && !used) return read(await firstOfTwo(bytes, limits));
       // The server may end a used stream before it reads the request; then a new stream carries it.
       const message = (used && (await used.exchange(bytes, limits))) ?? (await open().exchange(bytes, limits));
       if (message) return read(message);
@@ -103,6 +105,24 @@ export function createStreamCalls(
       for (const stream of idle.splice(0)) stream.cancel('the client was closed');
     },
   };
+
+  /** Two streams that are opened one after the other reach two servers, if there are two. */
+  async function firstOfTwo(bytes: Buffer, { deadlineMs, signal }: ExchangeLimits): Promise<Buffer> {
+    const enough = new AbortController();
+    const limits = { deadlineMs, signal: signal ? AbortSignal.any([signal, enough.signal]) : enough.signal };
+    const exchange = async () => {
+      const message = await open().exchange(bytes, limits);
+      if (message) return message;
+      throw serviceError(statusOf(new CkvError('draining', 'the service ended the stream; call again')));
+    };
+    try {
+      return await Promise.any([exchange(), exchange()]);
+    } catch (thrown) {
+      throw (thrown as AggregateError).errors[0];
+    } finally {
+      enough.abort();
+    }
+  }
 
   function written(request: unknown): Buffer {
     try {
