@@ -111,6 +111,18 @@ describe('streams', () => {
     expect(streams).toHaveLength(2);
   });
 
+  it('are two if a call is repeated and none is idle: the first response counts, and the other stream is cancelled', async () => {
+    let cancelledCount = 0;
+    onRequest = (stream, userId, number) => {
+      if (number === 1) echo(stream, userId, number);
+      else stream.on('cancelled', () => cancelledCount++);
+    };
+    const answer = (await calls.call({ userId: 'a' }, { again: true })) as { scores: Buffer };
+    expect(String(answer.scores)).toBe('a@1');
+    expect(streams).toHaveLength(2);
+    await expect.poll(() => cancelledCount).toBe(1);
+  });
+
   it('end after the idle time, and not while calls use them', async () => {
     open({ spread: 1, idleTimeoutMs: 1_000, maxAgeMs: 60_000 });
     for (let i = 0; i < 5; i++) {
