@@ -13,7 +13,6 @@ export type DoorName = ServiceDoorName | ParserDoorName | 'records-with-history'
 /** Malformed inputs of each door in a run of 100,000 or more. Cheap inputs are more. */
 const INPUTS: Readonly<Record<DoorName, number>> = {
   requests: 24_000,
-  'grpc-frames': 5_000,
   connections: 1_500,
   tokens: 4_000,
   records: 4_000,

@@ -1,5 +1,4 @@
 import { connectionsDoor } from './doors/connections.js';
-import { grpcFramesDoor } from './doors/grpc-frames.js';
 import { jobsDoor } from './doors/jobs.js';
 import { recordsDoor } from './doors/records.js';
 import { requestsDoor } from './doors/requests.js';
@@ -10,7 +9,6 @@ import type { ServicesUnderFuzz } from './services-under-fuzz.js';
 /** Doors of running services. */
 export const SERVICE_DOORS = {
   requests: async (services) => openDoor(requestsDoor(services)),
-  'grpc-frames': async (services) => openDoor(grpcFramesDoor(services)),
   connections: async (services) => openDoor(connectionsDoor(services)),
   tokens: async (services) => openDoor(await tokensDoor(services)),
   records: async (services) => openDoor(recordsDoor(services)),
