@@ -147,11 +147,11 @@ describe('two replicas of each service', () => {
     const candidateIds = ['i0003', 'i0001'];
     const [first, bad, cold] = await e2e.client.rankMany([
       { userId: 'many', candidateIds },
-      { userId: '', candidateIds },
+      { userId: 'many', candidateIds, bundleId: 'no-such-bundle' },
       { userId: 'nobody', candidateIds, topK: 1 },
     ]);
     expect(first).toMatchObject({ info: { positionCount: 5, coldUser: false } });
-    expect(bad).toMatchObject({ reason: 'invalid_request', message: expect.stringContaining('requests[1].user_id') });
+    expect(bad).toMatchObject({ reason: 'invalid_request', message: expect.stringContaining('requests[1].bundle_id') });
     expect(cold).toMatchObject({ info: { coldUser: true, rung: 'full' }, ranked: [{ itemId: expect.any(String) }] });
   });
 

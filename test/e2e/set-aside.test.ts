@@ -27,7 +27,7 @@ it('sets a malformed job aside with the reason, and takes it again after a retry
     await queue?.close();
     await expect.poll(failedCount, { timeout: 10_000 }).toBe(1);
     const [first] = await inspection.failed(5);
-    expect(first?.problem).toMatch(/timestampMs/);
+    expect(first?.problem).toMatch(/itemId/);
     expect(await inspection.retry()).toBe(1);
     await expect
       .poll(async () => (await inspection.failed(5))[0]?.failedAtMs, { timeout: 10_000 })
