@@ -10,22 +10,39 @@ export interface Mortal {
 }
 
 /** Kills a process, leaves it away for a time, and starts it again. */
-export async function killed(process: Mortal, awayMs = 0, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-  await process.kill(signal);
+export async function killed(mortal: Mortal, awayMs = 0, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  await mortal.kill(signal);
   try {
     await sleep(awayMs);
   } finally {
-    await process.restart();
-    await process.untilReady?.();
+    await mortal.restart();
+    await mortal.untilReady?.();
   }
 }
+
+const stoppedPids = new Set<number>();
+// A process that stays stopped would not see that this process has ended.
+process.on('exit', () => {
+  for (const pid of stoppedPids) signalIfAlive(pid, 'SIGCONT');
+});
 
 /** Stops a process for a time without ending it: SIGSTOP, then SIGCONT. */
 export async function stopped({ pid }: Mortal, forMs: number): Promise<void> {
   process.kill(pid, 'SIGSTOP');
+  stoppedPids.add(pid);
   try {
     await sleep(forMs);
   } finally {
-    process.kill(pid, 'SIGCONT');
+    signalIfAlive(pid, 'SIGCONT');
+    stoppedPids.delete(pid);
+  }
+}
+
+/** Another fault may have killed the process in the meantime. */
+function signalIfAlive(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // it has ended
   }
 }
