@@ -35,14 +35,13 @@ async function run(options: ChaosOptions): Promise<boolean> {
   for (let round = 0; ; round++) {
     const seed = round === 0 ? options.seed : `${options.seed}-${round}`;
     const outcomes = await runOnce({ ...options, seed });
-    if (options.keep) writeResults(RESULTS, outcomes, seed, NAMES);
     if (options.json) console.log(JSON.stringify(outcomes));
     const ok = outcomes.every((outcome) => outcome.ok);
     if (!ok || !options.forever) return ok;
   }
 }
 
-async function runOnce({ seed, quick, only, onlyFaults, stopAt, parallel }: ChaosOptions): Promise<Outcome[]> {
+async function runOnce({ seed, quick, only, onlyFaults, stopAt, parallel, keep }: ChaosOptions): Promise<Outcome[]> {
   console.log(`seed ${seed}`);
   const chosen = SCENARIOS.filter(({ name, quick: isQuick }) => (only ? only.includes(name) : !quick || isQuick));
   const keepLogsIn = mkdtempSync(join(tmpdir(), 'ckv-chaos-logs-'));
@@ -55,6 +54,7 @@ async function runOnce({ seed, quick, only, onlyFaults, stopAt, parallel }: Chao
       const random = createRandom(`${seed} ${name}`);
       const outcome = await runScenario(scenario, { random, quick, onlyFaults, stopAt, keepLogsIn, onProgress });
       outcomes.push(outcome);
+      if (keep) writeResults(RESULTS, [outcome], seed, NAMES); // now: a run may be ended
       const counts = COUNTS.map((count) => `${count} ${outcome[count]}`).join(', ');
       onProgress(
         `${outcome.ok ? 'OK' : 'FAILED'} in ${outcome.seconds} s: ${outcome.interactions} interactions, ${counts}`,
