@@ -23,7 +23,6 @@ describe('a deleted user', () => {
     ['an interaction to forget', { version: 1, interaction: one('u') }],
     ['a schema of its own', { version: 7, rows: [{ who: ['u'] }] }],
     ['the user as a key', { version: 1, byUser: { u: [1] } }],
-    ['the user beside a list of others', { version: 1, interactions: [one('v')], sender: 'u' }],
     ['a text', '"u"'],
     ['a list', ['u']],
     ['text that is no JSON', '{"userId":"u","x":NaN}'],
@@ -31,6 +30,34 @@ describe('a deleted user', () => {
     ['unreadable fields', { unreadable: { data: '{"userId":"u","x":NaN}' } }],
   ])('loses a whole job with %s', (_, jobData) => {
     expect(strip(jobData)).toEqual(NOTHING);
+  });
+
+  it('loses the fields beside a list, but not the interactions of others in it', () => {
+    const jobData = { version: 1, interactions: [one('v')], sender: 'u', attempt: 2 };
+    const { sender: _, ...kept } = jobData;
+    expect(strip(jobData)).toEqual({ left: 'part', jobData: JSON.stringify(kept) });
+    const counted = { version: 1, interactions: [one('v')], attempt: 1 };
+    expect(strip(counted, { userId: '1' })).toEqual({ left: 'part', jobData: recordOf(one('v')) });
+  });
+
+  it('with a number as the id is not found in every unreadable text that has this number', () => {
+    const number = { userId: '17' };
+    for (const text of ['{"userId":"17", NaN', '{"userId": 17, NaN', "user_id=17, user_id=18,'"]) {
+      expect(strip(text, number)).toEqual(NOTHING);
+    }
+    for (const text of ['{"version": 17, "userId": "v", NaN', '{"userId":"170", NaN', '{"userId":170, NaN']) {
+      expect(strip(text, number)).toEqual(ALL);
+    }
+  });
+
+  it.each([
+    ['M\u00fcller', '{"userId":"M\\u00fcller","x":NaN}'],
+    ['M\u00fcller', '{"userId":"M\\u00FCller","x":NaN}'],
+    ['\u{1f600}', '{"userId":"\\ud83d\\ude00","x":NaN}'],
+    ['a/b', '{"userId":"a\\/b","x":NaN}'],
+    ['a.b', '{"userId":"\\u0061.b","x":NaN}'],
+  ])('is found under the id %s in the unreadable text %s', (userId, text) => {
+    expect(strip(text, { userId })).toEqual(NOTHING);
   });
 
   it.each([

@@ -22,8 +22,9 @@ const ALL: StrippedJob = { left: 'all' };
 const NOTHING: StrippedJob = { left: 'nothing' };
 
 /**
- * Takes the subject out of a job's data. Anybody may have written them. The other users' interactions stay. A job that
- * cannot be read, or that mentions the subject in an unknown place, is removed as a whole: nobody can apply it.
+ * Takes the subject out of a job's data. Anybody may have written them. If the data have a list of interactions, those of
+ * other users stay. Other data that mention the subject in an unknown place, or cannot be read, are removed as a whole:
+ * nobody can apply them.
  */
 export function stripJob(jobData: string, subject: ErasureSubject): StrippedJob {
   const text = subject.eventId ?? subject.userId;
@@ -34,6 +35,7 @@ export function stripJob(jobData: string, subject: ErasureSubject): StrippedJob 
     return textMentions(jobData, text) ? NOTHING : ALL;
   }
   if (!isObject(parsed)) return mentions(parsed, text) ? NOTHING : ALL;
+  if (Array.isArray(parsed.interactions)) return stripList({ ...parsed, interactions: parsed.interactions }, subject);
   const { version: _, interactions, interaction, unreadable, userId, receiptId, ...others } = parsed;
   if (subject.eventId === undefined && isText(userId) && String(userId) === subject.userId) {
     return typeof receiptId === 'string'
@@ -41,12 +43,22 @@ export function stripJob(jobData: string, subject: ErasureSubject): StrippedJob 
       : NOTHING;
   }
   if (interaction !== undefined && concerns(interaction, subject)) return removalOf(interaction, receiptId);
-  if (unreadableMentions(unreadable, text) || mentions(others, text)) return NOTHING;
-  if (!Array.isArray(interactions)) return mentions(interactions, text) ? NOTHING : ALL;
-  const kept = interactions.filter((one) => !concerns(one, subject));
-  if (kept.length === interactions.length) return ALL;
+  return unreadableMentions(unreadable, text) || mentions({ ...others, interactions }, text) ? NOTHING : ALL;
+}
+
+/** Takes the subject's interactions out of a list, and the fields beside the list that mention the subject. */
+function stripList(parsed: { readonly interactions: readonly unknown[] }, subject: ErasureSubject): StrippedJob {
+  const text = subject.eventId ?? subject.userId;
+  const kept = parsed.interactions.filter((one) => !concerns(one, subject));
+  const fields = Object.entries(parsed).filter(
+    ([name, value]) =>
+      name === 'version' ||
+      name === 'interactions' ||
+      !(mentions({ [name]: value }, text) || (name === 'unreadable' && unreadableMentions(value, text))),
+  );
+  if (kept.length === parsed.interactions.length && fields.length === Object.keys(parsed).length) return ALL;
   if (kept.length === 0) return NOTHING;
-  return { left: 'part', jobData: JSON.stringify({ ...parsed, interactions: kept }) };
+  return { left: 'part', jobData: JSON.stringify({ ...Object.fromEntries(fields), interactions: kept }) };
 }
 
 /** Returns what is left of a job that removes this interaction. */
@@ -74,10 +86,28 @@ function unreadableMentions(fields: unknown, text: string): boolean {
   return isObject(fields) && Object.values(fields).some((field) => textMentions(String(field), text));
 }
 
-/** True if a text has the other inside, not as a part of a longer word. */
+/**
+ * True if a text has the other inside, not as a part of a longer word. Its characters may be escaped as JSON allows. A
+ * number counts only in quotes or behind a name that ends with "id": texts have many other numbers.
+ */
 function textMentions(whole: string, text: string): boolean {
-  const escaped = [text, JSON.stringify(text).slice(1, -1)].map((one) => one.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
-  return new RegExp(`(?<![\\p{L}\\p{N}])(?:${escaped.join('|')})(?![\\p{L}\\p{N}])`, 'u').test(whole);
+  const form = Array.from(text, anyForm).join('');
+  const before = /^\d+$/.test(text) ? '(?:["\']|[iI][dD]["\']?\\s*[:=]\\s*)' : '(?<![\\p{L}\\p{N}])';
+  return new RegExp(`${before}${form}(?![\\p{L}\\p{N}])`, 'u').test(whole);
+}
+
+/** Returns a pattern of all forms that a character has in JSON. */
+function anyForm(character: string): string {
+  const units = Array.from({ length: character.length }, (_, i) =>
+    character.charCodeAt(i).toString(16).padStart(4, '0'),
+  );
+  const escaped = units.map((hex) => `\\\\u${hex.replace(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`)}`);
+  const plain = [character, JSON.stringify(character).slice(1, -1), ...(character === '/' ? ['\\/'] : [])];
+  return `(?:${[...plain.map(literal), escaped.join('')].join('|')})`;
+}
+
+function literal(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
 }
 
 function isText(value: unknown): value is string | number {
