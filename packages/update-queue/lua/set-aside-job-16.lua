@@ -52,5 +52,8 @@ redis.call('RENAME', job_key, prefix .. aside_id)
 redis.call('ZREM', failed_key, id)
 redis.call('ZADD', failed_key, failed_at, aside_id)
 redis.call('DEL', prefix .. 'added:' .. id)
-if deduplication_id then redis.call('DEL', prefix .. 'de:' .. deduplication_id) end
+-- After its time another job may have taken the deduplication id.
+if deduplication_id and redis.call('GET', prefix .. 'de:' .. deduplication_id) == id then
+  redis.call('DEL', prefix .. 'de:' .. deduplication_id)
+end
 return 0
