@@ -73,7 +73,7 @@ export function createLateCalls(): LateCalls {
         const late = lateByUser.get(userId);
         return late && late.entryCount + length > RECENT_EVENT_RING ? [late.untilMs] : [];
       });
-      if (crowded.length > 0) await waitUntil(Math.max(...crowded), signal);
+      if (crowded.length > 0) await waitUntil(latestOf(crowded), signal);
       for (const [userId, { length }] of byUser) {
         const late = lateByUser.get(userId);
         if (late) late.entryCount += length;
@@ -92,7 +92,12 @@ export function createLateCalls(): LateCalls {
       if (late) await waitUntil(late.untilMs, signal);
     },
     async passed() {
-      await waitUntil(Math.max(...[...lateByUser.values()].map(({ untilMs }) => untilMs), Number.NEGATIVE_INFINITY));
+      await waitUntil(latestOf([...lateByUser.values()].map(({ untilMs }) => untilMs)));
     },
   };
+}
+
+/** Returns the latest time. They may be more than the arguments that a call can have. */
+function latestOf(timesMs: readonly number[]): number {
+  return timesMs.reduce((latest, timeMs) => Math.max(latest, timeMs), Number.NEGATIVE_INFINITY);
 }
