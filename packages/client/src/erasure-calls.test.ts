@@ -73,6 +73,15 @@ describe('deleteUser', () => {
     expect(receiptIds).toEqual(Array(4).fill(RECEIPT));
   });
 
+  it('goes on waiting although all tries of a poll fail, and keeps the receipt', async () => {
+    const away = () => new CkvError('dependency_unavailable', 'later');
+    answers = [PENDING, ...Array.from({ length: 6 }, away), DONE];
+    expect(await kv.deleteUser('u', { receiptId: RECEIPT, wait: true })).toMatchObject({ state: 'done' });
+    answers = [PENDING, away()];
+    const receipt = await kv.deleteUser('u', { wait: true, timeoutMs: 300 });
+    expect(receipt).toMatchObject({ state: 'pending', receiptId: receiptIds.at(-1) });
+  });
+
   it('waits no longer for a job that was set aside', async () => {
     answers = [PENDING, { ...PENDING, state: 'RECEIPT_STATE_SET_ASIDE' }, DONE];
     expect(await kv.deleteUser('u', { wait: true })).toMatchObject({ state: 'set_aside' });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Receipt__Output } from '@collectivekv/contracts';
-import { backoffMs, CkvError, type Interaction, steadyNowMs } from '@collectivekv/domain';
+import { backoffMs, CkvError, type Interaction, REASONS, steadyNowMs, toCkvError } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
 import { type Receipt, receiptOf } from './receipt.js';
 import { type RetryLimits, withRetries } from './retry.js';
@@ -44,9 +44,7 @@ export function createErasureCalls(updater: GrpcClient<'InteractionService'>): E
       await sleep(pauseMs, undefined, limits).catch((cause) => {
         throw new CkvError('cancelled', 'the caller gave up', { cause });
       });
-      const next = await getReceipt(last.receiptId, limits).catch(unlessLate);
-      if (!next) return last;
-      last = next;
+      last = (await getReceipt(last.receiptId, limits).catch(unlessTransient)) ?? last;
     }
     return last;
   }
@@ -69,7 +67,8 @@ export function createErasureCalls(updater: GrpcClient<'InteractionService'>): E
   };
 }
 
-/** Returns nothing for a call whose deadline passed; the erasure is enqueued all the same. */
-function unlessLate(thrown: unknown): undefined {
-  if (!(thrown instanceof CkvError) || thrown.reason !== 'deadline') throw thrown;
+/** Returns nothing for a poll that was late or met a transient error: the erasure is enqueued all the same. */
+function unlessTransient(thrown: unknown): undefined {
+  const { reason } = toCkvError(thrown);
+  if (reason !== 'deadline' && REASONS[reason].retry !== 'backoff') throw thrown;
 }
