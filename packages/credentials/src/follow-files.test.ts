@@ -48,6 +48,15 @@ it('gives the content of a file, and its new content after a change', async () =
   expect(outcomes).toEqual([{ field: 'CKV_THING_FILE', problem: undefined }]);
 });
 
+it('reads no file without an end, and keeps the content', async () => {
+  writeFileSync(path, 'old');
+  follow();
+  symlinkSync('/dev/zero', join(dir, 'endless'));
+  renameSync(join(dir, 'endless'), path);
+  await expect.poll(() => outcomes.at(-1)?.problem?.message, { timeout: 20_000 }).toContain('EFBIG');
+  expect(followed.current).toBe('old');
+});
+
 it('sees a change of a mounted secret of Kubernetes: a link to another folder', async () => {
   const version = (name: string) => {
     const folder = mkdtempSync(join(dir, name));

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { CkvError, toCkvError } from '@collectivekv/domain';
-import { readSmallFile } from './small-file.js';
+import { readSmallFile, readSmallFileLater } from './small-file.js';
 
 /** A file, and the option or variable that names it. */
 export interface NamedFile {
@@ -104,7 +103,7 @@ function readNow(file: NamedFile): Buffer {
 
 async function readLater(file: NamedFile): Promise<Buffer> {
   try {
-    return await readFile(file.path);
+    return await readSmallFileLater(file.path);
   } catch (cause) {
     throw unreadable(file, cause);
   }
