@@ -1,4 +1,4 @@
-import { parseManifest } from '@collectivekv/domain';
+import { parseManifest, steadyNowMs } from '@collectivekv/domain';
 import type { Connections } from './connections.js';
 
 const ID = /^[0-9a-f]{16}$/;
@@ -11,7 +11,7 @@ const DEADLINE_MS = 10_000;
 export async function bundleIdOf(connections: Connections, idOrName: string): Promise<string> {
   if (ID.test(idOrName)) return idOrName;
   const describe = (bundleId: string) =>
-    connections.pool().call('Describe', { bundleId }, { deadlineMs: Date.now() + DEADLINE_MS });
+    connections.pool().call('Describe', { bundleId }, { deadlineMs: steadyNowMs() + DEADLINE_MS });
   const { loadedBundleIds } = await describe('');
   const named = await Promise.all(
     loadedBundleIds.map(async (id) => ({ id, name: parseManifest((await describe(id)).manifest).name })),

@@ -1,4 +1,4 @@
-import { type Manifest, parseManifest } from '@collectivekv/domain';
+import { type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
 import type { Connections } from './connections.js';
 
 const DEADLINE_MS = 1_000;
@@ -10,18 +10,19 @@ export interface NamedParts {
 }
 
 /**
- * Prints a warning to stderr for each name that the active bundle does not know. Without an answer of the pool it prints
- * nothing: interactions can be queued while the pool is away.
+ * Prints a warning to stderr for each name that the active bundle does not know. Without an answer of the pool, or
+ * with a manifest that this version cannot read, it prints nothing: interactions can be queued all the same.
  */
 export async function warnOfUnknownNames(connections: Connections, parts: NamedParts): Promise<void> {
   if (parts.action === undefined && parts.feature === undefined) return;
-  const deadlineMs = Date.now() + DEADLINE_MS;
-  const described = await connections
+  const deadlineMs = steadyNowMs() + DEADLINE_MS;
+  const manifest = await connections
     .pool()
     .call('Describe', { bundleId: '' }, { deadlineMs })
+    .then((described) => parseManifest(described.manifest))
     .catch(() => undefined);
-  if (described === undefined) return;
-  for (const warning of unknownNames(parseManifest(described.manifest), parts)) console.error(`warning: ${warning}`);
+  if (manifest === undefined) return;
+  for (const warning of unknownNames(manifest, parts)) console.error(`warning: ${warning}`);
 }
 
 /** Returns a warning for each name that the bundle does not know. */
