@@ -96,12 +96,14 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     onAnswer: answers.add,
   });
   const judge = createJudge({ fleet, backends, ranks, answers, reference, onProgress, onlyFaults, stopAt });
+  let ended = false;
   try {
     await judge.fault('no fault', () => backends.untilAccepted(500));
     const { fault, untilApplied } = judge;
     await scenario.run({ fleet, random: random.fork('faults'), quick, backends, ranks, doors, untilApplied, fault });
     await judge.fault('the end', () => backends.stop());
   } catch (error) {
+    ended = true;
     judge.verdict.problems.push(`the scenario ended: ${(error as Error).message}`);
     onProgress(`    WRONG  ${(error as Error).stack}`);
   }
@@ -109,6 +111,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   await backends.stop().catch(() => undefined);
   const { verdict, recoveries } = judge;
   const ok =
+    !ended &&
     COUNTS.every((count) => verdict[count] === 0 || scenario.mayBreak?.includes(count)) &&
     (verdict.problems.length === 0 || scenario.mayBreak !== undefined);
   if (!ok) await cp(join(fleet.dir, 'logs'), join(keepLogsIn, scenario.name), { recursive: true });

@@ -53,7 +53,8 @@ async function runOne(sabotage: Sabotage, seed: string): Promise<SabotageRow | u
   try {
     const args = [CHAOS, '--seed', seed, '--only', scenario, '--fault', fault, '--stop-at', shows.join(','), '--json'];
     const outcome = await outcomeOf(args);
-    if (shows.length > 0 ? shows.every((count) => outcome[count] === 0) : outcome.ok) return undefined;
+    const named = outcome.problems.some((problem) => problem.includes(fault));
+    if (shows.length > 0 ? shows.every((count) => outcome[count] === 0) : outcome.ok || !named) return undefined;
     const reported = Object.fromEntries(
       COUNTS.filter((count) => outcome[count] > 0).map((count) => [count, outcome[count]]),
     );

@@ -178,7 +178,8 @@ export function createJudge({
       return;
     }
     broken.add(journal);
-    if (finding.duplicated + finding.outOfOrder === 0 && bound.lostCount + finding.lost <= bound.count) {
+    const onlyLost = finding.lost > 0 && finding.duplicated + finding.outOfOrder === 0;
+    if (onlyLost && bound.lostCount + finding.lost <= bound.count) {
       bound.lostCount += finding.lost;
       verdict.lostWithinBound += finding.lost;
       return;
@@ -200,7 +201,9 @@ export function createJudge({
     async fault(name, strike, { asideJobs: more = 0, storeMayGoBack = false, mayLose } = {}) {
       if (!name.includes(onlyFaults) && !ALWAYS.includes(name)) return;
       if (storeMayGoBack) for (const journal of backends.journals) journal.unsee();
-      await strike();
+      await strike().catch((error: Error) => {
+        throw new Error(`${name}: ${error.message}`, { cause: error });
+      });
       if (storeMayGoBack) for (const journal of backends.journals) journal.unsee();
       asideJobs += more;
       const recoveredMs = Math.round(await recover(name, mayLose !== undefined));
