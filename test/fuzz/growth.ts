@@ -21,7 +21,11 @@ export async function keptBy(service: ServiceProcess): Promise<Kept> {
   for (let i = 0; i < READS; i++) {
     process.kill(service.pid, 'SIGUSR2');
     const text = await fetch(`http://${service.metricsAddress}/metrics`).then((response) => response.text());
-    const value = (name: string) => Number(new RegExp(`^${name}(?:{[^}]*})? (\\S+)$`, 'm').exec(text)?.[1] ?? 0);
+    const value = (name: string) => {
+      const found = new RegExp(`^${name}(?:{[^}]*})? (\\S+)$`, 'm').exec(text)?.[1];
+      if (found === undefined) throw new Error(`/metrics of a service has no ${name}`);
+      return Number(found);
+    };
     const read: Kept = {
       heapMb: (value('nodejs_heap_size_used_bytes') + value('nodejs_external_memory_bytes')) / MB,
       residentMb: value('process_resident_memory_bytes') / MB,
