@@ -8,6 +8,8 @@ import { REQUIRED_ROLES, ROLES } from '@collectivekv/rpc/server';
 import { queueOperatorAccess, queueProducerAccess, queueServiceAccess } from '@collectivekv/update-queue';
 import { recordReaderAccess, recordWriterAccess } from '@collectivekv/user-store';
 import { z } from 'zod';
+import { SABOTAGES } from '../test/chaos/dist/sabotages.js';
+import { SCENARIOS } from '../test/chaos/dist/scenarios.js';
 import { root } from './workspace.mjs';
 
 const CHECK = process.argv.includes('--check');
@@ -204,7 +206,16 @@ function chaosTables() {
   const rows = readJson('test/chaos/results/latest.json');
   const count = (value) => value.toLocaleString('en');
   const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
-  const head = ['scenario', 'faults', 'interactions', 'lost', 'duplicated', 'out of order', 'stuck', 'wrong scores'];
+  const head = [
+    'scenario',
+    'faults',
+    'interactions',
+    'lost, not allowed',
+    'duplicated',
+    'out of order',
+    'stuck',
+    'wrong scores',
+  ];
   const counts = ['faults', 'interactions', 'lost', 'duplicated', 'outOfOrder', 'stuck', 'wrongScores'];
   const rest = ['failedRequests', 'rankRequests', 'degradedAnswers', 'uncertainCalls', 'repeatedCalls'];
   const cellsOf = (row, names) => names.map((name) => count(row[name]));
@@ -230,7 +241,8 @@ function chaosTables() {
     ],
   );
   const abouts = rows.map(({ scenario, about }) => `- \`${scenario}\`: ${about}`).join('\n');
-  return `${abouts}\n\n${found}\n\n${load}`;
+  const without = missing('Scenarios without a recorded run', SCENARIOS, rows, ({ scenario }) => scenario);
+  return `${abouts}\n\n${found}\n\n${load}\n\n${without}`;
 }
 
 /** Returns what was lost with each way in which Redis keeps its data. */
@@ -250,7 +262,8 @@ function durabilityTable() {
 
 /** Returns what the oracle reported while a protection was taken out. */
 function sabotageTable() {
-  const rows = readJson('test/chaos/results/sabotage.json').map(({ protection, file, scenario, reported }) => [
+  const noticed = readJson('test/chaos/results/sabotage.json');
+  const rows = noticed.map(({ protection, file, scenario, reported }) => [
     protection,
     `\`${file.split('/').at(-1)}\``,
     `\`${scenario}\``,
@@ -258,7 +271,15 @@ function sabotageTable() {
       .map(([name, value]) => `${name} ${value}`)
       .join(', ') || 'other problems',
   ]);
-  return table(['protection', 'taken out of', 'scenario', 'reported'], rows);
+  const without = missing('Protections whose run is not recorded', SABOTAGES, noticed, ({ name }) => name);
+  return `${table(['protection', 'taken out of', 'scenario', 'reported'], rows)}\n\n${without}`;
+}
+
+/** Returns a sentence with the names of those that have no row, in lines of the docs' width. */
+function missing(what, all, rows, nameOfRow) {
+  const names = all.map(({ name }) => name).filter((name) => !rows.some((row) => nameOfRow(row) === name));
+  const sentence = `${what}: ${names.map((name) => `\`${name}\``).join(', ') || 'none'}.`;
+  return sentence.replace(/(.{1,110})(?: |$)/g, '$1\n').trimEnd();
 }
 
 function readJson(path) {
