@@ -12,7 +12,10 @@ export interface PrivateCluster {
   readonly nodes: readonly PrivateRedis[];
   /** Restarts a killed node on the same port and data. */
   restartNode(i: number): Promise<void>;
-  /** Resolves when all slots are served and every other node follows its primary. */
+  /**
+   * Resolves when all slots are served, every other node follows its primary, and all nodes agree about roles and
+   * epochs: a failover is possible.
+   */
   untilReplicated(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -26,13 +29,13 @@ export interface ClusterOptions extends StartOptions {
 }
 
 const SLOTS = 16_384;
-const AGREE_TIMEOUT_MS = 30_000;
+const AGREE_TIMEOUT_MS = 60_000;
 /** A node's bus port is its own port plus 10,000, and must be at most 65,535. */
 const MAX_NODE_PORT = 55_535;
 
 /**
  * Starts primaries, and a replica of each if wished, and joins them to a cluster, for tests.
- * @throws Error if the nodes do not agree within 30 s
+ * @throws Error if the nodes do not agree within 60 s
  */
 export async function startPrivateCluster(options: ClusterOptions): Promise<PrivateCluster> {
   const { nodeCount, replicas = false } = options;
@@ -45,8 +48,10 @@ export async function startPrivateCluster(options: ClusterOptions): Promise<Priv
     const slots = Array.from({ length: to - from }, (_, slot) => from + slot);
     await askRedis(port, `CLUSTER ADDSLOTS ${slots.join(' ')}`);
   }
+  // Nodes that meet with equal epochs choose others. A replica that has not heard of its primary's gets no votes.
+  for (const [i, port] of ports.entries()) await askRedis(port, `CLUSTER SET-CONFIG-EPOCH ${i + 1}`);
   for (const port of ports) await askRedis(port, `CLUSTER MEET 127.0.0.1 ${ports[0]}`);
-  await untilServed();
+  await untilAgreed();
   for (const [i, port] of ports.slice(nodeCount).entries()) {
     const [, primaryId = ''] = (await askRedis(primaryPorts[i] ?? 0, 'CLUSTER MYID')).split('\r\n');
     await until(() => accepts(port, `CLUSTER REPLICATE ${primaryId}`), 'the replicas do not know their primaries');
@@ -65,22 +70,36 @@ export async function startPrivateCluster(options: ClusterOptions): Promise<Priv
   };
 
   async function untilReplicated(): Promise<void> {
-    await untilServed();
     await until(async () => {
       const states = await Promise.all(ports.map((port) => askRedis(port, 'INFO replication')));
       const following = states.filter((state) => state.includes('master_link_status:up'));
       return following.length === ports.length - nodeCount;
     }, 'the replicas do not follow');
+    await untilAgreed();
   }
 
-  function untilServed(): Promise<void> {
+  /** Waits until all slots are served, and every node knows of every node what that one knows of itself. */
+  function untilAgreed(): Promise<void> {
     return until(async () => {
       const states = await Promise.all(ports.map((port) => askRedis(port, 'CLUSTER INFO')));
-      return states.every(
-        (state) => state.includes('cluster_state:ok') && state.includes(`cluster_size:${nodeCount}\r`),
+      const views = await Promise.all(ports.map(viewOf));
+      return (
+        states.every((state) => state.includes('cluster_state:ok') && state.includes(`cluster_size:${nodeCount}\r`)) &&
+        views.every((view) => view.length === ports.length && view.join() === views[0]?.join())
       );
     }, 'the cluster nodes do not agree');
   }
+}
+
+/** Returns what a node knows of each node that it is connected to: its id, flags, primary, epoch and slots. */
+async function viewOf(port: number): Promise<string[]> {
+  const nodes = (await askRedis(port, 'CLUSTER NODES')).split('\n').map((line) => line.trim().split(' '));
+  const connected = nodes.filter(([, , , , , , , link]) => link === 'connected');
+  return connected
+    .map(([id, , flags, primaryId, , , epoch, , ...slots]) =>
+      [id, flags?.replace('myself,', ''), primaryId, epoch, ...slots].join(' '),
+    )
+    .sort();
 }
 
 async function nodePort(): Promise<number> {

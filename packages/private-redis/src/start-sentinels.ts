@@ -26,11 +26,11 @@ const PRIMARY_NAME = 'main';
 const QUORUM = 2;
 /** A silent primary counts as dead after this time. */
 const DOWN_AFTER_MS = 1_000;
-const SETTLE_TIMEOUT_MS = 30_000;
+const SETTLE_TIMEOUT_MS = 60_000;
 
 /**
  * Starts a primary, its replica and three sentinels, for tests. The sentinels replace a primary that is silent for 1 s.
- * @throws Error if the replica does not follow within 30 s
+ * @throws Error if the replica does not follow within 60 s
  */
 export async function startSentinelDeployment(options: StartOptions): Promise<SentinelDeployment> {
   const start = (i: number, port: number, primaryPort?: number) =>
