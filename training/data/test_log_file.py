@@ -12,6 +12,7 @@ import pytest
 from data.log_file import read_table, write_table
 from data.log_rows import SCHEMA
 from data.reading.errors import LogError
+from data.reading.packed_text import CHUNK_BYTES, unpacked
 
 HEADER = "user_id,item_id,timestamp_ms,action,label,watch_ratio\n"
 KINDS = ["csv", "tsv", "jsonl", "parquet", "csv.gz", "csv.xz", "tsv.gz", "tsv.xz", "jsonl.gz", "jsonl.xz"]
@@ -122,6 +123,15 @@ def test_gz_that_is_cut_anywhere_names_the_last_whole_line(tmp_path):
         whole = zlib.decompressobj(31).decompress(packed[:size]).count(b"\n")
         with pytest.raises(LogError, match=rf"is cut short after line {whole}; fetch or pack it again"):
             read_table(written(tmp_path / "log.csv.gz", packed[:size]))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_a_small_file_is_unpacked_in_pieces_of_a_bounded_size(tmp_path, pack):
+    path = written(tmp_path / "bomb", pack(bytes(1 << 24)) + pack(b"end"))
+    with path.open("rb") as packed:
+        sizes = [len(piece) for piece in unpacked(packed)]
+    assert sum(sizes) == (1 << 24) + 3
+    assert max(sizes) == CHUNK_BYTES
 
 
 def test_action_and_label_are_optional_and_a_text_column_is_not_a_feature(tmp_path):

@@ -10,7 +10,9 @@ from data.reading.errors import LogError
 from data.reading.progress import Progress, Say
 
 BLOCK_BYTES = 1 << 24  # unpacked text of a block
-CHUNK_BYTES = 1 << 18  # packed bytes that are read at once
+CHUNK_BYTES = 1 << 18  # packed bytes that are read at once, and most bytes that are unpacked at once
+# Memory for unpacking; `xz -9` needs 65 MiB. packages/dev-stack/src/log/unpacked-bytes.ts has the same bound.
+MOST_XZ_BYTES = 128 << 20
 MOST_LINE_BYTES = 1 << 20
 MAGIC = {"gz": b"\x1f\x8b", "xz": b"\xfd7zXZ\x00"}
 
@@ -46,13 +48,19 @@ def text_blocks(path: Path, say: Say) -> Iterator[bytes]:
             yield checked(path, text[: text.rfind(b"\n") + 1], done)  # a problem of its header comes first
         raise LogError(f"{path}: is cut short after line {lines}; fetch or pack it again") from error
     except (lzma.LZMAError, zlib.error) as error:
+        if "Memory usage limit" in str(error):
+            text = f"needs more than {MOST_XZ_BYTES >> 20} MiB of memory to unpack; pack it again with xz -9 or less"
+            raise LogError(f"{path}: {text}") from error
         raise LogError(f"{path}: is damaged; fetch or pack it again") from error
     if size:
         yield checked(path, b"".join(pieces), done)
 
 
 def unpacked(packed: BinaryIO) -> Iterator[bytes]:
-    """Yields the bytes of a file, unpacked. Raises EOFError if the packed file ends too early."""
+    """Yields the bytes of a file, unpacked, at most CHUNK_BYTES at once, however small they were packed.
+
+    Raises EOFError if the packed file ends too early.
+    """
     head = packed.read(CHUNK_BYTES)
     kind = next((kind for kind, magic in MAGIC.items() if head.startswith(magic)), None)
     if kind is None:
@@ -60,22 +68,25 @@ def unpacked(packed: BinaryIO) -> Iterator[bytes]:
             yield head
             head = packed.read(CHUNK_BYTES)
         return
-
-    def decompressor() -> "lzma.LZMADecompressor | zlib._Decompress":
-        return zlib.decompressobj(31) if kind == "gz" else lzma.LZMADecompressor(lzma.FORMAT_XZ)
-
-    part = decompressor()  # a file may have several parts, one after another
     while head:
-        if part.eof:
-            if head.startswith(b"\0"):  # padding
-                return
-            part = decompressor()
-        yield part.decompress(head)
-        head = part.unused_data if part.eof else b""
-        if not head:
-            head = packed.read(CHUNK_BYTES)
-    if not part.eof:
-        raise EOFError
+        part = zlib.decompressobj(31) if kind == "gz" else lzma.LZMADecompressor(lzma.FORMAT_XZ, MOST_XZ_BYTES)
+        while not part.eof:
+            if not head:
+                raise EOFError
+            yield from pieces_of(part, head)
+            head = part.unused_data if part.eof else b""
+            head = head or packed.read(CHUNK_BYTES)
+        if head.startswith(b"\0"):  # padding; else another part follows
+            return
+
+
+def pieces_of(part: "lzma.LZMADecompressor | zlib._Decompress", packed: bytes) -> Iterator[bytes]:
+    """Yields what some packed bytes give, at most CHUNK_BYTES at once."""
+    piece = part.decompress(packed, CHUNK_BYTES)
+    yield piece
+    while len(piece) == CHUNK_BYTES and not part.eof:
+        piece = part.decompress(getattr(part, "unconsumed_tail", b""), CHUNK_BYTES)
+        yield piece
 
 
 def checked(path: Path, block: bytes, done: int) -> bytes:

@@ -103,8 +103,8 @@ function readTimestamp(cell: Cell): number | Fault {
   if (cell instanceof UnreadableText) return UNREADABLE;
   const value = typeof cell === 'boolean' ? undefined : numberOf(cell);
   if (value !== undefined && value >= EARLIEST_MS && value < LATEST_MS && Number.isInteger(value)) return value;
-  const shown = textOf(cell);
   if (value === undefined) return { kind: 'number', text: `is ${describeCell(cell)}, not a number; ${MILLISECONDS}` };
+  const shown = textOf(cell);
   if (value < EARLIEST_MS)
     return { kind: 'early', text: `is ${shown}, before 1973; are these seconds? W${MILLISECONDS.slice(1)}` };
   if (value >= LATEST_MS) {
@@ -143,6 +143,7 @@ function numberOf(cell: Cell): number | undefined {
   return typeof text === 'string' && NUMBER.test(text) ? Number(text) : undefined;
 }
 
+/** Returns the text of a cell with a number. An object may have a member toString, so none may come here. */
 function textOf(cell: Cell): string {
   return (cell instanceof NumberCell ? cell.text : String(cell)).replace(/^[ \t]+|[ \t]+$/g, '').slice(0, 40);
 }

@@ -59,7 +59,7 @@ export async function* textLines(file: string, packing: Packing): AsyncGenerator
         ? error
         : new LogError(`${file}: ${error instanceof Error ? error.message : error}`);
     const after = error.cutShort ? ` after line ${first - 1}` : '';
-    throw new LogError(`${file}: ${error.message}${after}; fetch or pack it again`);
+    throw new LogError(`${file}: ${error.message}${after}; ${error.remedy}`);
   }
   if (rest.length > 0) yield linesOf(rest);
 }
