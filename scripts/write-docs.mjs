@@ -290,14 +290,14 @@ function fuzzTable() {
   const path = `${root}/test/fuzz/results/latest.json`;
   if (!existsSync(path)) return 'No run is recorded. `npm run fuzz` writes one, and `npm run docs` this table.';
   const count = (value) => value.toLocaleString('en');
-  const { seed, inputs, doors, growth, faults } = JSON.parse(readFileSync(path, 'utf8'));
-  const rows = doors.map((one) => [
-    one.door,
+  const { seed, inputs, surfaces, growth, faults } = JSON.parse(readFileSync(path, 'utf8'));
+  const rows = surfaces.map((one) => [
+    one.surface,
     ...[one.inputs, one.refused, one.accepted, one.validChecks].map((value) => count(value)),
   ]);
   const largest = (kept) => Math.max(0, ...growth.map(({ before, after }) => after[kept] - before[kept]));
   const heap = `${largest('heapMb').toFixed(1)} MB of heap and ${largest('openFiles')} open files`;
-  return `${table(['door', 'malformed inputs', 'refused', 'taken', 'valid inputs between them'], rows)}
+  return `${table(['surface', 'malformed inputs', 'refused', 'taken', 'valid inputs between them'], rows)}
 
 The last run had ${count(inputs)} malformed inputs and ${faults.length} faults (seed ${seed}). No service kept more than
 ${heap} beyond its warm-up.`;

@@ -1,6 +1,6 @@
 """Reads the log files whose paths come on standard input, one a line, as training does.
 
-Prints for each a line of JSON: the rows, or the error text. Any other failure ends the process. The door of logs in
+Prints for each a line of JSON: the rows, or the error text. Any other failure ends the process. The surface of logs in
 test/fuzz compares the answers with those of the replay.
 """
 

@@ -1,23 +1,16 @@
-// Attacks one parser in this process, and reports to the process that forked it. Arguments: door, seed, count.
-import { PARSER_DOORS, type ParserDoorName } from './parser-doors.js';
+// Attacks one parser in this process, and reports to the process that forked it. Arguments: surface, seed, count.
+import { keptMb } from './kept-memory.js';
+import { PARSER_SURFACES, type ParserSurfaceName } from './parser-surfaces.js';
 
 const [name = '', seed, count] = process.argv.slice(2);
-const MB = 1024 * 1024;
 process.on('disconnect', () => process.exit(1)); // the run was ended
 
-/** Collects the garbage, and returns the memory that is kept, MB. */
-function keptMb(): number {
-  globalThis.gc?.();
-  const { heapUsed, external } = process.memoryUsage();
-  return (heapUsed + external) / MB;
-}
-
-const door = await PARSER_DOORS[name as ParserDoorName]();
+const surface = await PARSER_SURFACES[name as ParserSurfaceName]();
 const warmUp = Math.ceil(Number(count) / 5);
 const onProgress = (inputs: number) => process.send?.({ inputs });
-const first = await door.attack({ seed: Number(seed) + 1, count: warmUp, onProgress });
-const beforeMb = keptMb();
-const rest = await door.attack({ seed: Number(seed), count: Number(count) - warmUp, onProgress });
-const afterMb = keptMb();
-await door.close();
+const first = await surface.attack({ seed: Number(seed) + 1, count: warmUp, onProgress });
+const beforeMb = await keptMb();
+const rest = await surface.attack({ seed: Number(seed), count: Number(count) - warmUp, onProgress });
+const afterMb = await keptMb();
+await surface.close();
 process.send?.({ first, rest, beforeMb, afterMb }, () => process.exit(0));

@@ -1,9 +1,9 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
-import type { DoorResult } from './door.js';
-import type { ParserDoorName } from './parser-doors.js';
-import { HANG_MS, type RunOptions } from './run-door.js';
+import type { ParserSurfaceName } from './parser-surfaces.js';
+import { HANG_MS, type RunOptions } from './run-surface.js';
+import type { SurfaceResult } from './surface.js';
 
 const CHILD = createRequire(import.meta.url).resolve('@collectivekv/test-fuzz/apart');
 /** Most memory that a parser may keep after the warm-up, MB. */
@@ -15,11 +15,19 @@ const SLACK_MS = 90_000;
 
 type Report =
   | { readonly inputs: number }
-  | { readonly first: DoorResult; readonly rest: DoorResult; readonly beforeMb: number; readonly afterMb: number };
+  | {
+      readonly first: SurfaceResult;
+      readonly rest: SurfaceResult;
+      readonly beforeMb: number;
+      readonly afterMb: number;
+    };
 
 /** Attacks a parser in a process of its own, so that a crash, a hang and exhausted memory are seen. */
-export async function runApart(name: ParserDoorName, { seed, count, onProgress }: RunOptions): Promise<DoorResult> {
-  const execArgv = [`--max-old-space-size=${HEAP_MB}`, '--expose-gc'];
+export async function runApart(
+  name: ParserSurfaceName,
+  { seed, count, onProgress }: RunOptions,
+): Promise<SurfaceResult> {
+  const execArgv = [`--max-old-space-size=${HEAP_MB}`];
   const child = fork(CHILD, [name, String(seed), String(count)], {
     execArgv,
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
@@ -30,7 +38,7 @@ export async function runApart(name: ParserDoorName, { seed, count, onProgress }
   });
   let reached = 0;
   let hung = false;
-  let result: DoorResult | undefined;
+  let result: SurfaceResult | undefined;
   const onHang = () => {
     hung = true;
     child.kill('SIGKILL');
@@ -47,16 +55,16 @@ export async function runApart(name: ParserDoorName, { seed, count, onProgress }
   clearTimeout(watchdog);
   if (result) return result;
   const why = hung ? 'hang' : `crash (${signal ?? `exit code ${code}`})`;
-  const base = { door: name, inputs: reached, refused: 0, accepted: 0, validChecks: 0 };
+  const base = { surface: name, inputs: reached, refused: 0, accepted: 0, validChecks: 0 };
   return { ...base, fault: `${why} within 50 inputs after input ${reached} of seed ${seed} or ${seed + 1}\n${errors}` };
 }
 
-function joined({ first, rest, beforeMb, afterMb }: Extract<Report, { first: unknown }>): DoorResult {
+function joined({ first, rest, beforeMb, afterMb }: Extract<Report, { first: unknown }>): SurfaceResult {
   const growthMb = afterMb - beforeMb;
   const grown = growthMb > MAX_GROWTH_MB ? `growth: ${growthMb.toFixed(1)} MB after the warm-up` : undefined;
   const fault = first.fault ?? rest.fault ?? grown;
   return {
-    door: rest.door,
+    surface: rest.surface,
     inputs: first.inputs + rest.inputs,
     refused: first.refused + rest.refused,
     accepted: first.accepted + rest.accepted,

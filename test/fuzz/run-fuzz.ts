@@ -1,17 +1,17 @@
 import type { ServiceProcess } from '@collectivekv/dev-stack';
-import type { DoorResult } from './door.js';
 import { DEMO_BUNDLE, HISTORY_BUNDLE } from './fixture-bundles.js';
 import { growthOf, type Kept, keptBy } from './growth.js';
-import type { ParserDoorName } from './parser-doors.js';
+import type { ParserSurfaceName } from './parser-surfaces.js';
 import { runApart } from './run-apart.js';
-import { SERVICE_DOORS, type ServiceDoorName } from './service-doors.js';
+import { SERVICE_SURFACES, type ServiceSurfaceName } from './service-surfaces.js';
 import { type ServicesUnderFuzz, startServices } from './services-under-fuzz.js';
+import type { SurfaceResult } from './surface.js';
 
-/** Name of a door. */
-export type DoorName = ServiceDoorName | ParserDoorName | 'records-with-history' | 'jobs-with-history';
+/** Name of a surface. */
+export type SurfaceName = ServiceSurfaceName | ParserSurfaceName | 'records-with-history' | 'jobs-with-history';
 
-/** Malformed inputs of each door in a run of 100,000 or more. Cheap inputs are more. */
-const INPUTS: Readonly<Record<DoorName, number>> = {
+/** Malformed inputs of each surface in a run of 100,000 or more. Cheap inputs are more. */
+const INPUTS: Readonly<Record<SurfaceName, number>> = {
   requests: 24_000,
   connections: 1_500,
   tokens: 4_000,
@@ -26,7 +26,7 @@ const INPUTS: Readonly<Record<DoorName, number>> = {
   'redis-urls': 31_000,
   configurations: 20_000,
 };
-export const DOOR_NAMES = Object.keys(INPUTS) as DoorName[];
+export const SURFACE_NAMES = Object.keys(INPUTS) as SurfaceName[];
 const TOTAL = Object.values(INPUTS).reduce((sum, count) => sum + count, 0);
 
 /** What a process keeps after the warm-up and at the end. */
@@ -39,9 +39,9 @@ export interface Growth {
 /** The results of a run. */
 export interface FuzzResults {
   readonly seed: number;
-  /** Malformed inputs of all doors. */
+  /** Malformed inputs of all surfaces. */
   readonly inputs: number;
-  readonly doors: readonly DoorResult[];
+  readonly surfaces: readonly SurfaceResult[];
   readonly growth: readonly Growth[];
   /** What went wrong; empty if nothing did. */
   readonly faults: readonly string[];
@@ -50,56 +50,61 @@ export interface FuzzResults {
 /** Options of {@link runFuzz}. */
 export interface FuzzOptions {
   readonly seed: number;
-  /** Malformed inputs of all doors together, about. */
+  /** Malformed inputs of all surfaces together, about. */
   readonly count: number;
-  /** The doors to attack. Default: all. */
-  readonly doors?: readonly DoorName[];
+  /** The surfaces to attack. Default: all. */
+  readonly surfaces?: readonly SurfaceName[];
   readonly onProgress?: (message: string) => void;
 }
 
-/** Attacks the doors: those of services on two stacks, and at the same time the parsers in processes of their own. */
+/** Attacks the surfaces: those of services on two stacks, and at the same time the parsers in processes of their own. */
 export async function runFuzz(options: FuzzOptions): Promise<FuzzResults> {
   const { seed, count, onProgress = () => undefined } = options;
-  const wanted = options.doors ?? DOOR_NAMES;
-  const countOf = (name: DoorName) => Math.max(10, Math.round((INPUTS[name] * count) / TOTAL));
-  const report = (result: DoorResult, name: DoorName): DoorResult => {
+  const wanted = options.surfaces ?? SURFACE_NAMES;
+  const countOf = (name: SurfaceName) => Math.max(10, Math.round((INPUTS[name] * count) / TOTAL));
+  const report = (result: SurfaceResult, name: SurfaceName): SurfaceResult => {
     onProgress(
       `${name}: ${result.inputs} inputs, ${result.fault === undefined ? 'no fault' : `FAULT ${result.fault}`}`,
     );
     return result;
   };
 
-  async function attackParsers(): Promise<DoorResult[]> {
-    const results: DoorResult[] = [];
+  async function attackParsers(): Promise<SurfaceResult[]> {
+    const results: SurfaceResult[] = [];
     for (const name of wanted) {
-      if (name in SERVICE_DOORS || name.endsWith('-with-history')) continue;
-      results.push(report(await runApart(name as ParserDoorName, { seed, count: countOf(name) }), name));
+      if (name in SERVICE_SURFACES || name.endsWith('-with-history')) continue;
+      results.push(report(await runApart(name as ParserSurfaceName, { seed, count: countOf(name) }), name));
     }
     return results;
   }
 
-  async function attackServices(bundleDir: string, suffix: string): Promise<{ doors: DoorResult[]; growth: Growth[] }> {
-    const names = wanted.filter((name) => isServiceDoor(name, suffix));
-    if (names.length === 0) return { doors: [], growth: [] };
+  async function attackServices(
+    bundleDir: string,
+    suffix: string,
+  ): Promise<{ surfaces: SurfaceResult[]; growth: Growth[] }> {
+    const names = wanted.filter((name) => isServiceSurface(name, suffix));
+    if (names.length === 0) return { surfaces: [], growth: [] };
     const services = await startServices(bundleDir);
     try {
       const attack = async (seed: number, share: number) => {
-        const results: DoorResult[] = [];
+        const results: SurfaceResult[] = [];
         for (const name of names)
-          results.push(await attackDoor(services, name, suffix, { seed, count: countOf(name) * share }));
+          results.push(await attackSurface(services, name, suffix, { seed, count: countOf(name) * share }));
         return results;
       };
       const warmUp = await attack(seed + 1, 0.2);
       const before = await keptByAll(services);
       const rest = await attack(seed, 0.8);
       const after = await keptByAll(services);
-      const doors = names.map((name, i) => report(joined(warmUp[i] as DoorResult, rest[i] as DoorResult), name));
+      const surfaces = names.map((name, i) =>
+        report(joined(warmUp[i] as SurfaceResult, rest[i] as SurfaceResult), name),
+      );
       const growth = before.map(([process, kept], i) => ({
         process: process + suffix,
         before: kept,
         after: after[i]?.[1] ?? kept,
       }));
-      return { doors, growth };
+      return { surfaces, growth };
     } finally {
       await services.close();
     }
@@ -108,37 +113,40 @@ export async function runFuzz(options: FuzzOptions): Promise<FuzzResults> {
   async function attackAllServices() {
     const plain = await attackServices(DEMO_BUNDLE, '');
     const history = await attackServices(HISTORY_BUNDLE, '-with-history');
-    return { doors: [...plain.doors, ...history.doors], growth: [...plain.growth, ...history.growth] };
+    return { surfaces: [...plain.surfaces, ...history.surfaces], growth: [...plain.growth, ...history.growth] };
   }
 
   const [ofServices, ofParsers] = await Promise.all([attackAllServices(), attackParsers()]);
-  const doors = [...ofServices.doors, ...ofParsers];
+  const surfaces = [...ofServices.surfaces, ...ofParsers];
   const grown = ofServices.growth.map(({ process, before, after }) => growthOf(process, before, after)).filter(Boolean);
   return {
     seed,
-    inputs: doors.reduce((sum, { inputs }) => sum + inputs, 0),
-    doors,
+    inputs: surfaces.reduce((sum, { inputs }) => sum + inputs, 0),
+    surfaces,
     growth: ofServices.growth,
-    faults: [...doors.flatMap(({ door, fault }) => (fault === undefined ? [] : [`${door}: ${fault}`])), ...grown],
+    faults: [
+      ...surfaces.flatMap(({ surface, fault }) => (fault === undefined ? [] : [`${surface}: ${fault}`])),
+      ...grown,
+    ],
   };
 }
 
-function isServiceDoor(name: DoorName, suffix: string): boolean {
-  return suffix === '' ? name in SERVICE_DOORS : name.endsWith(suffix);
+function isServiceSurface(name: SurfaceName, suffix: string): boolean {
+  return suffix === '' ? name in SERVICE_SURFACES : name.endsWith(suffix);
 }
 
-async function attackDoor(
+async function attackSurface(
   services: ServicesUnderFuzz,
-  name: DoorName,
+  name: SurfaceName,
   suffix: string,
   { seed, count }: { readonly seed: number; readonly count: number },
-): Promise<DoorResult> {
-  const door = await SERVICE_DOORS[name.slice(0, name.length - suffix.length) as ServiceDoorName](services);
+): Promise<SurfaceResult> {
+  const surface = await SERVICE_SURFACES[name.slice(0, name.length - suffix.length) as ServiceSurfaceName](services);
   try {
-    const result = await door.attack({ seed, count: Math.ceil(count) });
-    return suffix === '' ? result : { ...result, door: `${result.door}, encoding with history` };
+    const result = await surface.attack({ seed, count: Math.ceil(count) });
+    return suffix === '' ? result : { ...result, surface: `${result.surface}, encoding with history` };
   } finally {
-    await door.close();
+    await surface.close();
   }
 }
 
@@ -149,10 +157,10 @@ async function keptByAll({ stack }: ServicesUnderFuzz): Promise<(readonly [strin
   return kept;
 }
 
-function joined(first: DoorResult, rest: DoorResult): DoorResult {
+function joined(first: SurfaceResult, rest: SurfaceResult): SurfaceResult {
   const fault = first.fault ?? rest.fault;
   return {
-    door: rest.door,
+    surface: rest.surface,
     inputs: first.inputs + rest.inputs,
     refused: first.refused + rest.refused,
     accepted: first.accepted + rest.accepted,

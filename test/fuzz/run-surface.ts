@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import type { Door, DoorResult, Verdict } from './door.js';
+import type { Surface, SurfaceResult, Verdict } from './surface.js';
 
-/** Options of {@link runDoor}. */
+/** Options of {@link runSurface}. */
 export interface RunOptions {
   readonly seed: number;
   /** Number of malformed inputs. */
@@ -15,46 +15,49 @@ const CHECK_EVERY = 25;
 const PROGRESS_EVERY = 50;
 /** Longest search for a smaller input. */
 const SHRINK_MS = 60_000;
-/** Longest time for one input. A door that takes longer hangs. */
+/** Longest time for one input. A surface that takes longer hangs. */
 export const HANG_MS = 60_000;
 
-/** A door whose type of input does not matter any more. */
-export interface OpenDoor {
-  attack(options: RunOptions): Promise<DoorResult>;
+/** A surface whose type of input does not matter any more. */
+export interface OpenSurface {
+  attack(options: RunOptions): Promise<SurfaceResult>;
   close(): Promise<void>;
 }
 
-/** Opens a door for {@link runDoor}. */
-export function openDoor<Input>(door: Door<Input>): OpenDoor {
+/** Opens a surface for {@link runSurface}. */
+export function openSurface<Input>(surface: Surface<Input>): OpenSurface {
   return {
-    attack: (options) => runDoor(door, options),
-    close: async () => door.close?.(),
+    attack: (options) => runSurface(surface, options),
+    close: async () => surface.close?.(),
   };
 }
 
-/** Sends malformed inputs to a door, and valid ones in between. Stops at the first fault and looks for a smaller input. */
-async function runDoor<Input>(door: Door<Input>, { seed, count, onProgress }: RunOptions): Promise<DoorResult> {
+/** Sends malformed inputs to a surface, and valid ones in between. Stops at the first fault and looks for a smaller input. */
+async function runSurface<Input>(
+  surface: Surface<Input>,
+  { seed, count, onProgress }: RunOptions,
+): Promise<SurfaceResult> {
   const verdicts: Record<Verdict, number> = { refused: 0, accepted: 0 };
   let inputs = 0;
   let validChecks = 0;
   let failedMs = Number.POSITIVE_INFINITY;
-  const property = fc.asyncProperty(door.inputs, async (input) => {
+  const property = fc.asyncProperty(surface.inputs, async (input) => {
     if (Date.now() - failedMs > SHRINK_MS) return; // the smallest input so far is the answer
     try {
-      verdicts[await withinTime(door.judge(input), 'the input')]++;
+      verdicts[await withinTime(surface.judge(input), 'the input')]++;
       inputs++;
       if (inputs % PROGRESS_EVERY === 0) onProgress?.(inputs);
       if (inputs % CHECK_EVERY !== 0 && failedMs === Number.POSITIVE_INFINITY) return;
-      await withinTime(door.stillRight(), 'the valid input after it');
+      await withinTime(surface.stillRight(), 'the valid input after it');
       validChecks++;
     } catch (error) {
       failedMs = Math.min(failedMs, Date.now()); // while a smaller input is looked for, each is followed by a valid one
       throw error;
     }
   });
-  const examples = (door.found ?? []).map((input): [Input] => [input]);
+  const examples = (surface.found ?? []).map((input): [Input] => [input]);
   const details = await fc.check(property, { seed, numRuns: count + examples.length, examples });
-  const result = { door: door.name, inputs, ...verdicts, validChecks };
+  const result = { surface: surface.name, inputs, ...verdicts, validChecks };
   if (!details.failed) return result;
   return {
     ...result,

@@ -5,11 +5,11 @@ import { startServiceProcess } from '@collectivekv/dev-stack';
 import { errorFrom } from '@collectivekv/rpc';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import fc from 'fast-check';
-import type { Door } from '../door.js';
 import { damagedBytes } from '../inputs/damaged-bytes.js';
 import { hostileText } from '../inputs/hostile.js';
 import { specOf } from '../rpcs/malformed-requests.js';
 import type { ServicesUnderFuzz } from '../services-under-fuzz.js';
+import type { Surface } from '../surface.js';
 
 /** The authorization header of a call; undefined for a call without one. */
 type Authorization = string | undefined;
@@ -25,7 +25,7 @@ const ALIKE = [
 ];
 
 /** Headers without the right token, to a user-cache that asks for one. */
-export async function tokensDoor({ stack, stillRight }: ServicesUnderFuzz): Promise<Door<Authorization>> {
+export async function tokensSurface({ stack, stillRight }: ServicesUnderFuzz): Promise<Surface<Authorization>> {
   const dir = await mkdtemp(join(tmpdir(), 'ckv-fuzz-token-'));
   const service = await startServiceProcess({
     name: 'user-cache',

@@ -6,11 +6,11 @@ import { loadBundle } from '@collectivekv/bundles';
 import { CkvError, type Manifest } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
 import fc from 'fast-check';
-import type { Door } from '../door.js';
 import { FIXTURE_BUNDLES } from '../fixture-bundles.js';
 import { damagedBytes } from '../inputs/damaged-bytes.js';
 import { damagedJson } from '../inputs/damaged-json.js';
 import { damagedMessages } from '../inputs/damaged-messages.js';
+import type { Surface } from '../surface.js';
 
 /** A bundle with other content in one file. */
 interface ChangedFile {
@@ -28,16 +28,16 @@ interface Prepared {
  * Bundles in which one file is damaged and the manifest has its new digest. So they are what a broken export would make,
  * not what a broken copy would be. A bundle must load and serve, or be refused as `bundle_invalid`.
  */
-export async function bundleFilesDoor(): Promise<Door<ChangedFile>> {
-  return bundlesDoor('files of a bundle', (path) => !path.endsWith('.onnx'));
+export async function bundleFilesSurface(): Promise<Surface<ChangedFile>> {
+  return bundlesSurface('files of a bundle', (path) => !path.endsWith('.onnx'));
 }
 
 /** Bundles with a damaged graph. onnxruntime reads it inside the process. */
-export async function graphsDoor(): Promise<Door<ChangedFile>> {
-  return bundlesDoor('ONNX graphs', (path) => path.endsWith('.onnx'));
+export async function graphsSurface(): Promise<Surface<ChangedFile>> {
+  return bundlesSurface('ONNX graphs', (path) => path.endsWith('.onnx'));
 }
 
-async function bundlesDoor(name: string, isDamaged: (path: string) => boolean): Promise<Door<ChangedFile>> {
+async function bundlesSurface(name: string, isDamaged: (path: string) => boolean): Promise<Surface<ChangedFile>> {
   const root = await mkdtemp(join(tmpdir(), 'ckv-fuzz-bundles-'));
   const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 64 });
   const bundles = await Promise.all(

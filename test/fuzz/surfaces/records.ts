@@ -1,8 +1,8 @@
 import { decodeRecord, toCkvError } from '@collectivekv/domain';
-import type { Door } from '../door.js';
 import { damagedBytes } from '../inputs/damaged-bytes.js';
 import { isRefusal } from '../refusals.js';
 import type { ServicesUnderFuzz } from '../services-under-fuzz.js';
+import type { Surface } from '../surface.js';
 
 /** Reasons for an answer without the record. */
 const UNREADABLE = ['record_corrupt', 'bundle_mismatch'];
@@ -12,7 +12,7 @@ const USERS = 50;
  * Bytes in the place of a record. ranking reads them, and the user-cache reads, edits and appends to them. What it
  * leaves must be a record.
  */
-export function recordsDoor(services: ServicesUnderFuzz): Door<Buffer> {
+export function recordsSurface(services: ServicesUnderFuzz): Surface<Buffer> {
   const { redis, kv, userCache, bundleId, strideBytes, record, stillRight } = services;
   const header = record.subarray(0, 30 + 14 * 6);
   const shape = { bundleId, strideBytes };

@@ -1,10 +1,10 @@
 import type { ConnectionOptions } from 'bullmq';
 import { Queue } from 'bullmq';
 import fc from 'fast-check';
-import type { Door } from '../door.js';
 import { damagedJson, damagedValues } from '../inputs/damaged-json.js';
 import { hostileText } from '../inputs/hostile.js';
 import type { ServicesUnderFuzz } from '../services-under-fuzz.js';
+import type { Surface } from '../surface.js';
 
 /** A job in the queue: as BullMQ adds one, or as its keys in Redis. */
 type QueuedJob =
@@ -72,7 +72,7 @@ const FOUND: readonly QueuedJob[] = [
 ].map((fields) => ({ kind: 'raw', id: '', fields, type: 'hash' }));
 
 /** Jobs of every form. The updater must complete each or set it aside, and go on. */
-export function jobsDoor({ redis, kv, stillRight }: ServicesUnderFuzz): Door<QueuedJob> {
+export function jobsSurface({ redis, kv, stillRight }: ServicesUnderFuzz): Surface<QueuedJob> {
   const queue = new Queue(`interactions-${PARTITION}`, {
     connection: redis as unknown as ConnectionOptions,
     prefix: '{ckv}',

@@ -1,12 +1,12 @@
 import { errorFrom, type MethodName, type ServiceName } from '@collectivekv/rpc';
 import fc from 'fast-check';
-import type { Door } from '../door.js';
 import { damagedBytes } from '../inputs/damaged-bytes.js';
 import { damagedMessages } from '../inputs/damaged-messages.js';
 import { isRefusal } from '../refusals.js';
 import { RPCS, type Rpc, sendBytes } from '../rpcs/all-rpcs.js';
 import { specOf } from '../rpcs/malformed-requests.js';
 import type { ServicesUnderFuzz } from '../services-under-fuzz.js';
+import type { Surface } from '../surface.js';
 
 /** A request of an RPC as bytes. */
 interface RequestBytes {
@@ -15,7 +15,7 @@ interface RequestBytes {
 }
 
 /** Requests of every RPC, damaged in their bytes or in their fields. */
-export function requestsDoor({ clients, stillRight }: ServicesUnderFuzz): Door<RequestBytes> {
+export function requestsSurface({ clients, stillRight }: ServicesUnderFuzz): Surface<RequestBytes> {
   const byName = new Map(RPCS.map((rpc) => [rpc.name, rpc]));
   return {
     name: 'requests of every RPC',

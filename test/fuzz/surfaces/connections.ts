@@ -1,18 +1,14 @@
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import fc from 'fast-check';
-import type { Door } from '../door.js';
+import { answerTo } from '../answer-to.js';
 import { damagedBytes } from '../inputs/damaged-bytes.js';
 import type { ServicesUnderFuzz } from '../services-under-fuzz.js';
+import type { Surface } from '../surface.js';
 
 /** Bytes on a new connection. */
 interface RawConnection {
   readonly to: 'pool' | 'user-cache' | 'ranking' | 'updater' | 'metrics';
   readonly bytes: Buffer;
 }
-
-/** A service that answers nothing for this time is waiting for more. */
-const QUIET_MS = 20;
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const ONES = Buffer.alloc(4, 0xff);
@@ -65,7 +61,7 @@ const SEEDS = [
 ];
 
 /** Connections that carry damaged HTTP/2 or HTTP/1, to the gRPC port and to the metrics port of the services. */
-export function connectionsDoor({ stack, stillRight }: ServicesUnderFuzz): Door<RawConnection> {
+export function connectionsSurface({ stack, stillRight }: ServicesUnderFuzz): Surface<RawConnection> {
   const addressOf = (to: RawConnection['to']) =>
     to === 'metrics' ? (stack.services.ranking[0]?.metricsAddress ?? '') : stack.targets[to];
   return {
@@ -75,17 +71,8 @@ export function connectionsDoor({ stack, stillRight }: ServicesUnderFuzz): Door<
       bytes: damagedBytes(SEEDS),
     }),
     async judge({ to, bytes }) {
-      const [host = '', port] = addressOf(to).split(':');
-      const socket = connect({ host, port: Number(port) });
-      socket.on('error', () => undefined); // the service may reset the connection
-      await once(socket, 'connect');
-      const closed = new Promise((resolve) => socket.once('close', resolve));
-      const received: Buffer[] = [];
-      socket.on('data', (chunk: Buffer) => received.push(chunk));
-      socket.setTimeout(QUIET_MS, () => socket.destroy()); // HTTP/2 keeps a connection whose peer only listens
-      socket.write(bytes);
-      await closed;
-      return Buffer.concat(received).toString('latin1').startsWith('HTTP/1.1 200') ? 'accepted' : 'refused';
+      const answer = await answerTo(bytes, addressOf(to));
+      return answer.toString('latin1').startsWith('HTTP/1.1 200') ? 'accepted' : 'refused';
     },
     stillRight,
   };

@@ -4,8 +4,8 @@ import { ConfigError } from '@collectivekv/service-kit';
 import { loadConfig as loadUpdaterConfig, updaterConfigSchema } from '@collectivekv/updater/config';
 import { loadConfig as loadUserCacheConfig, userCacheConfigSchema } from '@collectivekv/user-cache/config';
 import fc from 'fast-check';
-import type { Door } from '../door.js';
 import { hostileNumber, hostileText } from '../inputs/hostile.js';
+import type { Surface } from '../surface.js';
 
 const LOADERS = [loadPoolConfig, loadUserCacheConfig, loadRankingConfig, loadUpdaterConfig];
 const SCHEMAS = [poolConfigSchema, userCacheConfigSchema, rankingConfigSchema, updaterConfigSchema];
@@ -18,7 +18,7 @@ const SECRETS = /TOKEN$|REDIS_URL$/;
 const SECRET = 'Zq7-hidden';
 
 /** Values of environment variables. A service must refuse them, with the name of the variable, or start with sane numbers. */
-export function configurationsDoor(): Door<Readonly<Record<string, string>>> {
+export function configurationsSurface(): Surface<Readonly<Record<string, string>>> {
   const value = fc.oneof(
     hostileText,
     hostileNumber.map(String),

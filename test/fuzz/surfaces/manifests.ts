@@ -1,17 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { CkvError, createBundleModel, parseManifest } from '@collectivekv/domain';
-import type { Door } from '../door.js';
 import { FIXTURE_BUNDLES } from '../fixture-bundles.js';
 import { damagedJson } from '../inputs/damaged-json.js';
 import { isRefusal } from '../refusals.js';
+import type { Surface } from '../surface.js';
 
 /** Items of a catalogue that is built. */
 const MAX_ITEMS = 2_000;
 const CLUSTER_MAP = new Uint8Array(64);
 
 /** Contents of bundle.json. */
-export async function manifestsDoor(): Promise<Door<Buffer>> {
+export async function manifestsSurface(): Promise<Surface<Buffer>> {
   const valid = await Promise.all(FIXTURE_BUNDLES.map((dir) => readFile(`${dir}/bundle.json`)));
   const seeds = valid.map((bytes) => JSON.parse(bytes.toString()) as unknown);
   return {

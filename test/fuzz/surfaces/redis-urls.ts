@@ -1,9 +1,9 @@
 import { CkvError } from '@collectivekv/domain';
 import { parseRedisUrl } from '@collectivekv/redis-connection';
 import fc from 'fast-check';
-import type { Door } from '../door.js';
 import { damagedBytes } from '../inputs/damaged-bytes.js';
 import { hostileText } from '../inputs/hostile.js';
+import type { Surface } from '../surface.js';
 
 /** A secret that no message may repeat. Damages keep a part of it. */
 const SECRET = 'Zq7-hidden-Zq7';
@@ -16,7 +16,7 @@ const URLS = [
 ];
 
 /** Redis URLs. A refusal must not repeat any part of the password. */
-export function redisUrlsDoor(): Door<string> {
+export function redisUrlsSurface(): Surface<string> {
   const part = fc.oneof(
     hostileText,
     fc.constantFrom('redis', '127.0.0.1', '6379', SECRET, 'a,b', '%zz', '65536', '-1'),

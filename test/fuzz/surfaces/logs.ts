@@ -7,10 +7,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { openInteractionLog } from '@collectivekv/dev-stack';
 import { parseInteraction } from '@collectivekv/domain';
-import type { Door } from '../door.js';
 import { ROOT } from '../fixture-bundles.js';
 import { LOG_FILES, type LogFile } from '../inputs/log-files.js';
 import { findPython } from '../python.js';
+import type { Surface } from '../surface.js';
 
 /** What a reader makes of a log: user, item, Unix ms, action and watch ratio of each row, or an error. */
 interface Reading {
@@ -22,7 +22,7 @@ interface Reading {
  * Interaction logs, for `npm start -- --data` and for training. Each row must be one that the write door accepts. If
  * Python is there, training must read the same rows, or refuse the log as well.
  */
-export async function logsDoor(): Promise<Door<LogFile>> {
+export async function logsSurface(): Promise<Surface<LogFile>> {
   const dir = await mkdtemp(join(tmpdir(), 'ckv-fuzz-logs-'));
   const training = startTraining();
 
