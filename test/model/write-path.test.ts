@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createMetrics } from '@collectivekv/service-kit';
@@ -12,7 +11,7 @@ import { createModelBundle } from './model-bundles.js';
 import { withModelClock } from './model-clock.js';
 import { type RunCounts, runModel } from './model-run.js';
 import { createLinkPool } from './redis-link.js';
-import { chosenRemoval, REMOVALS, type Removal, scriptWithout } from './removals.js';
+import { chosenSabotage, SABOTAGES, type Sabotage, scriptWithout } from './sabotages.js';
 import { dateNow, performanceNow, random } from './virtual-time.js';
 import type { Bench } from './write-path.js';
 
@@ -46,7 +45,7 @@ beforeAll(async () => {
     },
     updaterMetrics: createUpdaterMetrics(createMetrics('model')),
     cacheMetrics: createUserCacheMetrics(createMetrics('model')),
-    links: openLinks(chosenRemoval()),
+    links: openLinks(chosenSabotage()),
   };
   vi.spyOn(Date, 'now').mockImplementation(dateNow);
   vi.spyOn(performance, 'now').mockImplementation(performanceNow);
@@ -59,9 +58,9 @@ afterAll(async () => {
 });
 
 /** Opens links whose scripts ask the model's clocks. */
-function openLinks(removal: Removal | undefined): Bench['links'] {
+function openLinks(sabotage: Sabotage | undefined): Bench['links'] {
   const pool = (clock: keyof Bench['links']) =>
-    createLinkPool(redis, (name, lua) => withModelClock(scriptWithout(removal, name, lua), clock));
+    createLinkPool(redis, (name, lua) => withModelClock(scriptWithout(sabotage, name, lua), clock));
   return { queue: pool('queue'), records: pool('records') };
 }
 
@@ -70,20 +69,14 @@ const noCounts = (): RunCounts => ({ runs: 0, steps: 0, happenings: 0, interacti
 const known = KNOWN_SCHEDULES.map((schedule) => [schedule.title, schedule] as const);
 it.each(known)('keeps its promises %s', (_, { setting, steps }) => runModel(bench, setting, steps, noCounts()));
 
-const inScripts = REMOVALS.filter(({ file }) => file.endsWith('.lua')).map(
-  (removal) => [removal.name, removal] as const,
+const inScripts = SABOTAGES.filter(({ file }) => file.endsWith('.lua')).map(
+  (sabotage) => [sabotage.name, sabotage] as const,
 );
-it.each(inScripts)('breaks a promise without %s', async (_, removal) => {
-  const schedule = KNOWN_SCHEDULES.find(({ title }) => title === removal.noticed);
-  if (!schedule) throw new Error(`no schedule "${removal.noticed}"`);
-  const broken = runModel({ ...bench, links: openLinks(removal) }, schedule.setting, schedule.steps, noCounts());
+it.each(inScripts)('breaks a promise without %s', async (_, sabotage) => {
+  const schedule = KNOWN_SCHEDULES.find(({ title }) => title === sabotage.noticed);
+  if (!schedule) throw new Error(`no schedule "${sabotage.noticed}"`);
+  const broken = runModel({ ...bench, links: openLinks(sabotage) }, schedule.setting, schedule.steps, noCounts());
   await expect(broken).rejects.toThrow(/^Violation: /);
-});
-
-const docs = readFileSync(new URL('../../docs/testing.md', import.meta.url), 'utf8');
-it.each(REMOVALS)('docs/testing.md has a row for $name', ({ name, noticed }) => {
-  expect(docs).toContain(`| ${name} |`);
-  expect(docs).toContain(`| ${noticed.replace(/^if /, '')} |`);
 });
 
 it('keeps its promises in random schedules of calls, faults and time', {

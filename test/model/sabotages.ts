@@ -1,8 +1,8 @@
-// Protections of the write path, each with the lines that are taken out to see the model find the fault.
+// Protections of the write path, each with the change that takes it out, to see the model find the fault.
 
-/** One protection. */
-export interface Removal {
-  /** Ends "without …". */
+/** A change that takes one protection out. */
+export interface Sabotage {
+  /** Name of the protection. Ends "without …". */
   readonly name: string;
   /** The file that has the protection. */
   readonly file: string;
@@ -10,7 +10,7 @@ export interface Removal {
   readonly command?: string;
   /** The known schedule that notices it. */
   readonly noticed: string;
-  /** Text of the file, and what takes its place. */
+  /** Text that occurs once in the file, and what takes its place. */
   readonly from: string;
   readonly to: string;
 }
@@ -20,7 +20,7 @@ const STORE_LUA = 'packages/user-store/lua';
 const UPDATER = 'services/updater/src';
 
 /** Each name once. */
-export const REMOVALS: readonly Removal[] = [
+export const SABOTAGES: readonly Sabotage[] = [
   {
     name: 'the term and the opening in a take',
     noticed: 'if ckvTakeJobs of a dead updater comes late, after its lease has ended',
@@ -215,25 +215,28 @@ export const REMOVALS: readonly Removal[] = [
   },
 ];
 
-/** Returns the protection that this run is without; undefined for a run with all. */
-export function chosenRemoval(): Removal | undefined {
+/** Returns the sabotage of this run; undefined for a run with all protections. */
+export function chosenSabotage(): Sabotage | undefined {
   const name = process.env.CKV_MODEL_WITHOUT;
   if (name === undefined) return undefined;
-  const removal = REMOVALS.find((one) => one.name === name);
-  if (!removal) throw new Error(`CKV_MODEL_WITHOUT: no protection "${name}"`);
-  return removal;
+  const sabotage = SABOTAGES.find((one) => one.name === name);
+  if (!sabotage) throw new Error(`CKV_MODEL_WITHOUT: no protection "${name}"`);
+  return sabotage;
 }
 
-/** Takes a protection out of its file's text. */
-export function without({ file, from, to }: Removal, text: string): string {
-  if (!text.includes(from)) throw new Error(`${file} has no text "${from}"`);
-  return text.replace(from, to);
+/**
+ * Takes a protection out of its file's text.
+ * @throws Error if the text does not have the protection once
+ */
+export function without({ file, from, to }: Sabotage, text: string): string {
+  if (text.split(from).length !== 2) throw new Error(`${file} does not have this text once: ${from}`);
+  return text.replace(from, () => to);
 }
 
 /** Takes a protection out of a script, if it is the protection's one. */
-export function scriptWithout(removal: Removal | undefined, command: string, lua: string): string {
-  if (!removal?.file.endsWith('.lua') || command !== (removal.command ?? commandOf(removal.file))) return lua;
-  return without(removal, lua);
+export function scriptWithout(sabotage: Sabotage | undefined, command: string, lua: string): string {
+  if (!sabotage?.file.endsWith('.lua') || command !== (sabotage.command ?? commandOf(sabotage.file))) return lua;
+  return without(sabotage, lua);
 }
 
 /** Returns the command of a script: `ckvTakeJobs` of `lua/take-jobs-13.lua`. */
