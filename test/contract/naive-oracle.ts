@@ -1,7 +1,7 @@
 // Target attention over a pool of keys and values, in the plainest code: position by position, in float64. The parameters
 // come from the files of the bundle. Graphs and assembly must give the same scores.
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Interaction } from '@collectivekv/domain';
 import protobuf from 'protobufjs';
 
@@ -35,25 +35,26 @@ interface TensorMessage {
 export function readParameters(bundleDir: string): Map<string, Matrix[]> {
   const model = protobuf.parse(SCHEMA).root.lookupType('Model');
   const parameters = new Map<string, Matrix[]>();
-  for (const file of ['encode.onnx', 'rank.onnx', 'gather.onnx']) {
-    const decoded = model.toObject(model.decode(readFileSync(join(bundleDir, file))), {
+  for (const file of ['encode/encode.onnx', 'rank.onnx', 'gather.onnx']) {
+    const path = join(bundleDir, file);
+    const decoded = model.toObject(model.decode(readFileSync(path)), {
       longs: Number,
       defaults: true,
     });
     for (const tensor of (decoded as { graph: { initializer: TensorMessage[] } }).graph.initializer) {
-      if (tensor.dataType === 1) parameters.set(tensor.name, valuesOf(tensor, bundleDir));
+      if (tensor.dataType === 1) parameters.set(tensor.name, valuesOf(tensor, dirname(path)));
     }
   }
   return parameters;
 }
 
-/** Returns a tensor as a list of matrices. A vector is one matrix of one row. */
-function valuesOf({ dims, rawData, externalData }: TensorMessage, bundleDir: string): Matrix[] {
+/** Returns a tensor as a list of matrices. A vector is one matrix of one row. External data is in the graph's folder. */
+function valuesOf({ dims, rawData, externalData }: TensorMessage, folder: string): Matrix[] {
   const external = new Map(externalData.map(({ key, value }) => [key, value]));
   const location = external.get('location');
   const offset = Number(external.get('offset') ?? 0);
   const bytes = location
-    ? readFileSync(join(bundleDir, location)).subarray(offset, offset + Number(external.get('length')))
+    ? readFileSync(join(folder, location)).subarray(offset, offset + Number(external.get('length')))
     : Buffer.from(rawData);
   const [matrices, rows, columns] = [dims.at(-3) ?? 1, dims.at(-2) ?? 1, dims.at(-1) ?? 1];
   const at = (m: number, r: number, c: number) => bytes.readFloatLE(4 * ((m * rows + r) * columns + c));

@@ -18,19 +18,20 @@ from models.families.registry import family_of
 from models.graphs.builder import ExternalFiles, Graph
 from models.ranker import Ranker
 
-# role -> name. gather comes first: an item table that is the pool as well is then in pool.bin.
-GRAPHS = {"gather": "gather", "encode": "encode", "rank": "rank", "rankKv": "rank_kv"}
+# role -> file. The encode graph comes first and has a folder of its own, because it may read no file beside it: the
+# encoding id has all files of this folder. Then gather: an item table that is the pool as well is then in pool.bin.
+GRAPHS = {"encode": "encode/encode.onnx", "gather": "gather.onnx", "rank": "rank.onnx", "rankKv": "rank_kv.onnx"}
 
 
 def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
-    """Writes and checks the graphs, and writes the two files of parameters that they share.
+    """Writes and checks the graphs, and writes the files of parameters that they share.
 
     Returns the manifest's `graphs`.
     """
     files = ExternalFiles()
     described = {}
-    for role, name in GRAPHS.items():
-        graph = Graph(name, files)
+    for role, path in GRAPHS.items():
+        graph = Graph(path, files)
         if role == "encode":
             family_of(model).write_encode(graph, model, record_layers(model))
         elif role == "gather":
@@ -41,8 +42,8 @@ def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
         described[role] = graph.describe()
     for name, content in files.contents.items():
         (folder / name).write_bytes(content)
-    for name in GRAPHS.values():
-        check_graph(folder / f"{name}.onnx")
+    for path in GRAPHS.values():
+        check_graph(folder / path)
     return described
 
 

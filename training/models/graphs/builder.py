@@ -21,17 +21,16 @@ TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": 
 
 @dataclass
 class ExternalFiles:
-    """The two files of tensors that several graphs read. Each tensor is in one of them, once."""
+    """The files of tensors that several graphs read. Each tensor is in one of them, once."""
 
-    contents: dict[str, bytearray] = field(default_factory=lambda: {WEIGHTS: bytearray(), POOL: bytearray()})
+    contents: dict[str, bytearray] = field(default_factory=dict)
     places: dict[bytes, tuple[str, int]] = field(default_factory=dict)  # digest of a tensor -> file, offset
 
-    def place(self, name: str, array: np.ndarray) -> tuple[str, int]:
-        """Appends a tensor, unless a file has an equal one. Returns its file and its offset."""
+    def place(self, file: str, array: np.ndarray) -> tuple[str, int]:
+        """Appends a tensor to a file, unless a file has an equal one. Returns its file and its offset."""
         digest = hashlib.sha256(array).digest()
         if digest not in self.places:
-            file = POOL if name.startswith("pool_") else WEIGHTS
-            content = self.contents[file]
+            content = self.contents.setdefault(file, bytearray())
             content.extend(bytes(-len(content) % ALIGNMENT))
             self.places[digest] = (file, len(content))
             content.extend(array.tobytes())
@@ -42,10 +41,11 @@ class Graph:
     """Collects nodes. A method that adds a node returns the name of its output.
 
     Inputs and outputs are declared with their roles. The manifest's description of a graph comes from these.
+    `path` is the graph's file in the bundle. A graph of a folder has its big parameters in this folder.
     """
 
-    def __init__(self, name: str, files: ExternalFiles):
-        self.name, self.files = name, files
+    def __init__(self, path: str, files: ExternalFiles):
+        self.path, self.files = Path(path), files
         self.nodes: list[onnx.NodeProto] = []
         self.node_count = 0  # of all nodes, those of branches included
         self.node_outputs: set[str] = set()
@@ -66,7 +66,7 @@ class Graph:
         self.outputs.append({"name": name, "role": role, "type": type_, "shape": shape, **more})
 
     def tensor(self, name: str, values: Tensor | np.ndarray) -> str:
-        """Adds a parameter and returns its name. In all graphs of a bundle, the same name means the same values."""
+        """Adds a parameter and returns its name. In a graph, the same name means the same values."""
         if name in self.initializers:
             return name
         array = values.detach().numpy() if isinstance(values, Tensor) else values
@@ -74,13 +74,20 @@ class Graph:
         if array.nbytes < INLINE_BYTES:
             self.initializers[name] = numpy_helper.from_array(array, name)
             return name
-        file, offset = self.files.place(name, array)
+        file, offset = self.files.place(self.file_of(name), array)
         tensor = TensorProto(name=name, data_type=TYPES[str(array.dtype)], dims=array.shape)
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", file), ("offset", offset), ("length", array.nbytes)):
+        location = Path(file).relative_to(self.path.parent).as_posix()
+        for key, value in (("location", location), ("offset", offset), ("length", array.nbytes)):
             tensor.external_data.add(key=key, value=str(value))
         self.initializers[name] = tensor
         return name
+
+    def file_of(self, name: str) -> str:
+        """Returns the file for a new tensor."""
+        if self.path.parent != Path():
+            return self.path.with_suffix(".bin").as_posix()
+        return POOL if name.startswith("pool_") else WEIGHTS
 
     def linear(self, x: str, name: str, layer: nn.Linear) -> str:
         """Adds a linear layer: [R, in] -> [R, out]."""
@@ -126,18 +133,19 @@ class Graph:
 
     def describe(self) -> dict:
         """Returns the graph's entry in the manifest."""
-        return {"file": f"{self.name}.onnx", "inputs": self.inputs, "outputs": self.outputs}
+        return {"file": self.path.as_posix(), "inputs": self.inputs, "outputs": self.outputs}
 
     def write(self, folder: Path) -> None:
-        """Writes the graph. The caller writes the external files."""
+        """Writes the graph into the bundle's folder. The caller writes the external files."""
         inputs, outputs = (
             [helper.make_tensor_value_info(x["name"], TYPES[x["type"]], x["shape"]) for x in part]
             for part in (self.inputs, self.outputs)
         )
-        graph = helper.make_graph(self.nodes, self.name, inputs, outputs, list(self.initializers.values()))
+        graph = helper.make_graph(self.nodes, self.path.stem, inputs, outputs, list(self.initializers.values()))
         opsets = [helper.make_opsetid("", OPSET)]
         if any(node.domain == ORT_DOMAIN for node in self.nodes):
             opsets.append(helper.make_opsetid(ORT_DOMAIN, 1))
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         model.producer_name = "collectivekv"
-        (folder / f"{self.name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        (folder / self.path).parent.mkdir(exist_ok=True)
+        (folder / self.path).write_bytes(model.SerializeToString(deterministic=True))

@@ -9,7 +9,9 @@ const count = (max: number) => z.int().min(1).max(max);
 const path = z
   .string()
   .regex(/^[\w.-]+(\/[\w.-]+)*$/, 'must be a relative path')
-  .refine((value) => !value.split('/').includes('..'), 'must stay inside the bundle');
+  .refine((value) => !value.split('/').includes('..'), 'must stay inside the bundle')
+  // Each file has one path. encodingIdOf compares paths as text.
+  .refine((value) => !value.split('/').includes('.'), 'must have no folder named "."');
 const tensorType = z.enum(['float32', 'float16', 'int64', 'int32', 'uint8']);
 const shape = z.array(z.union([z.int().min(0), name])).max(4);
 

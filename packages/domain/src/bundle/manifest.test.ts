@@ -15,6 +15,11 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
     /files\.7\.path.*inside the bundle/,
   ],
   [
+    'a second path of a file',
+    (m) => m.files.push({ path: 'golden/./tensors.bin', bytes: 0, sha256: 'a'.repeat(64) }),
+    /files\.7\.path.*no folder named/,
+  ],
+  [
     'an absolute path',
     (m) => Object.assign(m.graphs.encode, { file: '/etc/passwd' }),
     /graphs\.encode\.file.*relative/,
