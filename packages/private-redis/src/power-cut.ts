@@ -39,6 +39,7 @@ export function supplyPower(server: () => PrivateRedis, dataDir: string): PowerS
       const file = await newestFile(folder).catch(() => undefined);
       if (!file) return 0;
       const { size } = await stat(file);
+      if (lostMs === 0) return 0; // the watch is late: it has not seen the newest writes
       const kept = sizes.findLast((one) => one.file === file && one.atMs <= untilMs)?.bytes ?? 0;
       await truncate(file, kept);
       return size - kept;
