@@ -1,26 +1,27 @@
 import type { Backends } from './backends.js';
 
-/** Notes of how many interactions were accepted, and when. */
+/** Notes of how many interactions were sent and accepted, and when. */
 export interface AcceptedNotes {
   /**
-   * Returns the number of interactions accepted since this time; a few more, never fewer.
-   * @param untilMs counts those that were accepted until this time; default now. Both are by `performance.now()`
+   * Returns how many interactions may have been accepted since this time: those whose call ended since then, or was
+   * under way at the end. A service may have accepted such a call, and the backend may learn it later.
+   * @param untilMs the end; default now. Both times are by `performance.now()`
    */
-  acceptedSince(atMs: number, untilMs?: number): number;
+  acceptedSince(sinceMs: number, untilMs?: number): number;
   close(): void;
 }
 
 const NOTE_EVERY_MS = 25;
 
 /** Begins the notes. */
-export function notesOfAccepted(backends: Backends): AcceptedNotes {
-  const notes: { readonly atMs: number; readonly count: number }[] = [];
-  const note = () => notes.push({ atMs: performance.now(), count: backends.acceptedCount });
-  const timer = setInterval(note, NOTE_EVERY_MS);
+export function notesOfAccepted(backends: Pick<Backends, 'acceptedCount' | 'sentCount'>): AcceptedNotes {
+  const now = () => ({ atMs: performance.now(), accepted: backends.acceptedCount, sent: backends.sentCount });
+  const notes = [now()];
+  const timer = setInterval(() => notes.push(now()), NOTE_EVERY_MS);
   return {
     acceptedSince(sinceMs, untilMs = Number.POSITIVE_INFINITY) {
-      const until = notes.find(({ atMs }) => atMs >= untilMs)?.count ?? backends.acceptedCount;
-      return until - (notes.findLast(({ atMs }) => atMs <= sinceMs)?.count ?? 0);
+      const end = notes.find(({ atMs }) => atMs >= untilMs) ?? now();
+      return end.sent - (notes.findLast(({ atMs }) => atMs <= sinceMs)?.accepted ?? 0);
     },
     close: () => clearInterval(timer),
   };

@@ -47,6 +47,8 @@ export interface Backends {
   send(call: Call): Promise<void>;
   /** New interactions that were accepted. */
   readonly acceptedCount: number;
+  /** New interactions that were sent, also those whose call is under way. */
+  readonly sentCount: number;
   /** Calls that failed at first, and succeeded when they were sent again. */
   readonly uncertainCount: number;
   /** Calls that were sent again although they had succeeded. */
@@ -82,7 +84,7 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
   const current = new Map<UserJournal, number>(); // by user, the interactions after which it is replaced
   const own = new Set<UserJournal>(); // of the scenario
   const stopping = new AbortController();
-  const counts = { accepted: 0, uncertain: 0, repeated: 0 };
+  const counts = { accepted: 0, sent: 0, uncertain: 0, repeated: 0 };
   let paused: { readonly resumed: Promise<void>; resume(): void } | undefined;
   const busy = new Set<number>();
   const makers = new Map<UserJournal, ReturnType<typeof createInteractions>>();
@@ -143,6 +145,7 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
 
   function eventsOf(journal: UserJournal, count: number): Entry[] {
     const make = makers.get(journal);
+    counts.sent += make ? count : 0;
     return Array.from({ length: make ? count : 0 }, () => ({
       journal,
       event: journal.record(make?.(journal.events.length) as never),
@@ -189,6 +192,9 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
     send,
     get acceptedCount() {
       return counts.accepted;
+    },
+    get sentCount() {
+      return counts.sent;
     },
     get uncertainCount() {
       return counts.uncertain;
