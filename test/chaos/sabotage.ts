@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { COUNTS, type Count } from './oracle/verdict.js';
+import { COUNTS, type Count, type Problem } from './oracle/verdict.js';
 import { SABOTAGES, type Sabotage } from './sabotages.js';
 
 /** What the oracle reported without a protection. */
@@ -40,6 +40,16 @@ export async function runSabotages(names: readonly string[] | undefined, seed: s
   return missed;
 }
 
+/**
+ * Returns the problems that show a missing protection: those of its faults, with one of its counts if it has any. Other
+ * problems of the run do not show it.
+ */
+export function shownBy({ fault, shows }: Pick<Sabotage, 'fault' | 'shows'>, problems: readonly Problem[]): Problem[] {
+  const ofFault = problems.filter((problem) => problem.fault.includes(fault));
+  if (shows.length === 0) return ofFault;
+  return ofFault.filter(({ counts }) => shows.some((count) => (counts[count] ?? 0) > 0));
+}
+
 async function runOne(sabotage: Sabotage, seed: string): Promise<SabotageRow | undefined> {
   const { file, from, to, scenario, fault, shows } = sabotage;
   const whole = readFileSync(file, 'utf8');
@@ -52,13 +62,13 @@ async function runOne(sabotage: Sabotage, seed: string): Promise<SabotageRow | u
   );
   try {
     const args = [CHAOS, '--seed', seed, '--only', scenario, '--fault', fault, '--stop-at', shows.join(','), '--json'];
-    const outcome = await outcomeOf(args);
-    const named = outcome.problems.some((problem) => problem.includes(fault));
-    if (shows.length > 0 ? shows.every((count) => outcome[count] === 0) : outcome.ok || !named) return undefined;
-    const reported = Object.fromEntries(
-      COUNTS.filter((count) => outcome[count] > 0).map((count) => [count, outcome[count]]),
-    );
-    return { ...sabotage, reported, problem: outcome.problems[0] ?? '' };
+    const { problems } = await outcomeOf(args);
+    const [first] = shownBy(sabotage, problems);
+    if (!first) return undefined;
+    const sum = (count: Count) => problems.reduce((total, { counts }) => total + (counts[count] ?? 0), 0);
+    const sums = COUNTS.map((count) => [count, sum(count)] as const);
+    const reported = Object.fromEntries(sums.filter(([, value]) => value > 0));
+    return { ...sabotage, reported, problem: `${first.fault}: ${first.what}` };
   } finally {
     restore();
     process.off('exit', restore);
@@ -66,9 +76,7 @@ async function runOne(sabotage: Sabotage, seed: string): Promise<SabotageRow | u
 }
 
 /** Runs chaos as a process of its own, which loads the changed files. */
-async function outcomeOf(
-  args: readonly string[],
-): Promise<Record<Count, number> & { ok: boolean; problems: string[] }> {
+async function outcomeOf(args: readonly string[]): Promise<{ readonly problems: readonly Problem[] }> {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const end = () => child.kill();
   process.once('exit', end);

@@ -8,6 +8,10 @@ it.each(SABOTAGES)('finds the protection "$name" once in its file', ({ file, fro
   expect(to).not.toBe(from);
 });
 
+it.each(SABOTAGES)('names the faults that show the missing protection "$name"', ({ fault }) => {
+  expect(fault).not.toBe(''); // every problem would be one of theirs
+});
+
 it('names a scenario for each protection', () => {
   const names = SCENARIOS.map(({ name }) => name);
   expect(SABOTAGES.map(({ scenario }) => scenario).filter((name) => !names.includes(name))).toEqual([]);

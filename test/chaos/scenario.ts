@@ -3,7 +3,7 @@ import type { Backends, WriteLoad } from './load/backends.js';
 import type { Doors } from './load/calls.js';
 import type { Ranks } from './load/ranks.js';
 import type { UserJournal } from './load/user-journal.js';
-import type { Count } from './oracle/verdict.js';
+import type { RecordCount } from './oracle/verdict.js';
 import type { Random } from './random.js';
 
 /** A row of the durability table of docs/reliability.md: what survives with a Redis that is set up like this. */
@@ -27,8 +27,6 @@ export interface Scenario {
   readonly fleet?: Partial<FleetSpec>;
   /** Overrides of the default load. */
   readonly load?: Partial<WriteLoad>;
-  /** Counts that may be above zero: the promise does not cover them under these faults. The report shows them. */
-  readonly mayBreak?: readonly Count[];
   /** The row that this scenario fills in the durability table. */
   readonly durability?: DurabilityRow;
   /** Causes the faults, each by {@link Arena.fault}. */
@@ -62,8 +60,8 @@ export interface FaultOptions {
   /** True: the store may go back to an earlier state. Answers may then have less history than before. */
   readonly storeMayGoBack?: boolean;
   /**
-   * Returns how many interactions the fault may lose at most, asked after the fault. Losses up to it are counted apart,
-   * as `lostWithinBound`. Nothing else may be wrong. Default: none may be lost.
+   * Returns for how many interactions at most the fault may break a promise, asked after the fault. What it breaks up
+   * to there is counted apart, as `allowed`. Nothing else may be wrong. Default: none.
    */
-  readonly mayLose?: () => number;
+  readonly mayBreak?: () => Partial<Record<RecordCount, number>>;
 }

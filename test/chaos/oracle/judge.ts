@@ -10,13 +10,15 @@ import { checkRecord } from './check-record.js';
 import { findOrphans, readQueueState } from './queue-state.js';
 import { recordKey } from './record-bytes.js';
 import type { Reference } from './reference.js';
-import { type Count, createVerdict, type Verdict } from './verdict.js';
+import { type Count, createVerdict, RECORD_COUNTS, type RecordCount, type Verdict } from './verdict.js';
 
 /** Causes faults and judges the system after each. */
 export interface Judge {
   readonly verdict: Verdict;
-  /** By fault, ms from its end to the recovery. */
+  /** By fault, ms from its end to the recovery. {@link ALWAYS} is not among them. */
   readonly recoveries: readonly { readonly fault: string; readonly recoveredMs: number }[];
+  /** Runs a scenario. An error ends it, and is a problem of the fault that was on. */
+  run(scenario: () => Promise<void>): Promise<void>;
   untilApplied(journal: UserJournal): Promise<void>;
   fault(name: string, strike: () => Promise<void>, options?: FaultOptions): Promise<void>;
   close(): void;
@@ -34,16 +36,12 @@ export interface JudgeParts {
   readonly onlyFaults: string;
   /** Throws after the first fault with one of these counts above zero. */
   readonly stopAt: readonly Count[];
+  /** Time for everything to be applied and for all ranking replicas to answer with history, each, ms. Default 60 s. */
+  readonly recoveryMs?: number;
 }
 
 /** Parts of every scenario, without a fault. */
-export const ALWAYS: readonly string[] = ['no fault', 'the end'];
-
-/** How many interactions a fault may lose, and how many it has lost. */
-interface LossBound {
-  readonly count: number;
-  lostCount: number;
-}
+const ALWAYS: readonly string[] = ['no fault', 'the end'];
 
 const RECOVERY_MS = 60_000;
 const DRAIN_MS = 45_000;
@@ -61,6 +59,7 @@ export function createJudge({
   onProgress,
   onlyFaults,
   stopAt,
+  recoveryMs: patienceMs = RECOVERY_MS,
 }: JudgeParts): Judge {
   const { id: bundleId, encodesWithHistory } = reference.bundle.model;
   const verdict = createVerdict();
@@ -72,6 +71,7 @@ export function createJudge({
   const settled = new Set<UserJournal>();
   const broken = new Set<UserJournal>();
   let [asideJobs, failureCount] = [0, 0];
+  let current = '';
 
   const lifetimesOf = async (journals: readonly UserJournal[]) => {
     const read = journals.map(async (journal) => {
@@ -112,9 +112,9 @@ export function createJudge({
     return (await Promise.allSettled(answered)).every(({ status }) => status === 'fulfilled');
   }
 
-  function report(fault: string, problem: string): void {
-    verdict.problems.push(`${fault}: ${problem}`);
-    onProgress(`    WRONG  ${fault}: ${problem}`);
+  function report(fault: string, what: string, counts: Partial<Record<Count, number>> = {}): void {
+    verdict.add({ fault, what, counts });
+    onProgress(`    WRONG  ${fault}: ${what}`);
   }
 
   /** True if no job is left. */
@@ -123,52 +123,50 @@ export function createJudge({
     return waiting + active + other === 0;
   }
 
-  async function recover(fault: string, mayLose: boolean): Promise<number> {
+  async function recover(fault: string, mayBreak: boolean): Promise<number> {
     const endedMs = performance.now();
     const wanted = acceptedNow();
     const [user] = wanted.keys();
-    if (mayLose) await backends.pause(); // then an empty queue shows that nothing else will be applied
-    const everythingApplied = await until(mayLose ? drained : () => applied(wanted), RECOVERY_MS);
-    if (mayLose) backends.resume();
-    const everythingFull = await until(() => fullRungs(user?.userId ?? 'nobody'), RECOVERY_MS);
-    if (!everythingApplied) report(fault, `not everything is applied ${RECOVERY_MS / 1_000} s after the fault`);
-    if (!everythingFull) report(fault, `a ranking replica has no history ${RECOVERY_MS / 1_000} s after the fault`);
+    if (mayBreak) await backends.pause(); // then an empty queue shows that nothing else will be applied
+    const everythingApplied = await until(mayBreak ? drained : () => applied(wanted), patienceMs);
+    if (mayBreak) backends.resume();
+    const everythingFull = await until(() => fullRungs(user?.userId ?? 'nobody'), patienceMs);
+    if (!everythingApplied) report(fault, `not everything is applied ${patienceMs / 1_000} s after the fault`);
+    if (!everythingFull) report(fault, `a ranking replica has no history ${patienceMs / 1_000} s after the fault`);
     return performance.now() - endedMs;
   }
 
   /** Compares everything while no call is under way. */
-  async function judge(fault: string, mayLose: () => number): Promise<void> {
+  async function judge(fault: string, mayBreak: Partial<Record<RecordCount, number>>): Promise<void> {
     await backends.pause();
     const open = backends.journals.filter((journal) => !settled.has(journal) && !broken.has(journal));
-    await until(drained, DRAIN_MS);
+    await until(drained, Math.min(patienceMs, DRAIN_MS));
     const queue = await readQueueState(fleet.queueReader);
     const left = queue.waiting + queue.active + queue.other + Math.abs(queue.aside - asideJobs);
     if (left > 0) {
-      verdict.stuck += left;
-      report(fault, `jobs are left: ${JSON.stringify(queue)}, ${asideJobs} should be set aside`);
+      report(fault, `jobs are left: ${JSON.stringify(queue)}, ${asideJobs} should be set aside`, { stuck: left });
       asideJobs = queue.aside;
     }
     const orphans = await findOrphans(fleet.queueReader);
     if (orphans.length > 0) {
-      verdict.stuck += orphans.length;
-      report(fault, `${orphans.length} jobs are in no list: ${orphans.slice(0, 3).join(' ')}`);
+      const some = orphans.slice(0, 3).join(' ');
+      report(fault, `${orphans.length} jobs are in no list: ${some}`, { stuck: orphans.length });
     }
-    const bound: LossBound = { count: mayLose(), lostCount: 0 };
-    for (const journal of open) await compare(fault, journal, bound);
-    if (bound.lostCount > 0) onProgress(`    ${fault}: ${bound.lostCount} lost, at most ${bound.count} may be`);
+    const allowance = { lost: 0, duplicated: 0, outOfOrder: 0, ...mayBreak };
+    for (const journal of open) await compare(fault, journal, allowance);
     for (const journal of open) if (!backends.isOpen(journal)) settled.add(journal);
 
     const wrong = await answers.run(broken);
-    verdict.wrongScores += wrong.length;
-    for (const problem of wrong.slice(0, 5)) report(fault, problem);
+    for (const [what, count] of countsOf(wrong)) report(fault, what, { wrongScores: count });
     const failures = ranks.failures.slice(failureCount);
     failureCount = ranks.failures.length;
-    verdict.failedRequests += failures.length;
-    for (const [problem, count] of countsOf(failures)) report(fault, `${count} rank requests failed: ${problem}`);
+    for (const [what, count] of countsOf(failures))
+      report(fault, `${count} rank requests failed: ${what}`, { failedRequests: count });
     backends.resume();
   }
 
-  async function compare(fault: string, journal: UserJournal, bound: LossBound): Promise<void> {
+  /** @param allowance what the fault may break yet; becomes less by what this record shows */
+  async function compare(fault: string, journal: UserJournal, allowance: Record<RecordCount, number>): Promise<void> {
     const bytes = (await fleet.reader.getBuffer(recordKey(bundleId, journal.userId))) ?? undefined;
     const rows = await reference.rowsAfter(journal, journal.steps.length);
     const rowsNameEvents = !encodesWithHistory;
@@ -178,39 +176,46 @@ export function createJudge({
       return;
     }
     broken.add(journal);
-    const onlyLost = finding.lost > 0 && finding.duplicated + finding.outOfOrder === 0;
-    if (onlyLost && bound.lostCount + finding.lost <= bound.count) {
-      bound.lostCount += finding.lost;
-      verdict.lostWithinBound += finding.lost;
+    const { lost, duplicated, outOfOrder, problem } = finding;
+    const counts = { lost, duplicated, outOfOrder };
+    const counted = lost + duplicated + outOfOrder > 0; // a difference that is none of them is never allowed
+    if (counted && RECORD_COUNTS.every((count) => counts[count] <= allowance[count])) {
+      for (const count of RECORD_COUNTS) allowance[count] -= counts[count];
+      verdict.allow(counts);
       return;
     }
-    verdict.lost += finding.lost;
-    verdict.duplicated += finding.duplicated;
-    verdict.outOfOrder += finding.outOfOrder;
-    const { lost, duplicated, outOfOrder } = finding;
-    report(fault, `${journal.userId} (${lost} lost, ${duplicated} double, ${outOfOrder} moved): ${finding.problem}`);
+    report(fault, `${journal.userId} (${lost} lost, ${duplicated} double, ${outOfOrder} moved): ${problem}`, counts);
   }
 
   return {
     verdict,
     recoveries,
+    async run(scenario) {
+      try {
+        await scenario();
+        if (onlyFaults !== '' && recoveries.length === 0) throw new Error(`no fault has the text "${onlyFaults}"`);
+      } catch (error) {
+        onProgress(`    ${(error as Error).stack}`);
+        report(current, `the scenario ended: ${(error as Error).message}`);
+      }
+    },
     async untilApplied(journal) {
       const wanted = new Map([[journal, journal.after(journal.acceptedCount).lifetimeCount]]);
-      if (!(await until(() => applied(wanted), RECOVERY_MS))) throw new Error(`${journal.userId} is not applied`);
+      if (!(await until(() => applied(wanted), patienceMs))) throw new Error(`${journal.userId} is not applied`);
     },
-    async fault(name, strike, { asideJobs: more = 0, storeMayGoBack = false, mayLose } = {}) {
+    async fault(name, strike, { asideJobs: more = 0, storeMayGoBack = false, mayBreak } = {}) {
       if (!name.includes(onlyFaults) && !ALWAYS.includes(name)) return;
+      current = name;
       if (storeMayGoBack) for (const journal of backends.journals) journal.unsee();
-      await strike().catch((error: Error) => {
-        throw new Error(`${name}: ${error.message}`, { cause: error });
-      });
+      await strike();
       if (storeMayGoBack) for (const journal of backends.journals) journal.unsee();
       asideJobs += more;
-      const recoveredMs = Math.round(await recover(name, mayLose !== undefined));
-      recoveries.push({ fault: name, recoveredMs });
-      await judge(name, mayLose ?? (() => 0));
+      const recoveredMs = Math.round(await recover(name, mayBreak !== undefined));
+      if (!ALWAYS.includes(name)) recoveries.push({ fault: name, recoveredMs });
+      await judge(name, mayBreak?.() ?? {});
       onProgress(`    ${name}: recovered after ${recoveredMs} ms, ${backends.acceptedCount} interactions`);
       if (stopAt.some((count) => verdict[count] > 0)) throw new Error('a promise was broken');
+      current = '';
     },
     close() {
       for (const probe of probes) probe.close();

@@ -3,15 +3,15 @@ import { askRedis } from '@collectivekv/private-redis';
 import { type OwnRedis, singleRedis, twoRedis } from '../fleet/redis-form.js';
 import type { OwnServer } from '../fleet/redis-node.js';
 import { notesOfAccepted } from '../load/accepted-notes.js';
+import { RECORD_COUNTS, type RecordCount } from '../oracle/verdict.js';
 import type { Arena, DurabilityRow, Scenario } from '../scenario.js';
 
 /** With `everysec`, Redis may lose the writes of about one second. Its flush may be late while the disk is busy. */
 const EVERYSEC_MS = 1_000;
-/**
- * Interactions that were accepted so much earlier may be lost as well. The notes may be late; and what was appended in the
- * last second may have waited in the queue before.
- */
-const SLACK_MS = { queue: 1_000, records: 10_000 } as const;
+/** Interactions that were accepted so much earlier may be lost as well: the notes may be late. */
+const SLACK_MS = 1_000;
+/** What was appended in the last second may have waited in the queue for up to this time. */
+const WAITED_MS = 10_000;
 
 /** How a server ends, and what it loses. */
 interface Ending {
@@ -21,47 +21,53 @@ interface Ending {
   readonly server: 'records' | 'queue';
   /** Writes of the last ms that are lost. Infinity: everything. Undefined: the server is killed, and loses nothing. */
   readonly lostMs: number | undefined;
+  /**
+   * What the loss breaks: for interactions that were accepted in the lost time, or so many ms before it. Only if
+   * something is lost.
+   */
+  readonly mayBreak?: Partial<Readonly<Record<RecordCount, number>>>;
   /** Ends the data of the server instead of the server. */
   readonly empty?: (server: OwnServer) => Promise<unknown>;
   readonly row: DurabilityRow;
-  readonly mayBreak?: Scenario['mayBreak'];
 }
 
 /** Ends a server under load, and starts it again. */
 async function end({ backends, random, fault }: Arena, ending: Ending): Promise<void> {
-  const { redis, server: which, lostMs, empty, row } = ending;
-  const loses = lostMs !== undefined && lostMs > 0;
-  let atRisk = 0;
+  const { redis, server: which, lostMs, mayBreak, empty, row } = ending;
+  const atRisk: Partial<Record<RecordCount, number>> = {};
   await fault(
     row.event,
     async () => {
       const server: OwnServer = redis.servers()[which];
       const notes = notesOfAccepted(backends);
-      if (loses && Number.isFinite(lostMs)) await sleep(lostMs + SLACK_MS[which]); // the notes must reach back so far
+      // The notes must reach back so far.
+      if (mayBreak && Number.isFinite(lostMs)) await sleep((lostMs ?? 0) + Math.max(...Object.values(mayBreak)));
       await backends.untilAccepted(random.whole(300, 600));
       if (empty) await empty(server);
       else if (lostMs === undefined) await server.kill();
       else await server.cutPower(lostMs);
-      atRisk = loses ? notes.acceptedSince(performance.now() - lostMs - SLACK_MS[which]) : 0;
+      const lostFromMs = performance.now() - (lostMs ?? 0);
+      for (const count of RECORD_COUNTS) {
+        if (mayBreak?.[count] !== undefined) atRisk[count] = notes.acceptedSince(lostFromMs - mayBreak[count]);
+      }
       notes.close();
       if (empty) return;
       await sleep(random.pick([0, 500]));
       await server.restart();
     },
-    { storeMayGoBack: loses, ...(loses ? { mayLose: () => atRisk } : {}) },
+    mayBreak ? { storeMayGoBack: true, mayBreak: () => atRisk } : {},
   );
 }
 
 function scenarioOf(ending: Ending): Scenario {
-  const { name, redis, lostMs = 0, row, mayBreak } = ending;
+  const { name, redis, row, mayBreak } = ending;
   return {
     name,
     about: `${row.redis}: ${row.event}.`,
     fleet: { redis },
     // What was lost and is sent again comes late, and the oracle cannot tell a lost removal from a second application.
-    load: lostMs > 0 ? { forgets: 0, repeats: 0 } : {},
+    load: mayBreak ? { forgets: 0, repeats: 0 } : {},
     durability: row,
-    ...(mayBreak ? { mayBreak } : {}),
     async run(arena) {
       for (let round = 0; round < (arena.quick ? 1 : 3); round++) await end(arena, ending);
     },
@@ -91,6 +97,7 @@ export const powerCuts: readonly Scenario[] = [
     redis: singleRedis('everysec'),
     server: 'queue',
     lostMs: EVERYSEC_MS,
+    mayBreak: { lost: SLACK_MS },
     row: { redis: 'one server, `appendfsync everysec`', event: 'power cut of Redis', promise: LAST_SECOND },
   }),
   scenarioOf({
@@ -98,6 +105,7 @@ export const powerCuts: readonly Scenario[] = [
     redis: singleRedis('no', ['--appendonly', 'no']),
     server: 'queue',
     lostMs: Number.POSITIVE_INFINITY,
+    mayBreak: { lost: 0 },
     row: { redis: 'one server, no append-only file', event: 'restart of Redis', promise: 'everything is lost' },
   }),
   scenarioOf({
@@ -105,6 +113,7 @@ export const powerCuts: readonly Scenario[] = [
     redis: singleRedis('always'),
     server: 'queue',
     lostMs: Number.POSITIVE_INFINITY,
+    mayBreak: { lost: 0 },
     empty: ({ port }) => askRedis(port, 'FLUSHALL'),
     row: { redis: 'one server', event: '`FLUSHALL`', promise: 'everything is lost' },
   }),
@@ -113,6 +122,7 @@ export const powerCuts: readonly Scenario[] = [
     redis: twoRedis('everysec', 'always'),
     server: 'records',
     lostMs: EVERYSEC_MS,
+    mayBreak: { lost: WAITED_MS },
     row: {
       redis: 'records in a server of their own, `everysec`; queue `always`',
       event: "power cut of the records' Redis",
@@ -124,7 +134,7 @@ export const powerCuts: readonly Scenario[] = [
     redis: twoRedis('always', 'everysec'),
     server: 'queue',
     lostMs: EVERYSEC_MS,
-    mayBreak: ['duplicated', 'outOfOrder'],
+    mayBreak: { lost: SLACK_MS, duplicated: WAITED_MS, outOfOrder: WAITED_MS },
     row: {
       redis: 'queue in a server of its own, `everysec`; records `always`',
       event: "power cut of the queue's Redis",
