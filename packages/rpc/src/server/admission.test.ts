@@ -31,11 +31,17 @@ function flood(count: number): unknown[] {
   return refused;
 }
 
+/** Has the admission look at the time before. */
+const judge = () => admission.full;
+
+/** Waits for a turn of the event loop, at whose end waiting requests begin. */
+const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+
 /** Ends the oldest work, `afterMs` after the last step. Waits until the admission has noticed. */
 async function endOne(afterMs = 1): Promise<void> {
   now += afterMs;
   begun.shift()?.end();
-  await vi.waitUntil(() => new Promise((resolve) => setImmediate(() => resolve(true))));
+  await turn();
 }
 
 beforeEach(() => {
@@ -75,23 +81,68 @@ describe('an admission', () => {
   it('lets in one more each millisecond while there is spare capacity, up to the most', async () => {
     load = 'spare';
     const refused = flood(3);
+    await turn();
     expect(begun.length).toBe(3);
     flood(1);
+    await turn();
     expect(begun.length).toBe(3);
-    now += 1;
-    flood(1);
-    expect(begun.length).toBe(4);
-    now += 1;
-    flood(1);
-    expect(begun.length).toBe(4);
+    for (let i = 0; i < 3; i++) {
+      now += 1;
+      flood(1);
+      await turn();
+      expect(begun.length).toBe(4);
+    }
     expect(refused).toEqual([]);
+  });
+
+  it('lets in more while there is spare capacity although no request comes or ends', async () => {
+    load = 'spare';
+    flood(4);
+    await turn();
+    expect(begun.length).toBe(3);
+    now += 1;
+    await vi.waitUntil(() => begun.length === 4);
+  });
+
+  it('has no timer when no request waits', async () => {
+    const started = vi.spyOn(globalThis, 'setInterval');
+    const cleared = vi.spyOn(globalThis, 'clearInterval');
+    flood(2);
+    await turn();
+    expect(started).not.toHaveBeenCalled();
+    flood(2);
+    await turn();
+    expect(started).toHaveBeenCalledTimes(1);
+    for (let i = 0; i < 4; i++) await endOne();
+    expect(cleared).toHaveBeenCalledWith(started.mock.results[0]?.value);
+    vi.restoreAllMocks();
+  });
+
+  it('begins the requests together for which places became free in one turn of the event loop', async () => {
+    const turns: number[] = [];
+    let turnCount = 0;
+    const work = async () => {
+      turns.push(turnCount);
+      await new Promise<void>((resolve) => begun.push({ name: '', end: resolve }));
+    };
+    flood(2);
+    for (let i = 0; i < 2; i++) void admission.run({ deadlineMs: Number.POSITIVE_INFINITY }, work);
+    await turn();
+    for (const { end } of begun.splice(0)) {
+      queueMicrotask(end);
+      queueMicrotask(() => turnCount++);
+    }
+    await turn();
+    expect(turns).toEqual([2, 2]);
   });
 
   it('lets in fewer again when there is more work than is needed, but never less than the least', async () => {
     load = 'spare';
     flood(3);
+    await turn();
     now += 1;
     flood(7);
+    await turn();
     expect(begun.length).toBe(4);
     load = 'full';
     await endOne();
@@ -102,11 +153,11 @@ describe('an admission', () => {
 
   it('refuses requests beyond the bound with a delay, and says so before they are read', async () => {
     open(3);
-    expect(admission.refusal()).toBeUndefined();
+    expect(admission.full).toBe(false);
     const refused = flood(2 + 3 + 2);
     await vi.waitUntil(() => refused.length === 2);
     expect(refused).toEqual([expect.objectContaining(OVERLOADED), expect.objectContaining(OVERLOADED)]);
-    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect(admission.full).toBe(true);
     expect([admission.startedCount, admission.waitingCount]).toEqual([2, 3]);
   });
 
@@ -121,9 +172,9 @@ describe('an admission', () => {
     const late = { deadlineMs: Number.POSITIVE_INFINITY };
     const work = vi.fn(async () => undefined);
     const outcomes = Promise.allSettled([left, late].map((limits) => admission.run(limits, work)));
-    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect(admission.full).toBe(true);
     left.ended = cancelled;
-    expect(admission.refusal()).toBeUndefined();
+    expect(admission.full).toBe(false);
     late.deadlineMs = 0;
     await endOne();
     expect(await outcomes).toMatchObject([{ reason: cancelled }, { reason: { reason: 'deadline' } }]);
@@ -163,24 +214,24 @@ describe('under overload', () => {
   };
 
   it('32 may wait after 100 ms in which requests waited without a break', async () => {
-    admission.refusal();
+    judge();
     flood(2 + 40);
     now += 99;
-    expect(admission.refusal()).toBeUndefined();
+    expect(admission.full).toBe(false);
     now += 1;
-    expect(admission.refusal()).toBeUndefined(); // at the start of the 100 ms none waited
+    expect(admission.full).toBe(false); // at the start of the 100 ms none waited
     now += 100;
-    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect(admission.full).toBe(true);
     while (admission.waitingCount >= 32) await endOne(0);
-    expect(admission.refusal()).toBeUndefined();
+    expect(admission.full).toBe(false);
   });
 
   it('a burst that fits the places is not refused later', async () => {
     const refused = flood(2 + 50);
     now += 200;
-    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect(admission.full).toBe(true);
     now += 200;
-    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect(admission.full).toBe(true);
     await emptyPlaces();
     expect(refused).toEqual([]);
   });
@@ -192,7 +243,7 @@ describe('under overload', () => {
     await vi.waitUntil(() => refused.length >= 60);
     const before = refused.length;
     now += 100;
-    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect(admission.full).toBe(true);
     expect(admission.waitingCount).toBe(8);
     await vi.waitUntil(() => refused.length === before + 42);
     expect(refused).toEqual(Array(before + 42).fill(expect.objectContaining(OVERLOADED)));
@@ -209,7 +260,7 @@ describe('under overload', () => {
   it('32 may wait after 100 ms in which most were begun', async () => {
     await keepFull(150);
     now += 100;
-    admission.refusal();
+    judge();
     await answerAll(100);
     flood(40);
     expect(admission.waitingCount).toBe(32);
@@ -218,20 +269,29 @@ describe('under overload', () => {
   it('32 may wait after 100 ms in which many were refused, but more were begun', async () => {
     await keepFull(150);
     now += 100;
-    admission.refusal();
+    judge();
     await answerAll(100);
     await answerAll(98);
     flood(24 + 40); // 40 are refused
     now += 2;
-    expect(admission.refusal()).toMatchObject(OVERLOADED);
+    expect(admission.full).toBe(true);
     expect(admission.waitingCount).toBe(32);
+  });
+
+  it('counts from before a pause are not used', async () => {
+    judge();
+    flood(2 + 50 + 60);
+    await emptyPlaces();
+    now += 10_000;
+    flood(2 + 50);
+    expect(admission.waitingCount).toBe(50);
   });
 
   it('no more wait than the bound, if it is less', async () => {
     open(5);
     await keepFull(150);
     now += 100;
-    admission.refusal();
+    judge();
     await answerAll(100);
     flood(40);
     expect(admission.waitingCount).toBe(5);
@@ -240,7 +300,7 @@ describe('under overload', () => {
   it('all places are there again after 100 ms in which none waited at some time', async () => {
     await keepFull(150);
     now += 100;
-    admission.refusal();
+    judge();
     await emptyPlaces();
     now += 100;
     flood(2 + 50);

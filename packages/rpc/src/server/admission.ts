@@ -25,8 +25,10 @@ export interface Admission {
   readonly startedCount: number;
   /** Requests that wait. Some of their callers may have left. */
   readonly waitingCount: number;
-  /** Returns why a request that comes now is refused; undefined if it is not. */
-  refusal(): CkvError | undefined;
+  /** True if a request that comes now is refused. */
+  readonly full: boolean;
+  /** Counts a request as refused, and returns why. */
+  refuse(): CkvError;
   /**
    * Runs the work of a request when its turn comes.
    * @throws overloaded with a delay; deadline or `limits.ended` if the request is not wanted when its turn comes
@@ -46,13 +48,13 @@ export interface AdmissionOptions {
   readonly nowMs?: () => number;
 }
 
-/** Every so often it is judged from the time before how many requests may wait. */
+/** Every so often it is judged from the time before how many requests may wait. Counts twice as old are not used. */
 const JUDGE_MS = 100;
 /** Most requests that wait after a time in which some waited without a break: more come than the service can answer. */
 const MOST_STANDING = 32;
 /** Most requests that wait after a time in which half or more were refused, and many: others are there at once. */
 const MOST_FLOODED = 8;
-/** While the service has spare capacity, one more request is started in this time. */
+/** While the service has spare capacity, one more request is begun in this time. */
 const GROWTH_MS = 1;
 /** Shared by all refusals: an error of its own, with its stack, would take longer than the rest of a refusal. */
 const OVERLOADED = new CkvError(
@@ -78,11 +80,17 @@ export function createAdmission(options: AdmissionOptions): Admission {
   /** Since the last judgement: requests refused and begun, and whether at some time none waited. */
   let [refusedCount, begunCount, emptied] = [0, 0, true];
   let judgedMs = 0;
+  /** True if waiting requests begin at the end of this turn of the event loop. */
+  let beginning = false;
+  /** Begins waiting requests while there is spare capacity, although none comes or ends. */
+  let growing: NodeJS.Timeout | undefined;
 
   function judge(): void {
     const now = nowMs();
-    if (now - judgedMs < JUDGE_MS) return;
-    const flooded = refusedCount >= Math.max(begunCount, MOST_STANDING);
+    const sinceMs = now - judgedMs;
+    if (sinceMs < JUDGE_MS) return;
+    const fresh = sinceMs < 2 * JUDGE_MS;
+    const flooded = fresh && refusedCount >= Math.max(begunCount, MOST_STANDING);
     if (flooded) most = MOST_FLOODED;
     else most = emptied ? mostWaiting : MOST_STANDING;
     most = Math.min(most, mostWaiting);
@@ -94,11 +102,14 @@ export function createAdmission(options: AdmissionOptions): Admission {
     emptied = waiting.length === 0;
   }
 
-  function refusal(): CkvError | undefined {
+  function isFull(): boolean {
     judge();
-    if (waiting.length < most) return undefined;
+    if (waiting.length < most) return false;
     waiting = waiting.filter(isWanted);
-    if (waiting.length < most) return undefined;
+    return waiting.length >= most;
+  }
+
+  function refuse(): CkvError {
     refusedCount++;
     return OVERLOADED;
   }
@@ -109,7 +120,26 @@ export function createAdmission(options: AdmissionOptions): Admission {
       const waiter = waiting.shift();
       if (waiter && isWanted(waiter)) waiter.start();
     }
-    emptied ||= waiting.length === 0;
+    if (waiting.length > 0) {
+      growing ??= setInterval(beginWaiting, GROWTH_MS).unref();
+      return;
+    }
+    emptied = true;
+    clearInterval(growing);
+    growing = undefined;
+  }
+
+  /**
+   * Begins them once for all requests that come or end in a turn of the event loop: the answers of the turn leave first,
+   * and the requests that begin read their records in one round trip.
+   */
+  function beginSoon(): void {
+    if (beginning) return;
+    beginning = true;
+    setImmediate(() => {
+      beginning = false;
+      beginWaiting();
+    });
   }
 
   /** Raises the limit if there is spare capacity. Returns whether it did. */
@@ -128,7 +158,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     } finally {
       if (load() === 'full') limit = Math.max(started.least, Math.min(limit, startedCount) - 1);
       startedCount--;
-      beginWaiting();
+      if (waiting.length > 0) beginSoon();
     }
   }
 
@@ -139,17 +169,19 @@ export function createAdmission(options: AdmissionOptions): Admission {
     get waitingCount() {
       return waiting.length;
     },
-    refusal,
+    get full() {
+      return isFull();
+    },
+    refuse,
     async run(limits, work) {
       const unwanted = unwantedBecause(limits);
       if (unwanted) throw unwanted;
       if (waiting.length === 0 && startedCount < limit) return perform(work);
-      const refused = refusal();
-      if (refused) throw refused;
+      if (isFull()) throw refuse();
       return new Promise((resolve, reject) => {
         const start = () => void perform(work).then(resolve, reject);
         waiting.push({ limits, start, refuse: reject });
-        beginWaiting();
+        beginSoon();
       });
     },
   };

@@ -20,7 +20,7 @@ let bare: Client;
 
 beforeEach(() => start());
 
-async function start(leastStarted = 1): Promise<void> {
+async function start(leastStarted = 1, token = ''): Promise<void> {
   codes = [];
   begun = [];
   answer = () => new Promise((resolve) => begun.push(() => resolve({})));
@@ -31,12 +31,12 @@ async function start(leastStarted = 1): Promise<void> {
   });
   const log = { debug: () => undefined, error: () => undefined, warn: () => undefined };
   const metrics = { rpcSeconds: { observe: ({ code }: { code: string }) => void codes.push(code) } };
-  server = createGrpcServer({ bind: '127.0.0.1:0', log, metrics });
+  server = createGrpcServer({ bind: '127.0.0.1:0', log, metrics, token });
   const handler = (_: unknown, call: CallContext) => answer(call);
   const handlers = { Rank: handler, RankStream: handler, RankMany: handler };
   server.add('RankingService', handlers, { admission, admitsParts: ['RankMany'] });
   const { address } = await server.start();
-  client = createGrpcClient('RankingService', address);
+  client = createGrpcClient('RankingService', address, { token });
   bare = new Client(address, credentials.createInsecure());
 }
 
@@ -81,6 +81,22 @@ describe('a server whose places are taken', () => {
     begun.shift()?.();
     await Promise.all(calls);
     expect(codes.slice(3)).toEqual(['OK', 'OK']);
+  });
+
+  it('tells callers without a token so, and does not count them', async () => {
+    await stop();
+    await start(1, 'a-token-of-16-bytes');
+    const calls = await fill();
+    const refuse = vi.spyOn(admission, 'refuse');
+    for (let i = 0; i < 3; i++) expect((await sendGarbage()).code).toBe(status.UNAUTHENTICATED);
+    expect(refuse).not.toHaveBeenCalled();
+    expect(codes).toEqual(Array(3).fill('UNAUTHENTICATED'));
+    await expect(client.call('Rank', request)).rejects.toMatchObject(OVERLOADED);
+    expect(refuse).toHaveBeenCalledTimes(1);
+    begun.shift()?.();
+    await vi.waitUntil(() => begun.length === 1);
+    begun.shift()?.();
+    await Promise.all(calls);
   });
 
   it('refuses streams with a delay, when they open and while they are open', async () => {
@@ -136,11 +152,11 @@ it('a connection has 1,024 calls at most: the others wait in the caller', async 
     return {};
   };
   const calls = Promise.all(Array.from({ length: 1_100 }, () => client.call('Rank', request)));
-  await vi.waitUntil(() => begun.length === 1_024, { timeout: 20_000 });
+  await vi.waitUntil(() => begun.length === 1_024, { timeout: 60_000 });
   for (let i = 0; i < 1_100; i++) {
-    await vi.waitUntil(() => begun.length > 0);
+    await vi.waitUntil(() => begun.length > 0, { timeout: 60_000 });
     begun.shift()?.();
   }
   await calls;
   expect(mostOpen).toBe(1_024);
-});
+}, 180_000); // a busy machine

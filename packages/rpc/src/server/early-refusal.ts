@@ -1,13 +1,13 @@
 import type { CkvError } from '@collectivekv/domain';
-import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import { type Metadata, ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 import { statusOf } from '../errors/grpc-errors.js';
 
 /** Refuses calls of one method. */
 export interface EarlyRefusal {
-  /** Returns why a call that comes now is refused; undefined if it is not. */
-  refusal(): CkvError | undefined;
-  /** Called after a refusal. */
-  onRefused(error: CkvError): void;
+  /** True if a call that comes now is refused. */
+  readonly full: boolean;
+  /** Returns why a call is refused: its caller may have no valid token. Called once for each refused call. */
+  refuse(metadata: Metadata): CkvError;
 }
 
 /**
@@ -18,12 +18,16 @@ export interface EarlyRefusal {
 export function refuseEarly(refusalOf: (path: string) => EarlyRefusal | undefined): ServerInterceptor {
   return (method, call) => {
     const early = refusalOf(method.path);
-    const error = early?.refusal();
-    if (!early || !error) return new ServerInterceptingCall(call);
+    // grpc-js only uses the interface of what it gets here. A wrapper would cost every call that is let in.
+    if (!early?.full) return call as ServerInterceptingCall;
     return new ServerInterceptingCall(call, {
       start() {
-        call.sendStatus(statusOf(error));
-        early.onRefused(error);
+        call.start({
+          onReceiveMetadata: (metadata) => call.sendStatus(statusOf(early.refuse(metadata))),
+          onReceiveMessage: () => undefined,
+          onReceiveHalfClose: () => undefined,
+          onCancel: () => undefined,
+        });
       },
     });
   };

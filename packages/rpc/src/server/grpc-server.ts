@@ -1,6 +1,13 @@
 import { invalidRequest } from '@collectivekv/domain';
-import { Server, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  type Metadata,
+  Server,
+  type ServiceDefinition,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
+import { statusOf } from '../errors/grpc-errors.js';
 import type { HandlerRequestOf, HandlerResponseOf, MethodName } from '../wire/methods.js';
 import { packageDefinition, type ServiceName, services } from '../wire/services.js';
 import { fieldsOf, type MessageDescriptor, wireProblem } from '../wire/wire-check.js';
@@ -41,7 +48,10 @@ export interface GrpcServer {
 
 /** Options of a service. */
 export interface ServiceOptions<S extends ServiceName> {
-  /** Lets requests in. Default: an admission for handlers that keep nothing busy but the event loop. */
+  /**
+   * Lets requests in, except those for a stream of answers. Default: an admission for handlers that keep nothing busy
+   * but the event loop.
+   */
   readonly admission?: Admission;
   /** Methods whose handlers pass the parts of a request through `admission` on their own. Default: none. */
   readonly admitsParts?: readonly MethodName<S>[];
@@ -107,6 +117,20 @@ export function createGrpcServer({
   const names: string[] = [''];
   const loopBound = () => createAdmission({ ...LOOP_BOUND, load: () => (saturated() ? 'full' : 'spare') });
 
+  /** Refuses calls of a method while its admission is full. Callers who may not come in at all are told so, and not counted. */
+  function earlyRefusalOf(rpc: string, admission: Admission): EarlyRefusal {
+    return {
+      get full() {
+        return admission.full;
+      },
+      refuse(metadata: Metadata) {
+        const error = gate.refusal(rpc, metadata) ?? admission.refuse();
+        metrics.rpcSeconds.observe({ rpc, code: status[statusOf(error).code] ?? 'UNKNOWN' }, 0);
+        return error;
+      },
+    };
+  }
+
   return {
     add(name, handlers, { admission = loopBound(), admitsParts = [] } = {}) {
       const definition: ServiceDefinition = services[name].service;
@@ -125,8 +149,7 @@ export function createGrpcServer({
         const passes = admitsParts.some((known) => known === method);
         const admitted: Answer = passes ? answer : (request, call) => admission.run(call, () => answer(request, call));
         implementation[method] = spec.requestStream ? gate.requestStream(rpc, admitted) : gate.unary(rpc, admitted);
-        const onRefused = () => metrics.rpcSeconds.observe({ rpc, code: 'RESOURCE_EXHAUSTED' }, 0);
-        refusals.set(spec.path, { refusal: admission.refusal, onRefused });
+        refusals.set(spec.path, earlyRefusalOf(rpc, admission));
       }
       server.addService(guarded, implementation);
       names.push(`collectivekv.v1.${name}`);

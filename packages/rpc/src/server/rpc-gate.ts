@@ -25,11 +25,14 @@ export type Answer = (request: never, call: CallContext) => Promise<unknown>;
 export type AnswerStream = (request: never, call: CallContext) => AsyncIterable<unknown>;
 
 /**
- * Every request passes the gate on its way in and out. The gate checks the token and its roles. It refuses requests that cannot be
- * read, and all requests while the service drains. It sets the deadline and turns failures into statuses. For each
- * request it writes one log line and one metric.
+ * Requests pass the gate on their way in and out, unless they are refused early. The gate checks the token and its
+ * roles. It refuses requests that cannot be read, and all requests while the service drains. It sets the deadline, but
+ * none for a stream of answers whose caller sets none. It turns failures into statuses. For each request it writes one
+ * log line and one metric.
  */
 export interface RpcGate {
+  /** Returns why a caller may not come in: its token, or the service drains. Undefined if it may. */
+  refusal(rpc: string, metadata: Metadata): CkvError | undefined;
   unary(rpc: string, handler: Answer): handleUnaryCall<unknown, unknown>;
   /** For a stream of requests: see {@link serveRequestStream}. */
   requestStream(rpc: string, handler: Answer): handleBidiStreamingCall<unknown, unknown>;
@@ -63,7 +66,6 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
   const draining = new AbortController();
   setMaxListeners(0, draining.signal); // every stream listens
 
-  /** Returns why a caller may not come in. */
   function refusal(rpc: string, metadata: Metadata): CkvError | undefined {
     const refused = access.refusal(rpc, metadata);
     if (refused) return refused;
@@ -88,7 +90,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
       draining: draining.signal,
     });
     try {
-      admit(request, refused);
+      checkUsable(request, refused);
       send(await untilEnded(handler(request as never, context)));
       settle(rpc, startedMs);
     } catch (thrown) {
@@ -101,6 +103,8 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
   }
 
   return {
+    refusal,
+
     unary: (rpc, handler) => async (call, callback) => {
       try {
         const send = (response: unknown) => callback(null, response);
@@ -134,7 +138,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
         draining: draining.signal,
       });
       try {
-        admit(call.request, refusal(rpc, call.metadata));
+        checkUsable(call.request, refusal(rpc, call.metadata));
         for await (const message of handler(call.request as never, context)) {
           if (context.signal.aborted) break;
           if (!call.write(message)) await once(call, 'drain', { signal: context.signal });
@@ -157,7 +161,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
 }
 
 /** Throws the reason why a request is not answered, if there is one. */
-function admit(request: unknown, refused: CkvError | undefined): void {
+function checkUsable(request: unknown, refused: CkvError | undefined): void {
   if (refused) throw refused;
   if (request instanceof UnreadableRequest) throw request.error;
 }
