@@ -32,6 +32,8 @@ await runService({
       keyPrefix: config.CKV_KEY_PREFIX,
       recordTtlS: config.CKV_RECORD_TTL_S,
     });
-    server.add('UserCacheService', createUserCacheHandlers(store, userCacheMetrics));
+    server.add('UserCacheService', createUserCacheHandlers(store, userCacheMetrics), {
+      slowMethods: ['Stats'],
+    });
   },
 });

@@ -141,6 +141,36 @@ describe('a server whose places are taken', () => {
   });
 });
 
+it('slow methods take no places from the others, and have ten', async () => {
+  const log = { debug: () => undefined, error: () => undefined };
+  const slow = createGrpcServer({ bind: '127.0.0.1:0', log, metrics: { rpcSeconds: { observe: () => undefined } } });
+  const unused = () => Promise.reject(new CkvError('bug', 'unused'));
+  const Stats = vi.fn(() => new Promise<object>((resolve) => begun.push(() => resolve({}))));
+  const handlers = {
+    GetRecords: async () => ({ records: [] }),
+    Stats,
+    AppendPositions: unused,
+    ReplaceRecord: unused,
+    DeleteRecord: unused,
+    DeletePosition: unused,
+  };
+  slow.add('UserCacheService', handlers, { admission, slowMethods: ['Stats'] });
+  const { address } = await slow.start();
+  const caller = createGrpcClient('UserCacheService', address);
+  const stats = Array.from({ length: 11 }, () => caller.call('Stats', {}));
+  const refused = await Promise.race(stats).catch((error: unknown) => error);
+  expect(refused).toMatchObject(OVERLOADED);
+  expect(await caller.call('GetRecords', { bundleId: '', userIds: [] })).toEqual({ records: [] });
+  expect(Stats).toHaveBeenCalledTimes(2);
+  for (let i = 0; i < 10; i++) {
+    await vi.waitUntil(() => begun.length > 0);
+    begun.shift()?.();
+  }
+  expect((await Promise.allSettled(stats)).filter(({ status }) => status === 'fulfilled').length).toBe(10);
+  caller.close();
+  await slow.drain(0);
+});
+
 it('a connection has 1,024 calls at most: the others wait in the caller', async () => {
   await stop();
   await start(5_000);

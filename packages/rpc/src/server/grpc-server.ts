@@ -55,6 +55,8 @@ export interface ServiceOptions<S extends ServiceName> {
   readonly admission?: Admission;
   /** Methods whose handlers pass the parts of a request through `admission` on their own. Default: none. */
   readonly admitsParts?: readonly MethodName<S>[];
+  /** Methods that may work for seconds. They have places of their own, and take none from the others. Default: none. */
+  readonly slowMethods?: readonly MethodName<S>[];
 }
 
 /** Options of {@link createGrpcServer}. */
@@ -81,6 +83,8 @@ const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 const MAX_CONCURRENT_STREAMS = 1_024;
 /** Bounds of services that keep nothing busy but the event loop. */
 const LOOP_BOUND = { started: { least: 4, most: 1_024 }, mostWaiting: 256 };
+/** Bounds of the slow methods of a service. */
+const SLOW_BOUND = { started: { least: 2, most: 2 }, mostWaiting: 8 };
 
 /**
  * Creates a server.
@@ -132,7 +136,8 @@ export function createGrpcServer({
   }
 
   return {
-    add(name, handlers, { admission = loopBound(), admitsParts = [] } = {}) {
+    add(name, handlers, { admission = loopBound(), admitsParts = [], slowMethods = [] } = {}) {
+      const slow = createAdmission({ ...SLOW_BOUND, load: () => 'busy' });
       const definition: ServiceDefinition = services[name].service;
       const guarded: { [method: string]: ServiceDefinition[string] } = {};
       const implementation: UntypedServiceImplementation = {};
@@ -147,9 +152,10 @@ export function createGrpcServer({
         }
         const answer = handler as Answer;
         const passes = admitsParts.some((known) => known === method);
-        const admitted: Answer = passes ? answer : (request, call) => admission.run(call, () => answer(request, call));
+        const own = slowMethods.some((known) => known === method) ? slow : admission;
+        const admitted: Answer = passes ? answer : (request, call) => own.run(call, () => answer(request, call));
         implementation[method] = spec.requestStream ? gate.requestStream(rpc, admitted) : gate.unary(rpc, admitted);
-        refusals.set(spec.path, earlyRefusalOf(rpc, admission));
+        refusals.set(spec.path, earlyRefusalOf(rpc, own));
       }
       server.addService(guarded, implementation);
       names.push(`collectivekv.v1.${name}`);
