@@ -196,6 +196,31 @@ describe('RankMany behind an admission', () => {
     expect(outcomes.filter(({ response }) => response).length).toBe(4);
   });
 
+  it('begins no further request after a refusal, and is no flood', async () => {
+    let nowMs = 1_000;
+    const bounds = { started: { least: 1, most: 1 }, mostWaiting: 12, nowMs: () => nowMs };
+    const admission = createAdmission({ load: () => 'full', ...bounds });
+    const log = { error: logError } as unknown as Logger;
+    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, log });
+    expect(admission.full).toBe(false);
+    const { outcomes = [] } = await behind.RankMany(many(64), call);
+    expect(outcomes.map(({ failure }) => failure?.reason)).toEqual([
+      ...Array(13).fill(undefined),
+      ...Array(64 - 13).fill('overloaded'),
+    ]);
+    expect(queries.length).toBe(13);
+    nowMs += 100;
+    for (let i = 0; i < 13; i++) void admission.run(call, () => new Promise(() => undefined)).catch(() => undefined);
+    expect(admission.waitingCount).toBe(12); // in a flood, 8 may wait
+  });
+
+  it('begins no further request after the engine refused one', async () => {
+    failure = new CkvError('overloaded', 'too many runs');
+    const { outcomes = [] } = await handlers.RankMany(many(64), call);
+    expect(outcomes.map(({ failure }) => failure?.message)).toEqual(Array(64).fill('too many runs'));
+    expect(queries.length).toBe(16);
+  });
+
   it('begins none of the requests that wait once its caller has left', async () => {
     const { RankMany, rank } = handlersBehind(100);
     const ended = new CkvError('cancelled', 'gone');

@@ -7,7 +7,7 @@ import type {
   RankRequest__Output,
   RankResponse,
 } from '@collectivekv/contracts';
-import { invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
+import { type CkvError, invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
 import { type PackedIds, packIds, readIds } from '@collectivekv/rpc';
 import type { Admission, CallContext } from '@collectivekv/rpc/server';
 import type { Logger } from '@collectivekv/service-kit';
@@ -24,7 +24,7 @@ export interface RankingParts {
   readonly ranker: Ranker;
   readonly metrics: RankingMetrics;
   /** Lets in each request of RankMany. */
-  readonly admission: Pick<Admission, 'run'>;
+  readonly admission: Pick<Admission, 'run' | 'full' | 'refuse'>;
   readonly log: Logger;
 }
 
@@ -37,15 +37,32 @@ export function createRankingHandlers({ ranker, metrics, admission, log }: Ranki
     return responseOf(answered);
   }
 
-  /** Returns the answer or the failure of a request of RankMany. */
-  async function outcomeOf(request: RankRequest__Output, at: string, call: CallContext): Promise<RankOutcome> {
-    try {
+  /** Returns the answers and failures of a call's requests. After an overload, the rest fails without a try. */
+  async function outcomesOf(requests: readonly RankRequest__Output[], call: CallContext): Promise<RankOutcome[]> {
+    const outcomes: RankOutcome[] = [];
+    const left = requests.entries();
+    let overload: CkvError | undefined;
+    const answerOne = async (request: RankRequest__Output, at: string) => {
+      if (!overload && admission.full) overload = admission.refuse(); // once: it was one call
+      if (overload) throw overload;
       return { response: await admission.run(call, () => answer(request, at, call)) };
-    } catch (thrown) {
-      const { reason, message, cause } = toCkvError(thrown);
-      if (reason === 'bug') log.error({ rpc: 'RankingService/RankMany', err: cause }, 'a request of RankMany failed');
-      return { failure: { reason, message } };
-    }
+    };
+    const lane = async () => {
+      for (const [i, request] of left) {
+        outcomes[i] = await answerOne(request, `requests[${i}].`).catch((thrown: unknown) => {
+          const error = toCkvError(thrown);
+          if (error.reason === 'overloaded') overload = error;
+          return failureOf(error);
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: MANY_AT_ONCE }, lane));
+    return outcomes;
+  }
+
+  function failureOf({ reason, message, cause }: CkvError): RankOutcome {
+    if (reason === 'bug') log.error({ rpc: 'RankingService/RankMany', err: cause }, 'a request of RankMany failed');
+    return { failure: { reason, message } };
   }
 
   const Rank = (request: RankRequest__Output, call: CallContext) => answer(request, '', call);
@@ -56,13 +73,7 @@ export function createRankingHandlers({ ranker, metrics, admission, log }: Ranki
 
     async RankMany({ requests }: RankManyRequest__Output, call: CallContext): Promise<RankManyResponse> {
       checkCount('requests', requests.length, 1, LIMITS.rankManyRequests);
-      const outcomes: RankOutcome[] = [];
-      const left = requests.entries();
-      const lane = async () => {
-        for (const [i, request] of left) outcomes[i] = await outcomeOf(request, `requests[${i}].`, call);
-      };
-      await Promise.all(Array.from({ length: MANY_AT_ONCE }, lane));
-      return { outcomes };
+      return { outcomes: await outcomesOf(requests, call) };
     },
   };
 }
