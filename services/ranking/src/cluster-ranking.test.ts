@@ -188,7 +188,7 @@ function rankBoth(userId: string, { recent = [], historyPolicy = 'preferred' }: 
   };
   const bundles = { active: () => bundle, get: () => bundle };
   return [undefined, poolRows].map((rows) =>
-    createRanker({ bundles, records, poolRows: rows, partCandidates: 0 }).rank(query, {
+    createRanker({ bundles, records, poolRows: rows, partCandidates: 0, othersWait: () => false }).rank(query, {
       deadlineMs: Date.now() + 20_000,
       signal: new AbortController().signal,
     }),

@@ -45,16 +45,17 @@ await runService({
     });
     onClose('near cache', recordSource.close);
     if (config.CKV_NEAR_CACHE_BYTES > 0) records.followErasures(recordSource);
+    const admission = admitRanks({
+      engine,
+      workerCount: config.CKV_WORKERS,
+      mostWaiting: config.CKV_QUEUE_LIMIT,
+    });
     const ranker = createRanker({
       bundles,
       records: recordSource,
       poolRows: remote ? createPoolRows(pool) : undefined,
       partCandidates: config.CKV_PART_CANDIDATES,
-    });
-    const admission = admitRanks({
-      engine,
-      workerCount: config.CKV_WORKERS,
-      mostWaiting: config.CKV_QUEUE_LIMIT,
+      othersWait: () => admission.waitingCount > 0,
     });
     const handlers = createRankingHandlers({
       ranker,

@@ -13,6 +13,8 @@ export interface RankAdmissionOptions {
 
 /** Runs of a worker: the one that it computes, and the next. */
 const RUNS_PER_WORKER = 2;
+/** Requests that are worked on without regard to the load. Some of them read their records while others are computed. */
+const LEAST_STARTED = 16;
 /** Most requests that are worked on at once. They are this many only if Redis is slow. */
 const MOST_STARTED = 1_024;
 
@@ -28,7 +30,7 @@ export function admitRanks({
       if (engine.queuedCount > workerCount) return 'full';
       return engine.hungry && !saturated() ? 'spare' : 'busy';
     },
-    started: { least: RUNS_PER_WORKER * workerCount, most: MOST_STARTED },
+    started: { least: Math.max(LEAST_STARTED, RUNS_PER_WORKER * workerCount), most: MOST_STARTED },
     mostWaiting,
   });
 }

@@ -100,7 +100,7 @@ afterEach(() => {
 const bundles = { active: () => bundle, get: () => bundle };
 const limits = () => ({ deadlineMs: Date.now() + 5_000, signal: new AbortController().signal });
 const rank = (recent: Interaction[], overrides: Partial<RankQuery> = {}, poolRows?: PoolRows) =>
-  createRanker({ bundles, records: { get }, poolRows, partCandidates: 0 }).rank(
+  createRanker({ bundles, records: { get }, poolRows, partCandidates: 0, othersWait: () => false }).rank(
     { ...query(recent), ...overrides },
     limits(),
   );
@@ -205,10 +205,25 @@ describe('an answer', () => {
       left.ended = new CkvError('cancelled', 'gone');
       return { bytes: undefined, ageMs: 0 };
     });
-    const ranker = createRanker({ bundles, records: { get }, partCandidates: 0 });
+    const ranker = createRanker({ bundles, records: { get }, partCandidates: 0, othersWait: () => false });
     await expect(ranker.rank(query([]), Object.assign(left, limits()))).rejects.toThrow('gone');
     expect(run).not.toHaveBeenCalled();
     run.mockRestore();
+  });
+
+  it.each([
+    ['is shared by idle workers', false, 2],
+    ['is not shared by idle workers while other requests wait', true, 1],
+  ])('%s', async (_, waiting, partCount) => {
+    const scores = (length: number) => ({ type: 'float32', data: new Float32Array(length), shape: [length] }) as const;
+    const graphs: LoadedBundle['graphs'] = {
+      ...bundleWithout.graphs,
+      idleWorkerCount: 2,
+      runEach: async (_, parts) => parts.map(() => ({ scores: scores(MAX_POSITIONS / parts.length) })),
+    };
+    bundle = { ...bundleWithout, graphs, splitsCandidates: true };
+    const ranker = createRanker({ bundles, records: { get }, partCandidates: 3, othersWait: () => waiting });
+    expect(await ranker.rank(query([]), limits())).toMatchObject({ partCount });
   });
 
   it('reports a bad request although the record fails as well', async () => {

@@ -51,10 +51,12 @@ export interface RankerParts {
   readonly poolRows?: PoolRows | undefined;
   /** Fewest candidates of a part if idle workers share a request; 0 never splits a request. */
   readonly partCandidates: number;
+  /** True while other requests wait to be begun: idle workers are for them. */
+  readonly othersWait: () => boolean;
 }
 
 /** Creates a ranker. */
-export function createRanker({ bundles, records, poolRows, partCandidates }: RankerParts): Ranker {
+export function createRanker({ bundles, records, poolRows, partCandidates, othersWait }: RankerParts): Ranker {
   return {
     async rank(query, limits) {
       const stopwatch = createStopwatch();
@@ -70,7 +72,7 @@ export function createRanker({ bundles, records, poolRows, partCandidates }: Ran
         candidates,
         historyPolicy,
         poolRows,
-        partCandidates,
+        partCandidates: othersWait() ? 0 : partCandidates,
         limits,
         stopwatch,
       });
