@@ -23,7 +23,6 @@ import {
   type ErasureOptions,
   type RecordOptions,
 } from './client-options.js';
-import { createEarlyEnds } from './early-ends.js';
 import { createErasureCalls, type ErasureCall } from './erasure-calls.js';
 import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
 import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
@@ -79,13 +78,14 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
   checkClientOptions(options);
   const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', options);
   const updater = createGrpcClient('InteractionService', options.interactionTarget ?? '127.0.0.1:50054', options);
-  const ofRanking = { earlyEnds: createEarlyEnds(), budget: createRetryBudget() };
-  const ofUpdater = { earlyEnds: createEarlyEnds(), budget: createRetryBudget() };
+  const ofRanking = { budget: createRetryBudget() };
+  const ofUpdater = { budget: createRetryBudget() };
   const limitsOf = ({ timeoutMs, signal }: CallOptions, defaultMs: number) => ({
     deadlineMs: steadyNowMs() + (timeoutMs ?? defaultMs),
     maxAttempts: options.maxAttempts ?? 4,
     ...(signal ? { signal } : {}),
   });
+  const mayDouble = () => ofRanking.budget.take('dependency_unavailable');
   const erasures = createErasureCalls(updater);
   function erasureOf(options: ErasureOptions): ErasureCall {
     checkErasureOptions(options);
@@ -105,7 +105,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
       const rank = ({ deadlineMs, again }: Attempt) => {
         const bounds = { ...limits, deadlineMs };
         return rankStreams
-          ? ranking.callOnStream('RankStream', request, { ...bounds, again })
+          ? ranking.callOnStream('RankStream', request, { ...bounds, again: again ? mayDouble : undefined })
           : ranking.call('Rank', request, bounds);
       };
       return rankingOf(candidateIds, await withRetries(limits, rank));

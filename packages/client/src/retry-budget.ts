@@ -1,29 +1,41 @@
+import type { Reason } from '@collectivekv/domain';
+
 /**
- * Bounds how many refused calls are tried again. A service that refuses calls has more of them than it can answer: if
- * each were sent again, callers would multiply the overload.
+ * Bounds how many tries are repeated. If each failed try were sent again, callers would multiply an overload, and would
+ * all come at once to a service that has just started.
+ *
+ * A service that refuses calls as `overloaded` has more of them than it can answer, so few are tried again. After any
+ * other failure another server may answer. As long as one server of several does, there are as many tries as are needed.
  */
 export interface RetryBudget {
+  /** True while calls are answered about as often as tries fail: then a try may end early, and leave time for another. */
+  readonly endsEarly: boolean;
   /** Notes an answered call. */
   answered(): void;
-  /** Takes one try from the budget. False if none is left. */
-  take(): boolean;
+  /** Takes one try after a failure with this reason. False if none is left. */
+  take(after: Reason): boolean;
 }
 
-/** Tries after refusals that are allowed without an answered call in between. */
+/** Tries that are allowed without an answered call in between, after refusals and after other failures. */
 const MOST = 100;
-/** Tries after refusals that each answered call allows. */
-const PER_ANSWER = 0.1;
+/** Tries that each answered call allows. */
+const PER_ANSWER = { afterRefusal: 0.1, afterFailure: 1 };
 
 /** Creates a budget. It belongs to one client and one service. */
 export function createRetryBudget(): RetryBudget {
-  let left = MOST;
+  const left = { afterRefusal: MOST, afterFailure: MOST };
+  const kinds = ['afterRefusal', 'afterFailure'] as const;
   return {
-    answered() {
-      left = Math.min(MOST, left + PER_ANSWER);
+    get endsEarly() {
+      return left.afterFailure >= 1;
     },
-    take() {
-      if (left < 1) return false;
-      left--;
+    answered() {
+      for (const kind of kinds) left[kind] = Math.min(MOST, left[kind] + PER_ANSWER[kind]);
+    },
+    take(after) {
+      const kind = after === 'overloaded' ? 'afterRefusal' : 'afterFailure';
+      if (left[kind] < 1) return false;
+      left[kind]--;
       return true;
     },
   };

@@ -1,8 +1,7 @@
 import { CkvError, steadyNowMs } from '@collectivekv/domain';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { createEarlyEnds } from './early-ends.js';
 import { type Attempt, pauseMs, withRetries } from './retry.js';
-import { createRetryBudget } from './retry-budget.js';
+import { createRetryBudget, type RetryBudget } from './retry-budget.js';
 
 const limits = (deadlineMs = steadyNowMs() + 5_000) => ({ deadlineMs, maxAttempts: 4 });
 function failing(times: number, error: CkvError) {
@@ -49,35 +48,50 @@ describe('a refused call', () => {
     expect(Math.max(...pauses)).toBeLessThanOrEqual(1_500);
     expect(new Set(pauses).size).toBeGreaterThan(900);
   });
+});
 
-  it('is not repeated when its budget is spent, until calls are answered', async () => {
+describe.each([
+  ['a refusal', 'overloaded', 11],
+  ['a failure', 'dependency_unavailable', 1],
+] as const)('after %s', (_, reason, answersForOneMore) => {
+  const error = new CkvError(reason, 'no');
+  const answer = (budget: RetryBudget) => withRetries({ ...limits(), budget }, async () => 'done');
+
+  it('a call is not repeated when the budget is spent, until calls are answered', async () => {
     const budget = createRetryBudget();
-    const error = new CkvError('overloaded', 'full');
-    while (budget.take());
-    const refused = failing(9, error);
-    await expect(withRetries({ ...limits(), budget }, refused.call)).rejects.toBe(error);
-    expect(refused.calls()).toBe(1);
-    for (let i = 0; i < 11; i++) await withRetries({ ...limits(), budget }, async () => 'done');
+    while (budget.take(reason));
+    const spent = failing(9, error);
+    await expect(withRetries({ ...limits(), budget }, spent.call)).rejects.toBe(error);
+    expect(spent.calls()).toBe(1);
+    for (let i = 0; i < answersForOneMore; i++) await answer(budget);
     const again = failing(9, error);
     await expect(withRetries({ ...limits(), budget }, again.call)).rejects.toBe(error);
     expect(again.calls()).toBe(2);
   });
 
-  it('has a budget of a hundred tries at first, and not more after many answers', () => {
+  it('the budget has a hundred tries at first, and not more after many answers', async () => {
     const budget = createRetryBudget();
     for (let i = 0; i < 5_000; i++) budget.answered();
     let count = 0;
-    while (budget.take()) count++;
+    while (budget.take(reason)) count++;
     expect(count).toBe(100);
   });
+});
 
-  it('alone takes from the budget: a server that is away is tried again', async () => {
-    const budget = createRetryBudget();
-    while (budget.take());
-    const { call, calls } = failing(2, new CkvError('dependency_unavailable', 'away'));
-    expect(await withRetries({ ...limits(), budget }, call)).toBe('done');
-    expect(calls()).toBe(3);
-  });
+it('refusals and other failures have budgets of their own', () => {
+  const budget = createRetryBudget();
+  while (budget.take('overloaded'));
+  expect([budget.take('dependency_unavailable'), budget.endsEarly]).toEqual([true, true]);
+  while (budget.take('draining'));
+  expect([budget.take('dependency_unavailable'), budget.endsEarly]).toEqual([false, false]);
+});
+
+it('if every second try fails, the budget lasts for ever', () => {
+  const budget = createRetryBudget();
+  for (let i = 0; i < 300; i++) {
+    expect(budget.take('dependency_unavailable')).toBe(true);
+    budget.answered();
+  }
 });
 
 it('ends its pause when the caller gives up', async () => {
@@ -96,11 +110,11 @@ describe('a call whose server hangs', () => {
   });
 
   /** Calls a server that hangs. Returns the tries. */
-  async function hang(earlyEnds = createEarlyEnds()): Promise<Attempt[]> {
+  async function hang(budget = createRetryBudget()): Promise<Attempt[]> {
     vi.useFakeTimers({ toFake: ['Date', 'performance'] });
     const startedMs = steadyNowMs();
     const attempts: Attempt[] = [];
-    const calling = withRetries({ ...limits(startedMs + 1_000), earlyEnds }, async (attempt) => {
+    const calling = withRetries({ ...limits(startedMs + 1_000), budget }, async (attempt) => {
       attempts.push({ ...attempt, deadlineMs: attempt.deadlineMs - startedMs });
       vi.advanceTimersByTime(attempt.deadlineMs - steadyNowMs());
       throw late;
@@ -119,10 +133,10 @@ describe('a call whose server hangs', () => {
   });
 
   it('has all of the time if few calls are answered, and halves again when calls are answered', async () => {
-    const earlyEnds = createEarlyEnds();
-    while (earlyEnds.allowed) earlyEnds.ended();
-    expect(await hang(earlyEnds)).toEqual([{ deadlineMs: 1_000, again: false }]);
-    await withRetries({ ...limits(), earlyEnds }, async () => 'done');
-    expect(await hang(earlyEnds)).toHaveLength(2);
+    const budget = createRetryBudget();
+    while (budget.take('deadline'));
+    expect(await hang(budget)).toEqual([{ deadlineMs: 1_000, again: false }]);
+    await withRetries({ ...limits(), budget }, async () => 'done');
+    expect(await hang(budget)).toHaveLength(2);
   });
 });

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs, CkvError, REASONS, steadyNowMs, toCkvError } from '@collectivekv/domain';
-import type { EarlyEnds } from './early-ends.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /** Bounds of a call with its retries. */
@@ -10,9 +9,7 @@ export interface RetryLimits {
   /** Most tries of the call, the first included. */
   readonly maxAttempts: number;
   readonly signal?: AbortSignal | undefined;
-  /** Decides whether a try may end before the deadline. Default: every try has all of the time. */
-  readonly earlyEnds?: EarlyEnds;
-  /** Bounds the tries after refusals (`overloaded`). Default: no bound but `maxAttempts`. */
+  /** Bounds the tries. Default: `maxAttempts` alone does, and no try ends before the deadline. */
   readonly budget?: RetryBudget;
 }
 
@@ -41,19 +38,18 @@ export async function withRetries<T>(limits: RetryLimits, call: (attempt: Attemp
     const deadlineMs = attemptDeadline(limits, attempt);
     try {
       const answer = await call({ deadlineMs, again });
-      limits.earlyEnds?.answered();
       limits.budget?.answered();
       return answer;
     } catch (thrown) {
       const error = toCkvError(thrown);
       again = error.reason !== 'overloaded';
       const early = error.reason === 'deadline' && deadlineMs < limits.deadlineMs;
-      if (early) limits.earlyEnds?.ended();
       const delayMs = early ? 0 : pauseMs(attempt, error.retryAfterMs);
       const late = steadyNowMs() + delayMs >= limits.deadlineMs;
       const transient = early || REASONS[error.reason].retry === 'backoff';
       if (!transient || attempt >= limits.maxAttempts || late) throw error;
-      if (error.reason === 'overloaded' && limits.budget?.take() === false) throw error;
+      // A try that ended early had the budget's leave before it began.
+      if (limits.budget?.take(error.reason) === false && !early) throw error;
       await sleep(delayMs, undefined, { signal: limits.signal }).catch(() => {
         const why: unknown = limits.signal?.reason;
         throw why instanceof CkvError ? why : new CkvError('cancelled', 'the caller gave up', { cause: error });
@@ -71,9 +67,9 @@ export function pauseMs(failureCount: number, retryAfterMs = 0): number {
   return Math.max(retryAfterMs * (1 + Math.random() / 2), backoffMs(failureCount, BACKOFF));
 }
 
-function attemptDeadline({ deadlineMs, maxAttempts, earlyEnds }: RetryLimits, attempt: number): number {
+function attemptDeadline({ deadlineMs, maxAttempts, budget }: RetryLimits, attempt: number): number {
   const nowMs = steadyNowMs();
   const halfMs = (deadlineMs - nowMs) / 2;
-  const whole = attempt >= maxAttempts || halfMs < LEAST_ATTEMPT_MS || !earlyEnds?.allowed;
+  const whole = attempt >= maxAttempts || halfMs < LEAST_ATTEMPT_MS || !budget?.endsEarly;
   return whole ? deadlineMs : nowMs + halfMs;
 }

@@ -25,12 +25,12 @@ export interface GrpcClient<S extends ServiceName> {
   /**
    * Like `call`, for a method that takes a stream of requests and answers each before the next. The stream stays open
    * for the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`. `again` prefers a stream whose server has
-   * just answered.
+   * just answered, and says whether the request may be sent on two streams otherwise.
    */
   callOnStream<M extends MethodName<S>>(
     method: M,
     request: RequestOf<S, M> & { timeoutMs?: number },
-    limits?: CallLimits & { readonly again?: boolean },
+    limits?: CallLimits & { readonly again?: (() => boolean) | undefined },
   ): Promise<ResponseOf<S, M>>;
   /** Sends one request and returns its stream of responses. */
   stream<M extends MethodName<S>>(

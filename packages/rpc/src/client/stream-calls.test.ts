@@ -106,7 +106,7 @@ describe('streams', () => {
     open({ spread: 3, maxAgeMs: 60_000 });
     await ask('a');
     await ask('b');
-    const again = (await calls.call({ userId: 'c' }, { again: true })) as { scores: Buffer };
+    const again = (await calls.call({ userId: 'c' }, { again: () => true })) as { scores: Buffer };
     expect(String(again.scores)).toBe('c@1');
     expect(streams).toHaveLength(2);
   });
@@ -117,10 +117,16 @@ describe('streams', () => {
       if (number === 1) echo(stream, userId, number);
       else stream.on('cancelled', () => cancelledCount++);
     };
-    const answer = (await calls.call({ userId: 'a' }, { again: true })) as { scores: Buffer };
+    const answer = (await calls.call({ userId: 'a' }, { again: () => true })) as { scores: Buffer };
     expect(String(answer.scores)).toBe('a@1');
     expect(streams).toHaveLength(2);
     await expect.poll(() => cancelledCount).toBe(1);
+  });
+
+  it('are one if the request may not be sent twice', async () => {
+    const answer = (await calls.call({ userId: 'a' }, { again: () => false })) as { scores: Buffer };
+    expect(String(answer.scores)).toBe('a@0');
+    expect(streams).toHaveLength(1);
   });
 
   it('end after the idle time, and not while calls use them', async () => {

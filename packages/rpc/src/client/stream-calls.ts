@@ -8,11 +8,12 @@ import { type AlternatingStream, type ExchangeLimits, openAlternatingStream } fr
 export interface StreamCalls {
   /**
    * Sends a request and waits for its response. If the signal aborts or the deadline passes, the stream ends, and with
-   * it the server's work. With `again` it uses the stream that answered last. If none is idle, it
-   * sends the request on two new streams, and returns the first response: of two servers, one may have failed before.
+   * it the server's work. With `again`, for a request that failed before, it uses the stream that answered last. If none
+   * is idle and `again` returns true, it sends the request on two new streams, and returns the first response: of two
+   * servers, one may have failed before.
    * @throws ServiceError
    */
-  call(request: unknown, limits: ExchangeLimits & { readonly again?: boolean | undefined }): Promise<unknown>;
+  call(request: unknown, limits: ExchangeLimits & { readonly again?: (() => boolean) | undefined }): Promise<unknown>;
   /** Ends the idle streams now, and the others when their call is over. */
   close(): void;
 }
@@ -93,7 +94,7 @@ export function createStreamCalls(
     async call(request, limits) {
       const bytes = written(request);
       const used = limits.again ? idle.pop() : openCount < spread ? undefined : idle.shift();
-      if (limits.again && !used) return read(await firstOfTwo(bytes, limits));
+      if (!used && limits.again?.()) return read(await firstOfTwo(bytes, limits));
       // The server may end a used stream before it reads the request; then a new stream carries it.
       const message = (used && (await used.exchange(bytes, limits))) ?? (await open().exchange(bytes, limits));
       if (message) return read(message);
