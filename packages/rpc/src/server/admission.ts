@@ -130,8 +130,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
   }
 
   /**
-   * Begins them once for all requests that come or end in a turn of the event loop: the answers of the turn leave first,
-   * and the requests that begin read their records in one round trip.
+   * Begins them at the end of this turn of the event loop, once for all that come or end in it. The turn's answers leave
+   * first. The requests that begin read their records in one round trip.
    */
   function beginSoon(): void {
     if (beginning) return;
