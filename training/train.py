@@ -3,6 +3,7 @@
     python training/train.py demo                                 # simulate a log, train, write bundles/demo
     python training/train.py log --log my.parquet --family sim --name mine --out bundles/mine
     python training/train.py log --log my.csv --epochs 0.1 --tune-epochs 0.1 --out /tmp/quick      # a quick look
+    python training/train.py log --log new.csv --keep-encoding bundles/mine --out bundles/next     # for the old records
     python training/train.py log --log my.csv --interaction-features watch_ratio --candidate-features price:0:500:20 \\
         --context-features hour:0:24:12:period --out bundles/mine
 
@@ -16,7 +17,7 @@ middle of the range. With :period, HIGH is the same point as LOW, as with the ho
 """
 
 # ruff: noqa: E402, I001
-from errors import exit_code, exit_on_ctrl_c
+from errors import UserError, exit_code, exit_on_ctrl_c
 
 INTERRUPTED = "interrupted; the same command, without --fresh, goes on at its last checkpoint"
 if __name__ == "__main__":
@@ -29,11 +30,14 @@ import shutil
 import sys
 import time
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import torch
 
 from bundle.bundle_folder import check_folder
 from bundle.export import Export, export_bundle
+from bundle.kept_bundle import KeptBundle, read_kept_bundle
+from conversion.sample import sample_history
 from data.features import Feature, parse_feature
 from data.log import Columns, Log, read_log
 from data.simulated import Simulation
@@ -46,7 +50,7 @@ from fitting.option_checks import check_features, check_log, check_options, chec
 from fitting.train_config import ROOT, TrainConfig
 from models.compression import Compression
 from models.config import ModelConfig
-from models.families.registry import FAMILIES
+from models.families.registry import FAMILIES, create_full
 
 KINDS = ("interaction", "candidate", "context")
 FIRST_SIMULATED_USER = 1_000_000  # far from the low user indices of demos and tests
@@ -81,17 +85,39 @@ def run(config: TrainConfig, features: dict[str, list[Feature]]) -> dict[str, fl
         print(f"simulate {config.users} users", flush=True)
         simulate(config)
     log = read_log(config.log, Columns(**features), config.history_actions)
-    arms = arms_of(config, log, features)
+    kept = None
+    if config.keep_encoding:
+        kept = read_kept_bundle(Path(config.keep_encoding))
+        log = kept.adopt(log)
+    arms = arms_of(config, log, features, kept)
     check_log(log.actions, log.query_label, arms.split.train, arms.split.test)
-    if config.chosen_record == "pool" and config.recipe == "convert":
+    if kept:
+        check_kept(config, arms, kept)
+    elif config.chosen_record == "pool" and config.recipe == "convert":
         check_slots(config, arms.sample())
     with locked(arms.folder.with_suffix(".lock"), f"training with the checkpoints in {arms.folder}"):
-        metrics = train_arms(config, arms)
+        metrics = train_arms(config, arms, kept)
         print(f"{time.perf_counter() - started:.0f} seconds", flush=True)
     return metrics
 
 
-def train_arms(config: TrainConfig, arms: Arms) -> dict[str, float]:
+def check_kept(config: TrainConfig, arms: Arms, kept: KeptBundle) -> None:
+    """Checks that the bundle will have the encoding of the kept one, with the conversion of an untrained model.
+
+    Raises UserError if it will not.
+    """
+    family, had = FAMILIES[config.family].bundle_family, kept.manifest["family"]
+    if family != had:
+        raise UserError(
+            f"--keep-encoding {kept.folder}: --family {config.family} makes bundles of the family {family}, the bundle "
+            f"is of {had}, whose attention its codes were fitted to; give its --family"
+        )
+    model = create_full(arms.config).to(arms.main.device).eval()
+    sample = sample_history(arms.log, arms.split.train, config.seed, users=20, longest=64, device=arms.main.device)
+    kept.check(arms.with_kept_encoding(model, sample, kept.encoding).cpu(), arms.log, config.max_positions)
+
+
+def train_arms(config: TrainConfig, arms: Arms, kept: KeptBundle | None) -> dict[str, float]:
     """Trains and evaluates the arms, writes the bundle and removes the checkpoints."""
     if config.fresh:
         shutil.rmtree(arms.folder, ignore_errors=True)
@@ -113,23 +139,26 @@ def train_arms(config: TrainConfig, arms: Arms) -> dict[str, float]:
             report(metrics, "full", arms.full_again(full), arms)
     metrics["testQueries"] = int(arms.split.test.sum())
     given = " ".join(["python training/train.py", *(sys.argv[1:] or [config.source])])
-    about = Export(config.name, given, metrics, config.max_positions)
+    encoding = kept.encoding_id if kept else None
+    about = Export(config.name, given, metrics, config.max_positions, encoding_id=encoding)
     bundle_id = export_bundle(arm.model, arms.log, config.out, about)
     shutil.rmtree(arms.folder)
     print(f"bundle {bundle_id} in {config.out}", flush=True)
     return metrics
 
 
-def settings_of(config: TrainConfig, log: Log) -> str:
+def settings_of(config: TrainConfig, log: Log, kept: KeptBundle | None) -> str:
     """Returns 8 characters that identify all settings and the log, so that other runs do not share the checkpoints."""
-    idle = ("log", "out", "comparisons", "threads", "fresh")
+    idle = ("log", "out", "comparisons", "threads", "fresh", "keep_encoding")
     settings = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in idle}
     settings |= {"log": log.digest(), "record": config.chosen_record}
+    if kept:
+        settings["encoding"] = kept.encoding_id
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
 
-def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -> Arms:
-    """Returns the arms that the options describe."""
+def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]], kept: KeptBundle | None = None) -> Arms:
+    """Returns the arms that the options describe. `kept` is the bundle whose encoding is kept."""
     model = ModelConfig(
         config.family,
         len(log.items),
@@ -154,10 +183,11 @@ def arms_of(config: TrainConfig, log: Log, features: dict[str, list[Feature]]) -
         FitConfig(config.epochs, config.rate, seed=config.seed, **shared),
         FitConfig(config.tune_epochs, config.tune_rate, seed=config.seed + 100, **shared),
         compression,
-        ROOT / ".ckv" / "training" / f"{config.name}-{settings_of(config, log)}",
+        ROOT / ".ckv" / "training" / f"{config.name}-{settings_of(config, log, kept)}",
         config.name,
         clusters=0 if config.chosen_record == "pool" else config.chosen_clusters,
         stages=config.stages if config.chosen_record == "residual" else 0,
+        kept=kept.encoding if kept else None,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from bundle.bundle_folder import check_folder
+from bundle.encoding_id import encoding_id
 from bundle.golden import write_golden
 from bundle.graphs import write_graphs
 from bundle.record import clusterings, kv_groups, record_fields, record_layers
@@ -35,12 +36,13 @@ class Export:
     metrics: dict[str, float] = field(default_factory=dict)
     max_positions: int = 1000
     golden_positions: int | None = None  # length of the longest golden history; None: max_positions
+    encoding_id: str | None = None  # that the bundle must have; None: any
 
 
 def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
     """Writes the bundle to `folder`, in place of an older bundle. Returns the bundle's id.
 
-    Raises UserError if a bundle may not replace the folder.
+    Raises UserError if a bundle may not replace the folder, RuntimeError if its encoding id is not the required one.
     """
     check_folder(folder)
     model = model.cpu().eval().requires_grad_(False)
@@ -63,21 +65,40 @@ def write_draft(model: Ranker, log: Log, draft: Path, about: Export) -> str:
         for layer in record_layers(model):
             for path, content in layer.files().items():
                 (draft / path).write_bytes(content)
-        (draft / "items.json").write_text(json.dumps({"ids": log.items}) + "\n")
         longest = about.max_positions if about.golden_positions is None else about.golden_positions
         write_golden(model, log, graphs, draft, seed=1, longest=longest)
+        encoding = write_encoding(model, log, graphs, draft, about.max_positions)
     family, c = family_of(model), model.config
     layers = family.layers_in_a_cache(c.layers)
     notes = "".join(dict.fromkeys(layer.note for layer in record_layers(model)))
-    manifest = {
-        "schemaVersion": 1,
+    manifest = encoding | {
         "name": about.name,
         "family": family.bundle_family,
         "description": f"{family.description}{notes}. Scores are probabilities that the label is 1.",
         "dModel": layers * c.d_model,
         "heads": layers * c.heads,
-        "maxPositions": about.max_positions,
         "maxCandidates": MAX_CANDIDATES,
+        "groups": kv_groups(model),
+        "golden": {"tensors": "golden/tensors.json", "served": "golden/served.json", "tolerance": TOLERANCE},
+        "training": {"command": about.command, "metrics": about.metrics},
+    }
+    if found := clusterings(model):
+        manifest["clusterings"] = found
+    if about.encoding_id not in (None, encoding_id(manifest)):
+        raise RuntimeError(f"the bundle has encoding {encoding_id(manifest)}, not {about.encoding_id}")
+    written = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+    (draft / "bundle.json").write_text(written)
+    return written
+
+
+def write_encoding(model: Ranker, log: Log, graphs: dict[str, dict], draft: Path, max_positions: int) -> dict:
+    """Writes the catalogue beside the graphs. Returns the parts of the manifest that the encoding id depends on."""
+    (draft / "items.json").write_text(json.dumps({"ids": log.items}) + "\n")
+    c = model.config
+    return {
+        "schemaVersion": 1,
+        "maxPositions": max_positions,
+        "items": {"file": "items.json", "count": len(log.items)},
         "actions": [action or UNKNOWN_ACTION for action in log.actions],
         "features": {
             "interaction": [describe_feature(f) for f in c.interaction_features],
@@ -85,18 +106,9 @@ def write_draft(model: Ranker, log: Log, draft: Path, about: Export) -> str:
             "context": [describe_feature(f) for f in c.context_features],
         },
         "record": {"fields": record_fields(model)},
-        "groups": kv_groups(model),
         "graphs": graphs,
-        "golden": {"tensors": "golden/tensors.json", "served": "golden/served.json", "tolerance": TOLERANCE},
-        "items": {"file": "items.json", "count": len(log.items)},
         "files": [describe_file(draft, path) for path in sorted(draft.rglob("*")) if path.is_file()],
-        "training": {"command": about.command, "metrics": about.metrics},
     }
-    if found := clusterings(model):
-        manifest["clusterings"] = found
-    written = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
-    (draft / "bundle.json").write_text(written)
-    return written
 
 
 def describe_feature(f: Feature) -> dict:

@@ -86,6 +86,14 @@ def test_a_model_that_does_not_share_both_keys_and_values_is_refused_with_the_re
         assert not (tmp_path / "bundle").exists()
 
 
+def test_a_bundle_with_another_encoding_than_the_required_one_is_not_written(tmp_path: Path) -> None:
+    model = compress(small_full("target"), Compression(slots=12))
+    about = Export("small", "none", encoding_id="0" * 16)
+    with pytest.raises(RuntimeError, match="not 0000000000000000"):
+        export_bundle(model, catalogue_log(model.config), tmp_path / "bundle", about)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_make_fixtures_writes_the_committed_fixtures(tmp_path: Path) -> None:
     make_fixtures.main(tmp_path)
     families = sorted(path.name for path in tmp_path.iterdir())

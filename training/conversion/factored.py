@@ -33,13 +33,23 @@ def convert_factored(
 
     Raises ValueError if the model's attention cannot read cluster means.
     """
-    model = copy.deepcopy(full).eval()
-    seen = seen_space(model, sample)  # [E, A]
+    seen = seen_space(full, sample)  # [E, A]
     item = sample.item[sample.valid][:MOST_POSITIONS]  # [P]
-    events = model.events(sample)[sample.valid][:MOST_POSITIONS]  # [P, 2E]
-    space = event_space(model.item(item), seen)
+    events = full.events(sample)[sample.valid][:MOST_POSITIONS]  # [P, 2E]
+    space = event_space(full.item(item), seen)
+    model = copy.deepcopy(full).eval()
     model.event_codes = event_codes(events, space, codes, seed)
-    code = model.event_codes.router(events).argmax(-1)  # [P]
+    share_items(model, sample, seen, space, seed, clusters)
+    return model
+
+
+def share_items(model: Ranker, sample: History, seen: Tensor, space: Tensor, seed: int, clusters: int) -> None:
+    """Makes the items the pool of a full model that has event codes. Finds the clusters of items and of codes.
+
+    Distances are in `seen` [E, A], of events in `space` [2E, 2A].
+    """
+    item = sample.item[sample.valid][:MOST_POSITIONS]  # [P]
+    code = model.codes_of(sample)[sample.valid][:MOST_POSITIONS]  # [P]
     s = model.embed_history(sample)[sample.valid][:MOST_POSITIONS] @ seen  # [P, A]
     found = []
     for code_count in EVENT_CLUSTERS:
@@ -58,7 +68,6 @@ def convert_factored(
     for module in family_of(model).route_modules(model):
         if module is not model.item:  # a record has the item's index: its row may change
             module.requires_grad_(False)
-    return model
 
 
 def event_space(items: Tensor, seen: Tensor) -> Tensor:
@@ -83,6 +92,5 @@ def event_codes(events: Tensor, space: Tensor, codes: int, seed: int) -> EventCo
     book.router.weight.copy_(centroids @ space.T)  # argmin |x - c|^2 = argmax x c - |c|^2 / 2
     book.router.bias.copy_(-centroids.square().sum(1) / 2)
     _, chosen = nearest_centroid(points, centroids)
-    sums = torch.zeros_like(book.rows).index_add_(0, chosen, events)
-    book.rows.copy_(sums / torch.bincount(chosen, minlength=len(centroids)).clamp(min=1)[:, None])
+    book.rows.copy_(centroids_of(events, chosen, len(centroids)))
     return book

@@ -6,7 +6,7 @@ shown together do not see each other's outcome. docs/interaction-log.md describe
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,18 @@ class Log:
     def query_user(self) -> np.ndarray:
         """Returns the user of each query, [queries]."""
         return np.repeat(np.arange(self.users), np.diff(self.query_starts))
+
+    def with_vocabularies(self, items: list[str], actions: list[str]) -> "Log":
+        """Returns the log with the indices of other vocabularies. What they do not have becomes unknown, index 0."""
+        item, action = (
+            np.array([0, *(index.get(name, 0) for name in own[1:])])
+            for own, index in (
+                (self.items, {name: i for i, name in enumerate(items)}),
+                (self.actions, {name: i for i, name in enumerate(actions)}),
+            )
+        )
+        columns = {"item": item[self.item], "query_item": item[self.query_item], "action": action[self.action]}
+        return replace(self, items=items, actions=actions, **columns)
 
     def digest(self) -> str:
         """Returns the sha256 of all columns that training reads."""

@@ -8,6 +8,7 @@ import torch
 from data.features import Feature, parse_feature
 from data.log import Columns, Log, log_from_table
 from data.split import freeze_history, split_log
+from testbed.small_logs import random_log
 
 # Unsorted, with rows of u2 among those of u1. At moment 30, u1 has three rows: they were shown together.
 ROWS = [
@@ -118,6 +119,21 @@ def timed_log(times: list[list[int]]) -> Log:
     """A log with a query at each of these times, for each user."""
     rows = [(f"u{user}", "a", t, "like", 1.0, 0.5, 1.0, 1.0) for user, ts in enumerate(times) for t in ts]
     return log_from_table(table(rows), COLUMNS)
+
+
+def test_a_log_takes_other_vocabularies_and_what_they_lack_becomes_unknown() -> None:
+    log = random_log(3)
+    items, actions = ["", "i9", "new", "i4"], ["", "like", "click"]
+    adopted = log.with_vocabularies(items, actions)
+    assert (adopted.items, adopted.actions) == (items, actions)
+    for column, own, names in (
+        ("item", log.items, items),
+        ("query_item", log.items, items),
+        ("action", log.actions, actions),
+    ):
+        expected = [names.index(own[i]) if own[i] in names else 0 for i in getattr(log, column)]
+        assert getattr(adopted, column).tolist() == expected and len(set(expected)) > 2
+    assert adopted.features is log.features and adopted.starts is log.starts
 
 
 def test_a_split_by_position_tests_the_last_share_of_each_users_queries() -> None:

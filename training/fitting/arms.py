@@ -15,6 +15,7 @@ import torch
 
 from conversion.convert import calibrate, convert, with_new_pool, without_pool
 from conversion.factored import convert_factored
+from conversion.kept_encoding import KeptEncoding, keep_factored, keep_pool, keep_residual
 from conversion.residual import convert_residual
 from conversion.sample import sample_history
 from data.history import History
@@ -53,10 +54,21 @@ class Arms:
     start: float = 1.5  # length of the first item embeddings, see starting_items.py; 0: random ones
     clusters: int = 0  # of a user's positions; 0: a pool of keys and values, see `compression`
     stages: int = 0  # of residual codes; 0: a factored pool, if there are clusters
+    kept: KeptEncoding | None = None  # of an older bundle, whose records the converted model reads
 
     def full(self) -> Arm:
-        """Returns the full model before the conversion."""
-        return self.trained("full", self.fresh(), self.main)
+        """Returns the full model before the conversion.
+
+        With a kept encoding, the catalogue may have items that the log lacks. They become like the unknown item.
+        """
+        arm = self.trained("full", self.fresh(), self.main)
+        if self.kept:
+            size = len(self.log.items)
+            learned = self.log.query_item[self.split.train]
+            seen = np.bincount(self.log.item, minlength=size) + np.bincount(learned, minlength=size)
+            with torch.no_grad():
+                arm.model.item.weight[torch.from_numpy(seen == 0)] = arm.model.item.weight[0].clone()
+        return arm
 
     def fresh(self) -> Ranker:
         """Returns an untrained full model."""
@@ -80,7 +92,9 @@ class Arms:
         made += f", {self.stages} stages of codes" if self.stages else ""
         print(f"  {self.name} conversion: k-means for {made}", flush=True)
         started = time.process_time()
-        if self.stages:
+        if self.kept:
+            model = self.with_kept_encoding(full.model, self.sample(), self.kept)
+        elif self.stages:
             model = convert_residual(full.model, self.sample(), self.main.seed, self.stages, self.clusters)
         elif self.clusters:
             model = convert_factored(full.model, self.sample(), self.main.seed, self.clusters)
@@ -88,11 +102,20 @@ class Arms:
             model = convert(full.model, self.sample(), self.compression, self.main.seed)
         return Arm(model, time.process_time() - started)
 
+    def with_kept_encoding(self, full: Ranker, sample: History, kept: KeptEncoding) -> Ranker:
+        """Returns the conversion of a full model for the records of an older bundle."""
+        if self.stages:
+            return keep_residual(full, sample, kept)
+        if self.clusters:
+            return keep_factored(full, sample, kept, self.main.seed, self.clusters)
+        return keep_pool(full, sample, self.compression, kept, self.main.seed)
+
     def collective_kv(self, converted: Arm, full: Arm, name: str = "collectivekv") -> Arm:
         """Returns CollectiveKV after the second training, with the full model as its teacher."""
         before = Arm(converted.model, converted.seconds)
         arm = self.trained(name, converted.model, self.tune, before, teacher=full.model)
-        calibrate(arm.model, self.sample(), self.main.seed)
+        if not self.kept:  # its codes and scales stay as they are
+            calibrate(arm.model, self.sample(), self.main.seed)
         return arm
 
     def user_dims_only(self) -> Arm:

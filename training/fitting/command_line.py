@@ -42,6 +42,8 @@ HELP = {
     "user_form": "the attention head of the user dims: a head of their own, or the last columns of the last head",
     "separate_routes": "separate routes for key and value",
     "recipe": "convert a full model; or learn router and pool from scratch, as published",
+    "keep_encoding": "a bundle, whose user records the new bundle can read: its catalogue, routes and codes stay, and "
+    "items that it does not know count as unknown",
     "embedding": "width of an item's embedding",
     "d_model": "width of keys and values",
     "heads": "attention heads",
@@ -81,7 +83,7 @@ def parse_arguments(about: str) -> TrainConfig:
             parser.add_argument(flag(f.name), nargs="*", default=f.default_factory(), metavar=metavar, help=meaning)
         else:
             demo = f"; of demo {DEMO[f.name]}" if f.name in DEMO else ""
-            text = f"{meaning} (default {f.default}{demo})"
+            text = f"{meaning} (default {'none' if f.default == '' else f.default}{demo})"
             choices = CHOICES.get(f.name)
             parser.add_argument(flag(f.name), type=f.type, default=f.default, choices=choices, help=text)
     options = parser.parse_args()

@@ -72,8 +72,27 @@ def check_options(c: TrainConfig) -> None:
             "give less, or --user-form own_head"
         )
     check_record(c)
+    if c.keep_encoding:
+        check_keeps(c)
     if c.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch finds no CUDA device; give --device cpu")
+
+
+def check_keeps(c: TrainConfig) -> None:
+    """Checks that a model with these options can keep an encoding."""
+    kept = f"--keep-encoding {c.keep_encoding}"
+    if FAMILIES[c.family].stacked:
+        raise UserError(
+            f"{kept}: --family {c.family} encodes behind a user's history, through layers that are trained with the "
+            "others; new weights would give other rows. Leave the option out"
+        )
+    if c.recipe != "convert":
+        raise UserError(f"{kept}: --recipe {c.recipe} learns the routes; give --recipe convert")
+    if c.chosen_record == "pool" and c.user_width and c.user_form == "last_head":
+        raise UserError(
+            f"{kept}: with --user-form last_head, user dims are columns of the old model's keys, and mean nothing to "
+            "other weights; leave the option out"
+        )
 
 
 def check_width(c: TrainConfig) -> None:

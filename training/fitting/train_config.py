@@ -49,6 +49,7 @@ class TrainConfig:
     user_form: str = "own_head"
     separate_routes: bool = False
     recipe: str = "convert"
+    keep_encoding: str = ""
     embedding: int = 64
     d_model: int = 256
     heads: int = 8

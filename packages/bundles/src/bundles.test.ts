@@ -161,6 +161,23 @@ describe('a bundle folder', () => {
     await (await loadBundle(TARGET, engine, options)).close(); // the engine still takes a good one
   });
 
+  it('is refused if its encode graph reads a file outside of its folder, which the encoding id would not have', async () => {
+    const copy = await copyOfTarget();
+    const outside = '../enc.bin'; // as long as the graph's own name for it
+    await cp(join(copy, 'encode', 'encode.bin'), join(copy, 'enc.bin'));
+    await forge(copy, 'encode/encode.onnx', (bytes) =>
+      Buffer.from(bytes.toString('latin1').replaceAll('encode.bin', outside), 'latin1'),
+    );
+    const manifest = JSON.parse(await readFile(join(copy, 'bundle.json'), 'utf8'));
+    const listed = manifest.files.find((file: { path: string }) => file.path === 'encode/encode.bin');
+    manifest.files.push({ ...listed, path: 'enc.bin' });
+    await writeFile(join(copy, 'bundle.json'), JSON.stringify(manifest));
+    await expect(loadBundle(copy, engine, { graphs: ['encode'], verifyGolden: true })).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+      message: expect.stringMatching(/escapes model directory/),
+    });
+  });
+
   it('is refused if it lists a file outside its folder', async () => {
     const copy = await copyOfTarget();
     const manifest = JSON.parse(await readFile(join(copy, 'bundle.json'), 'utf8'));

@@ -70,7 +70,7 @@ class FactoredRecord(ClusteredRecord):
         }
 
     def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:
-        scores = self.codes.router(self.model.events(history))  # [B, N, codes]
+        scores = self.codes.router(self.model.encoder.events(history))  # [B, N, codes]
         best = scores.topk(min(2, scores.shape[-1]), -1)
         margin = torch.full(history.item.shape, torch.inf)
         if scores.shape[-1] > 1:
@@ -86,7 +86,8 @@ class FactoredRecord(ClusteredRecord):
 
     def write_encode(self, g: Graph, model: Embeddings) -> None:
         item, action = interaction_inputs(g)
-        event = embed_event(g, model, g.add("Gather", g.tensor("action_table", model.action.weight), action))
+        encoder = model.encoder
+        event = embed_event(g, encoder, g.add("Gather", g.tensor("action_table", encoder.action.weight), action))
         code = g.add("ArgMax", g.linear(event, "event_router", self.codes.router), axis=1, keepdims=1)  # [T, 1]
         for name, x in ((ITEM, g.add("Reshape", item, g.constant(-1, 1))), (EVENT, code)):
             g.output(x, name, "int64", ["batch", 1], "field", field=name)

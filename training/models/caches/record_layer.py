@@ -85,7 +85,7 @@ class RecordLayer(ABC):
 
     def write_encode(self, g: Graph, model: Embeddings) -> None:
         """Encodes the graph's interactions as fields, in a model whose routers read S."""
-        s = embed_interactions(g, model)  # [T, E]
+        s = embed_interactions(g, model.encoder)  # [T, E]
         self.write_fields(g, s, s)
 
     @abstractmethod

@@ -27,7 +27,7 @@ class ResidualKV(HistoryCache):
         return Cached(self.key(s), self.value(s))
 
     def clusters_of(self, model: Embeddings, history: History) -> Tensor:
-        return model.position_codes.routers[0](model.exact(history)).argmax(-1)
+        return model.encoder.position_codes.routers[0](model.encoder.exact(history)).argmax(-1)
 
     def record_layer(self, prefix: str, model: Embeddings) -> ResidualRecord:
         return ResidualRecord(model, self.key, self.value)

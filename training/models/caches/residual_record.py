@@ -18,7 +18,7 @@ class ResidualRecord(ClusteredRecord):
     note = "; a position is residual codes of its embedding, attention reads means over clusters of positions"
 
     def __init__(self, model: Embeddings, key: nn.Linear, value: nn.Linear):
-        self.codes = model.position_codes
+        self.codes, self.coder = model.position_codes, model.encoder.position_codes
         super().__init__(model, key, value, len(self.codes.rows[0]))
 
     def names(self) -> list[str]:
@@ -51,7 +51,8 @@ class ResidualRecord(ClusteredRecord):
 
     def encode(self, history: History, s: Tensor, x: Tensor) -> Encoded:
         fields, margin = {}, torch.full(history.item.shape, torch.inf)
-        stages = zip(self.names(), self.codes.scores(self.model.exact(history)), self.codes.routers, self.codes.rows)
+        coder, exact = self.coder, self.model.encoder.exact(history)
+        stages = zip(self.names(), coder.scores(exact), coder.routers, coder.rows)
         for name, scores, router, rows in stages:
             best = scores.topk(min(2, scores.shape[-1]), -1)
             fields[name] = best.indices[..., :1]
@@ -65,7 +66,7 @@ class ResidualRecord(ClusteredRecord):
 
     def write_fields(self, g: Graph, s: str, x: str) -> WrittenFields:
         routes = []
-        for name, router, rows in zip(self.names(), self.codes.routers, self.codes.rows):
+        for name, router, rows in zip(self.names(), self.coder.routers, self.coder.rows):
             code = g.add("ArgMax", g.linear(s, f"{name}_router", router), axis=1, keepdims=0)  # [T]
             s = g.add("Sub", s, g.add("Gather", g.tensor(f"pool_{name}", rows), code))
             field = g.add("Reshape", code, g.constant(-1, 1))
