@@ -193,9 +193,14 @@ function encodeOutputProblems({ graphs, record }: Manifest): string[] {
     .map((field) => `graphs.encode.outputs: no output fills the field ${field.name}`);
 }
 
+/** Files that no manifest lists: it cannot hold its own digest, and signatures are made after it. */
+const UNLISTED = ['bundle.json', 'bundle.json.sig'];
+
 function fileProblems({ files, items, golden }: Manifest): string[] {
   const listed = new Set(files.map((file) => file.path));
-  return [items.file, golden.tensors, golden.served]
+  const reserved = files.map(({ path }) => path).filter((path) => UNLISTED.includes(path.toLowerCase()));
+  const unlisted = [items.file, golden.tensors, golden.served]
     .filter((path) => !listed.has(path))
     .map((path) => `files: ${path} is missing`);
+  return [...unlisted, ...reserved.map((path) => `files: ${path} is the name of a file that is not listed`)];
 }

@@ -315,7 +315,11 @@ describe('parseManifest', () => {
   });
 
   it.each([
-    ['path', ['a', 'a/b.bin', 'a-b/c_d/e'], ['', '/a', 'a/', 'a//b', 'a b', '..', 'a/../b', 'a\\b']],
+    [
+      'path',
+      ['a', 'a/b.bin', 'a-b/c_d/e'],
+      ['', '/a', 'a/', 'a//b', 'a b', '..', 'a/../b', '.', './a', 'a/./b', 'a\\b'],
+    ],
     ['bytes', [0, 1, 2 ** 40], [-1, 0.5]],
     ['sha256', ['0'.repeat(64), `${'9af'.repeat(21)}f`], ['', '0'.repeat(63), '0'.repeat(65), 'g'.repeat(64)]],
   ])('bounds the %s of a listed file', (key, accepted, refused) => {
@@ -325,6 +329,14 @@ describe('parseManifest', () => {
     };
     for (const value of accepted) expect(parseManifest(withFile(value)).files).toHaveLength(8);
     for (const value of refused) expect(() => parseManifest(withFile(value))).toThrow(`: files.7.${key}: `);
+  });
+
+  it.each(['bundle.json', 'bundle.json.sig', 'Bundle.JSON'])('lists no file named %s', (path) => {
+    const draft = fixtureManifest();
+    draft.files.push({ path, bytes: 0, sha256: '0'.repeat(64) });
+    expect(() => parseManifest(manifestBytes(draft))).toThrow(
+      `bundle.json has 1 problem(s): files: ${path} is the name of a file that is not listed`,
+    );
   });
 
   it.each([
