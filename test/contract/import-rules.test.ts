@@ -26,7 +26,7 @@ const ALLOWED_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   rpc: ['contracts', 'credentials', 'domain'],
   'service-kit': ['credentials', 'domain', 'rpc'],
   client: ['contracts', 'domain', 'rpc'],
-  bundles: ['contracts', 'domain', 'engine', 'rpc'],
+  bundles: ['contracts', 'credentials', 'domain', 'engine', 'rpc'],
 };
 
 /** Libraries that only the named packages may depend on. */

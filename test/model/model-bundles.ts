@@ -39,7 +39,9 @@ export function createModelBundle(name: string, { withHistory }: { readonly with
     idleWorkerCount: 1,
     close: async () => undefined,
   };
-  return { dir: '', model, graphs, splitsCandidates: false, poolTables: undefined, close: async () => undefined };
+  const manifestBytes = Buffer.alloc(0);
+  const close = async () => undefined;
+  return { dir: '', model, manifestBytes, graphs, splitsCandidates: false, poolTables: undefined, close };
 }
 
 /** Returns the numbers of the events whose rows these are, oldest first. */

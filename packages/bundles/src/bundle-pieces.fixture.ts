@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
 import { bundleIdOf } from '@collectivekv/domain';
 import { openBundle } from './open-bundle.js';
+import { readSignatureFile } from './signature-file.js';
 
 /** A small bundle: target attention over a pool of keys and values. */
 export const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', import.meta.url));
@@ -14,13 +15,15 @@ export const PIECE_BYTES = 20_000;
 
 /** Yields a bundle's files in pieces, as a pool streams them. */
 export async function* piecesOf(bundleDir: string): AsyncGenerator<FetchBundleResponse__Output> {
+  let signatures = (await readSignatureFile(bundleDir)) ?? Buffer.alloc(0);
   const { files } = (await openBundle(bundleDir)).model.manifest;
   for (const path of ['bundle.json', ...files.map((file) => file.path)]) {
     const bytes = await readFile(join(bundleDir, path));
     for (let offset = 0; offset < bytes.length; offset += PIECE_BYTES) {
       const chunk = bytes.subarray(offset, offset + PIECE_BYTES);
       const sha256 = createHash('sha256').update(chunk).digest();
-      yield { path, offset, chunk, sha256, last: offset + chunk.length >= bytes.length };
+      yield { path, offset, chunk, sha256, last: offset + chunk.length >= bytes.length, signatures };
+      signatures = Buffer.alloc(0);
     }
   }
 }

@@ -78,7 +78,7 @@ describe('a bundle folder', () => {
 
   it('is refused if its bundle.json is missing or is not JSON', async () => {
     await expect(openBundle(dir)).rejects.toMatchObject({
-      message: expect.stringMatching(/bundle\.json cannot be read/),
+      message: expect.stringMatching(/bundle\.json: is missing; name a bundle folder/),
     });
     await writeFile(join(dir, 'bundle.json'), 'no json');
     await expect(openBundle(dir)).rejects.toMatchObject({ reason: 'bundle_invalid' });
@@ -225,15 +225,21 @@ describe('installBundle', () => {
     for await (const piece of piecesOf(TARGET)) yield* change(piece);
   }
   const install = async (change: Parameters<typeof changed>[0] = (piece) => [piece]) =>
-    installBundle((await openBundle(TARGET)).model.id, dir, () => changed(change));
+    installBundle({
+      bundleId: (await openBundle(TARGET)).model.id,
+      cacheDir: dir,
+      fetch: () => changed(change),
+      trust: undefined,
+    });
 
   it('writes a complete bundle once', async () => {
     const { id } = (await openBundle(TARGET)).model;
     const installed = await install();
     expect((await openBundle(installed)).model.id).toBe(id);
-    await installBundle(id, dir, () => {
+    const fetch = () => {
       throw new Error('fetched again');
-    });
+    };
+    expect(await installBundle({ bundleId: id, cacheDir: dir, fetch, trust: undefined })).toBe(installed);
   });
 
   it('installs a bundle once if two processes fetch it into the same folder', async () => {
@@ -251,7 +257,12 @@ describe('installBundle', () => {
   });
 
   it('refuses another bundle than the one that was asked for', async () => {
-    const installing = installBundle('f'.repeat(16), dir, () => piecesOf(TARGET));
+    const installing = installBundle({
+      bundleId: 'f'.repeat(16),
+      cacheDir: dir,
+      fetch: () => piecesOf(TARGET),
+      trust: undefined,
+    });
     await expect(installing).rejects.toMatchObject({ message: expect.stringMatching(/not the one of bundle f+/) });
     expect(await readdir(dir)).toEqual([]);
   });
@@ -289,4 +300,13 @@ describe('installBundle', () => {
       expect(await readdir(dir)).toEqual([]);
     },
   );
+
+  it('refuses signatures of more than 16 KiB', async () => {
+    const long = Buffer.alloc(16 * 1024 + 1);
+    await expect(install((piece) => [{ ...piece, signatures: long }])).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+      message: expect.stringContaining('signatures: 16385 bytes, at most 16384 are allowed'),
+    });
+    expect(await readdir(dir)).toEqual([]);
+  });
 });

@@ -1,15 +1,22 @@
 import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { FileOutcome } from '@collectivekv/credentials';
 import { CkvError, type Tensors } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Announcement } from './announcement.js';
 import { copyTarget, piecesOf } from './bundle-pieces.fixture.js';
+import { type BundleTrust, followBundleTrust } from './bundle-trust.js';
 import { type BundleFollower, type FollowOptions, followBundles } from './follow-bundles.js';
 import type { LoadedBundle } from './loaded-bundle.js';
+import { signBundle } from './sign-bundle.js';
+import { SIGNATURE_FILE } from './signature-file.js';
+import { type KeyPair, makeKeyPair } from './signing.fixture.js';
 
 const MISSING = 'f'.repeat(16);
+/** Longest wait on a busy machine. */
+const BUSY = { timeout: 20_000 };
 const log = { info: vi.fn(), warn: vi.fn() };
 let dir: string;
 let cacheDir: string;
@@ -67,12 +74,21 @@ function createPool() {
     fetched.push(bundleId);
     const source = dirs[bundleId];
     if (!source) throw new CkvError('bundle_not_loaded', 'the pool has no such bundle');
-    return piecesOf(source);
+    return observed(piecesOf(source));
   }
 
-  return {
+  async function* observed(pieces: ReturnType<typeof piecesOf>) {
+    for await (const piece of pieces) {
+      pool.onPiece(piece.path);
+      yield piece;
+    }
+  }
+
+  const pool = {
     client: { stream } as unknown as FollowOptions['pool'],
     fetched,
+    /** Called with the path of each piece that is sent. */
+    onPiece: (_path: string): void => undefined,
     announce(activeBundleId: string, ...others: string[]) {
       announced.push({ activeBundleId, bundleIds: [activeBundleId, ...others] });
       wake();
@@ -85,10 +101,11 @@ function createPool() {
       up = true;
     },
   };
+  return pool;
 }
 
-function follow(pool: ReturnType<typeof createPool>): BundleFollower {
-  follower = followBundles({ pool: pool.client, cacheDir, engine, graphs: ['gather'], log });
+function follow(pool: ReturnType<typeof createPool>, trust?: BundleTrust): BundleFollower {
+  follower = followBundles({ pool: pool.client, cacheDir, engine, graphs: ['gather'], trust, log });
   return follower;
 }
 
@@ -221,13 +238,20 @@ describe('a follower', () => {
     await expect.poll(() => activeId(following)).toBe(first);
   });
 
-  it.each([
-    ['is damaged', () => writeFile(join(cacheDir, first, 'pool.bin'), 'damage')],
-    ['is another bundle', () => cp(dirs[second] as string, join(cacheDir, first), { recursive: true })],
-  ])('fetches a bundle again if the copy in its cache folder %s', async (_, damage) => {
+  it('fetches a bundle if another one is in its cache folder', async () => {
+    const pool = createPool();
+    await cp(dirs[second] as string, join(cacheDir, first), { recursive: true });
+    const following = follow(pool);
+    pool.announce(first);
+    await following.ready;
+    expect(pool.fetched).toEqual([first]);
+    expect(await serve(following.active())).toBe(1);
+  });
+
+  it('fetches a bundle again if the copy in its cache folder is damaged', async () => {
     const pool = createPool();
     await cp(dirs[first] as string, join(cacheDir, first), { recursive: true });
-    await damage();
+    await writeFile(join(cacheDir, first, 'pool.bin'), 'damage');
     const following = follow(pool);
     pool.announce(first);
     await expect.poll(() => log.warn).toHaveBeenCalled();
@@ -252,5 +276,97 @@ describe('a follower', () => {
     expect(activeId(following)).toBe('draining');
     await expect(serve(held)).rejects.toMatchObject({ reason: 'draining' });
     await expect(serve(active)).rejects.toMatchObject({ reason: 'draining' });
+  });
+});
+
+describe('a follower with trusted keys', () => {
+  let old: KeyPair;
+  let next: KeyPair;
+  let trustFile: string;
+  let trust: BundleTrust | undefined;
+  let problems: unknown[];
+  const pieces: string[] = [];
+
+  beforeEach(async () => {
+    [old, next] = [makeKeyPair(), makeKeyPair()];
+    trustFile = join(cacheDir, 'trusted.pem');
+    problems = [];
+    pieces.length = 0;
+    await trusting(old);
+    const onOutcome = ({ problem }: FileOutcome) => problems.push(problem);
+    trust = followBundleTrust({ field: 'CKV_BUNDLE_TRUST', paths: trustFile, onOutcome });
+  });
+  afterEach(async () => {
+    trust?.close();
+    await rm(join(dir, 'first', SIGNATURE_FILE), { force: true });
+  });
+
+  const trusting = (...keys: KeyPair[]) => writeFile(trustFile, keys.map(({ publicPem }) => publicPem).join(''));
+  const warnings = () => log.warn.mock.calls.map(([{ problem }]) => String(problem));
+  /** Announces the first bundle to a new follower, until the follower has answered. */
+  async function followFirst(pool = createPool()): Promise<BundleFollower> {
+    const following = follow(pool, trust);
+    pool.announce(first);
+    const answered = () => log.warn.mock.calls.length > 0 || activeId(following) === first;
+    await expect.poll(answered, BUSY).toBe(true);
+    return following;
+  }
+
+  it('refuses a bundle that is not signed, and has fetched no more of it than bundle.json', async () => {
+    const pool = createPool();
+    pool.onPiece = (path) => pieces.push(path);
+    const following = await followFirst(pool);
+    expect(activeId(following)).toBe('dependency_unavailable');
+    expect(warnings()[0]).toBe(`bundle ${first} of the pool is not signed; sign it with "ckv bundle sign"`);
+    expect(new Set(pieces)).toEqual(new Set(['bundle.json']));
+    expect(await readdir(cacheDir)).toEqual(['trusted.pem']);
+  });
+
+  it('serves a bundle as soon as its key is trusted', async () => {
+    await signBundle(join(dir, 'first'), next.key);
+    const pool = createPool();
+    const following = await followFirst(pool);
+    expect(warnings()[0]).toBe(
+      `bundle ${first} of the pool is signed by ${next.id}, but CKV_BUNDLE_TRUST has ${old.id}; sign it with "ckv bundle sign" and a trusted key`,
+    );
+    await trusting(old, next);
+    await expect.poll(() => problems, BUSY).toEqual([undefined]);
+    pool.announce(first);
+    await following.ready;
+    expect(await serve(following.active())).toBe(1);
+  });
+
+  it('keeps a loaded bundle when its key is no longer trusted, but does not start with it from the cache folder', async () => {
+    await signBundle(join(dir, 'first'), old.key);
+    const pool = createPool();
+    const before = await followFirst(pool);
+    await expect.poll(() => readdir(cacheDir), BUSY).toContain('announcement.json');
+    await trusting(next);
+    await expect.poll(() => problems, BUSY).toEqual([undefined]);
+    expect(await serve(before.active())).toBe(1);
+    await before.close();
+
+    pool.goDown();
+    const following = follow(pool, trust);
+    await expect
+      .poll(() => log.info)
+      .toHaveBeenCalledWith(
+        {
+          cacheDir,
+          problem: expect.stringContaining(`bundle ${first} in ${join(cacheDir, first)} is signed by ${old.id}`),
+        },
+        'the cache folder has no bundle to start with',
+      );
+    expect(activeId(following)).toBe('dependency_unavailable');
+    expect(await readdir(cacheDir)).toContain(first);
+
+    // The pool has the bundle with a signature of the new key, and sends only this.
+    await signBundle(join(dir, 'first'), next.key);
+    pool.onPiece = (path) => pieces.push(path);
+    pool.comeUp();
+    pool.announce(first);
+    await following.ready;
+    expect(pieces).toEqual(['bundle.json']);
+    expect(await serve(following.active())).toBe(1);
   });
 });

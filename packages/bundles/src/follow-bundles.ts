@@ -4,6 +4,7 @@ import { backoffMs, CkvError, type GraphName, toCkvError } from '@collectivekv/d
 import type { Engine } from '@collectivekv/engine';
 import type { GrpcClient } from '@collectivekv/rpc';
 import { type Announcement, announcementSchema, createAnnouncementFile } from './announcement.js';
+import type { BundleTrust } from './bundle-trust.js';
 import { installBundle } from './install-bundle.js';
 import { createKeptBundles } from './kept-bundles.js';
 import { loadBundle } from './load-bundle.js';
@@ -31,6 +32,8 @@ export interface FollowOptions {
   readonly engine: Engine;
   /** The graphs to load of each bundle. */
   readonly graphs: readonly GraphName[];
+  /** Checks the signatures of each bundle. Undefined trusts every bundle. */
+  readonly trust: BundleTrust | undefined;
   readonly log: FollowLog;
 }
 
@@ -63,7 +66,7 @@ const CLOSE_DELAY_MS = 30_000;
  * bundles that are no longer announced. If the pool cannot be reached, starts with the last announcement of the cache
  * folder.
  */
-export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOptions): BundleFollower {
+export function followBundles({ pool, cacheDir, engine, graphs, trust, log }: FollowOptions): BundleFollower {
   const bundles = createKeptBundles(CLOSE_DELAY_MS);
   const announcementFile = createAnnouncementFile(cacheDir);
   const stop = new AbortController();
@@ -97,8 +100,8 @@ export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOpt
   async function startFromCache(): Promise<void> {
     try {
       await adopt(await announcementFile.read(), 'cache');
-    } catch {
-      log.info({ cacheDir }, 'the cache folder has no bundle to start with');
+    } catch (error) {
+      log.info({ cacheDir, problem: (error as Error).message }, 'the cache folder has no bundle to start with');
       if (isIn('connecting')) state = { name: 'empty' };
     }
   }
@@ -131,9 +134,12 @@ export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOpt
   }
 
   async function fetchAndVerify(id: string, origin: Origin): Promise<LoadedBundle> {
-    const dir = await installBundle(id, cacheDir, () => {
-      if (origin === 'cache') throw new CkvError('bundle_not_loaded', `bundle ${id} is not in ${cacheDir}`);
-      return pool.stream('FetchBundle', { bundleId: id }, { signal: stop.signal });
+    const fetch = () => pool.stream('FetchBundle', { bundleId: id }, { signal: stop.signal });
+    const dir = await installBundle({
+      bundleId: id,
+      cacheDir,
+      fetch: origin === 'pool' ? fetch : undefined,
+      trust,
     });
     try {
       const bundle = await loadBundle(dir, engine, {
@@ -141,6 +147,7 @@ export function followBundles({ pool, cacheDir, engine, graphs, log }: FollowOpt
         verifyGolden: true,
         poolTables: graphs.includes('rank'),
         privateDir: cacheDir,
+        trust,
       });
       if (bundle.model.id === id) return bundle;
       await bundle.close();

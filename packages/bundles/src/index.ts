@@ -1,3 +1,5 @@
+export * from './bundle-files.js';
+export * from './bundle-trust.js';
 export * from './encode-rows.js';
 export * from './file-error.js';
 export * from './follow-bundles.js';
@@ -7,3 +9,6 @@ export * from './loaded-bundle.js';
 export * from './open-bundle.js';
 export * from './rank-scores.js';
 export * from './read-pool-tables.js';
+export * from './sign-bundle.js';
+export * from './signature-file.js';
+export * from './signing-keys.js';

@@ -12,6 +12,7 @@ import {
   toCkvError,
 } from '@collectivekv/domain';
 import type { Engine, GraphFile, GraphSet } from '@collectivekv/engine';
+import type { BundleTrust } from './bundle-trust.js';
 import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
 import type { LoadedBundle } from './loaded-bundle.js';
 import type { OpenBundle } from './open-bundle.js';
@@ -32,19 +33,21 @@ export interface LoadOptions {
   readonly privateDir?: string;
   /** True reads the pool parts that `assembleRank` needs if the bundle has clusterings. Default: false. */
   readonly poolTables?: boolean;
+  /** Checks the signatures of the bundle. Default: every bundle is trusted. */
+  readonly trust?: BundleTrust | undefined;
 }
 
 /**
  * Opens a bundle, loads its graphs, and makes the golden check: it runs the golden vectors and compares the outputs. The
  * loaded bundle does not need the folder: it runs on a private copy.
- * @throws bundle_invalid, also if this machine's runtime does not reproduce the golden vectors; provider_missing; the
+ * @throws bundle_untrusted; bundle_invalid, also if this machine's runtime does not reproduce the golden vectors; provider_missing; the
  * errors of {@link openPrivateCopy}
  */
 export async function loadBundle(dir: string, engine: Engine, options: LoadOptions): Promise<LoadedBundle> {
   const privateDir = options.privateDir ?? tmpdir();
-  const { bundle, remove } = await openPrivateCopy(dir, privateDir);
+  const { bundle, remove } = await openPrivateCopy(dir, privateDir, options.trust);
   try {
-    return { dir, ...(await loadCopy(bundle, engine, options, () => copyAgain(dir, privateDir, bundle.model.id))) };
+    return { dir, ...(await loadCopy(bundle, engine, options, () => copyAgain(dir, privateDir, bundle))) };
   } catch (thrown) {
     throw blamingBundle(bundle, thrown);
   } finally {
@@ -67,12 +70,12 @@ function blamingBundle({ model }: OpenBundle, thrown: unknown): CkvError {
 /** Makes a private copy of the files, for a worker that starts after the first copy was removed. */
 type CopyAgain = () => Promise<PrivateCopy>;
 
-async function copyAgain(dir: string, privateDir: string, bundleId: string): Promise<PrivateCopy> {
+async function copyAgain(dir: string, privateDir: string, { manifestBytes, model }: OpenBundle): Promise<PrivateCopy> {
   const copy = await openPrivateCopy(dir, privateDir);
-  const { id } = copy.bundle.model;
-  if (id === bundleId) return copy;
+  if (copy.bundle.manifestBytes.equals(manifestBytes)) return copy; // the bundle whose signatures were checked
   await copy.remove();
-  throw new CkvError('bundle_invalid', `${dir} holds bundle ${id} now, not ${bundleId}; restart the service`);
+  const problem = `${dir} holds bundle ${copy.bundle.model.id} now, not ${model.id}; restart the service`;
+  throw new CkvError('bundle_invalid', problem);
 }
 
 async function loadCopy(
@@ -85,7 +88,8 @@ async function loadCopy(
   const { set, splitsCandidates } = await loadGraphs(bundle, engine, { graphs, verifyGolden, again });
   const servesRequests = graphs.includes('encode') && graphs.includes('rank');
   if (verifyGolden && tables && servesRequests) await verifyServed(bundle, set, tables);
-  return { model: bundle.model, graphs: set, splitsCandidates, poolTables: tables, close: () => set.close() };
+  const { model, manifestBytes } = bundle;
+  return { model, manifestBytes, graphs: set, splitsCandidates, poolTables: tables, close: () => set.close() };
 }
 
 /** Loads graphs and runs their golden vectors. */

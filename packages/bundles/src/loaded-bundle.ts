@@ -5,6 +5,8 @@ import type { GraphSet } from '@collectivekv/engine';
 export interface LoadedBundle {
   readonly dir: string;
   readonly model: BundleModel;
+  /** The file bundle.json that was checked, byte for byte. */
+  readonly manifestBytes: Buffer;
   readonly graphs: GraphSet;
   /** True if golden vectors showed that no score depends on other candidates, so that workers may share a request. */
   readonly splitsCandidates: boolean;

@@ -1,8 +1,9 @@
-import { access, constants, copyFile, mkdir, rm } from 'node:fs/promises';
+import { constants, copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { CkvError } from '@collectivekv/domain';
+import { CkvError, type Manifest, parseManifest } from '@collectivekv/domain';
+import { type BundleTrust, requireTrust } from './bundle-trust.js';
 import { fileError } from './file-error.js';
-import { type OpenBundle, openBundle, readManifest } from './open-bundle.js';
+import { type OpenBundle, openFiles, readManifestBytes, requireFiles, withListedFile } from './open-bundle.js';
 import { removeLeftBehind, temporaryFolder } from './temporary-folders.js';
 
 /** A bundle that was opened from files that no other process knows. */
@@ -15,42 +16,41 @@ export interface PrivateCopy {
 /**
  * Copies a bundle into a new folder, and opens the copy. onnxruntime maps the weights of a graph into memory. If the
  * mapped file is made shorter later, the next access ends the process by SIGBUS. A removed file cannot be made shorter.
- * Removes copies in `parent` that killed processes have left there.
+ * The copy has only files that the manifest lists, and graphs can name no file outside of their folder. So if a trusted key
+ * signed the manifest, every byte that is used was signed. Removes copies in `parent` that killed processes have left there.
  * @param parent the folder for the copy; it is created
- * @throws bundle_invalid, which names the folder `dir`; overloaded if the disk is full; dependency_unavailable if
- * `parent` cannot be written
+ * @param trust checks the signatures before any file is copied. Undefined trusts every bundle
+ * @throws bundle_untrusted; bundle_invalid, which names the folder `dir`; overloaded if the disk is full;
+ * dependency_unavailable if `parent` cannot be written
  */
-export async function openPrivateCopy(dir: string, parent: string): Promise<PrivateCopy> {
-  const { files } = (await readManifest(dir)).manifest;
+export async function openPrivateCopy(dir: string, parent: string, trust?: BundleTrust): Promise<PrivateCopy> {
+  const manifestBytes = await readManifestBytes(dir);
+  if (trust) await requireTrust(trust, dir, manifestBytes);
+  const manifest = parseManifest(manifestBytes);
   await removeLeftBehind(parent);
   const copy = temporaryFolder(parent, 'private');
   const remove = () => rm(copy, { recursive: true, force: true });
   try {
-    for (const { path } of [{ path: 'bundle.json' }, ...files]) {
-      await mkdir(dirname(join(copy, path)), { recursive: true });
-      if (!(await isReadable(dir, path))) continue; // openBundle lists the missing files together with other problems
-      await copyFile(join(dir, path), join(copy, path), constants.COPYFILE_FICLONE);
-    }
+    await copyFiles(dir, manifest, copy);
+    await writeFile(join(copy, 'bundle.json'), manifestBytes);
   } catch (error) {
     await remove().catch(() => undefined); // the folder itself may be unusable
+    if (error instanceof CkvError) await requireFiles(dir, manifest, dir); // lists all problems
     throw fileError(parent, error);
   }
   try {
-    return { bundle: await openBundle(copy, dir), remove };
+    return { bundle: await openFiles(copy, manifestBytes, dir), remove };
   } catch (error) {
     await remove();
     throw error;
   }
 }
 
-/** True if a file of the bundle can be read, false if it is missing. */
-async function isReadable(dir: string, path: string): Promise<boolean> {
-  try {
-    await access(join(dir, path), constants.R_OK);
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return false;
-    throw new CkvError('bundle_invalid', `${dir}: ${path} cannot be read (${code}); let this user read it`);
+async function copyFiles(dir: string, { files }: Manifest, copy: string): Promise<void> {
+  await mkdir(copy, { recursive: true });
+  for (const listed of files) {
+    const target = join(copy, listed.path);
+    await mkdir(dirname(target), { recursive: true });
+    await withListedFile(dir, listed, ({ path }) => copyFile(path, target, constants.COPYFILE_FICLONE));
   }
 }

@@ -1,7 +1,14 @@
-import { loadBundle } from '@collectivekv/bundles';
-import { GRAPH_NAMES, type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
+import {
+  followBundleTrust,
+  loadBundle,
+  readManifestBytes,
+  readPrivateKey,
+  requireTrust,
+  signBundle,
+} from '@collectivekv/bundles';
+import { GRAPH_NAMES, invalidRequest, type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { bundleIdOf } from './bundle-id.js';
 import type { Connections } from './connections.js';
 import { defaultCommand } from './default-command.js';
@@ -9,7 +16,9 @@ import { pairs, table } from './print.js';
 
 /** Creates `ckv bundle`. */
 export function bundleCommand(connections: Connections): Command {
-  const bundle = new Command('bundle').description('list, show and switch the bundles of the pool service');
+  const bundle = new Command('bundle').description(
+    'list, show and switch the bundles of the pool service; sign and verify bundle folders',
+  );
   const describe = (bundleId: string) => connections.pool().call('Describe', { bundleId }, deadline());
   /** Returns the ids of the bundles that the other services keep loaded. */
   async function keptBundles(): Promise<readonly string[]> {
@@ -68,21 +77,50 @@ export function bundleCommand(connections: Connections): Command {
     .command('verify')
     .description('check the files of a bundle folder and run its golden vectors on this machine')
     .argument('<folder>', 'folder that holds bundle.json')
-    .action(async (folder: string) => {
+    .addOption(
+      new Option(
+        '--trust <files>',
+        'PEM files with ed25519 public keys, with commas between them: one of the keys must have signed the bundle',
+      ).env('CKV_BUNDLE_TRUST'),
+    )
+    .action(async (folder: string, { trust: paths }: { trust?: string }) => {
+      if (paths === '') throw invalidRequest('--trust', 'is empty', 'name PEM files with public keys, or leave it out');
+      const trust = followBundleTrust({ field: '--trust', paths: paths ?? '' });
+      const signedBy = trust ? await requireTrust(trust, folder, await readManifestBytes(folder)) : [];
       const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
       try {
-        const loaded = await loadBundle(folder, engine, { graphs: GRAPH_NAMES, verifyGolden: true, poolTables: true });
+        const loaded = await loadBundle(folder, engine, {
+          graphs: GRAPH_NAMES,
+          verifyGolden: true,
+          poolTables: true,
+          trust,
+        });
         const { id, manifest } = loaded.model;
         await loaded.close();
         connections.print(
-          { id, name: manifest.name, verified: true },
-          () => `${id} (${manifest.name}): all files are intact, and all golden vectors pass`,
+          { id, name: manifest.name, verified: true, signedBy },
+          () => `${id} (${manifest.name}): all files are intact, and all golden vectors pass; ${signersText(signedBy)}`,
         );
       } finally {
         await engine.close();
+        trust?.close();
       }
     });
+  bundle
+    .command('sign')
+    .description('check the files of a bundle folder, and add a signature of its bundle.json')
+    .argument('<folder>', 'folder that holds bundle.json; bundle.json.sig is written beside it')
+    .requiredOption('--key <file>', 'PEM file of an ed25519 private key; openssl genpkey -algorithm ed25519 makes one')
+    .action(async (folder: string, { key: path }: { key: string }) => {
+      const signed = await signBundle(folder, readPrivateKey({ field: '--key', path }));
+      const { bundleId, name, keyId, keyIds } = signed;
+      connections.print(signed, () => `${bundleId} (${name}): signed by ${keyId}; signatures: ${keyIds.join(', ')}`);
+    });
   return bundle;
+}
+
+function signersText(signedBy: readonly string[]): string {
+  return signedBy.length > 0 ? `signed by ${signedBy.join(', ')}` : 'signatures are not checked without --trust';
 }
 
 function describeBundle(id: string, active: boolean, manifest: Manifest): string {

@@ -40,6 +40,7 @@ More environment variables:
   CKV_REDIS_TLS_CA_FILE     certificate authorities (PEM file) of Redis, for rediss:// URLs
   CKV_REDIS_TLS_CERT_FILE   own certificate (PEM file), if Redis requires one
   CKV_REDIS_TLS_KEY_FILE    private key of this certificate
+  CKV_BUNDLE_TRUST          keys that may sign bundles (PEM files), for "ckv bundle verify"
   CKV_PARTITIONS            partitions of the queue; default ${DEFAULT_PARTITION_COUNT}
 
 "ckv help COMMAND" explains a command.`,

@@ -27,6 +27,12 @@ export const REASONS = {
     'no',
     'A bundle breaks the format, differs from a digest, or fails its golden vectors.',
   ),
+  bundle_untrusted: entry(
+    9,
+    'FAILED_PRECONDITION',
+    'no',
+    'No trusted key has signed the bundle. The message names the keys and the remedy.',
+  ),
   record_corrupt: entry(
     15,
     'DATA_LOSS',

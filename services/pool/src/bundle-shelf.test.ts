@@ -1,5 +1,7 @@
-import { truncateSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type BundleTrust, followBundleTrust, signBundle } from '@collectivekv/bundles';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Activation, ActivationFile } from './activation.js';
@@ -37,7 +39,7 @@ afterEach(async () => {
 
 async function open(options: Partial<BundleShelfOptions> = {}): Promise<BundleShelf> {
   const dirs = copies.dirs.slice(0, 2);
-  shelf = await createBundleShelf({ dirs, preferred: 'first', engine, activationFile, ...options });
+  shelf = await createBundleShelf({ dirs, preferred: 'first', engine, activationFile, trust: undefined, ...options });
   return shelf;
 }
 const openAll = () => open({ dirs: copies.dirs });
@@ -106,6 +108,44 @@ describe('with a damaged bundle', () => {
     await expect(openDamaged({ preferred, dirs: used })).rejects.toMatchObject({
       reason: 'bundle_invalid',
       message: expect.stringMatching(/pool\.bin: has 10 bytes.*mend the bundle/),
+    });
+  });
+});
+
+describe('with trusted keys', () => {
+  const signedCopies = copyBundles('signed', 'unsigned', 'by-a-stranger');
+  const [signed = ''] = signedCopies.ids;
+  const dirs = signedCopies.dirs;
+  const onDamaged = vi.fn();
+  let trust: BundleTrust | undefined;
+  beforeAll(async () => {
+    const [own, strangers] = [generateKeyPairSync('ed25519'), generateKeyPairSync('ed25519')];
+    await signBundle(dirs[0] ?? '', own.privateKey);
+    await signBundle(dirs[2] ?? '', strangers.privateKey);
+    const paths = join(signedCopies.dir, 'trusted.pem');
+    writeFileSync(paths, own.publicKey.export({ type: 'spki', format: 'pem' }));
+    trust = followBundleTrust({ field: 'CKV_BUNDLE_TRUST', paths });
+  });
+  afterAll(() => {
+    trust?.close();
+    signedCopies.remove();
+  });
+
+  it('leaves out bundles that no trusted key signed, and reports them', async () => {
+    const opened = await open({ dirs, preferred: 'signed', trust, onDamaged });
+    expect(opened.ids()).toEqual([signed]);
+    expect(onDamaged.mock.calls).toEqual([
+      [{ dir: dirs[1], problem: expect.stringContaining('is not signed; sign it with "ckv bundle sign"') }],
+      [{ dir: dirs[2], problem: expect.stringMatching(/is signed by [0-9a-f]{16}, but CKV_BUNDLE_TRUST has/) }],
+    ]);
+  });
+
+  it('does not start with a bundle that no trusted key signed', async () => {
+    const [, unsigned = ''] = signedCopies.ids;
+    stored = { active: unsigned, previous: [signed] };
+    await expect(open({ dirs, preferred: '', trust })).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+      message: expect.stringContaining(`bundle ${unsigned} in ${dirs[1]} is not signed`),
     });
   });
 });

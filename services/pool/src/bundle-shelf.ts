@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { type LoadedBundle, loadBundle } from '@collectivekv/bundles';
+import { type BundleTrust, type LoadedBundle, loadBundle } from '@collectivekv/bundles';
 import { CkvError, toCkvError } from '@collectivekv/domain';
 import type { Engine } from '@collectivekv/engine';
 import type { Activation, ActivationFile } from './activation.js';
@@ -38,13 +38,15 @@ export interface BundleShelfOptions {
   readonly activationFile: ActivationFile;
   /** Folder for private copies of files while graphs are loaded. Default: the system's folder for temporary files. */
   readonly privateDir?: string;
+  /** Checks the signatures of each bundle. Undefined trusts every bundle. */
+  readonly trust: BundleTrust | undefined;
   /** Called with every verified bundle. */
   readonly onLoaded?: (bundle: LoadedBundle) => void;
   /** Called with every bundle that is left out. */
   readonly onDamaged?: (damaged: DamagedBundle) => void;
 }
 
-/** A bundle that is left out, since it breaks the format or is not reproduced on this machine. */
+/** A bundle that is left out, since it breaks the format, is not reproduced on this machine, or is not trusted. */
 export interface DamagedBundle {
   readonly dir: string;
   readonly problem: string;
@@ -55,7 +57,8 @@ const WARM_PREVIOUS = 1;
 
 /**
  * Loads and verifies every bundle, then chooses the active one: the one in the activation file, otherwise the preferred
- * one, otherwise the only one. A damaged bundle is left out, unless it may be the one that should be active.
+ * one, otherwise the only one. A damaged bundle, or one that no trusted
+ * key has signed, is left out, unless it may be the one that should be active.
  * @throws bundle_invalid; bundle_not_loaded if none of these names a bundle
  */
 export async function createBundleShelf(options: BundleShelfOptions): Promise<BundleShelf> {
@@ -138,19 +141,20 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
 /** Loads and verifies a bundle. Reports it, and returns its problem if it is damaged. */
 async function loadUndamaged(
   dir: string,
-  { engine, privateDir, onLoaded, onDamaged }: BundleShelfOptions,
+  { engine, privateDir, trust, onLoaded, onDamaged }: BundleShelfOptions,
 ): Promise<LoadedBundle | DamagedBundle> {
   try {
     const bundle = await loadBundle(dir, engine, {
       graphs: ['encode', 'rank', 'rankKv', 'gather'],
       verifyGolden: true,
+      trust,
       ...(privateDir === undefined ? {} : { privateDir }),
     });
     onLoaded?.(bundle);
     return bundle;
   } catch (thrown) {
     const { reason, message } = toCkvError(thrown);
-    if (reason !== 'bundle_invalid') throw thrown;
+    if (reason !== 'bundle_invalid' && reason !== 'bundle_untrusted') throw thrown;
     const found = { dir, problem: message };
     onDamaged?.(found);
     return found;

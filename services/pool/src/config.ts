@@ -1,10 +1,11 @@
-import { commonConfig, parseConfig } from '@collectivekv/service-kit';
+import { bundleTrustConfig, commonConfig, parseConfig } from '@collectivekv/service-kit';
 import { z } from 'zod';
 
 /** Configuration of the pool service. docs/configuration.md is written from it. */
 export const poolConfigSchema = z.object({
   ...commonConfig({ port: 50051 }),
   CKV_BUNDLES_DIR: z.string().min(1).default('bundles').describe('bundle folder, or folder of bundle folders'),
+  ...bundleTrustConfig(),
   CKV_ACTIVE_BUNDLE: z
     .string()
     .default('')

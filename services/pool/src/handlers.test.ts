@@ -24,6 +24,7 @@ beforeAll(async () => {
     dirs: copies.dirs,
     preferred: 'first',
     engine,
+    trust: undefined,
     activationFile: { read: async () => undefined, write: async () => undefined },
   });
   handlers = createPoolHandlers(shelf, 'cpu', createPoolMetrics(metrics, engine, shelf));

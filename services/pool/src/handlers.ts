@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type {
   ActivateRequest__Output,
   ActivateResponse,
@@ -27,7 +25,7 @@ export function createPoolHandlers(shelf: BundleShelf, provider: string, { gathe
       const bundle = shelf.get(checkedId(bundleId));
       return {
         bundleId: bundle.model.id,
-        manifest: await readFile(join(bundle.dir, 'bundle.json')),
+        manifest: bundle.manifestBytes,
         active: shelf.announcement().activeBundleId === bundle.model.id,
         provider,
         loadedBundleIds: [...shelf.ids()],

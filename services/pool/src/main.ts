@@ -1,3 +1,4 @@
+import { bundleTrustFrom } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
 import { runService } from '@collectivekv/service-kit';
 import { createActivationFile } from './activation.js';
@@ -13,7 +14,7 @@ const REFRESH_MS = 1_000;
 await runService({
   name: 'pool',
   config: () => loadConfig(process.env),
-  async start(config, { log, metrics, server, onClose, setReady }) {
+  async start(config, { log, metrics, server, onFileOutcome, onClose, setReady }) {
     const engine = await createEngine({
       provider: config.CKV_PROVIDER,
       workerCount: config.CKV_WORKERS,
@@ -22,13 +23,16 @@ await runService({
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
     onClose('engine', engine.close);
+    const trust = bundleTrustFrom(config, onFileOutcome);
+    onClose('bundle trust', () => trust?.close());
     const shelf = await createBundleShelf({
       dirs: await findBundleDirs(config.CKV_BUNDLES_DIR),
       preferred: config.CKV_ACTIVE_BUNDLE,
       engine,
       activationFile: createActivationFile(config.CKV_STATE_DIR),
       privateDir: config.CKV_STATE_DIR,
-      onDamaged: ({ dir, problem }) => log.error({ dir, problem }, 'a damaged bundle is left out'),
+      trust,
+      onDamaged: ({ dir, problem }) => log.error({ dir, problem }, 'a bundle is left out'),
       onLoaded: ({ model }) => log.info({ bundleId: model.id, name: model.manifest.name }, 'bundle verified'),
     });
     onClose('bundles', shelf.close);

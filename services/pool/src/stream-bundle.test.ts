@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
-import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { createHash, generateKeyPairSync } from 'node:crypto';
+import { readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LoadedBundle } from '@collectivekv/bundles';
+import { type LoadedBundle, signBundle } from '@collectivekv/bundles';
 import type { FetchBundleResponse } from '@collectivekv/contracts';
 import { afterAll, expect, it } from 'vitest';
 import { CHUNK_BYTES, streamBundle } from './stream-bundle.js';
@@ -15,6 +15,7 @@ afterAll(copies.remove);
 const bundleOf = (...paths: string[]) =>
   ({
     dir,
+    manifestBytes: readFileSync(join(dir, 'bundle.json')),
     model: { manifest: { files: paths.map((path) => ({ path, bytes: statSync(join(dir, path)).size })) } },
   }) as unknown as LoadedBundle;
 
@@ -49,6 +50,37 @@ it('streams every file in order, complete, in chunks of bounded size with checks
   expect(pieces.filter(({ path }) => path === 'long')).toHaveLength(3);
 });
 
+it('sends the signatures of this moment with the first chunk only', async () => {
+  const signatureFile = join(dir, 'bundle.json.sig');
+  const sent = async () => (await piecesOf(bundleOf('pool.bin'))).map(({ signatures = '' }) => String(signatures));
+  expect((await sent()).join('')).toBe('');
+  await signBundle(dir, generateKeyPairSync('ed25519').privateKey);
+  const [first, ...others] = await sent();
+  expect(first).toBe(readFileSync(signatureFile, 'utf8'));
+  expect(others.join('')).toBe('');
+  rmSync(signatureFile);
+});
+
+it.each([
+  ['no signatures', (path: string) => writeFileSync(path, 'a secret')],
+  ['a link out of the folder', (path: string) => symlinkSync(process.execPath, path)],
+])('sends no signature file with %s', async (_, write) => {
+  const signatureFile = join(dir, 'bundle.json.sig');
+  write(signatureFile);
+  const pieces = await piecesOf(bundleOf('pool.bin'));
+  expect(pieces.map(({ signatures = '' }) => String(signatures)).join('')).toBe('');
+  rmSync(signatureFile);
+});
+
+it('streams the bundle.json that was checked, whatever the folder has now', async () => {
+  const bundle = bundleOf('pool.bin');
+  const path = join(dir, 'bundle.json');
+  writeFileSync(path, 'a secret');
+  const [piece] = await piecesOf(bundle);
+  writeFileSync(path, bundle.manifestBytes);
+  expect(Buffer.from(piece?.chunk as Uint8Array).equals(bundle.manifestBytes)).toBe(true);
+});
+
 it('streams an empty file, and one of exactly a chunk, as one chunk each', async () => {
   writeFileSync(join(dir, 'empty'), '');
   writeFileSync(join(dir, 'chunk'), Buffer.alloc(CHUNK_BYTES));
@@ -73,6 +105,15 @@ it('ends when the caller leaves', async () => {
 it.each([
   ['emptied', (path: string) => truncateSync(path, 0)],
   ['removed', (path: string) => rmSync(path)],
+  [
+    'replaced by a link out of the folder',
+    (path: string) => {
+      const outside = join(copies.dir, 'outside');
+      writeFileSync(outside, 'x');
+      rmSync(path);
+      symlinkSync(outside, path);
+    },
+  ],
 ])('fails if a file was %s after the bundle was loaded', async (_, damage) => {
   const path = join(dir, 'damaged');
   writeFileSync(path, 'x');

@@ -1,10 +1,11 @@
-import { commonConfig, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
+import { bundleTrustConfig, commonConfig, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
 import { z } from 'zod';
 
 /** Configuration of the ranking service. docs/configuration.md is written from it. */
 export const rankingConfigSchema = z.object({
   ...commonConfig({ port: 50053 }),
   CKV_POOL_TARGET: z.string().min(1).default('127.0.0.1:50051').describe('gRPC target of the pool service'),
+  ...bundleTrustConfig(),
   CKV_RECORD_READS: z
     .enum(['redis', 'user-cache'])
     .default('redis')

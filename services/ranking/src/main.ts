@@ -1,4 +1,4 @@
-import { followBundles } from '@collectivekv/bundles';
+import { bundleTrustFrom, followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { runService } from '@collectivekv/service-kit';
@@ -28,11 +28,14 @@ await runService({
     const records = openRecordReads(config, { log, clientOptions, onFileOutcome });
     onClose('record reads', records.close);
     const remote = config.CKV_POOL_MODE === 'remote';
+    const trust = bundleTrustFrom(config, onFileOutcome);
+    onClose('bundle trust', () => trust?.close());
     const bundles = followBundles({
       pool,
       cacheDir: config.CKV_CACHE_DIR,
       engine,
       graphs: ['encode', remote ? 'rankKv' : 'rank'],
+      trust,
       log,
     });
     onClose('bundles', bundles.close);

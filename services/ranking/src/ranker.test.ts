@@ -55,7 +55,9 @@ function testBundle(encodesWithHistory: boolean): LoadedBundle {
     },
     close: async () => undefined,
   };
-  return { dir: '', model, graphs, splitsCandidates: false, poolTables: undefined, close: async () => undefined };
+  const manifestBytes = Buffer.alloc(0);
+  const close = async () => undefined;
+  return { dir: '', model, manifestBytes, graphs, splitsCandidates: false, poolTables: undefined, close };
 }
 
 const [bundleWithHistory, bundleWithout] = [testBundle(true), testBundle(false)];

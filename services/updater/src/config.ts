@@ -1,4 +1,4 @@
-import { commonConfig, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
+import { bundleTrustConfig, commonConfig, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
 import { DEFAULT_PARTITION_COUNT, MAX_PARTITION_COUNT } from '@collectivekv/update-queue';
 import { z } from 'zod';
 
@@ -6,6 +6,7 @@ import { z } from 'zod';
 export const updaterConfigSchema = z.object({
   ...commonConfig({ port: 50054 }),
   CKV_POOL_TARGET: z.string().min(1).default('127.0.0.1:50051').describe('gRPC target of the pool service'),
+  ...bundleTrustConfig(),
   CKV_USER_CACHE_TARGET: z.string().min(1).default('127.0.0.1:50052').describe('gRPC target of the user-cache service'),
   CKV_QUEUE_REDIS_URL: z
     .string()

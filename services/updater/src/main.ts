@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { followBundles } from '@collectivekv/bundles';
+import { bundleTrustFrom, followBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
 import { closeRedis, connectRedis, onConnectionClosed, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
@@ -70,7 +70,9 @@ await runService({
     onClose('pool client', pool.close);
     const userCache = createGrpcClient('UserCacheService', config.CKV_USER_CACHE_TARGET, clientOptions);
     onClose('user-cache client', userCache.close);
-    const bundles = followBundles({ pool, cacheDir: config.CKV_CACHE_DIR, engine, graphs: ['encode'], log });
+    const trust = bundleTrustFrom(config, onFileOutcome);
+    onClose('bundle trust', () => trust?.close());
+    const bundles = followBundles({ pool, cacheDir: config.CKV_CACHE_DIR, engine, graphs: ['encode'], trust, log });
     onClose('bundles', bundles.close);
 
     const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));

@@ -159,7 +159,9 @@ export function bundleOf(
     idleWorkerCount: 1,
     close: async () => undefined,
   };
-  return { dir: '', model, graphs, splitsCandidates: false, poolTables: undefined, close: async () => undefined };
+  const manifestBytes = Buffer.alloc(0);
+  const close = async () => undefined;
+  return { dir: '', model, manifestBytes, graphs, splitsCandidates: false, poolTables: undefined, close };
 }
 
 /** A bundle that encodes with history. */
