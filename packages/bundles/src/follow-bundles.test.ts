@@ -150,14 +150,14 @@ describe('a follower', () => {
     await following.ready;
     expect(await serve(following.active())).toBe(1);
     pool.announce(second, first);
-    await expect.poll(() => activeId(following)).toBe(second);
+    await expect.poll(() => activeId(following), BUSY).toBe(second);
     expect(allIds(following)).toEqual([second, first]);
     expect(await serve(following.get(first))).toBe(1);
     expect(() => following.get(MISSING)).toThrow(
       `bundle_id: ${MISSING} is not loaded on this replica, which has ${first}, ${second}`,
     );
     pool.announce(first, second);
-    await expect.poll(() => activeId(following)).toBe(first);
+    await expect.poll(() => activeId(following), BUSY).toBe(first);
     expect(loggedIds('bundle loaded')).toEqual([first, second]);
     expect(loggedIds('bundle active')).toEqual([first, second, first]);
   });
@@ -198,21 +198,21 @@ describe('a follower', () => {
     pool.announce(first);
     await following.ready;
     pool.announce(MISSING, first);
-    await expect.poll(() => log.warn).toHaveBeenCalledTimes(1);
+    await expect.poll(() => log.warn, BUSY).toHaveBeenCalledTimes(1);
     expect(activeId(following)).toBe(first);
     pool.goDown();
-    await expect.poll(() => log.warn).toHaveBeenCalledTimes(2);
+    await expect.poll(() => log.warn, BUSY).toHaveBeenCalledTimes(2);
     expect(activeId(following)).toBe(first);
     pool.comeUp();
     pool.announce(second);
-    await expect.poll(() => activeId(following)).toBe(second);
+    await expect.poll(() => activeId(following), BUSY).toBe(second);
   });
 
   it('waits for the pool if its cache folder is empty, and reads that folder once', async () => {
     const pool = createPool();
     pool.goDown();
     const following = follow(pool);
-    await expect.poll(() => log.warn.mock.calls.length).toBeGreaterThan(1);
+    await expect.poll(() => log.warn.mock.calls.length, BUSY).toBeGreaterThan(1);
     expect(activeId(following)).toBe('dependency_unavailable');
     pool.comeUp();
     pool.announce(first);
@@ -226,7 +226,7 @@ describe('a follower', () => {
     const before = follow(pool);
     pool.announce(second, first);
     await before.ready;
-    await expect.poll(() => readdir(cacheDir)).toContain('announcement.json');
+    await expect.poll(() => readdir(cacheDir), BUSY).toContain('announcement.json');
     await before.close();
     pool.goDown();
     const following = follow(pool);
@@ -235,7 +235,7 @@ describe('a follower', () => {
     expect(pool.fetched).toEqual([second, first]);
     pool.comeUp();
     pool.announce(first);
-    await expect.poll(() => activeId(following)).toBe(first);
+    await expect.poll(() => activeId(following), BUSY).toBe(first);
   });
 
   it('fetches a bundle if another one is in its cache folder', async () => {
@@ -254,7 +254,7 @@ describe('a follower', () => {
     await writeFile(join(cacheDir, first, 'pool.bin'), 'damage');
     const following = follow(pool);
     pool.announce(first);
-    await expect.poll(() => log.warn).toHaveBeenCalled();
+    await expect.poll(() => log.warn, BUSY).toHaveBeenCalled();
     expect(pool.fetched).toEqual([]);
     pool.announce(first);
     await following.ready;
