@@ -36,7 +36,7 @@ export interface BundleErasure {
   readonly bundleId: string;
   /** Records deleted as a whole: 0 or 1. */
   readonly recordCount: number;
-  /** Unreadable records deleted: 0 or 1. */
+  /** Unreadable records deleted: the record itself, and one that an append had moved to another key. 0 to 2. */
   readonly quarantinedCount: number;
   /** Positions deleted of a record that stays: 0 or 1. */
   readonly positionCount: number;

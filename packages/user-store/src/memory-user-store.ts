@@ -1,5 +1,5 @@
 import { decodeRecord, strideOf, toCkvError, type UserRecord } from '@collectivekv/domain';
-import { appendToRecord, deleteFromRecord } from './record-edit.js';
+import { appendToRecord, deleteFromBytes } from './record-edit.js';
 import { checkAppend, fenceEnded, NO_FENCE, noRecord, type RecordShape, type UserStore } from './user-store.js';
 
 /**
@@ -53,10 +53,10 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
     async deletePosition(bundleId, userId, match, { validUntilMs } = NO_FENCE) {
       const bytes = recordsOf(userId).get(bundleId);
       if (!bytes) throw noRecord();
-      const record = decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) });
-      const { bytes: edited, outcome } = deleteFromRecord(record, match);
+      const { bytes: edited, outcome } = deleteFromBytes(bytes, bundleId, match);
       if (edited && hasEnded(validUntilMs)) throw fenceEnded();
-      if (edited) put(userId, bundleId, edited);
+      if (outcome.unreadable) recordsOf(userId).delete(bundleId);
+      else if (edited) put(userId, bundleId, edited);
       return outcome;
     },
     async stats(bundleId, maxRecords) {

@@ -1,8 +1,11 @@
 import {
+  decodeRecord,
   EVENT_HASH_BYTES,
   encodeRecord,
   RECENT_EVENT_RING,
   RING_TOMBSTONE,
+  strideOf,
+  toCkvError,
   type UserRecord,
 } from '@collectivekv/domain';
 import type { Append, PositionDeletion, PositionMatch, RecordShape } from './user-store.js';
@@ -42,9 +45,24 @@ export function appendToRecord(
 
 /** A record's bytes without one position. */
 export interface EditedRecord {
-  /** Undefined if no position matches, or if it was deleted before. */
+  /** Undefined if no position matches, or if it was deleted before. Empty if the record is to be deleted. */
   readonly bytes: Uint8Array | undefined;
   readonly outcome: PositionDeletion;
+}
+
+/**
+ * Returns a stored record without one position. A record that cannot be read may hold the position, and nobody can use
+ * it: nothing is left of it.
+ * @throws bundle_mismatch if the record is of another bundle
+ */
+export function deleteFromBytes(bytes: Uint8Array, bundleId: string, match: PositionMatch): EditedRecord {
+  try {
+    return deleteFromRecord(decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) }), match);
+  } catch (error) {
+    if (toCkvError(error).reason !== 'record_corrupt') throw error;
+    const outcome = { deleted: false, positionCount: 0, eventKnown: false, laterCount: 0, unreadable: true };
+    return { bytes: new Uint8Array(0), outcome };
+  }
 }
 
 /**
@@ -58,7 +76,10 @@ export function deleteFromRecord(record: UserRecord, { eventHash, row, tolerance
   const wanted = eventKey(eventHash, 0);
   const known = entries.find((at) => eventKey(recentEvents, at) === wanted);
   const eventKnown = known !== undefined;
-  const unchanged = { bytes: undefined, outcome: { deleted: false, positionCount, eventKnown, laterCount: 0 } };
+  const unchanged = {
+    bytes: undefined,
+    outcome: { deleted: false, positionCount, eventKnown, laterCount: 0, unreadable: false },
+  };
   if (eventKnown && !isLive(recentEvents, known)) return unchanged;
   const index = eventKnown ? positionCount - (live.length - live.indexOf(known)) : indexOfRow(record, row, tolerance);
   if (index === undefined || index < 0) return unchanged;
@@ -79,6 +100,7 @@ export function deleteFromRecord(record: UserRecord, { eventHash, row, tolerance
     positionCount: positionCount - 1,
     eventKnown,
     laterCount: positionCount - 1 - index,
+    unreadable: false,
   };
   return { bytes, outcome };
 }

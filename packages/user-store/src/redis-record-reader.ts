@@ -24,8 +24,11 @@ export function createRedisRecordReader({
   };
 }
 
-/** Returns bytes that are not a record for a key of another type: its reader throws record_corrupt, the others go on. */
+/** Stands for a key of another type. Its reader throws record_corrupt, the others go on. */
+export const NOT_A_STRING: Buffer = Buffer.from('?');
+
+/** Returns bytes that are not a record for a key of another type. */
 export function unreadableKey(error: unknown): Buffer {
-  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return Buffer.from('?');
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return NOT_A_STRING;
   throw error;
 }

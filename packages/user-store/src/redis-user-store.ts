@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { allDone, CkvError, decodeRecord, RECENT_EVENT_RING, RECORD_FIXED_BYTES, strideOf } from '@collectivekv/domain';
+import { allDone, CkvError, RECENT_EVENT_RING, RECORD_FIXED_BYTES } from '@collectivekv/domain';
 import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { announceErasure } from './erasures.js';
-import { deleteFromRecord } from './record-edit.js';
+import { deleteFromBytes } from './record-edit.js';
 import { createRecordKeys } from './record-keys.js';
-import { createRedisRecordReader, unreadableKey } from './redis-record-reader.js';
+import { createRedisRecordReader, NOT_A_STRING, unreadableKey } from './redis-record-reader.js';
 import {
   type Append,
   type AppendOutcome,
@@ -58,15 +58,17 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   client.defineCommand('ckvSwapRecord', { numberOfKeys: 1, lua: readLua('swap-record-1.lua') });
   const scripts = client as unknown as Scripts;
 
-  /** Deletes a position unless another writer changed the record in between. Returns undefined after such a change. */
+  /**
+   * Deletes a position, or a record that cannot be read, unless another writer changed the record in between. Returns
+   * undefined after such a change.
+   */
   async function trySwap(bundleId: string, userId: string, match: PositionMatch, { validUntilMs }: WriteFence) {
     const key = keys.record(userId, bundleId);
     const bytes = await client.getBuffer(key).catch(unreadableKey);
     if (!bytes) throw noRecord();
-    const record = decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) });
-    const { bytes: edited, outcome } = deleteFromRecord(record, match);
+    const { bytes: edited, outcome } = deleteFromBytes(bytes, bundleId, match);
     if (!edited) return outcome;
-    const sha1 = createHash('sha1').update(bytes).digest('hex');
+    const sha1 = bytes === NOT_A_STRING ? 'other' : createHash('sha1').update(bytes).digest('hex');
     const swapped = await scripts.ckvSwapRecord(key, sha1, asBuffer(edited), validUntilMs);
     if (swapped === null) throw fenceEnded();
     return swapped === 1 ? outcome : undefined;
@@ -143,7 +145,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
       reachingRedis(async () => {
         for (let i = 0; i < SWAP_TRIES; i++) {
           const outcome = await trySwap(bundleId, userId, match, fence);
-          if (outcome?.deleted) await announceErasure(client, keyPrefix, userId);
+          if (outcome?.deleted || outcome?.unreadable) await announceErasure(client, keyPrefix, userId);
           if (outcome) return outcome;
         }
         throw new CkvError('conflict', 'other writers kept changing the record; try again');

@@ -334,11 +334,19 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(await remove(storeMs - 1)).toMatchObject({ deleted: false, positionCount: 1 });
     });
 
-    it('refuses to delete from bytes that are not a record', async () => {
+    it('deletes a record that cannot be read as a whole, within the fence, and says so', async () => {
+      const remove = (validUntilMs: number) =>
+        store().deletePosition(shape.bundleId, 'u', eventMatch('1'), { validUntilMs });
       await plant('u', shape.bundleId, Buffer.from('garbage'));
-      await expect(store().deletePosition(shape.bundleId, 'u', eventMatch('1'))).rejects.toMatchObject({
-        reason: 'record_corrupt',
+      await expect(remove((await nowMs()) - 1)).rejects.toMatchObject({ reason: 'deadline' });
+      expect(await remove((await nowMs()) + 60_000)).toEqual({
+        deleted: false,
+        positionCount: 0,
+        eventKnown: false,
+        laterCount: 0,
+        unreadable: true,
       });
+      expect(await store().getRecords(shape.bundleId, ['u'])).toEqual([undefined]);
     });
 
     it('throws user_not_found without a record to delete from', async () => {

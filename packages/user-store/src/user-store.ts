@@ -10,7 +10,10 @@ export interface RecordShape {
 /** One user's new positions. */
 export interface Append {
   readonly userId: string;
-  /** 6 bytes a row, each as `eventHash` returns it. At most as many as the ring remembers, so that a repeated append finds all of them in the ring. */
+  /**
+   * 6 bytes a row, each as `eventHash` returns it. At most as many as the ring remembers, so that a repeated append finds
+   * all of them in the ring.
+   */
   readonly eventHashes: Uint8Array; // [rows * 6]
   /** Oldest first. */
   readonly rows: Uint8Array; // [rows * strideBytes]
@@ -70,6 +73,8 @@ export interface PositionDeletion {
   readonly eventKnown: boolean;
   /** Positions that follow the deleted one; 0 if none was deleted. */
   readonly laterCount: number;
+  /** True if the record could not be read. It may have held the position, and was deleted as a whole. */
+  readonly unreadable: boolean;
 }
 
 /** Counts over records. */
@@ -106,9 +111,9 @@ export interface UserStore {
    */
   deleteUser(userId: string, deletion?: UserDeletion, fence?: WriteFence): Promise<UserBundle[]>;
   /**
-   * Deletes one position; idempotent by event hash as far as the ring reaches.
-   * @throws user_not_found without a record, conflict if other writers kept changing the record, record_corrupt
-   * @throws deadline if there is a position to delete and the fence has ended
+   * Deletes one position; idempotent by event hash as far as the ring reaches. Deletes a record that cannot be read.
+   * @throws user_not_found without a record, bundle_mismatch, conflict if other writers kept changing the record
+   * @throws deadline if there is something to delete and the fence has ended
    */
   deletePosition(bundleId: string, userId: string, match: PositionMatch, fence?: WriteFence): Promise<PositionDeletion>;
   /** Counts the records of one bundle, or of all if `bundleId` is empty. Stops after `maxRecords`. */

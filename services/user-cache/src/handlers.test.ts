@@ -306,6 +306,7 @@ describe('DeletePosition', () => {
       positionCount: 1,
       eventKnown: true,
       laterCount: 1,
+      unreadable: false,
     });
     expect(await userCache.call('DeletePosition', request)).toMatchObject({ deleted: false, positionCount: 1 });
     const old = { ...request, eventHash: Buffer.from(eventHash('old')), row: Buffer.of(5, 6) };

@@ -5,6 +5,7 @@ import {
   behind,
   bench,
   bundleOf,
+  interactionOf,
   interactionsOf,
   MAX_POSITIONS,
   recordOf,
@@ -18,8 +19,7 @@ useRecordWriter();
 
 describe('an erasure', () => {
   it('searches by the event alone for a removal without an item', async () => {
-    const [interaction] = interactionsOf('u', [1]);
-    if (!interaction) throw new Error('no interaction');
+    const interaction = interactionOf('u', 1);
     await append(writerFor(alone), [interaction]);
     const forgotten = await writerFor(alone).forget({ ...interaction, itemId: '' }, soon);
     expect(forgotten).toEqual([
@@ -30,16 +30,14 @@ describe('an erasure', () => {
 
   it('allows the int8 fields of a row to differ by one step, and no other field', async () => {
     const stepped = bundleOf('stepped', { steps: 2 });
-    const [interaction] = interactionsOf('u', [1]);
-    if (!interaction) throw new Error('no interaction');
+    const interaction = interactionOf('u', 1);
     await append(writerFor(stepped), [interaction]);
     expect(await writerFor(stepped).forget(interaction, soon)).toMatchObject([{ positionCount: 1 }]);
     expect(bench.tolerances).toEqual([[0, 0, 1, 1]]);
   });
 
   it('reads the fence of a deletion when the row is encoded, not before', async () => {
-    const [interaction] = interactionsOf('u', [1]);
-    if (!interaction) throw new Error('no interaction');
+    const interaction = interactionOf('u', 1);
     await append(writerFor(alone), [interaction]);
     bench.runs = [];
     bench.fences = [];
@@ -51,17 +49,26 @@ describe('an erasure', () => {
   });
 
   it('finds nothing to delete for a user without a record', async () => {
-    const [interaction] = interactionsOf('u', [1]);
-    if (!interaction) throw new Error('no interaction');
+    const interaction = interactionOf('u', 1);
     expect(await writerFor(alone, behind).forget(interaction, soon)).toEqual([]);
     expect(bench.deletedRows).toEqual([]);
   });
 
-  it('throws other failures of a deletion', async () => {
+  it('deletes a record that cannot be read, which may hold the interaction', async () => {
     await bench.store.replaceRecord(alone.model.id, 'u', Buffer.from('garbage'));
-    const [interaction] = interactionsOf('u', [1]);
-    if (!interaction) throw new Error('no interaction');
-    await expect(writerFor(alone).forget(interaction, soon)).rejects.toMatchObject({ reason: 'record_corrupt' });
+    const interaction = interactionOf('u', 1);
+    expect(await writerFor(alone).forget(interaction, soon)).toEqual([
+      { bundleId: alone.model.id, recordCount: 0, quarantinedCount: 1, positionCount: 0, remainder: 'nothing' },
+    ]);
+    await expect(recordOf(alone, 'u')).rejects.toThrow('no record');
+  });
+
+  it('throws other failures of a deletion', async () => {
+    const interaction = interactionOf('u', 1);
+    await append(writerFor(behind), [interaction]);
+    const [foreign] = await bench.store.getRecords(behind.model.id, ['u']);
+    await bench.store.replaceRecord(alone.model.id, 'u', foreign ?? Buffer.alloc(0));
+    await expect(writerFor(alone).forget(interaction, soon)).rejects.toMatchObject({ reason: 'bundle_mismatch' });
   });
 
   it('deletes a position by its event alone if the bundle encodes with history', async () => {
@@ -98,13 +105,12 @@ describe('an erasure', () => {
 });
 
 describe('bundles that the updater no longer follows', () => {
-  const [first, second] = interactionsOf('u', [1, 2]);
+  const [first, second] = [interactionOf('u', 1), interactionOf('u', 2)];
   beforeEach(async () => {
-    if (first && second) await append(writerFor(behind, alone), [first, second]);
+    await append(writerFor(behind, alone), [first, second]);
   });
 
   it('are searched by the event alone, and may keep rows that learned from it', async () => {
-    if (!first || !second) throw new Error('no interaction');
     const [ofBehind] = (await writerFor(alone).forget(first, soon)).filter(
       ({ bundleId }) => bundleId === behind.model.id,
     );

@@ -13,8 +13,8 @@ export interface RecordEraser {
    */
   deleteUser(userId: string, validUntilMs: () => number): Promise<BundleErasure[]>;
   /**
-   * Deletes an interaction's position from the records of every bundle, and the unreadable records of its user, which may
-   * hold it. Finds the position by its event in the ring, otherwise by its encoded row. A bundle that encodes with
+   * Deletes an interaction's position from the records of every bundle, and the unreadable records of its user as a
+   * whole, since they may hold it. Finds the position by its event in the ring, otherwise by its encoded row. A bundle that encodes with
    * history, or is not followed, is searched by the event only.
    * @param validUntilMs returns the end of the next call's fence, as for `RecordWriter.append`
    * @returns the bundles under which the user has something
@@ -62,20 +62,23 @@ export function createRecordEraser({
     bundleId: string,
     interaction: Interaction,
     validUntilMs: () => number,
-  ): Promise<Pick<BundleErasure, 'positionCount' | 'remainder'>> {
+  ): Promise<Pick<BundleErasure, 'quarantinedCount' | 'positionCount' | 'remainder'>> {
     const bundle = bundles.all().find(({ model }) => model.id === bundleId);
     const match = await matchOf(bundle, interaction);
     const request = { bundleId, userId: interaction.userId, ...match, validUntilMs: validUntilMs() };
     try {
-      const { deleted, eventKnown, laterCount } = await userCache.call('DeletePosition', request, deadline());
-      const positionCount = deleted ? 1 : 0;
-      if (!deleted && !eventKnown) return { positionCount, remainder: 'not_found' };
-      // An earlier try may have deleted the position. An updater that does not follow a bundle does not know how it encodes.
+      const answer = await userCache.call('DeletePosition', request, deadline());
+      if (answer.unreadable) return { quarantinedCount: 1, positionCount: 0, remainder: 'nothing' };
+      const { deleted, eventKnown, laterCount } = answer;
+      const counts = { quarantinedCount: 0, positionCount: deleted ? 1 : 0 };
+      if (!deleted && !eventKnown) return { ...counts, remainder: 'not_found' };
+      // An earlier try may have deleted the position. An updater that does not follow a bundle does not know how it
+      // encodes.
       const learned = (bundle?.model.encodesWithHistory ?? true) && (deleted ? laterCount > 0 : eventKnown);
-      return { positionCount, remainder: learned ? 'later_rows' : 'nothing' };
+      return { ...counts, remainder: learned ? 'later_rows' : 'nothing' };
     } catch (error) {
       if (!(error instanceof CkvError) || error.reason !== 'user_not_found') throw error;
-      return { positionCount: 0, remainder: 'nothing' };
+      return NOTHING_FORGOTTEN;
     }
   }
 
@@ -95,10 +98,9 @@ export function createRecordEraser({
       const has = await deleteRecords(interaction.userId, true, validUntilMs);
       const erasures: BundleErasure[] = [];
       for (const { bundleId, record, quarantined } of has) {
-        const { positionCount, remainder } = record
-          ? await forgetUnder(bundleId, interaction, validUntilMs)
-          : { positionCount: 0, remainder: 'nothing' as const };
-        erasures.push({ bundleId, recordCount: 0, quarantinedCount: quarantined ? 1 : 0, positionCount, remainder });
+        const forgotten = record ? await forgetUnder(bundleId, interaction, validUntilMs) : NOTHING_FORGOTTEN;
+        const quarantinedCount = forgotten.quarantinedCount + (quarantined ? 1 : 0);
+        erasures.push({ ...forgotten, bundleId, recordCount: 0, quarantinedCount });
       }
       return erasures;
     },
@@ -106,6 +108,7 @@ export function createRecordEraser({
 }
 
 const NO_BYTES = Buffer.alloc(0);
+const NOTHING_FORGOTTEN = { quarantinedCount: 0, positionCount: 0, remainder: 'nothing' } as const;
 
 /** Returns a tolerance of one step for int8 fields, which machines may round differently. Other fields are exact. */
 function toleranceOf({ strideBytes, fields }: RowLayout): Buffer {

@@ -181,16 +181,18 @@ export const writerFor = (...bundles: LoadedBundle[]) =>
 /** Returns the end of a fence that has not ended. */
 export const soon = () => Date.now() + 5_000;
 
+/** Returns a user's interaction by the number of its event. */
+export const interactionOf = (userId: string, event: number): Interaction => ({
+  eventId: `${userId}-${event}`,
+  userId,
+  itemId: `i${String((event * 37) % 300).padStart(4, '0')}`,
+  timestampMs: 1_700_000_000_000 + event,
+  action: '',
+  features: {},
+});
 /** Interactions of a user by the numbers of their events. */
 export const interactionsOf = (userId: string, events: readonly number[]): Interaction[] =>
-  events.map((event) => ({
-    eventId: `${userId}-${event}`,
-    userId,
-    itemId: `i${String((event * 37) % 300).padStart(4, '0')}`,
-    timestampMs: 1_700_000_000_000 + event,
-    action: '',
-    features: {},
-  }));
+  events.map((event) => interactionOf(userId, event));
 /** Returns so many numbers in order. */
 export const upTo = (count: number, from = 0) => Array.from({ length: count }, (_, i) => from + i);
 

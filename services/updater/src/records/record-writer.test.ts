@@ -5,6 +5,7 @@ import {
   behind,
   bench,
   bundleOf,
+  interactionOf,
   interactionsOf,
   recordBundles,
   recordOf,
@@ -20,8 +21,7 @@ useRecordWriter();
 
 describe('the writer', () => {
   it('throws dependency_unavailable before a bundle is loaded', async () => {
-    const [interaction] = interactionsOf('u', [1]);
-    if (!interaction) throw new Error('no interaction');
+    const interaction = interactionOf('u', 1);
     await expect(writerFor().encode([interaction])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
     await expect(writerFor().forget(interaction, soon)).rejects.toMatchObject({ reason: 'dependency_unavailable' });
   });
