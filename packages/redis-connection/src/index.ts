@@ -1,4 +1,5 @@
 export * from './access-rules.js';
+export * from './channel.js';
 export * from './connect-redis.js';
 export * from './eviction.js';
 export * from './join-writes.js';

@@ -1,4 +1,4 @@
-import { isConnected, type RedisClient } from '@collectivekv/redis-connection';
+import { type RedisClient, watchChannel } from '@collectivekv/redis-connection';
 import { createRecordKeys } from './record-keys.js';
 
 /** Parts of {@link watchErasures}. */
@@ -15,20 +15,14 @@ export interface ErasureWatch {
 }
 
 /**
- * Announces that a user's records were deleted or edited. Whoever keeps copies drops them. Nobody may hear it, so a copy
- * must have a greatest age as well.
+ * Announces that a user's records were deleted or edited. Whoever keeps copies drops them. Nobody may hear it, so a
+ * copy must have a greatest age as well.
  */
 export async function announceErasure(client: RedisClient, keyPrefix: string, userId: string): Promise<void> {
   await client.publish(createRecordKeys(keyPrefix).erasures, userId).catch(() => undefined);
 }
 
 /** Watches for the erasures that stores announce, until the connection is closed. */
-export function watchErasures({ client, keyPrefix, onErased, onBegun, onRefused }: ErasureWatch): void {
-  const { erasures } = createRecordKeys(keyPrefix);
-  client.on('message', (channel: string, userId: string) => {
-    if (channel === erasures) onErased(userId);
-  });
-  const begin = () => void client.subscribe(erasures).then(onBegun, onRefused);
-  client.on('ready', begin);
-  if (isConnected(client)) begin();
+export function watchErasures({ client, keyPrefix, onErased, ...on }: ErasureWatch): void {
+  watchChannel(client, { channel: createRecordKeys(keyPrefix).erasures, onMessage: onErased, ...on });
 }

@@ -13,6 +13,7 @@ import {
 } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, primariesOf, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { watchErasures } from './erasures.js';
 import { connectAsWriter, expectReadAccess, expectWriteAccess } from './record-access.contract.js';
 import { createRecordKeys } from './record-keys.js';
 import { redisNowMs } from './redis-now.contract.js';
@@ -63,6 +64,24 @@ describe('on a cluster', () => {
 
   it('lets the Redis user of docs/configuration.md read records and do nothing else', async () => {
     closeRedis(await expectReadAccess(client, cluster.url));
+  });
+
+  it('tells of erasures, and that some may have been missed after the connection to a node broke', async () => {
+    const watching = await connect(cluster.url);
+    const heard: string[] = [];
+    watchErasures({
+      client: watching,
+      keyPrefix: 'test',
+      onErased: (userId) => heard.push(userId),
+      onBegun: () => heard.push('begun'),
+      onRefused: ({ message }) => heard.push(message),
+    });
+    await expect.poll(() => heard, { timeout: 10_000 }).toEqual(['begun']);
+    await Promise.all(primariesOf(client).map((primary) => primary.call('CLIENT', 'KILL', 'TYPE', 'pubsub')));
+    await expect.poll(() => heard, { timeout: 10_000 }).toEqual(['begun', 'begun']);
+    for (const userId of ['a', 'b', 'c']) await store.deleteUser(userId); // on several nodes
+    await expect.poll(() => heard.slice(2).sort(), { timeout: 10_000 }).toEqual(['a', 'b', 'c']);
+    closeRedis(watching);
   });
 
   it('fails at once while a node is away, without seconds of retries, until the node is back', async () => {
