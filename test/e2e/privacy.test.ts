@@ -104,7 +104,7 @@ async function spread(redis: RedisClient, inspection: QueueInspection): Promise<
   await vi.waitUntil(appended, { timeout: 30_000, interval: 100 });
   await redis.set(recordKeys(FORMER), `a record of ${USER}`);
   await redis.set(`${recordKeys(FORMER)}:corrupt`, `an unreadable record of ${USER}`);
-  await redis.sadd('{ckv}:record-bundles', FORMER);
+  await redis.zadd('{ckv}:record-bundles-by-time', 1, FORMER);
 
   // Kept, delayed, prioritised behind nothing that runs, and waiting in a paused queue of another partition.
   await own.add('record', { version: 1, interactions: fresh(1) }, { removeOnComplete: false, jobId: `job-of-${USER}` });

@@ -33,7 +33,7 @@ export function leaseKeys(keyPrefix: string): LeaseKeys {
   return { members: `${prefix}:updaters`, leases: `${prefix}:partition-leases`, terms: `${prefix}:partition-terms` };
 }
 
-/** Returns a key that holds nothing, on the server of the queue: a write to it shows whether the server takes writes. */
+/** Returns a key that holds nothing, on the queue's server: a write to it shows whether the server takes writes. */
 export function triedWriteKey(keyPrefix: string): string {
   return `${queuePrefix(keyPrefix)}:tried-write`;
 }
@@ -43,7 +43,7 @@ export function receiptKey(keyPrefix: string, receiptId: string): string {
   return `${queuePrefix(keyPrefix)}:receipt:${receiptId}`;
 }
 
-/** Returns the key of the set of all bundles that updaters wrote records for. */
+/** Returns the key of the sorted set of the bundles that updaters wrote records for, by their last note in Unix ms. */
 export function recordBundlesKey(keyPrefix: string): string {
-  return `${queuePrefix(keyPrefix)}:record-bundles`;
+  return `${queuePrefix(keyPrefix)}:record-bundles-by-time`;
 }
