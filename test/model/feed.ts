@@ -44,14 +44,9 @@ export interface Feed {
   /** Events that were forgotten. */
   forgotten(userId: string): ReadonlySet<number>;
   unreadableCount(): number;
-  /** True if a call may reach the queue once more: the queue or the records recognise it. */
-  mayComeLate(call: string): boolean;
 }
 
 interface Call {
-  /** Interactions of users whose job is set aside: the queue does not recognise it any more, only the records do. */
-  readonly asideCounts: readonly (readonly [userId: string, count: number])[];
-  readonly counts: readonly (readonly [userId: string, count: number])[];
   send(): Promise<unknown>;
 }
 
@@ -107,9 +102,8 @@ export function startFeed(owner: string, doors: Doors): Feed {
     record(counts, withKey) {
       if (!counts.every(([userId, number]) => fits(userId, number))) return;
       const interactions = interleaved(counts.map(([userId, number]) => nextEvents(userId, number)));
-      const isSetAside = counts.some(([userId]) => userId === USERS.poison);
       const key = withKey ? `key ${calls.length}` : '';
-      push({ asideCounts: isSetAside ? counts : [], counts, send: () => doors.record(interactions, key) });
+      push({ send: () => doors.record(interactions, key) });
     },
     forget(userId, back) {
       const event = count(userId) - 1 - back;
@@ -118,41 +112,30 @@ export function startFeed(owner: string, doors: Doors): Feed {
       forgotten.set(userId, own.add(event));
       const interaction = interactionOf(userId, event);
       const receiptId = nextUuid();
-      push({ asideCounts: [], counts: [], send: () => doors.forget(interaction, receiptId) });
+      push({ send: () => doors.forget(interaction, receiptId) });
     },
     deleteUser(userId) {
       beginnings.set(userId, [...beginningsOf(userId), count(userId)]);
       const receiptId = nextUuid();
-      // As many newer events would make the record forget the user's earlier ones.
-      const counts = [[userId, RECENT_EVENT_RING]] as const;
-      push({ asideCounts: [], counts, send: () => doors.deleteUser(userId, receiptId) });
+      push({ send: () => doors.deleteUser(userId, receiptId) });
     },
     goAstray() {
       if (!fits(USERS.astray, 1)) return;
       const interactions = nextEvents(USERS.astray, 1);
       const wrong = 1 - partitionOf(USERS.astray, PARTITION_COUNT);
       const id = `astray-${count(USERS.astray)}`;
-      push({ asideCounts: [], counts: [], send: () => doors.addJob(wrong, id, recordJobData(interactions)) });
+      push({ send: () => doors.addJob(wrong, id, recordJobData(interactions)) });
     },
     sendUnreadable() {
       const id = `unreadable-${++unreadable}`;
       const partition = unreadable % PARTITION_COUNT;
-      push({ asideCounts: [], counts: [], send: () => doors.addUnreadable(partition, id) });
+      push({ send: () => doors.addUnreadable(partition, id) });
     },
     isDone: () => accepted === calls.length,
     sentCount: count,
     beginnings: beginningsOf,
     forgotten: (userId) => forgotten.get(userId) ?? new Set(),
     unreadableCount: () => unreadable,
-    mayComeLate(name) {
-      const index = Number(name.split(' ')[1]);
-      const newer = (userId: string) => {
-        const later = calls.slice(index + 1).flatMap(({ counts }) => counts.filter(([id]) => id === userId));
-        return later.reduce((sum, [, number]) => sum + number, 0);
-      };
-      const own = calls[index]?.asideCounts ?? [];
-      return own.every(([userId, number]) => newer(userId) + number <= RECENT_EVENT_RING);
-    },
   };
 }
 

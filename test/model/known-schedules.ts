@@ -159,6 +159,13 @@ const SCHEDULES: readonly (readonly [title: string, steps: Step[], setting?: Par
     ],
   ]),
   [
+    'if a call whose job was set aside reaches the queue once more, after one of its users was deleted',
+    [
+      ...[step.trap(ENQUEUE, 'break', 'late'), step.recordBesideRefused(a, 2), step.pass(1_000)],
+      ...[step.deleteUser(a), step.pass(1_000), ...late],
+    ],
+  ],
+  [
     'if an updater dies as it forwards a job',
     [step.trap(ENQUEUE, 'kill', 'lost'), step.goAstray(), step.pass(400), ...takeOver],
   ],

@@ -43,8 +43,6 @@ export interface RedisLink {
   late(): readonly (readonly Sent[])[];
   /** Lets Redis execute the oldest command of a broken connection. */
   executeLate(connection: number): Promise<void>;
-  /** Drops the oldest command of a broken connection, and all behind it. */
-  dropLate(connection: number): void;
   /** Forgets all commands, and who listens to the client. */
   reset(): void;
 }
@@ -212,9 +210,6 @@ function createRedisLink(
       const call = late[connection]?.shift();
       late = late.filter((calls) => calls.length > 0);
       if (call) await executeOne(call);
-    },
-    dropLate(connection) {
-      late.splice(connection, 1);
     },
     reset() {
       die('lost');

@@ -213,6 +213,13 @@ export const SABOTAGES: readonly Sabotage[] = [
     from: "if redis.call('EXISTS', memory) == 1 then return id end",
     to: '',
   },
+  {
+    name: 'the memory of a call whose job was set aside',
+    noticed: 'if a call whose job was set aside reaches the queue once more, after one of its users was deleted',
+    file: `${QUEUE_LUA}/set-aside-job-16.lua`,
+    from: "redis.call('ZADD', failed_key, failed_at, aside_id)",
+    to: "redis.call('ZADD', failed_key, failed_at, aside_id)\nredis.call('DEL', prefix .. 'added:' .. id)",
+  },
 ];
 
 /** Returns the sabotage of this run; undefined for a run with all protections. */

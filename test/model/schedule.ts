@@ -50,7 +50,7 @@ export function tooLate(path: WritePath): Happening[] {
   const happenings: Happening[] = [];
   for (const { owner, link } of path.links) {
     for (const [connection, calls] of link.late().entries())
-      happenings.push(lateCommand(path, owner, link, connection, calls));
+      happenings.push(lateCommand(owner, link, connection, calls));
   }
   for (const call of path.cacheCalls.all()) {
     if (call.isTravelling() && !call.isAwaited()) {
@@ -61,17 +61,12 @@ export function tooLate(path: WritePath): Happening[] {
 }
 
 function lateCommand(
-  path: WritePath,
   owner: string,
   link: RedisLink,
   connection: number,
   calls: ReturnType<RedisLink['late']>[number],
 ): Happening {
   const [next] = calls;
-  const caller = next?.from?.caller ?? '';
-  if (caller.startsWith('call ') && !path.feed.mayComeLate(caller)) {
-    return { text: `late: ${next?.name} of ${owner} is lost`, happen: () => link.dropLate(connection) };
-  }
   return { text: `late: Redis executes ${next?.name} of ${owner}`, happen: () => link.executeLate(connection) };
 }
 

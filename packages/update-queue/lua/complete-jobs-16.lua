@@ -21,6 +21,7 @@ local function move_to_finished(KEYS, ARGV)
   -- include moveToFinished
 end
 -- include lease
+-- include deduplication
 -- include end_job
 
 if not holds_term(KEYS[15], KEYS[16], ARGV[10], ARGV[11], ARGV[12]) then return false end

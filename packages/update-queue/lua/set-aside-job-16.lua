@@ -1,6 +1,7 @@
 --[[
 Sets a job aside: BullMQ's moveToFinished, unchanged, makes it a failed job, which then gets another id. Its own id is
-free again, and what remembers it is removed: the same events can be queued again.
+free again. What remembers it lasts for another minute at most; then the same events can be queued again. Until then a
+late try of the call has no effect, even if the user is deleted meanwhile.
 
 KEYS[1..14]  moveToFinished's
 KEYS[15]     hash of leases by partition
@@ -22,7 +23,9 @@ local function move_to_finished(KEYS, ARGV)
   -- include moveToFinished
 end
 -- include lease
+-- include deduplication
 -- include end_job
+local REMEMBER_MS = 60000
 
 if not holds_term(KEYS[15], KEYS[16], ARGV[10], ARGV[11], ARGV[12]) then return false end
 
@@ -51,9 +54,11 @@ if #ARGV > 13 then redis.call('HSET', job_key, unpack(ARGV, 14)) end
 redis.call('RENAME', job_key, prefix .. aside_id)
 redis.call('ZREM', failed_key, id)
 redis.call('ZADD', failed_key, failed_at, aside_id)
-redis.call('DEL', prefix .. 'added:' .. id)
--- After its time another job may have taken the deduplication id.
-if deduplication_id and redis.call('GET', prefix .. 'de:' .. deduplication_id) == id then
-  redis.call('DEL', prefix .. 'de:' .. deduplication_id)
+if deduplication_id then
+  local deduplication_key = prefix .. 'de:' .. deduplication_id
+  -- After its time another job may have taken the deduplication id.
+  if redis.call('GET', deduplication_key) == id and redis.call('PTTL', deduplication_key) > REMEMBER_MS then
+    redis.call('PEXPIRE', deduplication_key, REMEMBER_MS)
+  end
 end
 return 0

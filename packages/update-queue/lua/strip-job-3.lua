@@ -1,5 +1,6 @@
 --[[
-Takes a user's part out of a job that is not active, unless the job has changed since the caller read it.
+Takes a user's part out of a job that is not active, unless the job has changed since the caller read it. What remembers
+the job for a time stays: a late try of the call must not bring the part back.
 
 KEYS[1]  list or sorted set that the job is in
 KEYS[2]  hash of leases by partition
@@ -18,6 +19,7 @@ Returns nil if the term is over or the partition was opened again; nothing is ch
 the job has changed, or is no longer in this list or set.
 ]]
 -- include lease
+-- include deduplication
 
 if not holds_opening(KEYS[2], KEYS[3], ARGV[5], ARGV[6], ARGV[7], ARGV[8]) then return false end
 
@@ -36,10 +38,7 @@ if ARGV[4] ~= '' then
   return 1
 end
 if redis.call(in_list and 'LREM' or 'ZREM', container, unpack(in_list and { 0, id } or { id })) == 0 then return 0 end
-local deduplication_id = redis.call('HGET', job_key, 'deid')
-if deduplication_id and redis.call('GET', prefix .. 'de:' .. deduplication_id) == id then
-  redis.call('DEL', prefix .. 'de:' .. deduplication_id)
-end
+free_deduplication_id(prefix, id, redis.call('HGET', job_key, 'deid'))
 for _, part in ipairs({ '', ':logs', ':dependencies', ':processed', ':failed', ':unsuccessful' }) do
   redis.call('DEL', job_key .. part)
 end

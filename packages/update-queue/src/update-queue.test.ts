@@ -177,7 +177,7 @@ describe('the interaction queue', () => {
     await Promise.all([dead.close(), next.close(), producer.close()]);
   });
 
-  it('takes the same events again while a job of them is set aside', async () => {
+  it('remembers a call for another minute after its job was set aside, then takes the same events again', async () => {
     const producer = produce();
     const large = Array.from({ length: 40 }, (_, n) => interaction(n));
     const queue = await consume();
@@ -185,9 +185,16 @@ describe('the interaction queue', () => {
       await producer.enqueue(batch);
       for (const job of await queue.take(5)) await queue.fail(job, 'invalid_request: wrong');
       await producer.enqueue(batch);
+      expect(await queue.take(5)).toEqual([]);
+      const memories = await Promise.all(['added', 'de'].map((kind) => client.keys(`{ckv}:*:${kind}:*`)));
+      expect(memories.flat().length).toBe(1);
+      for (const memory of memories.flat()) expect(await client.pttl(memory)).toBeLessThanOrEqual(60_000);
+      await client.del(...memories.flat()); // a minute later
+      await producer.enqueue(batch);
       expect((await queue.take(5)).map(({ payload }) => eventsOf(payload).length)).toEqual([batch.length]);
       await queue.recover();
       await queue.complete(await queue.take(5));
+      await client.del(...(await client.keys('{ckv}:*:added:*')), 'none');
     }
     await Promise.all([queue.close(), producer.close()]);
   });

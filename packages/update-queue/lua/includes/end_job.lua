@@ -6,10 +6,5 @@ local function end_job(active_key, prefix, id)
   local job_key = prefix .. id
   redis.call('LREM', active_key, 0, id)
   redis.call('DEL', job_key .. ':lock')
-  local deduplication_id = redis.call('HGET', job_key, 'deid')
-  if not deduplication_id then return end
-  local deduplication_key = prefix .. 'de:' .. deduplication_id
-  if redis.call('GET', deduplication_key) == id and redis.call('PTTL', deduplication_key) < 0 then
-    redis.call('DEL', deduplication_key)
-  end
+  free_deduplication_id(prefix, id, redis.call('HGET', job_key, 'deid'))
 end
