@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { useQueue } from './queue.fixture.js';
 import { openReceipts, type Receipts } from './receipts.js';
-import { openRecordBundles } from './record-bundles.js';
 
 const queue = useQueue();
 const open = (): Receipts => openReceipts({ client: queue.service(), keyPrefix: 'ckv', ttlS: 600 });
@@ -54,6 +53,25 @@ describe('a receipt', () => {
     expect(await receipts.begin(erasure)).toMatchObject({ state: 'pending', tryCount: 1 });
   });
 
+  it('is pending again after its job was queued again, unless it was set aside since', async () => {
+    const receipts = open();
+    await receipts.setAside(erasure);
+    const claimed = await receipts.claim(erasure);
+    expect(claimed).toMatchObject({ state: 'aside', asideCount: 1 });
+    expect(await receipts.open(erasure, claimed)).toMatchObject({ state: 'pending' });
+    await receipts.setAside(erasure);
+    expect(await receipts.open(erasure, claimed)).toMatchObject({ state: 'aside', asideCount: 2 });
+  });
+
+  it('that was claimed alone expires within a minute; one that was opened does not', async () => {
+    const receipts = open();
+    expect(await receipts.claim(erasure)).toMatchObject({ state: 'pending' });
+    expect(await queue.client().ttl(key)).toBeLessThanOrEqual(60);
+    await receipts.open(erasure);
+    await receipts.claim(erasure);
+    expect(await queue.client().ttl(key)).toBeGreaterThan(500);
+  });
+
   it('names no user, in no field, and has a TTL that every step renews', async () => {
     const receipts = open();
     await receipts.open(erasure);
@@ -68,7 +86,8 @@ describe('a receipt', () => {
     const receipts = open();
     const opened = await receipts.open(erasure);
     const others = Array.from({ length: 50 }, (_, i) => ({ ...erasure, userId: `other ${i}` }));
-    const outcomes = await Promise.allSettled(others.map((other) => receipts.begin(other)));
+    const outcomes = await Promise.allSettled(others.map((other) => receipts.claim(other)));
+    await Promise.allSettled(others.map((other) => receipts.begin(other)));
     const refused = outcomes.filter(({ status }) => status === 'rejected');
     expect(refused.length).toBeGreaterThan(45);
     expect(refused[0]).toMatchObject({ reason: { reason: 'invalid_request', field: 'receipt_id' } });
@@ -78,19 +97,5 @@ describe('a receipt', () => {
 
   it('is undefined for an unknown id', async () => {
     expect(await open().get(erasure.receiptId)).toBeUndefined();
-  });
-});
-
-describe('the list of bundles', () => {
-  it('notes each bundle once, and returns those of all updaters', async () => {
-    const [one, two] = [0, 1].map(() => openRecordBundles(queue.service(), 'ckv'));
-    await one?.note(['a', 'b']);
-    await two?.note(['b', 'c']);
-    expect((await one?.all())?.sort()).toEqual(['a', 'b', 'c']);
-    await queue.client().del('{ckv}:record-bundles');
-    await one?.note(['a', 'b']);
-    expect(await one?.all()).toEqual([]);
-    await one?.note(['d']);
-    expect(await one?.all()).toEqual(['d']);
   });
 });

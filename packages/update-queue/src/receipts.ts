@@ -20,7 +20,7 @@ export interface BundleErasure {
   readonly bundleId: string;
   /** Records deleted as a whole: 0 or 1. */
   readonly recordCount: number;
-  /** Unreadable records deleted: 0 or 1. */
+  /** Unreadable records deleted: the record itself, and one that an append had moved to another key. 0 to 2. */
   readonly quarantinedCount: number;
   /** Positions deleted of a record that stays: 0 or 1. */
   readonly positionCount: number;
@@ -45,6 +45,8 @@ export interface Receipt {
   readonly doneAtMs: number;
   /** How often the erasure was begun. After more than one try, the report may lack what a failed try erased. */
   readonly tryCount: number;
+  /** How often the erasure's job was set aside. */
+  readonly asideCount: number;
   /** Undefined until the erasure is done. */
   readonly report: ErasureReport | undefined;
 }
@@ -54,10 +56,15 @@ export interface Receipts {
   /** Returns a receipt; undefined if there is none, or it has expired. */
   get(receiptId: string): Promise<Receipt | undefined>;
   /**
-   * Creates the receipt of an erasure, unless there is one.
+   * Creates the receipt of an erasure for a minute, unless there is one. Call it before the job is queued.
    * @throws invalid_request if the receipt is of another erasure
    */
-  open(erasure: Erasure): Promise<Receipt>;
+  claim(erasure: Erasure): Promise<Receipt>;
+  /**
+   * Notes that the erasure's job is queued, also if it was set aside before: it is pending again.
+   * @param claimed what `claim` returned
+   */
+  open(erasure: Erasure, claimed?: Pick<Receipt, 'asideCount'>): Promise<Receipt>;
   /** Notes that a try begins. Returns the receipt: if it is done, nothing is left to do. */
   begin(erasure: Erasure): Promise<Receipt>;
   /** Notes that the erasure is done. */
@@ -83,11 +90,11 @@ export function openReceipts({ client, keyPrefix, ttlS }: ReceiptOptions): Recei
   client.defineCommand('ckvNoteReceipt', readScript('note-receipt-1.lua'));
   const commands = client as unknown as Commands;
 
-  async function note(step: string, erasure: Erasure, report = ''): Promise<Receipt> {
+  async function note(step: string, erasure: Erasure, argument = ''): Promise<Receipt> {
     const { receiptId } = erasure;
     const [kind, check] = [kindOf(erasure), checkOf(erasure)];
     const key = receiptKey(keyPrefix, receiptId);
-    const flat = await reachingRedis(() => commands.ckvNoteReceipt(key, ttlS, step, kind, check, report));
+    const flat = await reachingRedis(() => commands.ckvNoteReceipt(key, ttlS, step, kind, check, argument));
     const fields: Record<string, string> = {};
     for (let i = 0; i < flat.length; i += 2) fields[flat[i] ?? ''] = flat[i + 1] ?? '';
     if (fields.kind !== kind || fields.check !== check) {
@@ -101,7 +108,8 @@ export function openReceipts({ client, keyPrefix, ttlS }: ReceiptOptions): Recei
       const fields = await reachingRedis(() => client.hgetall(receiptKey(keyPrefix, receiptId)));
       return fields.state === undefined ? undefined : receiptOf(receiptId, fields);
     },
-    open: (erasure) => note('open', erasure),
+    claim: (erasure) => note('claim', erasure),
+    open: (erasure, { asideCount } = { asideCount: 0 }) => note('open', erasure, String(asideCount)),
     begin: (erasure) => note('try', erasure),
     async finish(erasure, report) {
       await note('done', erasure, JSON.stringify(report));
@@ -129,7 +137,7 @@ function checkOf({ receiptId, userId, eventId = '' }: Erasure): string {
 }
 
 function receiptOf(id: string, fields: Readonly<Record<string, string>>): Receipt {
-  const { kind, state, requestedAtMs = '0', doneAtMs = '0', tries = '0', report } = fields;
+  const { kind, state, requestedAtMs = '0', doneAtMs = '0', tries = '0', asides = '0', report } = fields;
   return {
     id,
     kind: kind === 'forget' ? 'forget' : 'delete',
@@ -137,6 +145,7 @@ function receiptOf(id: string, fields: Readonly<Record<string, string>>): Receip
     requestedAtMs: Number(requestedAtMs),
     doneAtMs: Number(doneAtMs),
     tryCount: Number(tries),
+    asideCount: Number(asides),
     report: report === undefined ? undefined : (JSON.parse(report) as ErasureReport),
   };
 }

@@ -186,12 +186,10 @@ describe('DeleteUser', () => {
     expect(await queued()).toEqual([]);
   });
 
-  it('queues the deletion again after its job was set aside', async () => {
+  it('queues the deletion again after its job was set aside, and is pending again', async () => {
     const request = { userId: 'u', receiptId };
     await receipts.setAside(request);
-    expect(await handlers.DeleteUser(request, waiting)).toMatchObject({
-      receipt: { state: 'RECEIPT_STATE_SET_ASIDE' },
-    });
+    expect(await handlers.DeleteUser(request, waiting)).toEqual(pending(receiptId, 'ERASURE_KIND_USER'));
     expect((await queued()).length).toBe(1);
   });
 
@@ -205,12 +203,24 @@ describe('DeleteUser', () => {
     expect(await queued()).toEqual([]);
   });
 
-  it("refuses another user's receipt, and leaves that user's deletion as it is", async () => {
+  it("refuses another user's receipt, and queues nothing, whether that user's deletion waits or is gone", async () => {
     await handlers.DeleteUser({ userId: 'u', receiptId }, waiting);
-    await expect(handlers.DeleteUser({ userId: 'v', receiptId }, waiting)).rejects.toMatchObject({
-      field: 'receipt_id',
-    });
+    const foreign = () => handlers.DeleteUser({ userId: 'v', receiptId }, waiting);
+    await expect(foreign()).rejects.toMatchObject({ field: 'receipt_id' });
     expect(await queued()).toEqual([{ name: 'delete', data: { version: 1, userId: 'u', receiptId } }]);
+    await client.del('{ckv}:interactions-0:wait', `{ckv}:interactions-0:delete-${receiptId}`);
+    await expect(foreign()).rejects.toMatchObject({ field: 'receipt_id' });
+    await expect(
+      handlers.Forget({ interaction: interactions(1)[0] ?? null, receiptId }, waiting),
+    ).rejects.toMatchObject({ field: 'receipt_id' });
+    expect(await queued()).toEqual([]);
+  });
+
+  it('queues one of two deletions that come at once with the same receipt', async () => {
+    const calls = ['u', 'v'].map((userId) => handlers.DeleteUser({ userId, receiptId }, waiting));
+    const outcomes = await Promise.allSettled(calls);
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect((await queued()).length).toBe(1);
   });
 });
 

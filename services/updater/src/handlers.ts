@@ -38,17 +38,18 @@ async function stillWaiting(call: Waiting): Promise<void> {
 /** Creates the handlers of InteractionService: they put messages into the queue, unless its Redis may lose them. */
 export function createInteractionHandlers(
   producer: InteractionProducer,
-  receipts: Pick<Receipts, 'get' | 'open'>,
+  receipts: Pick<Receipts, 'get' | 'claim' | 'open'>,
   queueRedis: Pick<QueueRedis, 'requireNoEviction'>,
 ) {
   /** Enqueues an erasure unless its receipt is done. Returns the receipt's message. */
   async function erase(erasure: Erasure, call: Waiting, enqueue: () => Promise<void>) {
     queueRedis.requireNoEviction();
     await stillWaiting(call);
-    const known = await receipts.get(erasure.receiptId);
-    // First the job, then the receipt: a receipt without a job would be pending for ever.
-    if (known?.state !== 'done') await enqueue();
-    return { receipt: receiptMessage(await receipts.open(erasure)) };
+    // The claim refuses the receipt of another erasure before anything is queued. It lasts a minute: a receipt without
+    // a job would be pending for ever.
+    const claimed = await receipts.claim(erasure);
+    if (claimed.state !== 'done') await enqueue();
+    return { receipt: receiptMessage(await receipts.open(erasure, claimed)) };
   }
 
   return {
