@@ -1,6 +1,6 @@
 import type { RedisClient } from '@collectivekv/redis-connection';
 import type { Worker } from 'bullmq';
-import { type KeepWhenDone, readJobOptions } from './job-options.js';
+import { ASIDE, type KeepWhenDone, readJobOptions } from './job-options.js';
 import type { JobScripts } from './job-scripts.js';
 
 /** Keeps jobs that cannot succeed, as BullMQ's failed jobs, each under a new id. */
@@ -18,8 +18,6 @@ export interface AsideShelf {
   putUnreadable(isTaken: (id: string) => boolean): Promise<number>;
 }
 
-/** Separates a job's own id from the time at which it was set aside. */
-const ASIDE = '.aside-';
 /** The fields that BullMQ keeps as JSON, each with its empty value. */
 const JSON_FIELDS = { data: '{}', opts: '{}', progress: '0', returnvalue: 'null', stacktrace: '[]' } as const;
 /** The fields that BullMQ counts in, each with its empty value. */

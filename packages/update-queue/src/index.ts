@@ -1,7 +1,7 @@
 export * from './arrivals.js';
 export * from './inspection.js';
 export * from './interaction-jobs.js';
-export type { ErasedJobs } from './job-sweep.js';
+export type { ErasedJobs, FinishErasures } from './job-sweep.js';
 export { type HeldLeases, type LeaseTable, openLeaseTable, type PartitionTerm, termOver } from './lease-table.js';
 export { MAX_FAILED_JOBS, openQueues, waitingCounts } from './open-queues.js';
 export * from './partition-queue.js';

@@ -8,11 +8,15 @@ import {
   parseInteraction,
   parseReceiptId,
 } from '@collectivekv/domain';
+import type { Erasure, ErasureSubject } from './strip-job.js';
 
 /** Version of the job schema that this build writes and reads. */
 export const JOB_VERSION = 1;
 /** Most interactions of one job. */
 export const MAX_JOB_INTERACTIONS = 500;
+
+/** Names of the jobs that erase a user or an interaction. */
+export const ERASURE_NAMES: readonly string[] = ['forget', 'delete'];
 
 /** A checked job of the interaction queue. */
 export type InteractionJob =
@@ -46,6 +50,18 @@ export function deleteJobData(userId: string, receiptId: string): object {
 export function usersOf(job: InteractionJob): string[] {
   if (job.kind === 'record') return job.interactions.map(({ userId }) => userId);
   return [job.kind === 'forget' ? job.interaction.userId : job.userId];
+}
+
+/** Returns what an erasure's job erases. */
+export function subjectOf(job: ErasureJob): ErasureSubject {
+  if (job.kind === 'delete') return { userId: job.userId };
+  const { userId, eventId } = job.interaction;
+  return { userId, eventId };
+}
+
+/** Returns the erasure of a job; undefined if it has no receipt. */
+export function erasureOf(job: ErasureJob): Erasure | undefined {
+  return job.receiptId === undefined ? undefined : { ...subjectOf(job), receiptId: job.receiptId };
 }
 
 /** Returns a job id from the job's events, so that the same interactions are queued once while their job waits. */

@@ -1,5 +1,8 @@
 import type { KeepJobs } from 'bullmq';
 
+/** Separates a job's own id from the time at which it was set aside. */
+export const ASIDE = '.aside-';
+
 /** A job's own option for the time after it ended: whether, or how many, to keep. */
 export type KeepWhenDone = boolean | number | KeepJobs | undefined;
 
@@ -16,6 +19,29 @@ export interface JobOptions {
 export function readJobOptions(json: string): JobOptions {
   const { removeOnComplete, removeOnFail } = JSON.parse(json || '{}') as Partial<Record<keyof JobOptions, unknown>>;
   return { removeOnComplete: keepOf(removeOnComplete), removeOnFail: keepOf(removeOnFail) };
+}
+
+/** The fields of a job that say whether it comes in turn. */
+export interface JobOrder {
+  readonly id: string;
+  /** The job's options as JSON. */
+  readonly opts: string;
+  readonly priority?: string | Buffer | null | undefined;
+  readonly delay?: string | Buffer | null | undefined;
+}
+
+/**
+ * True if a waiting job is behind the jobs that were enqueued before it. False for a job that was delayed, prioritised,
+ * or set aside and retried. Options that cannot be read count as none.
+ */
+export function isOrdered({ id, opts, priority, delay }: JobOrder): boolean {
+  if (id.includes(ASIDE) || Number(priority ?? 0) > 0 || Number(delay ?? 0) > 0) return false;
+  try {
+    const given = JSON.parse(opts || '{}') as { readonly delay?: unknown; readonly priority?: unknown } | null;
+    return !(Number(given?.delay ?? 0) > 0 || Number(given?.priority ?? 0) > 0);
+  } catch {
+    return true;
+  }
 }
 
 function keepOf(value: unknown): KeepWhenDone {

@@ -1,22 +1,25 @@
 // What an erasure does to the jobs of a real queue, in every state that BullMQ has.
 import type { Interaction } from '@collectivekv/domain';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { recordJobData } from './interaction-jobs.js';
+import { deleteJobData, recordJobData } from './interaction-jobs.js';
 import { openQueues } from './open-queues.js';
 import type { PartitionQueue } from './partition-queue.js';
 import { interactionOf, otherUserIn, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
+import type { Erasure } from './strip-job.js';
 
 type Queue = ReturnType<typeof openQueues>[number];
 
 const queue = useQueue();
 const FOREIGN = (PARTITION + 1) % PARTITION_COUNT;
 const v = otherUserIn(PARTITION);
+const RECEIPT = '2f1f7c4e-0000-4000-8000-000000000001';
 let queues: Queue[];
 let consumer: PartitionQueue;
 
 beforeEach(async () => {
   queues = openQueues(queue.client(), 'ckv', PARTITION_COUNT);
   consumer = await queue.consume();
+  finished = [];
 });
 afterEach(() => Promise.all([consumer.close(), ...queues.map((one) => one.close())]));
 
@@ -27,8 +30,11 @@ async function usersOf(partition: number, id: string): Promise<string[] | undefi
   const job = await queues[partition]?.getJob(id);
   return job?.data.interactions?.map(({ userId }: Interaction) => userId);
 }
+/** Erasures whose receipts were to be finished. */
+let finished: Erasure[];
+const finish = async (erasures: readonly Erasure[]) => void finished.push(...erasures);
 const erase = (eventId?: string) =>
-  consumer.erase({ userId: 'u', ...(eventId === undefined ? {} : { eventId }) }, PARTITION_COUNT);
+  consumer.erase({ userId: 'u', ...(eventId === undefined ? {} : { eventId }) }, PARTITION_COUNT, finish);
 /** Returns every key and value of Redis as one text. */
 async function everything(): Promise<string> {
   const client = queue.client();
@@ -51,7 +57,7 @@ describe('erase', () => {
     ['prioritised', { priority: 5 }],
   ])('strips %s jobs, and removes those without another user', async (_, opts) => {
     const [ofBoth, ofOne] = [await add(PARTITION, mixed(), opts), await add(PARTITION, [interactionOf(3)], opts)];
-    expect(await erase()).toEqual({ setAsideCount: 0, waitingCount: 2, keptCount: 0, erasures: [] });
+    expect(await erase()).toEqual({ setAsideCount: 0, waitingCount: 2, keptCount: 0 });
     expect(await usersOf(PARTITION, ofBoth)).toEqual([v]);
     expect(await usersOf(PARTITION, ofOne)).toBeUndefined();
     expect((await queues[PARTITION]?.getJobCounts())?.waiting).toBe(0);
@@ -87,7 +93,7 @@ describe('erase', () => {
     const active = await add(PARTITION, [interactionOf(1)]);
     await consumer.take(1);
     const behind = await add(PARTITION, mixed());
-    expect(await erase()).toEqual({ setAsideCount: 0, waitingCount: 0, keptCount: 0, erasures: [] });
+    expect(await erase()).toEqual({ setAsideCount: 0, waitingCount: 0, keptCount: 0 });
     expect(await usersOf(PARTITION, active)).toEqual(['u']);
     expect(await usersOf(PARTITION, behind)).toEqual(['u', v]);
   });
@@ -98,6 +104,106 @@ describe('erase', () => {
     expect(await erase()).toMatchObject({ waitingCount: 2 });
     expect(await usersOf(FOREIGN, ofBoth)).toEqual([v]);
     expect(await usersOf(FOREIGN, ofOne)).toBeUndefined();
+  });
+
+  it.each([
+    ['delayed', { delay: 1 }],
+    ['prioritised', { priority: 5 }],
+  ])('strips a %s job that comes up behind the erasure in its own partition', async (_, opts) => {
+    const early = await add(PARTITION, mixed(), opts);
+    const addedMs = Date.now();
+    await vi.waitUntil(() => Date.now() > addedMs + 1); // the delay is over
+    const producer = queue.produce();
+    await producer.deleteUser('u', RECEIPT);
+    const later = await add(PARTITION, [interactionOf(3)]);
+    expect((await consumer.take(9)).map(({ name }) => name)).toEqual(['delete']);
+    expect(consumer.isErasing()).toBe(true);
+    expect(await consumer.take(9)).toEqual([]);
+    expect(await erase()).toMatchObject({ waitingCount: 1 });
+    expect(await usersOf(PARTITION, early)).toEqual([v]);
+    expect(await usersOf(PARTITION, later)).toEqual(['u']);
+    await producer.close();
+  });
+
+  it('strips a job that was set aside and is retried, behind the erasure', async () => {
+    const id = await add(PARTITION, [interactionOf(1)]);
+    for (const job of await consumer.take(9)) await consumer.fail(job, 'refused');
+    const [aside] = (await queues[PARTITION]?.getFailed()) ?? [];
+    await aside?.retry('failed');
+    expect(aside?.id?.startsWith(id)).toBe(true);
+    expect(await erase()).toMatchObject({ waitingCount: 1 });
+    expect(await consumer.take(9)).toEqual([]);
+  });
+
+  it.each(['delayed', 'wait'])('finds a job although another is removed from %s meanwhile', async (container) => {
+    const key = `{ckv}:interactions-${FOREIGN}:${container}`;
+    const others = (from: number) => Array.from({ length: 500 }, (_, n) => `job-${from + n}`);
+    const client = queue.client();
+    const plant = async (ids: readonly string[], score: number) => {
+      if (container === 'wait') await client.rpush(key, ...ids);
+      else await client.zadd(key, ...ids.flatMap((id) => [score, id]));
+    };
+    const id = await add(FOREIGN, [interactionOf(1)], container === 'wait' ? {} : { delay: 3_600_000 });
+    await client.del(key);
+    await plant(others(0), 1);
+    await plant([id], 2);
+    await plant(others(500), 3);
+    const commands = queue.service() as unknown as { ckvFindMentions(...args: unknown[]): Promise<unknown> };
+    const find = commands.ckvFindMentions.bind(commands);
+    const finds = vi.spyOn(commands, 'ckvFindMentions').mockImplementation(async (...args) => {
+      const found = await find(...args);
+      if (!JSON.stringify(args).includes(`interactions-${FOREIGN}:`)) return found;
+      if (container === 'wait') await client.lrem(key, 0, 'job-0');
+      else await client.zrem(key, 'job-0');
+      return found;
+    });
+    expect(await erase()).toMatchObject({ waitingCount: 1 });
+    finds.mockRestore();
+  });
+
+  it('keeps the deduplication id of a removed job for its time: a late try of the call stays without effect', async () => {
+    const many = Array.from({ length: 20 }, (_, n) => interactionOf(n));
+    const producer = queue.produce();
+    await producer.enqueue(many);
+    for (const job of await consumer.take(9)) await consumer.fail(job, 'refused');
+    await add(FOREIGN, [interactionOf(30)], { deduplication: { id: 'of-u', ttl: 60_000 } });
+    expect(await erase()).toMatchObject({ setAsideCount: 1, waitingCount: 1 });
+    await add(FOREIGN, [interactionOf(30)], { deduplication: { id: 'of-u', ttl: 60_000 } });
+    expect(await queues[FOREIGN]?.getWaitingCount()).toBe(0);
+    await producer.close();
+  });
+
+  describe('with other erasures of the user', () => {
+    const setAside = async () => {
+      const producer = queue.produce();
+      await producer.deleteUser('u', RECEIPT);
+      for (const job of await consumer.take(9)) await consumer.fail(job, 'refused');
+      await producer.close();
+    };
+
+    it('finishes those that were set aside, and removes their jobs after that', async () => {
+      await setAside();
+      const failed = async () => (await queues[PARTITION]?.getFailedCount()) ?? 0;
+      const broken = async () => {
+        expect(await failed()).toBe(1);
+        throw new Error('broken');
+      };
+      await expect(consumer.erase({ userId: 'u' }, PARTITION_COUNT, broken)).rejects.toThrow();
+      expect(await failed()).toBe(1);
+      expect(await erase()).toMatchObject({ setAsideCount: 1 });
+      expect(finished).toEqual([{ userId: 'u', receiptId: RECEIPT }]);
+      expect(await failed()).toBe(0);
+    });
+
+    it.each([
+      ['delayed', PARTITION, { delay: 3_600_000 }],
+      ['waiting in another partition', FOREIGN, {}],
+    ])('leaves one that is %s: it has its own turn', async (_, partition, opts) => {
+      await queues[partition]?.add('delete', deleteJobData('u', RECEIPT), opts);
+      expect(await erase()).toMatchObject({ waitingCount: 0 });
+      expect(finished).toEqual([]);
+      expect(await queues[partition]?.count()).toBe(1);
+    });
   });
 
   it('forgets the deduplication id of a removed job, and leaves that of a stripped one', async () => {
@@ -151,7 +257,7 @@ describe('erase', () => {
     const id = await add(FOREIGN, [interactionOf(2, v)]);
     const escaped = '{"version":1,"interactions":[{"userId":"\\u00fc\\"\\\\{\\ud83d\\ude00}"}]}';
     await queue.client().hset(`{ckv}:interactions-${FOREIGN}:${id}`, 'data', escaped);
-    expect(await consumer.erase({ userId: strange }, PARTITION_COUNT)).toMatchObject({ waitingCount: 2 });
+    expect(await consumer.erase({ userId: strange }, PARTITION_COUNT, finish)).toMatchObject({ waitingCount: 2 });
     expect(await queues[FOREIGN]?.getWaitingCount()).toBe(0);
   });
 
@@ -166,10 +272,10 @@ describe('erase', () => {
   it('strips a job again that changed since it was read', async () => {
     const id = await add(PARTITION, [interactionOf(1)], { delay: 3_600_000 });
     const client = queue.service();
-    const read = client.hgetBuffer.bind(client);
+    const read = client.hmgetBuffer.bind(client);
     let changes = 2;
-    const reads = vi.spyOn(client, 'hgetBuffer').mockImplementation(async (key, field) => {
-      const bytes = await read(key as string, field as string);
+    const reads = vi.spyOn(client, 'hmgetBuffer').mockImplementation(async (...args) => {
+      const bytes = await read(...(args as [string, ...string[]]));
       const next = recordJobData([interactionOf(changes), interactionOf(3, v)]);
       if (changes-- > 0) await client.hset(queue.key(id), 'data', JSON.stringify(next));
       return bytes;

@@ -1,23 +1,25 @@
 import { createHash } from 'node:crypto';
 import { CkvError } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
+import { isOrdered } from './job-options.js';
 import { openingOver } from './job-scripts.js';
 import type { PartitionTerm } from './lease-table.js';
 import { readScript } from './lua-script.js';
 import { leaseKeys, partitionQueueName, queuePrefix } from './queue-names.js';
 import { type Erasure, type ErasureSubject, stripJob } from './strip-job.js';
 
-/** Jobs that held something of an erased user. The part of the user is gone from each; without another part, the job. */
+/** Jobs that held something of an erased user. The user's part is gone from each. Without another part, so is the job. */
 export interface ErasedJobs {
   /** Jobs that were set aside. */
   readonly setAsideCount: number;
-  /** Jobs that waited: delayed ones, prioritised ones, and those in another partition than the user's. */
+  /** Jobs that waited: delayed ones, prioritised ones, retried ones, and those in another partition than the user's. */
   readonly waitingCount: number;
   /** Completed jobs that their senders had told the queue to keep. */
   readonly keptCount: number;
-  /** Erasures among these jobs, which have no more to do. */
-  readonly erasures: readonly Erasure[];
 }
+
+/** Receives the erasures among the jobs that were set aside. They have no more to do. Their jobs are removed after it. */
+export type FinishErasures = (erasures: readonly Erasure[]) => Promise<void>;
 
 /** Options of {@link createJobSweep}. */
 export interface JobSweepOptions {
@@ -31,27 +33,42 @@ export interface JobSweepOptions {
 
 /** The scripts as commands of a client. */
 interface Commands {
-  ckvFindMentions(...args: (string | number)[]): Promise<[count: number, ...ids: string[]]>;
+  ckvFindMentions(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<number[]>;
   ckvStripJob(...args: (string | number)[]): Promise<0 | 1 | null>;
 }
 
-type Kind = 'setAsideCount' | 'waitingCount' | 'keptCount';
+type CountName = keyof ErasedJobs;
 
-/** Where jobs are that no consumer has: lists and sorted sets of a queue. */
-const IDLE_JOBS: Readonly<Record<string, Kind>> = {
-  failed: 'setAsideCount',
-  completed: 'keptCount',
-  delayed: 'waitingCount',
-  prioritized: 'waitingCount',
-  'waiting-children': 'waitingCount',
-};
+/** A list or a sorted set of a queue's jobs. */
+interface Container {
+  readonly name: string;
+  readonly type: 'list' | 'sorted set';
+  readonly count: CountName;
+}
+
+/** A job that mentions the subject, and what it was when it was read. */
+interface FoundJob {
+  readonly queueKeys: string;
+  readonly container: Container;
+  readonly id: string;
+  readonly sha1: string;
+}
+
+/** Where jobs are that no consumer has. A job moves down this list only, so that a sweep in this order misses none. */
+const CONTAINERS: readonly Container[] = [
+  { name: 'failed', type: 'sorted set', count: 'setAsideCount' },
+  { name: 'completed', type: 'sorted set', count: 'keptCount' },
+  { name: 'waiting-children', type: 'sorted set', count: 'waitingCount' },
+  { name: 'delayed', type: 'sorted set', count: 'waitingCount' },
+  { name: 'prioritized', type: 'sorted set', count: 'waitingCount' },
+  { name: 'wait', type: 'list', count: 'waitingCount' },
+  { name: 'paused', type: 'list', count: 'waitingCount' },
+];
 /**
- * Jobs of these lists are in order with the erasure in the user's own partition. In others they are astray, and count as
- * enqueued when they are passed on. The deletion of a user looks at the newest of them all the same.
+ * Most jobs of a list that are looked at, the newest. In another partition: as many as may be set aside. In the user's
+ * own: as many as may wait by default. A longer list is a backlog, and may be endless.
  */
-const ORDERED_JOBS: Readonly<Record<string, Kind>> = { wait: 'waitingCount', paused: 'waitingCount' };
-/** Most jobs of one list that are looked at: as many as may be set aside. A longer list is a backlog, and may be endless. */
-const MAX_LOOKS = 10_000;
+const MAX_LOOKS = { other: 10_000, own: 100_000 } as const;
 /** Text that no JSON encoder writes with escapes. */
 const PLAIN = /^[\w .:@~-]*$/;
 /** Jobs of one script call. A small number keeps the calls behind it from waiting long. */
@@ -60,82 +77,123 @@ const PAGE = 500;
 const MAX_PASSES = 20;
 
 /**
- * Creates the function that takes a user, or one event, out of all jobs that are not active. In the user's own partition
- * the waiting jobs stay: they were enqueued after the erasure. The deletion of a
- * user also empties the streams of BullMQ's events, which hold job ids.
+ * Creates the function that takes a user, or one event, out of all jobs that are not active. Three kinds of jobs stay:
+ *
+ * - Jobs that wait in order in the user's own partition: they were enqueued after the erasure.
+ * - For one event, jobs that wait in another partition: they count as enqueued when they are passed on.
+ * - Erasures that wait: each has its own turn.
+ *
+ * The deletion of a user also empties the streams of BullMQ's events, which hold job ids.
  * @throws conflict if the term is over, or other writers keep changing the jobs
  */
 export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptions) {
-  client.defineCommand('ckvFindMentions', readScript('find-mentions-1.lua'));
+  client.defineCommand('ckvFindMentions', readScript('find-mentions-1n.lua'));
   client.defineCommand('ckvStripJob', readScript('strip-job-3.lua'));
   const commands = client as unknown as Commands;
   const { leases, terms } = leaseKeys(keyPrefix);
 
-  /** Returns the ids of jobs that may mention the text, among the first `mostLooks` of a list or set. */
-  async function find(queueKeys: string, container: string, text: string, mostLooks: number): Promise<string[]> {
-    const found: string[] = [];
-    const search = [text, PLAIN.test(text) ? 0 : 1] as const;
-    for (let from = 0; from < mostLooks; from += PAGE) {
-      const [count, ...ids] = await commands.ckvFindMentions(queueKeys + container, queueKeys, from, PAGE, ...search);
-      found.push(...ids);
-      if (count < PAGE) break;
+  /** Yields every id that is in the container from the beginning to the end, however it changes meanwhile. */
+  async function* idsOf(key: string, { type }: Container, mostLooks: number): AsyncIterable<string[]> {
+    if (type === 'list') {
+      const ids = await client.lrange(key, 0, mostLooks - 1);
+      for (let from = 0; from < ids.length; from += PAGE) yield ids.slice(from, from + PAGE);
+      return;
     }
-    return found;
+    let cursor = '0';
+    do {
+      const [next, membersAndScores] = await client.zscan(key, cursor, 'COUNT', PAGE);
+      cursor = next;
+      const ids = membersAndScores.filter((_, i) => i % 2 === 0);
+      if (ids.length > 0) yield ids;
+    } while (cursor !== '0');
   }
 
-  /** Strips a job. Returns undefined if it holds nothing of the subject; else whether it was stripped now. */
-  async function strip(queueKeys: string, container: string, id: string, subject: ErasureSubject) {
-    const jobData = await client.hgetBuffer(queueKeys + id, 'data');
-    if (!jobData) return undefined;
-    const stripped = stripJob(jobData.toString(), subject);
-    if (stripped.left === 'all') return undefined;
-    const sha1 = createHash('sha1').update(jobData).digest('hex');
-    const left = stripped.left === 'part' ? stripped.jobData : '';
-    const job = [queueKeys, id, sha1, left] as const;
-    const done = await commands.ckvStripJob(
-      queueKeys + container,
-      leases,
-      terms,
-      ...job,
-      term.partition,
-      term.member,
-      term.term,
-      token,
-    );
+  /** Returns the ids of jobs that may mention the text. */
+  async function find(queueKeys: string, container: Container, text: string, mostLooks: number): Promise<string[]> {
+    const found: string[] = [];
+    const search = [text, PLAIN.test(text) ? 0 : 1];
+    for await (const ids of idsOf(queueKeys + container.name, container, mostLooks)) {
+      const jobKeys = ids.map((id) => queueKeys + id);
+      const numbers = await commands.ckvFindMentions(ids.length, ...jobKeys, ...search);
+      found.push(...numbers.map((number) => ids[number - 1] ?? ''));
+    }
+    return [...new Set(found)]; // ZSCAN may return a member twice
+  }
+
+  /** Takes the subject out of a job that was found. Returns false if the job has changed meanwhile, or is gone. */
+  async function strip({ queueKeys, container, id, sha1 }: FoundJob, left: string): Promise<boolean> {
+    const job = [queueKeys, id, sha1, left];
+    const holder = [term.partition, term.member, term.term, token];
+    const done = await commands.ckvStripJob(queueKeys + container.name, leases, terms, ...job, ...holder);
     if (done === null) throw openingOver(term);
-    return { done: done === 1, erasure: stripped.left === 'nothing' ? stripped.erasure : undefined };
+    return done === 1;
   }
 
-  return async (subject: ErasureSubject, partitionCount: number): Promise<ErasedJobs> => {
+  /** Sweeps one container. Calls `onStripped` for each stripped job, and `onErasure` for each erasure, which it leaves. */
+  async function sweepContainer(
+    queueKeys: string,
+    container: Container,
+    subject: ErasureSubject,
+    on: {
+      readonly unorderedOnly: boolean;
+      readonly stripped: () => void;
+      readonly erasure: (erasure: Erasure, job: FoundJob) => void;
+    },
+  ): Promise<void> {
+    const mostLooks = on.unorderedOnly ? MAX_LOOKS.own : MAX_LOOKS.other;
+    for (let pass = 1; ; pass++) {
+      let changed = 0;
+      for (const id of await find(queueKeys, container, subject.eventId ?? subject.userId, mostLooks)) {
+        const fields = await client.hmgetBuffer(queueKeys + id, 'data', 'opts', 'priority', 'delay');
+        const [jobData, opts, priority, delay] = fields;
+        if (!jobData) continue;
+        if (on.unorderedOnly && isOrdered({ id, opts: `${opts ?? ''}`, priority, delay })) continue;
+        const stripped = stripJob(jobData.toString(), subject);
+        if (stripped.left === 'all') continue;
+        const sha1 = createHash('sha1').update(jobData).digest('hex');
+        const job = { queueKeys, container, id, sha1 };
+        if (stripped.left === 'nothing' && stripped.erasure) {
+          on.erasure(stripped.erasure, job);
+          continue;
+        }
+        changed++;
+        if (await strip(job, stripped.left === 'part' ? stripped.jobData : '')) on.stripped();
+      }
+      if (changed === 0) return;
+      if (pass === MAX_PASSES) throw new CkvError('conflict', 'other writers kept changing the jobs; try again');
+    }
+  }
+
+  return async (
+    subject: ErasureSubject,
+    partitionCount: number,
+    finishErasures: FinishErasures,
+  ): Promise<ErasedJobs> => {
     const counts = { setAsideCount: 0, waitingCount: 0, keptCount: 0 };
-    const erasures: Erasure[] = [];
-    const text = subject.eventId ?? subject.userId;
+    const ended = new Map<string, { readonly erasure: Erasure; readonly job: FoundJob }>();
 
     async function sweep(partition: number): Promise<void> {
       const queueKeys = `${queuePrefix(keyPrefix)}:${partitionQueueName(partition)}:`;
-      const astray = subject.eventId === undefined && partition !== term.partition;
-      const containers = Object.entries({ ...IDLE_JOBS, ...(astray ? ORDERED_JOBS : {}) });
-      const exist = await Promise.all(containers.map(([container]) => client.exists(queueKeys + container)));
-      for (const [container, kind] of containers.filter((_, i) => exist[i] === 1)) {
-        const mostLooks = container in ORDERED_JOBS ? MAX_LOOKS : Number.POSITIVE_INFINITY;
-        for (let pass = 1; ; pass++) {
-          let changed = 0;
-          for (const id of await find(queueKeys, container, text, mostLooks)) {
-            const outcome = await strip(queueKeys, container, id, subject);
-            if (!outcome) continue;
-            changed++;
-            if (!outcome.done) continue;
-            counts[kind]++;
-            if (outcome.erasure) erasures.push(outcome.erasure);
-          }
-          if (changed === 0) break;
-          if (pass === MAX_PASSES) throw new CkvError('conflict', 'other writers kept changing the jobs; try again');
-        }
+      const isOwn = partition === term.partition;
+      for (const container of CONTAINERS) {
+        if (container.type === 'list' && !isOwn && subject.eventId !== undefined) continue;
+        await sweepContainer(queueKeys, container, subject, {
+          unorderedOnly: isOwn && container.type === 'list',
+          stripped: () => {
+            counts[container.count]++;
+          },
+          erasure: (erasure, job) => {
+            if (container.count !== 'waitingCount') ended.set(queueKeys + job.id, { erasure, job });
+          },
+        });
       }
       if (subject.eventId === undefined) await client.xtrim(`${queueKeys}events`, 'MAXLEN', 0);
     }
 
     await Promise.all(Array.from({ length: partitionCount }, (_, partition) => sweep(partition)));
-    return { ...counts, erasures };
+    // First the receipts: without the jobs, nobody would find them after a failure.
+    if (ended.size > 0) await finishErasures([...ended.values()].map(({ erasure }) => erasure));
+    for (const { job } of ended.values()) if (await strip(job, '')) counts[job.container.count]++;
+    return counts;
   };
 }

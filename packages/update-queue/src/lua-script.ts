@@ -4,7 +4,8 @@ import { createRequire } from 'node:module';
 /** A Lua script, ready for a client's `defineCommand`. */
 export interface LuaScript {
   readonly lua: string;
-  readonly numberOfKeys: number;
+  /** Undefined: each call begins with its number of keys. */
+  readonly numberOfKeys?: number;
 }
 
 /** A script as BullMQ ships it, its own includes resolved. */
@@ -15,8 +16,8 @@ interface ShippedScript {
 const shipped = createRequire(import.meta.url);
 
 /**
- * Reads a script of the lua folder. Its file's name ends with its number of keys: `take-jobs-13.lua`. A line
- * `-- include NAME` stands for the file `lua/includes/NAME.lua`, or for BullMQ's script of that name.
+ * Reads a script of the lua folder. Its file's name ends with its number of keys: `take-jobs-13.lua`, or
+ * `find-mentions-1n.lua`, whose calls say how many. A line `-- include NAME` stands for the file `lua/includes/NAME.lua`, or for BullMQ's script of that name.
  * @param bullmq names of the included BullMQ scripts, each with its number of keys: `moveToActive-11`
  */
 export function readScript(file: string, bullmq: readonly string[] = []): LuaScript {
@@ -26,7 +27,7 @@ export function readScript(file: string, bullmq: readonly string[] = []): LuaScr
     const fromBullmq = bullmq.find((script) => script.startsWith(`${name}-`));
     return fromBullmq ? shippedScript(name, fromBullmq) : readLua(`includes/${name}.lua`);
   });
-  return { lua, numberOfKeys: Number(keyCount) };
+  return keyCount === undefined ? { lua } : { lua, numberOfKeys: Number(keyCount) };
 }
 
 /** Returns the name under which BullMQ calls one of its scripts on a client. A command that is defined already stays. */

@@ -2,9 +2,10 @@ import { allDone } from '@collectivekv/domain';
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { Worker } from 'bullmq';
 import { createAsideShelf } from './aside-shelf.js';
+import { ERASURE_NAMES } from './interaction-jobs.js';
 import { type KeepWhenDone, readJobOptions } from './job-options.js';
 import { createJobScripts, type StoredJob } from './job-scripts.js';
-import { createJobSweep, type ErasedJobs } from './job-sweep.js';
+import { createJobSweep, type ErasedJobs, type FinishErasures } from './job-sweep.js';
 import type { PartitionTerm } from './lease-table.js';
 import { MAX_FAILED_JOBS, queueOptions } from './open-queues.js';
 import { leaseKeys, partitionQueueName } from './queue-names.js';
@@ -24,7 +25,8 @@ export interface TakenJob {
 
 /**
  * The consuming end of one partition, for one term of its lease. Redis checks the term inside every write. Every method
- * but `close` throws conflict if the term is over or the partition was opened again, and dependency_unavailable if Redis cannot be reached.
+ * but `close` throws conflict if the term is over or the partition was opened again, and dependency_unavailable if Redis
+ * cannot be reached.
  */
 export interface PartitionQueue {
   readonly partition: number;
@@ -33,7 +35,10 @@ export interface PartitionQueue {
    * back, in order, the jobs that a former consumer took and did not settle.
    */
   recover(): Promise<void>;
-  /** Takes at most `maxCount` jobs, oldest first. Sets unreadable jobs aside on the way. */
+  /**
+   * Takes at most `maxCount` jobs, oldest first. Sets unreadable jobs aside on the way. An erasure is the last job of a
+   * take, and nothing is taken until it is settled: so an erasure meets every job behind it in the queue.
+   */
   take(maxCount: number): Promise<TakenJob[]>;
   /** Removes jobs from the queue for good. If some cannot be completed, the others are completed all the same. */
   complete(jobs: readonly TakenJob[]): Promise<void>;
@@ -44,11 +49,13 @@ export interface PartitionQueue {
   fail(job: TakenJob, message: string, left?: object): Promise<void>;
   /** Keeps a number with the job. It outlives this process. */
   remember(job: TakenJob, progress: number): Promise<void>;
+  /** True while an erasure is taken and not settled. */
+  isErasing(): boolean;
   /**
    * Takes a user of this partition, or one of the user's events, out of all jobs of all partitions that are not active.
-   * Jobs that wait in this partition stay: they are behind the erasure. The other users' parts stay.
+   * The other users' parts stay. `createJobSweep` says which jobs stay as they are.
    */
-  erase(subject: ErasureSubject, partitionCount: number): Promise<ErasedJobs>;
+  erase(subject: ErasureSubject, partitionCount: number, finishErasures: FinishErasures): Promise<ErasedJobs>;
   close(): Promise<void>;
 }
 
@@ -77,7 +84,7 @@ export function openPartitionQueue(options: {
     removeOnFail: { count: MAX_FAILED_JOBS },
   });
   worker.on('error', () => undefined); // the failed call rejects as well
-  const taken = new Map<string, { readonly keep: KeepWhenDone }>();
+  const taken = new Map<string, { readonly keep: KeepWhenDone; readonly isErasure: boolean }>();
   const scripts = createJobScripts(client, worker, { token, lockMs: LOCK_MS, term, leaseKeys: leaseKeys(keyPrefix) });
   const shelf = createAsideShelf(client, worker, scripts);
   const sweep = createJobSweep({ client, keyPrefix, term, token });
@@ -94,7 +101,7 @@ export function openPartitionQueue(options: {
         queuedAtMs: Number(fields.timestamp),
         progress: Number.isSafeInteger(progress) ? Math.max(0, Number(progress)) : 0,
       };
-      taken.set(id, { keep });
+      taken.set(id, { keep, isErasure: ERASURE_NAMES.includes(job.name) });
       return job;
     } catch {
       return undefined;
@@ -110,6 +117,8 @@ export function openPartitionQueue(options: {
     return failures;
   }
 
+  const isErasing = () => [...taken.values()].some(({ isErasure }) => isErasure);
+
   function requireTaken({ id }: TakenJob): { readonly keep: KeepWhenDone } {
     const job = taken.get(id);
     if (!job) throw new Error(`job ${id} is not taken`);
@@ -118,9 +127,14 @@ export function openPartitionQueue(options: {
 
   return {
     partition: term.partition,
-    recover: () => reachingRedis(() => scripts.recover()),
+    recover: () =>
+      reachingRedis(async () => {
+        await scripts.recover();
+        taken.clear();
+      }),
     take: (maxCount) =>
       reachingRedis(async () => {
+        if (isErasing()) return [];
         const { jobs: stored, failure } = await scripts.take(maxCount);
         const jobs = stored.flatMap((job) => read(job) ?? []);
         if (jobs.length === stored.length && failure === '') return jobs;
@@ -154,7 +168,9 @@ export function openPartitionQueue(options: {
         requireTaken(job);
         return scripts.remember(job.id, progress);
       }),
-    erase: (subject, partitionCount) => reachingRedis(() => sweep(subject, partitionCount)),
+    isErasing,
+    erase: (subject, partitionCount, finishErasures) =>
+      reachingRedis(() => sweep(subject, partitionCount, finishErasures)),
     close: () => worker.close(true),
   };
 }

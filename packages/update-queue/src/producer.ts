@@ -113,7 +113,7 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
     });
   const addErasure = (job: ErasureJob, remembered: string | undefined, bounded: boolean) =>
     ifConnected(() => {
-      const { userId, jobId, jobData } = erasureOf(job);
+      const { userId, jobId, jobData } = queuedErasureOf(job);
       // Without a name, every removal counts: an earlier one may have come before its interaction.
       const opts = remembered === undefined ? { jobId } : jobOptions(jobId, remembered);
       return add(partitionOf(userId, partitionCount), [{ name: job.kind, jobData, opts }], bounded);
@@ -134,7 +134,7 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
   };
 }
 
-function erasureOf(job: ErasureJob): {
+function queuedErasureOf(job: ErasureJob): {
   readonly userId: string;
   readonly jobId: string;
   readonly jobData: object;

@@ -28,6 +28,8 @@ let waitingTotals: number[];
 /** How long apply lasts by the mocked clock, ms. */
 let applyMs: number;
 let clockMs: number;
+/** True while the partition gives no job because of an erasure. */
+let erasing: boolean;
 /** Replaces the wait for arrivals. */
 let arrival: () => Promise<void>;
 let updater: Updater;
@@ -38,6 +40,7 @@ const queue: PartitionQueue = {
   recover: unused,
   async take(maxCount) {
     takes.push(maxCount);
+    if (erasing) return [];
     const taken = waiting.splice(0, maxCount);
     active.push(...taken);
     return taken.map((n) => ({ id: String(n), name: 'record', payload: {}, queuedAtMs: 1, progress: 0 }));
@@ -45,6 +48,7 @@ const queue: PartitionQueue = {
   complete: unused,
   fail: unused,
   remember: unused,
+  isErasing: () => erasing,
   erase: unused,
   close: unused,
 };
@@ -70,6 +74,7 @@ beforeEach(() => {
   waits = [];
   waitingTotals = [];
   applyMs = 0;
+  erasing = false;
   clockMs = 2_000;
   arrival = () => turn();
 });
@@ -230,6 +235,22 @@ it('ends when the batch in hand is applied, and gives the partitions back after 
   first.end();
   await stopped;
   expect(steps.slice(-2)).toEqual(['apply 1 ends', 'stop']);
+});
+
+it('takes the jobs behind an erasure as soon as it is settled, not at the next arrival', async () => {
+  start();
+  const first = hold('apply 1');
+  waiting.push(1);
+  await until('apply 1');
+  erasing = true;
+  waiting.push(2);
+  await vi.waitUntil(() => takes.length > 1, { interval: 1 });
+  arrival = () => new Promise(() => undefined);
+  await turns();
+  expect(steps).not.toContain('prepare 2');
+  erasing = false;
+  first.end();
+  await until('apply 2 ends');
 });
 
 it('holds nothing before interactions can be encoded, and ends without it', async () => {

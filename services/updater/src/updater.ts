@@ -97,6 +97,8 @@ export function startUpdater({
           inHand.catch(() => {
             inHandFailed = true;
           });
+        } else if (held.some(({ queue }) => queue.isErasing())) {
+          await inHand; // the jobs behind an erasure can be taken after it
         } else {
           const partitionsHeld = held.map(({ fence }) => fence.partition);
           await settledOrAborted(arrivals.wait(partitionsHeld, IDLE_MS), signal);

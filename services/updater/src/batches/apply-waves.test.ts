@@ -1,8 +1,9 @@
 // Batches are applied to a real queue. The fixture's writer replaces the records.
 import { CkvError, type Interaction, RECENT_EVENT_RING, type Reason } from '@collectivekv/domain';
-import { openQueues, recordJobData } from '@collectivekv/update-queue';
+import { recordJobData } from '@collectivekv/update-queue';
 import { describe, expect, it } from 'vitest';
 import {
+  addJob,
   bench,
   counts,
   enqueue,
@@ -42,11 +43,9 @@ describe('apply', () => {
   });
 
   it('counts the time from a queued job to its record, and none below zero', async () => {
-    const [queue] = openQueues(bench.client, 'ckv', 1);
     const data = recordJobData([interactionOf(u, 'a')]);
-    await queue?.add('record', data, { timestamp: Date.now() - 3_600_000 });
-    await queue?.add('record', data, { timestamp: Date.now() + 3_600_000 });
-    await queue?.close();
+    await addJob('record', data, { timestamp: Date.now() - 3_600_000 });
+    await addJob('record', data, { timestamp: Date.now() + 3_600_000 });
     await work();
     const histogram = await bench.metrics.registry.getSingleMetricAsString('ckv_queued_to_servable_seconds');
     const sum = Number(/_sum\S* (\S+)$/m.exec(histogram)?.[1]);
@@ -205,7 +204,7 @@ describe('apply', () => {
     await bench.producer.forget(interactionOf(u, 'a'));
     await bench.producer.forget(interactionOf(u, 'unknown'));
     await work();
-    expect(bench.calls.slice(1)).toEqual(['forget a', 'forget unknown']);
+    expect(bench.calls.filter((call) => call.startsWith('forget'))).toEqual(['forget a', 'forget unknown']);
     expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
     expect(await samples('ckv_interactions_total')).toEqual({ forgotten: 1 });
     expect(await samples('ckv_jobs_total')).toMatchObject({ done: 2 });
@@ -216,7 +215,11 @@ describe('apply', () => {
     await bench.producer.forget(interactionOf(u, 'a'));
     await enqueue([u, 'b']);
     await work();
-    expect(bench.calls.slice(1)).toEqual([`append ${u}:a`, 'forget a', `append ${u}:b`]);
+    expect(bench.calls.filter((call) => !call.startsWith('encode'))).toEqual([
+      `append ${u}:a`,
+      'forget a',
+      `append ${u}:b`,
+    ]);
   });
 
   it('deletes again after a transient error', async () => {

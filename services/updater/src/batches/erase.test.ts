@@ -1,85 +1,41 @@
 // Erasures on a real queue. The test's own writer replaces the records.
-import { CkvError, type Interaction, partitionOf } from '@collectivekv/domain';
-import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
-import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
-import { createLogger, createMetrics } from '@collectivekv/service-kit';
-import {
-  type BundleErasure,
-  createInteractionProducer,
-  type InteractionProducer,
-  inspectQueue,
-  openLeaseTable,
-  openPartitionQueue,
-  openReceipts,
-  type PartitionQueue,
-  type QueueInspection,
-  type Receipts,
-} from '@collectivekv/update-queue';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createUpdaterMetrics } from '../metrics.js';
-import { createFence, type RenewableFence } from '../partitions/fence.js';
+import { CkvError, type Interaction } from '@collectivekv/domain';
+import { type BundleErasure, recordJobData } from '@collectivekv/update-queue';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { RecordWriter } from '../records/record-writer.js';
-import { createJobBatches } from './job-batches.js';
-import { createLateCalls, type LateCalls } from './late-calls.js';
+import {
+  addJob,
+  bench,
+  counts,
+  createBatches,
+  FENCE_END_MS,
+  failedJobs,
+  interactionOf as interactionOfUser,
+  transient,
+  u,
+  useJobBatches,
+  v,
+  work,
+} from './job-batches.fixture.js';
+
+useJobBatches();
 
 const RECEIPT = '2f1f7c4e-0000-4000-8000-000000000001';
 const OTHER = '2f1f7c4e-0000-4000-8000-000000000002';
-const FENCE_END_MS = 1_700_000_000_000;
-const userIn = (partition: number) => {
-  for (let i = 0; ; i++) if (partitionOf(`user-${i}`, 2) === partition) return `user-${i}`;
-};
-const [u, v] = [userIn(0), userIn(1)];
-const interactionOf = (eventId: string, userId = u): Interaction => ({
-  eventId,
-  userId,
-  itemId: 'i',
-  timestampMs: 1_700_000_000_000,
-  action: '',
-  features: {},
-});
+const interactionOf = (eventId: string): Interaction => interactionOfUser(u, eventId);
 
-let redis: PrivateRedis;
-let client: RedisClient;
-let producer: InteractionProducer;
-let queue: PartitionQueue;
-let fence: RenewableFence;
-let receipts: Receipts;
-let inspection: QueueInspection;
-let lateCalls: LateCalls;
 /** The events in the record of `u`. */
 let record: string[];
 /** Steps of the writer, in order. */
 let calls: string[];
 /** Runs at the beginning of the writer's deletions, which may fail. */
 let onDelete: () => void;
-let stopping: AbortController;
 
-beforeAll(async () => {
-  redis = await startTemporaryRedis();
-  client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
-});
-afterAll(async () => {
-  closeRedis(client);
-  await redis.stop();
-});
-beforeEach(async () => {
-  await client.flushall();
-  producer = createInteractionProducer({ client, keyPrefix: 'ckv', partitionCount: 2, maxWaitingJobs: 99 });
-  inspection = inspectQueue({ client, keyPrefix: 'ckv', partitionCount: 2 });
-  receipts = openReceipts({ client, keyPrefix: 'ckv', ttlS: 600 });
-  const { terms } = await openLeaseTable(client, 'ckv', 2).hold('one', 60_000);
-  const term = terms.find(({ partition }) => partition === 0);
-  if (!term) throw new Error('no lease');
-  queue = openPartitionQueue({ client, keyPrefix: 'ckv', term, token: 'one' });
-  await queue.recover();
-  fence = createFence(term);
-  fence.renew({ endsMs: FENCE_END_MS, heldUntilMs: Number.POSITIVE_INFINITY, endedByMs: performance.now() });
-  lateCalls = createLateCalls();
-  stopping = new AbortController();
+beforeEach(() => {
   [record, calls] = [[], []];
   onDelete = () => undefined;
+  bench.batches = createBatches(bench.producer, writer);
 });
-afterEach(() => Promise.all([queue.close(), producer.close(), inspection.close()]));
 
 const erasureOf = (count: number): BundleErasure[] =>
   count === 0 ? [] : [{ bundleId: 'b', recordCount: 1, quarantinedCount: 0, positionCount: 0, remainder: 'nothing' }];
@@ -93,7 +49,7 @@ const writer: RecordWriter = {
   },
   async deleteUser(_, validUntilMs) {
     calls.push('delete');
-    expect(validUntilMs()).toBe(FENCE_END_MS - 500);
+    expect(bench.fences.map((fence) => fence.validUntilMs())).toContain(validUntilMs());
     onDelete();
     return erasureOf(record.splice(0).length);
   },
@@ -114,32 +70,25 @@ const writer: RecordWriter = {
   },
 };
 
-/** Takes all jobs of the partition and works on them. */
-async function work(): Promise<void> {
-  const batches = createJobBatches({
-    producer,
-    partitionCount: 2,
-    writer,
-    receipts,
-    lateCalls,
-    metrics: createUpdaterMetrics(createMetrics('test')),
-    log: createLogger('test', 'silent'),
-    signal: stopping.signal,
-  });
-  await batches.apply(await batches.prepare([{ queue, fence, jobs: await queue.take(99) }]));
+/** Lets the updater hold its partition, or hold it again. */
+const renewFence = (endedByMs = performance.now()) =>
+  bench.fences[0]?.renew({ endsMs: FENCE_END_MS, heldUntilMs: Number.POSITIVE_INFINITY, endedByMs });
+const failed = async () => (await failedJobs()).map(({ name, problem }) => [name, problem]);
+/** Moves the only job of the second partition into the first. */
+async function leadAstray(job: string): Promise<void> {
+  await bench.client.rename('{ckv}:interactions-1:wait', '{ckv}:interactions-0:wait');
+  await bench.client.rename(`{ckv}:interactions-1:${job}`, `{ckv}:interactions-0:${job}`);
 }
-const failed = async () => (await inspection.failed(9)).map(({ name, problem }) => [name, problem]);
-const transient = () => new CkvError('dependency_unavailable', 'later');
 
 describe('the deletion of a user', () => {
   it('comes in turn: what was enqueued before is gone, what was enqueued after begins anew', async () => {
-    await producer.enqueue([interactionOf('a'), interactionOf('b')]);
-    await producer.deleteUser(u, RECEIPT);
-    await producer.enqueue([interactionOf('c')]);
+    await bench.producer.enqueue([interactionOf('a'), interactionOf('b')]);
+    await bench.producer.deleteUser(u, RECEIPT);
+    await bench.producer.enqueue([interactionOf('c')]);
     await work();
     expect(calls).toEqual(['append a,b', 'delete', 'append c']);
     expect(record).toEqual(['c']);
-    expect(await receipts.get(RECEIPT)).toMatchObject({
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({
       kind: 'delete',
       state: 'done',
       tryCount: 1,
@@ -148,39 +97,39 @@ describe('the deletion of a user', () => {
   });
 
   it('does nothing if it comes again after it was done', async () => {
-    await producer.deleteUser(u, RECEIPT);
+    await bench.producer.deleteUser(u, RECEIPT);
     await work();
-    await producer.enqueue([interactionOf('c')]);
-    await producer.deleteUser(u, RECEIPT);
+    await bench.producer.enqueue([interactionOf('c')]);
+    await bench.producer.deleteUser(u, RECEIPT);
     await work();
     expect(record).toEqual(['c']);
     expect(calls).toEqual(['delete', 'append c']);
-    expect((await inspection.counts()).map(({ waiting, active }) => waiting + active)).toEqual([0, 0]);
+    expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
   });
 
   it('deletes all over again if its consumer died before it was done', async () => {
-    await producer.enqueue([interactionOf('a')]);
-    await producer.deleteUser(u, RECEIPT);
-    await producer.enqueue([interactionOf('c')]);
+    await bench.producer.enqueue([interactionOf('a')]);
+    await bench.producer.deleteUser(u, RECEIPT);
+    await bench.producer.enqueue([interactionOf('c')]);
     onDelete = () => {
       record.splice(0);
-      fence.end();
+      bench.fences[0]?.end();
       throw transient();
     };
     await expect(work()).rejects.toMatchObject({ reason: 'conflict' });
-    expect(await receipts.get(RECEIPT)).toMatchObject({ state: 'pending', tryCount: 1 });
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'pending', tryCount: 1 });
     onDelete = () => undefined;
-    fence.renew({ endsMs: FENCE_END_MS, heldUntilMs: Number.POSITIVE_INFINITY, endedByMs: performance.now() });
-    await queue.recover();
+    renewFence();
+    await bench.queues[0]?.recover();
     await work();
     expect(record).toEqual(['c']);
-    expect(await receipts.get(RECEIPT)).toMatchObject({ state: 'done', tryCount: 2, report: { bundles: [] } });
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', tryCount: 2, report: { bundles: [] } });
   });
 
   it('waits until no append of the user can be late', async () => {
-    await producer.deleteUser(u, RECEIPT);
+    await bench.producer.deleteUser(u, RECEIPT);
     const endedByMs = performance.now() + 60;
-    lateCalls.appendFailed(new Map([[u, [interactionOf('a')]]]), endedByMs);
+    bench.lateCalls.appendFailed(new Map([[u, [interactionOf('a')]]]), endedByMs);
     let deletedAtMs = 0;
     onDelete = () => {
       deletedAtMs = performance.now();
@@ -190,10 +139,10 @@ describe('the deletion of a user', () => {
   });
 
   it('lets no event follow while a failed try may still arrive', async () => {
-    await producer.deleteUser(u, RECEIPT);
-    await producer.enqueue([interactionOf('c')]);
+    await bench.producer.deleteUser(u, RECEIPT);
+    await bench.producer.enqueue([interactionOf('c')]);
     const endedByMs = performance.now() + 200;
-    fence.renew({ endsMs: FENCE_END_MS, heldUntilMs: Number.POSITIVE_INFINITY, endedByMs });
+    renewFence(endedByMs);
     let tries = 0;
     onDelete = () => {
       if (tries++ === 0) throw transient();
@@ -207,72 +156,88 @@ describe('the deletion of a user', () => {
     onDelete = () => {
       throw new CkvError('bug', 'broken');
     };
-    await producer.deleteUser(u, OTHER);
+    await bench.producer.deleteUser(u, OTHER);
     await work();
-    expect(await receipts.get(OTHER)).toMatchObject({ state: 'aside' });
+    expect(await bench.receipts.get(OTHER)).toMatchObject({ state: 'aside' });
     expect(await failed()).toEqual([['delete', 'bug: broken']]);
     onDelete = () => undefined;
-    await producer.deleteUser(u, RECEIPT);
+    await bench.producer.deleteUser(u, RECEIPT);
     await work();
     expect(await failed()).toEqual([]);
-    expect(await receipts.get(RECEIPT)).toMatchObject({ state: 'done', report: { setAsideCount: 1 } });
-    expect(await receipts.get(OTHER)).toMatchObject({ state: 'done', report: { setAsideCount: 0 } });
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', report: { setAsideCount: 1 } });
+    expect(await bench.receipts.get(OTHER)).toMatchObject({ state: 'done', report: { setAsideCount: 0 } });
+  });
+
+  it('takes a prioritised job with it, which comes up behind it in the queue', async () => {
+    await addJob('record', recordJobData([interactionOf('a')]), { priority: 1 });
+    await bench.producer.deleteUser(u, RECEIPT);
+    await work();
+    expect(calls).toEqual(['delete']);
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', report: { waitingCount: 1 } });
+  });
+
+  it('says in its receipt that it was set aside because it cannot be passed on', async () => {
+    await bench.producer.deleteUser(v, RECEIPT);
+    await leadAstray(`delete-${RECEIPT}`);
+    bench.batches = createBatches({ forward: () => Promise.reject(new CkvError('bug', 'broken')) }, writer);
+    await work();
+    expect(await failed()).toEqual([['delete', 'bug: broken']]);
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'aside' });
   });
 
   it('succeeds with the same receipt after it was set aside', async () => {
     onDelete = () => {
       throw new CkvError('bug', 'broken');
     };
-    await producer.deleteUser(u, RECEIPT);
+    await bench.producer.deleteUser(u, RECEIPT);
     await work();
     onDelete = () => undefined;
     record = ['a'];
-    await producer.deleteUser(u, RECEIPT);
+    await bench.producer.deleteUser(u, RECEIPT);
     await work();
     const report = { bundles: erasureOf(1), setAsideCount: 1 };
-    expect(await receipts.get(RECEIPT)).toMatchObject({ state: 'done', tryCount: 2, report });
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', tryCount: 2, report });
     expect(await failed()).toEqual([]);
   });
 
   it('is set aside if its receipt is of another user, and deletes nothing', async () => {
-    await receipts.open({ userId: 'somebody', receiptId: RECEIPT });
+    await bench.receipts.open({ userId: 'somebody', receiptId: RECEIPT });
     record = ['a'];
-    await producer.deleteUser(u, RECEIPT);
+    await bench.producer.deleteUser(u, RECEIPT);
     await work();
     expect(await failed()).toEqual([['delete', expect.stringMatching(/^invalid_request: receipt_id/)]]);
     expect(record).toEqual(['a']);
-    expect(await receipts.get(RECEIPT)).toMatchObject({ state: 'pending' });
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'pending' });
   });
 
-  it('is passed on from the queue of another partition', async () => {
-    await producer.deleteUser(v, RECEIPT);
-    const [job] = await client.lrange('{ckv}:interactions-1:wait', 0, -1);
-    await client.rename('{ckv}:interactions-1:wait', '{ckv}:interactions-0:wait');
-    await client.rename(`{ckv}:interactions-1:${job}`, `{ckv}:interactions-0:${job}`);
+  it('is passed on from the queue of another partition, and done there', async () => {
+    await bench.producer.deleteUser(v, RECEIPT);
+    await leadAstray(`delete-${RECEIPT}`);
     await work();
-    expect(calls).toEqual([]);
-    expect(await client.lrange('{ckv}:interactions-1:wait', 0, -1)).toEqual([`delete-${RECEIPT}`]);
+    expect(calls).toEqual(['delete']);
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', tryCount: 1 });
+    expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
   });
 
   it('leaves its own job in the queue if the updater stops while an append may be late', async () => {
-    await producer.deleteUser(u, RECEIPT);
-    lateCalls.appendFailed(new Map([[u, [interactionOf('a')]]]), performance.now() + 60_000);
+    await bench.producer.deleteUser(u, RECEIPT);
+    bench.lateCalls.appendFailed(new Map([[u, [interactionOf('a')]]]), performance.now() + 60_000);
     const working = work();
-    await expect.poll(async () => (await receipts.get(RECEIPT))?.tryCount).toBe(1);
-    stopping.abort();
+    await expect.poll(async () => (await bench.receipts.get(RECEIPT))?.tryCount).toBe(1);
+    bench.stopping.abort();
     await expect(working).rejects.toMatchObject({ reason: 'draining' });
     expect(calls).toEqual([]);
-    expect((await inspection.counts())[0]).toMatchObject({ active: 1 });
+    expect(await counts()).toMatchObject({ active: 1 });
   });
 });
 
 describe('the removal of an interaction', () => {
   it('says under each bundle what it deleted and what may remain', async () => {
-    await producer.enqueue([interactionOf('a'), interactionOf('b')]);
-    await producer.forget(interactionOf('a'), RECEIPT);
+    await bench.producer.enqueue([interactionOf('a'), interactionOf('b')]);
+    await bench.producer.forget(interactionOf('a'), RECEIPT);
     await work();
     expect(record).toEqual(['b']);
-    expect(await receipts.get(RECEIPT)).toMatchObject({
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({
       kind: 'forget',
       state: 'done',
       report: { bundles: [{ positionCount: 1, quarantinedCount: 1, remainder: 'later_rows' }] },
@@ -283,15 +248,17 @@ describe('the removal of an interaction', () => {
     onDelete = () => {
       throw new CkvError('record_corrupt', 'broken');
     };
-    await producer.forget(interactionOf('a'));
-    await producer.forget(interactionOf('b'), OTHER);
+    await bench.producer.forget(interactionOf('a'));
+    await bench.producer.forget(interactionOf('b'), OTHER);
     await work();
     onDelete = () => undefined;
-    await producer.forget(interactionOf('a'), RECEIPT);
-    await producer.forget(interactionOf('b'));
+    await bench.producer.forget(interactionOf('a'), RECEIPT);
+    await bench.producer.forget(interactionOf('b'));
     await work();
     expect(await failed()).toEqual([]);
-    expect(await receipts.get(OTHER)).toMatchObject({ state: 'done' });
-    expect(await receipts.get(RECEIPT)).toMatchObject({ state: 'done', report: { setAsideCount: 1 } });
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', report: { setAsideCount: 1 } });
+    // What may remain after the later removal remains for the earlier one as well.
+    const bundle = { bundleId: 'b', recordCount: 0, quarantinedCount: 0, positionCount: 0, remainder: 'later_rows' };
+    expect(await bench.receipts.get(OTHER)).toMatchObject({ state: 'done', report: { bundles: [bundle] } });
   });
 });

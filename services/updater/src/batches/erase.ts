@@ -1,13 +1,12 @@
 import { toCkvError } from '@collectivekv/domain';
-import type {
-  BundleErasure,
-  ErasedJobs,
-  Erasure,
-  ErasureJob,
-  ErasureReport,
-  ErasureSubject,
-  PartitionQueue,
-  Receipts,
+import {
+  type BundleErasure,
+  type Erasure,
+  type ErasureJob,
+  erasureOf,
+  type PartitionQueue,
+  type Receipts,
+  subjectOf,
 } from '@collectivekv/update-queue';
 import type { UpdaterMetrics } from '../metrics.js';
 import type { Fence } from '../partitions/fence.js';
@@ -15,7 +14,7 @@ import type { RecordWriter } from '../records/record-writer.js';
 import type { EraseWave } from './append-plan.js';
 import type { LateCalls } from './late-calls.js';
 import { isTransient, type RetryWhileHeld } from './retry-while-held.js';
-import type { SetAside } from './set-aside.js';
+import { type SetAside, unlessForeign } from './set-aside.js';
 
 /**
  * Settles a job that erases a user or an interaction: from the records, and from all jobs that no consumer has. The job
@@ -27,7 +26,7 @@ export type Erase = (work: { readonly queue: PartitionQueue; readonly fence: Fen
 /** Parts of {@link createErase}. */
 export interface EraseParts {
   readonly writer: Pick<RecordWriter, 'deleteUser' | 'forget'>;
-  readonly receipts: Pick<Receipts, 'begin' | 'finish' | 'setAside'>;
+  readonly receipts: Pick<Receipts, 'begin' | 'finish'>;
   readonly partitionCount: number;
   readonly retryWhileHeld: RetryWhileHeld;
   readonly setAside: SetAside;
@@ -36,8 +35,6 @@ export interface EraseParts {
   readonly signal: AbortSignal;
   readonly metrics: Pick<UpdaterMetrics, 'interactions' | 'jobs'>;
 }
-
-const NOTHING_ERASED: ErasureReport = { bundles: [], setAsideCount: 0, waitingCount: 0, keptCount: 0 };
 
 /** Creates the function. */
 export function createErase({
@@ -63,17 +60,23 @@ export function createErase({
     }
   }
 
-  /** Finishes the receipts of other erasures of the same subject, whose jobs were removed: they have no more to do. */
-  async function finishOthers({ erasures }: ErasedJobs, own: Erasure | undefined): Promise<void> {
-    for (const other of erasures) {
+  /**
+   * Finishes the receipts of other erasures of the same subject that were set aside: they have no more to do. They erased
+   * nothing, and what may remain is what remains after this one.
+   */
+  async function finishOthers(others: readonly Erasure[], own: Erasure | undefined, found: readonly BundleErasure[]) {
+    const bundles = found
+      .filter(({ remainder }) => remainder !== 'nothing')
+      .map((one) => ({ ...one, recordCount: 0, quarantinedCount: 0, positionCount: 0 }));
+    for (const other of others) {
       if (other.receiptId === own?.receiptId) continue;
-      await unlessForeign(receipts.finish(other, NOTHING_ERASED));
+      await unlessForeign(receipts.finish(other, { bundles, setAsideCount: 0, waitingCount: 0, keptCount: 0 }));
     }
   }
 
   return async ({ queue, fence }, { taken, job }) => {
     const subject = subjectOf(job);
-    const erasure = job.receiptId === undefined ? undefined : { ...subject, receiptId: job.receiptId };
+    const erasure = erasureOf(job);
     const found = new Map<string, BundleErasure>();
     const counts = { setAsideCount: 0, waitingCount: 0, keptCount: 0 };
 
@@ -82,11 +85,11 @@ export function createErase({
       if (erasure && (await receipts.begin(erasure)).state === 'done') return false;
       for (const one of await eraseFromRecords(job, fence))
         found.set(one.bundleId, joined(found.get(one.bundleId), one));
-      const jobs = await queue.erase(subject, partitionCount);
+      const finishErasures = (others: readonly Erasure[]) => finishOthers(others, erasure, [...found.values()]);
+      const jobs = await queue.erase(subject, partitionCount, finishErasures);
       counts.setAsideCount += jobs.setAsideCount;
       counts.waitingCount += jobs.waitingCount;
       counts.keptCount += jobs.keptCount;
-      await finishOthers(jobs, erasure);
       if (erasure) await receipts.finish(erasure, { bundles: [...found.values()], ...counts });
       return true;
     }
@@ -100,16 +103,9 @@ export function createErase({
     } catch (thrown) {
       const error = toCkvError(thrown);
       if (isTransient(error)) throw error;
-      if (erasure) await unlessForeign(receipts.setAside(erasure));
       await setAside(queue, taken, error);
     }
   };
-}
-
-function subjectOf(job: ErasureJob): ErasureSubject {
-  if (job.kind === 'delete') return { userId: job.userId };
-  const { userId, eventId } = job.interaction;
-  return { userId, eventId };
 }
 
 /** Returns what two tries erased under one bundle. What remains is what the later try found. */
@@ -121,11 +117,4 @@ function joined(earlier: BundleErasure | undefined, later: BundleErasure): Bundl
     quarantinedCount: Math.max(earlier.quarantinedCount, later.quarantinedCount),
     positionCount: Math.max(earlier.positionCount, later.positionCount),
   };
-}
-
-/** Awaits a step of a receipt. Ignores a refusal: the receipt is of another erasure, so this one has none. */
-async function unlessForeign(step: Promise<void>): Promise<void> {
-  await step.catch((thrown) => {
-    if (isTransient(toCkvError(thrown))) throw thrown;
-  });
 }

@@ -9,20 +9,24 @@ import {
   inspectQueue,
   openLeaseTable,
   openPartitionQueue,
+  openQueues,
   openReceipts,
   type PartitionQueue,
+  type Receipts,
 } from '@collectivekv/update-queue';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { createUpdaterMetrics } from '../metrics.js';
 import { createFence, type RenewableFence } from '../partitions/fence.js';
 import type { EncodedInteractions, RecordWriter } from '../records/record-writer.js';
 import { createJobBatches, type JobBatches, type TakenJobs } from './job-batches.js';
-import { createLateCalls } from './late-calls.js';
+import { createLateCalls, type LateCalls } from './late-calls.js';
 
 /** Partitions of the queue. The member holds all. */
 export const PARTITION_COUNT = 2;
 export const FENCE_END_MS = 1_700_000_000_000;
 export const ENCODED: EncodedInteractions = { bundles: [], unknownItemCount: 2, unknownActionCount: 1 };
+
+type JobOptions = Parameters<ReturnType<typeof openQueues>[number]['add']>[2];
 
 /** The parts of a test, new for each. */
 export interface JobBench {
@@ -30,6 +34,8 @@ export interface JobBench {
   producer: InteractionProducer;
   queues: PartitionQueue[];
   fences: RenewableFence[];
+  receipts: Receipts;
+  lateCalls: LateCalls;
   metrics: Metrics;
   stopping: AbortController;
   batches: JobBatches;
@@ -74,6 +80,8 @@ export function useJobBatches(): void {
       fence.renew({ endsMs: FENCE_END_MS + term.partition, heldUntilMs: Number.POSITIVE_INFINITY, endedByMs: 0 });
       return fence;
     });
+    bench.receipts = openReceipts({ client, keyPrefix: 'ckv', ttlS: 600 });
+    bench.lateCalls = createLateCalls();
     bench.stopping = new AbortController();
     bench.calls = [];
     bench.failures = [];
@@ -84,15 +92,18 @@ export function useJobBatches(): void {
   afterEach(() => Promise.all([...bench.queues.map((queue) => queue.close()), bench.producer.close()]));
 }
 
-/** Creates batches that forward jobs by this producer. */
-export function createBatches(forwarding: Pick<InteractionProducer, 'forward'>): JobBatches {
+/** Creates batches that forward jobs by this producer, and write records by this writer. */
+export function createBatches(
+  forwarding: Pick<InteractionProducer, 'forward'>,
+  recordWriter: RecordWriter = writer,
+): JobBatches {
   bench.metrics = createMetrics('test');
   return createJobBatches({
     producer: forwarding,
     partitionCount: PARTITION_COUNT,
-    writer,
-    receipts: openReceipts({ client: bench.client, keyPrefix: 'ckv', ttlS: 600 }),
-    lateCalls: createLateCalls(),
+    writer: recordWriter,
+    receipts: bench.receipts,
+    lateCalls: bench.lateCalls,
     metrics: createUpdaterMetrics(bench.metrics),
     log: createLogger('test', 'silent'),
     signal: bench.stopping.signal,
@@ -162,6 +173,13 @@ export const interactionOf = (userId: string, eventId: string): Interaction => (
 export const enqueue = (...interactions: [userId: string, eventId: string][]) =>
   bench.producer.enqueue(interactions.map(([userId, eventId]) => interactionOf(userId, eventId)));
 
+/** Adds a job to the first partition as any BullMQ client does. */
+export async function addJob(name: string, jobData: object, opts: JobOptions = {}): Promise<void> {
+  const [first] = openQueues(bench.client, 'ckv', 1);
+  await first?.add(name, jobData, opts);
+  await first?.close();
+}
+
 /** Takes the jobs of all partitions. */
 export async function take(): Promise<TakenJobs[]> {
   const taken = bench.queues.map(async (queue, i) => ({
@@ -171,8 +189,12 @@ export async function take(): Promise<TakenJobs[]> {
   }));
   return (await Promise.all(taken)).filter(({ jobs }) => jobs.length > 0);
 }
-/** Takes, prepares and applies jobs. */
-export const work = async () => bench.batches.apply(await bench.batches.prepare(await take()));
+/** Takes, prepares and applies jobs until none is left. */
+export async function work(): Promise<void> {
+  for (let taken = await take(); taken.length > 0; taken = await take()) {
+    await bench.batches.apply(await bench.batches.prepare(taken));
+  }
+}
 
 /** Returns the numbers of jobs of all partitions. */
 export async function counts(): Promise<{ waiting: number; active: number; failed: number }> {

@@ -1,7 +1,7 @@
 // Batches are prepared from a real queue. The fixture's writer replaces the encode graph.
-import { openQueues } from '@collectivekv/update-queue';
 import { describe, expect, it } from 'vitest';
 import {
+  addJob,
   bench,
   ENCODED,
   enqueue,
@@ -40,9 +40,7 @@ describe('prepare', () => {
   });
 
   it('sets a job aside that is not an interaction job, and encodes the others', async () => {
-    const [queue] = openQueues(bench.client, 'ckv', 1);
-    await queue?.add('record', { version: 1, interactions: [{ eventId: 'p', userId: u }] });
-    await queue?.close();
+    await addJob('record', { version: 1, interactions: [{ eventId: 'p', userId: u }] });
     await enqueue([u, 'a']);
     await work();
     expect(bench.calls).toEqual(['encode a', `append ${u}:a`]);

@@ -62,7 +62,7 @@ export function createJobBatches({
   log,
   signal,
 }: JobBatchParts): JobBatches {
-  const setAside = createSetAside(metrics, log);
+  const setAside = createSetAside({ receipts, metrics, log });
   const retryWhileHeld = createRetryWhileHeld({ metrics, log, signal });
   const erase = createErase({
     writer,

@@ -1,8 +1,9 @@
 // Jobs of other partitions, on a real queue.
 import { CkvError } from '@collectivekv/domain';
-import { openQueues, recordJobData } from '@collectivekv/update-queue';
+import { recordJobData } from '@collectivekv/update-queue';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
+  addJob,
   bench,
   counts,
   createBatches,
@@ -22,9 +23,7 @@ useJobBatches();
 
 describe('with a job of another partition', () => {
   beforeEach(async () => {
-    const [first] = openQueues(bench.client, 'ckv', 1);
-    await first?.add('record', recordJobData([interactionOf(v, 'astray')]));
-    await first?.close();
+    await addJob('record', recordJobData([interactionOf(v, 'astray')]));
     await enqueue([u, 'a']);
   });
 
@@ -75,9 +74,7 @@ describe('with a job of another partition', () => {
 });
 
 it('forwards a job of which one user belongs to another partition', async () => {
-  const [first] = openQueues(bench.client, 'ckv', 1);
-  await first?.add('record', recordJobData([interactionOf(u, 'own'), interactionOf(v, 'astray')]));
-  await first?.close();
+  await addJob('record', recordJobData([interactionOf(u, 'own'), interactionOf(v, 'astray')]));
   await bench.batches.prepare(await take());
   expect(await counts()).toMatchObject({ active: 0, waiting: 2 });
   await work();
@@ -85,9 +82,7 @@ it('forwards a job of which one user belongs to another partition', async () => 
 });
 
 it('forwards a removal of another partition', async () => {
-  const [first] = openQueues(bench.client, 'ckv', 1);
-  await first?.add('forget', { version: 1, interaction: { eventId: 'x', userId: v } });
-  await first?.close();
+  await addJob('forget', { version: 1, interaction: { eventId: 'x', userId: v } });
   await bench.batches.prepare(await take());
   await work();
   expect(bench.calls.at(-1)).toBe('forget x');

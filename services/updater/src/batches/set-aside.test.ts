@@ -18,7 +18,8 @@ const interaction = {
 async function logged(id: string, payload: unknown): Promise<Record<string, unknown>> {
   const lines: Record<string, unknown>[] = [];
   const log = { warn: (facts: Record<string, unknown>) => void lines.push(facts) };
-  const setAside = createSetAside(createUpdaterMetrics(createMetrics('test')), log);
+  const receipts = { setAside: () => Promise.reject(new Error('unused')) };
+  const setAside = createSetAside({ receipts, metrics: createUpdaterMetrics(createMetrics('test')), log });
   const queue = { partition: 3, fail: async () => undefined } as unknown as PartitionQueue;
   const taken = { id, name: 'record', payload } as unknown as TakenJob;
   try {
