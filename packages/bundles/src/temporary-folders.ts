@@ -13,8 +13,8 @@ const OWNER = /\.(\d+)@(.+)$/;
 const own = new Set<string>();
 
 /**
- * Returns a new path in `parent`: of a private copy of a bundle, or of one that is not downloaded completely. The name tells
- * the owner, so that others can see whether it still runs.
+ * Returns a new path in `parent`: of a private copy of a bundle, or of one that is not downloaded completely. The name
+ * tells the owner, so that others can see whether it still runs.
  */
 export function temporaryFolder(parent: string, purpose: 'private' | 'download'): string {
   const name = `.${purpose}.${randomUUID()}.${process.pid}@${hostname()}`;

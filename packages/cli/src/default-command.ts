@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 
 /**
- * Adds the command that runs if `parent` is called without one. If `parent` is called with a word that is not a command,
- * the error lists the commands.
+ * Adds the command that runs if `parent` is called without one. If `parent` is called with a word that is not a
+ * command, the error lists the commands.
  */
 export function defaultCommand(parent: Command, name: string): Command {
   parent.hook('preSubcommand', () => {

@@ -25,7 +25,9 @@ export interface ClientOptions extends GrpcClientOptions {
 export interface CallOptions {
   /** Longest time for the call with its retries, ms. Default: the client's time. */
   readonly timeoutMs?: number;
-  /** Ends the call when it aborts. One signal may end many calls: the client removes the signal's limit on listeners. */
+  /**
+   * Ends the call when it aborts. One signal may end many calls: the client removes the signal's limit on listeners.
+   */
   readonly signal?: AbortSignal;
 }
 

@@ -9,8 +9,8 @@ export interface Receipt {
   /**
    * - `pending`: waits for its turn, or is under way.
    * - `done`: does not change any more.
-   * - `set_aside`: nothing or a part was erased. "ckv queue failed" has the reason; calling again with the same id tries
-   *   again.
+   * - `set_aside`: nothing or a part was erased. "ckv queue failed" has the reason; calling again with the same id
+   *   tries again.
    */
   readonly state: 'pending' | 'done' | 'set_aside';
   /** Unix ms by Redis's clock. */

@@ -17,8 +17,8 @@ export interface RankCase {
 /** The source of the quickstart's interactions. */
 export interface QuickstartFeed {
   /**
-   * Reads the whole feed once, before anything starts. `onProgress` takes messages; with `update`, one that replaces the
-   * previous one.
+   * Reads the whole feed once, before anything starts. `onProgress` takes messages; with `update`, one that replaces
+   * the previous one.
    * @throws LogError with all problems of a log
    */
   check(onProgress: (message: string, update?: boolean) => void): Promise<void>;

@@ -122,7 +122,9 @@ function stopOnSignal(): AbortSignal {
   return controller.signal;
 }
 
-/** Creates a printer of progress. On a terminal, updates overwrite each other. Elsewhere they are at least 2 s apart. */
+/**
+ * Creates a printer of progress. On a terminal, updates overwrite each other. Elsewhere they are at least 2 s apart.
+ */
 function createProgress(): (message: string, update?: boolean) => void {
   const startedMs = performance.now();
   const { isTTY } = process.stdout;

@@ -152,8 +152,8 @@ function describe(value: unknown): string {
 }
 
 /**
- * Returns what a log may have of an error's field: the path of the schema. The sender chooses the names of features, which
- * may name a user, so they become `*`.
+ * Returns what a log may have of an error's field: the path of the schema. The sender chooses the names of features,
+ * which may name a user, so they become `*`.
  */
 export function loggedField(field: string | undefined): string | undefined {
   return field?.replace(/\.features\..*$/s, '.features.*');

@@ -23,7 +23,9 @@ export interface PoolWorker {
 export interface GraphFile {
   /** Needed until the graph is loaded, and later too if there is no `reopen`. */
   readonly path: string;
-  /** Makes the file available again, for a worker that replaces another. `close` is called when it has loaded the graph. */
+  /**
+   * Makes the file available again, for a worker that replaces another. `close` is called when it has loaded the graph.
+   */
   readonly reopen?: () => Promise<{ readonly path: string; close(): Promise<void> }>;
 }
 

@@ -23,7 +23,9 @@ export interface LogPlan {
   readonly positionCount: number;
 }
 
-/** Yields one user's whole log at a time, oldest exposure first. Sessions have 12 to 40 exposures, 4 to 28 hours apart. */
+/**
+ * Yields one user's whole log at a time, oldest exposure first. Sessions have 12 to 40 exposures, 4 to 28 hours apart.
+ */
 export function* simulateLog(simulator: FeedSimulator, plan: LogPlan): Generator<Exposure[]> {
   for (let index = plan.firstUser; index < plan.firstUser + plan.userCount; index++) {
     const user = simulator.user(index);

@@ -107,7 +107,9 @@ function pickItem(world: World, interests: readonly Interest[], met: readonly It
   return drawItem(topic, random);
 }
 
-/** Returns how much a user is attached to an item, in units of affinity: always the same, and 0 without repeat visits. */
+/**
+ * Returns how much a user is attached to an item, in units of affinity: always the same, and 0 without repeat visits.
+ */
 function attachment(world: World, userIndex: number, item: Item): number {
   if (world.repeatShare === 0) return 0;
   return ATTACHMENT_SPREAD * createRandom(mixSeeds(world.seed, 5, userIndex, item.index)).normal();

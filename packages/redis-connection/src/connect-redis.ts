@@ -92,8 +92,8 @@ export function isConnected(client: RedisClient): boolean {
 }
 
 /**
- * Calls `listener` whenever a connection to a server closes. The server may have restarted, or another one may be in its
- * place: it may lack the latest writes, also those that it confirmed.
+ * Calls `listener` whenever a connection to a server closes. The server may have restarted, or another one may be in
+ * its place: it may lack the latest writes, also those that it confirmed.
  */
 export function onConnectionClosed(client: RedisClient, listener: () => void): void {
   if (!(client instanceof Cluster)) {

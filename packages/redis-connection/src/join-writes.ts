@@ -2,8 +2,8 @@ import { Redis } from 'ioredis';
 import type { RedisClient } from './connect-redis.js';
 
 /**
- * Makes the commands that follow in this turn of the event loop leave in one write. ioredis makes a system call for each
- * command. Commands to a cluster go to several servers, and leave at once.
+ * Makes the commands that follow in this turn of the event loop leave in one write. ioredis makes a system call for
+ * each command. Commands to a cluster go to several servers, and leave at once.
  */
 export function joinWrites(client: RedisClient): void {
   if (!(client instanceof Redis)) return;

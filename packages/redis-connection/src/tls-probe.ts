@@ -2,8 +2,8 @@ import { type ConnectionOptions, connect } from 'node:tls';
 import type { RedisNode } from './redis-url.js';
 
 /**
- * Finds out why TLS to a server fails. ioredis keeps the failures of cluster nodes and sentinels to itself. If it writes
- * to a server that has refused its certificate, it sees only that the connection has ended.
+ * Finds out why TLS to a server fails. ioredis keeps the failures of cluster nodes and sentinels to itself. If it
+ * writes to a server that has refused its certificate, it sees only that the connection has ended.
  */
 export interface TlsProbe {
   /** The last failure of TLS. Undefined if TLS works, or the server cannot be reached at all. */

@@ -5,7 +5,9 @@ const TRIAL_EVERY_MS = 1_000;
 
 /** What trials report. */
 export interface TrialReports {
-  /** Called with the error of every trial, with undefined if it passed, and with an error when the connection closes. */
+  /**
+   * Called with the error of every trial, with undefined if it passed, and with an error when the connection closes.
+   */
   readonly onTried: (problem: Error | undefined) => void;
   /** Called with the reply by which Redis refuses a trial, once until it gives another reply or a trial passes. */
   readonly onRefused: (reply: Error) => void;

@@ -14,8 +14,8 @@ ARGV[13..]  ids of the jobs
 Returns nil if the member does not hold the partition in this term; nothing is completed then. Otherwise returns { id,
 moveToFinished's error code } of every job that could not be completed. The others are completed all the same.
 
-If a job's own options, counts or parent make BullMQ's script fail, the job is removed: its interactions are applied, and
-it must not come again.
+If a job's own options, counts or parent make BullMQ's script fail, the job is removed: its interactions are applied,
+and it must not come again.
 ]]
 local function move_to_finished(KEYS, ARGV)
   -- include moveToFinished

@@ -17,8 +17,8 @@ ARGV[3]  member
 ARGV[4]  term
 ARGV[5]  token of the opening
 
-Returns nil if the member does not hold the partition in this term; nothing is changed then. Otherwise returns the number
-of jobs that were put back
+Returns nil if the member does not hold the partition in this term; nothing is changed then. Otherwise returns the
+number of jobs that were put back
 ]]
 -- include lease
 

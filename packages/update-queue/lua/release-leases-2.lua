@@ -1,7 +1,7 @@
 --[[
 Gives leases back, so that other members take the partitions at their next heartbeat. Redis may execute a release late,
-after its caller gave up and renewed the leases. So a release names the end of the leases that it gives back: a lease that
-was renewed since ends later, and stays.
+after its caller gave up and renewed the leases. So a release names the end of the leases that it gives back: a lease
+that was renewed since ends later, and stays.
 
 KEYS[1]  sorted set of members
 KEYS[2]  hash of leases by partition

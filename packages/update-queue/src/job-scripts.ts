@@ -15,8 +15,8 @@ export interface StoredJob {
 
 /**
  * The writes of a partition's consumer, each one script around BullMQ's own; docs/adr/0006-jobs-in-batches.md has the
- * reason. Redis checks the consumer's term inside each script; every method throws conflict if the term is over. `take` and
- * `remember` also throw it after a later opening called `recover`. BullMQ's lock refuses late settling.
+ * reason. Redis checks the consumer's term inside each script; every method throws conflict if the term is over. `take`
+ * and `remember` also throw it after a later opening called `recover`. BullMQ's lock refuses late settling.
  */
 export interface JobScripts {
   /** Begins the opening: refuses former ones from now on, and puts the active jobs back to the front, in order. */

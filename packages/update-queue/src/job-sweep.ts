@@ -8,7 +8,9 @@ import { readScript } from './lua-script.js';
 import { leaseKeys, partitionQueueName, queuePrefix } from './queue-names.js';
 import { type Erasure, type ErasureSubject, stripJob } from './strip-job.js';
 
-/** Jobs that held something of an erased user. The user's part is gone from each. Without another part, so is the job. */
+/**
+ * Jobs that held something of an erased user. The user's part is gone from each. Without another part, so is the job.
+ */
 export interface ErasedJobs {
   /** Jobs that were set aside. */
   readonly setAsideCount: number;
@@ -18,7 +20,9 @@ export interface ErasedJobs {
   readonly keptCount: number;
 }
 
-/** Receives the erasures among the jobs that were set aside. They have no more to do. Their jobs are removed after it. */
+/**
+ * Receives the erasures among the jobs that were set aside. They have no more to do. Their jobs are removed after it.
+ */
 export type FinishErasures = (erasures: readonly Erasure[]) => Promise<void>;
 
 /** Options of {@link createJobSweep}. */
@@ -129,7 +133,9 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
     return done === 1;
   }
 
-  /** Sweeps one container. Calls `onStripped` for each stripped job, and `onErasure` for each erasure, which it leaves. */
+  /**
+   * Sweeps one container. Calls `onStripped` for each stripped job, and `onErasure` for each erasure, which it leaves.
+   */
   async function sweepContainer(
     queueKeys: string,
     container: Container,

@@ -4,8 +4,8 @@ import { readScript } from './lua-script.js';
 import { leaseKeys } from './queue-names.js';
 
 /**
- * A member's unbroken holding of one partition. Every acquisition of a partition begins a new term, so (partition, term)
- * names at most one holder. The queue's scripts refuse a member whose term is over.
+ * A member's unbroken holding of one partition. Every acquisition of a partition begins a new term, so (partition,
+ * term) names at most one holder. The queue's scripts refuse a member whose term is over.
  */
 export interface PartitionTerm {
   readonly partition: number;
@@ -24,7 +24,10 @@ export interface HeldLeases {
   readonly share: number;
 }
 
-/** Which member holds which partition. Redis keeps it in one cluster slot with the queues. Throws dependency_unavailable. */
+/**
+ * Which member holds which partition. Redis keeps it in one cluster slot with the queues. Throws
+ * dependency_unavailable.
+ */
 export interface LeaseTable {
   /** Announces the member, renews its leases, and takes free partitions up to its fair share. */
   hold(member: string, leaseMs: number): Promise<HeldLeases>;

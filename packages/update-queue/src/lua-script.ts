@@ -17,7 +17,8 @@ const shipped = createRequire(import.meta.url);
 
 /**
  * Reads a script of the lua folder. Its file's name ends with its number of keys: `take-jobs-13.lua`, or
- * `find-mentions-1n.lua`, whose calls say how many. A line `-- include NAME` stands for the file `lua/includes/NAME.lua`, or for BullMQ's script of that name.
+ * `find-mentions-1n.lua`, whose calls say how many. A line `-- include NAME` stands for the file
+ * `lua/includes/NAME.lua`, or for BullMQ's script of that name.
  * @param bullmq names of the included BullMQ scripts, each with its number of keys: `moveToActive-11`
  */
 export function readScript(file: string, bullmq: readonly string[] = []): LuaScript {
@@ -30,7 +31,9 @@ export function readScript(file: string, bullmq: readonly string[] = []): LuaScr
   return keyCount === undefined ? { lua } : { lua, numberOfKeys: Number(keyCount) };
 }
 
-/** Returns the name under which BullMQ calls one of its scripts on a client. A command that is defined already stays. */
+/**
+ * Returns the name under which BullMQ calls one of its scripts on a client. A command that is defined already stays.
+ */
 export function bullmqCommand(script: string): string {
   const { version } = shipped('bullmq/dist/cjs/version.js') as { version: string };
   return `${script}:${version}`;

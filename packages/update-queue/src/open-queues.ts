@@ -34,7 +34,10 @@ export function openQueues(
   });
 }
 
-/** Returns the number of waiting jobs of each partition: one cheap read, which counts neither delayed nor prioritised jobs. */
+/**
+ * Returns the number of waiting jobs of each partition: one cheap read, which counts neither delayed nor prioritised
+ * jobs.
+ */
 export async function waitingCounts(
   client: RedisClient,
   keyPrefix: string,

@@ -25,8 +25,8 @@ export interface TakenJob {
 
 /**
  * The consuming end of one partition, for one term of its lease. Redis checks the term inside every write. Every method
- * but `close` throws conflict if the term is over or the partition was opened again, and dependency_unavailable if Redis
- * cannot be reached.
+ * but `close` throws conflict if the term is over or the partition was opened again, and dependency_unavailable if
+ * Redis cannot be reached.
  */
 export interface PartitionQueue {
   readonly partition: number;

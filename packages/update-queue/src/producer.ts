@@ -57,7 +57,9 @@ interface QueuedJob {
   readonly opts: JobsOptions;
 }
 
-/** How long the queue remembers the jobs of a call that records may not recognise, so that a repeated job is skipped. */
+/**
+ * How long the queue remembers the jobs of a call that records may not recognise, so that a repeated job is skipped.
+ */
 const REMEMBER_JOB_MS = 3_600_000;
 /** Takes the place of BullMQ's script on the producer's client. It remembers every `record` job for a minute. */
 const ADD_JOB = readScript('add-job-9.lua', ['addStandardJob-9']);
@@ -151,8 +153,8 @@ function queuedErasureOf(job: ErasureJob): {
 /**
  * Returns the options of a job.
  * @param jobId made of the job's events: the job is queued once while it waits, and once within a minute
- * @param remembered if given, a job of this id and this name is queued once within an hour. An empty name stands for all
- * calls without a key
+ * @param remembered if given, a job of this id and this name is queued once within an hour. An empty name stands for
+ * all calls without a key
  */
 function jobOptions(jobId: string, remembered: string | undefined): JobsOptions {
   if (remembered === undefined) return { jobId };

@@ -1,5 +1,5 @@
-// The users of Redis that docs/configuration.md gives to updaters, operators and backends. All other tests of the queue run
-// as these users.
+// The users of Redis that docs/configuration.md gives to updaters, operators and backends. All other tests of the queue
+// run as these users.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

@@ -25,7 +25,9 @@ export function queueOperatorAccess(keyPrefix: string): AccessRules {
   return { keys: [`${queuePrefix(keyPrefix)}:*`], commands: [...ADD, ...INSPECT] };
 }
 
-/** Returns what a backend may do that adds jobs with a BullMQ package of its own. BullMQ for Python loads its scripts. */
+/**
+ * Returns what a backend may do that adds jobs with a BullMQ package of its own. BullMQ for Python loads its scripts.
+ */
 export function queueProducerAccess(keyPrefix: string): AccessRules {
   return { keys: [`${queuePrefix(keyPrefix)}:*`], commands: [...ADD, 'script|load'] };
 }

@@ -28,7 +28,8 @@ export interface BundleErasure {
    * What may remain:
    * - `nothing`
    * - `later_rows`: rows that were encoded behind the deleted one, and learned from it.
-   * - `not_found`: the position, if there is one. It is older than the ring, and the bundle could not find it by its row.
+   * - `not_found`: the position, if there is one. It is older than the ring, and the bundle could not find it by its
+   *   row.
    */
   readonly remainder: 'nothing' | 'later_rows' | 'not_found';
 }

@@ -3,8 +3,8 @@ import { readScript } from './lua-script.js';
 import { recordBundlesKey } from './queue-names.js';
 
 /**
- * The bundles that updaters wrote records for, on the server of the queue. This server never evicts, so a deletion finds
- * the records of every bundle, even if the records' Redis lost its own list. Throws dependency_unavailable.
+ * The bundles that updaters wrote records for, on the server of the queue. This server never evicts, so a deletion
+ * finds the records of every bundle, even if the records' Redis lost its own list. Throws dependency_unavailable.
  */
 export interface RecordBundles {
   /** Notes bundles; call it before every append. One command an hour for each bundle, and after a lost connection. */

@@ -22,9 +22,9 @@ const ALL: StrippedJob = { left: 'all' };
 const NOTHING: StrippedJob = { left: 'nothing' };
 
 /**
- * Takes the subject out of a job's data. Anybody may have written them. If the data have a list of interactions, those of
- * other users stay. Other data that mention the subject in an unknown place, or cannot be read, are removed as a whole:
- * nobody can apply them.
+ * Takes the subject out of a job's data. Anybody may have written them. If the data have a list of interactions, those
+ * of other users stay. Other data that mention the subject in an unknown place, or cannot be read, are removed as a
+ * whole: nobody can apply them.
  */
 export function stripJob(jobData: string, subject: ErasureSubject): StrippedJob {
   const text = subject.eventId ?? subject.userId;

@@ -17,8 +17,10 @@ ARGV[3i + 6]  event hashes, 6 bytes a row
 ARGV[3i + 7]  rows, oldest first
 
 Returns nil if the fence has ended; nothing is appended then. Otherwise returns one entry a user, in order.
-- { rows appended, rows skipped as duplicates, positions now, 1 if an unreadable record was moved to its other key, else 0 }
-- { -1 } if the record is of another bundle. That record stays as it is; the other users' rows are appended all the same.
+- { rows appended, rows skipped as duplicates, positions now, 1 if an unreadable record was moved to its other key,
+  else 0 }
+- { -1 } if the record is of another bundle. That record stays as it is; the other users' rows are appended all the
+  same.
 ]]
 local FIXED, HASH = 30, 6
 local bundle, stride, max_positions, ring_limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

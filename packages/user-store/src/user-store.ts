@@ -11,8 +11,8 @@ export interface RecordShape {
 export interface Append {
   readonly userId: string;
   /**
-   * 6 bytes a row, each as `eventHash` returns it. At most as many as the ring remembers, so that a repeated append finds
-   * all of them in the ring.
+   * 6 bytes a row, each as `eventHash` returns it. At most as many as the ring remembers, so that a repeated append
+   * finds all of them in the ring.
    */
   readonly eventHashes: Uint8Array; // [rows * 6]
   /** Oldest first. */

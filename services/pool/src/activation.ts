@@ -18,7 +18,10 @@ export type Activation = z.infer<typeof activationSchema>;
 export interface ActivationFile {
   /** Returns the activation; undefined if none was written. Throws bundle_not_loaded if the file is damaged. */
   read(): Promise<Activation | undefined>;
-  /** Throws overloaded if the disk is full, dependency_unavailable if the folder cannot be written. Nothing changes then. */
+  /**
+   * Throws overloaded if the disk is full, dependency_unavailable if the folder cannot be written. Nothing changes
+   * then.
+   */
   write(activation: Activation): Promise<void>;
 }
 

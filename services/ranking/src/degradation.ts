@@ -25,8 +25,8 @@ export function degradedBy(thrown: unknown, policy: HistoryPolicy): Reason {
 }
 
 /**
- * Returns until when to wait for a part of the history, Unix ms: half of the time left, so that an answer without it can
- * be in time.
+ * Returns until when to wait for a part of the history, Unix ms: half of the time left, so that an answer without it
+ * can be in time.
  */
 export function halfTimeLeft(deadlineMs: number): number {
   const nowMs = steadyNowMs();

@@ -7,8 +7,8 @@ export class NumberCell {
 export class UnreadableText {}
 
 /**
- * A cell as its file has it: text, a number, a boolean, or nothing (null, undefined or empty text). Any other value is an
- * object or an array. Ids are never JavaScript numbers, which lose digits.
+ * A cell as its file has it: text, a number, a boolean, or nothing (null, undefined or empty text). Any other value is
+ * an object or an array. Ids are never JavaScript numbers, which lose digits.
  */
 export type Cell = unknown;
 

@@ -82,7 +82,9 @@ function remedyOf(found: string, wanted: string): string {
   return `write ${NAMES[wanted]}, and numbers with a decimal point`;
 }
 
-/** Returns a function that splits a line into cells as RFC 4180 has it. It returns undefined if quotes are misplaced. */
+/**
+ * Returns a function that splits a line into cells as RFC 4180 has it. It returns undefined if quotes are misplaced.
+ */
 function cellSplitter(delimiter: ',' | '\t'): (line: string) => readonly string[] | undefined {
   const cell = new RegExp(`(?:"((?:[^"]|"")*)"|([^"${delimiter}]*))(${delimiter}|$)`, 'y');
   return (line) => {

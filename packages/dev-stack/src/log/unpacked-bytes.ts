@@ -26,7 +26,10 @@ function brokenPacking(cutShort: boolean): PackingError {
 const CHUNK_BYTES = 1 << 18;
 /** Packed bytes that are unpacked at once. They give at most 17 MB, since a byte of gzip gives at most 1,032. */
 const GZ_CHUNK_BYTES = 1 << 14;
-/** Most memory that unpacking xz may take. `xz -9` needs 65 MiB. training/data/reading/packed_text.py has the same bound. */
+/**
+ * Most memory that unpacking xz may take. `xz -9` needs 65 MiB. training/data/reading/packed_text.py has the same
+ * bound.
+ */
 const MOST_XZ_MIB = 128;
 
 /**
@@ -40,7 +43,9 @@ export function unpackedBytes(file: string, packing: Packing): AsyncIterable<Buf
   return packing === 'gz' ? gunzippedBytes(bytes) : bytes;
 }
 
-/** A stream in a pipeline drops its last bytes when it fails. So this writes one chunk at a time, and keeps its bytes. */
+/**
+ * A stream in a pipeline drops its last bytes when it fails. So this writes one chunk at a time, and keeps its bytes.
+ */
 async function* gunzippedBytes(packed: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
   const ready: Buffer[] = [];

@@ -102,7 +102,9 @@ interface RowSumsExports {
   divideSums(sums: number, ends: number, clusters: number, rowBytes: number): void;
 }
 
-/** Returns the bytes that an array of 4-byte elements takes in the memory of a {@link SimdAdder}; a sum counts twice. */
+/**
+ * Returns the bytes that an array of 4-byte elements takes in the memory of a {@link SimdAdder}; a sum counts twice.
+ */
 export function simdBytes(length: number): number {
   return Math.ceil((4 * length) / ALIGN_BYTES) * ALIGN_BYTES;
 }

@@ -14,7 +14,9 @@ export interface TlsPeer {
   readonly onOutcome: (failure: { readonly code?: string | undefined; readonly message?: string } | undefined) => void;
 }
 
-/** A connection that ends sooner was not meant to be used: a server of Node refuses a client's certificate like this. */
+/**
+ * A connection that ends sooner was not meant to be used: a server of Node refuses a client's certificate like this.
+ */
 const EARLY_MS = 1_000;
 
 /**

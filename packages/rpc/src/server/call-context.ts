@@ -85,7 +85,10 @@ export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draini
   };
 }
 
-/** Returns the call's deadline or the request's, whichever is sooner, by {@link steadyNowMs}. Undefined if neither is set. */
+/**
+ * Returns the call's deadline or the request's, whichever is sooner, by {@link steadyNowMs}. Undefined if neither is
+ * set.
+ */
 function deadlineOf(call: ServerCall, timeoutMs: number, nowMs: number): number | undefined {
   const ofCallMs = nowMs + Number(call.getDeadline()) - Date.now(); // grpc-js has just made it from Date.now
   const ofRequestMs = timeoutMs > 0 ? nowMs + timeoutMs : Number.POSITIVE_INFINITY;

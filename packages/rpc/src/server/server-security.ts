@@ -29,7 +29,8 @@ export interface ServerSecurity {
 
 /**
  * Reads and follows the files.
- * @throws invalid_request if a file cannot be used, the key is not the certificate's, or a file that TLS needs is not set
+ * @throws invalid_request if a file cannot be used, the key is not the certificate's, or a file that TLS needs is not
+ * set
  */
 export function secureServer(options: ServerTlsOptions): ServerSecurity {
   const { tlsCertFile = '', tlsKeyFile = '', tlsClientCaFile = '' } = options;

@@ -28,8 +28,8 @@ export interface Attention {
 }
 
 /**
- * Assembles the inputs of the rank graph and runs it. In remote mode gathers the pool rows first, which may take half of
- * the time that is left until the request's deadline. If that fails, or a route is beyond the pool, attends to no
+ * Assembles the inputs of the rank graph and runs it. In remote mode gathers the pool rows first, which may take half
+ * of the time that is left until the request's deadline. If that fails, or a route is beyond the pool, attends to no
  * positions.
  * @throws as rankScores does; the failure to gather or to assemble, if `degradedBy` does not excuse it
  */

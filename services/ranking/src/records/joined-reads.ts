@@ -19,8 +19,8 @@ interface Waiter {
 const MAX_READS = 512;
 
 /**
- * Joins the reads of one turn of the event loop into calls of at most {@link MAX_READS} users, each of one bundle. A call
- * has the latest deadline of its reads.
+ * Joins the reads of one turn of the event loop into calls of at most {@link MAX_READS} users, each of one bundle. A
+ * call has the latest deadline of its reads.
  */
 export function joinReads(read: ReadRecords): ReadRecord {
   const waiting = new Map<string, Waiter[]>();

@@ -14,7 +14,9 @@ const REPORT_EVERY_MS = 10_000;
 /** A connection to the records. */
 export interface RecordReads {
   readonly read: ReadRecord;
-  /** Drops copies when their users are deleted. Through the user-cache nobody hears of it: copies have a greatest age. */
+  /**
+   * Drops copies when their users are deleted. Through the user-cache nobody hears of it: copies have a greatest age.
+   */
   followErasures(source: Pick<RecordSource, 'dropUser' | 'dropAll'>): void;
   close(): void;
 }
@@ -66,8 +68,8 @@ export function openRecordReads(
 }
 
 /**
- * Logs why reads fail, at most once in {@link REPORT_EVERY_MS}. Answers without history carry the reason only, so the log
- * alone has the cause.
+ * Logs why reads fail, at most once in {@link REPORT_EVERY_MS}. Answers without history carry the reason only, so the
+ * log alone has the cause.
  */
 export function reporting(read: ReadRecord, log: Pick<ServiceContext['log'], 'warn'>): ReadRecord {
   let reportedMs = Number.NEGATIVE_INFINITY;

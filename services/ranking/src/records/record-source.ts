@@ -13,8 +13,8 @@ export interface FetchedRecord {
 /** Reads user records for ranking. */
 export interface RecordSource {
   /**
-   * Returns a user's record of a bundle. If the near cache has a copy that is at most `maxStalenessMs` old, and not older
-   * than the near cache allows, returns the copy. Copies are kept of users whose record is asked for with
+   * Returns a user's record of a bundle. If the near cache has a copy that is at most `maxStalenessMs` old, and not
+   * older than the near cache allows, returns the copy. Copies are kept of users whose record is asked for with
    * `maxStalenessMs` above 0.
    * @throws dependency_unavailable, or deadline if the record does not come in time
    */
@@ -105,7 +105,10 @@ export function createRecordSource({
   };
 }
 
-/** Settles as `reading` does, or rejects with `deadline` after `timeoutMs`: a shared read may wait longer than one caller. */
+/**
+ * Settles as `reading` does, or rejects with `deadline` after `timeoutMs`: a shared read may wait longer than one
+ * caller.
+ */
 function inTime<T>(reading: Promise<T>, timeoutMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = () => reject(new CkvError('deadline', 'the record was not read in time'));

@@ -33,8 +33,8 @@ export type Wave = AppendWave | EraseWave;
 /**
  * Cuts a partition's jobs, in order, into waves that can be repeated without harm. A record recognises an event only
  * while its ring of recent events holds the event. So a wave has at most 14 interactions of any user, the size of the
- * ring: if the whole wave is repeated, the record recognises every event. Small jobs share a wave. A job with more interactions of
- * one user is cut into waves and remembers how many of them are done.
+ * ring: if the whole wave is repeated, the record recognises every event. Small jobs share a wave. A job with more
+ * interactions of one user is cut into waves and remembers how many of them are done.
  */
 export function planWaves(jobs: readonly ReadJob[]): Wave[] {
   const waves: Wave[] = [];

@@ -61,8 +61,8 @@ export function createErase({
   }
 
   /**
-   * Finishes the receipts of other erasures of the same subject that were set aside: they have no more to do. They erased
-   * nothing, and what may remain is what remains after this one.
+   * Finishes the receipts of other erasures of the same subject that were set aside: they have no more to do. They
+   * erased nothing, and what may remain is what remains after this one.
    */
   async function finishOthers(others: readonly Erasure[], own: Erasure | undefined, found: readonly BundleErasure[]) {
     const bundles = found

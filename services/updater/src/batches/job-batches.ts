@@ -47,8 +47,8 @@ export interface JobBatchParts {
 }
 
 /**
- * Creates the batches. The interactions of all partitions are encoded together and appended wave by wave. If rows depend
- * on the history, each wave is encoded as it is appended, behind the rows of earlier waves. Transient errors are
+ * Creates the batches. The interactions of all partitions are encoded together and appended wave by wave. If rows
+ * depend on the history, each wave is encoded as it is appended, behind the rows of earlier waves. Transient errors are
  * retried in place, so that a user's interactions stay in order. A job that cannot succeed is set aside, without the
  * interactions of its other users.
  */

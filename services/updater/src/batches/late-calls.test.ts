@@ -21,7 +21,9 @@ function wave(counts: Record<string, number>): Map<string, Interaction[]> {
   return new Map(Object.entries(counts).map(([userId, count]) => [userId, Array(count).fill(interaction(userId))]));
 }
 
-/** True if the interactions may not be appended yet. Then the wait ends only because its signal aborts, and it throws. */
+/**
+ * True if the interactions may not be appended yet. Then the wait ends only because its signal aborts, and it throws.
+ */
 async function waits(counts: Record<string, number>): Promise<boolean> {
   const giveUp = new AbortController();
   const waiting = late.beforeAppend(wave(counts), giveUp.signal).then(

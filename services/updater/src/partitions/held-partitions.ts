@@ -84,8 +84,9 @@ export function holdPartitions({ leases, openPartition, latePassed, onHeld, log 
       if (released.length > 0) await latePassed();
       if (released.length > 0) await leases.release(released);
     } finally {
-      // The next heartbeat counts afresh. A heartbeat during the closing counted the partitions released here, and after a
-      // failed release their fences are over: without this line, other partitions would be released in their place.
+      // The next heartbeat counts afresh. A heartbeat during the closing counted the partitions released here, and
+      // after a failed release their fences are over: without this line, other partitions would be released in their
+      // place.
       surplus = 0;
     }
   }

@@ -15,9 +15,9 @@ export interface PartitionLeases {
   /** Ends the fences of these partitions and gives the partitions back. */
   release(partitions: readonly number[]): Promise<void>;
   /**
-   * Ends all fences, and keeps the leases: the next renewal begins new fences. Work under the old ones ends, and its jobs
-   * are taken again. For a Redis that may have lost its latest writes: without the earlier interactions of the same jobs,
-   * later ones must not be appended.
+   * Ends all fences, and keeps the leases: the next renewal begins new fences. Work under the old ones ends, and its
+   * jobs are taken again. For a Redis that may have lost its latest writes: without the earlier interactions of the
+   * same jobs, later ones must not be appended.
    */
   endFences(): void;
   /** Releases all partitions; the process no longer counts for the fair shares. */
@@ -41,7 +41,8 @@ export function createPartitionLeases(table: LeaseTable): PartitionLeases {
     }
   }
 
-  // One call at a time. Otherwise the answer to an earlier renewal could bring back a partition that was released later.
+  // One call at a time. Otherwise the answer to an earlier renewal could bring back a partition that was released
+  // later.
   let last: Promise<unknown> = Promise.resolve();
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = last.then(work);

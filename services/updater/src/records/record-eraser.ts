@@ -14,8 +14,8 @@ export interface RecordEraser {
   deleteUser(userId: string, validUntilMs: () => number): Promise<BundleErasure[]>;
   /**
    * Deletes an interaction's position from the records of every bundle, and the unreadable records of its user as a
-   * whole, since they may hold it. Finds the position by its event in the ring, otherwise by its encoded row. A bundle that encodes with
-   * history, or is not followed, is searched by the event only.
+   * whole, since they may hold it. Finds the position by its event in the ring, otherwise by its encoded row. A bundle
+   * that encodes with history, or is not followed, is searched by the event only.
    * @param validUntilMs returns the end of the next call's fence, as for `RecordWriter.append`
    * @returns the bundles under which the user has something
    * @throws deadline if the fence has ended

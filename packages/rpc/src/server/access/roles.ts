@@ -52,7 +52,10 @@ const ROLES_OF_RPC: ReadonlyMap<string, readonly Role[]> = new Map<string, reado
   ),
 ).set('reflection', Object.keys(ROLES) as Role[]);
 
-/** Returns the roles of `Service/Method`. Reflection is for everybody with a token. A method of no service is for nobody. */
+/**
+ * Returns the roles of `Service/Method`. Reflection is for everybody with a token. A method of no service is for
+ * nobody.
+ */
 export function rolesOf(rpc: string): readonly Role[] {
   return ROLES_OF_RPC.get(rpc) ?? [];
 }
