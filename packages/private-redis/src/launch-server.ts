@@ -50,9 +50,10 @@ export async function launchServer(server: RedisServer, { args, port, signal }: 
   });
   for (const stream of [guard.stdout, guard.stderr]) {
     stream.on('data', (chunk) => {
-      output = `${output}${chunk}`.slice(-4_000);
+      output += chunk;
       const [, serverPid] = /^guard: pid (\d+)$/m.exec(output) ?? [];
       if (serverPid) reportPid(Number(serverPid));
+      output = output.slice(-4_000); // a busy process reads much at once: look for the pid in all of it
     });
   }
   const exited = once(guard, 'exit').then(() => undefined);
