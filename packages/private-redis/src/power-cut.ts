@@ -5,8 +5,9 @@ import type { PrivateRedis } from './start-redis.js';
 /** The append-only file of a server, as a power cut would leave it. */
 export interface PowerSupply {
   /**
-   * Ends the server by SIGKILL, and takes from the end of its append-only file what the disk may not have yet: all that
-   * was written after `lostMs` ago. After a SIGKILL alone the system still writes it.
+   * Ends the server by SIGKILL, and takes from its append-only file what the disk may not have yet: what was seen written
+   * in the last `lostMs`. Nothing older is taken. After a SIGKILL alone the system still writes all of it.
+   * @param lostMs at most 60 s
    * @returns the bytes taken; 0 without an append-only file
    */
   cut(lostMs: number): Promise<number>;
@@ -39,8 +40,7 @@ export function supplyPower(server: () => PrivateRedis, dataDir: string): PowerS
       const file = await newestFile(folder).catch(() => undefined);
       if (!file) return 0;
       const { size } = await stat(file);
-      if (lostMs === 0) return 0; // the watch is late: it has not seen the newest writes
-      const kept = sizes.findLast((one) => one.file === file && one.atMs <= untilMs)?.bytes ?? 0;
+      const kept = sizes.find((one) => one.file === file && one.atMs >= untilMs)?.bytes ?? size;
       await truncate(file, kept);
       return size - kept;
     },
