@@ -12,7 +12,7 @@ export const jobs: Scenario = {
   quick: true,
   async run({ fleet, random, quick, backends, doors, untilApplied, fault }) {
     const { updater } = fleet.services;
-    const rounds = quick ? 1 : 5;
+    const rounds = quick ? 1 : 3;
     const kill = () => killed(random.pick(updater));
 
     for (let round = 0; round < rounds; round++) {

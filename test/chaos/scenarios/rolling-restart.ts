@@ -14,7 +14,7 @@ export const rollingRestart: Scenario = {
     },
   },
   async run({ fleet, random, backends, fault }) {
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 3; round++) {
       for (const name of random.shuffle(SERVICE_NAMES)) {
         await fault(`rolling restart of ${name}`, async () => {
           for (const service of fleet.services[name]) {
