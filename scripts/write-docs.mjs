@@ -233,7 +233,9 @@ function chaosTables() {
   );
   const abouts = rows.map(({ scenario, about }) => `- \`${scenario}\`: ${about}`).join('\n');
   const without = missing('Scenarios without a recorded run', SCENARIOS, rows, ({ scenario }) => scenario);
-  return `${abouts}\n\n${found}\n\n${load}\n\n${without}`;
+  const minutes = Math.round(sum('seconds') / 60);
+  const time = `One after the other, these runs took ${minutes} minutes. Two run at once, unless \`--parallel\` says otherwise.`;
+  return `${abouts}\n\n${found}\n\n${load}\n\n${time}\n\n${without}`;
 }
 
 /** Returns what was lost with each way in which Redis keeps its data. */
