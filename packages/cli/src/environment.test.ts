@@ -10,6 +10,8 @@ describe('unsetEmpty', () => {
   });
 });
 
+const OWN_CERT = { CKV_TLS_CLIENT_CERT_FILE: '/own', CKV_TLS_CLIENT_KEY_FILE: '/own.key' };
+
 describe('readAccess', () => {
   it('prefers the token to its file', () => {
     expect(readAccess({ CKV_TOKEN: 'own', CKV_TOKEN_FILE: '/file' })).toMatchObject({ token: 'own', tokenFile: '' });
@@ -28,11 +30,16 @@ describe('readAccess', () => {
     expect(readAccess({ ...shared, CKV_TLS_CA_FILE: '' })).toMatchObject({ tlsClientCertFile: '' });
   });
 
+  it('names the variable of its own certificate to set, if there is none', () => {
+    expect(readAccess({ CKV_TLS_CA_FILE: '/ca' }).optionNames?.tlsClientCertFile).toBe('CKV_TLS_CLIENT_CERT_FILE');
+  });
+
   it.each([
     [{ CKV_TOKEN_FILE: '/nowhere' }, 'CKV_TOKEN_FILE: /nowhere cannot be read (ENOENT)'],
     [{ CKV_TLS_CA_FILE: '/nowhere' }, 'CKV_TLS_CA_FILE: /nowhere cannot be read (ENOENT)'],
     [{ CKV_TLS_CLIENT_CERT_FILE: '/own' }, 'CKV_TLS_CLIENT_CERT_FILE: is set without CKV_TLS_CA_FILE'],
     [{ CKV_TLS_CA_FILE: '/nowhere', CKV_TLS_CERT_FILE: '/own' }, 'CKV_TLS_CERT_FILE: is set without the file of its'],
+    [{ CKV_TLS_CA_FILE: '/ca', ...OWN_CERT }, 'CKV_TLS_CLIENT_CERT_FILE: /own cannot be read (ENOENT)'],
   ])('names the variable at fault: %j', (env, message) => {
     expect(() => createGrpcClient('PoolService', '127.0.0.1:1', readAccess(env))).toThrow(message);
   });

@@ -13,13 +13,14 @@ export function unsetEmpty(env: NodeJS.ProcessEnv): void {
 export function readAccess(env: NodeJS.ProcessEnv): GrpcClientOptions {
   const { CKV_TOKEN: token = '', CKV_TLS_CA_FILE: tlsCaFile = '' } = env;
   const { CKV_TLS_CLIENT_CERT_FILE: certFile = '', CKV_TLS_CLIENT_KEY_FILE: keyFile = '' } = env;
-  const shared = certFile === '' && keyFile === '' && tlsCaFile !== '';
+  const { CKV_TLS_CERT_FILE: servedCertFile = '', CKV_TLS_KEY_FILE: servedKeyFile = '' } = env;
+  const shared = certFile === '' && keyFile === '' && tlsCaFile !== '' && servedCertFile !== '';
   return {
     token,
     tokenFile: token === '' ? (env.CKV_TOKEN_FILE ?? '') : '',
     tlsCaFile,
-    tlsClientCertFile: shared ? (env.CKV_TLS_CERT_FILE ?? '') : certFile,
-    tlsClientKeyFile: shared ? (env.CKV_TLS_KEY_FILE ?? '') : keyFile,
+    tlsClientCertFile: shared ? servedCertFile : certFile,
+    tlsClientKeyFile: shared ? servedKeyFile : keyFile,
     tlsServerName: env.CKV_TLS_SERVER_NAME ?? '',
     useProxy: readUseProxy(env),
     optionNames: {

@@ -1,9 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { rename, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { invalidRequest } from '@collectivekv/domain';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type FileOutcome, type Followed, followFiles } from './follow-files.js';
 
 let dir: string;
@@ -45,16 +46,81 @@ it('gives the content of a file, and its new content after a change', async () =
   writeFileSync(path, 'new');
   await expect.poll(() => followed.current, { timeout: 20_000 }).toBe('new');
   expect(changes).toEqual(['new']);
-  expect(outcomes).toEqual([{ field: 'CKV_THING_FILE', problem: undefined }]);
+  expect(outcomes).toMatchObject([{ field: 'CKV_THING_FILE', problem: undefined }]);
 });
 
-it('reads no file without an end, and keeps the content', async () => {
+/** Makes a pipe in the folder. Nobody writes into it. */
+function makePipe(): string {
+  const pipe = join(dir, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  return pipe;
+}
+
+const OTHER_KINDS: [string, () => string, string][] = [
+  ['a pipe', makePipe, 'is a pipe, not a file, which can be read again; write the content into a file'],
+  ['a device', () => '/dev/zero', 'is a device or a socket, not a file, which can be read again; write the content'],
+  ['a folder', () => dir, 'is a folder, not a file, which can be read again; write the content into a file'],
+  ['a large file', largeFile, 'has more than 1 MiB; name a file that holds a secret, certificates or tokens alone'],
+];
+
+function largeFile(): string {
+  writeFileSync(join(dir, 'large'), Buffer.alloc(1024 * 1024 + 1));
+  return join(dir, 'large');
+}
+
+describe.skipIf(process.platform === 'win32').each(OTHER_KINDS)('%s in the place of a file', (_, make, text) => {
+  it('is refused at the start, with the remedy', () => {
+    path = make();
+    expect(() => follow()).toThrow(`CKV_THING_FILE: ${path} ${text}`);
+  });
+
+  it('is a problem later, which ends with the next file', async () => {
+    writeFileSync(path, 'old');
+    follow();
+    symlinkSync(make(), join(dir, 'link'));
+    renameSync(join(dir, 'link'), path);
+    await expect.poll(() => outcomes.at(-1)?.problem?.message, { timeout: 20_000 }).toContain(text);
+    expect(followed.current).toBe('old');
+    writeFileSync(join(dir, 'next'), 'new');
+    renameSync(join(dir, 'next'), path);
+    await expect.poll(() => followed.current, { timeout: 20_000 }).toBe('new');
+  });
+});
+
+it.each<[string, () => unknown]>([
+  ['throws', failing],
+  ['rejects', async () => failing()],
+])('goes on if the function that is told of outcomes %s, and warns', async (_, fail) => {
+  const warnings: string[] = [];
+  const onWarning = ({ message }: Error) => warnings.push(message);
+  process.on('warning', onWarning);
   writeFileSync(path, 'old');
+  followed = followFiles({
+    files: [{ field: 'f', path }],
+    parse: String,
+    onOutcome: () => fail() as undefined,
+    lookEveryMs: 10,
+  });
+  for (const content of ['new', 'newer']) {
+    writeFileSync(path, content);
+    await expect.poll(() => followed.current, { timeout: 20_000 }).toBe(content);
+  }
+  await expect.poll(() => warnings.length, { timeout: 20_000 }).toBeGreaterThan(1);
+  expect(warnings[0]).toBe('a function that is told about changed files failed: Error: its own');
+  process.off('warning', onWarning);
+});
+
+function failing(): never {
+  throw new Error('its own');
+}
+
+it('gives each reader of a file an identity of its own', async () => {
+  writeFileSync(path, 'old');
+  const other = follow();
   follow();
-  symlinkSync('/dev/zero', join(dir, 'endless'));
-  renameSync(join(dir, 'endless'), path);
-  await expect.poll(() => outcomes.at(-1)?.problem?.message, { timeout: 20_000 }).toContain('EFBIG');
-  expect(followed.current).toBe('old');
+  writeFileSync(path, 'new');
+  await expect.poll(() => new Set(outcomes.map(({ reader }) => reader)).size, { timeout: 20_000 }).toBe(2);
+  other.close();
 });
 
 it('sees a change of a mounted secret of Kubernetes: a link to another folder', async () => {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { CkvError, toCkvError } from '@collectivekv/domain';
-import { readSmallFile, readSmallFileLater } from './small-file.js';
+import { readProblem, readSmallFile, readSmallFileLater } from './small-file.js';
 
 /** A file, and the option or variable that names it. */
 export interface NamedFile {
@@ -22,6 +22,8 @@ export interface Followed<T> {
 export interface FileOutcome {
   /** The option or variable that names the first of the files. */
   readonly field: string;
+  /** Tells the readers of files apart: several may follow the files of one option. */
+  readonly reader: object;
   /** Why the new content is not used. The former stays in use. Undefined if the new content is in use. */
   readonly problem: CkvError | undefined;
 }
@@ -32,7 +34,7 @@ export interface FollowOptions<T> {
   readonly files: readonly NamedFile[];
   /** Returns the value of the files' contents, in the order of `files`. Throws a CkvError without any secret. */
   readonly parse: (contents: readonly Buffer[]) => T;
-  /** Called when new content is in use, and once for each problem with new content. */
+  /** Called when new content is in use, and once for each problem with new content. If it fails, Node prints a warning. */
   readonly onOutcome?: ((outcome: FileOutcome) => void) | undefined;
   /** Time between two looks at the files, ms. Default 1,000. */
   readonly lookEveryMs?: number;
@@ -51,7 +53,16 @@ export function followFiles<T>({ files, parse, onOutcome, lookEveryMs = 1_000 }:
   let seenPrint = usedPrint;
   let reported = '';
   const listeners: (() => void)[] = [];
-  const report = (problem: CkvError | undefined) => onOutcome?.({ field: files[0]?.field ?? '', problem });
+  const reader = {};
+
+  /** Tells the owner. Its function may be async. Its failure ends neither the process nor the looks. */
+  async function report(problem: CkvError | undefined): Promise<void> {
+    try {
+      await onOutcome?.({ field: files[0]?.field ?? '', reader, problem });
+    } catch (error) {
+      process.emitWarning(`a function that is told about changed files failed: ${error}`);
+    }
+  }
 
   async function look(): Promise<void> {
     const found = await Promise.all(files.map(readLater)).catch(toCkvError);
@@ -67,12 +78,12 @@ export function followFiles<T>({ files, parse, onOutcome, lookEveryMs = 1_000 }:
         for (const listener of listeners) listener();
       } else if (reported === '') return;
       reported = '';
-      report(undefined);
+      void report(undefined);
     } catch (thrown) {
       const problem = toCkvError(thrown);
       if (problem.message === reported) return;
       reported = problem.message;
-      report(problem);
+      void report(problem);
     }
   }
 
@@ -110,9 +121,7 @@ async function readLater(file: NamedFile): Promise<Buffer> {
 }
 
 function unreadable({ field, path }: NamedFile, cause: unknown): CkvError {
-  const { code } = cause as NodeJS.ErrnoException;
-  const remedy = 'name a file that this process may read';
-  return new CkvError('invalid_request', `${field}: ${path} cannot be read (${code}); ${remedy}`, { field, cause });
+  return new CkvError('invalid_request', `${field}: ${readProblem(path, cause)}`, { field, cause });
 }
 
 function printOf(contents: readonly Buffer[]): string {

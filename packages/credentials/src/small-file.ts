@@ -1,21 +1,26 @@
-import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 
 /** Largest file with a secret, a certificate or a list of tokens. */
 const MAX_BYTES = 1024 * 1024;
+/** Opens a pipe without waiting for its writer. A file is read as ever. */
+const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /**
- * Reads a small file, or a pipe until it ends.
- * @throws the system's error; EFBIG if it has more than 1 MiB, as a device without an end has
+ * Reads a small file. Links are followed. A pipe, as `<(...)` of a shell is, can be read once only, and files with secrets
+ * are read again and again: so it is refused, like a device or a folder, and never waited for.
+ * @throws Error that {@link readProblem} explains
  */
 export function readSmallFile(path: string): Buffer {
-  const file = openSync(path, 'r');
+  const file = openSync(path, FLAGS);
   try {
+    refuseOtherKinds(fstatSync(file));
     const bytes = Buffer.alloc(MAX_BYTES + 1);
     let length = 0;
     for (let read = -1; read !== 0 && length < bytes.length; length += read) {
       read = readSync(file, bytes, length, bytes.length - length, null);
     }
-    return within(path, bytes, length);
+    return within(bytes, length);
   } finally {
     closeSync(file);
   }
@@ -23,13 +28,40 @@ export function readSmallFile(path: string): Buffer {
 
 /** As {@link readSmallFile}, without blocking the process. */
 export async function readSmallFileLater(path: string): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of createReadStream(path, { end: MAX_BYTES })) chunks.push(chunk);
-  const bytes = Buffer.concat(chunks);
-  return within(path, bytes, bytes.length);
+  const file: FileHandle = await open(path, FLAGS);
+  try {
+    refuseOtherKinds(await file.stat());
+    const bytes = Buffer.alloc(MAX_BYTES + 1);
+    let length = 0;
+    for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+      ({ bytesRead: read } = await file.read(bytes, length, bytes.length - length, null));
+    }
+    return within(bytes, length);
+  } finally {
+    await file.close();
+  }
 }
 
-function within(path: string, bytes: Buffer, length: number): Buffer {
-  if (length > MAX_BYTES) throw Object.assign(new Error(`${path} has more than 1 MiB`), { code: 'EFBIG' });
-  return Buffer.from(bytes.subarray(0, length));
+/**
+ * Returns the text of an error: the path, why the file could not be read, and the remedy.
+ * @param error of {@link readSmallFile}
+ */
+export function readProblem(path: string, error: unknown): string {
+  if (error instanceof WrongFile) return `${path} ${error.message}`;
+  const { code } = error as NodeJS.ErrnoException;
+  return `${path} cannot be read (${code}); name a file that this process may read`;
+}
+
+/** A path that leads to something else than a small file. The text has the problem and the remedy. */
+class WrongFile extends Error {}
+
+function refuseOtherKinds(found: Stats): void {
+  if (found.isFile()) return;
+  const kind = found.isFIFO() ? 'a pipe' : found.isDirectory() ? 'a folder' : 'a device or a socket';
+  throw new WrongFile(`is ${kind}, not a file, which can be read again; write the content into a file`);
+}
+
+function within(bytes: Buffer, length: number): Buffer {
+  if (length <= MAX_BYTES) return Buffer.from(bytes.subarray(0, length));
+  throw new WrongFile('has more than 1 MiB; name a file that holds a secret, certificates or tokens alone');
 }

@@ -1,4 +1,4 @@
-import { readSmallFile } from '@collectivekv/credentials';
+import { readProblem, readSmallFile } from '@collectivekv/credentials';
 import { z } from 'zod';
 import { GRPC_REMEDY, isLoopback, unsafeBind } from './loopback.js';
 
@@ -107,7 +107,7 @@ export class ConfigError extends Error {
 
 /**
  * Reads a configuration from the environment. An empty variable counts as unset. `NAME_FILE` names a file that holds
- * the value of `NAME`, for secrets; `NAME` itself comes first.
+ * the value of `NAME`, for secrets: no pipe and no device; `NAME` itself comes first.
  * @throws ConfigError that lists every problem with the variable's name
  */
 export function parseConfig<Shape extends z.ZodRawShape>(
@@ -152,7 +152,7 @@ function readSecret(path: string, name: string, problems: string[]): string {
   try {
     return readSmallFile(path).toString().trim();
   } catch (error) {
-    problems.push(`${name}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    problems.push(`${name}: ${readProblem(path, error)}`);
     return '';
   }
 }

@@ -84,6 +84,15 @@ describe('an error of an option names its variable', () => {
     [{ CKV_TLS_CLIENT_CERT_FILE: '/nowhere' }, /^CKV_TLS_CLIENT_CERT_FILE: is set without CKV_TLS_CA_FILE/],
     [{ CKV_TLS_SERVER_NAME: 'name' }, /^CKV_TLS_SERVER_NAME: is set without CKV_TLS_CA_FILE/],
     [{ CKV_TOKEN_FILE: '/nowhere' }, /^CKV_TOKEN_FILE: \/nowhere cannot be read/],
+    [{ CKV_TLS_CA_FILE: '/ca', CKV_TLS_CERT_FILE: '/nowhere' }, /^CKV_TLS_CERT_FILE: is set without the file of its/],
+    [
+      { CKV_TLS_CA_FILE: '/ca', CKV_TLS_CERT_FILE: '/nowhere', CKV_TLS_KEY_FILE: '/key' },
+      /^CKV_TLS_CERT_FILE: \/nowhere /,
+    ],
+    [
+      { CKV_TLS_CA_FILE: '/ca', CKV_TLS_CLIENT_CERT_FILE: '/nowhere', CKV_TLS_CLIENT_KEY_FILE: '/key' },
+      /^CKV_TLS_CLIENT_CERT_FILE: \/nowhere cannot be read/,
+    ],
   ])('of calls: %j', (variables, message) => {
     const options = clientOptionsOf({ ...config, ...variables }, () => undefined);
     expect(() => createGrpcClient('PoolService', 'a:1', options)).toThrow(message);
@@ -108,7 +117,7 @@ it('a service shows its own certificate to others, unless it has another one for
   expect(optionsOf({ CKV_TLS_CA_FILE: '' }).tlsClientCertFile).toBe('');
 });
 
-it('reports a problem with a changed file in the log and in a metric, until the file is right', async () => {
+it('reports a problem with a changed file in the log and in a metric, until every reader can use it', async () => {
   const lines: object[] = [];
   const add = (fields: object) => void lines.push(fields);
   const metrics = createMetrics('test');
@@ -116,10 +125,13 @@ it('reports a problem with a changed file in the log and in a metric, until the 
   const gauge = async () =>
     /^ckv_credential_file_problem\{.*variable="CKV_TOKENS_FILE".*\} (\d)$/m.exec(await metrics.registry.metrics())?.[1];
   const problem = failureOf(() => serve({ CKV_TOKENS_FILE: '/nowhere' }));
-  report({ field: 'CKV_TOKENS_FILE', problem });
+  const [one, other] = [{}, {}];
+  report({ field: 'CKV_TOKENS_FILE', reader: one, problem });
   expect(lines).toEqual([{ problem: problem.message }]);
   expect(await gauge()).toBe('1');
-  report({ field: 'CKV_TOKENS_FILE', problem: undefined });
+  report({ field: 'CKV_TOKENS_FILE', reader: other, problem: undefined }); // has no problem with the same file
+  expect(await gauge()).toBe('1');
+  report({ field: 'CKV_TOKENS_FILE', reader: one, problem: undefined });
   expect(await gauge()).toBe('0');
 });
 

@@ -24,15 +24,18 @@ const VARIABLES = {
 /** Returns the options of a service's calls to other services. */
 export function clientOptionsOf(config: CommonConfig, onFileOutcome: (outcome: FileOutcome) => void) {
   const own = config.CKV_TLS_CLIENT_CERT_FILE !== '' || config.CKV_TLS_CLIENT_KEY_FILE !== '';
-  const usesTls = config.CKV_TLS_CA_FILE !== '';
+  const served = !own && config.CKV_TLS_CA_FILE !== '' && config.CKV_TLS_CERT_FILE !== '';
+  const [certificate, key] = served
+    ? (['CKV_TLS_CERT_FILE', 'CKV_TLS_KEY_FILE'] as const)
+    : (['CKV_TLS_CLIENT_CERT_FILE', 'CKV_TLS_CLIENT_KEY_FILE'] as const);
   return {
     ...ownToken(config),
     tlsCaFile: config.CKV_TLS_CA_FILE,
-    tlsClientCertFile: own || !usesTls ? config.CKV_TLS_CLIENT_CERT_FILE : config.CKV_TLS_CERT_FILE,
-    tlsClientKeyFile: own || !usesTls ? config.CKV_TLS_CLIENT_KEY_FILE : config.CKV_TLS_KEY_FILE,
+    tlsClientCertFile: config[certificate],
+    tlsClientKeyFile: config[key],
     tlsServerName: config.CKV_TLS_SERVER_NAME,
     useProxy: config.CKV_USE_PROXY,
-    optionNames: VARIABLES,
+    optionNames: { ...VARIABLES, tlsClientCertFile: certificate, tlsClientKeyFile: key },
     onFileOutcome,
   } satisfies GrpcClientOptions;
 }

@@ -149,7 +149,7 @@ describe('tokens that change', () => {
     stream.write(Buffer.alloc(0));
     await once(stream, 'data');
     writeFileSync(tokensFile, `rank ${'another-token-0123456789'}\n`);
-    await expect.poll(() => outcomes, { timeout: 30_000 }).toEqual([{ field: 'tokensFile', problem: undefined }]);
+    await expect.poll(() => outcomes, { timeout: 30_000 }).toMatchObject([{ field: 'tokensFile', problem: undefined }]);
     const ended = once(stream, 'error');
     stream.write(Buffer.alloc(0));
     expect(String(await ended)).toContain('UNAUTHENTICATED');
