@@ -1,31 +1,44 @@
 import type { Socket } from 'node:net';
 import type { ChannelCredentials } from '@grpc/grpc-js';
 
-/** How long a server may be silent on a new connection, ms. */
-const SILENCE_MS = 5_000;
+/** How long a new connection may take until the server speaks HTTP/2, ms. */
+const LIMIT_MS = 5_000;
+/** Bytes of the head of a frame. A server begins with one. */
+const FRAME_HEAD_BYTES = 9;
+
+/** Calls a function after {@link LIMIT_MS}. Returns a function that cancels this. */
+type StartLimit = (onEnd: () => void) => () => void;
 
 /**
- * Ends every new connection of these credentials on which the server stays silent. grpc-js would wait for ever: it has
- * no limit for this, and its keepalive begins later. A network may lose a connection without a word as it is made.
+ * Ends every new connection of these credentials on which the server does not speak HTTP/2 in time: it is silent, or does
+ * not finish the TLS handshake. grpc-js would wait for ever: it has no limit for this, and its keepalive begins later. A
+ * network may lose a connection without a word as it is made.
  */
-export function limitHandshakes(credentials: ChannelCredentials): ChannelCredentials {
+export function limitHandshakes(
+  credentials: ChannelCredentials,
+  startLimit: StartLimit = startTimer,
+): typeof credentials {
   const createConnector = credentials._createSecureConnector.bind(credentials);
   credentials._createSecureConnector = (...args) => {
     const connector = createConnector(...args);
     const connect = connector.connect.bind(connector);
-    connector.connect = (socket) => {
-      endIfSilent(socket);
-      return connect(socket);
+    connector.connect = async (socket) => {
+      let clear: Socket | undefined; // carries HTTP/2; with TLS only after the handshake
+      const cancel = startLimit(() => {
+        if ((clear?.bytesRead ?? 0) >= FRAME_HEAD_BYTES) return;
+        socket.destroy(new Error(`the server did not speak HTTP/2 within ${LIMIT_MS} ms`));
+      });
+      socket.once('close', cancel);
+      const secured = await connect(socket);
+      clear = secured.socket;
+      return secured;
     };
     return connector;
   };
   return credentials;
 }
 
-function endIfSilent(socket: Socket): void {
-  const timer = setTimeout(() => {
-    if (socket.bytesRead === 0) socket.destroy(new Error(`the server was silent for ${SILENCE_MS} ms`));
-  }, SILENCE_MS);
-  timer.unref();
-  socket.once('close', () => clearTimeout(timer));
+function startTimer(onEnd: () => void): () => void {
+  const timer = setTimeout(onEnd, LIMIT_MS).unref();
+  return () => clearTimeout(timer);
 }
