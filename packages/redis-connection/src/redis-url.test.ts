@@ -45,6 +45,7 @@ describe('parseRedisUrl', () => {
   it.each([
     ['', notUrl],
     ['http://a', notUrl],
+    ['constructor://a', notUrl],
     ['redis://', notUrl],
     ['redis://a?b', notUrl],
     ['redis://a:0', badNode],

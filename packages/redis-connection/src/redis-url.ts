@@ -19,14 +19,14 @@ export interface RedisAddress {
   readonly primaryName: string;
 }
 
-const SCHEMES: Record<string, { kind: RedisAddress['kind']; tls: boolean }> = {
-  redis: { kind: 'single', tls: false },
-  rediss: { kind: 'single', tls: true },
-  'redis+cluster': { kind: 'cluster', tls: false },
-  'rediss+cluster': { kind: 'cluster', tls: true },
-  'redis+sentinel': { kind: 'sentinel', tls: false },
-  'rediss+sentinel': { kind: 'sentinel', tls: true },
-};
+const SCHEMES = new Map<string, { kind: RedisAddress['kind']; tls: boolean }>([
+  ['redis', { kind: 'single', tls: false }],
+  ['rediss', { kind: 'single', tls: true }],
+  ['redis+cluster', { kind: 'cluster', tls: false }],
+  ['rediss+cluster', { kind: 'cluster', tls: true }],
+  ['redis+sentinel', { kind: 'sentinel', tls: false }],
+  ['rediss+sentinel', { kind: 'sentinel', tls: true }],
+]);
 
 const DEFAULT_PORT = { single: 6379, cluster: 6379, sentinel: 26379 } as const;
 
@@ -42,8 +42,8 @@ export function parseRedisUrl(url: string, field: string): RedisAddress {
     throw problem(field, 'has a user or password with @ or /', remedy);
   }
   const match = /^([a-z+]+):\/\/(?:([^@/]*)@)?([^/?#]+)((?:\/[^/?#]*)*)$/.exec(url);
-  const scheme = SCHEMES[match?.[1] ?? ''];
-  if (!match || !scheme) throw problem(field, 'is not a Redis URL', `use ${Object.keys(SCHEMES).join('://, ')}://`);
+  const scheme = SCHEMES.get(match?.[1] ?? '');
+  if (!match || !scheme) throw problem(field, 'is not a Redis URL', `use ${[...SCHEMES.keys()].join('://, ')}://`);
   const [, , credentials = '', hosts = '', path = ''] = match;
   const colon = credentials.indexOf(':');
   const [username, password] =

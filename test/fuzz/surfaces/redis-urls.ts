@@ -24,6 +24,7 @@ export function redisUrlsSurface(): Surface<string> {
   const built = fc.tuple(part, part, part, part, part).map(([a, b, c, d, e]) => `${a}://${b}:${c}@${d}/${e}`);
   return {
     name: 'Redis URLs',
+    found: ['constructor://redis:redis@ſ/'],
     inputs: fc.oneof(
       damagedBytes(URLS.map((url) => Buffer.from(url))).map((bytes) => bytes.toString()),
       built,

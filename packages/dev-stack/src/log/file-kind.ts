@@ -8,13 +8,13 @@ export type LogKind =
   | { readonly form: 'csv' | 'tsv' | 'jsonl'; readonly packing: Packing }
   | { readonly form: 'parquet' };
 
-const FORMS: Readonly<Record<string, LogKind['form']>> = {
-  csv: 'csv',
-  tsv: 'tsv',
-  jsonl: 'jsonl',
-  ndjson: 'jsonl',
-  parquet: 'parquet',
-};
+const FORMS: ReadonlyMap<string, LogKind['form']> = new Map([
+  ['csv', 'csv'],
+  ['tsv', 'tsv'],
+  ['jsonl', 'jsonl'],
+  ['ndjson', 'jsonl'],
+  ['parquet', 'parquet'],
+]);
 const USE = 'use .csv, .tsv, .jsonl (each also .gz or .xz) or .parquet';
 const PACKINGS = { gz: '1f8b', xz: 'fd377a585a00' } as const;
 const OTHER_PACKINGS = { zip: '504b0304', zstd: '28b52ffd', bzip2: '425a68' } as const;
@@ -29,7 +29,7 @@ export async function fileKind(file: string): Promise<LogKind> {
   const head = await headOf(file);
   const begins = (magic: string) => head.toString('hex').startsWith(magic);
   const ending = /\.([^./\\]*)(?:\.(?:gz|xz))?$/i.exec(file.replace(/(\.(?:gz|xz))+$/i, ''))?.[1]?.toLowerCase() ?? '';
-  const form = FORMS[ending];
+  const form = FORMS.get(ending);
   if (ending === 'json') {
     if (head.toString('latin1').trimStart().startsWith('[')) throw arrayOfJson(file);
     throw new LogError(`${file}: unknown kind of file; if it has one JSON object a line, name it .jsonl`);

@@ -37,6 +37,13 @@ it('names events by file and line, equally in every replay, unless the log has e
   ]);
 });
 
+it.each([
+  ['log.csv', 'user_id,item_id,timestamp_ms,constructor\nu,i,1e12,0.5\n'],
+  ['log.jsonl', '{"user_id":"u","item_id":"i","timestamp_ms":1e12,"constructor":0.5}\n'],
+])('reads a feature that has the name of a member of every object: %s', async (name, content) => {
+  expect(await read(name, content, { features: ['constructor'] })).toMatchObject([{ features: { constructor: 0.5 } }]);
+});
+
 it('gives problems their lines, wherever the file is cut into chunks', async () => {
   const bad = new Map([
     [7, 'u,i\n'],

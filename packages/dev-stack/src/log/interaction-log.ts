@@ -4,7 +4,7 @@ import { describeCell } from './cell.js';
 import { delimitedRows } from './delimited-rows.js';
 import { fileKind, type LogKind } from './file-kind.js';
 import { jsonRows } from './json-rows.js';
-import { LOG_COLUMNS } from './log-columns.js';
+import { LOG_COLUMNS, mappedName } from './log-columns.js';
 import { LogError } from './log-error.js';
 import type { LogSource, RawRow } from './log-source.js';
 import { parquetRows } from './parquet-rows.js';
@@ -83,7 +83,7 @@ export async function openInteractionLog(options: LogOptions): Promise<Interacti
 
 function sourceOf({ file, columns, features }: LogOptions, report: (problem: Problem) => void): LogSource {
   const wanted = [...LOG_COLUMNS, ...features];
-  return { file, columns, wanted, report, names: wanted.map((ours) => columns[ours] ?? ours) };
+  return { file, columns, wanted, report, names: wanted.map((ours) => mappedName(ours, columns) ?? ours) };
 }
 
 /** Yields the rows that can be read, and reports the others. */

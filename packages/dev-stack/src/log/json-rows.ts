@@ -1,6 +1,6 @@
 import { parse } from 'lossless-json';
 import { type Cell, NumberCell } from './cell.js';
-import { namesOf, noColumns, REQUIRED_COLUMNS, twoNames } from './log-columns.js';
+import { mappedName, namesOf, noColumns, REQUIRED_COLUMNS, twoNames } from './log-columns.js';
 import { LogError } from './log-error.js';
 import type { LogSource, RawRow } from './log-source.js';
 import type { Problem } from './problem-list.js';
@@ -59,7 +59,7 @@ export async function* jsonRows(source: LogSource, packing: Packing): AsyncGener
     if (rows.length > 0) yield rows;
   }
   const missing = wanted.filter(
-    (ours, i) => !met[i] && (REQUIRED_COLUMNS.includes(ours) || columns[ours] !== undefined),
+    (ours, i) => !met[i] && (REQUIRED_COLUMNS.includes(ours) || mappedName(ours, columns) !== undefined),
   );
   if (head && missing.length > 0) throw noColumns(`${file}, line ${head.place}`, missing, head.names, columns);
 }

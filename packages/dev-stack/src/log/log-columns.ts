@@ -8,12 +8,12 @@ export type LogColumn = (typeof LOG_COLUMNS)[number];
 export const REQUIRED_COLUMNS: readonly string[] = ['user_id', 'item_id', 'timestamp_ms'] satisfies LogColumn[];
 
 /** Names of our columns in logs. training/data/log_columns.py has the same. The option --columns maps other names. */
-const USUAL_NAMES: Readonly<Record<string, readonly string[]>> = {
-  event_id: ['event_id', 'eventId'],
-  user_id: ['user_id', 'userId'],
-  item_id: ['item_id', 'itemId', 'video_id'],
-  timestamp_ms: ['timestamp_ms', 'timestampMs', 'time_ms'],
-};
+const USUAL_NAMES: ReadonlyMap<string, readonly string[]> = new Map([
+  ['event_id', ['event_id', 'eventId']],
+  ['user_id', ['user_id', 'userId']],
+  ['item_id', ['item_id', 'itemId', 'video_id']],
+  ['timestamp_ms', ['timestamp_ms', 'timestampMs', 'time_ms']],
+]);
 
 const MOST_NAMES = 20;
 
@@ -22,8 +22,13 @@ export type ColumnMap = Readonly<Record<string, string>>;
 
 /** Returns the names that a column may have in a file. */
 export function namesOf(ours: string, columns: ColumnMap): readonly string[] {
-  const mapped = columns[ours];
-  return mapped === undefined ? (USUAL_NAMES[ours] ?? [ours]) : [mapped];
+  const mapped = mappedName(ours, columns);
+  return mapped === undefined ? (USUAL_NAMES.get(ours) ?? [ours]) : [mapped];
+}
+
+/** Returns the name that the option --columns gives. A feature may be called `constructor`. */
+export function mappedName(ours: string, columns: ColumnMap): string | undefined {
+  return Object.hasOwn(columns, ours) ? columns[ours] : undefined;
 }
 
 /**
@@ -45,7 +50,7 @@ export function findColumns(
     return name;
   });
   const missing = wanted.filter(
-    (ours, i) => found[i] === undefined && (REQUIRED_COLUMNS.includes(ours) || columns[ours] !== undefined),
+    (ours, i) => found[i] === undefined && (REQUIRED_COLUMNS.includes(ours) || mappedName(ours, columns) !== undefined),
   );
   if (missing.length > 0) throw noColumns(where, missing, names, columns);
   return found;
@@ -67,7 +72,7 @@ export function noColumns(
 ): LogError {
   const rest = names.length - MOST_NAMES;
   const shown = [...names.slice(0, MOST_NAMES), ...(rest > 0 ? [`${rest} more`] : [])];
-  const wanted = missing.map((ours) => columns[ours] ?? ours);
+  const wanted = missing.map((ours) => mappedName(ours, columns) ?? ours);
   return new LogError(
     `${where}: has no column ${wanted.join(', ')}; it has ${shown.join(', ')}. Rename columns, or map them with --columns ${missing[0]}=NAME`,
   );

@@ -28,13 +28,13 @@ const TIME = {
   problem: 'holds neither numbers nor times; write Unix milliseconds',
 };
 const FEATURE = { kinds: ANY_NUMBER, problem: 'does not hold numbers; write numbers' };
-const RULES: Readonly<Record<string, typeof ID>> = {
-  event_id: ID,
-  user_id: ID,
-  item_id: ID,
-  action: ID,
-  timestamp_ms: TIME,
-};
+const RULES: ReadonlyMap<string, typeof ID> = new Map([
+  ['event_id', ID],
+  ['user_id', ID],
+  ['item_id', ID],
+  ['action', ID],
+  ['timestamp_ms', TIME],
+]);
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /**
@@ -55,12 +55,12 @@ export async function* parquetRows(source: LogSource): AsyncGenerator<RawRow[]> 
     if (name === undefined) continue;
     names[i] = name;
     const element = elements.find((one) => one.name === name);
-    const rule = RULES[wanted[i] ?? ''] ?? FEATURE;
+    const rule = RULES.get(wanted[i] ?? '') ?? FEATURE;
     if (element && !rule.kinds.includes(kindOf(element))) {
       throw new LogError(`${file}, column ${name}: ${rule.problem}`);
     }
   }
-  const cellOf = wanted.map((ours) => (RULES[ours] === ID ? idCell : numberCell));
+  const cellOf = wanted.map((ours) => (RULES.get(ours) === ID ? idCell : numberCell));
   yield* groupRows({ file, metadata, buffer, found, cellOf });
 }
 
