@@ -12,19 +12,19 @@ export type SurfaceName = ServiceSurfaceName | ParserSurfaceName | 'records-with
 
 /** Malformed inputs of each surface in a run of 100,000 or more. Cheap inputs are more. */
 const INPUTS: Readonly<Record<SurfaceName, number>> = {
-  requests: 24_000,
-  connections: 1_500,
-  tokens: 4_000,
-  records: 4_000,
-  jobs: 3_000,
-  'records-with-history': 1_000,
-  'jobs-with-history': 1_000,
-  manifests: 12_000,
-  'bundle-files': 600,
-  graphs: 600,
-  logs: 3_000,
-  'redis-urls': 31_000,
-  configurations: 20_000,
+  requests: 10_000,
+  connections: 600,
+  tokens: 2_000,
+  records: 1_500,
+  jobs: 1_000,
+  'records-with-history': 400,
+  'jobs-with-history': 400,
+  manifests: 8_000,
+  'bundle-files': 300,
+  graphs: 300,
+  logs: 1_500,
+  'redis-urls': 46_000,
+  configurations: 30_000,
 };
 export const SURFACE_NAMES = Object.keys(INPUTS) as SurfaceName[];
 const TOTAL = Object.values(INPUTS).reduce((sum, count) => sum + count, 0);

@@ -35,7 +35,8 @@ const CONTENTS = [
   { version: 1, interaction: { eventId: 'e', userId: USER } },
 ];
 const OPTIONS = [{ attempts: 1, delay: 0, removeOnComplete: true, removeOnFail: { count: 5 } }, {}];
-const WAIT_MS = 15_000;
+/** Longest time until a job is settled, or an interaction behind it is applied. Less than the time of an input. */
+const WAIT_MS = 45_000;
 
 const name = fc.oneof({ weight: 6, arbitrary: fc.constantFrom('record', 'forget') }, hostileText);
 const text = (seeds: readonly unknown[]) => damagedJson(seeds).map((bytes) => bytes.toString('latin1'));
@@ -71,6 +72,9 @@ const FOUND: readonly QueuedJob[] = [
   { ...good, stacktrace: 'not JSON', data: '1' },
 ].map((fields) => ({ kind: 'raw', id: '', fields, type: 'hash' }));
 
+/** Number of the next job. It never starts again: the queue and the updater remember names. */
+let next = 0;
+
 /** Jobs of every form. The updater must complete each or set it aside, and go on. */
 export function jobsSurface({ redis, kv, stillRight }: ServicesUnderFuzz): Surface<QueuedJob> {
   const queue = new Queue(`interactions-${PARTITION}`, {
@@ -80,7 +84,6 @@ export function jobsSurface({ redis, kv, stillRight }: ServicesUnderFuzz): Surfa
   });
   const keyOf = (suffix: string, partition = PARTITION) => `{ckv}:interactions-${partition}:${suffix}`;
   const partitions = Array.from({ length: 16 }, (_, partition) => partition);
-  let next = 0;
 
   async function add(job: QueuedJob): Promise<void> {
     if (job.kind === 'added') {

@@ -1,4 +1,5 @@
 import { errorFrom, type MethodName, type ServiceName } from '@collectivekv/rpc';
+import { status } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { damagedBytes } from '../inputs/damaged-bytes.js';
 import { damagedMessages } from '../inputs/damaged-messages.js';
@@ -14,6 +15,9 @@ interface RequestBytes {
   readonly bytes: Buffer;
 }
 
+/** Larger messages are refused before the service reads them. The refusal has no reason of ours. */
+const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+
 /** Requests of every RPC, damaged in their bytes or in their fields. */
 export function requestsSurface({ clients, stillRight }: ServicesUnderFuzz): Surface<RequestBytes> {
   const byName = new Map(RPCS.map((rpc) => [rpc.name, rpc]));
@@ -25,6 +29,7 @@ export function requestsSurface({ clients, stillRight }: ServicesUnderFuzz): Sur
       if (!rpc) throw new Error(`no RPC ${name}`);
       const outcome = await sendBytes(clients[rpc.process], definitionOf(rpc), bytes);
       if (Array.isArray(outcome)) return 'accepted';
+      if (bytes.length > MAX_MESSAGE_BYTES && outcome.code === status.RESOURCE_EXHAUSTED) return 'refused';
       const error = errorFrom(outcome);
       if (isRefusal(error) && outcome.metadata.get('ckv-reason').length > 0) return 'refused';
       throw new Error(`${name} failed with ${outcome.code} ${error.reason}: ${outcome.details}`);
