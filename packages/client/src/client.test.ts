@@ -32,7 +32,7 @@ beforeEach(async () => {
   rpcs = [];
   server = createGrpcServer({
     bind: '127.0.0.1:0',
-    log: { debug: () => undefined, error: () => undefined },
+    log: { debug: () => undefined, warn: () => undefined, error: () => undefined },
     metrics: { rpcSeconds: { observe: ({ rpc }) => void rpcs.push(rpc) } },
   });
   server.add('RankingService', {
@@ -110,7 +110,7 @@ it('fails with the error of the service, and does not repeat a refused request',
 it('is answered by another server if one hangs', async () => {
   const hanging = createGrpcServer({
     bind: '127.0.0.1:0',
-    log: { debug: () => undefined, error: () => undefined },
+    log: { debug: () => undefined, warn: () => undefined, error: () => undefined },
     metrics: { rpcSeconds: { observe: () => undefined } },
   });
   const never = vi.fn(() => new Promise<never>(() => undefined));
@@ -138,7 +138,7 @@ it('tries refused calls again until its budget is spent', async () => {
 it('is answered by another server if one refuses, with two tries', async () => {
   const refusing = createGrpcServer({
     bind: '127.0.0.1:0',
-    log: { debug: () => undefined, error: () => undefined },
+    log: { debug: () => undefined, warn: () => undefined, error: () => undefined },
     metrics: { rpcSeconds: { observe: () => undefined } },
   });
   const refuse = vi.fn(async () => {

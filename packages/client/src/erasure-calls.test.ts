@@ -33,7 +33,7 @@ beforeEach(async () => {
   [receiptIds, answers] = [[], [PENDING]];
   server = createGrpcServer({
     bind: '127.0.0.1:0',
-    log: { debug: () => undefined, error: () => undefined },
+    log: { debug: () => undefined, warn: () => undefined, error: () => undefined },
     metrics: { rpcSeconds: { observe: () => undefined } },
   });
   server.add('InteractionService', {

@@ -33,7 +33,12 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 function serve(variables: Partial<typeof config>) {
   warnings = [];
-  const log = { ...createLogger('test', 'silent'), debug: () => undefined, error: () => undefined };
+  const log = {
+    ...createLogger('test', 'silent'),
+    debug: () => undefined,
+    warn: () => undefined,
+    error: () => undefined,
+  };
   const metrics = createMetrics('test');
   const server = createServiceServer(
     { ...config, ...variables },

@@ -14,7 +14,7 @@ let port: number;
 
 beforeEach(async () => {
   seen = [];
-  const log = { debug: () => undefined, error: () => undefined, warn: () => undefined };
+  const log = { debug: () => undefined, warn: () => undefined, error: () => undefined };
   server = createGrpcServer({ bind: '127.0.0.1:0', log, metrics: { rpcSeconds: { observe: () => undefined } } });
   const answer = async ({ userId }: { userId: string }) => {
     seen.push(userId);

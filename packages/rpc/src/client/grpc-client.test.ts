@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createGrpcServer } from '../server/grpc-server.js';
 import { createGrpcClient, type GrpcClient } from './grpc-client.js';
 
-const log = { debug: () => undefined, error: () => undefined };
+const log = { debug: () => undefined, warn: () => undefined, error: () => undefined };
 const metrics = { rpcSeconds: { observe: () => undefined } };
 const unused = () => Promise.reject(new CkvError('bug', 'unused'));
 const closing: (() => unknown)[] = [];

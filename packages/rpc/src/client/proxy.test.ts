@@ -51,7 +51,7 @@ describe.each(['grpc_proxy', 'http_proxy', 'https_proxy'])('with %s in the envir
   it.each([false, true])('calls loopback without the proxy (useProxy %s)', async (useProxy) => {
     const server = createGrpcServer({
       bind: '127.0.0.1:0',
-      log: { debug: () => undefined, error: () => undefined },
+      log: { debug: () => undefined, warn: () => undefined, error: () => undefined },
       metrics: { rpcSeconds: { observe: () => undefined } },
     });
     const unused = () => Promise.reject(new Error('unused'));

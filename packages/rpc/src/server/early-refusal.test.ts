@@ -29,7 +29,7 @@ async function start(leastStarted = 1, token = ''): Promise<void> {
     started: { least: leastStarted, most: leastStarted },
     mostWaiting: 1,
   });
-  const log = { debug: () => undefined, error: () => undefined, warn: () => undefined };
+  const log = { debug: () => undefined, warn: () => undefined, error: () => undefined };
   const metrics = { rpcSeconds: { observe: ({ code }: { code: string }) => void codes.push(code) } };
   server = createGrpcServer({ bind: '127.0.0.1:0', log, metrics, token });
   const handler = (_: unknown, call: CallContext) => answer(call);

@@ -9,7 +9,7 @@ import { createGrpcServer, type GrpcServer } from './grpc-server.js';
 const TOKEN = 'a-token-of-24-characters';
 /** Lines of level error. */
 let errors: object[];
-const log = { debug: () => undefined, error: (fields: object) => void errors.push(fields) };
+const log = { debug: () => undefined, warn: () => undefined, error: (fields: object) => void errors.push(fields) };
 /** Status names of the calls so far. */
 let codes: string[];
 const metrics = { rpcSeconds: { observe: ({ code }: { code: string }) => void codes.push(code) } };

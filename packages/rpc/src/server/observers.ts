@@ -1,6 +1,7 @@
 /** Takes the log lines of the server. A pino logger fulfils it. */
 export interface RpcLog {
   debug(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
 }
 

@@ -11,7 +11,7 @@ import { createGrpcServer, type GrpcServer } from './grpc-server.js';
 const TOKEN = 'a-token-of-24-characters';
 const IDLE_MS = 2_000; // a few of them stay below the 30 s after which HTTP/2 pings its peer
 const { path, requestSerialize } = services.RankingService.service.RankStream;
-const log = { debug: () => undefined, error: () => undefined };
+const log = { debug: () => undefined, warn: () => undefined, error: () => undefined };
 /** Names of the rpcs whose requests were settled. */
 let settled: string[];
 const metrics = { rpcSeconds: { observe: ({ rpc }: { rpc: string }) => void settled.push(rpc) } };

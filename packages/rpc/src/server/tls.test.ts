@@ -46,7 +46,7 @@ async function serve(
   options: Partial<GrpcServerOptions>,
   deletedCount = 1,
 ): Promise<{ server: GrpcServer; address: string }> {
-  const log = { debug: () => undefined, error: () => undefined };
+  const log = { debug: () => undefined, warn: () => undefined, error: () => undefined };
   const metrics = { rpcSeconds: { observe: () => undefined } };
   const server = createGrpcServer({ bind: '127.0.0.1:0', log, metrics, ...options });
   const unused = () => Promise.reject(new Error('unused'));

@@ -13,7 +13,7 @@ let address: string;
 /** Calls that the handler has begun. */
 let begunCount: number;
 const sessions: ClientHttp2Session[] = [];
-const log = { debug: () => undefined, error: () => undefined };
+const log = { debug: () => undefined, warn: () => undefined, error: () => undefined };
 const metrics = { rpcSeconds: { observe: () => undefined } };
 const unused = () => Promise.reject(new CkvError('bug', 'unused'));
 

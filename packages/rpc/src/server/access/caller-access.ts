@@ -2,6 +2,7 @@ import { type FileOutcome, followFiles } from '@collectivekv/credentials';
 import { CkvError, invalidRequest } from '@collectivekv/domain';
 import type { Metadata } from '@grpc/grpc-js';
 import type { RpcLog } from '../observers.js';
+import { createRefusalLog } from './refusal-log.js';
 import { rolesOf } from './roles.js';
 import { type CallerToken, findToken, MIN_TOKEN_LENGTH, parseTokenList, tokenOfAllRoles } from './token-list.js';
 
@@ -33,11 +34,12 @@ export interface CallerAccess {
 }
 
 /**
- * Creates the access of a server's callers.
+ * Creates the access of a server's callers. It warns of tokens that lack a role, by their labels.
  * @throws invalid_request if a file cannot be read or has a bad line
  */
-export function createCallerAccess(options: AccessOptions, log: Pick<RpcLog, 'debug'>): CallerAccess {
+export function createCallerAccess(options: AccessOptions, log: Pick<RpcLog, 'warn'>): CallerAccess {
   const { tokens, close } = followTokens(options);
+  const warn = createRefusalLog(log);
   return {
     refusal(rpc, metadata) {
       const accepted = tokens();
@@ -52,7 +54,7 @@ export function createCallerAccess(options: AccessOptions, log: Pick<RpcLog, 'de
       const needed = rolesOf(rpc);
       if (needed.some((role) => token.roles.includes(role))) return undefined;
       const missing = needed.join(' or ');
-      log.debug({ rpc, missing, caller: token.label }, 'permission denied');
+      warn({ rpc, missing, caller: token.label });
       const text = `authorization: ${rpc} needs a token with the role ${missing}; this token has ${token.roles.join(', ')}`;
       return new CkvError('permission_denied', text);
     },
