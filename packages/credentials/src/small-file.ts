@@ -7,8 +7,8 @@ const MAX_BYTES = 1024 * 1024;
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /**
- * Reads a small file. Links are followed. A pipe, as `<(...)` of a shell is, can be read once only, and files with secrets
- * are read again and again: so it is refused, like a device or a folder, and never waited for.
+ * Reads a small file. Links are followed. Files with secrets are read again and again. A pipe, as `<(...)` of a shell is,
+ * can be read once only. So it is refused, like a device or a folder, and never waited for.
  * @throws Error that {@link readProblem} explains
  */
 export function readSmallFile(path: string): Buffer {
