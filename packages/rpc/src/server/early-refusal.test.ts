@@ -142,7 +142,7 @@ describe('a server whose places are taken', () => {
 });
 
 it('slow methods take no places from the others, and have ten', async () => {
-  const log = { debug: () => undefined, error: () => undefined };
+  const log = { debug: () => undefined, warn: () => undefined, error: () => undefined };
   const slow = createGrpcServer({ bind: '127.0.0.1:0', log, metrics: { rpcSeconds: { observe: () => undefined } } });
   const unused = () => Promise.reject(new CkvError('bug', 'unused'));
   const Stats = vi.fn(() => new Promise<object>((resolve) => begun.push(() => resolve({}))));
