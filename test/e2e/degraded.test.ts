@@ -29,7 +29,7 @@ const through = (reads: 'redis' | 'user-cache'): CollectiveKvClient => clients[r
 const rank = (client: CollectiveKvClient) => client.rank({ userId: 'u', candidateIds });
 const rankFull = (client: CollectiveKvClient = e2e.client) =>
   expect
-    .poll(async () => (await rank(client)).info, { timeout: 20_000 })
+    .poll(async () => (await rank(client)).info, { timeout: 60_000 })
     .toMatchObject({ rung: 'full', positionCount: 30 });
 const everybodyRanksFull = () => Promise.all(clients.map(rankFull));
 const userCache = () => e2e.stack.services['user-cache'][0];
@@ -109,7 +109,7 @@ describe.each(['redis', 'user-cache'] as const)('while Redis hangs, reading thro
 
   it('stops waiting when the connection is closed, and ranks with history when Redis continues', async () => {
     await expect
-      .poll(async () => (await rank(through(reads))).info.rungReason, { timeout: 20_000 })
+      .poll(async () => (await rank(through(reads))).info.rungReason, { timeout: 60_000 })
       .toBe('dependency_unavailable');
     signal('SIGCONT');
     await everybodyRanksFull();

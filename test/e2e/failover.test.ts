@@ -29,7 +29,7 @@ const portOf = (server: PrivateRedis | undefined) => Number(new URL(server?.url 
 async function replicate(primary: PrivateRedis | undefined, replica: RedisClient | undefined): Promise<void> {
   await replica?.replicaof('127.0.0.1', portOf(primary));
   await vi.waitUntil(async () => (await replica?.info('replication'))?.includes('master_link_status:up'), {
-    timeout: 20_000,
+    timeout: 60_000,
   });
 }
 
@@ -38,7 +38,7 @@ async function untilReady(ready: boolean): Promise<void> {
   for (const name of ['updater', 'user-cache'] as const) {
     const [service] = e2e.stack.services[name];
     const probe = async () => (await fetch(`http://${service?.metricsAddress}/readyz`)).ok === ready;
-    await vi.waitUntil(probe, { timeout: 20_000 });
+    await vi.waitUntil(probe, { timeout: 60_000 });
   }
 }
 

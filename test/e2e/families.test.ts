@@ -80,7 +80,10 @@ describe.each(families)('the family %s', (family) => {
         from = to;
       }
     });
-    await vi.waitUntil(async () => (await e2e.recordOf(users[0] ?? '')) !== undefined, { interval: 1 });
+    await vi.waitUntil(async () => (await e2e.recordOf(users[0] ?? '')) !== undefined, {
+      timeout: 60_000,
+      interval: 1,
+    });
     await updater?.kill();
     await updater?.restart();
     await Promise.all(sent);
@@ -105,7 +108,7 @@ describe.each(families)('the family %s', (family) => {
       for (const userId of [unreadable, sound]) {
         await e2e.expectRows(await e2e.untilApplied(userId, of(userId).length), of(userId));
       }
-      await expect.poll(async () => (await inspection.failed(5)).length, { timeout: 10_000 }).toBe(1);
+      await expect.poll(async () => (await inspection.failed(5)).length, { timeout: 60_000 }).toBe(1);
       expect(await inspection.failed(5)).toMatchObject([
         { problem: expect.stringMatching(/^bundle_mismatch/), payload: { interactions: of('refused') } },
       ]);

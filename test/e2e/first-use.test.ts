@@ -93,7 +93,7 @@ describe('the README', () => {
       expect(ckv('forget', 'cli', 'oops').stdout).toMatch(/erases +an interaction\nstate +done\n/);
       expect((await e2e.recordOf('cli'))?.positionCount).toBe(2);
       const { receiptId } = ckv('--json', 'user', 'delete', 'cli', '--no-wait').json();
-      await expect.poll(() => ckv('--json', 'receipt', receiptId).json().state, { timeout: 10_000 }).toBe('done');
+      await expect.poll(() => ckv('--json', 'receipt', receiptId).json().state, { timeout: 60_000 }).toBe('done');
       expect(ckv('receipt', receiptId).stdout).toMatch(/erases +a user\n[\s\S]*│ records │/);
       expect(ckv('user', 'delete', 'cli', '--receipt-id', receiptId).stdout).toContain(receiptId);
       expect(ckv('--json', 'user', 'show', 'cli').json()).toMatchObject({ record: null });

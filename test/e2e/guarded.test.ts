@@ -51,7 +51,7 @@ describe('with one token and TLS', () => {
     const kv = client({ token: TOKEN, tlsCaFile });
     await kv.recordInteractions(interactionsOf('u', 3));
     const position = async () => (await kv.rank({ userId: 'u', candidateIds: ['i0001'] })).info;
-    await expect.poll(position, { timeout: 15_000 }).toMatchObject({ rung: 'full', positionCount: 3 });
+    await expect.poll(position, { timeout: 60_000 }).toMatchObject({ rung: 'full', positionCount: 3 });
     kv.close();
   });
 
@@ -98,14 +98,14 @@ describe('with a read-only Redis user', () => {
     await kv.recordInteractions(interactionsOf('u', 3));
     const rung = async () => (await kv.rank({ userId: 'u', candidateIds: ['i0001'] })).info;
     const withHistory = { rung: 'full', positionCount: 3 };
-    await expect.poll(rung, { timeout: 15_000 }).toMatchObject(withHistory);
+    await expect.poll(rung, { timeout: 60_000 }).toMatchObject(withHistory);
     await setPassword('another');
     await admin.call('CLIENT', 'KILL', 'USER', 'ranking');
     const log = () => readFileSync(join(dir, 'logs', 'ranking-0.log'), 'utf8');
-    await expect.poll(log, { timeout: 15_000 }).toContain('WRONGPASS');
+    await expect.poll(log, { timeout: 60_000 }).toContain('WRONGPASS');
     expect(await rung()).toMatchObject({ rung: 'no_history', rungReason: 'dependency_unavailable' });
     await setPassword(password);
-    await expect.poll(rung, { timeout: 15_000 }).toMatchObject(withHistory);
+    await expect.poll(rung, { timeout: 60_000 }).toMatchObject(withHistory);
     kv.close();
     for (const text of [password, encodeURIComponent(password)]) expect(log()).not.toContain(text);
     expect(statSync(join(dir, 'stack.json')).mode & 0o777).toBe(0o600);

@@ -15,11 +15,11 @@ it('applies every interaction once', async () => {
   pipe.hold();
   const before = await answeredCount('AppendPositions');
   await e2e.client.recordInteractions(interactionsOf('u', 100));
-  await vi.waitUntil(() => pipe.heldBytes() > 300, { timeout: 20_000 });
+  await vi.waitUntil(() => pipe.heldBytes() > 300, { timeout: 60_000 });
   pipe.cutClients();
   await e2e.untilApplied('u', 100);
   pipe.release();
-  await vi.waitUntil(async () => (await answeredCount('AppendPositions')) > before, { timeout: 20_000 });
+  await vi.waitUntil(async () => (await answeredCount('AppendPositions')) > before, { timeout: 60_000 });
   const record = await e2e.untilApplied('u', 100);
   expect(record.lifetimeCount).toBe(100);
   await e2e.expectRows(record, interactionsOf('u', 100));

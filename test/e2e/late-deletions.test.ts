@@ -40,7 +40,7 @@ it('stays deleted although an append arrives late, right after the deletion', as
   const receipt = await e2e.client.deleteUser(userId, { wait: true, timeoutMs: 60_000 });
   expect(receipt).toMatchObject({ state: 'done', bundles: [{ recordCount: 1 }] });
   pipe.release();
-  await vi.waitUntil(async () => (await answeredCount('AppendPositions')) > before, { timeout: 20_000 });
+  await vi.waitUntil(async () => (await answeredCount('AppendPositions')) > before, { timeout: 60_000 });
   expect(await e2e.recordOf(userId)).toBeUndefined();
 }, 180_000);
 
@@ -66,7 +66,7 @@ it('keeps newer interactions although a deletion arrives late, right after them'
   expect((await e2e.untilApplied('u', 5, 60_000)).lifetimeCount).toBe(5);
   expect(await e2e.client.getReceipt(held)).toMatchObject({ state: 'done' });
   pipe.release();
-  await vi.waitUntil(async () => (await answeredCount('DeleteRecord')) > before, { timeout: 20_000 });
+  await vi.waitUntil(async () => (await answeredCount('DeleteRecord')) > before, { timeout: 60_000 });
   const record = await e2e.recordOf('u');
   expect(record?.lifetimeCount).toBe(5);
   if (record) await e2e.expectRows(record, interactionsOf('u', 5, 100));

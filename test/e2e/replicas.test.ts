@@ -69,7 +69,7 @@ describe('two replicas of each service', () => {
     }
     for (const service of e2e.stack.services.updater) {
       await expect
-        .poll(() => metricOf(service, /^ckv_held_partitions\S* (\d+)/m), { timeout: 10_000 })
+        .poll(() => metricOf(service, /^ckv_held_partitions\S* (\d+)/m), { timeout: 60_000 })
         .toBe(PARTITIONS / 2);
     }
   });
@@ -91,7 +91,7 @@ describe('two replicas of each service', () => {
           await service.kill(signal);
           await service.restart();
           await service.untilReady(20_000);
-          await expect.poll(() => answered, { timeout: 10_000 }).toBeGreaterThan(before);
+          await expect.poll(() => answered, { timeout: 60_000 }).toBeGreaterThan(before);
         }
       }
     } finally {

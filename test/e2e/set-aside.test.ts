@@ -25,12 +25,12 @@ it('sets a malformed job aside with the reason, and takes it again after a retry
     const [queue] = openQueues(redis, 'ckv', 1);
     await queue?.add('record', { version: 1, interactions: [{ eventId: 'p', userId: 'poison' }] });
     await queue?.close();
-    await expect.poll(failedCount, { timeout: 10_000 }).toBe(1);
+    await expect.poll(failedCount, { timeout: 60_000 }).toBe(1);
     const [first] = await inspection.failed(5);
     expect(first?.problem).toMatch(/itemId/);
     expect(await inspection.retry()).toBe(1);
     await expect
-      .poll(async () => (await inspection.failed(5))[0]?.failedAtMs, { timeout: 10_000 })
+      .poll(async () => (await inspection.failed(5))[0]?.failedAtMs, { timeout: 60_000 })
       .toBeGreaterThan(first?.failedAtMs ?? Number.POSITIVE_INFINITY);
     expect(await inspection.drop()).toBe(1);
     expect(await failedCount()).toBe(0);
@@ -44,7 +44,7 @@ it("sets one user's refused interactions aside, but not those of other users in 
     await redis.set(keyOf(model, 'bad'), foreignRecord(model));
     const [ofBad, ofGood] = [interactionsOf('bad', 30), interactionsOf(good, 50)];
     await e2e.client.recordInteractions(ofBad.flatMap((one, i) => [one, ofGood[i] ?? one]));
-    await expect.poll(async () => (await inspection.failed(5)).length, { timeout: 10_000 }).toBe(1);
+    await expect.poll(async () => (await inspection.failed(5)).length, { timeout: 60_000 }).toBe(1);
     expect((await inspection.failed(5))[0]).toMatchObject({
       problem: expect.stringMatching(/^bundle_mismatch/),
       payload: { interactions: ofBad.map((one) => expect.objectContaining(one)) },
