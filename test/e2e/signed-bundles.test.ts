@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { keyIdOf, signBundle } from '@collectivekv/bundles';
 import { type ServiceProcess, startServiceProcess } from '@collectivekv/dev-stack';
 import { bundleIdOf } from '@collectivekv/domain';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
 
+vi.setConfig({ testTimeout: 180_000 }); // a busy machine
 const BUSY = { timeout: 60_000 };
 const [old, next, stranger] = [makeKey(), makeKey(), makeKey()];
 const candidateIds = ['i0001', 'i0002', 'i0003'];
