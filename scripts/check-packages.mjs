@@ -1,6 +1,7 @@
 // Checks the outside packages: every entry of package-lock.json has a digest, and every package
 // that production needs has an allowed licence. `npm test` runs it; it needs no network. scripts/packages.json has the
 // allowed licences, and exceptions by package name with the reason.
+import { isAllowedExpression } from './licence-expression.mjs';
 import { lockedPackages, policy, shippedPackages } from './packages.mjs';
 
 const problems = [];
@@ -11,7 +12,7 @@ for (const [path, { link, integrity, resolved }] of lockedPackages()) {
 }
 const shipped = shippedPackages();
 for (const { name, version, license } of shipped) {
-  if (isAllowed(license) || isExcepted(name)) continue;
+  if (isAllowedExpression(license ?? '', policy.allowedLicences) || isExcepted(name)) continue;
   problems.push(
     `${name}@${version}: its licence is ${license ?? 'not given'}; allow it, or except the package with a reason`,
   );
@@ -19,12 +20,6 @@ for (const { name, version, license } of shipped) {
 for (const problem of problems) console.error(problem);
 console.log(`${shipped.length} outside packages, ${problems.length} problem(s)`);
 process.exit(problems.length === 0 ? 0 : 1);
-
-/** True if a licence, or one of a choice, is allowed, and all of those that apply together are. */
-function isAllowed(expression = '') {
-  const terms = expression.replace(/[()]/g, '').split(' OR ');
-  return terms.some((term) => term.split(' AND ').every((one) => policy.allowedLicences.includes(one.trim())));
-}
 
 /** True if an exception names the package; a pattern ends with a star. */
 function isExcepted(name) {

@@ -1,19 +1,25 @@
 // The scripts of the root install what they need, or say in one line why they cannot.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 
-const SCRIPTS = fileURLToPath(new URL('../../scripts', import.meta.url));
+vi.setConfig({ testTimeout: 180_000 }); // npm, on a busy machine
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** Scripts of the repository: files that are tracked, so no packages that somebody installed beside them. */
+const SCRIPTS = execFileSync('git', ['ls-files', '-z', 'scripts'], { cwd: ROOT, encoding: 'utf8' })
+  .split('\0')
+  .filter(Boolean);
 /** A user who owns nothing. Root may write everywhere. */
 const STRANGER = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
 
 let root: string;
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'ckv-installation-'));
-  await cp(SCRIPTS, join(root, 'scripts'), { recursive: true });
+  for (const path of SCRIPTS) await cp(join(ROOT, path), join(root, path));
   // A workspace whose only development tool is a package of its own folder, so that npm needs no registry.
   await write('package.json', { private: true, type: 'module', devDependencies: { turbo: 'file:tool' } });
   await write('tool/package.json', { name: 'turbo', version: '1.0.0', bin: 'turbo.mjs' });

@@ -14,7 +14,8 @@ let registry: Server | undefined;
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'ckv-packages-'));
   mkdirSync(join(dir, 'scripts'));
-  const scripts = ['packages.mjs', 'packages.json', 'check-packages.mjs', 'audit.mjs', 'sbom.mjs', 'workspace.mjs'];
+  const checks = ['check-packages.mjs', 'licence-expression.mjs', 'audit.mjs', 'sbom.mjs'];
+  const scripts = ['packages.mjs', 'packages.json', 'workspace.mjs', ...checks];
   for (const file of scripts) cpSync(join(root, 'scripts', file), join(dir, 'scripts', file));
   for (const file of ['package.json', 'package-lock.json']) cpSync(join(root, file), join(dir, file));
 });
@@ -65,6 +66,12 @@ describe('the check of licences and digests', () => {
     ['a licence that is not allowed', 'ioredis', { license: 'GPL-3.0-only' }, 'its licence is GPL-3.0-only'],
     ['no licence', 'bullmq', { license: undefined }, 'its licence is not given'],
     ['a licence that another joins', 'pino', { license: '(MIT AND GPL-2.0)' }, 'its licence is (MIT AND GPL-2.0)'],
+    [
+      'a choice beside another',
+      'pino',
+      { license: '(MIT OR GPL-2.0) AND GPL-2.0' },
+      'its licence is (MIT OR GPL-2.0) AND',
+    ],
     ['no digest', 'zod', { integrity: undefined }, 'node_modules/zod: has no sha512 digest'],
     ['a weak digest', 'zod', { integrity: 'sha1-abc' }, 'node_modules/zod: has no sha512 digest'],
   ])('fails for %s', async (_, name, edit, message) => {
