@@ -44,7 +44,7 @@ async function damageCache({ fleet, backends }: Arena, service: ServiceProcess, 
   await backends.untilAccepted(100);
   await damage(join(fleet.dir, 'cache', `${service.name}-${i}`), kind);
   await backends.untilAccepted(150);
-  const ended = await Promise.race([service.exited.then(() => true), Promise.resolve(false)]);
+  const ended = await Promise.race([service.exited.then(() => true), sleep(0, false)]);
   if (ended) throw new Error(`${service.name} has ended after its cache was damaged`);
   await killed(service);
 }
