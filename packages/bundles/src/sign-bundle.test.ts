@@ -1,3 +1,4 @@
+import { execFileSync, spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { cp, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -103,5 +104,21 @@ describe('readPrivateKey', () => {
     expect(() => readPrivateKey({ field: '--key', path })).toThrow(`--key: ${path} cannot be read (ENOENT)`);
     await writeFile(path, key.privatePem);
     expect(readPrivateKey({ field: '--key', path }).equals(key.key)).toBe(true);
+  });
+
+  it('reads the key from a pipe', async () => {
+    const [path, pipe] = [join(dir, 'key.pem'), join(dir, 'pipe')];
+    await writeFile(path, key.privatePem);
+    execFileSync('mkfifo', [pipe]);
+    const writer = spawn('cp', [path, pipe]);
+    try {
+      expect(readPrivateKey({ field: '--key', path: pipe }).equals(key.key)).toBe(true);
+    } finally {
+      writer.kill();
+    }
+  });
+
+  it('says that a folder is none', () => {
+    expect(() => readPrivateKey({ field: '--key', path: dir })).toThrow(`--key: ${dir} is a folder, not a file`);
   });
 });

@@ -1,5 +1,5 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { type NamedFile, readSmallFile } from '@collectivekv/credentials';
+import { type NamedFile, readProblem, readSmallFile } from '@collectivekv/credentials';
 import { CkvError } from '@collectivekv/domain';
 
 const MAKE_PUBLIC = 'write its public key there: openssl pkey -in KEY -pubout';
@@ -65,12 +65,11 @@ export function readPrivateKey(file: NamedFile): KeyObject {
   throw wrong(file, `holds a key of type ${key.asymmetricKeyType}; only ed25519 signs`, MAKE_KEY);
 }
 
-function read(file: NamedFile): Buffer {
+function read({ field, path }: NamedFile): Buffer {
   try {
-    return readSmallFile(file.path);
+    return readSmallFile(path, { mayBePipe: true });
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw wrong(file, `cannot be read (${code})`, 'name a file that this user may read', cause);
+    throw new CkvError('invalid_request', `${field}: ${readProblem(path, cause)}`, { field, cause });
   }
 }
 

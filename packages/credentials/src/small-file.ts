@@ -9,12 +9,14 @@ const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 /**
  * Reads a small file. Links are followed. Files with secrets are read again and again. A pipe, as `<(...)` of a shell is,
  * can be read once only. So it is refused, like a device or a folder, and never waited for.
+ * @param options.mayBePipe true for content that is read once only: waits for the writer of a pipe, and reads it
  * @throws Error that {@link readProblem} explains
  */
-export function readSmallFile(path: string): Buffer {
-  const file = openSync(path, FLAGS);
+export function readSmallFile(path: string, { mayBePipe = false } = {}): Buffer {
+  const file = openSync(path, mayBePipe ? constants.O_RDONLY : FLAGS);
   try {
-    refuseOtherKinds(fstatSync(file));
+    const found = fstatSync(file);
+    if (!(mayBePipe && found.isFIFO())) refuseOtherKinds(found);
     const bytes = Buffer.alloc(MAX_BYTES + 1);
     let length = 0;
     for (let read = -1; read !== 0 && length < bytes.length; length += read) {
