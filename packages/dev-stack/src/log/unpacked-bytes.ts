@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
-import { createGunzip } from 'node:zlib';
+import { createGunzip, type Gunzip } from 'node:zlib';
 
 /** How a text file is packed. Its first bytes tell, not its name. */
 export type Packing = 'none' | 'gz' | 'xz';
@@ -58,8 +58,7 @@ async function* gunzippedBytes(packed: AsyncIterable<Buffer>): AsyncGenerator<Bu
   try {
     for await (const chunk of packed) {
       if (failure) break;
-      const written = new Promise((done) => gunzip.write(chunk, done));
-      await Promise.race([written, closed]); // a write that fails never calls back
+      await writtenOrClosed(gunzip, chunk);
       yield* ready.splice(0);
     }
     if (!failure) gunzip.end();
@@ -69,6 +68,18 @@ async function* gunzippedBytes(packed: AsyncIterable<Buffer>): AsyncGenerator<Bu
   } finally {
     gunzip.destroy();
   }
+}
+
+/** Resolves when the chunk is unpacked, or the stream is closed: a write that fails never calls back. */
+async function writtenOrClosed(gunzip: Gunzip, chunk: Buffer): Promise<void> {
+  if (gunzip.closed) return;
+  await new Promise<void>((resolve) => {
+    gunzip.once('close', resolve);
+    gunzip.write(chunk, () => {
+      gunzip.off('close', resolve); // a large file has many chunks
+      resolve();
+    });
+  });
 }
 
 async function* xzBytes(file: string): AsyncGenerator<Buffer> {
