@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Problem } from './oracle/verdict.js';
-import { shownBy } from './sabotage.js';
+import { lineOf, shownBy } from './sabotage.js';
 
 const problem = (fault: string, counts: Problem['counts'] = {}): Problem => ({ fault, what: 'wrong', counts });
 
@@ -37,4 +37,11 @@ describe('a sabotage without counts', () => {
   ])('is not shown by %s', (_, problems) => {
     expect(shownBy(sabotage, problems)).toEqual([]);
   });
+});
+
+it('names a problem by its fault, without the folder of its run', () => {
+  const what = 'the folder /var/run/ckv-chaos-aB1/redis cannot be written';
+  expect(lineOf({ fault: 'a full disk', what, counts: {} })).toBe(
+    'a full disk: the folder DIR/redis cannot be written',
+  );
 });

@@ -50,6 +50,11 @@ export function shownBy({ fault, shows }: Pick<Sabotage, 'fault' | 'shows'>, pro
   return ofFault.filter(({ counts }) => shows.some((count) => (counts[count] ?? 0) > 0));
 }
 
+/** Returns a problem in one line, without the folder of its run. */
+export function lineOf({ fault, what }: Problem): string {
+  return `${fault}: ${what}`.replaceAll(/\S*\/ckv-chaos-\w+/g, 'DIR');
+}
+
 async function runOne(sabotage: Sabotage, seed: string): Promise<SabotageRow | undefined> {
   const { file, from, to, scenario, fault, shows } = sabotage;
   const whole = readFileSync(file, 'utf8');
@@ -68,7 +73,7 @@ async function runOne(sabotage: Sabotage, seed: string): Promise<SabotageRow | u
     const sum = (count: Count) => problems.reduce((total, { counts }) => total + (counts[count] ?? 0), 0);
     const sums = COUNTS.map((count) => [count, sum(count)] as const);
     const reported = Object.fromEntries(sums.filter(([, value]) => value > 0));
-    return { ...sabotage, reported, problem: `${first.fault}: ${first.what}` };
+    return { ...sabotage, reported, problem: lineOf(first) };
   } finally {
     restore();
     process.off('exit', restore);
