@@ -1,6 +1,6 @@
 // `npm run audit`: asks the registry for known weaknesses of every locked package, those of development included. Fails
-// for each that scripts/packages.json does not except with a reason. A machine without such a registry is not at fault: the
-// script says in capitals that nothing was checked, and ends well.
+// for each that scripts/packages.json does not except with a reason. A machine without such a registry is not at fault:
+// the script says in capitals that nothing was checked, and ends well.
 import { spawnSync } from 'node:child_process';
 import { policy } from './packages.mjs';
 import { root } from './workspace.mjs';

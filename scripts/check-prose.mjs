@@ -1,4 +1,5 @@
-// Checks the Markdown pages: sentences of at most 30 words, lines of at most 120 characters, links and paths that exist.
+// Checks the Markdown pages: sentences of at most 30 words, lines of at most 120 characters, links and paths that
+// exist.
 //
 //    node scripts/check-prose.mjs [--code] [PATH…]
 //

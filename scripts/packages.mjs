@@ -1,4 +1,5 @@
-// Shared by the checks of outside packages: what the services, the SDK and the command line install, by package-lock.json.
+// Shared by the checks of outside packages: what the services, the SDK and the command line install, by
+// package-lock.json.
 import { readFileSync } from 'node:fs';
 import { root } from './workspace.mjs';
 

@@ -1,5 +1,6 @@
-// `npm run sbom`: writes .ckv/sbom.cdx.json, a CycloneDX list of what the services, the SDK and the command line consist of.
-// npm makes the list. Its own --omit=dev leaves out packages that a test needs as well, so this script picks them.
+// `npm run sbom`: writes .ckv/sbom.cdx.json, a CycloneDX list of what the services, the SDK and the command line
+// consist of. npm makes the list. Its own --omit=dev leaves out packages that a test needs as well, so this script
+// picks them.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { shippedPackages } from './packages.mjs';

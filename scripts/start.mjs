@@ -1,5 +1,5 @@
-// `npm start`: installs and builds if necessary, then runs the quickstart. See `npm start -- --help`. Everything that it
-// starts ends with it, and it ends with npm.
+// `npm start`: installs and builds if necessary, then runs the quickstart. See `npm start -- --help`. Everything that
+// it starts ends with it, and it ends with npm.
 import { spawn, spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import { bin, ensureInstalled, root, runOrExit } from './workspace.mjs';

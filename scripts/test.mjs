@@ -1,5 +1,5 @@
-// `npm test`: installs if necessary, builds, runs all checks and tests, and ends with `N passed, N failed`. Arguments go to
-// vitest.
+// `npm test`: installs if necessary, builds, runs all checks and tests, and ends with `N passed, N failed`. Arguments
+// go to vitest.
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { bin, ensureInstalled, root, run, runOrExit } from './workspace.mjs';

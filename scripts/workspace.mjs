@@ -13,7 +13,10 @@ export function bin(name) {
   return join(root, 'node_modules', '.bin', name);
 }
 
-/** Runs a command, which ends with this process. Rejects if its exit code is not 0. Prints its output if it fails, or always if `show` is set. */
+/**
+ * Runs a command, which ends with this process. Rejects if its exit code is not 0. Prints its output if it fails, or
+ * always if `show` is set.
+ */
 export function run(name, command, args, { show = false } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['scripts/guard.mjs', command, ...args], {

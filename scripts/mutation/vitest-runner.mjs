@@ -1,6 +1,6 @@
 // Stryker plugin: the vitest runner, with changes. Stryker's own runner counts failed tests only: it takes a mutant
-// for unnoticed if a test file cannot load, or if a `beforeAll` fails. Here such a file counts as a failed test. Slow test
-// files are left out, and failed properties are not shrunk.
+// for unnoticed if a test file cannot load, or if a `beforeAll` fails. Here such a file counts as a failed test. Slow
+// test files are left out, and failed properties are not shrunk.
 import { fileURLToPath } from 'node:url';
 import { declareFactoryPlugin, PluginKind } from '@stryker-mutator/api/plugin';
 import { DryRunStatus, TestStatus } from '@stryker-mutator/api/test-runner';

@@ -22,8 +22,8 @@ export interface Served {
   /** Stores the records of all users with histories of this length. */
   hold(positions: number): Promise<void>;
   /**
-   * Ranks for user number `user` with this length, by default for the next one. Throws if the answer does not use the whole
-   * history.
+   * Ranks for user number `user` with this length, by default for the next one. Throws if the answer does not use the
+   * whole history.
    */
   rank(positions: number, candidates: number, user?: number): Promise<Ranking>;
   close(): Promise<void>;

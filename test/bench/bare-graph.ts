@@ -1,5 +1,5 @@
-// A child process that runs the rank graphs in a plain loop: the upper limit of what a service can reach. Fork it with the
-// bundle's folder. It answers each BareRequest with a BareAnswer.
+// A child process that runs the rank graphs in a plain loop: the upper limit of what a service can reach. Fork it with
+// the bundle's folder. It answers each BareRequest with a BareAnswer.
 import { join } from 'node:path';
 import { openBundle, readPoolTables } from '@collectivekv/bundles';
 import {

@@ -31,8 +31,8 @@ export interface BenchBundleOptions {
 }
 
 /**
- * Returns the folder of a bundle with random weights. If the training code and the options are new, makes the bundle first,
- * in some seconds.
+ * Returns the folder of a bundle with random weights. If the training code and the options are new, makes the bundle
+ * first, in some seconds.
  * @throws Error with Python's error text, or with the package to install
  */
 export function benchBundle(name: BenchBundleName, { slots = POOL_SLOTS, python }: BenchBundleOptions = {}): string {
@@ -44,8 +44,8 @@ export function benchBundle(name: BenchBundleName, { slots = POOL_SLOTS, python 
 }
 
 /**
- * Runs a script of training/ that writes bundles into the folder `--out`, unless it ran before with the same training code
- * and arguments. Returns the folder.
+ * Runs a script of training/ that writes bundles into the folder `--out`, unless it ran before with the same training
+ * code and arguments. Returns the folder.
  * @param python path of Python; default .venv/bin/python if it exists, else python3
  * @throws Error with Python's error text, or with the package to install
  */

@@ -32,7 +32,9 @@ export interface Bench {
   readonly log: RealLog;
   /** Returns a baseline's arm. The first call starts it. */
   arm(name: Baseline): Promise<Arm>;
-  /** Starts another arm. The caller closes it. `ranking` has the environment variables that differ from the defaults. */
+  /**
+   * Starts another arm. The caller closes it. `ranking` has the environment variables that differ from the defaults.
+   */
   startArm(name: string, bundle: BenchBundle, ranking?: Readonly<Record<string, string>>): Promise<Arm>;
   /** Closes baselines that no later part needs. Idle processes take processor time, too. */
   retire(names: readonly Baseline[]): Promise<void>;

@@ -26,8 +26,8 @@ const SPECIAL: Readonly<Record<string, string>> = {
 };
 
 /**
- * Sums a profile's time by owner. The owner is the npm package or our package of the running function. A function of Node
- * or V8 belongs to the package that called it, or to "Node" if no package did. "Node" is mostly its HTTP/2.
+ * Sums a profile's time by owner. The owner is the npm package or our package of the running function. A function of
+ * Node or V8 belongs to the package that called it, or to "Node" if no package did. "Node" is mostly its HTTP/2.
  */
 export function timeShares({ nodes, samples, timeDeltas }: CpuProfile): TimeShares {
   const byId = new Map(nodes.map((node) => [node.id, node]));

@@ -1,5 +1,5 @@
-// A child process that answers every call at once with the same bytes. It shows the cost of gRPC alone. Fork it with the
-// size of the answer in bytes. Its first message is its port.
+// A child process that answers every call at once with the same bytes. It shows the cost of gRPC alone. Fork it with
+// the size of the answer in bytes. Its first message is its port.
 import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
 import { ECHO_METHOD, ECHO_STREAM_METHOD } from './echo-method.js';
 

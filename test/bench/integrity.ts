@@ -15,8 +15,8 @@ const SAME: readonly (readonly TrainedBundleName[])[] = [
 const TOLERANCE = 1e-4;
 
 /**
- * Compares the scores of the arms before they are timed: Rank with the graph alone, means from pool tables with means from
- * gathered rows, and a full cache with recomputation.
+ * Compares the scores of the arms before they are timed: Rank with the graph alone, means from pool tables with means
+ * from gathered rows, and a full cache with recomputation.
  * @throws Error naming the arms and the difference
  */
 export async function checkScores(bench: Bench): Promise<void> {

@@ -2,7 +2,9 @@ import { CkvError } from '@collectivekv/domain';
 import { expect, it } from 'vitest';
 import { type Clock, openLoop } from './open-loop.js';
 
-/** Creates a clock that stands still until a caller waits. It then lets pending work run, and jumps to the awaited time. */
+/**
+ * Creates a clock that stands still until a caller waits. It then lets pending work run, and jumps to the awaited time.
+ */
 function steppedClock(): Clock & { pass(ms: number): void } {
   let nowMs = 0;
   return {

@@ -43,8 +43,8 @@ const WALL_CLOCK: Clock = {
 };
 
 /**
- * Sends requests at a rate, whether or not answers arrive, and then waits for the last answer. A latency starts when its
- * request was due. A stall of the service or of this process therefore shows in every request that it delayed
+ * Sends requests at a rate, whether or not answers arrive, and then waits for the last answer. A latency starts when
+ * its request was due. A stall of the service or of this process therefore shows in every request that it delayed
  * (coordinated omission).
  */
 export async function openLoop(options: OpenLoopOptions): Promise<OpenLoopResult> {

@@ -34,7 +34,10 @@ export function lengthsOf(arm: string, lengths: readonly number[]): readonly num
   return FULL_MODEL.includes(arm) ? lengths.filter((positions) => positions <= FULL_MODEL_POSITIONS) : lengths;
 }
 
-/** Extent of a run: all figures, all figures in fewer and shorter rounds, memory alone under ten minutes of load, or overload alone. */
+/**
+ * Extent of a run: all figures, all figures in fewer and shorter rounds, memory alone under ten minutes of load, or
+ * overload alone.
+ */
 export type Mode = 'full' | 'quick' | 'soak' | 'overload';
 
 /** Options of a run. */

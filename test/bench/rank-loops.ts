@@ -85,8 +85,8 @@ export async function rankSerially(
 }
 
 /**
- * Makes rank calls until the processes are warm: code is compiled and heaps have grown. In a service's first seconds a call
- * takes twice as long.
+ * Makes rank calls until the processes are warm: code is compiled and heaps have grown. In a service's first seconds a
+ * call takes twice as long.
  */
 export async function warmUp(arm: Served, load: RankLoad, { calls, budgetMs }: { calls: number; budgetMs: number }) {
   await arm.hold(load.positions);

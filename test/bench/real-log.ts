@@ -4,8 +4,8 @@ import type { Interaction } from '@collectivekv/domain';
 /** Interactions of real users, or of simulated ones: what a model was trained on. */
 export interface RealLog {
   /**
-   * Returns the newest `positions` interactions of user number `i`, oldest first. If no user has as many, the histories of
-   * several users are joined in the order of time.
+   * Returns the newest `positions` interactions of user number `i`, oldest first. If no user has as many, the histories
+   * of several users are joined in the order of time.
    * @throws Error if the whole log has fewer
    */
   history(positions: number, i: number): Interaction[];

@@ -13,8 +13,8 @@ export function listTable(rows: readonly Row[]): string {
 }
 
 /**
- * Returns figures as a grid: a line for each value of parameter `down`, and a column for each value of parameter `across`.
- * The parameter `name` is the figure's name.
+ * Returns figures as a grid: a line for each value of parameter `down`, and a column for each value of parameter
+ * `across`. The parameter `name` is the figure's name.
  */
 export function gridTable(rows: readonly Row[], down: string, across: string): string {
   const of = (row: Row, parameter: string) => String(parameter === 'name' ? row.name : (row.params[parameter] ?? ''));

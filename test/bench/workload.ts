@@ -28,8 +28,9 @@ export function realHistories(dir: string, log: RealLog): Histories {
 }
 
 /**
- * Creates random histories for a bundle with random weights. If the rank graph attends over distinct slots, rows visit as
- * many slots as possible: the worst case. Otherwise the bundle encodes random interactions. All users have the same one.
+ * Creates random histories for a bundle with random weights. If the rank graph attends over distinct slots, rows visit
+ * as many slots as possible: the worst case. Otherwise the bundle encodes random interactions. All users have the same
+ * one.
  */
 export function randomHistories(dir: string): Histories {
   return async (positions, users) => {

@@ -50,7 +50,10 @@ export interface RunOptions {
 }
 
 const RECORD_TIMEOUT_MS = 3_000;
-/** Longer than the default of 1 s, because the machine may be busy; shorter than the stops, so that a replica that hangs shows. */
+/**
+ * Longer than the default of 1 s, because the machine may be busy; shorter than the stops, so that a replica that hangs
+ * shows.
+ */
 const RANK_TIMEOUT_MS = 5_000;
 
 /** Runs a scenario on a fleet of its own. */

@@ -1,5 +1,5 @@
-// Compares encode -> record rows -> cluster means -> attend with the naive oracle, on both rank graphs of the bundles with
-// a clustering.
+// Compares encode -> record rows -> cluster means -> attend with the naive oracle, on both rank graphs of the bundles
+// with a clustering.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

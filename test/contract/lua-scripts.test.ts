@@ -1,5 +1,5 @@
-// A Lua script is a documented function. Its file name ends with its number of keys, and its header lists keys, arguments
-// and results.
+// A Lua script is a documented function. Its file name ends with its number of keys, and its header lists keys,
+// arguments and results.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

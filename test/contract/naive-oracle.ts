@@ -1,5 +1,5 @@
-// Target attention over a pool of keys and values, in the plainest code: position by position, in float64. The parameters
-// come from the files of the bundle. Graphs and assembly must give the same scores.
+// Target attention over a pool of keys and values, in the plainest code: position by position, in float64. The
+// parameters come from the files of the bundle. Graphs and assembly must give the same scores.
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Interaction } from '@collectivekv/domain';
@@ -48,7 +48,9 @@ export function readParameters(bundleDir: string): Map<string, Matrix[]> {
   return parameters;
 }
 
-/** Returns a tensor as a list of matrices. A vector is one matrix of one row. External data is in the graph's folder. */
+/**
+ * Returns a tensor as a list of matrices. A vector is one matrix of one row. External data is in the graph's folder.
+ */
 function valuesOf({ dims, rawData, externalData }: TensorMessage, folder: string): Matrix[] {
   const external = new Map(externalData.map(({ key, value }) => [key, value]));
   const location = external.get('location');

@@ -1,4 +1,5 @@
-// Compares encode -> record rows -> assemble -> attend with the naive oracle, on both rank graphs of a bundle with a pool of keys and values.
+// Compares encode -> record rows -> assemble -> attend with the naive oracle, on both rank graphs of a bundle with a
+// pool of keys and values.
 import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle, loadBundle } from '@collectivekv/bundles';
 import {

@@ -1,5 +1,5 @@
-// Bundles whose rank graphs see cluster means. Their scores depend on the positions of a record alone: not on how the record
-// came to have them.
+// Bundles whose rank graphs see cluster means. Their scores depend on the positions of a record alone: not on how the
+// record came to have them.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openBundle, readServedGolden, type ServedCase } from '@collectivekv/bundles';

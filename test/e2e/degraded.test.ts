@@ -1,5 +1,5 @@
-// Parts of the system fail. Ranking answers on a lower rung, reports the rung, and recovers. It does so whether it reads
-// records from Redis or through the user-cache.
+// Parts of the system fail. Ranking answers on a lower rung, reports the rung, and recovers. It does so whether it
+// reads records from Redis or through the user-cache.
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type E2eStack, interactionsOf, type OtherRanking, startE2e, startOtherRanking } from './e2e-stack.js';

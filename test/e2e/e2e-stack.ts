@@ -145,7 +145,9 @@ export async function startOtherRanking(
   };
 }
 
-/** Returns `count` interactions of a user with items of the demo's catalogue. An event id ends with the event's index. */
+/**
+ * Returns `count` interactions of a user with items of the demo's catalogue. An event id ends with the event's index.
+ */
 export function interactionsOf(userId: string, count: number, from = 0): InteractionInput[] {
   const actions = ['skip', 'click', 'like'];
   return Array.from({ length: count }, (_, i) => ({

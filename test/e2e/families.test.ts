@@ -1,5 +1,5 @@
-// A small bundle of every model family, each served by its own stack. Scores equal those of PyTorch, whether interactions
-// come from the queue or with the request, and whether the pool is local or remote.
+// A small bundle of every model family, each served by its own stack. Scores equal those of PyTorch, whether
+// interactions come from the queue or with the request, and whether the pool is local or remote.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,5 @@
-// Calls of the updater reach Redis late, around the deletion of a user. The user does not come back, and a late deletion
-// deletes nothing newer.
+// Calls of the updater reach Redis late, around the deletion of a user. The user does not come back, and a late
+// deletion deletes nothing newer.
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { interactionsOf } from './e2e-stack.js';
 import { type PipedCache, startPipedCache } from './piped-cache.js';

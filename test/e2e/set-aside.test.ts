@@ -1,4 +1,5 @@
-// Jobs that cannot succeed are set aside. They are visible, they can be retried, and all other interactions are processed.
+// Jobs that cannot succeed are set aside. They are visible, they can be retried, and all other interactions are
+// processed.
 import { partitionOf } from '@collectivekv/domain';
 import { openQueues, recordJobData } from '@collectivekv/update-queue';
 import { afterAll, beforeAll, expect, it } from 'vitest';

@@ -5,7 +5,8 @@ import { HANG_MS } from './run-surface.js';
 const QUIET_MS = 20;
 
 /**
- * Sends bytes on a new connection, and ends the sending side once the service is quiet. Returns all bytes of the service.
+ * Sends bytes on a new connection, and ends the sending side once the service is quiet. Returns all bytes of the
+ * service.
  * @param address `host:port`
  * @throws Error if the service sends no byte and keeps the connection open
  */

@@ -1,4 +1,5 @@
-// Node's `--import` loads this file into a service. SIGUSR2 collects all garbage, so that the metrics show what is kept.
+// Node's `--import` loads this file into a service. SIGUSR2 collects all garbage, so that the metrics show what is
+// kept.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { isMainThread } from 'node:worker_threads';

@@ -57,7 +57,9 @@ export interface FuzzOptions {
   readonly onProgress?: (message: string) => void;
 }
 
-/** Attacks the surfaces: those of services on two stacks, and at the same time the parsers in processes of their own. */
+/**
+ * Attacks the surfaces: those of services on two stacks, and at the same time the parsers in processes of their own.
+ */
 export async function runFuzz(options: FuzzOptions): Promise<FuzzResults> {
   const { seed, count, onProgress = () => undefined } = options;
   const wanted = options.surfaces ?? SURFACE_NAMES;

@@ -32,7 +32,10 @@ export function openSurface<Input>(surface: Surface<Input>): OpenSurface {
   };
 }
 
-/** Sends malformed inputs to a surface, and valid ones in between. Stops at the first fault and looks for a smaller input. */
+/**
+ * Sends malformed inputs to a surface, and valid ones in between. Stops at the first fault and looks for a smaller
+ * input.
+ */
 async function runSurface<Input>(
   surface: Surface<Input>,
   { seed, count, onProgress }: RunOptions,

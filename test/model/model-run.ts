@@ -81,7 +81,9 @@ async function heal(path: WritePath, happen: (happening: Happening) => Promise<v
   await letPass(path, 1, happen);
 }
 
-/** Lets everything happen until no job waits or is active. Throws if that takes too long, or if a record is wrong then. */
+/**
+ * Lets everything happen until no job waits or is active. Throws if that takes too long, or if a record is wrong then.
+ */
 async function untilSettled(path: WritePath, happen: (happening: Happening) => Promise<void>): Promise<void> {
   let last = -1;
   const isSettled = async () => {

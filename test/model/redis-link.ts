@@ -1,5 +1,5 @@
-// A process's connection to Redis, in the hands of the schedule. The process uses an ordinary client. Each command waits
-// until the schedule lets Redis execute it, and its reply waits until the schedule lets the process receive it.
+// A process's connection to Redis, in the hands of the schedule. The process uses an ordinary client. Each command
+// waits until the schedule lets Redis execute it, and its reply waits until the schedule lets the process receive it.
 import type { RedisClient } from '@collectivekv/redis-connection';
 import { type Context, contextNow, modelNowMs } from './virtual-time.js';
 

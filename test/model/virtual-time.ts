@@ -1,5 +1,5 @@
-// The model's time. It moves only when a step moves it. `await`s inside a process of the model keep the process as their
-// context; outside of such a context all clocks and timers are the real ones.
+// The model's time. It moves only when a step moves it. `await`s inside a process of the model keep the process as
+// their context; outside of such a context all clocks and timers are the real ones.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { promisify } from 'node:util';
 

@@ -1,5 +1,6 @@
-// Updaters, user-caches and a backend on one Redis, each with connections that the schedule moves. The code of updaters,
-// queue and records is the real one; only time, the network, the graphs and the waits for arrivals are the model's.
+// Updaters, user-caches and a backend on one Redis, each with connections that the schedule moves. The code of
+// updaters, queue and records is the real one; only time, the network, the graphs and the waits for arrivals are the
+// model's.
 import type { LoadedBundle } from '@collectivekv/bundles';
 import { encodeRecord } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
@@ -77,7 +78,9 @@ export interface WritePath {
   kill(actor: Actor, fate: Fate): void;
   /** Number of jobs that wait, that are active, and that are set aside. */
   counts(): Promise<{ readonly unsettled: number; readonly aside: number }>;
-  /** Makes the record of the poisoned user writable, and retries every job that was set aside but the unreadable ones. */
+  /**
+   * Makes the record of the poisoned user writable, and retries every job that was set aside but the unreadable ones.
+   */
   cure(): Promise<void>;
   /** Closes what the run opened. */
   close(): Promise<void>;

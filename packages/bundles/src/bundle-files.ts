@@ -12,8 +12,8 @@ export interface BundleFile {
 }
 
 /**
- * Opens a file of a bundle folder. A link may lead to another place in the folder, as in a mounted volume of Kubernetes.
- * It may not lead out: whoever may write the folder could otherwise have other files read.
+ * Opens a file of a bundle folder. A link may lead to another place in the folder, as in a mounted volume of
+ * Kubernetes. It may not lead out: whoever may write the folder could otherwise have other files read.
  * @throws bundle_invalid that begins with the path: `pool.bin: is missing`
  */
 export async function openBundleFile(dir: string, path: string): Promise<BundleFile> {

@@ -62,9 +62,9 @@ const RECONNECT_PAUSE = { firstMs: 200, longestMs: 2_000 };
 const CLOSE_DELAY_MS = 30_000;
 
 /**
- * Follows a pool: fetches and verifies the announced bundles, serves the active one as soon as it is loaded, and retires
- * bundles that are no longer announced. If the pool cannot be reached, starts with the last announcement of the cache
- * folder.
+ * Follows a pool: fetches and verifies the announced bundles, serves the active one as soon as it is loaded, and
+ * retires bundles that are no longer announced. If the pool cannot be reached, starts with the last announcement of the
+ * cache folder.
  */
 export function followBundles({ pool, cacheDir, engine, graphs, trust, log }: FollowOptions): BundleFollower {
   const bundles = createKeptBundles(CLOSE_DELAY_MS);

@@ -21,14 +21,15 @@ export interface InstallOptions {
 }
 
 /**
- * Writes a streamed bundle into `cacheDir/<bundle id>`, completely or not at all: pieces go to a temporary folder, which
- * is renamed when the bundle is complete. Writes only files that the manifest lists, and no byte beyond their listed size.
- * Removes temporary folders that killed processes have left in `cacheDir`.
- * If the bundle is there already, fetches only its signatures, and only if they are not trusted: it may have been signed
- * again. Removes a folder of that name that holds another bundle.
+ * Writes a streamed bundle into `cacheDir/<bundle id>`, completely or not at all: pieces go to a temporary folder,
+ * which is renamed when the bundle is complete. Writes only files that the manifest lists, and no byte beyond their
+ * listed size. Removes temporary folders that killed processes have left in `cacheDir`.
+ * If the bundle is there already, fetches only its signatures, and only if they are not trusted: it may have been
+ * signed again. Removes a folder of that name that holds another bundle.
  * @returns the folder
- * @throws bundle_not_loaded if nobody can send the bundle; bundle_untrusted; bundle_invalid if a piece breaks the format.
- * If `cacheDir` cannot be written: overloaded for a full disk, otherwise dependency_unavailable. The errors of `fetch`
+ * @throws bundle_not_loaded if nobody can send the bundle; bundle_untrusted; bundle_invalid if a piece breaks the
+ * format. If `cacheDir` cannot be written: overloaded for a full disk, otherwise dependency_unavailable. The errors of
+ * `fetch`
  */
 export async function installBundle(options: InstallOptions): Promise<string> {
   const { bundleId, cacheDir, fetch } = options;

@@ -29,7 +29,10 @@ export interface LoadOptions {
    * encode and rank, answers the golden requests too, because cluster means are computed outside of the graphs.
    */
   readonly verifyGolden: boolean;
-  /** Folder for a private copy of the files while the graphs are loaded. Default: the system's folder for temporary files. */
+  /**
+   * Folder for a private copy of the files while the graphs are loaded. Default: the system's folder for temporary
+   * files.
+   */
   readonly privateDir?: string;
   /** True reads the pool parts that `assembleRank` needs if the bundle has clusterings. Default: false. */
   readonly poolTables?: boolean;
@@ -38,10 +41,10 @@ export interface LoadOptions {
 }
 
 /**
- * Opens a bundle, loads its graphs, and makes the golden check: it runs the golden vectors and compares the outputs. The
- * loaded bundle does not need the folder: it runs on a private copy.
- * @throws bundle_untrusted; bundle_invalid, also if this machine's runtime does not reproduce the golden vectors; provider_missing; the
- * errors of {@link openPrivateCopy}
+ * Opens a bundle, loads its graphs, and makes the golden check: it runs the golden vectors and compares the outputs.
+ * The loaded bundle does not need the folder: it runs on a private copy.
+ * @throws bundle_untrusted; bundle_invalid, also if this machine's runtime does not reproduce the golden vectors;
+ * provider_missing; the errors of {@link openPrivateCopy}
  */
 export async function loadBundle(dir: string, engine: Engine, options: LoadOptions): Promise<LoadedBundle> {
   const privateDir = options.privateDir ?? tmpdir();

@@ -16,8 +16,9 @@ export interface PrivateCopy {
 /**
  * Copies a bundle into a new folder, and opens the copy. onnxruntime maps the weights of a graph into memory. If the
  * mapped file is made shorter later, the next access ends the process by SIGBUS. A removed file cannot be made shorter.
- * The copy has only files that the manifest lists, and graphs can name no file outside of their folder. So if a trusted key
- * signed the manifest, every byte that is used was signed. Removes copies in `parent` that killed processes have left there.
+ * The copy has only files that the manifest lists, and graphs can name no file outside of their folder. So if a trusted
+ * key signed the manifest, every byte that is used was signed. Removes copies in `parent` that killed processes have
+ * left there.
  * @param parent the folder for the copy; it is created
  * @param trust checks the signatures before any file is copied. Undefined trusts every bundle
  * @throws bundle_untrusted; bundle_invalid, which names the folder `dir`; overloaded if the disk is full;

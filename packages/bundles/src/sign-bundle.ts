@@ -21,11 +21,11 @@ export interface SignedBundle {
 }
 
 /**
- * Checks every file of a bundle folder, and adds a signature of its bundle.json. Signatures of other keys stay, if they are
- * of the same bundle.json.
+ * Checks every file of a bundle folder, and adds a signature of its bundle.json. Signatures of other keys stay, if they
+ * are of the same bundle.json.
  * @param key an ed25519 private key
- * @throws bundle_invalid; bundle_untrusted if the signatures that are there cannot be read or are too many; the errors of
- * {@link writeSignatureFile}
+ * @throws bundle_invalid; bundle_untrusted if the signatures that are there cannot be read or are too many; the errors
+ * of {@link writeSignatureFile}
  */
 export async function signBundle(dir: string, key: KeyObject): Promise<SignedBundle> {
   const { model, manifestBytes } = await openBundle(dir);

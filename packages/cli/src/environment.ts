@@ -6,8 +6,8 @@ export function unsetEmpty(env: NodeJS.ProcessEnv): void {
 }
 
 /**
- * Returns how the CLI calls services: with which token, certificate and authorities. A variable for clients comes before
- * the variable of a service's own certificate, since both may be in a shared environment.
+ * Returns how the CLI calls services: with which token, certificate and authorities. A variable for clients comes
+ * before the variable of a service's own certificate, since both may be in a shared environment.
  * @throws Error if CKV_USE_PROXY is neither true nor false
  */
 export function readAccess(env: NodeJS.ProcessEnv): GrpcClientOptions {

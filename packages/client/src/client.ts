@@ -56,8 +56,8 @@ export interface CollectiveKvClient {
     options?: ErasureOptions,
   ): Promise<Receipt>;
   /**
-   * Enqueues the deletion of a user. Everything enqueued before it is deleted, and everything enqueued after it begins a
-   * new history.
+   * Enqueues the deletion of a user. Everything enqueued before it is deleted, and everything enqueued after it begins
+   * a new history.
    * @returns the receipt, which is pending unless `wait` is set
    */
   deleteUser(userId: string, options?: ErasureOptions): Promise<Receipt>;
@@ -190,7 +190,9 @@ function listOf<T>(values: readonly T[], field: string): T[] {
   return Array.from(values); // a hole becomes undefined, which is refused
 }
 
-/** Returns an event id that a repeated call gives again. Another list under the same key gets other ids: it is not lost. */
+/**
+ * Returns an event id that a repeated call gives again. Another list under the same key gets other ids: it is not lost.
+ */
 function keyedEventId(key: string, place: number, { userId, itemId, action = '' }: InteractionInput): string {
   return digestOf([key, String(place), userId, itemId, action]);
 }

@@ -5,10 +5,13 @@ import type { Reason } from '@collectivekv/domain';
  * all come at once to a service that has just started.
  *
  * A service that refuses calls as `overloaded` has more of them than it can answer, so few are tried again. After any
- * other failure another server may answer. As long as one server of several does, there are as many tries as are needed.
+ * other failure another server may answer. As long as one server of several does, there are as many tries as are
+ * needed.
  */
 export interface RetryBudget {
-  /** True while calls are answered about as often as tries fail: then a try may end early, and leave time for another. */
+  /**
+   * True while calls are answered about as often as tries fail: then a try may end early, and leave time for another.
+   */
   readonly endsEarly: boolean;
   /** Notes an answered call. */
   answered(): void;

@@ -34,7 +34,9 @@ export interface FollowOptions<T> {
   readonly files: readonly NamedFile[];
   /** Returns the value of the files' contents, in the order of `files`. Throws a CkvError without any secret. */
   readonly parse: (contents: readonly Buffer[]) => T;
-  /** Called when new content is in use, and once for each problem with new content. If it fails, Node prints a warning. */
+  /**
+   * Called when new content is in use, and once for each problem with new content. If it fails, Node prints a warning.
+   */
   readonly onOutcome?: ((outcome: FileOutcome) => void) | undefined;
   /** Time between two looks at the files, ms. Default 1,000. */
   readonly lookEveryMs?: number;

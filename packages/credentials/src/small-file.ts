@@ -7,8 +7,8 @@ const MAX_BYTES = 1024 * 1024;
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /**
- * Reads a small file. Links are followed. Files with secrets are read again and again. A pipe, as `<(...)` of a shell is,
- * can be read once only. So it is refused, like a device or a folder, and never waited for.
+ * Reads a small file. Links are followed. Files with secrets are read again and again. A pipe, as `<(...)` of a shell
+ * is, can be read once only. So it is refused, like a device or a folder, and never waited for.
  * @param options.mayBePipe true for content that is read once only: waits for the writer of a pipe, and reads it
  * @throws Error that {@link readProblem} explains
  */

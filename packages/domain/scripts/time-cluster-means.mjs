@@ -1,5 +1,5 @@
-// Prints how long cluster means take, by SIMD code and by plain loops: a factored pool of 65,536 items and 256 events of
-// width 64, 256 clusters of items. Run it after a build: node packages/domain/scripts/time-cluster-means.mjs
+// Prints how long cluster means take, by SIMD code and by plain loops: a factored pool of 65,536 items and 256 events
+// of width 64, 256 clusters of items. Run it after a build: node packages/domain/scripts/time-cluster-means.mjs
 import { factoredManifest, factoredModel } from '../dist/bundle/factored.fixture.js';
 import { clusterMeans, createPoolTables } from '../dist/index.js';
 

@@ -5,8 +5,8 @@ import type { PrivateRedis } from './start-redis.js';
 /** The append-only file of a server, as a power cut would leave it. */
 export interface PowerSupply {
   /**
-   * Ends the server by SIGKILL, and takes from its append-only file what the disk may not have yet: what was seen written
-   * in the last `lostMs`. Nothing older is taken. After a SIGKILL alone the system still writes all of it.
+   * Ends the server by SIGKILL, and takes from its append-only file what the disk may not have yet: what was seen
+   * written in the last `lostMs`. Nothing older is taken. After a SIGKILL alone the system still writes all of it.
    * @param lostMs at most 60 s
    * @returns the bytes taken; 0 without an append-only file
    */

@@ -57,8 +57,8 @@ const WARM_PREVIOUS = 1;
 
 /**
  * Loads and verifies every bundle, then chooses the active one: the one in the activation file, otherwise the preferred
- * one, otherwise the only one. A damaged bundle, or one that no trusted
- * key has signed, is left out, unless it may be the one that should be active.
+ * one, otherwise the only one. A damaged bundle, or one that no trusted key has signed, is left out, unless it may be
+ * the one that should be active.
  * @throws bundle_invalid; bundle_not_loaded if none of these names a bundle
  */
 export async function createBundleShelf(options: BundleShelfOptions): Promise<BundleShelf> {

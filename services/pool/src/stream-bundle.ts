@@ -7,8 +7,8 @@ import { CkvError } from '@collectivekv/domain';
 export const CHUNK_BYTES = 256 * 1024;
 
 /**
- * Streams a bundle's files in checksummed chunks, bundle.json first. An empty file is one empty chunk. The first chunk has
- * the signatures that the folder has now: the bundle may have been signed again after it was loaded.
+ * Streams a bundle's files in checksummed chunks, bundle.json first. An empty file is one empty chunk. The first chunk
+ * has the signatures that the folder has now: the bundle may have been signed again after it was loaded.
  * @throws bundle_invalid if a file has another size than the manifest says: it was changed after the pool started
  */
 export async function* streamBundle(bundle: LoadedBundle, signal: AbortSignal): AsyncGenerator<FetchBundleResponse> {

@@ -1,5 +1,5 @@
-// Scores of bundles whose rank graphs see cluster means. They depend on the positions of a record, not on how the record
-// came to have them.
+// Scores of bundles whose rank graphs see cluster means. They depend on the positions of a record, not on how the
+// record came to have them.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle, loadBundle, readServedGolden, type ServedCase } from '@collectivekv/bundles';

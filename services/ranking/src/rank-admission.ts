@@ -13,7 +13,9 @@ export interface RankAdmissionOptions {
 
 /** Runs of a worker: the one that it computes, and the next. */
 const RUNS_PER_WORKER = 2;
-/** Requests that are worked on without regard to the load. Some of them read their records while others are computed. */
+/**
+ * Requests that are worked on without regard to the load. Some of them read their records while others are computed.
+ */
 const LEAST_STARTED = 16;
 /** Most requests that are worked on at once. They are this many only if Redis is slow. */
 const MOST_STARTED = 1_024;

@@ -15,8 +15,8 @@ const MAX_POSITIONS = 6;
 
 /**
  * A bundle with stand-ins for its graphs. Encode gives as route a hash of the item and, with history, of all routes
- * before it. Rank gives the routes of the history as scores, one for each candidate. RankKv gives the number of positions
- * as every score.
+ * before it. Rank gives the routes of the history as scores, one for each candidate. RankKv gives the number of
+ * positions as every score.
  */
 function testBundle(encodesWithHistory: boolean): LoadedBundle {
   const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));

@@ -37,8 +37,8 @@ export interface RankAnswer {
 export interface Ranker {
   /**
    * Scores a query's candidates by attention over the user's history.
-   * @throws invalid_request, bundle_not_loaded, overloaded, deadline, cancelled; if history is required, also the reason
-   * why it is missing
+   * @throws invalid_request, bundle_not_loaded, overloaded, deadline, cancelled; if history is required, also the
+   * reason why it is missing
    */
   rank(query: RankQuery, limits: RankLimits): Promise<RankAnswer>;
 }

@@ -9,7 +9,9 @@ import { recordOf } from '../workload.js';
 const FULL_KV_BYTES = 2 * D_MODEL * 4;
 const TARGETS: Record<string, string> = { [`${RECOMMENDED} 1000`]: '<= 0.0025' };
 
-/** Measures Redis's MEMORY USAGE of a record, key included, and its share of a full float32 cache of the same length. */
+/**
+ * Measures Redis's MEMORY USAGE of a record, key included, and its share of a full float32 cache of the same length.
+ */
 export async function bytes(bench: Bench): Promise<void> {
   for (const arm of [RECOMMENDED, ...bench.options.baselines] as const) {
     const { dir, histories } = bench.trained(arm);

@@ -22,7 +22,9 @@ const MINUTES: Record<Mode, readonly [number, number]> = {
   overload: [0, 0],
 };
 
-/** Measures the growth of the services' resident memory under steady load of ranks and interactions, by least squares. */
+/**
+ * Measures the growth of the services' resident memory under steady load of ranks and interactions, by least squares.
+ */
 export async function memory(bench: Bench): Promise<void> {
   const { ours, options } = bench;
   const [warmUpMinutes, minutes] = MINUTES[options.mode];

@@ -82,8 +82,8 @@ async function flood(bench: Bench, door: Door): Promise<void> {
 }
 
 /**
- * Returns how long after the flood the first good window began, ms. In a good window, all requests are answered, and half
- * of them within the p99 from before the flood. Infinity without one.
+ * Returns how long after the flood the first good window began, ms. In a good window, all requests are answered, and
+ * half of them within the p99 from before the flood. Infinity without one.
  */
 function recoveryMs(normal: FloodPhaseResult, after: FloodPhaseResult): number {
   const found = after.windows.find(

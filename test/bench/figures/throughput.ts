@@ -83,7 +83,9 @@ async function runBare({ bare, histories }: Bench, budgetMs: number): Promise<{ 
   };
 }
 
-/** Returns the answers per second, the delay of ranking's event loop, and the processor time per answer of each process. */
+/**
+ * Returns the answers per second, the delay of ranking's event loop, and the processor time per answer of each process.
+ */
 async function rankUnderLoad({ redis }: Bench, arm: Served, load: { inFlight: number; durationMs: number }) {
   const before = await rankProcessorSeconds(arm.services, redis); // the delay counts from here: it reads the metrics
   const begunMs = performance.now();

@@ -17,7 +17,10 @@ const POLL_MS = 5;
 /** An open loop needs more time than a closed loop, for the tail of its latencies. */
 const SLICES = 2;
 
-/** Compares the updater's rate with that of a worker that does nothing. Then measures event to servable at half the rate. */
+/**
+ * Compares the updater's rate with that of a worker that does nothing. Then measures event to servable at half the
+ * rate.
+ */
 export async function updates(bench: Bench): Promise<void> {
   const { options } = bench;
   const count = options.sliceMs * PER_SLICE_MS;

@@ -9,7 +9,9 @@ export interface Door extends Pick<FloodPlan, 'path' | 'kind' | 'messages' | 'nu
   /** As the tables print it. */
   readonly name: string;
   readonly service: ServiceProcess;
-  /** A counter of the answers that the service computed, for callers that wait and for others; undefined without one. */
+  /**
+   * A counter of the answers that the service computed, for callers that wait and for others; undefined without one.
+   */
   readonly answersCounter?: string;
 }
 

@@ -18,9 +18,14 @@ export interface OpenCall {
   cancel(): void;
 }
 
-/** A connection of a load generator. It sends frames that were made before, and parses nothing that it need not know. */
+/**
+ * A connection of a load generator. It sends frames that were made before, and parses nothing that it need not know.
+ */
 export interface Http2Connection {
-  /** Opens a call with its frames, which belong to the connection from now on. It waits here while the server's limit of streams or its window is used up. */
+  /**
+   * Opens a call with its frames, which belong to the connection from now on. It waits here while the server's limit of
+   * streams or its window is used up.
+   */
   open(frames: Buffer, events: CallEvents): OpenCall;
   /** Sends everything that was opened or sent since the last time. */
   flush(): void;

@@ -6,7 +6,10 @@ import type { FloodPlan } from './plan.js';
 
 /** Sends the requests of a flood on one connection. */
 export interface Requests {
-  /** Sends request number `number`. Calls `onEnd` once with its outcome, unless it is cancelled first. Returns a way to cancel it. */
+  /**
+   * Sends request number `number`. Calls `onEnd` once with its outcome, unless it is cancelled first. Returns a way to
+   * cancel it.
+   */
   send(number: number, onEnd: (outcome: Outcome) => void): () => void;
 }
 

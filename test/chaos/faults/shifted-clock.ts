@@ -1,5 +1,5 @@
-// A preload of a service: `node --import shifted-clock.js`. Its clock is ahead of the machine's by as many ms as the file
-// of CHAOS_CLOCK says. SIGUSR2 makes it read the file again: the clock jumps.
+// A preload of a service: `node --import shifted-clock.js`. Its clock is ahead of the machine's by as many ms as the
+// file of CHAOS_CLOCK says. SIGUSR2 makes it read the file again: the clock jumps.
 import { readFileSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 

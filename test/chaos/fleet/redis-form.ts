@@ -6,7 +6,9 @@ export interface RunningRedis {
   readonly url: string;
   /** URL of the queue's Redis. Default: `url`; records and queue share a Redis. */
   readonly queueUrl?: string;
-  /** Port behind which pipes can be put between a service and Redis. Undefined: the services connect to `url` itself. */
+  /**
+   * Port behind which pipes can be put between a service and Redis. Undefined: the services connect to `url` itself.
+   */
   readonly port: number | undefined;
   readonly nodes: readonly RedisNode[];
   stop(): Promise<void>;

@@ -7,7 +7,10 @@ import type { Reference } from './reference.js';
 export interface AnswerCheck {
   /** Notes an answer. It is compared later. */
   add(request: RankRequest, answer: Ranking, mostSteps: number): void;
-  /** Compares the noted answers of the reference's bundle for other users than these. Returns one line for each answer that is wrong. */
+  /**
+   * Compares the noted answers of the reference's bundle for other users than these. Returns one line for each answer
+   * that is wrong.
+   */
   run(except: ReadonlySet<UserJournal>): Promise<string[]>;
 }
 

@@ -1,4 +1,5 @@
-// The oracle counts what is wrong with a record, and finds nothing wrong with what the layout of docs/wire-format.md says.
+// The oracle counts what is wrong with a record, and finds nothing wrong with what the layout of docs/wire-format.md
+// says.
 import { describe, expect, it } from 'vitest';
 import { createUserJournal, type SentEvent, type UserJournal } from '../load/user-journal.js';
 import { checkRecord } from './check-record.js';

@@ -27,7 +27,10 @@ export interface Verdict {
   readonly outOfOrder: number;
   /** Jobs that did not go away after the fault. */
   readonly stuck: number;
-  /** Answers on the full rung with scores of no history that they may have had; answers on a lower rung without a reason. */
+  /**
+   * Answers on the full rung with scores of no history that they may have had; answers on a lower rung without a
+   * reason.
+   */
   readonly wrongScores: number;
   /** Rank requests that failed in spite of the SDK's retries. */
   readonly failedRequests: number;

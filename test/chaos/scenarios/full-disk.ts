@@ -16,7 +16,9 @@ const FULL_MS = 4_000;
 let disk: SmallDisk | undefined;
 let bundles: TwoBundles | undefined;
 
-/** Redis on the small disk. With `always`, a Redis that cannot write its file ends; with `everysec`, it refuses writes. */
+/**
+ * Redis on the small disk. With `always`, a Redis that cannot write its file ends; with `everysec`, it refuses writes.
+ */
 const redis: RedisForm = {
   about: 'one server, appendfsync everysec, on a small disk',
   async start(dir) {

@@ -39,9 +39,9 @@ const damage: fc.Arbitrary<Damage> = fc.oneof(
 );
 
 /**
- * Copies of encoded messages with one to three fields damaged, at any depth. A field gets another value, number, wire type
- * or length, is removed, is repeated up to 1,200 times, or is nested in itself up to 200 times. The rest of the message
- * stays well-formed.
+ * Copies of encoded messages with one to three fields damaged, at any depth. A field gets another value, number, wire
+ * type or length, is removed, is repeated up to 1,200 times, or is nested in itself up to 200 times. The rest of the
+ * message stays well-formed.
  */
 export function damagedMessages(seeds: readonly Uint8Array[]): fc.Arbitrary<Buffer> {
   return fc

@@ -25,8 +25,8 @@ interface Prepared {
 }
 
 /**
- * Bundles in which one file is damaged and the manifest has its new digest. So they are what a broken export would make,
- * not what a broken copy would be. A bundle must load and serve, or be refused as `bundle_invalid`.
+ * Bundles in which one file is damaged and the manifest has its new digest. So they are what a broken export would
+ * make, not what a broken copy would be. A bundle must load and serve, or be refused as `bundle_invalid`.
  */
 export async function bundleFilesSurface(): Promise<Surface<ChangedFile>> {
   return bundlesSurface('files of a bundle', (path) => !path.endsWith('.onnx'));

@@ -17,7 +17,10 @@ const NAMES = [...new Set(SCHEMAS.flatMap(({ shape }) => Object.keys(shape)))].f
 const SECRETS = /TOKEN$|REDIS_URL$/;
 const SECRET = 'Zq7-hidden';
 
-/** Values of environment variables. A service must refuse them, with the name of the variable, or start with sane numbers. */
+/**
+ * Values of environment variables. A service must refuse them, with the name of the variable, or start with sane
+ * numbers.
+ */
 export function configurationsSurface(): Surface<Readonly<Record<string, string>>> {
   const value = fc.oneof(
     hostileText,

@@ -35,8 +35,8 @@ export interface InteractionLog {
 }
 
 /**
- * Reads a whole log and checks it by the rules of docs/interaction-log.md. Memory does not grow with the number of rows,
- * except by 8 to 16 bytes for each event id.
+ * Reads a whole log and checks it by the rules of docs/interaction-log.md. Memory does not grow with the number of
+ * rows, except by 8 to 16 bytes for each event id.
  * @throws LogError that names the file and each kind of problem, with lines (Parquet: rows), columns and remedies
  */
 export async function openInteractionLog(options: LogOptions): Promise<InteractionLog> {

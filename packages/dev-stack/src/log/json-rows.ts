@@ -70,8 +70,8 @@ const MEMBER =
   /[ \t]*"([^"\\\p{Cc}]*)"[ \t]*:[ \t]*(?:"([^"\\\p{Cc}]*)"|(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)|(true|false|null))[ \t]*(?:,|(\}[ \t]*$))/uy;
 
 /**
- * Reads an object without escapes, nested values and names that are there twice: nearly every line, several times faster
- * than the parser. Returns undefined for any other text.
+ * Reads an object without escapes, nested values and names that are there twice: nearly every line, several times
+ * faster than the parser. Returns undefined for any other text.
  */
 export function flatMembers(text: string): Members | undefined {
   if (!text.startsWith('{')) return undefined;

@@ -109,7 +109,9 @@ export const manifestSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9-]{1,64}$/, 'must be 1 to 64 of a-z, 0-9 and -'),
   family: name,
   description: z.string().max(2_000),
-  /** Width of a cached key, and of a cached value: of one attention layer, or of all that a cache holds side by side. */
+  /**
+   * Width of a cached key, and of a cached value: of one attention layer, or of all that a cache holds side by side.
+   */
   dModel: count(16_384),
   /** Attention heads of that width. */
   heads: count(256),

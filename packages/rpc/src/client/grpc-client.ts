@@ -24,8 +24,8 @@ export interface GrpcClient<S extends ServiceName> {
   call<M extends MethodName<S>>(method: M, request: RequestOf<S, M>, limits?: CallLimits): Promise<ResponseOf<S, M>>;
   /**
    * Like `call`, for a method that takes a stream of requests and answers each before the next. The stream stays open
-   * for the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`. `again` prefers a stream whose server has
-   * just answered, and says whether the request may be sent on two streams otherwise.
+   * for the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`. `again` prefers a stream whose server
+   * has just answered, and says whether the request may be sent on two streams otherwise.
    */
   callOnStream<M extends MethodName<S>>(
     method: M,
@@ -52,8 +52,8 @@ export interface GrpcClientOptions extends ChannelSecurityOptions {
 }
 
 /**
- * How often a connection is tried during calls, and how long a server may take to answer. So a server that hangs, or that
- * is gone without a word, gets no call after 8 s. A server that is only busy keeps its connections.
+ * How often a connection is tried during calls, and how long a server may take to answer. So a server that hangs, or
+ * that is gone without a word, gets no call after 8 s. A server that is only busy keeps its connections.
  */
 const KEEPALIVE_MS = 3_000;
 const KEEPALIVE_TIMEOUT_MS = 5_000;

@@ -10,9 +10,9 @@ const FRAME_HEAD_BYTES = 9;
 type StartLimit = (onEnd: () => void) => () => void;
 
 /**
- * Ends every new connection of these credentials on which the server does not speak HTTP/2 in time. Such a server is silent,
- * or does not finish the TLS handshake. grpc-js would wait for ever: it has no limit for this, and its keepalive begins
- * later. A network may lose a connection without a word as it is made.
+ * Ends every new connection of these credentials on which the server does not speak HTTP/2 in time. Such a server is
+ * silent, or does not finish the TLS handshake. grpc-js would wait for ever: it has no limit for this, and its
+ * keepalive begins later. A network may lose a connection without a word as it is made.
  */
 export function limitHandshakes(
   credentials: ChannelCredentials,

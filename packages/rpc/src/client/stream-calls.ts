@@ -8,9 +8,9 @@ import { type AlternatingStream, type ExchangeLimits, openAlternatingStream } fr
 export interface StreamCalls {
   /**
    * Sends a request and waits for its response. If the signal aborts or the deadline passes, the stream ends, and with
-   * it the server's work. With `again`, for a request that failed before, it uses the stream that answered last. If none
-   * is idle and `again` returns true, it sends the request on two new streams, and returns the first response: of two
-   * servers, one may have failed before.
+   * it the server's work. With `again`, for a request that failed before, it uses the stream that answered last. If
+   * none is idle and `again` returns true, it sends the request on two new streams, and returns the first response: of
+   * two servers, one may have failed before.
    * @throws ServiceError
    */
   call(request: unknown, limits: ExchangeLimits & { readonly again?: (() => boolean) | undefined }): Promise<unknown>;

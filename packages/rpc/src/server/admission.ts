@@ -17,8 +17,8 @@ export interface AdmissionLimits {
 }
 
 /**
- * Decides how many requests are worked on at once. The others wait, first come, first served. If requests wait without a
- * break, more come than the service can answer: then fewer may wait, and the others are refused at once.
+ * Decides how many requests are worked on at once. The others wait, first come, first served. If requests wait without
+ * a break, more come than the service can answer: then fewer may wait, and the others are refused at once.
  */
 export interface Admission {
   /** Requests that are worked on. A request whose caller left counts until its work has ended. */
@@ -130,8 +130,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
   }
 
   /**
-   * Begins them at the end of this turn of the event loop, once for all that come or end in it. The turn's answers leave
-   * first. The requests that begin read their records in one round trip.
+   * Begins them at the end of this turn of the event loop, once for all that come or end in it. The turn's answers
+   * leave first. The requests that begin read their records in one round trip.
    */
   function beginSoon(): void {
     if (beginning) return;

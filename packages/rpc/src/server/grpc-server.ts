@@ -68,8 +68,8 @@ export interface GrpcServerOptions extends ServerTlsOptions, AccessOptions {
   /** Largest message that is read, bytes. Default 16 MiB. */
   readonly maxMessageBytes?: number;
   /**
-   * Most memory of one connection, MB: above all answers that its caller has not read. Beyond it the connection is closed.
-   * Default 512.
+   * Most memory of one connection, MB: above all answers that its caller has not read. Beyond it the connection is
+   * closed. Default 512.
    */
   readonly maxUnreadMb?: number;
   /** How long a stream of requests may wait for one, ms. Default 30,000. */
@@ -121,7 +121,10 @@ export function createGrpcServer({
   const names: string[] = [''];
   const loopBound = () => createAdmission({ ...LOOP_BOUND, load: () => (saturated() ? 'full' : 'spare') });
 
-  /** Refuses calls of a method while its admission is full. Callers who may not come in at all are told so, and not counted. */
+  /**
+   * Refuses calls of a method while its admission is full. Callers who may not come in at all are told so, and not
+   * counted.
+   */
   function earlyRefusalOf(rpc: string, admission: Admission): EarlyRefusal {
     return {
       get full() {

@@ -13,8 +13,8 @@ export interface AccessOptions {
   /** File that holds such a token. It is read again when it changes. Default '': none. */
   readonly tokenFile?: string;
   /**
-   * File with tokens and their roles, one a line: `ROLE[,ROLE] TOKEN [LABEL]`. It is read again when it changes. If it is
-   * set, the two options above have no effect here. Default '': none.
+   * File with tokens and their roles, one a line: `ROLE[,ROLE] TOKEN [LABEL]`. It is read again when it changes. If it
+   * is set, the two options above have no effect here. Default '': none.
    */
   readonly tokensFile?: string;
   /** What error texts call these options, such as the variables that set them. Default: their own names. */

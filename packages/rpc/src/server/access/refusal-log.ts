@@ -12,7 +12,8 @@ export interface Refusal {
 const WARN_EVERY_MS = 60_000;
 
 /**
- * Returns a function that warns of refused calls, at most once a minute for each label and RPC: a caller may send any number.
+ * Returns a function that warns of refused calls, at most once a minute for each label and RPC: a caller may send any
+ * number.
  * @param nowMs a clock that never goes back
  */
 export function createRefusalLog(log: Pick<RpcLog, 'warn'>, nowMs = () => performance.now()) {
