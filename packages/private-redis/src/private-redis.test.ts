@@ -108,7 +108,9 @@ it('finds the pid of a server that prints much before this process reads it', as
   await chmod(path, 0o755);
   const port = await freePort();
   const starting = launchServer({ path, env: server.env }, { args: ['--port', String(port), '--save', ''], port });
-  while (!existsSync(printed)); // busy: nothing is read meanwhile
+  const giveUpMs = Date.now() + 60_000;
+  while (!existsSync(printed) && Date.now() < giveUpMs); // busy: nothing is read meanwhile
+  expect(existsSync(printed)).toBe(true);
   const started = await starting;
   expect(isRunning(started.pid)).toBe(true);
   await started.stop();
