@@ -1,7 +1,7 @@
 // What an erasure does to the jobs of a real queue, in every state that BullMQ has.
 import type { Interaction } from '@collectivekv/domain';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { deleteJobData, recordJobData } from './interaction-jobs.js';
+import { deleteJobData, forgetJobData, recordJobData } from './interaction-jobs.js';
 import { openQueues } from './open-queues.js';
 import type { PartitionQueue } from './partition-queue.js';
 import { interactionOf, otherUserIn, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
@@ -203,6 +203,15 @@ describe('erase', () => {
       expect(await erase()).toMatchObject({ waitingCount: 0 });
       expect(finished).toEqual([]);
       expect(await queues[partition]?.count()).toBe(1);
+    });
+
+    it('leaves a removal without a receipt that waits, and takes one that cannot be read', async () => {
+      await queues[FOREIGN]?.add('forget', forgetJobData(interactionOf(1)));
+      await queues[PARTITION]?.add('forget', forgetJobData(interactionOf(2)), { delay: 3_600_000 });
+      await queues[FOREIGN]?.add('forgte', forgetJobData(interactionOf(3), RECEIPT));
+      expect(await erase()).toMatchObject({ waitingCount: 1 });
+      const left = await Promise.all([PARTITION, FOREIGN].map((one) => queues[one]?.count()));
+      expect(left).toEqual([1, 1]);
     });
   });
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { CkvError } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
+import { parseInteractionJob } from './interaction-jobs.js';
 import { isOrdered } from './job-options.js';
 import { openingOver } from './job-scripts.js';
 import type { PartitionTerm } from './lease-table.js';
@@ -134,7 +135,8 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
   }
 
   /**
-   * Sweeps one container. Calls `onStripped` for each stripped job, and `onErasure` for each erasure, which it leaves.
+   * Sweeps one container. Calls `on.stripped` for each stripped job, and `on.erasure` for each erasure with a receipt
+   * that does not wait, which it leaves.
    */
   async function sweepContainer(
     queueKeys: string,
@@ -146,19 +148,21 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
       readonly erasure: (erasure: Erasure, job: FoundJob) => void;
     },
   ): Promise<void> {
+    const waits = container.count === 'waitingCount';
     const mostLooks = on.unorderedOnly ? MAX_LOOKS.own : MAX_LOOKS.other;
     for (let pass = 1; ; pass++) {
       let changed = 0;
       for (const id of await find(queueKeys, container, subject.eventId ?? subject.userId, mostLooks)) {
-        const fields = await client.hmgetBuffer(queueKeys + id, 'data', 'opts', 'priority', 'delay');
-        const [jobData, opts, priority, delay] = fields;
+        const fields = await client.hmgetBuffer(queueKeys + id, 'data', 'opts', 'priority', 'delay', 'name');
+        const [jobData, opts, priority, delay, name] = fields;
         if (!jobData) continue;
+        if (waits && isErasure(`${name ?? ''}`, jobData.toString())) continue;
         if (on.unorderedOnly && isOrdered({ id, opts: `${opts ?? ''}`, priority, delay })) continue;
         const stripped = stripJob(jobData.toString(), subject);
         if (stripped.left === 'all') continue;
         const sha1 = createHash('sha1').update(jobData).digest('hex');
         const job = { queueKeys, container, id, sha1 };
-        if (stripped.left === 'nothing' && stripped.erasure) {
+        if (!waits && stripped.left === 'nothing' && stripped.erasure) {
           on.erasure(stripped.erasure, job);
           continue;
         }
@@ -189,7 +193,7 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
             counts[container.count]++;
           },
           erasure: (erasure, job) => {
-            if (container.count !== 'waitingCount') ended.set(queueKeys + job.id, { erasure, job });
+            ended.set(queueKeys + job.id, { erasure, job });
           },
         });
       }
@@ -202,4 +206,13 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
     for (const { job } of ended.values()) if (await strip(job, '')) counts[job.container.count]++;
     return counts;
   };
+}
+
+/** True if a job is an erasure that can be read. */
+function isErasure(name: string, jobData: string): boolean {
+  try {
+    return parseInteractionJob(name, JSON.parse(jobData)).kind !== 'record';
+  } catch {
+    return false;
+  }
 }
