@@ -95,6 +95,19 @@ describe('retry', () => {
     expect(await inspect().retry()).toBe(0);
   });
 
+  it('puts each job back once, if two operators do it at the same time', async () => {
+    await plantFailed(300);
+    const counts = await Promise.all([inspect().retry(), inspect().retry()]);
+    expect(counts[0] + counts[1]).toBe(300);
+    expect(await takenEvents()).toHaveLength(300);
+  });
+
+  it('goes on behind a job that has gone while a page was read', async () => {
+    await plantFailed(1_500);
+    await queue.client().zadd(queue.key('failed'), Date.now(), 'gone');
+    expect(await inspect().retry()).toBe(1_500);
+  });
+
   it('puts back exactly the named jobs', async () => {
     await setAside(3);
     const [newest] = await inspect().failed(1);

@@ -1,5 +1,5 @@
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
-import type { Queue } from 'bullmq';
+import { ErrorCode, type Queue } from 'bullmq';
 import { openQueues } from './open-queues.js';
 
 /** Jobs of one partition by state. */
@@ -46,14 +46,20 @@ export interface InspectionOptions {
 /** Failed jobs of one read. */
 const PAGE = 1_000;
 
+type Job = Awaited<ReturnType<Queue['getFailed']>>[number];
+
 /** Opens the queue for inspection. Failures are dependency_unavailable. */
 export function inspectQueue({ client, keyPrefix, partitionCount }: InspectionOptions): QueueInspection {
   const queues = openQueues(client, keyPrefix, partitionCount, { inspectOnly: true });
 
-  /** Calls `settle` with every named failed job, or with all. Returns the number of calls. */
+  /**
+   * Settles every named failed job, or all.
+   * @param settle returns false if the job was settled by somebody else
+   * @returns the number of jobs that were settled here
+   */
   async function settleFailed(
     ids: readonly string[] | undefined,
-    settle: (job: Awaited<ReturnType<Queue['getFailed']>>[number]) => Promise<unknown>,
+    settle: (job: Job) => Promise<boolean>,
   ): Promise<number> {
     const wanted = ids && new Set(ids);
     let count = 0;
@@ -63,12 +69,11 @@ export function inspectQueue({ client, keyPrefix, partitionCount }: InspectionOp
       for (let from = 0; ; from += PAGE) {
         const page = await queue.getFailed(from, from + PAGE - 1);
         jobs.push(...page);
-        if (page.length < PAGE) break;
+        if (page.length === 0) break; // a shorter page may lack a job that has gone meanwhile
       }
       for (const job of jobs.reverse()) {
         if (wanted && !wanted.has(String(job.id))) continue;
-        await settle(job);
-        count++;
+        if (await settle(job)) count++;
       }
     }
     return count;
@@ -102,10 +107,27 @@ export function inspectQueue({ client, keyPrefix, partitionCount }: InspectionOp
           .sort((a, b) => b.failedAtMs - a.failedAtMs)
           .slice(0, maxCount);
       }),
-    retry: (ids) => reachingRedis(() => settleFailed(ids, (job) => job.retry('failed'))),
-    drop: (ids) => reachingRedis(() => settleFailed(ids, (job) => job.remove())),
+    retry: (ids) => reachingRedis(() => settleFailed(ids, putBack)),
+    drop: (ids) => reachingRedis(() => settleFailed(ids, remove)),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()));
     },
   };
+}
+
+/** Puts a failed job back into its queue. Returns false if it is gone, or has been put back meanwhile. */
+async function putBack(job: Job): Promise<boolean> {
+  try {
+    await job.retry('failed');
+    return true;
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    if (code === ErrorCode.JobNotExist || code === ErrorCode.JobNotInState) return false;
+    throw error;
+  }
+}
+
+async function remove(job: Job): Promise<boolean> {
+  await job.remove();
+  return true;
 }
