@@ -68,6 +68,19 @@ describe('encodeFeeds', () => {
     expect([...(encodeFeeds(fixtureModel(manifest), values).dwell?.data ?? [])]).toEqual([-2, 3, 60]);
   });
 
+  it('feeds the default of a feature that is called as a member of every object', () => {
+    const manifest = fixtureManifest();
+    manifest.features.interaction.push({ name: 'constructor', default: 3, min: 0, max: 9 });
+    manifest.graphs.encode.inputs.push({
+      name: 'extra',
+      role: 'interaction_feature',
+      feature: 'constructor',
+      type: 'float32',
+      shape: ['batch'],
+    });
+    expect(encodeFeeds(fixtureModel(manifest), interactions).extra?.data).toEqual(Float32Array.of(3, 3));
+  });
+
   it('feeds the history, with the quantised values of the record, to a graph that takes it', () => {
     const history = Buffer.concat([row(3, 0.74), row(1, 0.76)]);
     const feeds = encodeFeeds(fixtureModel(historyManifest()), interactions, history);

@@ -31,7 +31,7 @@ export function encodeFeeds(
       case 'interaction_feature': {
         const feature = featureNamed(model.manifest.features.interaction, input.feature);
         feeds[input.name] = float32(
-          Float32Array.from(interactions, ({ features }) => clamp(features[feature.name], feature)),
+          Float32Array.from(interactions, (interaction) => featureOf(interaction, feature)),
           [batch],
         );
         break;
@@ -105,7 +105,7 @@ export function packRows(model: BundleModel, outputs: Tensors, interactions: rea
 
 function rawValue(model: BundleModel, source: string, interaction: Interaction): number {
   if (source === 'timestamp_s') return Math.min(Math.floor(interaction.timestampMs / 1000), 2 ** 32 - 1);
-  return clamp(interaction.features[source], featureNamed(model.manifest.features.interaction, source));
+  return featureOf(interaction, featureNamed(model.manifest.features.interaction, source));
 }
 
 function requireOutput(outputs: Tensors, name: string, length: number): Tensor {
@@ -126,6 +126,8 @@ function featureNamed(features: readonly Feature[], name: string): Feature {
   return feature;
 }
 
-function clamp(value: number | undefined, { min, max, default: fallback }: Feature): number {
+/** Returns a feature within its bounds, or its default. A feature may be called `constructor`. */
+function featureOf({ features }: Interaction, { name, min, max, default: fallback }: Feature): number {
+  const value = Object.hasOwn(features, name) ? features[name] : undefined;
   return value === undefined ? fallback : Math.min(max, Math.max(min, value));
 }
