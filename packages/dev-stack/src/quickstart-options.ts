@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { repeated } from '@collectivekv/domain';
 import type { ColumnMap } from './log/log-columns.js';
 
 const MAX_COUNT = 100_000;
@@ -50,7 +51,7 @@ export function parseQuickstartArguments(args: readonly string[]): QuickstartArg
     },
   });
   const names = tokens.flatMap((token) => (token.kind === 'option' ? [token.name] : []));
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const [twice] = repeated(names);
   if (twice !== undefined) {
     const remedy = twice === 'data' ? 'join the files into one' : 'leave one out';
     throw new Error(`--${twice}: is given twice; ${remedy}`);

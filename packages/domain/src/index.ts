@@ -21,5 +21,6 @@ export * from './interaction.js';
 export * from './partition.js';
 export * from './record/recent-events.js';
 export * from './record/record.js';
+export * from './repeated.js';
 export * from './steady-clock.js';
 export * from './tensor.js';

@@ -1,3 +1,4 @@
+import { repeated } from '@collectivekv/domain';
 import { isBlank } from './cell.js';
 import { findColumns } from './log-columns.js';
 import { LogError } from './log-error.js';
@@ -61,7 +62,7 @@ export async function* delimitedRows(
 
 function readHeader(source: LogSource, cells: readonly string[], delimiter: string, where: string) {
   const names = cells.map((name) => name.replace(/^[ \t]+|[ \t]+$/g, ''));
-  const twice = names.find((name, i) => name !== '' && names.indexOf(name) !== i);
+  const [twice] = repeated(names.filter((name) => name !== ''));
   if (twice !== undefined) throw new LogError(`${where}: has the column ${twice} twice; rename or remove one of them`);
   refusePublishedColumns(source.file, names);
   const other = Object.keys(NAMES).find((one) => one !== delimiter && names.length === 1 && names[0]?.includes(one));

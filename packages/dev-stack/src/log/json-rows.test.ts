@@ -44,3 +44,9 @@ it.each([
   '{"a" 1}',
   '{"a":NaN}',
 ])('leaves %s to the parser of all objects', (text) => expect(flatMembers(text)).toBeUndefined());
+
+it('leaves an object of more than a thousand members to the parser of all objects', () => {
+  const objectOf = (count: number) => `{${Array.from({ length: count }, (_, i) => `"m${i}":1`).join()}}`;
+  expect(flatMembers(objectOf(1_000))?.names).toHaveLength(1_000);
+  expect(flatMembers(objectOf(1_001))).toBeUndefined();
+});

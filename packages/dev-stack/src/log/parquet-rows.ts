@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { repeated } from '@collectivekv/domain';
 import {
   type AsyncBuffer,
   asyncBufferFromFile,
@@ -48,7 +49,7 @@ export async function* parquetRows(source: LogSource): AsyncGenerator<RawRow[]> 
   const elements = parquetSchema(metadata).children.map(({ element }) => element);
   const all = elements.map(({ name }) => name);
   refusePublishedColumns(file, all);
-  const twice = all.find((name, i) => all.indexOf(name) !== i);
+  const [twice] = repeated(all);
   if (twice !== undefined) throw new LogError(`${file}: has the column ${twice} twice; rename or remove one of them`);
   const found = findColumns(wanted, all, source.columns, file);
   for (const [i, name] of found.entries()) {

@@ -1,3 +1,4 @@
+import { repeated } from '../repeated.js';
 import { clusteringProblems } from './clustering-rules.js';
 import type { GraphInput, GraphName, Manifest } from './manifest-schema.js';
 
@@ -65,9 +66,7 @@ function duplicateProblems({ record, groups, clusterings = [], files, actions, f
     ['features.candidate', features.candidate.map((feature) => feature.name)],
     ['features.context', features.context.map((feature) => feature.name)],
   ];
-  return lists.flatMap(([path, names]) =>
-    names.filter((name, i) => names.indexOf(name) !== i).map((name) => `${path}: ${name} is duplicated`),
-  );
+  return lists.flatMap(([path, names]) => repeated(names).map((name) => `${path}: ${name} is duplicated`));
 }
 
 /** Slots that a route of a type can name. The schema bounds the slots of the wider types. */
