@@ -199,8 +199,9 @@ describe('a shelf', () => {
     expect(opened.announcement().activeBundleId).toBe(first);
   });
 
-  it('adopts the activation of another replica, unless it lacks the bundle', async () => {
-    const opened = await open();
+  it('adopts the activation of another replica, unless it lacks the bundle, which it tells once', async () => {
+    const lacking: string[] = [];
+    const opened = await open({ onLacking: (bundleId) => lacking.push(bundleId) });
     await opened.refresh();
     expect(opened.announcement().activeBundleId).toBe(first);
     stored = { active: second, previous: [first] };
@@ -208,7 +209,15 @@ describe('a shelf', () => {
     expect(opened.announcement()).toEqual({ activeBundleId: second, bundleIds: [second, first] });
     stored = { active: GONE, previous: [second] };
     await opened.refresh();
+    await opened.refresh();
     expect(opened.announcement().activeBundleId).toBe(second);
+    expect(lacking).toEqual([GONE]);
+    stored = { active: first, previous: [GONE] };
+    await opened.refresh();
+    stored = { active: GONE, previous: [first] };
+    await opened.refresh();
+    expect(opened.announcement().activeBundleId).toBe(first);
+    expect(lacking).toEqual([GONE, GONE]);
   });
 });
 

@@ -23,7 +23,7 @@ export interface BundleShelf {
   rollback(): Promise<string>;
   /** Yields the announcement now and after every change, until the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<Announcement>;
-  /** Adopts the activation that another replica wrote to the file. */
+  /** Adopts the activation that another replica wrote to the file, unless its bundle is lacking here. */
   refresh(): Promise<void>;
   close(): Promise<void>;
 }
@@ -44,6 +44,8 @@ export interface BundleShelfOptions {
   readonly onLoaded?: (bundle: LoadedBundle) => void;
   /** Called with every bundle that is left out. */
   readonly onDamaged?: (damaged: DamagedBundle) => void;
+  /** Called once for each bundle that another replica activated and this one lacks. */
+  readonly onLacking?: (bundleId: string) => void;
 }
 
 /** A bundle that is left out, since it breaks the format, is not reproduced on this machine, or is not trusted. */
@@ -72,6 +74,8 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   }
   let activation = await firstActivation(bundles, damaged, options);
   const changes = new EventEmitter().setMaxListeners(0);
+  /** The bundle of the activation file, if it was not active here at the latest look. */
+  let lacking: string | undefined;
 
   function adopt(next: Activation): void {
     activation = next;
@@ -130,7 +134,10 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
     },
     async refresh() {
       const stored = await activationFile.read();
-      if (stored && stored.active !== activation.active && bundles.has(stored.active)) adopt(stored);
+      const other = stored?.active === activation.active ? undefined : stored;
+      if (other && bundles.has(other.active)) adopt(other);
+      else if (other && other.active !== lacking) options.onLacking?.(other.active);
+      lacking = other?.active;
     },
     async close() {
       await Promise.all([...bundles.values()].map((bundle) => bundle.close()));
