@@ -26,7 +26,9 @@ export interface BearerTokenOptions {
  */
 export function createBearerToken({ token, tokenFile, fields, onOutcome }: BearerTokenOptions): BearerToken {
   const metadata = new Metadata();
-  checkToken(fields.token, token);
+  if (!isToken(token)) {
+    throw invalidRequest(fields.token, `is ${NO_TOKEN}`, 'send the token that the services require');
+  }
   if (token !== '') metadata.set('authorization', `Bearer ${token}`);
   if (tokenFile === '') return { metadata, close: () => undefined };
   if (token !== '') throw invalidRequest(fields.tokenFile, `is set together with ${fields.token}`, 'set one of them');
@@ -36,7 +38,10 @@ export function createBearerToken({ token, tokenFile, fields, onOutcome }: Beare
     parse([content]) {
       const text = String(content).trim();
       if (text === '') throw invalidRequest(fields.tokenFile, `${tokenFile} is empty`, 'write the token into it');
-      checkToken(fields.tokenFile, text);
+      if (!isToken(text)) {
+        const remedy = 'write the token that the services require into it';
+        throw invalidRequest(fields.tokenFile, `the text in ${tokenFile} is ${NO_TOKEN}`, remedy);
+      }
       return text;
     },
   });
@@ -46,8 +51,9 @@ export function createBearerToken({ token, tokenFile, fields, onOutcome }: Beare
   return { metadata, close: followed.close };
 }
 
+const NO_TOKEN = 'not printable ASCII without spaces';
+
 /** Checks a token before the metadata does, whose error would print it. */
-function checkToken(field: string, token: string): void {
-  if (/^[\x21-\x7e]*$/.test(token)) return;
-  throw invalidRequest(field, 'is not printable ASCII without spaces', 'send the token that the services require');
+function isToken(text: string): boolean {
+  return /^[\x21-\x7e]*$/.test(text);
 }

@@ -207,7 +207,7 @@ describe('tokens that change', () => {
 
 it.each([
   ['an empty token file', '', /^tokenFile: .* is empty; write the token into it$/],
-  ['a token file with a space', 'to ken', /^tokenFile: is not printable ASCII without spaces/],
+  ['a token file with a space', 'to ken', /^tokenFile: the text in .+ is not printable ASCII without spaces/],
 ])('a client refuses %s', async (_, content, message) => {
   await start({});
   const tokenFile = join(dir, 'own');
