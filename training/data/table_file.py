@@ -15,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from data.reading.errors import LogError, first_line
+from data.reading.log_columns import repeated_name
 from data.reading.packed_text import check_file, text_blocks
 from data.reading.progress import Progress, Say, quiet
 
@@ -75,9 +76,9 @@ def header(path: Path, head: bytes, separator: str) -> list[str]:
         names = [name.strip() for name in next(csv.reader([head.decode()], delimiter=separator), [])]
     except (UnicodeDecodeError, csv.Error) as error:
         raise LogError(f"{path}, line 1: is not text; the file's name must tell its kind") from error
-    for name in names:
-        if names.count(name) > 1:
-            raise LogError(f"{path}, line 1: the column {name!r} is duplicated; rename one of them")
+    twice = repeated_name(names)
+    if twice is not None:
+        raise LogError(f"{path}, line 1: the column {twice!r} is duplicated; rename one of them")
     return names
 
 

@@ -11,7 +11,7 @@ import pyarrow.csv
 
 from data.reading.cells import Rows, quoted
 from data.reading.errors import LogError
-from data.reading.log_columns import find_columns
+from data.reading.log_columns import find_columns, repeated_name
 from data.reading.packed_text import text_blocks
 from data.reading.problem_list import ProblemList
 from data.reading.progress import Say
@@ -57,9 +57,8 @@ def read_header(
 ) -> tuple[list[str], dict[str, str]]:
     """Returns the columns of a header, and the names of those that are wanted."""
     header = [name.strip(" \t") for name in split_line(head, delimiter)]
-    for name in header:
-        if name and header.count(name) > 1:
-            raise LogError(f"{where}: has the column {name} twice; rename or remove one of them")
+    if twice := repeated_name([name for name in header if name]):
+        raise LogError(f"{where}: has the column {twice} twice; rename or remove one of them")
     refuse_published_columns(path, header)
     other = next((one for one in SEPARATORS if one != delimiter and len(header) == 1 and one in header[0]), None)
     if other:

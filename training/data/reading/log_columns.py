@@ -23,6 +23,16 @@ def names_of(ours: str, columns: Mapping[str, str]) -> tuple[str, ...]:
     return (columns[ours],) if ours in columns else USUAL_NAMES.get(ours, (ours,))
 
 
+def repeated_name(names: Sequence[str]) -> str | None:
+    """Returns the first name that comes earlier in the list, too. Returns None if there is none."""
+    met: set[str] = set()
+    for name in names:
+        if name in met:
+            return name
+        met.add(name)
+    return None
+
+
 def find_columns(wanted: Sequence[str], names: Sequence[str], columns: Mapping[str, str], where: str) -> dict[str, str]:
     """Returns the name in the file of each column that the file has.
 

@@ -9,7 +9,7 @@ import pyarrow.parquet
 
 from data.reading.cells import Rows, quoted
 from data.reading.errors import LogError
-from data.reading.log_columns import IDS, find_columns
+from data.reading.log_columns import IDS, find_columns, repeated_name
 from data.reading.progress import Progress, Say
 from data.reading.published_files import refuse_published_columns
 
@@ -26,8 +26,8 @@ def read_parquet_log(path: Path, wanted: Sequence[str], columns: Mapping[str, st
         file = pyarrow.parquet.ParquetFile(path)
         schema = file.schema_arrow
         refuse_published_columns(path, schema.names)
-        twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
-        if twice:
+        twice = repeated_name(schema.names)
+        if twice is not None:
             raise LogError(f"{path}: has the column {twice} twice; rename or remove one of them")
         names = find_columns(wanted, schema.names, columns, str(path))
         for ours, name in names.items():
