@@ -14,14 +14,14 @@ describe('deleteFromRecord', () => {
       recentEvents: Buffer.concat([eventHash('2'), eventHash('3')]),
       rows: Uint8Array.of(1, 1, 2, 2, 3, 3),
     };
-    const { bytes } = deleteFromRecord(record, { ...match('old'), row: Uint8Array.of(3, 3) });
+    const { bytes } = deleteFromRecord(record, { ...match('old'), row: Uint8Array.of(1, 1) });
     const edited = decodeRecord(bytes ?? new Uint8Array(0), shape);
     expect(edited.recentEvents.length).toBe(3 * EVENT_HASH_BYTES);
     const { bytes: without2 } = deleteFromRecord(edited, match('2'));
-    expect([...decodeRecord(without2 ?? new Uint8Array(0), shape).rows]).toEqual([1, 1]);
-    expect(deleteFromRecord(edited, match('3'))).toEqual({
+    expect([...decodeRecord(without2 ?? new Uint8Array(0), shape).rows]).toEqual([3, 3]);
+    expect(deleteFromRecord(edited, match('old'))).toEqual({
       bytes: undefined,
-      outcome: { deleted: false, positionCount: 2, eventKnown: true, laterCount: 0 },
+      outcome: { deleted: false, positionCount: 2, eventKnown: true, laterCount: 0, unreadable: false },
     });
   });
 });
@@ -47,8 +47,15 @@ describe('deleteFromRecord by content', () => {
 
   it('finds the newest of equal rows', () => {
     const ring = Buffer.concat([eventHash('a'), eventHash('b')]);
-    expect(rowsAfter([7, 7, 8, 8, 7, 7, 9, 9], [7, 7], [], ring)).toEqual([7, 7, 8, 8, 9, 9]);
+    expect(rowsAfter([7, 7, 8, 8, 7, 7, 9, 9, 9, 9], [7, 7], [], ring)).toEqual([7, 7, 8, 8, 9, 9, 9, 9]);
     expect(rowsAfter([7, 8, 6, 8, 50, 50], [7, 7], [1, 1])).toEqual([6, 8, 50, 50]);
+  });
+
+  it('passes over the rows of the events in the ring', () => {
+    const ring = Buffer.concat([eventHash('a'), eventHash('b')]);
+    expect(rowsAfter([7, 7, 8, 8, 7, 7, 7, 7], [7, 7], [], ring)).toEqual([8, 8, 7, 7, 7, 7]);
+    expect(rowsAfter([8, 8, 7, 7, 7, 7], [7, 7], [], ring)).toBeUndefined();
+    expect(rowsAfter([7, 7], [7, 7], [], ring)).toBeUndefined(); // the row of a was trimmed
   });
 
   it('finds nothing with a row of another length', () => {
@@ -71,7 +78,7 @@ describe('deleteFromRecord by an event of a trimmed row', () => {
     const of1 = deleteFromRecord(trimmed, match('1'));
     expect(of1).toEqual({
       bytes: undefined,
-      outcome: { deleted: false, positionCount: 2, eventKnown: true, laterCount: 0 },
+      outcome: { deleted: false, positionCount: 2, eventKnown: true, laterCount: 0, unreadable: false },
     });
     const of2 = deleteFromRecord(trimmed, match('2'));
     expect([...decodeRecord(of2.bytes ?? new Uint8Array(0), shape).rows]).toEqual([3, 3]);

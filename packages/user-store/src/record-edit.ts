@@ -81,15 +81,13 @@ export function deleteFromRecord(record: UserRecord, { eventHash, row, tolerance
     outcome: { deleted: false, positionCount, eventKnown, laterCount: 0, unreadable: false },
   };
   if (eventKnown && !isLive(recentEvents, known)) return unchanged;
-  const index = eventKnown ? positionCount - (live.length - live.indexOf(known)) : indexOfRow(record, row, tolerance);
+  const index = eventKnown
+    ? positionCount - (live.length - live.indexOf(known))
+    : indexOfRow(record, positionCount - live.length, row, tolerance); // the last rows are of other events
   if (index === undefined || index < 0) return unchanged;
 
-  const ring = Uint8Array.from(recentEvents);
-  const entry = live.at(-(positionCount - index));
-  if (entry !== undefined) bury(ring, entry);
-  const tombstone = Uint8Array.from(eventHash);
-  bury(tombstone, 0);
-  const events = !eventKnown ? Buffer.concat([ring, tombstone]) : ring;
+  const events = eventKnown ? Uint8Array.from(recentEvents) : Buffer.concat([recentEvents, eventHash]);
+  bury(events, known ?? recentEvents.length);
   const bytes = encodeRecord({
     ...record,
     recentEvents: lastBytes(events, RECENT_EVENT_RING * EVENT_HASH_BYTES),
@@ -119,16 +117,17 @@ function bury(ring: Uint8Array, at: number): void {
   ring[last] = (ring[last] ?? 0) | RING_TOMBSTONE;
 }
 
-/** Returns the index of the nearest row within the tolerance, the newest of several equally near. */
+/** Returns the index of the nearest of the first rows within the tolerance, the newest of several equally near. */
 function indexOfRow(
-  { rows, strideBytes, positionCount }: UserRecord,
+  { rows, strideBytes }: UserRecord,
+  rowCount: number,
   row: Uint8Array,
   tolerance: Uint8Array,
 ): number | undefined {
   if (row.length !== strideBytes) return undefined;
   let best: number | undefined;
   let bestDistance = Number.POSITIVE_INFINITY;
-  for (let index = positionCount - 1; index >= 0; index--) {
+  for (let index = rowCount - 1; index >= 0; index--) {
     let distance = 0;
     for (let i = 0; i < strideBytes && distance < bestDistance; i++) {
       const difference = Math.abs((rows[index * strideBytes + i] ?? 0) - (row[i] ?? 0));

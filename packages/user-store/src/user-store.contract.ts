@@ -308,6 +308,22 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(await remove([6, 10], [0, 1])).toMatchObject({ deleted: false });
     });
 
+    it('deletes no row of another event in the ring by content', async () => {
+      const removed = { ...eventMatch('never recorded'), row: Uint8Array.of(9, 9) };
+      await store().appendPositions(shape, [append('u', [9, 2])]);
+      expect(await store().deletePosition(shape.bundleId, 'u', removed)).toMatchObject({
+        deleted: false,
+        positionCount: 2,
+        eventKnown: false,
+      });
+      await store().appendPositions(shape, [append('u', [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21])]);
+      await store().deletePosition(shape.bundleId, 'u', eventMatch('15'));
+      expect(await store().deletePosition(shape.bundleId, 'u', removed)).toMatchObject({ deleted: false });
+      await store().appendPositions(shape, [append('u', [22])]); // now the ring has 14 newer events
+      expect(await store().deletePosition(shape.bundleId, 'u', removed)).toMatchObject({ deleted: true });
+      expect(await numbersOf('u')).toEqual([2, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22]);
+    });
+
     it('deletes by content once, however often the deletion is repeated', async () => {
       const record = encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(5, 5, 5, 5, 5, 5) });
       await store().replaceRecord(shape.bundleId, 'u', record);

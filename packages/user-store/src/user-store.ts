@@ -39,7 +39,10 @@ export interface AppendOutcome {
   readonly quarantined: boolean;
 }
 
-/** Names the position to delete: by its event while the ring holds the event, otherwise by its row. */
+/**
+ * Names the position to delete: by its event while the ring holds the event, otherwise by its row. Rows of other events
+ * in the ring are passed over.
+ */
 export interface PositionMatch {
   readonly eventHash: Uint8Array;
   /** Empty searches by the event alone. */
