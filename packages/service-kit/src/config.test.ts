@@ -30,7 +30,7 @@ describe('parseConfig', () => {
 
   it('reports an unsafe address together with invalid values', () => {
     expect(() => parseConfig(schema, { CKV_BIND: '0.0.0.0:1', CKV_COUNT: 'many' })).toThrow(
-      /2 problem\(s\)[\s\S]*CKV_COUNT: "many" is not a valid number[\s\S]*CKV_BIND: 0\.0\.0\.0:1 is beyond loopback/,
+      /2 problem\(s\)[\s\S]*CKV_COUNT: "many" is not a whole number of at least 1[\s\S]*CKV_BIND: 0\.0\.0\.0:1 is beyond loopback/,
     );
   });
 
@@ -62,6 +62,14 @@ describe('parseConfig', () => {
     );
   });
 
+  it('names an empty file of a value, and what to do', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'ckv-config-')), 'token');
+    writeFileSync(file, '\n');
+    expect(() => parseConfig(schema, { CKV_TOKEN_FILE: file })).toThrow(
+      /1 problem\(s\):\n {2}CKV_TOKEN_FILE: its file is empty; write the value of CKV_TOKEN into it, or unset it/,
+    );
+  });
+
   it.runIf(existsSync('/dev/zero'))('does not read a secret without end', () => {
     expect(() => parseConfig(schema, { CKV_TOKEN_FILE: '/dev/zero' })).toThrow(
       /CKV_TOKEN_FILE: \/dev\/zero is a device or a socket, not a file, which can be read again; write the content into/,
@@ -72,6 +80,14 @@ describe('parseConfig', () => {
 it.each([
   [{ CKV_BIND: '127.0.0.1:70000' }, /CKV_BIND: must be host:port, with a port up to 65535/],
   [{ CKV_TOKEN: 'sixteen-and-ünïcode' }, /CKV_TOKEN: must be printable ASCII/],
+  [{ CKV_COUNT: '0' }, /CKV_COUNT: "0" is not a whole number of at least 1; set such a value, or unset it/],
+  [{ CKV_GRACE_MS: '-1' }, /CKV_GRACE_MS: "-1" is not a whole number from 0 to 600000; set such/],
+  [{ CKV_GRACE_MS: '600001' }, /CKV_GRACE_MS: "600001" is not a whole number from 0 to 600000; set such/],
+  [{ CKV_GRACE_MS: '1.5' }, /CKV_GRACE_MS: "1\.5" is not a whole number from 0 to 600000; set such/],
+  [{ CKV_GRACE_MS: '1e400' }, /CKV_GRACE_MS: "1e400" is not a whole number from 0 to 600000; set such/],
+  [{ CKV_COUNT: '1e20' }, /CKV_COUNT: "1e20" is not a whole number of at least 1; set such/],
+  [{ CKV_LOG_LEVEL: 'loud' }, /CKV_LOG_LEVEL: "loud" is not one of debug, info, warn, error, silent; set such/],
+  [{ CKV_USE_PROXY: 'maybe' }, /CKV_USE_PROXY: "maybe" is not true or false; set such/],
 ])('refuses %j', (env, message) => {
   expect(() => parseConfig(schema, env)).toThrow(message);
 });

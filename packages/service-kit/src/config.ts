@@ -97,7 +97,7 @@ function orEmpty(value: string | undefined): string {
 /** Values of the variables of {@link commonConfig}. */
 export type CommonConfig = z.infer<z.ZodObject<ReturnType<typeof commonConfig>>>;
 
-/** An invalid configuration. The message lists every problem. */
+/** An invalid configuration. The message lists the problems. */
 export class ConfigError extends Error {
   constructor(problems: readonly string[]) {
     super(`configuration has ${problems.length} problem(s):\n  ${problems.join('\n  ')}\nSee docs/configuration.md.`);
@@ -121,19 +121,36 @@ export function parseConfig<Shape extends z.ZodRawShape>(
     const base = name.replace(/_FILE$/, '');
     if (base !== name && base in schema.shape && env[base]) continue; // CKV_TOKEN comes before CKV_TOKEN_FILE
     if (env[name]) values[name] = env[name];
-    else if (path) values[name] = readSecret(path, `${name}_FILE`, problems);
+    else if (path) {
+      const secret = readSecret(path, `${name}_FILE`, problems);
+      if (secret !== undefined) values[name] = secret;
+    }
   }
   const parsed = schema.safeParse(values);
-  if (!parsed.success) problems.push(...parsed.error.issues.map((issue) => problemOf(issue, values)));
+  if (!parsed.success) problems.push(...parsed.error.issues.map((issue) => problemOf(issue, schema, values)));
   problems.push(...bindProblems(values));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
   return Object.freeze(parsed.data);
 }
 
-function problemOf(issue: z.core.$ZodIssue, values: Record<string, string>): string {
+/** Returns the variable, what is wrong with its value, and the remedy. */
+function problemOf(issue: z.core.$ZodIssue, schema: z.ZodObject, values: Record<string, string>): string {
   const name = issue.path.join('.');
-  if (issue.code === 'invalid_type')
-    return `${name}: "${values[name]}" is not a valid ${issue.expected}; set one, or unset it`;
+  const {
+    enum: words,
+    type,
+    minimum = -Infinity,
+    maximum = Infinity,
+  } = z.toJSONSchema(schema.shape[name] as z.ZodType, { unrepresentable: 'any' });
+  const refused = (allowed: string) => `${name}: "${values[name]}" is not ${allowed}; set such a value, or unset it`;
+  if (type === 'boolean') return refused('true or false');
+  if (words) return refused(`one of ${words.join(', ')}`);
+  if (type === 'integer') {
+    const bounded = maximum < Number.MAX_SAFE_INTEGER;
+    return refused(`a whole number ${bounded ? `from ${minimum} to ${maximum}` : `of at least ${minimum}`}`);
+  }
+  // An empty variable is unset, so only a file can give an empty text.
+  if (values[name] === '') return `${name}_FILE: its file is empty; write the value of ${name} into it, or unset it`;
   return `${name}: ${issue.message}`;
 }
 
@@ -148,11 +165,12 @@ function bindProblems(values: Record<string, string>): string[] {
   return [unsafeBind('CKV_BIND', CKV_BIND, GRPC_REMEDY)];
 }
 
-function readSecret(path: string, name: string, problems: string[]): string {
+/** Returns the content, or undefined if the file cannot be read, which is then among the problems. */
+function readSecret(path: string, name: string, problems: string[]): string | undefined {
   try {
     return readSmallFile(path).toString().trim();
   } catch (error) {
     problems.push(`${name}: ${readProblem(path, error)}`);
-    return '';
+    return undefined;
   }
 }
