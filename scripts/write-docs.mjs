@@ -134,11 +134,15 @@ function redisUsers() {
 /** Returns the roles, and which of them each method needs. */
 function rolesTables() {
   const code = (word) => `\`${word}\``;
-  const roles = Object.entries(ROLES).map(([role, may]) => [code(role), may]);
+  const callsOf = (role) =>
+    Object.values(REQUIRED_ROLES).flatMap((entries) =>
+      Object.entries(entries).flatMap(([method, needed]) => (needed.includes(role) ? [code(method)] : [])),
+    );
+  const roles = Object.entries(ROLES).map(([role, who]) => [code(role), who, callsOf(role).join(', ')]);
   const methods = Object.entries(REQUIRED_ROLES).flatMap(([service, entries]) =>
     Object.entries(entries).map(([method, needed]) => [code(`${service}/${method}`), needed.map(code).join(' or ')]),
   );
-  return `${table(['role', 'its owner may'], roles)}\n\n${table(['method', 'needs the role'], methods)}`;
+  return `${table(['role', 'for', 'may call'], roles)}\n\n${table(['method', 'needs the role'], methods)}`;
 }
 
 async function configurationTables() {

@@ -1,14 +1,14 @@
 import type { MethodName } from '../../wire/methods.js';
 import type { ServiceName } from '../../wire/services.js';
 
-/** What a token's owner may do, and who needs it. */
+/** Who needs each role. {@link REQUIRED_ROLES} has the methods that its owner may call. */
 export const ROLES = {
-  rank: 'rank candidates: a feed backend',
-  write: 'record and forget interactions: a feed backend',
-  erase: 'delete users, forget interactions and read receipts: whoever answers privacy requests',
-  read: 'read bundles, pool rows and records: ranking and updater',
-  append: 'append to records, and delete positions and records: updater',
-  admin: 'switch bundles, delete users, and read, replace, delete and count records: an operator with `ckv`',
+  rank: 'a feed backend',
+  write: 'a feed backend',
+  erase: 'whoever answers privacy requests',
+  read: 'ranking and updater',
+  append: 'updater',
+  admin: 'an operator with `ckv`',
 } as const;
 
 /** A key of {@link ROLES}. */
