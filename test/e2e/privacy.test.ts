@@ -149,7 +149,7 @@ describe('a deleted user', () => {
         waitingJobCount: 4,
         keptJobCount: 1,
       });
-      expect(receipt.bundles.map((one) => [one.bundleId, one.recordCount, one.quarantinedCount]).sort()).toEqual(
+      expect(receipt.bundles.map((one) => [one.bundleId, one.recordCount, one.unreadableCount]).sort()).toEqual(
         [
           [e2e.bundle.model.id, 1, 1],
           [second, 1, 0],

@@ -70,7 +70,7 @@ export function showReceipt(connections: Connections, receipt: Receipt): void {
       one.bundleId,
       one.recordCount,
       one.positionCount,
-      one.quarantinedCount,
+      one.unreadableCount,
       REMAINDERS[one.remainder],
     ]);
     return `${facts}\n${table(['bundle', 'records', 'positions', 'unreadable', 'may remain'], rows)}`;

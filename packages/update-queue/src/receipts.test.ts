@@ -7,7 +7,7 @@ const open = (): Receipts => openReceipts({ client: queue.service(), keyPrefix: 
 const erasure = { receiptId: '2f1f7c4e-0000-4000-8000-000000000001', userId: 'user-of-the-receipt' };
 const key = `{ckv}:receipt:${erasure.receiptId}`;
 const report = {
-  bundles: [{ bundleId: 'b', recordCount: 1, quarantinedCount: 0, positionCount: 0, remainder: 'nothing' as const }],
+  bundles: [{ bundleId: 'b', recordCount: 1, unreadableCount: 0, positionCount: 0, remainder: 'nothing' as const }],
   setAsideCount: 1,
   waitingCount: 2,
   keptCount: 3,

@@ -21,8 +21,8 @@ export interface BundleErasure {
   /** Records deleted as a whole: 0 or 1. */
   readonly recordCount: number;
   /** Unreadable records deleted: the record itself, and one that an append had moved to another key. 0 to 2. */
-  readonly quarantinedCount: number;
-  /** Positions deleted of a record that stays: 0 or 1. */
+  readonly unreadableCount: number;
+  /** Positions deleted: those of the deleted record, or one of a record that stays. */
   readonly positionCount: number;
   /**
    * What may remain:

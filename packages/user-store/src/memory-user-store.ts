@@ -15,8 +15,7 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
   const hasEnded = (validUntilMs: number) => validUntilMs !== 0 && nowMs() > validUntilMs;
 
   /** Returns the record to append to, and whether an unreadable record was found in its place. */
-  function readable({ bundleId, strideBytes }: RecordShape, userId: string) {
-    const bytes = recordsOf(userId).get(bundleId);
+  function readable({ bundleId, strideBytes }: Omit<RecordShape, 'maxPositions'>, bytes: Uint8Array | undefined) {
     if (!bytes) return { record: undefined, quarantined: false };
     try {
       return { record: decodeRecord(bytes, { bundleId, strideBytes }), quarantined: false };
@@ -34,10 +33,10 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
       for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
       if (hasEnded(validUntilMs)) throw fenceEnded();
       return appends.map((append) => {
-        const { record, quarantined } = readable(shape, append.userId);
+        const { record, quarantined } = readable(shape, recordsOf(append.userId).get(shape.bundleId));
         const { bytes, appliedCount, duplicateCount } = appendToRecord(record, shape, append);
         if (bytes) put(append.userId, shape.bundleId, bytes);
-        const after = readable(shape, append.userId).record;
+        const after = readable(shape, recordsOf(append.userId).get(shape.bundleId)).record;
         return { appliedCount, duplicateCount, positionCount: after?.positionCount ?? 0, quarantined };
       });
     },
@@ -46,9 +45,12 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
     },
     async deleteUser(userId, { keepRecords = false } = {}, { validUntilMs } = NO_FENCE) {
       if (hasEnded(validUntilMs)) throw fenceEnded();
-      const bundleIds = [...recordsOf(userId).keys()];
+      const found = [...recordsOf(userId)];
       if (!keepRecords) records.delete(userId);
-      return bundleIds.map((bundleId) => ({ bundleId, record: true, quarantined: false }));
+      return found.map(([bundleId, bytes]) => {
+        const { record } = readable({ bundleId, strideBytes: strideOf(bytes) }, bytes);
+        return { bundleId, record: true, quarantined: false, positionCount: record?.positionCount ?? 0 };
+      });
     },
     async deletePosition(bundleId, userId, match, { validUntilMs } = NO_FENCE) {
       const bytes = recordsOf(userId).get(bundleId);

@@ -95,8 +95,8 @@ describe('deleteUser', () => {
   it('deletes quarantined records too, of any type', async () => {
     await plant();
     const deleted = byId(await store.deleteUser('u'));
-    expect(deleted.get(shape.bundleId)).toMatchObject({ record: true, quarantined: true });
-    expect(deleted.get(other.bundleId)).toMatchObject({ record: false, quarantined: true });
+    expect(deleted.get(shape.bundleId)).toMatchObject({ record: true, quarantined: true, positionCount: 1 });
+    expect(deleted.get(other.bundleId)).toMatchObject({ record: false, quarantined: true, positionCount: 0 });
     expect(await client.keys('test:{u}*')).toEqual([]);
   });
 

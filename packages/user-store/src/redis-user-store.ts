@@ -46,7 +46,7 @@ interface Scripts {
     keyCount: number,
     ...keysAndArguments: (string | number | Buffer)[]
   ): Promise<AppendReply[] | null>;
-  ckvDeleteUser(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<(0 | 1)[] | null>;
+  ckvDeleteUser(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<number[] | null>;
   ckvSwapRecord(key: string, sha1: string, record: Buffer, validUntilMs: number): Promise<number | null>;
 }
 
@@ -130,11 +130,13 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
         for (let from = 0; from < bundleIds.length; from += BUNDLES_PER_CALL) {
           const part = bundleIds.slice(from, from + BUNDLES_PER_CALL);
           const pairs = part.flatMap((id) => [keys.record(userId, id), keys.quarantine(userId, id)]);
-          const existed = await scripts.ckvDeleteUser(pairs.length, ...pairs, validUntilMs, keepRecords ? 1 : 0);
-          if (!existed) throw fenceEnded();
+          const positions = await scripts.ckvDeleteUser(pairs.length, ...pairs, validUntilMs, keepRecords ? 1 : 0);
+          if (!positions) throw fenceEnded();
           part.forEach((bundleId, i) => {
-            const [record, quarantined] = [existed[2 * i] === 1, existed[2 * i + 1] === 1];
-            if (record || quarantined) found.push({ bundleId, record, quarantined });
+            const [positionCount = -1, aside = -1] = positions.slice(2 * i, 2 * i + 2); // -1: no such key
+            const [record, quarantined] = [positionCount >= 0, aside >= 0];
+            if (!record && !quarantined) return;
+            found.push({ bundleId, record, quarantined, positionCount: Math.max(0, positionCount) });
           });
         }
         if (!keepRecords) await announceErasure(client, keyPrefix, userId);

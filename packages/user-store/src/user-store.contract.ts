@@ -231,12 +231,12 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
 
     it("deletes a user's records of every bundle and no other user's", async () => {
       const other = { ...shape, bundleId: 'fedcba9876543210' };
-      await store().appendPositions(shape, [append('u', [1]), append('v', [1])]);
+      await store().appendPositions(shape, [append('u', [1, 2, 3]), append('v', [1])]);
       await store().appendPositions(other, [append('u', [1])]);
       const deleted = await store().deleteUser('u');
       expect(deleted.sort((a, b) => a.bundleId.localeCompare(b.bundleId))).toEqual([
-        { bundleId: shape.bundleId, record: true, quarantined: false },
-        { bundleId: other.bundleId, record: true, quarantined: false },
+        { bundleId: shape.bundleId, record: true, quarantined: false, positionCount: 3 },
+        { bundleId: other.bundleId, record: true, quarantined: false, positionCount: 1 },
       ]);
       expect(await store().deleteUser('u')).toEqual([]);
       expect(await numbersOf('v')).toEqual([1]);
@@ -245,7 +245,8 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
     it('deletes a record that was never appended to', async () => {
       expect(await store().deleteUser('u')).toEqual([]);
       await store().replaceRecord(shape.bundleId, 'u', encodeRecord(emptyRecord()));
-      expect(await store().deleteUser('u')).toEqual([{ bundleId: shape.bundleId, record: true, quarantined: false }]);
+      const bundle = { bundleId: shape.bundleId, record: true, quarantined: false, positionCount: 0 };
+      expect(await store().deleteUser('u')).toEqual([bundle]);
       expect(await read('u')).toBeUndefined();
     });
 

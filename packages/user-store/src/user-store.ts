@@ -66,6 +66,8 @@ export interface UserBundle {
   readonly record: boolean;
   /** True if the user had an unreadable record, which an append had moved to another key. */
   readonly quarantined: boolean;
+  /** Positions of the record; 0 if there is none, or it cannot be read. */
+  readonly positionCount: number;
 }
 
 /** The result of a deletion of a position. */

@@ -140,8 +140,8 @@ const pending = (id: unknown, kind: string) => ({
 const ANY_UUID = expect.stringMatching(/^[0-9a-f-]{36}$/);
 const REPORT = {
   bundles: [
-    { bundleId: 'a', recordCount: 1, quarantinedCount: 1, positionCount: 0, remainder: 'nothing' },
-    { bundleId: 'b', recordCount: 0, quarantinedCount: 0, positionCount: 1, remainder: 'later_rows' },
+    { bundleId: 'a', recordCount: 1, unreadableCount: 1, positionCount: 0, remainder: 'nothing' },
+    { bundleId: 'b', recordCount: 0, unreadableCount: 0, positionCount: 1, remainder: 'later_rows' },
   ],
   setAsideCount: 1,
   waitingCount: 2,

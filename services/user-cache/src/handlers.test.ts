@@ -268,7 +268,7 @@ describe('ReplaceRecord', () => {
 describe('DeleteRecord', () => {
   it("deletes a user's records of every bundle, and counts them", async () => {
     await appendTo(0, appendOf('u', 1), appendOf('v', 1));
-    const bundles = [{ bundleId, record: true, quarantined: false }];
+    const bundles = [{ bundleId, record: true, quarantined: false, positionCount: 1 }];
     const keeping = { userId: 'u', keepRecords: true };
     expect(await userCache.call('DeleteRecord', keeping)).toEqual({ deletedCount: 0, bundles });
     expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 1, bundles });
@@ -300,19 +300,20 @@ describe('DeletePosition', () => {
   const request = { bundleId, userId: 'u', eventHash: Buffer.from(eventHash('1')), row: none, rowTolerance: none };
 
   it('deletes by the event, and by the content within the tolerance', async () => {
-    await appendTo(0, appendOf('u', 1, 5));
+    await userCache.call('ReplaceRecord', { bundleId, userId: 'u', record: recordOf(5) }); // older than the ring
+    await appendTo(0, appendOf('u', 1, 2));
     expect(await userCache.call('DeletePosition', request)).toEqual({
       deleted: true,
-      positionCount: 1,
+      positionCount: 2,
       eventKnown: true,
       laterCount: 1,
       unreadable: false,
     });
-    expect(await userCache.call('DeletePosition', request)).toMatchObject({ deleted: false, positionCount: 1 });
+    expect(await userCache.call('DeletePosition', request)).toMatchObject({ deleted: false, positionCount: 2 });
     const old = { ...request, eventHash: Buffer.from(eventHash('old')), row: Buffer.of(5, 6) };
-    expect(await userCache.call('DeletePosition', old)).toMatchObject({ deleted: false, positionCount: 1 });
+    expect(await userCache.call('DeletePosition', old)).toMatchObject({ deleted: false, positionCount: 2 });
     const near = { ...old, rowTolerance: Buffer.of(0, 1) };
-    expect(await userCache.call('DeletePosition', near)).toMatchObject({ deleted: true, positionCount: 0 });
+    expect(await userCache.call('DeletePosition', near)).toMatchObject({ deleted: true, positionCount: 1 });
   });
 
   it('refuses a deletion after the end of its fence', async () => {

@@ -11,6 +11,7 @@ import {
   FENCE_END_MS,
   failedJobs,
   interactionOf as interactionOfUser,
+  samples,
   transient,
   u,
   useJobBatches,
@@ -38,7 +39,9 @@ beforeEach(() => {
 });
 
 const erasureOf = (count: number): BundleErasure[] =>
-  count === 0 ? [] : [{ bundleId: 'b', recordCount: 1, quarantinedCount: 0, positionCount: 0, remainder: 'nothing' }];
+  count === 0
+    ? []
+    : [{ bundleId: 'b', recordCount: 1, unreadableCount: 0, positionCount: count, remainder: 'nothing' }];
 const writer: RecordWriter = {
   encode: async () => ({ bundles: [], unknownItemCount: 0, unknownActionCount: 0 }),
   async append(byUser) {
@@ -62,7 +65,7 @@ const writer: RecordWriter = {
       {
         bundleId: 'b',
         recordCount: 0,
-        quarantinedCount: 1,
+        unreadableCount: 1,
         positionCount: before - record.length,
         remainder: 'later_rows',
       },
@@ -92,8 +95,9 @@ describe('the deletion of a user', () => {
       kind: 'delete',
       state: 'done',
       tryCount: 1,
-      report: { bundles: erasureOf(1), setAsideCount: 0, waitingCount: 0, keptCount: 0 },
+      report: { bundles: erasureOf(2), setAsideCount: 0, waitingCount: 0, keptCount: 0 },
     });
+    expect(await samples('ckv_interactions_total')).not.toHaveProperty('forgotten', 1);
   });
 
   it('does nothing if it comes again after it was done', async () => {
@@ -240,7 +244,7 @@ describe('the removal of an interaction', () => {
     expect(await bench.receipts.get(RECEIPT)).toMatchObject({
       kind: 'forget',
       state: 'done',
-      report: { bundles: [{ positionCount: 1, quarantinedCount: 1, remainder: 'later_rows' }] },
+      report: { bundles: [{ positionCount: 1, unreadableCount: 1, remainder: 'later_rows' }] },
     });
   });
 
@@ -258,7 +262,7 @@ describe('the removal of an interaction', () => {
     expect(await failed()).toEqual([]);
     expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', report: { setAsideCount: 1 } });
     // What may remain after the later removal remains for the earlier one as well.
-    const bundle = { bundleId: 'b', recordCount: 0, quarantinedCount: 0, positionCount: 0, remainder: 'later_rows' };
+    const bundle = { bundleId: 'b', recordCount: 0, unreadableCount: 0, positionCount: 0, remainder: 'later_rows' };
     expect(await bench.receipts.get(OTHER)).toMatchObject({ state: 'done', report: { bundles: [bundle] } });
   });
 });

@@ -67,7 +67,7 @@ export function createErase({
   async function finishOthers(others: readonly Erasure[], own: Erasure | undefined, found: readonly BundleErasure[]) {
     const bundles = found
       .filter(({ remainder }) => remainder !== 'nothing')
-      .map((one) => ({ ...one, recordCount: 0, quarantinedCount: 0, positionCount: 0 }));
+      .map((one) => ({ ...one, recordCount: 0, unreadableCount: 0, positionCount: 0 }));
     for (const other of others) {
       if (other.receiptId === own?.receiptId) continue;
       await unlessForeign(receipts.finish(other, { bundles, setAsideCount: 0, waitingCount: 0, keptCount: 0 }));
@@ -96,8 +96,8 @@ export function createErase({
 
     try {
       await retryWhileHeld([fence], eraseOnce);
-      const positions = [...found.values()].some(({ positionCount }) => positionCount > 0);
-      metrics.interactions.inc({ outcome: 'forgotten' }, positions ? 1 : 0);
+      const forgot = job.kind === 'forget' && [...found.values()].some(({ positionCount }) => positionCount > 0);
+      metrics.interactions.inc({ outcome: 'forgotten' }, forgot ? 1 : 0);
       await queue.complete([taken]);
       metrics.jobs.inc({ outcome: 'done' });
     } catch (thrown) {
@@ -114,7 +114,7 @@ function joined(earlier: BundleErasure | undefined, later: BundleErasure): Bundl
   return {
     ...later,
     recordCount: Math.max(earlier.recordCount, later.recordCount),
-    quarantinedCount: Math.max(earlier.quarantinedCount, later.quarantinedCount),
+    unreadableCount: Math.max(earlier.unreadableCount, later.unreadableCount),
     positionCount: Math.max(earlier.positionCount, later.positionCount),
   };
 }

@@ -142,7 +142,7 @@ const writer: RecordWriter = {
     bench.validUntil.push(validUntilMs());
     called('forget', [eventId]);
     const positionCount = eventId === 'unknown' ? 0 : 1;
-    return [{ bundleId: 'b', recordCount: 0, quarantinedCount: 0, positionCount, remainder: 'nothing' }];
+    return [{ bundleId: 'b', recordCount: 0, unreadableCount: 0, positionCount, remainder: 'nothing' }];
   },
   async deleteUser(userId, validUntilMs) {
     bench.validUntil.push(validUntilMs());

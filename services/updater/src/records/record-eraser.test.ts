@@ -23,7 +23,7 @@ describe('an erasure', () => {
     await append(writerFor(alone), [interaction]);
     const forgotten = await writerFor(alone).forget({ ...interaction, itemId: '' }, soon);
     expect(forgotten).toEqual([
-      { bundleId: alone.model.id, recordCount: 0, quarantinedCount: 0, positionCount: 1, remainder: 'nothing' },
+      { bundleId: alone.model.id, recordCount: 0, unreadableCount: 0, positionCount: 1, remainder: 'nothing' },
     ]);
     expect([bench.deletedRows, bench.tolerances]).toEqual([[0], [[]]]);
   });
@@ -58,7 +58,7 @@ describe('an erasure', () => {
     await bench.store.replaceRecord(alone.model.id, 'u', Buffer.from('garbage'));
     const interaction = interactionOf('u', 1);
     expect(await writerFor(alone).forget(interaction, soon)).toEqual([
-      { bundleId: alone.model.id, recordCount: 0, quarantinedCount: 1, positionCount: 0, remainder: 'nothing' },
+      { bundleId: alone.model.id, recordCount: 0, unreadableCount: 1, positionCount: 0, remainder: 'nothing' },
     ]);
     await expect(recordOf(alone, 'u')).rejects.toThrow('no record');
   });
@@ -95,8 +95,8 @@ describe('an erasure', () => {
     const forgotten = await writer.forget(old, soon);
     expect(new Map(forgotten.map(({ bundleId, ...rest }) => [bundleId, rest]))).toEqual(
       new Map([
-        [behind.model.id, { recordCount: 0, quarantinedCount: 0, positionCount: 0, remainder: 'not_found' }],
-        [alone.model.id, { recordCount: 0, quarantinedCount: 0, positionCount: 1, remainder: 'nothing' }],
+        [behind.model.id, { recordCount: 0, unreadableCount: 0, positionCount: 0, remainder: 'not_found' }],
+        [alone.model.id, { recordCount: 0, unreadableCount: 0, positionCount: 1, remainder: 'nothing' }],
       ]),
     );
     expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS);
@@ -121,8 +121,8 @@ describe('bundles that the updater no longer follows', () => {
 
   it('are deleted with the user', async () => {
     const deleted = await writerFor(alone).deleteUser('u', soon);
-    expect(deleted.map(({ bundleId, recordCount }) => [bundleId, recordCount]).sort()).toEqual(
-      [behind.model.id, alone.model.id].sort().map((id) => [id, 1]),
+    expect(deleted.map((one) => [one.bundleId, one.recordCount, one.positionCount]).sort()).toEqual(
+      [behind.model.id, alone.model.id].sort().map((id) => [id, 1, 2]),
     );
     expect(bench.lookedFor).toEqual([expect.arrayContaining([behind.model.id, alone.model.id])]);
     await expect(recordOf(behind, 'u')).rejects.toThrow('no record');

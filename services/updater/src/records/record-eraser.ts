@@ -62,15 +62,15 @@ export function createRecordEraser({
     bundleId: string,
     interaction: Interaction,
     validUntilMs: () => number,
-  ): Promise<Pick<BundleErasure, 'quarantinedCount' | 'positionCount' | 'remainder'>> {
+  ): Promise<Pick<BundleErasure, 'unreadableCount' | 'positionCount' | 'remainder'>> {
     const bundle = bundles.all().find(({ model }) => model.id === bundleId);
     const match = await matchOf(bundle, interaction);
     const request = { bundleId, userId: interaction.userId, ...match, validUntilMs: validUntilMs() };
     try {
       const answer = await userCache.call('DeletePosition', request, deadline());
-      if (answer.unreadable) return { quarantinedCount: 1, positionCount: 0, remainder: 'nothing' };
+      if (answer.unreadable) return { unreadableCount: 1, positionCount: 0, remainder: 'nothing' };
       const { deleted, eventKnown, laterCount } = answer;
-      const counts = { quarantinedCount: 0, positionCount: deleted ? 1 : 0 };
+      const counts = { unreadableCount: 0, positionCount: deleted ? 1 : 0 };
       if (!deleted && !eventKnown) return { ...counts, remainder: 'not_found' };
       // An earlier try may have deleted the position. An updater that does not follow a bundle does not know how it
       // encodes.
@@ -85,11 +85,11 @@ export function createRecordEraser({
   return {
     async deleteUser(userId, validUntilMs) {
       const had = await deleteRecords(userId, false, validUntilMs);
-      return had.map(({ bundleId, record, quarantined }) => ({
+      return had.map(({ bundleId, record, quarantined, positionCount }) => ({
         bundleId,
         recordCount: record ? 1 : 0,
-        quarantinedCount: quarantined ? 1 : 0,
-        positionCount: 0,
+        unreadableCount: quarantined ? 1 : 0,
+        positionCount,
         remainder: 'nothing',
       }));
     },
@@ -99,8 +99,8 @@ export function createRecordEraser({
       const erasures: BundleErasure[] = [];
       for (const { bundleId, record, quarantined } of has) {
         const forgotten = record ? await forgetUnder(bundleId, interaction, validUntilMs) : NOTHING_FORGOTTEN;
-        const quarantinedCount = forgotten.quarantinedCount + (quarantined ? 1 : 0);
-        erasures.push({ ...forgotten, bundleId, recordCount: 0, quarantinedCount });
+        const unreadableCount = forgotten.unreadableCount + (quarantined ? 1 : 0);
+        erasures.push({ ...forgotten, bundleId, recordCount: 0, unreadableCount });
       }
       return erasures;
     },
@@ -108,7 +108,7 @@ export function createRecordEraser({
 }
 
 const NO_BYTES = Buffer.alloc(0);
-const NOTHING_FORGOTTEN = { quarantinedCount: 0, positionCount: 0, remainder: 'nothing' } as const;
+const NOTHING_FORGOTTEN = { unreadableCount: 0, positionCount: 0, remainder: 'nothing' } as const;
 
 /** Returns a tolerance of one step for int8 fields, which machines may round differently. Other fields are exact. */
 function toleranceOf({ strideBytes, fields }: RowLayout): Buffer {
