@@ -8,6 +8,7 @@ import { queueCommand } from './queue-command.js';
 import { rankCommand } from './rank-command.js';
 import { receiptCommand } from './receipt-command.js';
 import { recordCommands } from './record-command.js';
+import { unreachableHints } from './unreachable-hints.js';
 import { userCommands } from './user-command.js';
 
 unsetEmpty(process.env);
@@ -30,18 +31,21 @@ An option overrides its environment variable. An empty variable counts as unset.
 replace the defaults.
 
 More environment variables:
-  CKV_TOKEN                 bearer token, if the services require one
-  CKV_TOKEN_FILE            file that holds the token
-  CKV_TLS_CA_FILE           certificate authorities (PEM file) of the services; turns TLS on
-  CKV_TLS_CLIENT_CERT_FILE  own certificate (PEM file), if the services require one
-  CKV_TLS_CLIENT_KEY_FILE   private key of this certificate
-  CKV_TLS_SERVER_NAME       name in the services' certificates, if it is not the host of the target
-  CKV_REDIS_URL             the queue's Redis, if CKV_QUEUE_REDIS_URL is not set
-  CKV_REDIS_TLS_CA_FILE     certificate authorities (PEM file) of Redis, for rediss:// URLs
-  CKV_REDIS_TLS_CERT_FILE   own certificate (PEM file), if Redis requires one
-  CKV_REDIS_TLS_KEY_FILE    private key of this certificate
-  CKV_BUNDLE_TRUST          keys that may sign bundles (PEM files), for "ckv bundle verify"
-  CKV_PARTITIONS            partitions of the queue; default ${DEFAULT_PARTITION_COUNT}
+  CKV_TOKEN                  bearer token, if the services require one
+  CKV_TOKEN_FILE             file that holds the token
+  CKV_TLS_CA_FILE            certificate authorities (PEM file) of the services; turns TLS on
+  CKV_TLS_CLIENT_CERT_FILE   own certificate (PEM file), if the services require one
+  CKV_TLS_CLIENT_KEY_FILE    private key of this certificate
+  CKV_TLS_SERVER_NAME        name in the services' certificates, if it is not the host of the target
+  CKV_REDIS_URL              the queue's Redis, if CKV_QUEUE_REDIS_URL is not set
+  CKV_REDIS_TLS_CA_FILE      certificate authorities (PEM file) of Redis, for rediss:// URLs
+  CKV_REDIS_TLS_CERT_FILE    own certificate (PEM file), if Redis requires one
+  CKV_REDIS_TLS_KEY_FILE     private key of this certificate
+  CKV_REDIS_TLS_SERVER_NAME  name in Redis's certificates, if it is not the host of the URL
+  CKV_USE_PROXY              true: call services beyond loopback through the HTTP proxy of grpc_proxy, https_proxy or
+                             http_proxy; default false
+  CKV_BUNDLE_TRUST           keys that may sign bundles (PEM files), for "ckv bundle verify"
+  CKV_PARTITIONS             partitions of the queue; default ${DEFAULT_PARTITION_COUNT}
 
 "ckv help COMMAND" explains a command.`,
   )
@@ -69,8 +73,8 @@ try {
   process.exitCode = 1;
   if (error instanceof CkvError) {
     const { statusName, retry } = REASONS[error.reason];
-    const hint = error.reason === 'dependency_unavailable' ? '\n  "npm start" runs all services on this machine' : '';
-    console.error(`error: ${error.message}\n  ${error.reason} (${statusName}); retry: ${retry}${hint}`);
+    const hints = unreachableHints(error, process.env).map((hint) => `\n  ${hint}`);
+    console.error(`error: ${error.message}\n  ${error.reason} (${statusName}); retry: ${retry}${hints.join('')}`);
   } else {
     console.error(`error: ${error instanceof Error ? error.message : error}`);
   }

@@ -1,4 +1,5 @@
 import type { BundleErasure, ErasureOptions as ClientErasureOptions, Receipt } from '@collectivekv/client';
+import { CkvError, parseReceiptId, WHOLE_RECEIPT_ID } from '@collectivekv/domain';
 import { Command, Option } from 'commander';
 import type { Connections } from './connections.js';
 import { pairs, table, time } from './print.js';
@@ -23,7 +24,9 @@ const REMAINDERS = {
 
 /** Returns the option `--receipt-id`. */
 export function receiptIdOption(): Option {
-  return new Option('--receipt-id <uuid>', 'id of the receipt, to repeat a call; default: a new random UUID');
+  return new Option('--receipt-id <uuid>', 'id of the receipt, to repeat a call; default: a new random UUID').argParser(
+    (text) => parseReceiptId(text, '--receipt-id'),
+  );
 }
 
 /** Returns the option `--no-wait`. */
@@ -41,13 +44,23 @@ export function receiptCommand(connections: Connections): Command {
   return new Command('receipt')
     .description('show the receipt of a deletion: its state, and what was deleted')
     .argument('<id>', 'id of the receipt')
-    .action(async (id: string) => showReceipt(connections, await connections.client().getReceipt(id)));
+    .action(async (id: string) => {
+      parseReceiptId(id, 'id', WHOLE_RECEIPT_ID);
+      showReceipt(connections, await connections.client().getReceipt(id).catch(namingId));
+    });
+}
+
+/** Throws a failure again; names the command's argument if no receipt has the id. */
+function namingId(error: unknown): never {
+  if (!(error instanceof CkvError) || error.reason !== 'receipt_not_found') throw error;
+  throw new CkvError(error.reason, error.message.replace('receipt_id:', 'id:'), { field: 'id', cause: error });
 }
 
 /** Prints a receipt. Sets the exit status to 1 if the erasure was set aside. */
 export function showReceipt(connections: Connections, receipt: Receipt): void {
   const { receiptId, kind, state, requestedAtMs, doneAtMs, bundles, partial, tryCount, ...jobs } = receipt;
   if (state === 'set_aside') process.exitCode = 1;
+  const jobCount = jobs.setAsideJobCount + jobs.waitingJobCount + jobs.keptJobCount;
   connections.print(receipt, () => {
     const facts = pairs([
       ['receipt', receiptId],
@@ -62,6 +75,9 @@ export function showReceipt(connections: Connections, receipt: Receipt): void {
             ['kept jobs', jobs.keptJobCount],
             ['tries', tryCount],
           ] as const)
+        : []),
+      ...(state === 'done' && bundles.length === 0 && jobCount === 0
+        ? ([['deleted', 'nothing was found by this deletion']] as const)
         : []),
       ...(partial ? ([['partial', 'something may remain; "ckv user delete" deletes all of the user']] as const) : []),
     ]);

@@ -31,7 +31,10 @@ export function recordCommands(connections: Connections): Command[] {
       const eventIds = await connections
         .client()
         .recordInteractions(itemIds.map((itemId) => ({ userId, itemId, ...partsOf(options) })));
-      connections.print({ eventIds }, () => `queued ${eventIds.length} interactions: ${eventIds.join(' ')}`);
+      connections.print({ eventIds }, () => {
+        const noun = eventIds.length === 1 ? 'interaction' : 'interactions';
+        return `queued ${eventIds.length} ${noun}: ${eventIds.join(' ')}`;
+      });
     });
   const forget = new Command('forget')
     .description('remove one interaction of a user, in turn with the queued interactions')

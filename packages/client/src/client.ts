@@ -10,6 +10,7 @@ import {
   type Reason,
   steadyNowMs,
   toCkvError,
+  WHOLE_RECEIPT_ID,
 } from '@collectivekv/domain';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { nameOf } from './checks.js';
@@ -160,7 +161,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
 
     async getReceipt(receiptId, call = {}) {
       checkCallOptions(call);
-      parseReceiptId(receiptId, 'receiptId');
+      parseReceiptId(receiptId, 'receiptId', WHOLE_RECEIPT_ID);
       return erasures.getReceipt(receiptId, { ...limitsOf(call, recordMs), ...ofUpdater });
     },
 

@@ -56,13 +56,17 @@ export function notWellFormed(field: string): CkvError {
 /** A random UUID, version 4, in lower case. A version that is made of a name could name a user. */
 const RECEIPT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
+/** The remedy for the id of a receipt that is looked up. */
+export const WHOLE_RECEIPT_ID = 'give the whole id of the receipt, 36 characters';
+
 /**
  * Reads the id of a receipt, which its sender chose at random.
+ * @param remedy what to send instead; by default, for a new receipt
  * @throws invalid_request naming the field and the remedy
  */
-export function parseReceiptId(value: unknown, field: string): string {
+export function parseReceiptId(value: unknown, field: string, remedy = 'send a new random UUID, or none'): string {
   if (typeof value === 'string' && RECEIPT_ID.test(value)) return value;
-  throw invalidRequest(field, 'is not a UUID of version 4 in lower case', 'send a new random UUID, or none');
+  throw invalidRequest(field, 'is not a UUID of version 4 in lower case', remedy);
 }
 
 /**

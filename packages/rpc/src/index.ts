@@ -1,4 +1,5 @@
 export * from './client/grpc-client.js';
+export { isLoopbackTarget } from './client/target-hosts.js';
 export * from './errors/grpc-errors.js';
 export type * from './wire/methods.js';
 export * from './wire/packed-ids.js';

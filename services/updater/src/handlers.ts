@@ -17,6 +17,7 @@ import {
   parseId,
   parseInteraction,
   parseReceiptId,
+  WHOLE_RECEIPT_ID,
 } from '@collectivekv/domain';
 import type { CallContext } from '@collectivekv/rpc/server';
 import { type Erasure, type InteractionProducer, noReceipt, type Receipts } from '@collectivekv/update-queue';
@@ -84,7 +85,7 @@ export function createInteractionHandlers(
     },
 
     async GetReceipt({ receiptId }: GetReceiptRequest__Output): Promise<GetReceiptResponse> {
-      const receipt = await receipts.get(parseReceiptId(receiptId, 'receipt_id'));
+      const receipt = await receipts.get(parseReceiptId(receiptId, 'receipt_id', WHOLE_RECEIPT_ID));
       if (!receipt) throw noReceipt();
       return { receipt: receiptMessage(receipt) };
     },
