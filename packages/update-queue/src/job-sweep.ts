@@ -22,7 +22,8 @@ export interface ErasedJobs {
 }
 
 /**
- * Receives the erasures among the jobs that were set aside. They have no more to do. Their jobs are removed after it.
+ * Receives the erasures among the jobs that were set aside or kept. They have no more to do. Their jobs are removed
+ * after it.
  */
 export type FinishErasures = (erasures: readonly Erasure[]) => Promise<void>;
 
