@@ -58,7 +58,8 @@ export interface CollectiveKvClient {
   ): Promise<Receipt>;
   /**
    * Enqueues the deletion of a user. Everything enqueued before it is deleted, and everything enqueued after it begins
-   * a new history.
+   * a new history. The exception is a delayed or prioritised job of a foreign sender that still waits at the
+   * deletion's turn: it is deleted, also if it was sent after the deletion.
    * @returns the receipt, which is pending unless `wait` is set
    */
   deleteUser(userId: string, options?: ErasureOptions): Promise<Receipt>;
