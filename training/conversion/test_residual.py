@@ -86,19 +86,20 @@ def test_a_code_is_the_nearest_row_to_what_is_left_and_a_row_is_the_mean_of_what
         for c in range(len(rows)):  # one more step of k-means hardly moves a row
             torch.testing.assert_close(rows[c], left[code[:, j] == c].mean(0), atol=0.05, rtol=0)
         left = left - rows[code[:, j]]
-    torch.testing.assert_close(found(s), s - left)
+    torch.testing.assert_close(found.sums(code), s - left)
 
 
 def test_each_stage_leaves_less_over() -> None:
     s = embeddings()
-    left = [((s - residual_codes(s, SPACE, [16] * n, 1)(s)) @ SPACE).square().mean() for n in (1, 2, 3, 4)]
+    stages = [residual_codes(s, SPACE, [16] * count, seed=1) for count in (1, 2, 3, 4)]
+    left = [((s - found.sums(found.route(s))) @ SPACE).square().mean() for found in stages]
     assert all(after < 0.4 * before for before, after in pairwise(left))
 
 
 def test_stages_behind_an_exact_one_have_one_row_that_changes_nothing() -> None:
     s = embeddings(10)[torch.arange(300) % 10]
     found = residual_codes(s, SPACE, [16, 16], seed=1)
-    torch.testing.assert_close(found(s)[:, :2], s[:, :2])
+    torch.testing.assert_close(found.sums(found.route(s))[:, :2], s[:, :2])
     assert len(found.route(s)[:, 0].unique()) == 10 and len(found.route(s)[:, 1].unique()) == 1
     nudged = s * (1 + 1e-6)
     assert torch.equal(found.route(nudged), found.route(s))

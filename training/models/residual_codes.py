@@ -23,10 +23,6 @@ class ResidualCodes(nn.Module):
         self.rows = nn.ParameterList(torch.zeros(count, embedding) for count in codes)
         self.requires_grad_(False)
 
-    def forward(self, s: Tensor) -> Tensor:
-        """Returns the sums of rows that embeddings are coded as: [..., E] -> [..., E]."""
-        return self.sums(self.route(s))
-
     def route(self, s: Tensor) -> Tensor:
         """Returns the codes of embeddings: [..., E] -> [..., stages]."""
         return torch.stack([scores.argmax(-1) for scores in self.scores(s)], -1)
