@@ -292,14 +292,19 @@ function fuzzTable() {
   const { seed, inputs, surfaces, growth, faults } = JSON.parse(readFileSync(path, 'utf8'));
   const rows = surfaces.map((one) => [
     one.surface,
-    ...[one.inputs, one.refused, one.accepted, one.validChecks].map((value) => count(value)),
+    count(one.inputs),
+    `${((100 * one.inputs) / inputs).toFixed(1)} %`,
+    ...[one.refused, one.accepted, one.validChecks].map((value) => count(value)),
   ]);
   const largest = (kept) => Math.max(0, ...growth.map(({ before, after }) => after[kept] - before[kept]));
+  const [most, second] = [...surfaces].sort((a, b) => b.inputs - a.inputs);
+  const share = Math.round((100 * (most.inputs + second.inputs)) / inputs);
   const heap = `${largest('heapMb').toFixed(1)} MB of heap and ${largest('openFiles')} open files`;
-  return `${table(['surface', 'malformed inputs', 'refused', 'taken', 'valid inputs between them'], rows)}
+  return `${table(['surface', 'malformed inputs', 'share', 'refused', 'taken', 'valid inputs between them'], rows)}
 
-The last run had ${count(inputs)} malformed inputs and ${faults.length} faults (seed ${seed}). No service kept more than
-${heap} beyond its warm-up.`;
+The last run had ${count(inputs)} malformed inputs and ${faults.length} faults (seed ${seed}).
+${share} % of the inputs went to two surfaces that cost little: ${most.surface} and ${second.surface}.
+No service kept more than ${heap} beyond its warm-up.`;
 }
 
 function readSummary() {
