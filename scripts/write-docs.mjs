@@ -244,18 +244,18 @@ function chaosTables() {
 
 /** Returns what was lost with each way in which Redis keeps its data. */
 function durabilityTable() {
-  const rows = readJson('test/chaos/results/latest.json').filter(({ durability }) => durability);
+  const recorded = readJson('test/chaos/results/latest.json');
   const count = (value) => value.toLocaleString('en');
   return table(
     ['Redis', 'what happens', 'promise', 'faults', 'accepted', 'lost', 'applied twice', 'out of order'],
-    rows.map(({ durability: { redis, event, promise }, faults, interactions, allowed, ...counts }) => [
-      redis,
-      event,
-      promise,
-      count(faults),
-      count(interactions),
-      ...['lost', 'duplicated', 'outOfOrder'].map((name) => count(counts[name] + allowed[name])),
-    ]),
+    SCENARIOS.flatMap(({ name, durability }) => {
+      if (!durability) return [];
+      const { redis, event, promise } = durability;
+      const run = recorded.find(({ scenario }) => scenario === name);
+      if (!run) return [[redis, event, `${promise} (no recorded run)`, '', '', '', '', '']];
+      const counts = ['lost', 'duplicated', 'outOfOrder'].map((key) => count(run[key] + run.allowed[key]));
+      return [[redis, event, promise, count(run.faults), count(run.interactions), ...counts]];
+    }),
   );
 }
 
