@@ -19,21 +19,24 @@ export interface RetryBudget {
   take(after: Reason): boolean;
 }
 
-/** Tries that are allowed without an answered call in between, after refusals and after other failures. */
-const MOST = 100;
+/**
+ * Tries that are allowed without an answered call in between, after refusals and after other failures. When the only
+ * server restarts, every call in flight needs all its tries at once: 1,000 are enough for some 200 calls.
+ */
+const MOST = { afterRefusal: 100, afterFailure: 1_000 };
 /** Tries that each answered call allows. */
 const PER_ANSWER = { afterRefusal: 0.1, afterFailure: 1 };
 
 /** Creates a budget. It belongs to one client and one service. */
 export function createRetryBudget(): RetryBudget {
-  const left = { afterRefusal: MOST, afterFailure: MOST };
+  const left = { ...MOST };
   const kinds = ['afterRefusal', 'afterFailure'] as const;
   return {
     get endsEarly() {
       return left.afterFailure >= 1;
     },
     answered() {
-      for (const kind of kinds) left[kind] = Math.min(MOST, left[kind] + PER_ANSWER[kind]);
+      for (const kind of kinds) left[kind] = Math.min(MOST[kind], left[kind] + PER_ANSWER[kind]);
     },
     take(after) {
       const kind = after === 'overloaded' ? 'afterRefusal' : 'afterFailure';
