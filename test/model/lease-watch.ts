@@ -128,7 +128,7 @@ export function createLeaseWatch(redis: RedisClient, memberOf: (owner: string) =
 /** True unless a script that wrote records says that it changed nothing. */
 function hadEffect(name: string, value: unknown): boolean {
   if (name === 'ckvSwapRecord') return value === 1;
-  return name !== 'ckvDeleteUser' || (value as number[]).includes(1);
+  return name !== 'ckvDeleteUser' || (value as number[]).some((positions) => positions >= 0);
 }
 
 /** Returns the jobs that were completed: those without a problem. */
