@@ -229,6 +229,45 @@ describe('erase', () => {
     expect((await queues[PARTITION]?.getJob(id))?.data).toEqual(recordJobData([interactionOf(2)]));
   });
 
+  it.each([
+    ['paused', 'wait'],
+    ['wait', 'paused'],
+    ['wait', 'prioritized'],
+    ['prioritized', 'wait'],
+    ['delayed', 'wait'],
+    ['failed', 'wait'],
+  ])('misses no job that moves from %s to %s, whenever it moves', async (from, to) => {
+    const client = queue.client();
+    const service = queue.service();
+    const keys = `{ckv}:interactions-${FOREIGN}:`;
+    const isList = (name: string) => name === 'wait' || name === 'paused';
+    const put = (name: string, id: string) =>
+      isList(name) ? client.lpush(keys + name, id) : client.zadd(keys + name, 1, id);
+    const [lrange, zscan] = [service.lrange.bind(service), service.zscan.bind(service)];
+    for (let reads = 0, moveAt = 1; moveAt <= reads + 1; moveAt++) {
+      const id = await add(FOREIGN, [interactionOf(1)]);
+      await client.del(`${keys}wait`);
+      await put(from, id);
+      reads = 0;
+      const moving = async (key: unknown) => {
+        if (!String(key).startsWith(keys) || ++reads !== moveAt) return;
+        await (isList(from) ? client.lrem(keys + from, 0, id) : client.zrem(keys + from, id));
+        if (await client.exists(keys + id)) await put(to, id);
+      };
+      vi.spyOn(service, 'lrange').mockImplementation(async (...args) => {
+        await moving(args[0]);
+        return lrange(...args);
+      });
+      vi.spyOn(service, 'zscan').mockImplementation((async (...args: Parameters<typeof zscan>) => {
+        await moving(args[0]);
+        return zscan(...args);
+      }) as never);
+      await erase();
+      vi.restoreAllMocks();
+      expect(await usersOf(FOREIGN, id), `moved at read ${moveAt} of ${reads}`).toBeUndefined();
+    }
+  });
+
   it('leaves an event in jobs that wait in other partitions: they count as enqueued when they are passed on', async () => {
     const id = await add(FOREIGN, [interactionOf(1)]);
     expect(await erase('e1')).toMatchObject({ waitingCount: 0 });

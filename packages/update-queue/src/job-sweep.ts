@@ -60,15 +60,24 @@ interface FoundJob {
   readonly sha1: string;
 }
 
-/** Where jobs are that no consumer has. A job moves down this list only, so that a sweep in this order misses none. */
+/** Sorted set of the jobs that are taken after all others. */
+const PRIORITIZED: Container = { name: 'prioritized', type: 'sorted set', count: 'waitingCount' };
+/** List of the jobs that a BullMQ of an earlier version paused. */
+const PAUSED: Container = { name: 'paused', type: 'list', count: 'waitingCount' };
+/**
+ * Where jobs are that no consumer has. A job moves down this list, or from `wait` up to the two that come again below.
+ * So a sweep in this order misses no job that moves once.
+ */
 const CONTAINERS: readonly Container[] = [
   { name: 'failed', type: 'sorted set', count: 'setAsideCount' },
   { name: 'completed', type: 'sorted set', count: 'keptCount' },
   { name: 'waiting-children', type: 'sorted set', count: 'waitingCount' },
   { name: 'delayed', type: 'sorted set', count: 'waitingCount' },
-  { name: 'prioritized', type: 'sorted set', count: 'waitingCount' },
+  PRIORITIZED,
+  PAUSED,
   { name: 'wait', type: 'list', count: 'waitingCount' },
-  { name: 'paused', type: 'list', count: 'waitingCount' },
+  PRIORITIZED,
+  PAUSED,
 ];
 /**
  * Most jobs of a list that are looked at, the newest. In another partition: as many as may be set aside. In the user's
