@@ -1,10 +1,10 @@
 """Makes an interaction log from a public data set, or checks and rewrites a log of your own.
 
-    python training/import_log.py movielens ml-1m/ratings.dat --out log.parquet
-    python training/import_log.py kuairand KuaiRand-1K --out log.parquet
-    python training/import_log.py log my.csv --out log.parquet
-    python training/import_log.py log my.csv --columns user_id=uid --skip-bad-rows --out log.parquet
-    python training/import_log.py --help
+    .venv/bin/python training/import_log.py movielens ml-1m/ratings.dat --out log.parquet
+    .venv/bin/python training/import_log.py kuairand KuaiRand-1K --out log.parquet
+    .venv/bin/python training/import_log.py log my.csv --out log.parquet
+    .venv/bin/python training/import_log.py log my.csv --columns user_id=uid --skip-bad-rows --out log.parquet
+    .venv/bin/python training/import_log.py --help
 
 docs/interaction-log.md tells how each format becomes a log.
 """

@@ -67,7 +67,7 @@ class ProblemList:
             *(self.in_words(group) for group in shown),
             *([f"{rest:,} more"] if rest else []),
             "correct these rows, or leave them out: "
-            f"python training/import_log.py log {self.path} --skip-bad-rows --out NEW",
+            f".venv/bin/python training/import_log.py log {self.path} --skip-bad-rows --out NEW",
         ]
         return LogError(f"{self.path} has {self.count:,} problems:\n" + "\n".join(f"  {line}" for line in lines))
 

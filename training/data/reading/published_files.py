@@ -40,5 +40,5 @@ def refuse_published_columns(path: Path, names: Sequence[str]) -> None:
 def published(path: Path, what: str, importer: str, source: str) -> LogError:
     return LogError(
         f"{path}: is a file of {what}, not a log; make a log of it: "
-        f"python training/import_log.py {importer} {source} --out log.parquet"
+        f".venv/bin/python training/import_log.py {importer} {source} --out log.parquet"
     )

@@ -60,7 +60,7 @@ export function createProblemList(file: string, unit: 'line' | 'row'): ProblemLi
       const lines = [
         ...shown.map((group) => inWords(group, unit)),
         ...(rest > 0 ? [`${grouped(rest)} more`] : []),
-        `correct these rows, or leave them out: python training/import_log.py log ${file} --skip-bad-rows --out NEW`,
+        `correct these rows, or leave them out: .venv/bin/python training/import_log.py log ${file} --skip-bad-rows --out NEW`,
       ];
       return new LogError(`${file} has ${grouped(count)} problems:\n${lines.map((line) => `  ${line}`).join('\n')}`);
     },

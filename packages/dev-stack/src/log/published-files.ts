@@ -46,6 +46,6 @@ export function refusePublishedColumns(file: string, names: readonly string[]): 
 
 function published(file: string, what: string, format: string, source: string): LogError {
   return new LogError(
-    `${file}: is a file of ${what}, not a log; make a log of it: python training/import_log.py ${format} ${source} --out log.parquet`,
+    `${file}: is a file of ${what}, not a log; make a log of it: .venv/bin/python training/import_log.py ${format} ${source} --out log.parquet`,
   );
 }
