@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Cluster, type Redis } from 'ioredis';
+import { Cluster, type Redis, ReplyError } from 'ioredis';
 import { isConnected, type RedisClient } from './connect-redis.js';
 
 /** Parts of {@link watchChannel}. */
@@ -8,17 +8,21 @@ export interface ChannelWatch {
   readonly onMessage: (text: string) => void;
   /** Called when the watch begins, and when it goes on after a break: messages may have been missed. */
   readonly onBegun: () => void;
-  /** Called when Redis refuses the watch. */
+  /** Called with Redis's reply when it refuses the watch. */
   readonly onRefused: (error: Error) => void;
 }
 
 /** Pause before another node of a cluster is asked. */
 const NEXT_NODE_MS = 100;
+/** Pause between two looks at whether the server still answers. */
+const PING_EVERY_MS = 5_000;
 
 /**
  * Watches a channel until the connection is closed. Every node of a cluster passes on what is published at any. One of
- * them is watched, over a connection of its own; if that breaks, the next node.
- * @param client a connection of its own, unless it is a cluster's: it can do nothing else while it watches
+ * them is watched, over a connection of its own; if that breaks, the next node. A server that is silent for 5 s after a
+ * PING is left, so the watch goes on within 10 s. Without the right to PING, the refusals count as answers.
+ * @param client a connection of its own that fails while Redis is away (`whenAway`): such a one notices the silence.
+ * Unless it is a cluster's, it can do nothing else while it watches
  */
 export function watchChannel(client: RedisClient, watch: ChannelWatch): void {
   if (client instanceof Cluster) void watchNodes(client, watch);
@@ -29,7 +33,15 @@ function listen(connection: Redis, { channel, onMessage, onBegun, onRefused }: C
   connection.on('message', (from: string, text: string) => {
     if (from === channel) onMessage(text);
   });
-  const begin = () => void connection.subscribe(channel).then(onBegun, onRefused);
+  let asking: NodeJS.Timeout | undefined;
+  function begin(): void {
+    connection.subscribe(channel).then(onBegun, (error) => {
+      if (error instanceof ReplyError) onRefused(error); // otherwise the connection broke, and the watch goes on
+    });
+    // The connection closes if no answer comes.
+    asking = setInterval(() => connection.ping().catch(() => undefined), PING_EVERY_MS).unref();
+  }
+  connection.on('close', () => clearInterval(asking));
   connection.on('ready', begin);
   if (isConnected(connection)) begin();
 }

@@ -1,7 +1,7 @@
 import { eventHash } from '@collectivekv/domain';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { watchErasures } from './erasures.js';
 import { createRedisUserStore } from './redis-user-store.js';
 import type { UserStore } from './user-store.js';
@@ -14,7 +14,8 @@ let heard: string[];
 
 const connect = async (user = '') => {
   const url = redis.url.replace('://', `://${user}`);
-  const client = await connectedRedis(url, { field: 'url', name: 'test', whenAway: 'wait' });
+  const client = await connectedRedis(url, { field: 'url', name: 'test', whenAway: 'fail' });
+  client.on('error', () => undefined);
   clients.push(client);
   return client;
 };
@@ -40,6 +41,9 @@ afterAll(async () => {
 beforeEach(() => {
   heard = [];
 });
+afterEach(() => {
+  for (const client of clients.splice(1)) closeRedis(client); // the first is the store's
+});
 
 it('hears of deleted users and positions, and begins again after its connection broke', async () => {
   watch(await connect());
@@ -59,6 +63,31 @@ it('hears of deleted users and positions, and begins again after its connection 
   await store.deleteUser('v');
   await expect.poll(() => heard.slice(3)).toEqual(['begun', 'v erased']);
 });
+
+it('leaves a server that hangs without closing its connections', async () => {
+  const watching = await connect();
+  watch(watching);
+  await expect.poll(() => heard).toEqual(['begun']);
+  const closed = new Promise((resolve) => watching.once('close', resolve));
+  process.kill(redis.pid, 'SIGSTOP');
+  try {
+    await closed;
+  } finally {
+    process.kill(redis.pid, 'SIGCONT');
+  }
+  await expect.poll(() => heard, { timeout: 20_000 }).toEqual(['begun', 'begun']);
+}, 60_000);
+
+it('does not call it a refusal that its connection broke before the answer', async () => {
+  const watching = await connect();
+  process.kill(redis.pid, 'SIGSTOP');
+  watch(watching);
+  const closed = new Promise((resolve) => watching.once('close', resolve));
+  watching.disconnect(true);
+  await closed;
+  process.kill(redis.pid, 'SIGCONT');
+  await expect.poll(() => heard, { timeout: 20_000 }).toEqual(['begun']);
+}, 60_000);
 
 it('says that Redis refuses the watch', async () => {
   await clients[0]?.call('ACL', 'SETUSER', 'deaf', 'reset', 'on', '>secret', '~*', '+info', '+client|setname');

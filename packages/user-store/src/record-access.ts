@@ -3,7 +3,7 @@ import { createRecordKeys } from './record-keys.js';
 
 /** Returns what ranking may do in the records' Redis: read records, and hear of erasures. */
 export function recordReaderAccess(keyPrefix: string): AccessRules {
-  return { keys: [`${keyPrefix}:{*`], channels: [erasuresOf(keyPrefix)], commands: ['get', 'subscribe'] };
+  return { keys: [`${keyPrefix}:{*`], channels: [erasuresOf(keyPrefix)], commands: ['get', 'subscribe', 'ping'] };
 }
 
 /** Returns what the user-cache may do in the records' Redis. Its scripts are checked command by command. */

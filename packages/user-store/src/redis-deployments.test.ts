@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  askRedis,
   findRedis,
   freePort,
   type PrivateCluster,
@@ -83,6 +84,27 @@ describe('on a cluster', () => {
     await expect.poll(() => heard.slice(2).sort(), { timeout: 10_000 }).toEqual(['a', 'b', 'c']);
     closeRedis(watching);
   });
+
+  it('watches the next node for erasures if one hangs without closing its connections', async () => {
+    const watching = await connect(cluster.url);
+    const heard: string[] = [];
+    watchErasures({
+      client: watching,
+      keyPrefix: 'test',
+      onErased: (userId) => heard.push(userId),
+      onBegun: () => heard.push('begun'),
+      onRefused: ({ message }) => heard.push(message),
+    });
+    await expect.poll(() => heard, { timeout: 10_000 }).toEqual(['begun']);
+    const counts = await Promise.all(
+      cluster.nodes.map((node) => askRedis(Number(new URL(node.url).port), 'PUBSUB CHANNELS')),
+    );
+    const pid = cluster.nodes[counts.findIndex((reply) => reply.includes('erasures'))]?.pid ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    await expect.poll(() => heard, { timeout: 30_000 }).toEqual(['begun', 'begun']);
+    process.kill(pid, 'SIGCONT');
+    closeRedis(watching);
+  }, 60_000);
 
   it('fails at once while a node is away, without seconds of retries, until the node is back', async () => {
     const users = Array.from({ length: 20 }, (_, i) => `u${i}`); // on every node

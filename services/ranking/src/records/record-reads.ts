@@ -49,7 +49,7 @@ export function openRecordReads(
       watching = connectRedis(config.CKV_REDIS_URL, {
         ...options,
         name: 'ckv-ranking-erasures',
-        whenAway: 'wait',
+        whenAway: 'fail', // a server that hangs is left
         onError: () => undefined, // the other connection logs it
       });
       watchErasures({
