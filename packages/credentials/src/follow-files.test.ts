@@ -110,6 +110,20 @@ it.each<[string, () => unknown]>([
   process.off('warning', onWarning);
 });
 
+it('uses new content although a listener fails, tells the other listeners, and warns', async () => {
+  const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+  writeFileSync(path, 'old');
+  const changes: string[] = [];
+  follow().onChange(failing);
+  followed.onChange(() => changes.push(followed.current));
+  writeFileSync(path, 'new');
+  await expect.poll(() => outcomes, { timeout: 20_000 }).toHaveLength(1);
+  expect(outcomes[0]?.problem).toBeUndefined();
+  expect(changes).toEqual(['new']);
+  expect(warned).toHaveBeenCalledOnce();
+  warned.mockRestore();
+});
+
 function failing(): never {
   throw new Error('its own');
 }

@@ -12,7 +12,7 @@ export interface NamedFile {
 export interface Followed<T> {
   /** The value of the newest content that could be used. */
   readonly current: T;
-  /** Calls `listener` after each change of `current`. */
+  /** Calls `listener` after each change of `current`. If it fails, Node prints a warning. */
   onChange(listener: () => void): void;
   /** Ends the looks at the files. */
   close(): void;
@@ -57,10 +57,13 @@ export function followFiles<T>({ files, parse, onOutcome, lookEveryMs = 1_000 }:
   const listeners: (() => void)[] = [];
   const reader = {};
 
-  /** Tells the owner. Its function may be async. Its failure ends neither the process nor the looks. */
-  async function report(problem: CkvError | undefined): Promise<void> {
+  const report = (problem: CkvError | undefined) =>
+    tell(() => onOutcome?.({ field: files[0]?.field ?? '', reader, problem }));
+
+  /** Calls a function of the owner, which may be async. Its failure ends neither the process nor the looks. */
+  async function tell(listener: () => unknown): Promise<void> {
     try {
-      await onOutcome?.({ field: files[0]?.field ?? '', reader, problem });
+      await listener();
     } catch (error) {
       process.emitWarning(`a function that is told about changed files failed: ${error}`);
     }
@@ -77,7 +80,7 @@ export function followFiles<T>({ files, parse, onOutcome, lookEveryMs = 1_000 }:
       if (print !== usedPrint) {
         current = parse(found);
         usedPrint = print;
-        for (const listener of listeners) listener();
+        for (const listener of listeners) void tell(listener);
       } else if (reported === '') return;
       reported = '';
       void report(undefined);
