@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askRedis } from './ask-redis.js';
 import type { RedisServer } from './find-redis.js';
+import { createGuardOutput } from './guard-output.js';
 
 /** A redis-server process on a loopback port. */
 export interface ServerProcess {
@@ -43,28 +44,19 @@ export async function launchServer(server: RedisServer, { args, port, signal }: 
   const abort = () => guard.stdin.end();
   signal?.addEventListener('abort', abort);
   if (signal?.aborted) abort();
-  let output = '';
-  let reportPid: (pid: number) => void = () => undefined;
-  const reportedPid = new Promise<number>((resolve) => {
-    reportPid = resolve;
-  });
-  for (const stream of [guard.stdout, guard.stderr]) {
-    stream.on('data', (chunk) => {
-      output += chunk;
-      const [, serverPid] = /^guard: pid (\d+)$/m.exec(output) ?? [];
-      if (serverPid) reportPid(Number(serverPid));
-      output = output.slice(-4_000); // a busy process reads much at once: look for the pid in all of it
-    });
-  }
+  const output = createGuardOutput();
+  for (const stream of [guard.stdout, guard.stderr]) stream.on('data', output.add);
   const exited = once(guard, 'exit').then(() => undefined);
-  const pid = (await Promise.race([reportedPid, exited])) ?? 0;
+  const pid = (await Promise.race([output.serverPid, exited])) ?? 0;
   const started = await answers(port, guard);
   signal?.removeEventListener('abort', abort);
   if (!started) {
     guard.stdin.end();
     await exited;
     signal?.throwIfAborted();
-    throw new Error(`redis-server did not start on port ${port}: ${output.trim().split('\n').slice(-3).join(' | ')}`);
+    throw new Error(
+      `redis-server did not start on port ${port}: ${output.end.trim().split('\n').slice(-3).join(' | ')}`,
+    );
   }
   return {
     port,

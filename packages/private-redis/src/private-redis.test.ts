@@ -1,20 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import {
-  findRedis,
-  freePort,
-  launchServer,
-  type PrivateRedis,
-  startPrivateRedis,
-  startTemporaryRedis,
-} from './index.js';
+import { findRedis, freePort, type PrivateRedis, startPrivateRedis, startTemporaryRedis } from './index.js';
 
 let dir: string;
 beforeEach(async () => {
@@ -98,22 +90,6 @@ describe('startPrivateRedis', () => {
     owner.kill('SIGKILL');
     await vi.waitUntil(() => !isRunning(pid), { timeout: 20_000 });
   });
-});
-
-it('finds the pid of a server that prints much before this process reads it', async () => {
-  const [path, printed] = [join(dir, 'talkative'), join(dir, 'printed')];
-  const server = await findRedis({ dir: join(dir, 'server') });
-  // The guard prints the pid before the server prints.
-  await writeFile(path, `#!/bin/sh\nsleep 0.2\nprintf '%06000d\\n' 0\ntouch ${printed}\nexec ${server.path} "$@"\n`);
-  await chmod(path, 0o755);
-  const port = await freePort();
-  const starting = launchServer({ path, env: server.env }, { args: ['--port', String(port), '--save', ''], port });
-  const giveUpMs = Date.now() + 60_000;
-  while (!existsSync(printed) && Date.now() < giveUpMs); // busy: nothing is read meanwhile
-  expect(existsSync(printed)).toBe(true);
-  const started = await starting;
-  expect(isRunning(started.pid)).toBe(true);
-  await started.stop();
 });
 
 describe('startTemporaryRedis', () => {
