@@ -87,7 +87,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
     maxAttempts: options.maxAttempts ?? 4,
     ...(signal ? { signal } : {}),
   });
-  const mayDouble = () => ofRanking.budget.take('dependency_unavailable');
+  const mayDouble = () => ofRanking.budget.take('afterFailure');
   const erasures = createErasureCalls(updater);
   function erasureOf(options: ErasureOptions): ErasureCall {
     checkErasureOptions(options);
@@ -107,7 +107,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
       const rank = ({ deadlineMs, again }: Attempt) => {
         const bounds = { ...limits, deadlineMs };
         return rankStreams
-          ? ranking.callOnStream('RankStream', request, { ...bounds, again: again ? mayDouble : undefined })
+          ? ranking.callOnStream('RankStream', request, { ...bounds, mayDouble: again ? mayDouble : undefined })
           : ranking.call('Rank', request, bounds);
       };
       return rankingOf(candidateIds, await withRetries(limits, rank));

@@ -1,4 +1,5 @@
-import type { Reason } from '@collectivekv/domain';
+/** What a try follows: a refusal as `overloaded`, or any other failure. */
+export type RetryKind = 'afterRefusal' | 'afterFailure';
 
 /**
  * Bounds how many tries are repeated. If each failed try were sent again, callers would multiply an overload, and would
@@ -15,8 +16,8 @@ export interface RetryBudget {
   readonly endsEarly: boolean;
   /** Notes an answered call. */
   answered(): void;
-  /** Takes one try after a failure with this reason. False if none is left. */
-  take(after: Reason): boolean;
+  /** Takes one try. False if none of its kind is left. */
+  take(kind: RetryKind): boolean;
 }
 
 /**
@@ -38,8 +39,7 @@ export function createRetryBudget(): RetryBudget {
     answered() {
       for (const kind of kinds) left[kind] = Math.min(MOST[kind], left[kind] + PER_ANSWER[kind]);
     },
-    take(after) {
-      const kind = after === 'overloaded' ? 'afterRefusal' : 'afterFailure';
+    take(kind) {
       if (left[kind] < 1) return false;
       left[kind]--;
       return true;

@@ -51,15 +51,15 @@ describe('a refused call', () => {
 });
 
 describe.each([
-  ['a refusal', 'overloaded', 11, 100],
-  ['a failure', 'dependency_unavailable', 1, 1_000],
-] as const)('after %s', (_, reason, answersForOneMore, most) => {
+  ['a refusal', 'overloaded', 'afterRefusal', 11, 100],
+  ['a failure', 'dependency_unavailable', 'afterFailure', 1, 1_000],
+] as const)('after %s', (_, reason, kind, answersForOneMore, most) => {
   const error = new CkvError(reason, 'no');
   const answer = (budget: RetryBudget) => withRetries({ ...limits(), budget }, async () => 'done');
 
   it('a call is not repeated when the budget is spent, until calls are answered', async () => {
     const budget = createRetryBudget();
-    while (budget.take(reason));
+    while (budget.take(kind));
     const spent = failing(9, error);
     await expect(withRetries({ ...limits(), budget }, spent.call)).rejects.toBe(error);
     expect(spent.calls()).toBe(1);
@@ -73,23 +73,23 @@ describe.each([
     const budget = createRetryBudget();
     for (let i = 0; i < 5_000; i++) budget.answered();
     let count = 0;
-    while (budget.take(reason)) count++;
+    while (budget.take(kind)) count++;
     expect(count).toBe(most);
   });
 });
 
 it('refusals and other failures have budgets of their own', () => {
   const budget = createRetryBudget();
-  while (budget.take('overloaded'));
-  expect([budget.take('dependency_unavailable'), budget.endsEarly]).toEqual([true, true]);
-  while (budget.take('draining'));
-  expect([budget.take('dependency_unavailable'), budget.endsEarly]).toEqual([false, false]);
+  while (budget.take('afterRefusal'));
+  expect([budget.take('afterFailure'), budget.endsEarly]).toEqual([true, true]);
+  while (budget.take('afterFailure'));
+  expect([budget.take('afterFailure'), budget.endsEarly]).toEqual([false, false]);
 });
 
 it('if every second try fails, the budget lasts for ever', () => {
   const budget = createRetryBudget();
   for (let i = 0; i < 3_000; i++) {
-    expect(budget.take('dependency_unavailable')).toBe(true);
+    expect(budget.take('afterFailure')).toBe(true);
     budget.answered();
   }
 });
@@ -134,7 +134,7 @@ describe('a call whose server hangs', () => {
 
   it('has all of the time if few calls are answered, and halves again when calls are answered', async () => {
     const budget = createRetryBudget();
-    while (budget.take('deadline'));
+    while (budget.take('afterFailure'));
     expect(await hang(budget)).toEqual([{ deadlineMs: 1_000, again: false }]);
     await withRetries({ ...limits(), budget }, async () => 'done');
     expect(await hang(budget)).toHaveLength(2);

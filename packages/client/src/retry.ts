@@ -49,7 +49,8 @@ export async function withRetries<T>(limits: RetryLimits, call: (attempt: Attemp
       const transient = early || REASONS[error.reason].retry === 'backoff';
       if (!transient || attempt >= limits.maxAttempts || late) throw error;
       // A try that ended early had the budget's leave before it began.
-      if (limits.budget?.take(error.reason) === false && !early) throw error;
+      if (limits.budget?.take(error.reason === 'overloaded' ? 'afterRefusal' : 'afterFailure') === false && !early)
+        throw error;
       await sleep(delayMs, undefined, { signal: limits.signal }).catch(() => {
         const why: unknown = limits.signal?.reason;
         throw why instanceof CkvError ? why : new CkvError('cancelled', 'the caller gave up', { cause: error });

@@ -24,13 +24,13 @@ export interface GrpcClient<S extends ServiceName> {
   call<M extends MethodName<S>>(method: M, request: RequestOf<S, M>, limits?: CallLimits): Promise<ResponseOf<S, M>>;
   /**
    * Like `call`, for a method that takes a stream of requests and answers each before the next. The stream stays open
-   * for the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`. `again` prefers a stream whose server
-   * has just answered, and says whether the request may be sent on two streams otherwise.
+   * for the calls that follow. Sets the request's `timeoutMs` from `deadlineMs`. `mayDouble`, for a request that failed
+   * before, prefers a stream whose server has just answered, and says whether the request may be sent on two otherwise.
    */
   callOnStream<M extends MethodName<S>>(
     method: M,
     request: RequestOf<S, M> & { timeoutMs?: number },
-    limits?: CallLimits & { readonly again?: (() => boolean) | undefined },
+    limits?: CallLimits & { readonly mayDouble?: (() => boolean) | undefined },
   ): Promise<ResponseOf<S, M>>;
   /** Sends one request and returns its stream of responses. */
   stream<M extends MethodName<S>>(

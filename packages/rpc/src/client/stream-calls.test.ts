@@ -106,7 +106,7 @@ describe('streams', () => {
     open({ spread: 3, maxAgeMs: 60_000 });
     await ask('a');
     await ask('b');
-    const again = (await calls.call({ userId: 'c' }, { again: () => true })) as { scores: Buffer };
+    const again = (await calls.call({ userId: 'c' }, { mayDouble: () => true })) as { scores: Buffer };
     expect(String(again.scores)).toBe('c@1');
     expect(streams).toHaveLength(2);
   });
@@ -117,14 +117,14 @@ describe('streams', () => {
       if (number === 1) echo(stream, userId, number);
       else stream.on('cancelled', () => cancelledCount++);
     };
-    const answer = (await calls.call({ userId: 'a' }, { again: () => true })) as { scores: Buffer };
+    const answer = (await calls.call({ userId: 'a' }, { mayDouble: () => true })) as { scores: Buffer };
     expect(String(answer.scores)).toBe('a@1');
     expect(streams).toHaveLength(2);
     await expect.poll(() => cancelledCount).toBe(1);
   });
 
   it('are one if the request may not be sent twice', async () => {
-    const answer = (await calls.call({ userId: 'a' }, { again: () => false })) as { scores: Buffer };
+    const answer = (await calls.call({ userId: 'a' }, { mayDouble: () => false })) as { scores: Buffer };
     expect(String(answer.scores)).toBe('a@0');
     expect(streams).toHaveLength(1);
   });

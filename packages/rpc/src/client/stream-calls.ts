@@ -8,12 +8,15 @@ import { type AlternatingStream, type ExchangeLimits, openAlternatingStream } fr
 export interface StreamCalls {
   /**
    * Sends a request and waits for its response. If the signal aborts or the deadline passes, the stream ends, and with
-   * it the server's work. With `again`, for a request that failed before, it uses the stream that answered last. If
-   * none is idle and `again` returns true, it sends the request on two new streams, and returns the first response: of
-   * two servers, one may have failed before.
+   * it the server's work. With `mayDouble`, for a request that failed before, it uses the stream that answered last.
+   * If none is idle and `mayDouble` returns true, it sends the request on two new streams, and returns the first
+   * response: of two servers, one may have failed before.
    * @throws ServiceError
    */
-  call(request: unknown, limits: ExchangeLimits & { readonly again?: (() => boolean) | undefined }): Promise<unknown>;
+  call(
+    request: unknown,
+    limits: ExchangeLimits & { readonly mayDouble?: (() => boolean) | undefined },
+  ): Promise<unknown>;
   /** Ends the idle streams now, and the others when their call is over. */
   close(): void;
 }
@@ -93,8 +96,8 @@ export function createStreamCalls(
   return {
     async call(request, limits) {
       const bytes = written(request);
-      const used = limits.again ? idle.pop() : openCount < spread ? undefined : idle.shift();
-      if (!used && limits.again?.()) return read(await firstOfTwo(bytes, limits));
+      const used = limits.mayDouble ? idle.pop() : openCount < spread ? undefined : idle.shift();
+      if (!used && limits.mayDouble?.()) return read(await firstOfTwo(bytes, limits));
       // The server may end a used stream before it reads the request; then a new stream carries it.
       const message = (used && (await used.exchange(bytes, limits))) ?? (await open().exchange(bytes, limits));
       if (message) return read(message);
