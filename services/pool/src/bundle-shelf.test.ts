@@ -78,11 +78,11 @@ describe('with a damaged bundle', () => {
   const damagedCopies = copyBundles('sound', 'damaged', 'other');
   const [sound = '', damaged = ''] = damagedCopies.ids;
   const dirs = damagedCopies.dirs;
-  const onDamaged = vi.fn();
-  const openDamaged = (options: Partial<BundleShelfOptions>) => open({ dirs, preferred: '', onDamaged, ...options });
+  const onLeftOut = vi.fn();
+  const openDamaged = (options: Partial<BundleShelfOptions>) => open({ dirs, preferred: '', onLeftOut, ...options });
   beforeAll(() => truncateSync(join(dirs[1] ?? '', 'pool.bin'), 10));
   afterAll(damagedCopies.remove);
-  beforeEach(() => onDamaged.mockClear());
+  beforeEach(() => onLeftOut.mockClear());
 
   it.each([
     ['named', undefined, 'sound'],
@@ -92,7 +92,7 @@ describe('with a damaged bundle', () => {
     const opened = await openDamaged({ preferred });
     expect(opened.announcement()).toEqual({ activeBundleId: sound, bundleIds: [sound] });
     expect(opened.ids()).toEqual([sound, damagedCopies.ids[2]]);
-    expect(onDamaged.mock.calls).toEqual([
+    expect(onLeftOut.mock.calls).toEqual([
       [{ dir: dirs[1], problem: expect.stringContaining('pool.bin: has 10 bytes') }],
     ]);
     await expect(opened.rollback()).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
@@ -116,7 +116,7 @@ describe('with trusted keys', () => {
   const signedCopies = copyBundles('signed', 'unsigned', 'by-a-stranger');
   const [signed = ''] = signedCopies.ids;
   const dirs = signedCopies.dirs;
-  const onDamaged = vi.fn();
+  const onLeftOut = vi.fn();
   let trust: BundleTrust | undefined;
   beforeAll(async () => {
     const [own, strangers] = [generateKeyPairSync('ed25519'), generateKeyPairSync('ed25519')];
@@ -132,9 +132,9 @@ describe('with trusted keys', () => {
   });
 
   it('leaves out bundles that no trusted key signed, and reports them', async () => {
-    const opened = await open({ dirs, preferred: 'signed', trust, onDamaged });
+    const opened = await open({ dirs, preferred: 'signed', trust, onLeftOut });
     expect(opened.ids()).toEqual([signed]);
-    expect(onDamaged.mock.calls).toEqual([
+    expect(onLeftOut.mock.calls).toEqual([
       [{ dir: dirs[1], problem: expect.stringContaining('is not signed; sign it with "ckv bundle sign"') }],
       [{ dir: dirs[2], problem: expect.stringMatching(/is signed by [0-9a-f]{16}, but CKV_BUNDLE_TRUST has/) }],
     ]);

@@ -43,13 +43,13 @@ export interface BundleShelfOptions {
   /** Called with every verified bundle. */
   readonly onLoaded?: (bundle: LoadedBundle) => void;
   /** Called with every bundle that is left out. */
-  readonly onDamaged?: (damaged: DamagedBundle) => void;
+  readonly onLeftOut?: (bundle: LeftOutBundle) => void;
   /** Called once for each bundle that another replica activated and this one lacks. */
   readonly onLacking?: (bundleId: string) => void;
 }
 
 /** A bundle that is left out, since it breaks the format, is not reproduced on this machine, or is not trusted. */
-export interface DamagedBundle {
+export interface LeftOutBundle {
   readonly dir: string;
   readonly problem: string;
 }
@@ -66,13 +66,13 @@ const WARM_PREVIOUS = 1;
 export async function createBundleShelf(options: BundleShelfOptions): Promise<BundleShelf> {
   const { activationFile } = options;
   const bundles = new Map<string, LoadedBundle>();
-  const damaged: DamagedBundle[] = [];
+  const leftOut: LeftOutBundle[] = [];
   for (const dir of options.dirs) {
-    const found = await loadUndamaged(dir, options);
-    if ('problem' in found) damaged.push(found);
+    const found = await loadOrLeaveOut(dir, options);
+    if ('problem' in found) leftOut.push(found);
     else bundles.set(found.model.id, found);
   }
-  let activation = await firstActivation(bundles, damaged, options);
+  let activation = await firstActivation(bundles, leftOut, options);
   const changes = new EventEmitter().setMaxListeners(0);
   /** The bundle of the activation file, if it was not active here at the latest look. */
   let lacking: string | undefined;
@@ -145,11 +145,11 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   };
 }
 
-/** Loads and verifies a bundle. Reports it, and returns its problem if it is damaged. */
-async function loadUndamaged(
+/** Loads and verifies a bundle. Reports it, and returns its problem if it is left out. */
+async function loadOrLeaveOut(
   dir: string,
-  { engine, privateDir, trust, onLoaded, onDamaged }: BundleShelfOptions,
-): Promise<LoadedBundle | DamagedBundle> {
+  { engine, privateDir, trust, onLoaded, onLeftOut }: BundleShelfOptions,
+): Promise<LoadedBundle | LeftOutBundle> {
   try {
     const bundle = await loadBundle(dir, engine, {
       graphs: ['encode', 'rank', 'rankKv', 'gather'],
@@ -163,14 +163,14 @@ async function loadUndamaged(
     const { reason, message } = toCkvError(thrown);
     if (reason !== 'bundle_invalid' && reason !== 'bundle_untrusted') throw thrown;
     const found = { dir, problem: message };
-    onDamaged?.(found);
+    onLeftOut?.(found);
     return found;
   }
 }
 
 async function firstActivation(
   bundles: ReadonlyMap<string, LoadedBundle>,
-  damaged: readonly DamagedBundle[],
+  leftOut: readonly LeftOutBundle[],
   { preferred, activationFile, dirs }: BundleShelfOptions,
 ): Promise<Activation> {
   const stored = await activationFile.read();
@@ -180,11 +180,11 @@ async function firstActivation(
     preferred === '' && dirs.length === 1
       ? all[0]
       : all.find(({ model }) => model.id === preferred || model.manifest.name === preferred);
-  // The id of a damaged bundle is not known for sure: it may be the one that was activated.
-  const other = stored !== undefined && damaged.length > 0;
+  // The id of a bundle that is left out is not known for sure: it may be the one that was activated.
+  const other = stored !== undefined && leftOut.length > 0;
   if (chosen && !other) return { active: chosen.model.id, previous: [] };
-  if (damaged.length > 0) {
-    const problem = `${damaged.map((one) => one.problem).join('; ')}. No other bundle is known to be the active one`;
+  if (leftOut.length > 0) {
+    const problem = `${leftOut.map((one) => one.problem).join('; ')}. No other bundle is known to be the active one`;
     const remedy = stored ? 'mend the bundle, or remove its folder' : 'mend the bundle, or set CKV_ACTIVE_BUNDLE';
     throw new CkvError('bundle_invalid', `${problem}; ${remedy}`);
   }

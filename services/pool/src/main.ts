@@ -32,7 +32,7 @@ await runService({
       activationFile: createActivationFile(config.CKV_STATE_DIR),
       privateDir: config.CKV_STATE_DIR,
       trust,
-      onDamaged: ({ dir, problem }) => log.error({ dir, problem }, 'a bundle is left out'),
+      onLeftOut: ({ dir, problem }) => log.error({ dir, problem }, 'a bundle is left out'),
       onLacking: (bundleId) =>
         log.error({ bundleId }, 'another replica activated a bundle that this one lacks, and does not follow'),
       onLoaded: ({ model }) => log.info({ bundleId: model.id, name: model.manifest.name }, 'bundle verified'),
