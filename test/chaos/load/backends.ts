@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError } from '@collectivekv/client';
 import type { Random } from '../random.js';
@@ -84,6 +85,7 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
   const current = new Map<UserJournal, number>(); // by user, the interactions after which it is replaced
   const own = new Set<UserJournal>(); // of the scenario
   const stopping = new AbortController();
+  setMaxListeners(load.backendCount, stopping.signal); // one pause of each backend
   const counts = { accepted: 0, sent: 0, uncertain: 0, repeated: 0 };
   let paused: { readonly resumed: Promise<void>; resume(): void } | undefined;
   const busy = new Set<number>();
