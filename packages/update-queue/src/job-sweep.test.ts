@@ -229,6 +229,31 @@ describe('erase', () => {
     expect((await queues[PARTITION]?.getJob(id))?.data).toEqual(recordJobData([interactionOf(2)]));
   });
 
+  it('takes an event out of a job that was set aside and is retried, behind the removal', async () => {
+    await add(PARTITION, [interactionOf(1), interactionOf(2)]);
+    for (const job of await consumer.take(9)) await consumer.fail(job, 'refused');
+    const [aside] = (await queues[PARTITION]?.getFailed()) ?? [];
+    await aside?.retry('failed');
+    expect(await erase('e1')).toMatchObject({ waitingCount: 1 });
+    expect((await consumer.take(9)).map(({ payload }) => payload)).toEqual([recordJobData([interactionOf(2)])]);
+  });
+
+  it('leaves an event in a delayed job that has come up: it counts as enqueued when it came up', async () => {
+    const id = await add(PARTITION, [interactionOf(1)], { delay: 3_600_000 });
+    await (await queues[PARTITION]?.getJob(id))?.promote();
+    expect(await erase('e1')).toMatchObject({ waitingCount: 0 });
+    expect(await usersOf(PARTITION, id)).toEqual(['u']);
+    expect(await erase()).toMatchObject({ waitingCount: 1 });
+  });
+
+  it('reads no job of a backlog in the own partition to forget one event', async () => {
+    await add(PARTITION, [interactionOf(1)]);
+    const finds = vi.spyOn(queue.service() as unknown as { ckvFindMentions(): unknown }, 'ckvFindMentions');
+    await erase('e1');
+    expect(finds).not.toHaveBeenCalled();
+    finds.mockRestore();
+  });
+
   it.each([
     ['paused', 'wait'],
     ['wait', 'paused'],

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { CkvError } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import { parseInteractionJob } from './interaction-jobs.js';
-import { isOrdered } from './job-options.js';
+import { ASIDE, isOrdered } from './job-options.js';
 import { openingOver } from './job-scripts.js';
 import type { PartitionTerm } from './lease-table.js';
 import { readScript } from './lua-script.js';
@@ -92,10 +92,12 @@ const PAGE = 500;
 const MAX_PASSES = 20;
 
 /**
- * Creates the function that takes a user, or one event, out of all jobs that are not active. Three kinds of jobs stay:
+ * Creates the function that takes a user, or one event, out of all jobs that are not active. These jobs stay:
  *
  * - Jobs that wait in order in the user's own partition: they were enqueued after the erasure.
  * - For one event, jobs that wait in another partition: they count as enqueued when they are passed on.
+ * - For one event, delayed or prioritised jobs that have come up in the user's own partition: they count as enqueued
+ *   when they came up. So for one event no job of a long backlog is read but those that were set aside and retried.
  * - Erasures that wait: each has its own turn.
  *
  * The deletion of a user also empties the streams of BullMQ's events, which hold job ids.
@@ -123,11 +125,20 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
     } while (cursor !== '0');
   }
 
-  /** Returns the ids of jobs that may mention the text. */
-  async function find(queueKeys: string, container: Container, text: string, mostLooks: number): Promise<string[]> {
+  /** Returns the ids of jobs that may mention the subject. */
+  async function find(
+    queueKeys: string,
+    container: Container,
+    { userId, eventId }: ErasureSubject,
+    isOwnList: boolean,
+  ): Promise<string[]> {
     const found: string[] = [];
+    const text = eventId ?? userId;
     const search = [text, PLAIN.test(text) ? 0 : 1];
-    for await (const ids of idsOf(queueKeys + container.name, container, mostLooks)) {
+    const mostLooks = isOwnList ? MAX_LOOKS.own : MAX_LOOKS.other;
+    for await (const page of idsOf(queueKeys + container.name, container, mostLooks)) {
+      const ids = isOwnList && eventId !== undefined ? page.filter((id) => id.includes(ASIDE)) : page;
+      if (ids.length === 0) continue;
       const jobKeys = ids.map((id) => queueKeys + id);
       const numbers = await commands.ckvFindMentions(ids.length, ...jobKeys, ...search);
       found.push(...numbers.map((number) => ids[number - 1] ?? ''));
@@ -153,21 +164,21 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
     container: Container,
     subject: ErasureSubject,
     on: {
-      readonly unorderedOnly: boolean;
+      /** A list of the user's own partition: jobs in order stay. */
+      readonly isOwnList: boolean;
       readonly stripped: () => void;
       readonly erasure: (erasure: Erasure, job: FoundJob) => void;
     },
   ): Promise<void> {
     const waits = container.count === 'waitingCount';
-    const mostLooks = on.unorderedOnly ? MAX_LOOKS.own : MAX_LOOKS.other;
     for (let pass = 1; ; pass++) {
       let changed = 0;
-      for (const id of await find(queueKeys, container, subject.eventId ?? subject.userId, mostLooks)) {
+      for (const id of await find(queueKeys, container, subject, on.isOwnList)) {
         const fields = await client.hmgetBuffer(queueKeys + id, 'data', 'opts', 'priority', 'delay', 'name');
         const [jobData, opts, priority, delay, name] = fields;
         if (!jobData) continue;
         if (waits && isErasure(`${name ?? ''}`, jobData.toString())) continue;
-        if (on.unorderedOnly && isOrdered({ id, opts: `${opts ?? ''}`, priority, delay })) continue;
+        if (on.isOwnList && isOrdered({ id, opts: `${opts ?? ''}`, priority, delay })) continue;
         const stripped = stripJob(jobData.toString(), subject);
         if (stripped.left === 'all') continue;
         const sha1 = createHash('sha1').update(jobData).digest('hex');
@@ -198,7 +209,7 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
       for (const container of CONTAINERS) {
         if (container.type === 'list' && !isOwn && subject.eventId !== undefined) continue;
         await sweepContainer(queueKeys, container, subject, {
-          unorderedOnly: isOwn && container.type === 'list',
+          isOwnList: isOwn && container.type === 'list',
           stripped: () => {
             counts[container.count]++;
           },
