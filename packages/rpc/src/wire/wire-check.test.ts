@@ -6,27 +6,27 @@ import { fieldsOf, type MessageDescriptor, wireProblem } from './wire-check.js';
 // The copy of protobufjs that reads the requests.
 const { Reader, Root } = createRequire(createRequire(import.meta.url).resolve('@grpc/proto-loader'))('protobufjs');
 
-const string = { type: 'TYPE_STRING', label: 'LABEL_OPTIONAL' };
+const string = { type: 'TYPE_STRING' };
 const types: Record<string, MessageDescriptor> = {
   Column: { field: [{ name: 'name', number: 1, ...string }] },
 };
 const request = {
   field: [
-    { name: 'user_id', number: 1, type: 'TYPE_STRING', label: 'LABEL_OPTIONAL' },
-    { name: 'candidate_ids', number: 2, type: 'TYPE_STRING', label: 'LABEL_REPEATED' },
-    { name: 'columns', number: 3, type: 'TYPE_MESSAGE', label: 'LABEL_REPEATED', typeName: 'Column' },
-    { name: 'features', number: 4, type: 'TYPE_MESSAGE', label: 'LABEL_REPEATED', typeName: 'Features' },
-    { name: 'top_k', number: 7, type: 'TYPE_UINT32', label: 'LABEL_OPTIONAL' },
-    { name: 'timestamp_ms', number: 8, type: 'TYPE_INT64', label: 'LABEL_OPTIONAL' },
-    { name: 'delta', number: 9, type: 'TYPE_INT32', label: 'LABEL_OPTIONAL' },
-    { name: 'text', number: 11, type: 'TYPE_BYTES', label: 'LABEL_OPTIONAL' },
+    { name: 'user_id', number: 1, type: 'TYPE_STRING' },
+    { name: 'candidate_ids', number: 2, type: 'TYPE_STRING' },
+    { name: 'columns', number: 3, type: 'TYPE_MESSAGE', typeName: 'Column' },
+    { name: 'features', number: 4, type: 'TYPE_MESSAGE', typeName: 'Features' },
+    { name: 'top_k', number: 7, type: 'TYPE_UINT32' },
+    { name: 'timestamp_ms', number: 8, type: 'TYPE_INT64' },
+    { name: 'delta', number: 9, type: 'TYPE_INT32' },
+    { name: 'text', number: 11, type: 'TYPE_BYTES' },
   ],
   nestedType: [
     {
       name: 'Features',
       field: [
         { name: 'key', number: 1, ...string },
-        { name: 'value', number: 2, type: 'TYPE_DOUBLE', label: 'LABEL_OPTIONAL' },
+        { name: 'value', number: 2, type: 'TYPE_DOUBLE' },
       ],
     },
   ],
@@ -124,6 +124,15 @@ describe('wireProblem', () => {
   });
 });
 
+describe('numbers in packed form', () => {
+  const packed = fieldsOf({ field: [{ name: 'numbers', number: 1, type: 'TYPE_UINT32' }] }, () => undefined);
+
+  it('are refused: protobufjs would read the last one beyond the end of the field', () => {
+    expect(wireProblem(Uint8Array.of(0x0a, 6, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80), packed)?.field).toBe('numbers');
+    expect(wireProblem(Uint8Array.of(0x08, 1, 0x08, 2), packed)).toBeUndefined();
+  });
+});
+
 describe('wireProblem and protobufjs', () => {
   afterEach(() => {
     vi.restoreAllMocks();
@@ -153,10 +162,10 @@ describe('wireProblem and protobufjs', () => {
         ['at', 'INT64'] as const,
         ['delta', 'SINT32'] as const,
       ].map(([name, type], i) => {
-        return { name, number: i + 1, type: `TYPE_${type}`, label: 'LABEL_REPEATED', typeName: 'Column' };
+        return { name, number: i + 1, type: `TYPE_${type}`, typeName: 'Column' };
       }),
     },
-    () => ({ field: [{ name: 'name', number: 1, type: 'TYPE_STRING', label: 'LABEL_REPEATED' }] }),
+    () => ({ field: [{ name: 'name', number: 1, type: 'TYPE_STRING' }] }),
   );
 
   /** A varint of up to 11 bytes. It may be longer than its value needs, and its value may have more than 32 bits. */
@@ -171,7 +180,7 @@ describe('wireProblem and protobufjs', () => {
   const number = fc.constantFrom(3, 4, 5, 6);
   const numberField = number.chain((n) => fc.tuple(tag(n, 0), varint(fc.nat(127)))).map((parts) => parts.flat());
   const lengthField = fc
-    .tuple(fc.constantFrom(1, 2, 7), fc.constantFrom([], [97], [0x0a, 0], [0x0a, 1, 97, 0x0a, 0], [0x18, 1], [0xff]))
+    .tuple(fc.constantFrom(1, 2, 5, 7), fc.constantFrom([], [97], [0x0a, 0], [0x0a, 1, 97, 0x0a, 0], [0x18, 1], [0xff]))
     .chain(([n, content]) => fc.tuple(tag(n, 2), varint(fc.constant(content.length)), fc.constant(content)))
     .map((parts) => parts.flat());
   const noise = fc.array(fc.constantFrom(0, 1, 2, 0x0a, 0x12, 0x18, 0x80, 0xff), { maxLength: 4 });

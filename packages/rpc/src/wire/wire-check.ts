@@ -12,7 +12,6 @@ interface FieldDescriptor {
   readonly name: string;
   readonly number: number;
   readonly type: string;
-  readonly label: string;
   readonly typeName?: string;
 }
 
@@ -22,8 +21,8 @@ export type WireFields = ReadonlyMap<number, WireField>;
 /** A field of a message type. */
 interface WireField {
   readonly name: string;
-  /** Wire types that the field may have, the usual one first. */
-  readonly wires: readonly number[];
+  /** The wire type that the field must have. */
+  readonly wire: number;
   /** True if the field holds text, which must be UTF-8. */
   readonly isText: boolean;
   /** True if protobufjs reads the value as 32 bits. It then skips 10 bytes for a varint of 6 bytes or more. */
@@ -83,10 +82,10 @@ function problemWithin(bytes: Uint8Array, fields: WireFields, counts: Counts): C
     if (!tag || tag.value > MAX_UINT32 || tag.next - at > NARROW_BYTES) return broken(at);
     const field = fields.get(Math.floor(tag.value / 8));
     const wire = tag.value % 8;
-    if (field && !field.wires.includes(wire)) {
+    if (field && field.wire !== wire) {
       return invalidRequest(
         field.name,
-        `has wire type ${WIRE_NAMES[wire] ?? wire}, ${WIRE_NAMES[field.wires[0] ?? 0]} is expected`,
+        `has wire type ${WIRE_NAMES[wire] ?? wire}, ${WIRE_NAMES[field.wire]} is expected`,
         'encode it by the .proto file',
       );
     }
@@ -138,7 +137,7 @@ export function fieldsOf(
       number,
       {
         name,
-        wires: wiresOf(descriptor),
+        wire: wireOf(type),
         isText,
         isNarrow: NARROW.test(type),
         isUint32: type === 'TYPE_UINT32',
@@ -150,9 +149,9 @@ export function fieldsOf(
   return new Map(entries);
 }
 
-function wiresOf({ type, label }: FieldDescriptor): number[] {
-  const own = VARINT.test(type) ? 0 : FIXED64.test(type) ? 1 : FIXED32.test(type) ? 5 : 2;
-  return label === 'LABEL_REPEATED' && own !== 2 ? [own, 2] : [own];
+/** Numbers in packed form have another wire type. No request has any: lists of numbers travel as bytes. */
+function wireOf(type: string): number {
+  return VARINT.test(type) ? 0 : FIXED64.test(type) ? 1 : FIXED32.test(type) ? 5 : 2;
 }
 
 /**
