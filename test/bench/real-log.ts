@@ -1,5 +1,5 @@
-import { openInteractionLog } from '@collectivekv/dev-stack';
 import type { Interaction } from '@collectivekv/domain';
+import { openInteractionLog } from '@collectivekv/interaction-log';
 
 /** Interactions of real users, or of simulated ones: what a model was trained on. */
 export interface RealLog {
@@ -22,9 +22,7 @@ const FIRST_EVENT_MS = 1_700_000_000_000;
 export async function readRealLog(file: string, features: readonly string[]): Promise<RealLog> {
   const all: Interaction[] = [];
   const log = await openInteractionLog({ file, columns: {}, features });
-  for await (const { action = '', features: given = {}, ...one } of log.rows()) {
-    all.push({ ...one, action, features: given });
-  }
+  for await (const one of log.rows()) all.push(one);
   return realLogOf(all);
 }
 

@@ -22,6 +22,7 @@ const ALLOWED_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   engine: ['domain'],
   'redis-connection': ['credentials', 'domain'],
   'user-store': ['domain', 'redis-connection'],
+  'interaction-log': ['domain'],
   'update-queue': ['domain', 'redis-connection'],
   rpc: ['contracts', 'credentials', 'domain'],
   'service-kit': ['credentials', 'domain', 'rpc'],

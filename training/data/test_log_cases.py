@@ -1,6 +1,6 @@
 """The files of test/fixtures/interaction-logs: both readers of logs read them alike.
 
-packages/dev-stack/src/log/log-cases.test.ts runs them with the reader of the replay.
+packages/interaction-log/src/log-cases.test.ts runs them with the reader of the replay.
 """
 
 import json

@@ -45,7 +45,7 @@ def test_a_written_log_is_read_again_in_the_same_order(tmp_path, kind):
 
 
 def test_the_fixture_of_the_services_is_a_log_of_ours():
-    table, _ = read_table(Path(__file__).parents[2] / "packages" / "dev-stack" / "fixtures" / "log.parquet")
+    table, _ = read_table(Path(__file__).parents[2] / "packages" / "interaction-log" / "fixtures" / "log.parquet")
     assert table.schema.remove_metadata() == a_log().schema
     assert table["timestamp_ms"].to_pylist() == a_log()["timestamp_ms"].to_pylist()
 

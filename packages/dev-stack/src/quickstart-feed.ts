@@ -1,8 +1,7 @@
 import type { InteractionInput } from '@collectivekv/client';
 import type { BundleModel } from '@collectivekv/domain';
 import { createFeedSimulator, type SimulatedUser } from '@collectivekv/feed-simulator';
-import { type InteractionLog, openInteractionLog } from './log/interaction-log.js';
-import { LOG_COLUMNS } from './log/log-columns.js';
+import { type InteractionLog, LOG_COLUMNS, openInteractionLog } from '@collectivekv/interaction-log';
 
 /** A rank request for a user, with its labels. */
 export interface RankCase {

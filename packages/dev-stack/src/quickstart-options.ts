@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { repeated } from '@collectivekv/domain';
-import type { ColumnMap } from './log/log-columns.js';
+import type { ColumnMap } from '@collectivekv/interaction-log';
 
 const MAX_COUNT = 100_000;
 

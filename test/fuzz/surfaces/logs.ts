@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { openInteractionLog } from '@collectivekv/dev-stack';
 import { parseInteraction } from '@collectivekv/domain';
+import { openInteractionLog } from '@collectivekv/interaction-log';
 import { ROOT } from '../fixture-bundles.js';
 import { LOG_FILES, type LogFile } from '../inputs/log-files.js';
 import { findPython } from '../python.js';
@@ -31,7 +31,7 @@ export async function logsSurface(): Promise<Surface<LogFile>> {
     try {
       const log = await openInteractionLog({ file, columns: {}, features: ['watch_ratio'] });
       for await (const row of log.rows()) {
-        parseInteraction({ action: '', features: {}, ...row }, 'row'); // throws if it breaks a bound
+        parseInteraction(row, 'row'); // throws if it breaks a bound
         rows.push([row.userId, row.itemId, row.timestampMs, row.action ?? '', row.features?.watch_ratio ?? null]);
       }
       return { rows };

@@ -1,6 +1,6 @@
 """Checks the cells of a log, by the rules of docs/interaction-log.md.
 
-packages/dev-stack/src/log/row-checks.ts has the same checks.
+packages/interaction-log/src/row-checks.ts has the same checks.
 """
 
 import json

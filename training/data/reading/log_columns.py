@@ -8,7 +8,7 @@ LOG_COLUMNS = ("event_id", "user_id", "item_id", "timestamp_ms", "action", "labe
 REQUIRED = ("user_id", "item_id", "timestamp_ms")
 IDS = {"event_id": 128, "user_id": 256, "item_id": 256, "action": 64}  # column -> most bytes
 
-# Names of our columns in logs. packages/dev-stack/src/log/log-columns.ts has the same.
+# Names of our columns in logs. packages/interaction-log/src/log-columns.ts has the same.
 USUAL_NAMES = {
     "event_id": ("event_id", "eventId"),
     "user_id": ("user_id", "userId"),

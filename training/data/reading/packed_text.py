@@ -11,7 +11,7 @@ from data.reading.progress import Progress, Say
 
 BLOCK_BYTES = 1 << 24  # unpacked text of a block
 CHUNK_BYTES = 1 << 18  # packed bytes that are read at once, and most bytes that are unpacked at once
-# Memory for unpacking; `xz -9` needs 65 MiB. packages/dev-stack/src/log/unpacked-bytes.ts has the same bound.
+# Memory for unpacking; `xz -9` needs 65 MiB. packages/interaction-log/src/unpacked-bytes.ts has the same bound.
 MOST_XZ_BYTES = 128 << 20
 MOST_LINE_BYTES = 1 << 20
 MAGIC = {"gz": b"\x1f\x8b", "xz": b"\xfd7zXZ\x00"}

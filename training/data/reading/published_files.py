@@ -7,7 +7,7 @@ from pathlib import Path
 from data.reading.errors import LogError
 
 # Columns that only such files have together, the data set, the importer, and its source if it is not the file.
-# packages/dev-stack/src/log/published-files.ts has the same.
+# packages/interaction-log/src/published-files.ts has the same.
 COLUMNS = [
     (("userId", "movieId", "rating"), "MovieLens", "movielens", ""),
     (("user", "pos", "item", "rating"), "MovieLens", "movielens", ""),

@@ -120,7 +120,7 @@ it('refuses what is not a file, with a remedy', async () => {
 
 // training/data/log_file.py wrote fixtures/log.parquet, in row groups of 2. The file other-log.parquet has whole
 // numbers as ids, and times in microseconds. Its columns are compressed with zstd, gzip and brotli.
-const fixture = (name: string): Buffer => readFileSync(new URL(`../../fixtures/${name}`, import.meta.url));
+const fixture = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));
 
 it('reads the Parquet files of training/import_log.py, and skips the features of empty cells', async () => {
   const rows = await read('log.parquet', fixture('log.parquet'));

@@ -1,16 +1,13 @@
-import type { InteractionInput } from '@collectivekv/client';
-import { LIMITS } from '@collectivekv/domain';
+import { type Interaction, LIMITS } from '@collectivekv/domain';
 import { type Cell, describeCell, isBlank, NumberCell, UnreadableText } from './cell.js';
 import { LOG_COLUMNS } from './log-columns.js';
 import type { LogSource, RawRow } from './log-source.js';
 
-/** An interaction of a log. Its event id is the same in every replay. */
-export type LoggedInteraction = InteractionInput & { readonly eventId: string; readonly timestampMs: number };
-
 /** A row whose cells were checked. */
 export interface LogRow {
   readonly place: number;
-  readonly interaction: LoggedInteraction;
+  /** Its event id is the same in every reading. */
+  readonly interaction: Interaction;
   /** True if the event id is a cell of the file. */
   readonly ownEventId: boolean;
   readonly label: number | undefined;

@@ -5,7 +5,7 @@ import { openInteractionLog } from './interaction-log.js';
 import { LogError } from './log-error.js';
 
 // Both readers of logs read these files alike. training/data/test_log_cases.py runs them, too.
-const FOLDER = fileURLToPath(new URL('../../../../test/fixtures/interaction-logs/', import.meta.url));
+const FOLDER = fileURLToPath(new URL('../../../test/fixtures/interaction-logs/', import.meta.url));
 
 interface Case {
   readonly file: string;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
+import type { Interaction } from '@collectivekv/domain';
 import { describeCell } from './cell.js';
 import { delimitedRows } from './delimited-rows.js';
 import { fileKind, type LogKind } from './file-kind.js';
@@ -11,7 +12,7 @@ import { parquetRows } from './parquet-rows.js';
 import { createProblemList, type Problem } from './problem-list.js';
 import { refusePublishedName } from './published-files.js';
 import { contentOf, createEventHashes, eventKey } from './repeated-events.js';
-import { type LoggedInteraction, type LogRow, rowChecker } from './row-checks.js';
+import { type LogRow, rowChecker } from './row-checks.js';
 
 /** Options of {@link openInteractionLog}. */
 export interface LogOptions {
@@ -30,8 +31,8 @@ export interface InteractionLog {
   readonly rowCount: number;
   /** Rows that repeat an earlier event of the same user. They are left out. */
   readonly repeatedCount: number;
-  /** Yields the interactions in the order of the file. Reads the file again. */
-  rows(): AsyncGenerator<LoggedInteraction>;
+  /** Yields the interactions in the order of the file, with the same event ids each time. Reads the file again. */
+  rows(): AsyncGenerator<Interaction>;
 }
 
 /**

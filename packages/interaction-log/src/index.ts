@@ -1,0 +1,3 @@
+export * from './interaction-log.js';
+export { type ColumnMap, LOG_COLUMNS } from './log-columns.js';
+export { LogError } from './log-error.js';
