@@ -75,6 +75,7 @@ export function startModelUpdater(parts: {
       signal: stopping.signal,
     }),
     onWaiting: () => undefined,
+    onLogged: () => undefined,
     log,
     stopping,
   });

@@ -1,4 +1,5 @@
 export * from './arrivals.js';
+export { type EventLogBounds, NO_EVENT_LOG } from './event-log.js';
 export * from './inspection.js';
 export * from './interaction-jobs.js';
 export type { ErasedJobs, FinishErasures } from './job-sweep.js';

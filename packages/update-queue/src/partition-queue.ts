@@ -1,7 +1,8 @@
-import { allDone } from '@collectivekv/domain';
+import { allDone, type Interaction } from '@collectivekv/domain';
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { Worker } from 'bullmq';
 import { createAsideShelf } from './aside-shelf.js';
+import { type EventLogBounds, NO_EVENT_LOG, openEventLog } from './event-log.js';
 import { ERASURE_NAMES } from './interaction-jobs.js';
 import { type KeepWhenDone, readJobOptions } from './job-options.js';
 import { createJobScripts, type StoredJob } from './job-scripts.js';
@@ -49,11 +50,18 @@ export interface PartitionQueue {
   fail(job: TakenJob, message: string, left?: object): Promise<void>;
   /** Keeps a number with the job. It outlives this process. */
   remember(job: TakenJob, progress: number): Promise<void>;
+  /**
+   * Appends interactions to the partition's event log, unless it keeps none. Call it before their jobs are completed,
+   * wave by wave: a wave that is repeated is then there twice, close together.
+   */
+  log(interactions: readonly Interaction[]): Promise<void>;
+  /** Drops what is beyond the bounds of the event log. Returns the number of its interactions. */
+  trimLog(): Promise<number>;
   /** True while an erasure is taken and not settled. */
   isErasing(): boolean;
   /**
-   * Takes a user of this partition, or one of the user's events, out of all jobs of all partitions that are not active.
-   * The other users' parts stay. `createJobSweep` says which jobs stay as they are.
+   * Takes a user of this partition, or one of the user's events, out of the event log, and out of all jobs of all
+   * partitions that are not active. The other users' parts stay. `createJobSweep` says which jobs stay as they are.
    */
   erase(subject: ErasureSubject, partitionCount: number, finishErasures: FinishErasures): Promise<ErasedJobs>;
   close(): Promise<void>;
@@ -70,8 +78,10 @@ export function openPartitionQueue(options: {
   readonly term: PartitionTerm;
   /** Unique to this opening: Redis refuses takes of a former one, BullMQ refuses to settle jobs that another took. */
   readonly token: string;
+  /** What the event log keeps; default nothing. */
+  readonly eventLog?: EventLogBounds;
 }): PartitionQueue {
-  const { client, keyPrefix, term, token } = options;
+  const { client, keyPrefix, term, token, eventLog: bounds = NO_EVENT_LOG } = options;
   const { connection, prefix } = queueOptions(client, keyPrefix);
   const worker = new Worker(partitionQueueName(term.partition), null, {
     connection,
@@ -87,6 +97,7 @@ export function openPartitionQueue(options: {
   const taken = new Map<string, { readonly keep: KeepWhenDone; readonly isErasure: boolean }>();
   const scripts = createJobScripts(client, worker, { token, lockMs: LOCK_MS, term, leaseKeys: leaseKeys(keyPrefix) });
   const shelf = createAsideShelf(client, worker, scripts);
+  const eventLog = openEventLog({ client, keyPrefix, term, token, bounds });
   const sweep = createJobSweep({ client, keyPrefix, term, token });
 
   /** Reads a job and notes it as taken. Returns undefined if a field is not JSON, or the options are null. */
@@ -168,9 +179,17 @@ export function openPartitionQueue(options: {
         requireTaken(job);
         return scripts.remember(job.id, progress);
       }),
+    log: (interactions) =>
+      reachingRedis(async () => {
+        if (bounds.ageMs > 0) await eventLog.append(interactions);
+      }),
+    trimLog: () => reachingRedis(eventLog.trim),
     isErasing,
     erase: (subject, partitionCount, finishErasures) =>
-      reachingRedis(() => sweep(subject, partitionCount, finishErasures)),
+      reachingRedis(async () => {
+        await eventLog.scrub(subject);
+        return sweep(subject, partitionCount, finishErasures);
+      }),
     close: () => worker.close(true),
   };
 }

@@ -12,7 +12,8 @@ const INSPECT = ['hdel', 'hgetall', 'lindex', 'lrem', 'rpop', 'smembers', 'srem'
 /** More commands of the scripts that consume, hold leases, keep receipts and erase. */
 const CONSUME = [
   ...['bzpopmin', 'expire', 'pexpire', 'rename', 'time', 'type', 'unlink', 'hexists', 'hincrby', 'hsetnx', 'ltrim'],
-  ...['rpoplpush', 'xtrim', 'zpopmin', 'zrangebyscore', 'zremrangebyrank', 'zremrangebyscore', 'zscan'],
+  ...['rpoplpush', 'xdel', 'xlen', 'xrange', 'xtrim'],
+  ...['zpopmin', 'zrangebyscore', 'zremrangebyrank', 'zremrangebyscore', 'zscan'],
 ];
 
 /** Returns what an updater may do in the queue's Redis: add jobs, hold leases, consume, keep receipts. */

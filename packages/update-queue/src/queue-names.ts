@@ -47,3 +47,8 @@ export function receiptKey(keyPrefix: string, receiptId: string): string {
 export function recordBundlesKey(keyPrefix: string): string {
   return `${queuePrefix(keyPrefix)}:record-bundles-by-time`;
 }
+
+/** Returns the key of a partition's event log. */
+export function eventLogKey(keyPrefix: string, partition: number): string {
+  return `${queuePrefix(keyPrefix)}:event-log-${partition}`;
+}

@@ -2,6 +2,7 @@ import { type Interaction, partitionOf } from '@collectivekv/domain';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { accessRuleWords, closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
+import { type EventLogBounds, NO_EVENT_LOG } from './event-log.js';
 import { openLeaseTable } from './lease-table.js';
 import { openPartitionQueue, type PartitionQueue } from './partition-queue.js';
 import { createInteractionProducer, type InteractionProducer } from './producer.js';
@@ -23,7 +24,7 @@ export interface QueueFixture {
   readonly connect: () => Promise<RedisClient>;
   readonly produce: (maxWaitingJobs?: number) => InteractionProducer;
   /** Opens the partition of `u` for a member whose lease begins now. The lease of any other member is over. */
-  readonly consume: (member?: string) => Promise<PartitionQueue>;
+  readonly consume: (member?: string, eventLog?: EventLogBounds) => Promise<PartitionQueue>;
   /** Returns the key of a job, or of a list of the partition of `u`. */
   readonly key: (name: string) => string;
 }
@@ -73,12 +74,12 @@ export function useQueue(): QueueFixture {
         partitionCount: PARTITION_COUNT,
         maxWaitingJobs,
       }),
-    async consume(member = 'one') {
+    async consume(member = 'one', eventLog = NO_EVENT_LOG) {
       await client().del('{ckv}:updaters', '{ckv}:partition-leases');
       const { terms } = await openLeaseTable(service, 'ckv', PARTITION_COUNT).hold(member, 600_000);
       const term = terms.find(({ partition }) => partition === PARTITION);
       if (!term) throw new Error('no lease');
-      const queue = openPartitionQueue({ client: service, keyPrefix: 'ckv', term, token: member });
+      const queue = openPartitionQueue({ client: service, keyPrefix: 'ckv', term, token: member, eventLog });
       await queue.recover();
       return queue;
     },

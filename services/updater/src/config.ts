@@ -40,6 +40,20 @@ export const updaterConfigSchema = z.object({
     .max(16_384)
     .default(2_048)
     .describe('most interactions of one graph run'),
+  CKV_EVENT_LOG: z
+    .string()
+    .regex(/^(off|[1-9]\d{0,3}[hd])$/, 'must be off, or a number of hours or days such as 36h or 30d')
+    .default('off')
+    .describe(
+      'how long applied interactions stay in the event log, from which new records can be built: off, 36h, 30d',
+    ),
+  CKV_EVENT_LOG_MAX_EVENTS: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .max(1_000_000_000)
+    .default(1_000_000)
+    .describe('most interactions in the event log of a partition; beyond them the oldest are dropped'),
   CKV_RECEIPT_TTL_S: z.coerce
     .number()
     .int()
@@ -62,6 +76,11 @@ export const updaterConfigSchema = z.object({
     .default('.ckv/cache/updater')
     .describe('folder for fetched bundles; needs room for two copies of each'),
 });
+
+/** Returns the time that a value of CKV_EVENT_LOG stands for, ms; 0 for `off`. */
+export function eventLogAgeMs(text: string): number {
+  return text === 'off' ? 0 : Number(text.slice(0, -1)) * (text.endsWith('d') ? 86_400_000 : 3_600_000);
+}
 
 /** Checked configuration. */
 export type UpdaterConfig = z.infer<typeof updaterConfigSchema>;

@@ -15,7 +15,7 @@ import {
 } from '@collectivekv/update-queue';
 import { createJobBatches } from './batches/job-batches.js';
 import { createLateCalls } from './batches/late-calls.js';
-import { loadConfig } from './config.js';
+import { eventLogAgeMs, loadConfig } from './config.js';
 import { createInteractionHandlers } from './handlers.js';
 import { createUpdaterMetrics } from './metrics.js';
 import { holdPartitions } from './partitions/held-partitions.js';
@@ -75,6 +75,7 @@ await runService({
     const bundles = followBundles({ pool, cacheDir: config.CKV_CACHE_DIR, engine, graphs: ['encode'], trust, log });
     onClose('bundles', bundles.close);
 
+    const eventLog = { ageMs: eventLogAgeMs(config.CKV_EVENT_LOG), maxEvents: config.CKV_EVENT_LOG_MAX_EVENTS };
     const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));
     onConnectionClosed(client, leases.endFences);
     const updaterMetrics = createUpdaterMetrics(metrics);
@@ -85,7 +86,7 @@ await runService({
       holdPartitions: () =>
         holdPartitions({
           leases,
-          openPartition: (term) => openPartitionQueue({ client, keyPrefix, term, token: randomUUID() }),
+          openPartition: (term) => openPartitionQueue({ client, keyPrefix, term, token: randomUUID(), eventLog }),
           latePassed: lateCalls.passed,
           onHeld: (count) => updaterMetrics.heldPartitions.set(count),
           log,
@@ -109,6 +110,7 @@ await runService({
         signal: stopping.signal,
       }),
       onWaiting: (count) => updaterMetrics.waitingJobs.set(count),
+      onLogged: (count) => updaterMetrics.loggedEvents.set(count),
       log,
       stopping,
     });

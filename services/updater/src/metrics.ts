@@ -11,6 +11,7 @@ export interface UpdaterMetrics {
   readonly batchInteractions: Histogram;
   readonly heldPartitions: Gauge;
   readonly waitingJobs: Gauge;
+  readonly loggedEvents: Gauge;
 }
 
 /** Registers the updater's metrics. */
@@ -59,5 +60,10 @@ export function createUpdaterMetrics({ registry }: Metrics): UpdaterMetrics {
       registers,
     }),
     waitingJobs: new Gauge({ name: 'ckv_waiting_jobs', help: 'Jobs that wait in the held partitions', registers }),
+    loggedEvents: new Gauge({
+      name: 'ckv_event_log_interactions',
+      help: 'Interactions in the event logs of the held partitions, counted once a minute',
+      registers,
+    }),
   };
 }

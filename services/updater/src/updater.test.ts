@@ -23,6 +23,9 @@ let keepsLease: boolean;
 let takes: number[];
 /** Partitions of each wait for arrivals. */
 let waits: (readonly number[])[];
+/** Interactions in the event log, and the numbers of them that the updater reported. */
+let loggedCount: number;
+let loggedTotals: number[];
 /** Numbers of waiting jobs that the updater reported. */
 let waitingTotals: number[];
 /** How long apply lasts by the mocked clock, ms. */
@@ -48,6 +51,8 @@ const queue: PartitionQueue = {
   complete: unused,
   fail: unused,
   remember: unused,
+  log: unused,
+  trimLog: async () => loggedCount,
   isErasing: () => erasing,
   erase: unused,
   close: unused,
@@ -73,6 +78,8 @@ beforeEach(() => {
   takes = [];
   waits = [];
   waitingTotals = [];
+  loggedCount = 5;
+  loggedTotals = [];
   applyMs = 0;
   erasing = false;
   clockMs = 2_000;
@@ -127,6 +134,7 @@ function start(able = Promise.resolve()): void {
       },
     },
     onWaiting: (count) => waitingTotals.push(count),
+    onLogged: (count) => loggedTotals.push(count),
     log: createLogger('test', 'silent'),
     stopping: new AbortController(),
   });
@@ -321,6 +329,17 @@ describe('with a clock of the test', () => {
     await vi.waitUntil(() => takes.length > 1, { interval: 1 });
     await turns();
     expect(takes).toEqual([1, 1]);
+  });
+
+  it('trims the event log once a minute, and reports its length', async () => {
+    start();
+    await vi.waitUntil(() => waits.length > 3, { interval: 1 });
+    expect(loggedTotals).toEqual([5]);
+    clockMs += 60_000;
+    loggedCount = 4;
+    await vi.waitUntil(() => loggedTotals.length > 1, { interval: 1 });
+    await turns();
+    expect(loggedTotals).toEqual([5, 4]);
   });
 
   it('reports the number of waiting jobs', async () => {

@@ -23,6 +23,8 @@ export interface UpdaterParts {
   readonly batches: JobBatches;
   /** Receives the number of jobs that wait in the held partitions. */
   readonly onWaiting: (jobCount: number) => void;
+  /** Receives the number of interactions in the event logs of the held partitions. */
+  readonly onLogged: (count: number) => void;
   readonly log: Logger;
   /** Aborted by {@link Updater.stop}; ends the retries of the batches. */
   readonly stopping: AbortController;
@@ -32,6 +34,8 @@ export interface UpdaterParts {
 const IDLE_MS = 250;
 /** How often a queue that looks empty is asked for jobs: its waiting list omits delayed and prioritised jobs. */
 const SWEEP_MS = 1_000;
+/** How often the event logs drop what is too old. */
+const TRIM_MS = 60_000;
 /** Fewest and most jobs to take from a partition at once. With fewer, the fixed cost of a batch dominates. */
 const TAKE_JOBS = [8, 64] as const;
 /** A batch that takes longer makes the next one smaller, so that one partition's backlog does not delay the others. */
@@ -47,11 +51,13 @@ export function startUpdater({
   arrivals,
   batches,
   onWaiting,
+  onLogged,
   log,
   stopping,
 }: UpdaterParts): Updater {
   const { signal } = stopping;
   let sweptMs = 0;
+  let trimmedMs = Number.NEGATIVE_INFINITY;
   let takeCount: number = TAKE_JOBS[0];
 
   async function takeJobs(held: readonly HeldPartition[]): Promise<TakenJobs[]> {
@@ -65,6 +71,13 @@ export function startUpdater({
       return { queue, fence, jobs: count > 0 ? await queue.take(count) : [] };
     });
     return (await allDone(takes)).filter(({ jobs }) => jobs.length > 0);
+  }
+
+  async function trimLogs(held: readonly HeldPartition[]): Promise<void> {
+    if (held.length === 0 || performance.now() - trimmedMs < TRIM_MS) return;
+    const counts = await allDone(held.map(({ queue }) => queue.trimLog()));
+    trimmedMs = performance.now();
+    onLogged(counts.reduce((sum, count) => sum + count, 0));
   }
 
   async function work(): Promise<void> {
@@ -87,6 +100,7 @@ export function startUpdater({
           await inHand;
           held = await partitions.settle();
         }
+        await trimLogs(held);
         const taken = await takeJobs(held);
         if (taken.length > 0) {
           const batch = await batches.prepare(taken);

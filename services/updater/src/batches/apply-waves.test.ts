@@ -1,6 +1,6 @@
 // Batches are applied to a real queue. The fixture's writer replaces the records.
 import { CkvError, type Interaction, RECENT_EVENT_RING, type Reason } from '@collectivekv/domain';
-import { recordJobData } from '@collectivekv/update-queue';
+import { type PartitionQueue, recordJobData } from '@collectivekv/update-queue';
 import { describe, expect, it } from 'vitest';
 import {
   addJob,
@@ -10,6 +10,7 @@ import {
   FENCE_END_MS,
   failedJobs,
   interactionOf,
+  logged,
   samples,
   take,
   transient,
@@ -31,6 +32,33 @@ describe('apply', () => {
     expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
     expect(await samples('ckv_jobs_total')).toEqual({ done: 2 });
     expect(await samples('ckv_interactions_total')).toEqual({ appended: 3, duplicate: 1 });
+  });
+
+  it('logs the interactions of each partition in the order in which they are applied', async () => {
+    await enqueue([u, 'a'], [v, 'b']);
+    await enqueue([u, 'c']);
+    await work();
+    await enqueue([u, 'd']);
+    await work();
+    expect([await logged(0), await logged(1)]).toEqual([`${u}:a ${u}:c ${u}:d`, `${v}:b`]);
+  });
+
+  it('logs a wave that is repeated twice, and no other: its job is completed after it is logged', async () => {
+    const events = Array.from({ length: 3 * RECENT_EVENT_RING }, (_, i) => [u, `e${i}`] as [string, string]);
+    await enqueue(...events);
+    const { remember } = bench.queues[0] as PartitionQueue;
+    let count = 0;
+    const failing: PartitionQueue['remember'] = async (...args) => {
+      if (++count === 2) throw transient();
+      return remember(...args);
+    };
+    Object.assign(bench.queues[0] as PartitionQueue, { remember: failing });
+    await expect(work()).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    await bench.queues[0]?.recover();
+    await work();
+    const all = events.map(([userId, eventId]) => `${userId}:${eventId}`);
+    const [first, second, third] = [0, 1, 2].map((n) => all.slice(n * RECENT_EVENT_RING, (n + 1) * RECENT_EVENT_RING));
+    expect(await logged()).toBe([first, second, second, third].flat().join(' '));
   });
 
   it('works on partitions with different numbers of waves', async () => {
@@ -138,6 +166,7 @@ describe('apply', () => {
       await enqueue([w, 'd']);
       await work();
       expect(bench.calls.slice(1)).toEqual([`append ${u}:a,c ${w}:b,d`, `append ${u}:a,c`, `append ${w}:b,d`]);
+      expect(await logged()).toBe(`${w}:b ${w}:d`);
       const [failed, ...others] = await failedJobs();
       expect(others).toEqual([]);
       expect(failed).toMatchObject({

@@ -67,7 +67,9 @@ export function createApplyBatch({
     refusals: Refusals,
   ): Promise<void> {
     const fences = steps.map(({ work }) => work.fence);
-    const byUser = new Map(steps.flatMap(({ wave }) => refusals.without(wave)));
+    const parts = steps.map(({ work, wave }) => ({ work, wave, users: refusals.without(wave) }));
+    const byUser = new Map(parts.flatMap(({ users }) => users));
+    let refused: ReadonlySet<string> = new Set();
     await lateCalls.beforeAppend(byUser, signal);
     try {
       await append(fences, byUser, encoded);
@@ -75,23 +77,25 @@ export function createApplyBatch({
       const cause = toCkvError(thrown);
       if (isTransient(cause)) throw cause;
       log.warn({ reason: cause.reason, problem: cause.message }, 'an append was refused; appending user by user');
-      await appendUserByUser(fences, byUser, encoded, refusals);
+      refused = await appendUserByUser(fences, byUser, encoded, refusals);
     }
-    const settling = steps.map(async ({ work, wave }) => {
+    const settling = parts.map(async ({ work, wave, users }) => {
       requireHeld([work.fence]);
+      await work.queue.log(users.flatMap(([userId, interactions]) => (refused.has(userId) ? [] : interactions)));
       if (wave.remember) await work.queue.remember(wave.remember.job.taken, wave.remember.progress);
       await settle(work, wave.done, refusals);
     });
     await allDone(settling);
   }
 
-  /** Appends each user alone and notes the users whose append is refused. */
+  /** Appends each user alone. Notes and returns the users whose append is refused. */
   async function appendUserByUser(
     fences: readonly Fence[],
     byUser: ReadonlyMap<string, readonly Interaction[]>,
     encoded: EncodedInteractions,
     refusals: Refusals,
-  ): Promise<void> {
+  ): Promise<ReadonlySet<string>> {
+    const refused = new Set<string>();
     for (const [userId, interactions] of byUser) {
       try {
         await append(fences, new Map([[userId, interactions]]), encoded);
@@ -99,8 +103,10 @@ export function createApplyBatch({
         const error = toCkvError(thrown);
         if (isTransient(error)) throw error;
         refusals.add(interactions, error);
+        refused.add(userId);
       }
     }
+    return refused;
   }
 
   async function append(

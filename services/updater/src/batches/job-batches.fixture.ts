@@ -26,6 +26,8 @@ export const PARTITION_COUNT = 2;
 export const FENCE_END_MS = 1_700_000_000_000;
 export const ENCODED: EncodedInteractions = { bundles: [], unknownItemCount: 2, unknownActionCount: 1 };
 
+const EVENT_LOG = { ageMs: 3_600_000, maxEvents: 1_000 };
+
 type JobOptions = Parameters<ReturnType<typeof openQueues>[number]['add']>[2];
 
 /** The parts of a test, new for each. */
@@ -73,7 +75,9 @@ export function useJobBatches(): void {
       maxWaitingJobs: 99,
     });
     const { terms } = await openLeaseTable(client, 'ckv', PARTITION_COUNT).hold('one', 60_000);
-    bench.queues = terms.map((term) => openPartitionQueue({ client, keyPrefix: 'ckv', term, token: 'one' }));
+    bench.queues = terms.map((term) =>
+      openPartitionQueue({ client, keyPrefix: 'ckv', term, token: 'one', eventLog: EVENT_LOG }),
+    );
     for (const queue of bench.queues) await queue.recover();
     bench.fences = terms.map((term) => {
       const fence = createFence(term);
@@ -220,6 +224,11 @@ export async function samples(name: string): Promise<Record<string, number>> {
     return value === '' ? [] : [[label, Number(value)] as const];
   });
   return Object.fromEntries(lines);
+}
+/** Returns the interactions in the event log of a partition: `u:e1 v:e2`. */
+export async function logged(partition = 0): Promise<string> {
+  const entries = await bench.client.xrange(`{ckv}:event-log-${partition}`, '-', '+');
+  return entries.map(([, [, userId, , eventId]]) => `${userId}:${eventId}`).join(' ');
 }
 /** Returns a transient error. */
 export const transient = (reason: Reason = 'dependency_unavailable') => new CkvError(reason, 'later');

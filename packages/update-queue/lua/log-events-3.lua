@@ -1,0 +1,27 @@
+--[[
+Appends interactions to a partition's event log, and drops the entries beyond its age and its length.
+
+KEYS[1]  event log, a stream
+KEYS[2]  hash of leases by partition
+KEYS[3]  hash of terms by partition
+
+ARGV[1]  partition
+ARGV[2]  member
+ARGV[3]  term
+ARGV[4]  token of the opening
+ARGV[5]  how long an entry stays, ms by Redis's own clock
+ARGV[6]  most entries
+ARGV[7..]  user id, event id, rest of the interaction as JSON, of each interaction
+
+Returns nil if the term is over or the partition was opened again; nothing is changed then. Otherwise returns the
+number of entries
+]]
+-- include lease
+-- include event_log
+
+if not holds_opening(KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4]) then return false end
+
+for i = 7, #ARGV, 3 do
+  redis.call('XADD', KEYS[1], '*', 'user', ARGV[i], 'event', ARGV[i + 1], 'rest', ARGV[i + 2])
+end
+return trim_log(KEYS[1], tonumber(ARGV[5]), ARGV[6])
