@@ -21,11 +21,12 @@ export async function servedProblems(bundle: OpenBundle, set: GraphSet, tables: 
   const { model } = bundle;
   const { graphs, golden, maxPositions } = model.manifest;
   const name = graphs.rank.outputs[0]?.name ?? '';
+  const inBackground: Pick<GraphSet, 'run'> = { run: (graph, feeds) => set.run(graph, feeds, { background: true }) };
   const problems: string[] = [];
   for (const served of await readServedGolden(bundle)) {
     const history = served.interactions.map((one, i) => ({ ...one, userId: 'golden', eventId: `golden-${i}` }));
-    const rows = newestRows(model.layout, await encodeRows({ model, graphs: set }, history), maxPositions);
-    const outputs = await set.run('rank', assembleRank(model, rows, candidatesOf(model, served), tables));
+    const rows = newestRows(model.layout, await encodeRows({ model, graphs: inBackground }, history), maxPositions);
+    const outputs = await inBackground.run('rank', assembleRank(model, rows, candidatesOf(model, served), tables));
     const scores = float32(Float32Array.from(served.scores), [served.scores.length]);
     const difference = goldenDifference({ outputs: { [name]: scores } }, outputs, golden.tolerance);
     if (difference !== '') problems.push(`request "${served.name}": ${difference}`);

@@ -215,6 +215,45 @@ describe('engine', () => {
     expect(deaths).toHaveLength(1);
   });
 
+  it('takes background runs on the spare worker, although the queue of requests is full', async () => {
+    const graphs = await (await start({ queueLimit: 1, spare: true })).load(GATHER);
+    const runs = [1, 2, 3].map((slot) => graphs.run('gather', slots(slot)));
+    await expect(graphs.run('gather', slots(4))).rejects.toMatchObject({ reason: 'overloaded' });
+    const background = [5, 6, 7].map((slot) => graphs.run('gather', slots(slot), { background: true }));
+    expect(graphs.idleWorkerCount).toBe(0);
+    await Promise.all([...runs, ...background]);
+    expect(graphs.idleWorkerCount).toBe(1);
+  });
+
+  it('takes background runs like others without a spare worker', async () => {
+    const graphs = await (await start({ queueLimit: 1 })).load(GATHER);
+    const runs = [1, 2, 3].map((slot) => graphs.run('gather', slots(slot)));
+    const background = graphs.run('gather', slots(4), { background: true });
+    await expect(background).rejects.toMatchObject({ reason: 'overloaded' });
+    await Promise.all(runs);
+  });
+
+  it('runs every loaded set on every worker, whichever is the spare one', async () => {
+    const started = await start({ spare: true, queueLimit: 64 });
+    const sets = [await started.load(GATHER), await started.load(GATHER), await started.load(GATHER)];
+    for (const set of sets) {
+      for (const background of [false, true]) {
+        expect((await set.run('gather', slots(1), { background })).history_key_rows?.shape).toEqual([1, 32]);
+      }
+    }
+    const [first, ...others] = sets;
+    await first?.close();
+    for (const set of others) expect((await set.run('gather', slots(1))).history_key_rows?.shape).toEqual([1, 32]);
+  });
+
+  it('names the graph whose warm-up fails', async () => {
+    const loading = (await start({ spare: true })).load(GATHER, { warmUps: [{ graph: 'gather', feeds: {} }] });
+    await expect(loading).rejects.toMatchObject({
+      reason: 'bundle_invalid',
+      message: expect.stringMatching(/^graph gather does not load: /),
+    });
+  });
+
   it.skipIf(existsSync('/dev/nvidia0'))('refuses a provider that is missing, and says what to install', async () => {
     const loading = start({ provider: 'cuda' }).then((started) => started.load(GATHER));
     await expect(loading).rejects.toMatchObject({

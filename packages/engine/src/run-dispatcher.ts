@@ -6,6 +6,9 @@ import type { PoolWorker, WorkerPool } from './worker-pool.js';
 /** Runs that a worker may have: it starts the second while the outputs of the first travel to the main thread. */
 const RUNS_PER_WORKER = 2;
 
+/** Background runs that may wait. */
+const BACKGROUND_LIMIT = 256;
+
 /** Gives runs to workers. While every worker has its share, runs wait in a queue. */
 export interface RunDispatcher {
   readonly queuedCount: number;
@@ -26,8 +29,9 @@ export interface RunDispatcher {
 }
 
 /** Creates a dispatcher. `queueLimit` bounds the waiting runs. */
-export function createRunDispatcher(pool: WorkerPool, queueLimit: number): RunDispatcher {
+export function createRunDispatcher(pool: WorkerPool, queueLimit: number, hasSpare: boolean): RunDispatcher {
   const queue = createRunQueue(queueLimit);
+  const background = createRunQueue(BACKGROUND_LIMIT);
 
   async function perform(worker: PoolWorker, { graph, feeds, keepFeeds }: GraphRun): Promise<Tensors> {
     worker.runCount++;
@@ -42,11 +46,20 @@ export function createRunDispatcher(pool: WorkerPool, queueLimit: number): RunDi
   }
 
   function dispatch(): void {
+    dispatchBackground();
     for (let worker = pool.leastBusy(RUNS_PER_WORKER); worker; worker = pool.leastBusy(RUNS_PER_WORKER)) {
       const run = queue.shift();
       if (!run) return;
       perform(worker, run).then(run.resolve, run.reject);
     }
+  }
+
+  /** Gives the next background run to the spare worker, unless it has one, or loads graphs. */
+  function dispatchBackground(): void {
+    const spare = pool.spare();
+    if (!spare || spare.runCount > 0) return;
+    const run = background.shift();
+    if (run) perform(spare, run).then(run.resolve, run.reject);
   }
 
   return {
@@ -58,6 +71,11 @@ export function createRunDispatcher(pool: WorkerPool, queueLimit: number): RunDi
     },
     run(run, limits) {
       if (pool.closed) return Promise.reject(closedError());
+      if (limits.background && hasSpare) {
+        const answer = background.push(run, limits);
+        dispatchBackground();
+        return answer;
+      }
       const idle = pool.leastBusy(1);
       if (idle) {
         const refusal = unwanted(limits);
@@ -70,6 +88,7 @@ export function createRunDispatcher(pool: WorkerPool, queueLimit: number): RunDi
     dispatch,
     rejectAll() {
       queue.rejectAll(closedError());
+      background.rejectAll(closedError());
     },
   };
 }

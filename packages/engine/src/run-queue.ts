@@ -6,6 +6,11 @@ export interface RunLimits {
   readonly deadlineMs?: number | undefined;
   /** Why the caller stopped waiting; undefined while it waits. */
   readonly ended?: CkvError | undefined;
+  /**
+   * True runs on the spare worker, one run at a time, so that requests do not wait for the run. Without a spare worker
+   * it is a run like others. Default: false.
+   */
+  readonly background?: boolean | undefined;
 }
 
 /** A graph and its inputs. */

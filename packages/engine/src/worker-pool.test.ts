@@ -1,5 +1,5 @@
 import type { Tensors } from '@collectivekv/domain';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createWorkerPool, type PoolWorker, type WorkerPool } from './worker-pool.js';
 import type { Command, WorkerThread } from './worker-thread.js';
 
@@ -35,6 +35,9 @@ async function answer(threadIndex: number, command: string): Promise<void> {
   waiting.delete(command);
 }
 
+/** Loads a graph. */
+const load = (graph: string) => pool.load({ files: new Map([[graph, { path: `${graph}.onnx` }]]) });
+
 /** Does something, then lets every promise that can settle do so. */
 async function settled(action: () => void): Promise<void> {
   action();
@@ -46,19 +49,24 @@ beforeEach(() => {
   threads = [];
   deaths = [];
   readyCount = 0;
+  createPool(false);
+});
+afterEach(async () => {
+  await pool.close();
+  vi.useRealTimers();
+});
+
+function createPool(hasSpare: boolean): void {
   pool = createWorkerPool({
     settings: { provider: 'cpu', threadsPerWorker: 1 },
+    hasSpare,
     onReady: () => {
       readyCount++;
     },
     onDeath: (error) => deaths.push(error),
     startThread,
   });
-});
-afterEach(async () => {
-  await pool.close();
-  vi.useRealTimers();
-});
+}
 
 it('gives a run to the ready worker with the fewest runs, and to none at the limit', () => {
   pool.start(2);
@@ -77,9 +85,9 @@ it('gives a run to the ready worker with the fewest runs, and to none at the lim
 
 it('replaces a ready worker at once, and makes the new one ready when it has every graph', async () => {
   pool.start(1);
-  void pool.load('a', { path: 'a.onnx' });
+  void load('a');
   await answer(0, 'load a');
-  void pool.load('b', { path: 'b.onnx' });
+  void load('b');
   await answer(0, 'load b');
   expect(readyCount).toBe(1);
 
@@ -95,14 +103,14 @@ it('replaces a ready worker at once, and makes the new one ready when it has eve
   expect(readyCount).toBe(2);
 
   const loaded = vi.fn();
-  void pool.load('c', { path: 'c.onnx' }).then(loaded);
+  void load('c').then(loaded);
   await answer(1, 'load c');
   expect(loaded).toHaveBeenCalled();
 });
 
 it('loads no released graph into a new worker', async () => {
   pool.start(1);
-  void pool.load('a', { path: 'a.onnx' });
+  void load('a');
   await answer(0, 'load a');
   void pool.release('a');
   await answer(0, 'release a');
@@ -114,7 +122,7 @@ it('loads no released graph into a new worker', async () => {
 it('frees a graph in a new worker if the graph is released while that worker loads it', async () => {
   pool.start(1);
   for (const graph of ['a', 'b']) {
-    void pool.load(graph, { path: `${graph}.onnx` });
+    void load(graph);
     await answer(0, `load ${graph}`);
   }
   await settled(() => threads[0]?.die());
@@ -130,7 +138,7 @@ it('frees a graph in a new worker if the graph is released while that worker loa
 it('loads a graph also into a worker that starts while others load it', async () => {
   pool.start(2);
   const loaded = vi.fn();
-  void pool.load('a', { path: 'a.onnx' }).then(loaded);
+  void load('a').then(loaded);
   // The second worker is replaced after its answer, before that of the first. The new one has no graph to begin with.
   await answer(1, 'load a');
   await settled(() => threads[1]?.die());
@@ -143,10 +151,10 @@ it('loads a graph also into a worker that starts while others load it', async ()
 
 it('loads no graph twice into a worker', async () => {
   pool.start(1);
-  void pool.load('a', { path: 'a.onnx' });
+  void load('a');
   await answer(0, 'load a');
   await settled(() => threads[0]?.die());
-  void pool.load('b', { path: 'b.onnx' }); // while the new worker still loads the first graph
+  void load('b'); // while the new worker still loads the first graph
   await answer(1, 'load b');
   await answer(1, 'load a');
   expect(threads[1]?.waiting.size).toBe(0);
@@ -156,7 +164,7 @@ it('loads no graph twice into a worker', async () => {
 it('pauses longer after each further worker that ends before it is ready', async () => {
   vi.spyOn(Math, 'random').mockReturnValue(1); // no jitter
   pool.start(1);
-  void pool.load('a', { path: 'a.onnx' });
+  void load('a');
   await answer(0, 'load a');
   await settled(() => threads[0]?.die());
   for (const [index, pauseMs] of [100, 200, 400].entries()) {
@@ -176,4 +184,87 @@ it('replaces nobody after it was closed', async () => {
   await vi.advanceTimersByTimeAsync(60_000);
   expect(threads).toHaveLength(2);
   expect(deaths).toEqual([]);
+});
+
+describe('with a spare worker', () => {
+  /** Indices of the threads that would take a run now. */
+  const serving = () => {
+    const found: number[] = [];
+    const workers: PoolWorker[] = [];
+    for (let one = pool.leastBusy(1); one; one = pool.leastBusy(1)) {
+      found.push(threads.indexOf(one.thread as TestThread));
+      workers.push(one);
+      one.runCount = 1;
+    }
+    for (const one of workers) one.runCount = 0;
+    return found.sort();
+  };
+  const spare = () => threads.indexOf(pool.spare()?.thread as TestThread);
+
+  beforeEach(async () => {
+    createPool(true);
+    pool.start(2);
+    void load('a');
+    for (const thread of [0, 1, 2]) await answer(thread, 'load a');
+  });
+
+  it('loads the first graphs in all workers at once, and lets the spare one take no runs of requests', () => {
+    expect(serving()).toEqual([0, 1]);
+    expect(spare()).toBe(2);
+    expect(pool.idleCount()).toBe(2);
+  });
+
+  it('loads later graphs in one worker after another, none of which serves meanwhile', async () => {
+    const loaded = vi.fn();
+    void load('b').then(loaded);
+    expect(serving()).toEqual([0, 1]);
+    expect(pool.spare()).toBeUndefined();
+    await answer(2, 'load b');
+    expect(serving()).toEqual([1, 2]);
+    await answer(0, 'load b');
+    expect(serving()).toEqual([0, 2]);
+    expect(loaded).not.toHaveBeenCalled();
+    await answer(1, 'load b');
+    expect(loaded).toHaveBeenCalled();
+    expect(serving()).toEqual([0, 2]);
+    expect(spare()).toBe(1);
+  });
+
+  it('warms a worker up before it serves with the new graphs', async () => {
+    const feeds = {};
+    void pool.load({
+      files: new Map([['b', { path: 'b.onnx' }]]),
+      warmUps: [{ graph: 'b', feeds, keepFeeds: true }],
+    });
+    await answer(2, 'load b');
+    expect(serving()).toEqual([0, 1]);
+    await answer(2, 'run b');
+    expect(serving()).toEqual([1, 2]);
+  });
+
+  it('lets the spare worker serve when another one dies, and gets a new spare one', async () => {
+    await settled(() => threads[0]?.die());
+    expect(serving()).toEqual([1, 2]);
+    expect(pool.spare()).toBeUndefined();
+    await answer(3, 'load a');
+    expect(serving()).toEqual([1, 2]);
+    expect(spare()).toBe(3);
+  });
+
+  it('serves with one worker less if one dies while the spare one loads, until a new one is ready', async () => {
+    void load('b');
+    await settled(() => threads[0]?.die());
+    expect(serving()).toEqual([1]);
+    await answer(3, 'load a');
+    expect(serving()).toEqual([1, 3]);
+  });
+
+  it('names the graph that does not load', async () => {
+    const failed = (key: string) => new Error(`${key} does not load`);
+    const loading = pool.load({ files: new Map([['b', { path: 'b.onnx' }]]), failed });
+    const outcome = expect(loading).rejects.toThrow('b does not load');
+    threads[2]?.waiting.get('load b')?.reject(new Error('no graph'));
+    await outcome;
+    expect(serving()).toEqual([0, 1]);
+  });
 });

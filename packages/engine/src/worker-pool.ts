@@ -1,5 +1,6 @@
 import { allDone, backoffMs } from '@collectivekv/domain';
 import type { WorkerSettings } from './protocol.js';
+import type { GraphRun } from './run-queue.js';
 import { startWorkerThread, type WorkerThread } from './worker-thread.js';
 
 /** The states of a worker. Every worker passes through them in this order. */
@@ -11,10 +12,18 @@ export type WorkerState =
   /** Its thread has ended. Another worker takes its place, unless the pool is closed. */
   | 'ended';
 
+/** What a worker is for. */
+export type WorkerRole =
+  /** It takes the runs of requests. */
+  | 'serving'
+  /** It loads graphs and takes background runs. */
+  | 'spare';
+
 /** A worker thread, and what the pool knows about it. */
 export interface PoolWorker {
   readonly thread: WorkerThread;
   readonly state: WorkerState;
+  readonly role: WorkerRole;
   /** Runs that the thread was given and has not answered. */
   runCount: number;
 }
@@ -29,21 +38,34 @@ export interface GraphFile {
   readonly reopen?: () => Promise<{ readonly path: string; close(): Promise<void> }>;
 }
 
+/** Graphs to load into every worker. */
+export interface GraphLoad {
+  /** By key, which names the graph. No two graphs of a pool share one. */
+  readonly files: ReadonlyMap<string, GraphFile>;
+  /** Runs of these graphs that each worker makes before it serves with them: the first run of a graph is slow. */
+  readonly warmUps?: readonly GraphRun[];
+  /** Returns the error to throw if a worker cannot load a graph, or cannot run it. */
+  readonly failed?: (key: string, error: unknown) => unknown;
+}
+
 /** A fixed number of workers. Each holds every graph; the pool replaces those whose thread ends. */
 export interface WorkerPool {
   readonly closed: boolean;
-  /** Starts the workers. */
+  /** Starts the workers, and the spare one if the pool has one. */
   start(workerCount: number): void;
-  /** Returns the ready worker with the fewest runs; undefined if each has `limit` runs or more. */
+  /** Returns the ready worker that serves with the fewest runs; undefined if each has `limit` runs or more. */
   leastBusy(limit: number): PoolWorker | undefined;
-  /** Ready workers without a run. */
+  /** Returns the spare worker if it is ready and loads nothing. */
+  spare(): PoolWorker | undefined;
+  /** Ready workers that serve and have no run. */
   idleCount(): number;
   /**
-   * Loads a graph into every worker, and into those that start later.
-   * @param key names the graph; no two graphs of a pool share one
-   * @throws the error of the first worker that could not load the graph; call `release` to free it in the others
+   * Loads graphs into every worker, and into those that start later. With a spare worker, none loads while it serves:
+   * the spare worker loads, then changes places with a worker that serves, which loads in turn. Only the first graphs
+   * are loaded by all workers at once. Loads must not overlap.
+   * @throws the error of the first worker that could not load a graph; call `release` to free the graphs in the others
    */
-  load(key: string, file: GraphFile): Promise<void>;
+  load(graphs: GraphLoad): Promise<void>;
   /** Frees a graph in every worker. */
   release(key: string): Promise<void>;
   /** Ends the threads. */
@@ -53,6 +75,8 @@ export interface WorkerPool {
 /** Options of {@link createWorkerPool}. */
 export interface WorkerPoolOptions {
   readonly settings: WorkerSettings;
+  /** True starts a spare worker beside those that serve. */
+  readonly hasSpare: boolean;
   /** Called when a worker becomes ready. */
   readonly onReady: () => void;
   /** Called when a thread ends while the pool is open, with the error that ended it. */
@@ -63,6 +87,9 @@ export interface WorkerPoolOptions {
 
 interface Worker extends PoolWorker {
   state: WorkerState;
+  role: WorkerRole;
+  /** True while the thread loads graphs for {@link WorkerPool.load}. */
+  busyLoading: boolean;
   /** Why it did not become ready. */
   problem?: unknown;
   /** Keys of the graphs that its thread has loaded. */
@@ -74,19 +101,27 @@ const RESTART_PAUSE = { firstMs: 100, longestMs: 30_000 };
 /** Creates a pool without workers. */
 export function createWorkerPool({
   settings,
+  hasSpare,
   onReady,
   onDeath,
   startThread = () => startWorkerThread(settings),
 }: WorkerPoolOptions): WorkerPool {
   const graphs = new Map<string, GraphFile>(); // those that every ready worker has
   const workers = new Set<Worker>();
+  /** Workers that serve while nobody has died. */
+  let servingCount = 0;
   let closed = false;
+
+  const countServing = () => [...workers].filter(({ role }) => role === 'serving').length;
+  const idleSpare = () => [...workers].find((one) => one.role === 'spare' && one.state === 'ready' && !one.busyLoading);
 
   /** @param failureCount number of workers in a row that ended before they were ready */
   function startWorker(failureCount: number): void {
     const worker: Worker = {
       thread: startThread(),
       state: 'loading',
+      role: countServing() < servingCount ? 'serving' : 'spare',
+      busyLoading: false,
       runCount: 0,
       loaded: new Set(),
     };
@@ -121,6 +156,8 @@ export function createWorkerPool({
     worker.state = 'ended';
     workers.delete(worker);
     if (closed) return;
+    const successor = worker.role === 'serving' ? idleSpare() : undefined;
+    if (successor) successor.role = 'serving';
     onDeath(error ?? worker.problem);
     if (failures === 0) startWorker(0);
     else setTimeout(() => !closed && startWorker(failures), backoffMs(failures, RESTART_PAUSE)).unref();
@@ -129,6 +166,39 @@ export function createWorkerPool({
   async function loadInto(worker: Worker, key: string, path: string): Promise<void> {
     await worker.thread.perform({ kind: 'load', graph: key, path });
     worker.loaded.add(key);
+  }
+
+  async function loadAll(worker: Worker, { files, warmUps = [], failed = (_, error) => error }: GraphLoad) {
+    let current = '';
+    worker.busyLoading = true;
+    try {
+      for (const [key, { path }] of files) {
+        current = key;
+        await loadInto(worker, key, path);
+      }
+      for (const { graph, feeds } of warmUps) {
+        current = graph;
+        await worker.thread.perform({ kind: 'run', graph, feeds });
+      }
+    } catch (error) {
+      throw failed(current, error);
+    } finally {
+      worker.busyLoading = false;
+    }
+  }
+
+  /**
+   * Loads graphs into one of the workers that lack them, while it does not serve. Requests go to the spare worker, which
+   * has the graphs by then: the worker that serves is the last one to lack them.
+   */
+  async function loadOffPath(lacking: readonly Worker[], load: GraphLoad): Promise<void> {
+    const next = lacking.find(({ role, state }) => role === 'spare' || state === 'loading') ?? lacking[0];
+    if (next?.role === 'serving' && next.state === 'ready') {
+      const spare = idleSpare();
+      if (spare) [spare.role, next.role] = ['serving', 'spare'];
+      onReady(); // there are places for runs again
+    }
+    if (next) await loadAll(next, load);
   }
 
   async function releaseFrom({ thread, loaded }: Worker, key: string): Promise<void> {
@@ -142,14 +212,17 @@ export function createWorkerPool({
     },
 
     start(workerCount) {
-      for (let i = 0; i < workerCount; i++) startWorker(0);
+      servingCount = workerCount;
+      for (let i = 0; i < workerCount + (hasSpare ? 1 : 0); i++) startWorker(0);
     },
+
+    spare: idleSpare,
 
     leastBusy(limit) {
       let found: Worker | undefined;
       let fewest = limit;
       for (const worker of workers) {
-        if (worker.state !== 'ready' || worker.runCount >= fewest) continue;
+        if (worker.role !== 'serving' || worker.state !== 'ready' || worker.runCount >= fewest) continue;
         found = worker;
         fewest = worker.runCount;
       }
@@ -158,17 +231,24 @@ export function createWorkerPool({
 
     idleCount() {
       let count = 0;
-      for (const { state, runCount } of workers) if (state === 'ready' && runCount === 0) count++;
+      for (const { role, state, runCount } of workers) {
+        if (role === 'serving' && state === 'ready' && runCount === 0) count++;
+      }
       return count;
     },
 
-    async load(key, file) {
-      const lacking = () => [...workers].filter((worker) => !worker.loaded.has(key));
-      // Another worker may start while these load the graph. It needs the graph as well before it is ready.
-      for (let next = lacking(); next.length > 0; next = lacking()) {
-        await allDone(next.map((worker) => loadInto(worker, key, file.path)));
+    async load(load) {
+      const keys = [...load.files.keys()];
+      const lacking = () => [...workers].filter(({ loaded }) => !keys.every((key) => loaded.has(key)));
+      // Another worker may start meanwhile. It needs the graphs as well before it is ready.
+      if (graphs.size === 0 || !hasSpare) {
+        for (let next = lacking(); next.length > 0; next = lacking()) {
+          await allDone(next.map((worker) => loadAll(worker, load)));
+        }
+      } else {
+        for (let next = lacking(); next.length > 0; next = lacking()) await loadOffPath(next, load);
       }
-      graphs.set(key, file);
+      for (const [key, file] of load.files) graphs.set(key, file);
     },
 
     async release(key) {
