@@ -41,6 +41,10 @@ export interface ArmOptions {
   readonly updaters?: number;
   /** Environment variables of ranking that differ from the defaults. */
   readonly ranking?: Readonly<Record<string, string>>;
+  /** Folder of the pool's bundles; default: the bundle alone. */
+  readonly bundlesDir?: string;
+  /** Environment variables of the pool that differ from the defaults. */
+  readonly pool?: Readonly<Record<string, string>>;
 }
 
 /** Number of ranking's worker threads, and of bare graphs. */
@@ -54,14 +58,17 @@ const TIMEOUT_MS = 60_000;
 
 /** Starts the services with a bundle. */
 export async function startArm(options: ArmOptions): Promise<Arm> {
-  const { name, bundle, dir, redisUrl, store, updaters = 0, ranking = {} } = options;
+  const { name, bundle, dir, redisUrl, store, updaters = 0, ranking = {}, pool = {} } = options;
   const { model } = await openBundle(bundle.dir);
   const stack = await startStack({
     dir: join(dir, name),
-    bundlesDir: bundle.dir,
+    bundlesDir: options.bundlesDir ?? bundle.dir,
     redisUrl,
     replicas: { updater: updaters },
-    env: { ranking: { CKV_WORKERS: String(WORKERS), CKV_FETCH_TIMEOUT_MS: String(TIMEOUT_MS), ...ranking } },
+    env: {
+      pool,
+      ranking: { CKV_WORKERS: String(WORKERS), CKV_FETCH_TIMEOUT_MS: String(TIMEOUT_MS), ...ranking },
+    },
   });
   const access = { rankingTarget: stack.targets.ranking, rankTimeoutMs: TIMEOUT_MS, maxAttempts: 1 };
   const client = createCollectiveKvClient(access);

@@ -35,7 +35,12 @@ export interface Bench {
   /**
    * Starts another arm. The caller closes it. `ranking` has the environment variables that differ from the defaults.
    */
-  startArm(name: string, bundle: BenchBundle, ranking?: Readonly<Record<string, string>>): Promise<Arm>;
+  startArm(
+    name: string,
+    bundle: BenchBundle,
+    ranking?: Readonly<Record<string, string>>,
+    more?: Pick<ArmOptions, 'bundlesDir' | 'pool'>,
+  ): Promise<Arm>;
   /** Closes baselines that no later part needs. Idle processes take processor time, too. */
   retire(names: readonly Baseline[]): Promise<void>;
   /** Returns a bundle of the trained model. */
@@ -104,7 +109,7 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
     const startWith = async (
       name: string,
       bundle: BenchBundle,
-      more: Pick<ArmOptions, 'updaters' | 'ranking'> = {},
+      more: Pick<ArmOptions, 'updaters' | 'ranking' | 'bundlesDir' | 'pool'> = {},
     ) => {
       progress(`starting ${name}`);
       const arm = await startArm({ name, bundle, dir, redisUrl: server.url, store, ...more });
@@ -154,7 +159,7 @@ export async function startBench(options: BenchOptions): Promise<Bench> {
           await arm?.close();
         }
       },
-      startArm: (name, bundle, ranking = {}) => startWith(name, bundle, { ranking }),
+      startArm: (name, bundle, ranking = {}, more = {}) => startWith(name, bundle, { ranking, ...more }),
       trained,
       random(name, bundleOptions = {}) {
         const made = benchBundle(name, { ...bundleOptions, python: options.python });

@@ -12,6 +12,7 @@ import { overload } from './figures/overload.js';
 import { profile } from './figures/profile.js';
 import { quality } from './figures/quality.js';
 import { candidates, pool } from './figures/sweeps.js';
+import { switches } from './figures/switches.js';
 import { throughput } from './figures/throughput.js';
 import { updates } from './figures/updates.js';
 import { checkScores } from './integrity.js';
@@ -32,6 +33,7 @@ const MEASURE: Record<Part, (bench: Bench) => Promise<void>> = {
   updates,
   memory,
   overload,
+  switches,
 };
 const PAGE = 'docs/benchmarks.md';
 

@@ -17,6 +17,8 @@ export interface OpenLoopOptions {
   readonly seed: number;
   /** Sends request i, and resolves with its answer. */
   send(i: number): Promise<unknown>;
+  /** True ends the loop before its time. */
+  ended?(): boolean;
   /** True if the latency of request i counts; default: all count. */
   counts?(i: number): boolean;
   readonly clock?: Clock;
@@ -48,7 +50,7 @@ const WALL_CLOCK: Clock = {
  * (coordinated omission).
  */
 export async function openLoop(options: OpenLoopOptions): Promise<OpenLoopResult> {
-  const { ratePerS, durationMs, seed, send, counts = () => true, clock = WALL_CLOCK } = options;
+  const { ratePerS, durationMs, seed, send, ended = () => false, counts = () => true, clock = WALL_CLOCK } = options;
   const random = randomNumbers(seed);
   const latency = createLatencyHistogram();
   const lateness = createLatencyHistogram();
@@ -58,7 +60,7 @@ export async function openLoop(options: OpenLoopOptions): Promise<OpenLoopResult
   let dueMs = startedMs;
   for (let i = 0; ; i++) {
     dueMs += (-Math.log(1 - random()) * 1_000) / ratePerS;
-    if (dueMs - startedMs > durationMs) break;
+    if (dueMs - startedMs > durationMs || ended()) break;
     await clock.until(dueMs);
     lateness.record(clock.nowMs() - dueMs);
     answers.push(answerOf(i, dueMs));

@@ -22,6 +22,10 @@ it('measures memory alone with --soak', () => {
   expect(readOptions(['--soak'])).toMatchObject({ mode: 'soak', parts: ['memory'], out: '.' });
 });
 
+it('switches bundles alone with --switches', () => {
+  expect(readOptions(['--switches'])).toMatchObject({ mode: 'switches', parts: ['switches'], out: '.' });
+});
+
 it('does not overwrite the results of a whole run with those of a part', () => {
   expect(readOptions(['--only', 'load'])?.out).toBeUndefined();
   expect(readOptions(['--lengths', '100'])?.out).toBeUndefined();
@@ -41,8 +45,9 @@ it.each([
   [['--baselines', 'none,recompute'], '--baselines: unknown name none; give some of full_fp32'],
   [['--rounds', '0'], '--rounds: "0" is not a whole number from 1 to 100'],
   [['--runs', 'many'], '--runs: "many" is not a whole number'],
-  [['--quick', '--soak'], '--quick, --soak and --overload exclude each other: give one of them'],
-  [['--soak', '--overload'], '--quick, --soak and --overload exclude each other: give one of them'],
+  [['--quick', '--soak'], '--quick, --soak, --overload and --switches exclude each other: give one of them'],
+  [['--switches', '--overload'], '--quick, --soak, --overload and --switches exclude each other'],
+  [['--soak', '--overload'], '--quick, --soak, --overload and --switches exclude each other: give one of them'],
   [['--fast'], "Unknown option '--fast'"],
 ])('refuses %j', (args, message) => {
   expect(() => readOptions(args)).toThrow(message);

@@ -15,7 +15,7 @@ export const PARTS = [
   'memory',
 ] as const;
 /** A part of a run. */
-export type Part = (typeof PARTS)[number] | 'overload';
+export type Part = (typeof PARTS)[number] | 'overload' | 'switches';
 
 /** The baselines: the same model, services and store with other records and graphs. */
 export const BASELINES = ['full_fp32', 'full_fp16', 'recompute', 'recompute_clusters', 'pool'] as const;
@@ -35,10 +35,10 @@ export function lengthsOf(arm: string, lengths: readonly number[]): readonly num
 }
 
 /**
- * Extent of a run: all figures, all figures in fewer and shorter rounds, memory alone under ten minutes of load, or
- * overload alone.
+ * Extent of a run: all figures, all figures in fewer and shorter rounds, memory alone under ten minutes of load,
+ * overload alone, or switches of bundles alone.
  */
-export type Mode = 'full' | 'quick' | 'soak' | 'overload';
+export type Mode = 'full' | 'quick' | 'soak' | 'overload' | 'switches';
 
 /** Options of a run. */
 export interface BenchOptions {
@@ -106,10 +106,22 @@ const DEFAULTS = {
     sliceMs: 10_000,
     lengths: [1_000],
   },
+  switches: {
+    warmUp: { calls: 4_000, budgetMs: 12_000 },
+    rounds: 1,
+    runs: 1,
+    settleRuns: 0,
+    sliceMs: 5_000,
+    lengths: [1_000],
+  },
 } as const satisfies Record<Mode, object>;
 
 /** The parts of the modes that measure one thing alone. */
-const ALONE: Partial<Record<Mode, readonly Part[]>> = { soak: ['memory'], overload: ['overload'] };
+const ALONE: Partial<Record<Mode, readonly Part[]>> = {
+  soak: ['memory'],
+  overload: ['overload'],
+  switches: ['switches'],
+};
 
 /** The text of `npm run bench -- --help`. */
 export const USAGE = `npm run bench -- [options]
@@ -119,6 +131,7 @@ Measures the figures of docs/benchmarks.md. A full run takes about 12 minutes.
   --quick        all figures in fewer and shorter rounds; under 4 minutes
   --soak         the memory figures alone, under ten minutes of load
   --overload     ten times the sustainable load alone, for a minute at each door
+  --switches     50 switches of bundles alone, under steady load
   --render       no measurement: write page and plots from the results again
   --only A,B     these parts alone: ${PARTS.slice(0, 6).join(', ')},
                  ${PARTS.slice(6).join(', ')}
@@ -151,6 +164,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
       quick: { type: 'boolean', default: false },
       soak: { type: 'boolean', default: false },
       overload: { type: 'boolean', default: false },
+      switches: { type: 'boolean', default: false },
       render: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       only: { type: 'string' },
@@ -165,8 +179,9 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     },
   });
   if (values.help) return undefined;
-  const given = (['quick', 'soak', 'overload'] as const).filter((name) => values[name]);
-  if (given.length > 1) throw new Error('--quick, --soak and --overload exclude each other: give one of them');
+  const given = (['quick', 'soak', 'overload', 'switches'] as const).filter((name) => values[name]);
+  if (given.length > 1)
+    throw new Error('--quick, --soak, --overload and --switches exclude each other: give one of them');
   const mode: Mode = given[0] ?? 'full';
   const defaults = DEFAULTS[mode];
   const partial = [values.only, values.baselines, values.lengths].some((value) => value !== undefined);

@@ -54,11 +54,11 @@ export function reaches({ value, target }: Pick<Row, 'value' | 'target'>): boole
 
 /** True for the runs that measure one thing alone, beside the full or quick runs. */
 export function isAlone(mode: Mode): boolean {
-  return mode === 'soak' || mode === 'overload';
+  return mode === 'soak' || mode === 'overload' || mode === 'switches';
 }
 
 /**
- * Adds a run to the results. A soak replaces an earlier soak, and an overload an earlier overload. A full or quick run
+ * Adds a run to the results. A run that measures one thing alone replaces an earlier one of its kind. A full or quick run
  * replaces an earlier full or quick run.
  */
 export function mergeRun(before: Results, run: Run, rows: readonly Row[]): Results {

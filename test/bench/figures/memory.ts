@@ -20,6 +20,7 @@ const MINUTES: Record<Mode, readonly [number, number]> = {
   quick: [0.05, 0.2],
   soak: [1, 10],
   overload: [0, 0],
+  switches: [0, 0],
 };
 
 /**

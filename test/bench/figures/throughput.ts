@@ -7,7 +7,7 @@ import { createRounds } from '../rounds.js';
 import { rankProcessorSeconds, readMetrics } from '../usage.js';
 import { CANDIDATES } from '../workload.js';
 
-const IN_FLIGHT = { full: [1, 2, 4, 8, 16, 32], quick: [1, 4, 16, 32], soak: [], overload: [] };
+const IN_FLIGHT = { full: [1, 2, 4, 8, 16, 32], quick: [1, 4, 16, 32], soak: [], overload: [], switches: [] };
 /** Requests in flight for the targets. */
 const FULL_LOAD = 16;
 /** The baseline that is also put under load. */
