@@ -4,7 +4,7 @@ import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bundleIdOf } from '@collectivekv/domain';
+import { bundleIdOf, servesUser } from '@collectivekv/domain';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
 
@@ -106,6 +106,23 @@ it('lists every bundle that can be activated, with its state', async () => {
     [second, 'kept for a rollback'],
     [third, 'loaded'],
   ]);
+});
+
+it('serves the users of a canary by it, and all users by the active bundle after a rollback', async () => {
+  const users = Array.from({ length: 60 }, (_, i) => `canary-${i}`);
+  const answers = () => Promise.all(users.map((userId) => e2e.client.rank({ userId, candidateIds })));
+  const servedBy = async (bundleId: string) =>
+    (await answers()).flatMap(({ info }, i) => (info.bundleId === bundleId ? [users[i]] : []));
+  await e2e.pool.call('SetCandidate', { bundleId: third, shareBp: 3_000 });
+  const wanted = users.filter((userId) => servesUser({ bundleId: third, shareBp: 3_000 }, userId));
+  await expect.poll(() => servedBy(third), { timeout: 60_000 }).toEqual(wanted);
+  const shares = new Set((await answers()).map(({ info }) => `${info.bundleId} ${info.canaryShareBp}`));
+  expect(shares).toEqual(new Set([`${first} 0`, `${third} 3000`]));
+  const pinned = await e2e.client.rank({ userId: wanted[0] ?? '', candidateIds, bundleId: first });
+  expect(pinned.info).toMatchObject({ bundleId: first, canaryShareBp: 0 });
+  expect(await e2e.pool.call('Rollback', {})).toEqual({ activeBundleId: first, endedCanaryIds: [third] });
+  await expect.poll(() => servedBy(first), { timeout: 60_000 }).toEqual(users);
+  await e2e.pool.call('CancelCandidate', { bundleId: third });
 });
 
 it('fetches a bundle again if its cached copy was changed', async () => {

@@ -2,10 +2,9 @@ import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FileOutcome } from '@collectivekv/credentials';
-import { CkvError, type Tensors } from '@collectivekv/domain';
+import { CkvError, servesUser, type Tensors } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Announcement } from './announcement.js';
 import { copyTarget, piecesOf } from './bundle-pieces.fixture.js';
 import { type BundleTrust, followBundleTrust } from './bundle-trust.js';
 import { type BundleFollower, type FollowOptions, followBundles } from './follow-bundles.js';
@@ -48,7 +47,7 @@ afterEach(async () => {
 
 /** A stand-in for the pool: it streams what the test announces, and bundles from their folders. */
 function createPool() {
-  let announced: Announcement[] = [];
+  let announced: object[] = [];
   let wake = () => {};
   let up = true;
   const fetched: string[] = [];
@@ -79,7 +78,7 @@ function createPool() {
 
   async function* observed(pieces: ReturnType<typeof piecesOf>) {
     for await (const piece of pieces) {
-      pool.onPiece(piece.path);
+      await pool.onPiece(piece.path);
       yield piece;
     }
   }
@@ -88,9 +87,18 @@ function createPool() {
     client: { stream } as unknown as FollowOptions['pool'],
     fetched,
     /** Called with the path of each piece that is sent. */
-    onPiece: (_path: string): void => undefined,
+    onPiece: (_path: string): unknown => undefined,
     announce(activeBundleId: string, ...others: string[]) {
       announced.push({ activeBundleId, bundleIds: [activeBundleId, ...others] });
+      wake();
+    },
+    /** Announces a canary beside the active bundle. */
+    announceCanary(activeBundleId: string, bundleId: string, shareBp: number) {
+      const bundles = [
+        { bundleId: activeBundleId, state: 'BUNDLE_STATE_ACTIVE', shareBp: 0 },
+        { bundleId, state: 'BUNDLE_STATE_CANARY', shareBp },
+      ];
+      announced.push({ activeBundleId, bundleIds: [activeBundleId, bundleId], bundles });
       wake();
     },
     goDown() {
@@ -162,13 +170,13 @@ describe('a follower', () => {
     expect(loggedIds('bundle active')).toEqual([first, second, first]);
   });
 
-  it('answers requests that hold a retired bundle for 30 s, and then frees it', async () => {
+  it('frees a retired bundle when the last request that holds it has ended', async () => {
     const pool = createPool();
     const following = follow(pool);
     pool.announce(first);
     await following.ready;
     const held = following.active();
-    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    const [release, releaseOther] = [following.hold(held), following.hold(held)];
     const retired = untilLogged('bundle retired');
     pool.announce(second);
     await retired;
@@ -176,20 +184,88 @@ describe('a follower', () => {
     expect(() => following.get(first)).toThrow(/is not loaded/);
     expect(allIds(following)).toEqual([second]);
 
-    await vi.advanceTimersByTimeAsync(29_999);
     expect(await serve(held)).toBe(1);
-    await vi.advanceTimersByTimeAsync(1);
+    release();
+    release(); // has no further effect
+    expect(await serve(held)).toBe(1);
+    releaseOther();
     await expect(serve(held)).rejects.toMatchObject({ reason: 'draining' });
     expect(await serve(following.active())).toBe(1);
+    following.hold(held)(); // has no effect on a closed bundle
   });
 
-  it('goes on without a bundle for a rollback that does not load', async () => {
+  it('frees a bundle that nobody holds as soon as it is retired', async () => {
+    const pool = createPool();
+    const following = follow(pool);
+    pool.announce(first);
+    await following.ready;
+    const before = following.active();
+    following.hold(before)();
+    expect(await serve(before)).toBe(1);
+    const retired = untilLogged('bundle retired');
+    pool.announce(second);
+    await retired;
+    await expect(serve(before)).rejects.toMatchObject({ reason: 'draining' });
+  });
+
+  it('goes on without a bundle beside the active one that does not load', async () => {
     const pool = createPool();
     const following = follow(pool);
     pool.announce(first, MISSING, second);
     await following.ready;
-    expect(allIds(following)).toEqual([first, second]);
+    await expect.poll(() => allIds(following), BUSY).toEqual([first, second]);
+    expect(following.announced().map(({ bundleId }) => bundleId)).toEqual([first, MISSING, second]);
     expect(log.warn).toHaveBeenCalledWith(expect.objectContaining({ bundleId: MISSING }), expect.any(String));
+  });
+
+  it('goes back to a loaded bundle at once, also while another one is being loaded', async () => {
+    const pool = createPool();
+    const following = follow(pool);
+    pool.announce(first);
+    await following.ready;
+    pool.announce(second, first);
+    await expect.poll(() => activeId(following), BUSY).toBe(second);
+    let arrive = () => {};
+    const arrived = new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
+    let sent = () => {};
+    const third = await copyTarget(join(cacheDir, 'source'), 'third');
+    dirs[third] = join(cacheDir, 'source');
+    pool.onPiece = () => {
+      arrive();
+      return new Promise<void>((resolve) => {
+        sent = resolve;
+      });
+    };
+    pool.announce(third, second, first);
+    await arrived;
+    expect(activeId(following)).toBe(second);
+    pool.announce(first, third);
+    await expect.poll(() => activeId(following), BUSY).toBe(first);
+    pool.onPiece = () => undefined;
+    sent();
+    await expect.poll(() => allIds(following), BUSY).toEqual([first, third]);
+  });
+
+  it('serves the users of a canary by it as soon as it is loaded, and the others by the active bundle', async () => {
+    const pool = createPool();
+    const following = follow(pool);
+    pool.announce(first);
+    await following.ready;
+    const users = Array.from({ length: 100 }, (_, i) => `u${i}`);
+    const canary = { bundleId: second, shareBp: 3_000 };
+    const served = () => users.filter((user) => following.serving(user).bundle.model.id === second);
+    expect(served()).toEqual([]);
+    pool.announceCanary(first, second, canary.shareBp);
+    const wanted = users.filter((user) => servesUser(canary, user));
+    expect(wanted.length).toBeGreaterThan(0);
+    await expect.poll(served, BUSY).toEqual(wanted);
+    expect(following.serving(wanted[0] ?? '').canaryShareBp).toBe(3_000);
+    expect(activeId(following)).toBe(first);
+    pool.announce(first, second);
+    await expect.poll(served, BUSY).toEqual([]);
+    expect(following.serving(wanted[0] ?? '').canaryShareBp).toBe(0);
   });
 
   it('serves on while an active bundle does not load, and while the pool is down', async () => {
@@ -198,10 +274,12 @@ describe('a follower', () => {
     pool.announce(first);
     await following.ready;
     pool.announce(MISSING, first);
-    await expect.poll(() => log.warn, BUSY).toHaveBeenCalledTimes(1);
+    const warnings = () => log.warn.mock.calls.map(([, message]) => message);
+    await expect.poll(warnings, BUSY).toContain('the active bundle does not load; trying again');
     expect(activeId(following)).toBe(first);
+    expect(allIds(following)).toEqual([first]);
     pool.goDown();
-    await expect.poll(() => log.warn, BUSY).toHaveBeenCalledTimes(2);
+    await expect.poll(warnings, BUSY).toContain('the pool cannot be followed; trying again');
     expect(activeId(following)).toBe(first);
     pool.comeUp();
     pool.announce(second);
@@ -225,13 +303,13 @@ describe('a follower', () => {
     const pool = createPool();
     const before = follow(pool);
     pool.announce(second, first);
-    await before.ready;
+    await expect.poll(() => allIds(before), BUSY).toEqual([second, first]);
     await expect.poll(() => readdir(cacheDir), BUSY).toContain('announcement.json');
     await before.close();
     pool.goDown();
     const following = follow(pool);
     await following.ready;
-    expect(allIds(following)).toEqual([second, first]);
+    await expect.poll(() => allIds(following), BUSY).toEqual([second, first]);
     expect(pool.fetched).toEqual([second, first]);
     pool.comeUp();
     pool.announce(first);
@@ -254,10 +332,10 @@ describe('a follower', () => {
     await writeFile(join(cacheDir, first, 'pool.bin'), 'damage');
     const following = follow(pool);
     pool.announce(first);
-    await expect.poll(() => log.warn, BUSY).toHaveBeenCalled();
-    expect(pool.fetched).toEqual([]);
-    pool.announce(first);
     await following.ready;
+    expect(log.warn.mock.calls).toEqual([
+      [expect.objectContaining({ problem: expect.stringContaining('pool.bin') }), expect.any(String)],
+    ]);
     expect(pool.fetched).toEqual([first]);
     expect(await serve(following.active())).toBe(1);
   });

@@ -1,3 +1,4 @@
+export type { AnnouncedBundle, Announcement, BundleState } from './announcement.js';
 export * from './bundle-files.js';
 export * from './bundle-trust.js';
 export * from './encode-rows.js';
@@ -9,6 +10,7 @@ export * from './loaded-bundle.js';
 export * from './open-bundle.js';
 export * from './rank-scores.js';
 export * from './read-pool-tables.js';
+export * from './report-bundles.js';
 export * from './sign-bundle.js';
 export * from './signature-file.js';
 export * from './signing-keys.js';

@@ -1,10 +1,10 @@
 import type { LoadedBundle } from './loaded-bundle.js';
 
 /** The states of a loaded bundle. Every bundle passes through them in this order. */
-export type BundleState =
+export type KeptState =
   /** The pool announces it. Requests get it by its id. */
   | 'kept'
-  /** The pool no longer announces it. Requests that got it before still run its graphs. */
+  /** The pool no longer announces it. Requests that hold it still run its graphs. */
   | 'retired'
   /** Its sessions are freed. */
   | 'closed';
@@ -17,27 +17,35 @@ export interface KeptBundles {
   /** Returns a kept bundle; undefined if there is none of that id. */
   get(bundleId: string): LoadedBundle | undefined;
   keep(bundle: LoadedBundle): void;
-  /** Hides a bundle from new requests, and closes it after the delay. */
+  /** Keeps the sessions of a bundle until the returned function is called. Calling it again has no effect. */
+  hold(bundle: LoadedBundle): () => void;
+  /** Hides a bundle from new requests, and closes it when nobody holds it. */
   retire(bundleId: string): void;
-  /** Closes every bundle. */
+  /** Closes every bundle, also those that somebody holds. */
   close(): Promise<void>;
 }
 
 interface Entry {
   readonly bundle: LoadedBundle;
-  state: BundleState;
+  state: KeptState;
+  holdCount: number;
 }
 
-/** Creates an empty collection. A retired bundle is closed `closeDelayMs` after its retirement. */
-export function createKeptBundles(closeDelayMs: number): KeptBundles {
+/** Creates an empty collection. */
+export function createKeptBundles(): KeptBundles {
   const kept = new Map<string, Entry>();
-  const retired = new Set<Entry>();
+  /** Entries that are not closed. */
+  const open = new Map<LoadedBundle, Entry>();
 
   async function close(entry: Entry): Promise<void> {
     if (entry.state === 'closed') return;
     entry.state = 'closed';
-    retired.delete(entry);
+    open.delete(entry.bundle);
     await entry.bundle.close();
+  }
+
+  function closeIfUnused(entry: Entry): void {
+    if (entry.state === 'retired' && entry.holdCount === 0) void close(entry).catch(() => undefined);
   }
 
   return {
@@ -45,18 +53,30 @@ export function createKeptBundles(closeDelayMs: number): KeptBundles {
     has: (bundleId) => kept.has(bundleId),
     get: (bundleId) => kept.get(bundleId)?.bundle,
     keep(bundle) {
-      kept.set(bundle.model.id, { bundle, state: 'kept' });
+      const entry: Entry = { bundle, state: 'kept', holdCount: 0 };
+      kept.set(bundle.model.id, entry);
+      open.set(bundle, entry);
+    },
+    hold(bundle) {
+      let entry = open.get(bundle);
+      if (entry) entry.holdCount++;
+      return () => {
+        if (!entry) return;
+        entry.holdCount--;
+        closeIfUnused(entry);
+        entry = undefined;
+      };
     },
     retire(bundleId) {
       const entry = kept.get(bundleId);
       if (!entry) return;
       entry.state = 'retired';
       kept.delete(bundleId);
-      retired.add(entry);
-      setTimeout(() => void close(entry).catch(() => undefined), closeDelayMs).unref();
+      closeIfUnused(entry);
     },
     async close() {
-      await Promise.all([...kept.values(), ...retired].map(close));
+      await Promise.all([...open.values()].map(close));
+      kept.clear();
     },
   };
 }

@@ -10,6 +10,8 @@ import { GRAPH_NAMES, invalidRequest, type Manifest, parseManifest, steadyNowMs 
 import { createEngine } from '@collectivekv/engine';
 import { Command, Option } from 'commander';
 import { bundleIdOf } from './bundle-id.js';
+import { listBundles } from './bundle-states.js';
+import { addSwitchCommands } from './bundle-switch-commands.js';
 import type { Connections } from './connections.js';
 import { defaultCommand } from './default-command.js';
 import { pairs, table } from './print.js';
@@ -20,23 +22,13 @@ export function bundleCommand(connections: Connections): Command {
     'list, show and switch the bundles of the pool service; sign and verify bundle folders',
   );
   const describe = (bundleId: string) => connections.pool().call('Describe', { bundleId }, deadline());
-  /** Returns the ids of the bundles that the other services keep loaded. */
-  async function keptBundles(): Promise<readonly string[]> {
-    for await (const { bundleIds } of connections.pool().stream('WatchBundles', {}, deadline())) return bundleIds;
-    return [];
-  }
-
   defaultCommand(bundle, 'list')
     .description('list all bundles of the pool service, the active one first (default command)')
     .action(async () => {
-      const [{ loadedBundleIds }, kept] = await Promise.all([describe(''), keptBundles()]);
-      const describeAll = loadedBundleIds.map(async (id) => {
-        const { active, manifest } = await describe(id);
-        const { name, family, maxPositions, training } = parseManifest(manifest);
-        const state = active ? 'active' : kept.includes(id) ? 'kept for a rollback' : 'loaded';
+      const bundles = (await listBundles(connections)).map(({ id, state, manifest }) => {
+        const { name, family, maxPositions, training } = manifest;
         return { id, state, name, family, maxPositions, metrics: training.metrics };
       });
-      const bundles = await Promise.all(describeAll);
       connections.print(bundles, () =>
         table(
           ['id', 'name', 'family', 'max positions', 'state'],
@@ -56,22 +48,6 @@ export function bundleCommand(connections: Connections): Command {
       connections.print({ bundleId, active, provider, manifest: parsed }, () =>
         describeBundle(bundleId, active, parsed),
       );
-    });
-  bundle
-    .command('activate')
-    .description('make a loaded bundle the active bundle')
-    .argument('<id>', 'bundle id of 16 hexadecimal digits, or name; "ckv bundle list" shows both')
-    .action(async (idOrName: string) => {
-      const bundleId = await bundleIdOf(connections, idOrName);
-      const { previousBundleId } = await connections.pool().call('Activate', { bundleId }, deadline());
-      connections.print({ previousBundleId }, () => `active: ${bundleId}; previously active: ${previousBundleId}`);
-    });
-  bundle
-    .command('rollback')
-    .description('make the previously active bundle active again')
-    .action(async () => {
-      const { activeBundleId } = await connections.pool().call('Rollback', {}, deadline());
-      connections.print({ activeBundleId }, () => `active: ${activeBundleId}`);
     });
   bundle
     .command('verify')
@@ -116,6 +92,7 @@ export function bundleCommand(connections: Connections): Command {
       const { bundleId, name, keyId, keyIds } = signed;
       connections.print(signed, () => `${bundleId} (${name}): signed by ${keyId}; signatures: ${keyIds.join(', ')}`);
     });
+  addSwitchCommands(bundle, connections);
   return bundle;
 }
 

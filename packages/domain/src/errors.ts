@@ -21,6 +21,12 @@ export const REASONS = {
   receipt_not_found: entry(5, 'NOT_FOUND', 'no', 'No receipt has this id, or the receipt has expired.'),
   bundle_mismatch: entry(9, 'FAILED_PRECONDITION', 'refresh', 'The record belongs to another bundle than the request.'),
   bundle_not_loaded: entry(9, 'FAILED_PRECONDITION', 'refresh', 'This replica has not loaded the bundle.'),
+  bundle_cold: entry(
+    9,
+    'FAILED_PRECONDITION',
+    'no',
+    'Too few users have records under the bundle. The message has the figures and the remedy.',
+  ),
   bundle_invalid: entry(
     9,
     'FAILED_PRECONDITION',

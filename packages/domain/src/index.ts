@@ -1,6 +1,7 @@
 export * from './all-done.js';
 export * from './backoff.js';
 export * from './bundle/bundle-model.js';
+export * from './bundle/canary.js';
 export type { Clustering } from './bundle/clustering.js';
 export * from './bundle/encoding-id.js';
 export * from './bundle/full-kv-bytes.js';

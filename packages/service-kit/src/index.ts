@@ -1,4 +1,5 @@
 export * from './bind.js';
+export * from './bundle-metrics.js';
 export * from './bundle-trust.js';
 export * from './config.js';
 export * from './grpc-options.js';

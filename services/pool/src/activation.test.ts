@@ -20,6 +20,9 @@ it('reads what another process wrote, and leaves no other file behind', async ()
   await createActivationFile(stateDir).write({ active: 'c'.repeat(16), previous: [] });
   await createActivationFile(stateDir).write(ACTIVATION);
   expect(await createActivationFile(stateDir).read()).toEqual(ACTIVATION);
+  const withCandidate = { ...ACTIVATION, candidates: [{ bundleId: 'd'.repeat(16), shareBp: 500 }] };
+  await createActivationFile(stateDir).write(withCandidate);
+  expect(await createActivationFile(stateDir).read()).toEqual(withCandidate);
   expect(await readdir(stateDir)).toEqual(['activation.json']);
 });
 
@@ -27,6 +30,10 @@ it.each([
   ['is not JSON', 'x'],
   ['names no bundle', JSON.stringify({ ...ACTIVATION, active: '../evil' })],
   ['has an unknown field', JSON.stringify({ ...ACTIVATION, more: 1 })],
+  [
+    'has a share above the whole',
+    JSON.stringify({ ...ACTIVATION, candidates: [{ bundleId: 'd'.repeat(16), shareBp: 10_001 }] }),
+  ],
 ])('refuses a file that %s, and says what to do', async (_, text) => {
   await writeFile(join(dir, 'activation.json'), text);
   await expect(createActivationFile(dir).read()).rejects.toMatchObject({

@@ -2,16 +2,22 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileError } from '@collectivekv/bundles';
-import { CkvError } from '@collectivekv/domain';
+import { CkvError, WHOLE_SHARE_BP } from '@collectivekv/domain';
 import { z } from 'zod';
 
+const bundleId = z.string().regex(/^[0-9a-f]{16}$/);
 const activationSchema = z.strictObject({
-  active: z.string().regex(/^[0-9a-f]{16}$/),
+  active: bundleId,
   /** Bundles that were active before, the latest first. */
-  previous: z.array(z.string().regex(/^[0-9a-f]{16}$/)),
+  previous: z.array(bundleId),
+  /**
+   * Bundles that may become active, in the order in which they became candidates. A share of 0 only makes a bundle warm.
+   * Absent if there are none: a pool that knows no candidates refuses the field.
+   */
+  candidates: z.array(z.strictObject({ bundleId, shareBp: z.int().min(0).max(WHOLE_SHARE_BP) })).optional(),
 });
 
-/** The active bundle and the previously active bundles. */
+/** The active bundle, the previously active bundles, and the candidates. */
 export type Activation = z.infer<typeof activationSchema>;
 
 /** Keeps the activation in a file: it survives a restart, and replicas that share the folder agree on it. */

@@ -1,11 +1,11 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type BundleTrust, followBundleTrust, signBundle } from '@collectivekv/bundles';
+import { type Announcement, type BundleTrust, followBundleTrust, signBundle } from '@collectivekv/bundles';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Activation, ActivationFile } from './activation.js';
-import { type Announcement, type BundleShelf, type BundleShelfOptions, createBundleShelf } from './bundle-shelf.js';
+import { type BundleShelf, type BundleShelfOptions, createBundleShelf } from './bundle-shelf.js';
 import { copyBundles } from './two-bundles.fixture.js';
 
 const copies = copyBundles('first', 'second', 'third');
@@ -43,6 +43,9 @@ async function open(options: Partial<BundleShelfOptions> = {}): Promise<BundleSh
   return shelf;
 }
 const openAll = () => open({ dirs: copies.dirs });
+/** What a shelf announces: ids with their states, and the shares of canaries. */
+const announced = ({ announcement }: Pick<BundleShelf, 'announcement'>) =>
+  announcement().bundles.map(({ bundleId, state, shareBp }) => [bundleId, state, ...(shareBp > 0 ? [shareBp] : [])]);
 
 describe('the first active bundle', () => {
   it.each([
@@ -62,7 +65,7 @@ describe('the first active bundle', () => {
       preferred: '',
       onLoaded: ({ model }) => verified.push(model.id),
     });
-    expect(only.announcement()).toEqual({ activeBundleId: second, bundleIds: [second] });
+    expect(announced(only)).toEqual([[second, 'active']]);
     expect(verified).toEqual([second]);
   });
 
@@ -90,7 +93,7 @@ describe('with a damaged bundle', () => {
   ])('leaves it out and reports it if another bundle is %s', async (_, inFile, preferred) => {
     stored = inFile;
     const opened = await openDamaged({ preferred });
-    expect(opened.announcement()).toEqual({ activeBundleId: sound, bundleIds: [sound] });
+    expect(announced(opened)).toEqual([[sound, 'active']]);
     expect(opened.ids()).toEqual([sound, damagedCopies.ids[2]]);
     expect(onLeftOut.mock.calls).toEqual([
       [{ dir: dirs[1], problem: expect.stringContaining('pool.bin: has 10 bytes') }],
@@ -163,9 +166,15 @@ describe('a shelf', () => {
   it('activates a bundle, announces the previous one for a rollback, and remembers both', async () => {
     const opened = await openAll();
     expect(await opened.activate(second)).toBe(first);
-    expect(opened.announcement()).toEqual({ activeBundleId: second, bundleIds: [second, first] });
+    expect(announced(opened)).toEqual([
+      [second, 'active'],
+      [first, 'previous'],
+    ]);
     expect(await opened.activate(third)).toBe(second);
-    expect(opened.announcement()).toEqual({ activeBundleId: third, bundleIds: [third, second] });
+    expect(announced(opened)).toEqual([
+      [third, 'active'],
+      [second, 'previous'],
+    ]);
     expect(stored).toEqual({ active: third, previous: [second, first] });
     expect(await opened.activate(third)).toBe(third);
     expect(stored).toEqual({ active: third, previous: [second, first] });
@@ -179,15 +188,21 @@ describe('a shelf', () => {
     const opened = await open();
     await expect(opened.rollback()).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
     await opened.activate(second);
-    expect(await opened.rollback()).toBe(first);
-    expect(opened.announcement()).toEqual({ activeBundleId: first, bundleIds: [first, second] });
+    expect(await opened.rollback()).toEqual({ activeBundleId: first, endedCanaryIds: [] });
+    expect(announced(opened)).toEqual([
+      [first, 'active'],
+      [second, 'previous'],
+    ]);
     expect(stored).toEqual({ active: first, previous: [second] });
   });
 
   it('announces no bundle that is gone, and does not roll back to it', async () => {
     stored = { active: second, previous: [GONE, first] };
     const opened = await open();
-    expect(opened.announcement()).toEqual({ activeBundleId: second, bundleIds: [second, first] });
+    expect(announced(opened)).toEqual([
+      [second, 'active'],
+      [first, 'previous'],
+    ]);
     await expect(opened.rollback()).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
     expect(opened.announcement().activeBundleId).toBe(second);
   });
@@ -199,6 +214,13 @@ describe('a shelf', () => {
     expect(opened.announcement().activeBundleId).toBe(first);
   });
 
+  it('changes the activation that another replica has just written', async () => {
+    const opened = await openAll();
+    stored = { active: first, previous: [], candidates: [{ bundleId: third, shareBp: 100 }] };
+    await opened.activate(second);
+    expect(stored).toEqual({ active: second, previous: [first], candidates: [{ bundleId: third, shareBp: 100 }] });
+  });
+
   it('adopts the activation of another replica, unless it lacks the bundle, which it tells once', async () => {
     const lacking: string[] = [];
     const opened = await open({ onLacking: (bundleId) => lacking.push(bundleId) });
@@ -206,7 +228,10 @@ describe('a shelf', () => {
     expect(opened.announcement().activeBundleId).toBe(first);
     stored = { active: second, previous: [first] };
     await opened.refresh();
-    expect(opened.announcement()).toEqual({ activeBundleId: second, bundleIds: [second, first] });
+    expect(announced(opened)).toEqual([
+      [second, 'active'],
+      [first, 'previous'],
+    ]);
     stored = { active: GONE, previous: [second] };
     await opened.refresh();
     await opened.refresh();
@@ -221,6 +246,130 @@ describe('a shelf', () => {
   });
 });
 
+describe('candidates', () => {
+  it('are announced with their shares, survive a restart, and end', async () => {
+    const opened = await openAll();
+    await opened.setCandidate({ bundleId: second, shareBp: 0 });
+    await opened.setCandidate({ bundleId: third, shareBp: 0 });
+    await opened.setCandidate({ bundleId: second, shareBp: 500 });
+    const wanted = [
+      [first, 'active'],
+      [second, 'canary', 500],
+      [third, 'warming'],
+    ];
+    expect(announced(opened)).toEqual(wanted);
+    await opened.close();
+    const restarted = await openAll();
+    expect(announced(restarted)).toEqual(wanted);
+    await restarted.cancelCandidate(second);
+    expect(announced(restarted)).toEqual([
+      [first, 'active'],
+      [third, 'warming'],
+    ]);
+    await restarted.cancelCandidate(third);
+    expect(stored).toEqual({ active: first, previous: [] });
+  });
+
+  it('become the active bundle; the others stay', async () => {
+    const opened = await openAll();
+    await opened.setCandidate({ bundleId: second, shareBp: 500 });
+    await opened.setCandidate({ bundleId: third, shareBp: 0 });
+    expect(await opened.activate(second)).toBe(first);
+    expect(announced(opened)).toEqual([
+      [second, 'active'],
+      [third, 'warming'],
+      [first, 'previous'],
+    ]);
+  });
+
+  it('lose their shares by a rollback, before the active bundle changes', async () => {
+    const opened = await openAll();
+    await opened.activate(second);
+    await opened.setCandidate({ bundleId: third, shareBp: 10_000 });
+    expect(await opened.rollback()).toEqual({ activeBundleId: second, endedCanaryIds: [third] });
+    expect(announced(opened)).toEqual([
+      [second, 'active'],
+      [third, 'warming'],
+      [first, 'previous'],
+    ]);
+    expect(await opened.rollback()).toEqual({ activeBundleId: first, endedCanaryIds: [] });
+    expect(announced(opened)).toEqual([
+      [first, 'active'],
+      [third, 'warming'],
+      [second, 'previous'],
+    ]);
+  });
+
+  it('are announced once, if they were active before', async () => {
+    const opened = await open();
+    await opened.activate(second);
+    await opened.setCandidate({ bundleId: first, shareBp: 100 });
+    expect(announced(opened)).toEqual([
+      [second, 'active'],
+      [first, 'canary', 100],
+    ]);
+  });
+
+  it('are refused if they are active, unknown, too many, or none', async () => {
+    const more = copyBundles('fourth');
+    try {
+      const opened = await open({ dirs: [...copies.dirs, ...more.dirs] });
+      const set = (bundleId: string) => opened.setCandidate({ bundleId, shareBp: 0 });
+      await expect(set(first)).rejects.toThrow('bundle_id: is the active bundle');
+      await expect(set(GONE)).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
+      await expect(opened.cancelCandidate(second)).rejects.toThrow('bundle_id: is no candidate; there is none');
+      await set(second);
+      await set(third);
+      await expect(set(more.ids[0] ?? '')).rejects.toThrow(
+        `bundle_id: is one candidate too many, at most 2 are allowed; cancel one of: ${second}, ${third}`,
+      );
+      await expect(opened.cancelCandidate(GONE)).rejects.toThrow(`use one of: ${second}, ${third}`);
+    } finally {
+      more.remove();
+    }
+  });
+});
+
+describe('a bundle that is copied into a folder later', () => {
+  const onLeftOut = vi.fn();
+  const openOne = () => open({ dirs: copies.dirs.slice(0, 1), findDirs: async () => copies.dirs, onLeftOut });
+
+  it('is loaded when it becomes a candidate, or active', async () => {
+    const opened = await openOne();
+    expect(opened.ids()).toEqual([first]);
+    await opened.setCandidate({ bundleId: second, shareBp: 0 });
+    expect(opened.get(second).model.id).toBe(second);
+    expect(await opened.activate(third)).toBe(first);
+    expect(opened.ids()).toEqual([third, first, second]);
+  });
+
+  it('is loaded when another replica names it', async () => {
+    const opened = await openOne();
+    stored = { active: second, previous: [first], candidates: [{ bundleId: third, shareBp: 100 }] };
+    await opened.refresh();
+    expect(announced(opened)).toEqual([
+      [second, 'active'],
+      [third, 'canary', 100],
+      [first, 'previous'],
+    ]);
+  });
+
+  it('is refused with the reason if it is damaged', async () => {
+    const damaged = copyBundles('damaged');
+    try {
+      const opened = await open({ findDirs: async () => damaged.dirs });
+      truncateSync(join(damaged.dirs[0] ?? '', 'pool.bin'), 10);
+      await expect(opened.setCandidate({ bundleId: damaged.ids[0] ?? '', shareBp: 0 })).rejects.toMatchObject({
+        reason: 'bundle_invalid',
+        message: expect.stringContaining('pool.bin: has 10 bytes'),
+      });
+      expect(announced(opened)).toEqual([[first, 'active']]);
+    } finally {
+      damaged.remove();
+    }
+  });
+});
+
 describe('a watcher', () => {
   it('gets the announcement at once and after every change, until it leaves', async () => {
     const opened = await openAll();
@@ -231,6 +380,9 @@ describe('a watcher', () => {
     const changed = next();
     await opened.activate(second);
     expect(await changed).toBe(second);
+    const changedAgain = announcements.next();
+    await opened.setCandidate({ bundleId: third, shareBp: 500 });
+    expect((await changedAgain).value).toMatchObject({ bundles: [{}, { bundleId: third, shareBp: 500 }, {}] });
     const left = announcements.next();
     leave.abort();
     expect(await left).toEqual({ done: true, value: undefined });
@@ -243,7 +395,11 @@ describe('a watcher', () => {
     await announcements.next();
     await opened.activate(second);
     await opened.activate(third);
-    expect((await announcements.next()).value).toEqual({ activeBundleId: third, bundleIds: [third, second] });
+    const { value } = await announcements.next();
+    expect(announced({ announcement: () => value as Announcement })).toEqual([
+      [third, 'active'],
+      [second, 'previous'],
+    ]);
     leave.abort();
     expect((await announcements.next()).done).toBe(true);
   });

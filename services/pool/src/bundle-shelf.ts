@@ -1,14 +1,27 @@
 import { EventEmitter, once } from 'node:events';
-import { type BundleTrust, type LoadedBundle, loadBundle } from '@collectivekv/bundles';
-import { CkvError, toCkvError } from '@collectivekv/domain';
+import { isDeepStrictEqual } from 'node:util';
+import {
+  type Announcement,
+  type BundleTrust,
+  type LoadedBundle,
+  loadBundle,
+  readManifestBytes,
+} from '@collectivekv/bundles';
+import { bundleIdOf, CkvError, toCkvError } from '@collectivekv/domain';
 import type { Engine } from '@collectivekv/engine';
 import type { Activation, ActivationFile } from './activation.js';
+import { activated, type Candidate, rolledBack, withCandidate, withoutCandidate } from './activation-changes.js';
+import { announcementOf } from './announcement.js';
 
-/** The active bundle, and the bundles that followers keep loaded: the active one, then those for a rollback. */
-export interface Announcement {
+/** What a rollback did. */
+export interface RolledBack {
   readonly activeBundleId: string;
-  readonly bundleIds: readonly string[];
+  /** Canaries that serve nobody now. If there are any, the active bundle has not changed. */
+  readonly endedCanaryIds: readonly string[];
 }
+
+/** Throws if a bundle must not serve users in place of the active one. */
+export type ServingCheck = (bundle: LoadedBundle, active: LoadedBundle) => void;
 
 /** The verified bundles of a pool, one of them active. */
 export interface BundleShelf {
@@ -17,21 +30,38 @@ export interface BundleShelf {
   /** Ids of all bundles, the active one first. */
   ids(): readonly string[];
   announcement(): Announcement;
-  /** Makes a bundle active. Returns the id of the bundle that was active before. Throws bundle_not_loaded. */
-  activate(bundleId: string): Promise<string>;
-  /** Makes the previously active bundle active again. Returns its id. Throws bundle_not_loaded if there was none. */
-  rollback(): Promise<string>;
+  /**
+   * Makes a bundle a candidate, or changes its share. Looks for it in the bundle folders if it is not loaded. A larger
+   * share is checked first.
+   * @throws bundle_not_loaded, bundle_invalid, bundle_untrusted; invalid_request if it is active, or there are too many
+   */
+  setCandidate(candidate: Candidate, check?: ServingCheck): Promise<void>;
+  /** Ends a candidate. Throws invalid_request if it is none. */
+  cancelCandidate(bundleId: string): Promise<void>;
+  /**
+   * Makes a bundle active. Looks for it in the bundle folders if it is not loaded. Returns the id of the bundle that was
+   * active before.
+   * @throws bundle_not_loaded, bundle_invalid, bundle_untrusted
+   */
+  activate(bundleId: string, check?: ServingCheck): Promise<string>;
+  /**
+   * Ends the shares of all canaries. Without canaries, makes the previously active bundle active again.
+   * @throws bundle_not_loaded if there was none
+   */
+  rollback(): Promise<RolledBack>;
   /** Yields the announcement now and after every change, until the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<Announcement>;
-  /** Adopts the activation that another replica wrote to the file, unless its bundle is lacking here. */
+  /** Adopts the activation that another replica wrote to the file, unless its active bundle is lacking here. */
   refresh(): Promise<void>;
   close(): Promise<void>;
 }
 
 /** Options of {@link createBundleShelf}. */
 export interface BundleShelfOptions {
-  /** Bundle folders. */
+  /** Bundle folders to load at first. */
   readonly dirs: readonly string[];
+  /** Returns the bundle folders of now. Default: those to load at first. */
+  readonly findDirs?: () => Promise<readonly string[]>;
   /** Id or name of the first active bundle; may be empty if there is only one bundle. */
   readonly preferred: string;
   readonly engine: Engine;
@@ -44,7 +74,7 @@ export interface BundleShelfOptions {
   readonly onLoaded?: (bundle: LoadedBundle) => void;
   /** Called with every bundle that is left out. */
   readonly onLeftOut?: (bundle: LeftOutBundle) => void;
-  /** Called once for each bundle that another replica activated and this one lacks. */
+  /** Called once for each bundle that another replica activated, or made a candidate, and this one lacks. */
   readonly onLacking?: (bundleId: string) => void;
 }
 
@@ -53,9 +83,6 @@ export interface LeftOutBundle {
   readonly dir: string;
   readonly problem: string;
 }
-
-/** Bundles announced besides the active one: followers keep them loaded for a rollback. */
-const WARM_PREVIOUS = 1;
 
 /**
  * Loads and verifies every bundle, then chooses the active one: the one in the activation file, otherwise the preferred
@@ -74,8 +101,9 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   }
   let activation = await firstActivation(bundles, leftOut, options);
   const changes = new EventEmitter().setMaxListeners(0);
-  /** The bundle of the activation file, if it was not active here at the latest look. */
-  let lacking: string | undefined;
+  /** Bundles of the activation file that were not found at the latest look. */
+  const lacking = new Set<string>();
+  const has = (bundleId: string) => bundles.has(bundleId);
 
   function adopt(next: Activation): void {
     activation = next;
@@ -94,50 +122,108 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
     );
   }
 
-  const announcement = (): Announcement => ({
-    activeBundleId: activation.active,
-    bundleIds: [activation.active, ...activation.previous.filter((id) => bundles.has(id)).slice(0, WARM_PREVIOUS)],
-  });
+  /** Loads a bundle if one of the folders has it. Throws bundle_invalid, bundle_untrusted. */
+  async function lookFor(bundleId: string): Promise<void> {
+    if (has(bundleId)) return;
+    for (const dir of (await options.findDirs?.()) ?? options.dirs) {
+      const manifestBytes = await readManifestBytes(dir).catch(() => undefined);
+      if (!manifestBytes || bundleIdOf(manifestBytes) !== bundleId) continue;
+      const bundle = await load(dir, options);
+      bundles.set(bundle.model.id, bundle);
+      options.onLoaded?.(bundle);
+      return;
+    }
+  }
+
+  /** Adopts the activation of the file. Bundles that another replica has named are looked for. */
+  async function refresh(): Promise<void> {
+    const stored = await activationFile.read();
+    const named = stored ? [stored.active, ...(stored.candidates ?? []).map(({ bundleId }) => bundleId)] : [];
+    for (const id of lacking) if (!named.includes(id)) lacking.delete(id);
+    for (const id of named) {
+      if (has(id) || lacking.has(id)) continue;
+      await lookFor(id).catch((thrown: unknown) =>
+        options.onLeftOut?.({ dir: id, problem: toCkvError(thrown).message }),
+      );
+      if (has(id)) continue;
+      lacking.add(id);
+      options.onLacking?.(id);
+    }
+    if (stored && has(stored.active) && !isDeepStrictEqual(stored, activation)) adopt(stored);
+  }
+
+  /** The latest change. The next one begins after it. */
+  let latest: Promise<unknown> = Promise.resolve();
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = latest.catch(() => undefined).then(work);
+    latest = result.catch(() => undefined);
+    return result;
+  }
+
+  let refreshing: Promise<void> | undefined;
+
+  /** Changes the activation, on the newest one of the file. Returns the activation before. */
+  async function change(next: (current: Activation) => Activation): Promise<Activation> {
+    await refresh();
+    const before = activation;
+    const after = next(before);
+    if (isDeepStrictEqual(after, before)) return before;
+    await activationFile.write(after);
+    adopt(after);
+    return before;
+  }
 
   return {
     get: (bundleId) => require(bundleId === '' ? activation.active : bundleId),
     ids: () => [activation.active, ...[...bundles.keys()].filter((id) => id !== activation.active)],
-    announcement,
-    async activate(bundleId) {
-      require(bundleId);
-      const before = activation.active;
-      if (before === bundleId) return before;
-      const previous = [before, ...activation.previous.filter((id) => id !== bundleId && id !== before)];
-      const next = { active: bundleId, previous };
-      await activationFile.write(next);
-      adopt(next);
-      return before;
-    },
-    async rollback() {
-      const [target, ...rest] = activation.previous;
-      if (target === undefined)
-        throw new CkvError('bundle_not_loaded', 'no bundle was active before this one; activate one by its id');
-      require(target);
-      const next = { active: target, previous: [...rest, activation.active] };
-      await activationFile.write(next);
-      adopt(next);
-      return target;
-    },
+    announcement: () => announcementOf(activation, has),
+    setCandidate: (candidate, check) =>
+      inTurn(async () => {
+        await lookFor(candidate.bundleId);
+        const bundle = require(candidate.bundleId);
+        await change((current) => {
+          const next = withCandidate(current, candidate);
+          const before = current.candidates?.find(({ bundleId }) => bundleId === candidate.bundleId)?.shareBp ?? 0;
+          if (candidate.shareBp > before) check?.(bundle, require(current.active));
+          return next;
+        });
+      }),
+    cancelCandidate: (bundleId) =>
+      inTurn(async () => void (await change((current) => withoutCandidate(current, bundleId)))),
+    activate: (bundleId, check) =>
+      inTurn(async () => {
+        await lookFor(bundleId);
+        const bundle = require(bundleId);
+        const before = await change((current) => {
+          check?.(bundle, require(current.active));
+          return activated(current, bundleId);
+        });
+        return before.active;
+      }),
+    rollback: () =>
+      inTurn(async () => {
+        const { candidates = [] } = await change((current) => {
+          const next = rolledBack(current);
+          require(next.active);
+          return next;
+        });
+        const ended = candidates.filter(({ shareBp }) => shareBp > 0).map(({ bundleId }) => bundleId);
+        return { activeBundleId: activation.active, endedCanaryIds: ended };
+      }),
     async *watch(signal) {
       let announced: Activation | undefined;
       while (!signal.aborted) {
         if (announced === activation) await once(changes, 'change', { signal }).catch(() => undefined);
         if (signal.aborted) return;
         announced = activation;
-        yield announcement();
+        yield announcementOf(activation, has);
       }
     },
-    async refresh() {
-      const stored = await activationFile.read();
-      const other = stored?.active === activation.active ? undefined : stored;
-      if (other && bundles.has(other.active)) adopt(other);
-      else if (other && other.active !== lacking) options.onLacking?.(other.active);
-      lacking = other?.active;
+    refresh() {
+      refreshing ??= inTurn(refresh).finally(() => {
+        refreshing = undefined;
+      });
+      return refreshing;
     },
     async close() {
       await Promise.all([...bundles.values()].map((bundle) => bundle.close()));
@@ -145,18 +231,21 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   };
 }
 
+/** Loads and verifies a bundle. Throws bundle_invalid, bundle_untrusted. */
+function load(dir: string, { engine, privateDir, trust }: BundleShelfOptions): Promise<LoadedBundle> {
+  return loadBundle(dir, engine, {
+    graphs: ['encode', 'rank', 'rankKv', 'gather'],
+    verifyGolden: true,
+    trust,
+    ...(privateDir === undefined ? {} : { privateDir }),
+  });
+}
+
 /** Loads and verifies a bundle. Reports it, and returns its problem if it is left out. */
-async function loadOrLeaveOut(
-  dir: string,
-  { engine, privateDir, trust, onLoaded, onLeftOut }: BundleShelfOptions,
-): Promise<LoadedBundle | LeftOutBundle> {
+async function loadOrLeaveOut(dir: string, options: BundleShelfOptions): Promise<LoadedBundle | LeftOutBundle> {
+  const { onLoaded, onLeftOut } = options;
   try {
-    const bundle = await loadBundle(dir, engine, {
-      graphs: ['encode', 'rank', 'rankKv', 'gather'],
-      verifyGolden: true,
-      trust,
-      ...(privateDir === undefined ? {} : { privateDir }),
-    });
+    const bundle = await load(dir, options);
     onLoaded?.(bundle);
     return bundle;
   } catch (thrown) {

@@ -19,6 +19,14 @@ export const poolConfigSchema = z.object({
     .describe(
       'folder that keeps which bundle is active; replicas that share it follow each other; needs room for a copy of every bundle',
     ),
+  CKV_MIN_COVERAGE: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.95)
+    .describe(
+      'least share of rank requests that must find a warm record before a bundle with another encoding serves; 0 checks nothing',
+    ),
   CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
   CKV_WORKERS: z.coerce.number().int().min(1).max(64).default(1).describe('worker threads that gather'),
   CKV_QUEUE_LIMIT: z.coerce

@@ -5,18 +5,22 @@ import { elementAt } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import type { CallContext } from '@collectivekv/rpc/server';
 import { createMetrics } from '@collectivekv/service-kit';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type BundleShelf, createBundleShelf } from './bundle-shelf.js';
+import { createFollowerReports, type FollowerReports } from './follower-reports.js';
 import { createPoolHandlers } from './handlers.js';
 import { createPoolMetrics } from './metrics.js';
 import { copyBundles } from './two-bundles.fixture.js';
 
-const copies = copyBundles('first', 'second');
-const [first = '', second = ''] = copies.ids;
+const copies = copyBundles('first', 'second', 'other');
+const [first = '', second = '', other = ''] = copies.ids;
 const metrics = createMetrics('test');
 let engine: Engine;
 let shelf: BundleShelf;
 let handlers: ReturnType<typeof createPoolHandlers>;
+let reports: FollowerReports;
+/** The parts of requests that check no coverage. */
+const USUAL = { minCoverageBp: 0, force: false };
 
 beforeAll(async () => {
   engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
@@ -27,7 +31,14 @@ beforeAll(async () => {
     trust: undefined,
     activationFile: { read: async () => undefined, write: async () => undefined },
   });
-  handlers = createPoolHandlers(shelf, 'cpu', createPoolMetrics(metrics, engine, shelf));
+  reports = createFollowerReports();
+  handlers = createPoolHandlers({
+    shelf,
+    provider: 'cpu',
+    metrics: createPoolMetrics(metrics, engine, shelf),
+    reports,
+    minCoverageBp: 9_500,
+  });
 });
 afterAll(async () => {
   await engine.close();
@@ -65,7 +76,7 @@ describe('Describe', () => {
       manifest: manifests[0],
       active: true,
       provider: 'cpu',
-      loadedBundleIds: [first, second],
+      loadedBundleIds: [first, second, other],
     });
     expect(await handlers.Describe({ bundleId: second })).toMatchObject({ manifest: manifests[1], active: false });
     await expect(handlers.Describe({ bundleId: 'no id' })).rejects.toMatchObject({ field: 'bundle_id' });
@@ -116,21 +127,102 @@ describe('Gather', () => {
 
 describe('Activate and Rollback', () => {
   it('switch the active bundle, and answer what was and what is active', async () => {
-    expect(await handlers.Activate({ bundleId: second })).toEqual({ previousBundleId: first });
-    expect(await handlers.Rollback()).toEqual({ activeBundleId: first });
-    await expect(handlers.Activate({ bundleId: '' })).rejects.toThrow('bundle_id: is missing');
+    expect(await handlers.Activate({ bundleId: second, ...USUAL })).toEqual({ previousBundleId: first });
+    expect(await handlers.Rollback()).toEqual({ activeBundleId: first, endedCanaryIds: [] });
+    await expect(handlers.Activate({ bundleId: '', ...USUAL })).rejects.toThrow('bundle_id: is missing');
   });
 
   it('put the active bundle first among those that are loaded', async () => {
-    await handlers.Activate({ bundleId: second });
-    expect(await handlers.Describe({ bundleId: '' })).toMatchObject({ loadedBundleIds: [second, first] });
+    await handlers.Activate({ bundleId: second, ...USUAL });
+    expect(await handlers.Describe({ bundleId: '' })).toMatchObject({ loadedBundleIds: [second, first, other] });
   });
 
   it('show in the metrics which bundle is active', async () => {
-    await handlers.Activate({ bundleId: second });
+    await handlers.Activate({ bundleId: second, ...USUAL });
     const text = await metrics.registry.metrics();
     expect(text).toMatch(new RegExp(`ckv_bundle_active\\{.*bundle="${second}".*\\} 1`));
     expect(text).toMatch(new RegExp(`ckv_bundle_active\\{.*bundle="${first}".*\\} 0`));
+  });
+});
+
+describe('a bundle with another encoding', () => {
+  const report = (warmCount: number) =>
+    handlers.ReportBundles({
+      service: 'ranking',
+      replicaId: 'one',
+      bundles: [{ bundleId: other, loaded: true, sampledCount: 1_000, warmCount }],
+    });
+  const canary = (request: object) => handlers.SetCandidate({ bundleId: other, shareBp: 500, ...USUAL, ...request });
+  const activate = (request: object) => handlers.Activate({ bundleId: other, ...USUAL, ...request });
+  afterEach(() => handlers.CancelCandidate({ bundleId: other }).catch(() => undefined));
+
+  it('becomes warm without a check, and serves when ranking has found it warm', async () => {
+    await canary({ shareBp: 0 });
+    await expect(activate({})).rejects.toMatchObject({ reason: 'bundle_cold', field: 'bundle_id' });
+    await report(949);
+    await expect(canary({})).rejects.toThrow('94.9% of 1000 rank requests have a warm record, 95% are required');
+    await expect(activate({})).rejects.toMatchObject({ reason: 'bundle_cold' });
+    await report(950);
+    await canary({});
+    expect(await activate({})).toEqual({ previousBundleId: first });
+  });
+
+  it('serves below the coverage if the request says so', async () => {
+    await report(600);
+    await expect(activate({ minCoverageBp: 6_001 })).rejects.toMatchObject({ reason: 'bundle_cold' });
+    expect(await activate({ minCoverageBp: 6_000 })).toEqual({ previousBundleId: first });
+    await handlers.Rollback();
+    await report(0);
+    expect(await activate({ force: true })).toEqual({ previousBundleId: first });
+  });
+
+  it('may serve fewer users than before without a check', async () => {
+    await canary({ force: true });
+    await report(0);
+    await expect(canary({ shareBp: 501 })).rejects.toMatchObject({ reason: 'bundle_cold' });
+    await canary({ shareBp: 499 });
+  });
+});
+
+describe('ReportBundles', () => {
+  const request = { service: 'updater', replicaId: 'host:1', bundles: [] };
+
+  it('is listed for operators', async () => {
+    await handlers.ReportBundles(request);
+    expect((await handlers.ListFollowers()).followers).toContainEqual(request);
+  });
+
+  it.each([
+    ['service: is missing or empty', { service: '' }],
+    ['service: has 65 bytes', { service: 's'.repeat(65) }],
+    ['replica_id: is missing or empty', { replicaId: '' }],
+    [
+      'bundle_id: is not 16 hexadecimal characters',
+      { bundles: [{ bundleId: 'x', loaded: true, sampledCount: 0, warmCount: 0 }] },
+    ],
+    ['bundles: has 65 entries', { bundles: Array(65).fill({ bundleId: first }) }],
+  ])('is refused if %s', async (message, wrong) => {
+    await expect(handlers.ReportBundles({ ...request, ...wrong })).rejects.toThrow(message);
+  });
+});
+
+describe('SetCandidate and CancelCandidate', () => {
+  it('begin and end a canary, which the metrics show', async () => {
+    await handlers.SetCandidate({ bundleId: second, shareBp: 250, ...USUAL });
+    const shares = async () => (await metrics.registry.getSingleMetricAsString('ckv_bundle_canary_share')).split('\n');
+    expect((await shares()).slice(2)).toEqual([expect.stringMatching(new RegExp(`bundle="${second}".* 0.025$`))]);
+    await handlers.CancelCandidate({ bundleId: second });
+    expect((await shares()).slice(2)).toEqual([]);
+  });
+
+  it('are refused without a bundle, and with a share that is too large', async () => {
+    await expect(handlers.SetCandidate({ bundleId: '', shareBp: 1, ...USUAL })).rejects.toThrow(
+      'bundle_id: is missing',
+    );
+    await expect(handlers.CancelCandidate({ bundleId: '' })).rejects.toThrow('bundle_id: is missing');
+    await expect(handlers.SetCandidate({ bundleId: second, shareBp: 10_001, ...USUAL })).rejects.toThrow(
+      'share_bp: is 10001, at most 10000 is allowed',
+    );
   });
 });
 
@@ -145,6 +237,10 @@ describe('WatchBundles', () => {
     }
     expect(seen.map(({ activeBundleId }) => activeBundleId)).toEqual([first, second]);
     expect(seen[1]?.bundleIds).toEqual([second, first]);
+    expect(seen[1]?.bundles).toEqual([
+      { bundleId: second, state: 'BUNDLE_STATE_ACTIVE', shareBp: 0 },
+      { bundleId: first, state: 'BUNDLE_STATE_PREVIOUS', shareBp: 0 },
+    ]);
   });
 });
 

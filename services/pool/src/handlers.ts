@@ -1,25 +1,59 @@
+import type { Announcement, BundleState } from '@collectivekv/bundles';
 import type {
   ActivateRequest__Output,
   ActivateResponse,
+  CancelCandidateRequest__Output,
+  CancelCandidateResponse,
   DescribeRequest__Output,
   DescribeResponse,
   FetchBundleRequest__Output,
   FetchBundleResponse,
   GatherRequest__Output,
   GatherResponse,
+  ListFollowersResponse,
+  ReportBundlesRequest__Output,
+  ReportBundlesResponse,
   RollbackResponse,
+  SetCandidateRequest__Output,
+  SetCandidateResponse,
   WatchBundlesRequest__Output,
   WatchBundlesResponse,
 } from '@collectivekv/contracts';
-import { invalidRequest, numberToFloat16 } from '@collectivekv/domain';
+import { invalidRequest, LIMITS, numberToFloat16, parseId, WHOLE_SHARE_BP } from '@collectivekv/domain';
 import type { CallContext } from '@collectivekv/rpc/server';
-import type { BundleShelf } from './bundle-shelf.js';
+import type { BundleShelf, ServingCheck } from './bundle-shelf.js';
+import type { FollowerReports } from './follower-reports.js';
 import { gatherRows } from './gather-rows.js';
 import type { PoolMetrics } from './metrics.js';
+import { requireWarm } from './require-warm.js';
 import { streamBundle } from './stream-bundle.js';
 
+const MAX_SERVICE_BYTES = 64;
+const MAX_REPORTED_BUNDLES = 64;
+
+/** Parts of the handlers. */
+export interface PoolParts {
+  readonly shelf: BundleShelf;
+  readonly provider: string;
+  readonly metrics: PoolMetrics;
+  readonly reports: FollowerReports;
+  /** Least coverage of a bundle that is to serve, in parts per 10,000, unless a request names another. */
+  readonly minCoverageBp: number;
+}
+
 /** Creates the handlers of PoolService: requests to the shelf, results to responses. */
-export function createPoolHandlers(shelf: BundleShelf, provider: string, { gatheredRows }: PoolMetrics) {
+export function createPoolHandlers({ shelf, provider, metrics, reports, minCoverageBp }: PoolParts) {
+  const { gatheredRows } = metrics;
+
+  /** Returns the check that a bundle of another encoding is warm. */
+  function warmCheck(request: { readonly minCoverageBp: number; readonly force: boolean }): ServingCheck {
+    checkShare('min_coverage_bp', request.minCoverageBp);
+    return (bundle, active) => {
+      if (request.force || bundle.model.encodingId === active.model.encodingId) return;
+      requireWarm(reports, { bundleId: bundle.model.id, minCoverageBp: request.minCoverageBp || minCoverageBp });
+    };
+  }
+
   return {
     async Describe({ bundleId }: DescribeRequest__Output): Promise<DescribeResponse> {
       const bundle = shelf.get(checkedId(bundleId));
@@ -54,21 +88,71 @@ export function createPoolHandlers(shelf: BundleShelf, provider: string, { gathe
 
     async *WatchBundles(_: WatchBundlesRequest__Output, call: CallContext): AsyncIterable<WatchBundlesResponse> {
       const ended = AbortSignal.any([call.signal, call.draining]);
-      for await (const { activeBundleId, bundleIds } of shelf.watch(ended)) {
-        yield { activeBundleId, bundleIds: [...bundleIds] };
-      }
+      for await (const announcement of shelf.watch(ended)) yield messageOf(announcement);
     },
 
-    async Activate({ bundleId }: ActivateRequest__Output): Promise<ActivateResponse> {
-      if (bundleId === '')
-        throw invalidRequest('bundle_id', 'is missing', 'send the 16 hexadecimal characters of a bundle');
-      return { previousBundleId: await shelf.activate(checkedId(bundleId)) };
+    async SetCandidate(request: SetCandidateRequest__Output): Promise<SetCandidateResponse> {
+      const { bundleId, shareBp } = request;
+      checkShare('share_bp', shareBp);
+      await shelf.setCandidate({ bundleId: requiredId(bundleId), shareBp }, warmCheck(request));
+      return {};
+    },
+
+    async CancelCandidate({ bundleId }: CancelCandidateRequest__Output): Promise<CancelCandidateResponse> {
+      await shelf.cancelCandidate(requiredId(bundleId));
+      return {};
+    },
+
+    async Activate(request: ActivateRequest__Output): Promise<ActivateResponse> {
+      return { previousBundleId: await shelf.activate(requiredId(request.bundleId), warmCheck(request)) };
+    },
+
+    async ReportBundles({ service, replicaId, bundles }: ReportBundlesRequest__Output): Promise<ReportBundlesResponse> {
+      parseId(service, 'service', MAX_SERVICE_BYTES);
+      parseId(replicaId, 'replica_id', LIMITS.idBytes);
+      if (bundles.length > MAX_REPORTED_BUNDLES) {
+        const problem = `has ${bundles.length} entries, at most ${MAX_REPORTED_BUNDLES} are allowed`;
+        throw invalidRequest('bundles', problem, 'report the announced bundles only');
+      }
+      for (const { bundleId } of bundles) requiredId(bundleId);
+      reports.add({ service, replicaId, bundles });
+      return {};
+    },
+
+    async ListFollowers(): Promise<ListFollowersResponse> {
+      return { followers: reports.all().map((one) => ({ ...one, bundles: [...one.bundles] })) };
     },
 
     async Rollback(): Promise<RollbackResponse> {
-      return { activeBundleId: await shelf.rollback() };
+      const { activeBundleId, endedCanaryIds } = await shelf.rollback();
+      return { activeBundleId, endedCanaryIds: [...endedCanaryIds] };
     },
   };
+}
+
+const STATES = {
+  active: 'BUNDLE_STATE_ACTIVE',
+  canary: 'BUNDLE_STATE_CANARY',
+  warming: 'BUNDLE_STATE_WARMING',
+  previous: 'BUNDLE_STATE_PREVIOUS',
+} as const satisfies Record<BundleState, string>;
+
+function messageOf({ activeBundleId, bundles }: Announcement): WatchBundlesResponse {
+  return {
+    activeBundleId,
+    bundleIds: bundles.map(({ bundleId }) => bundleId),
+    bundles: bundles.map(({ bundleId, state, shareBp }) => ({ bundleId, state: STATES[state], shareBp })),
+  };
+}
+
+function checkShare(field: string, bp: number): void {
+  if (bp <= WHOLE_SHARE_BP) return;
+  throw invalidRequest(field, `is ${bp}, at most ${WHOLE_SHARE_BP} is allowed`, 'send parts per 10,000');
+}
+
+function requiredId(bundleId: string): string {
+  if (bundleId !== '') return checkedId(bundleId);
+  throw invalidRequest('bundle_id', 'is missing', 'send the 16 hexadecimal characters of a bundle');
 }
 
 function checkedId(bundleId: string): string {

@@ -1,10 +1,12 @@
 import { bundleTrustFrom } from '@collectivekv/bundles';
+import { WHOLE_SHARE_BP } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
 import { runService } from '@collectivekv/service-kit';
 import { createActivationFile } from './activation.js';
 import { findBundleDirs } from './bundle-dirs.js';
 import { createBundleShelf } from './bundle-shelf.js';
 import { loadConfig } from './config.js';
+import { createFollowerReports } from './follower-reports.js';
 import { createPoolHandlers } from './handlers.js';
 import { createPoolMetrics } from './metrics.js';
 
@@ -19,6 +21,7 @@ await runService({
       provider: config.CKV_PROVIDER,
       workerCount: config.CKV_WORKERS,
       threadsPerWorker: 1,
+      spare: true,
       queueLimit: config.CKV_QUEUE_LIMIT,
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
@@ -27,6 +30,7 @@ await runService({
     onClose('bundle trust', () => trust?.close());
     const shelf = await createBundleShelf({
       dirs: await findBundleDirs(config.CKV_BUNDLES_DIR),
+      findDirs: () => findBundleDirs(config.CKV_BUNDLES_DIR),
       preferred: config.CKV_ACTIVE_BUNDLE,
       engine,
       activationFile: createActivationFile(config.CKV_STATE_DIR),
@@ -34,7 +38,7 @@ await runService({
       trust,
       onLeftOut: ({ dir, problem }) => log.error({ dir, problem }, 'a bundle is left out'),
       onLacking: (bundleId) =>
-        log.error({ bundleId }, 'another replica activated a bundle that this one lacks, and does not follow'),
+        log.error({ bundleId }, 'another replica named a bundle that this one lacks; copy it to CKV_BUNDLES_DIR here'),
       onLoaded: ({ model }) => log.info({ bundleId: model.id, name: model.manifest.name }, 'bundle verified'),
     });
     onClose('bundles', shelf.close);
@@ -44,7 +48,13 @@ await runService({
     onClose('refresh', () => clearInterval(refresh));
     server.add(
       'PoolService',
-      createPoolHandlers(shelf, config.CKV_PROVIDER, createPoolMetrics(metrics, engine, shelf)),
+      createPoolHandlers({
+        shelf,
+        provider: config.CKV_PROVIDER,
+        metrics: createPoolMetrics(metrics, engine, shelf),
+        reports: createFollowerReports(),
+        minCoverageBp: Math.round(config.CKV_MIN_COVERAGE * WHOLE_SHARE_BP),
+      }),
     );
     setReady(true);
   },

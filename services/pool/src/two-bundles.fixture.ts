@@ -15,7 +15,7 @@ export interface BundleCopies {
   remove(): void;
 }
 
-/** Copies the bundle under each name. */
+/** Copies the bundle under each name. A name that begins with `other` gives its copy an encoding of its own. */
 export function copyBundles(...names: string[]): BundleCopies {
   const dir = mkdtempSync(join(tmpdir(), 'ckv-pool-'));
   const dirs = names.map((name) => join(dir, name));
@@ -23,7 +23,9 @@ export function copyBundles(...names: string[]): BundleCopies {
     const copy = dirs[i] as string;
     cpSync(TARGET, copy, { recursive: true });
     const path = join(copy, 'bundle.json');
-    const bytes = Buffer.from(JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), name }));
+    const manifest = { ...JSON.parse(readFileSync(path, 'utf8')), name };
+    if (name.startsWith('other')) manifest.maxPositions -= 1;
+    const bytes = Buffer.from(JSON.stringify(manifest));
     writeFileSync(path, bytes);
     return bundleIdOf(bytes);
   });

@@ -186,7 +186,7 @@ function rankBoth(userId: string, { recent = [], historyPolicy = 'preferred' }: 
       return { bytes, ageMs: 0 };
     },
   };
-  const bundles = { active: () => bundle, get: () => bundle };
+  const bundles = { serving: () => ({ bundle, canaryShareBp: 0 }), get: () => bundle, hold: () => () => undefined };
   return [undefined, poolRows].map((rows) =>
     createRanker({ bundles, records, poolRows: rows, partCandidates: 0, othersWait: () => false }).rank(query, {
       deadlineMs: Date.now() + 20_000,

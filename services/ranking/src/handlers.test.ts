@@ -43,6 +43,8 @@ const ranker: Ranker = {
       scores: Float32Array.from(itemIndices),
       order: new Uint32Array(0),
       bundleId: model.id,
+      servedAs: 'active',
+      canaryShareBp: 0,
       positionCount: 0,
       mergedCount: 0,
       unknownCandidateCount: unknownCount,
@@ -295,6 +297,8 @@ describe('an answer', () => {
   it('becomes a response, and is counted after it', async () => {
     overrides = {
       order: Uint32Array.of(1, 0),
+      servedAs: 'canary',
+      canaryShareBp: 500,
       positionCount: 5,
       mergedCount: 2,
       recordAgeMs: 12.4,
@@ -316,6 +320,7 @@ describe('an answer', () => {
       coldUser: false,
       rung: 'DEGRADATION_RUNG_RECENT_ONLY',
       rungReason: 'deadline',
+      canaryShareBp: 500,
       timings: { fetchUs: 1, encodeUs: 2, gatherUs: 3, assembleUs: 4, attendUs: 5, totalUs: 6 },
     });
     const counted = [expect.objectContaining(overrides), 2];

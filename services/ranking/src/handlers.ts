@@ -183,6 +183,7 @@ function responseOf(answer: RankAnswer): RankResponse {
     coldUser: answer.coldUser,
     rung: RUNGS[answer.rung],
     rungReason: answer.rungReason,
+    canaryShareBp: answer.canaryShareBp,
     timings: {
       fetchUs: timings.fetch,
       encodeUs: timings.encode,

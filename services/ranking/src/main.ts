@@ -1,7 +1,7 @@
-import { bundleTrustFrom, followBundles } from '@collectivekv/bundles';
+import { bundleTrustFrom, followBundles, reportBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
 import { createGrpcClient } from '@collectivekv/rpc';
-import { runService } from '@collectivekv/service-kit';
+import { runService, watchFollowedBundles } from '@collectivekv/service-kit';
 import { createPoolRows } from './attention/pool-rows.js';
 import { loadConfig } from './config.js';
 import { createRankingHandlers } from './handlers.js';
@@ -19,6 +19,7 @@ await runService({
       provider: config.CKV_PROVIDER,
       workerCount: config.CKV_WORKERS,
       threadsPerWorker: config.CKV_THREADS_PER_WORKER,
+      spare: true,
       queueLimit: config.CKV_QUEUE_LIMIT,
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
@@ -39,6 +40,7 @@ await runService({
       log,
     });
     onClose('bundles', bundles.close);
+    watchFollowedBundles(metrics, bundles);
     void bundles.ready.then(() => setReady(true));
     const recordSource = createRecordSource({
       read: records.read,
@@ -53,6 +55,7 @@ await runService({
       workerCount: config.CKV_WORKERS,
       mostWaiting: config.CKV_QUEUE_LIMIT,
     });
+    onClose('reports', reportBundles({ pool, bundles, service: 'ranking' }));
     const ranker = createRanker({
       bundles,
       records: recordSource,

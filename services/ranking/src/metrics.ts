@@ -36,6 +36,12 @@ export function createRankingMetrics(
     labelNames: ['rung', 'reason'] as const,
     registers: [registry],
   });
+  const served = new Counter({
+    name: 'ckv_rank_served_total',
+    help: 'Answers by why their bundle answered: it is active, it is a canary, or the request named it',
+    labelNames: ['served_as'] as const,
+    registers: [registry],
+  });
   const runs = new Counter({
     name: 'ckv_rank_graph_runs_total',
     help: 'Runs of the rank graph; more than one for an answer if idle workers share its candidates',
@@ -48,9 +54,10 @@ export function createRankingMetrics(
     registers: [registry],
   });
   return {
-    observe({ timings, rung, rungReason, partCount, unknownCandidateCount }, candidateCount) {
+    observe({ timings, rung, rungReason, servedAs, partCount, unknownCandidateCount }, candidateCount) {
       for (const [stage, us] of Object.entries(timings)) if (us > 0) stageSeconds.observe({ stage }, us / 1e6);
       answers.inc({ rung, reason: rungReason });
+      served.inc({ served_as: servedAs });
       runs.inc(partCount);
       candidates.inc({ known: 'true' }, candidateCount - unknownCandidateCount);
       if (unknownCandidateCount > 0) candidates.inc({ known: 'false' }, unknownCandidateCount);

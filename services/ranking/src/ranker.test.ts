@@ -99,7 +99,7 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
 });
-const bundles = { active: () => bundle, get: () => bundle };
+const bundles = { serving: () => ({ bundle, canaryShareBp: 0 }), get: () => bundle, hold: () => () => undefined };
 const limits = () => ({ deadlineMs: Date.now() + 5_000, signal: new AbortController().signal });
 const rank = (recent: Interaction[], overrides: Partial<RankQuery> = {}, poolRows?: PoolRows) =>
   createRanker({ bundles, records: { get }, poolRows, partCandidates: 0, othersWait: () => false }).rank(

@@ -1,4 +1,4 @@
-import type { BundleFollower } from '@collectivekv/bundles';
+import type { BundleFollower, LoadedBundle } from '@collectivekv/bundles';
 import type { Reason } from '@collectivekv/domain';
 import { attend } from './attention/attend.js';
 import type { PoolRows } from './attention/pool-rows.js';
@@ -9,11 +9,17 @@ import { readHistory } from './records/history.js';
 import type { RecordSource } from './records/record-source.js';
 import { createStopwatch, type StageTimings } from './stage-timings.js';
 
+/** Why a bundle answered: it is the active one, it is a canary and the user in its share, or the request named it. */
+export type ServedAs = 'active' | 'canary' | 'pinned';
+
 /** Scores, order, and how they were computed. */
 export interface RankAnswer {
   readonly scores: Float32Array; // [candidates], in the query's order
   readonly order: Uint32Array; // indices of candidates, best first; [topK or candidates]
   readonly bundleId: string;
+  readonly servedAs: ServedAs;
+  /** Share of the users that the bundle serves, in parts per 10,000, if it is a canary; otherwise 0. */
+  readonly canaryShareBp: number;
   /** Positions attended to, merged recent interactions included. */
   readonly positionCount: number;
   /** Recent interactions merged. */
@@ -45,7 +51,7 @@ export interface Ranker {
 
 /** Parts of a ranker. */
 export interface RankerParts {
-  readonly bundles: Pick<BundleFollower, 'active' | 'get'>;
+  readonly bundles: Pick<BundleFollower, 'serving' | 'get' | 'hold'>;
   readonly records: Pick<RecordSource, 'get'>;
   /** Gathers pool rows over the network; undefined if the rank graph contains the pool. */
   readonly poolRows?: PoolRows | undefined;
@@ -56,43 +62,71 @@ export interface RankerParts {
 }
 
 /** Creates a ranker. */
-export function createRanker({ bundles, records, poolRows, partCandidates, othersWait }: RankerParts): Ranker {
+export function createRanker(parts: RankerParts): Ranker {
+  const { bundles } = parts;
   return {
     async rank(query, limits) {
-      const stopwatch = createStopwatch();
-      const { historyPolicy } = query;
-      const bundle = query.bundleId === '' ? bundles.active() : bundles.get(query.bundleId);
-      const reading = readHistory({ records, bundle, query, limits, stopwatch });
-      const candidates = whileReading(reading, () => candidatesOf(bundle.model, query));
-      const { rows, ...history } = await reading;
-      if (limits.ended) throw limits.ended; // assembling would be in vain
-      const attended = await attend({
-        bundle,
-        rows,
-        candidates,
-        historyPolicy,
-        poolRows,
-        partCandidates: othersWait() ? 0 : partCandidates,
-        limits,
-        stopwatch,
-      });
-      const missing = attended.missing ?? history.missing;
-      return {
-        scores: attended.scores,
-        order: orderOf(attended.scores, query.topK),
-        bundleId: bundle.model.id,
-        positionCount: attended.positionCount,
-        mergedCount: attended.positionCount === 0 ? 0 : history.mergedCount,
-        unknownCandidateCount: candidates.unknownCount,
-        recordAgeMs: history.ageMs,
-        lastEventMs: history.record?.lastEventMs ?? 0,
-        coldUser: !history.record && !missing && historyPolicy !== 'ignored',
-        rung: rungOf(historyPolicy, missing, attended.positionCount),
-        rungReason: missing ?? '',
-        partCount: attended.partCount,
-        timings: stopwatch.finish(),
-      };
+      const served = servedBy(bundles, query);
+      const release = bundles.hold(served.bundle);
+      try {
+        return await rankBy(served, parts, query, limits);
+      } finally {
+        release();
+      }
     },
+  };
+}
+
+/** A bundle that answers, and why. */
+interface Served extends Pick<RankAnswer, 'servedAs' | 'canaryShareBp'> {
+  readonly bundle: LoadedBundle;
+}
+
+function servedBy(bundles: RankerParts['bundles'], { bundleId, userId }: RankQuery): Served {
+  if (bundleId !== '') return { bundle: bundles.get(bundleId), servedAs: 'pinned', canaryShareBp: 0 };
+  const serving = bundles.serving(userId);
+  return { ...serving, servedAs: serving.canaryShareBp > 0 ? 'canary' : 'active' };
+}
+
+async function rankBy(
+  { bundle, servedAs, canaryShareBp }: Served,
+  { records, poolRows, partCandidates, othersWait }: RankerParts,
+  query: RankQuery,
+  limits: RankLimits,
+): Promise<RankAnswer> {
+  const stopwatch = createStopwatch();
+  const { historyPolicy } = query;
+  const reading = readHistory({ records, bundle, query, limits, stopwatch });
+  const candidates = whileReading(reading, () => candidatesOf(bundle.model, query));
+  const { rows, ...history } = await reading;
+  if (limits.ended) throw limits.ended; // assembling would be in vain
+  const attended = await attend({
+    bundle,
+    rows,
+    candidates,
+    historyPolicy,
+    poolRows,
+    partCandidates: othersWait() ? 0 : partCandidates,
+    limits,
+    stopwatch,
+  });
+  const missing = attended.missing ?? history.missing;
+  return {
+    scores: attended.scores,
+    order: orderOf(attended.scores, query.topK),
+    bundleId: bundle.model.id,
+    servedAs,
+    canaryShareBp,
+    positionCount: attended.positionCount,
+    mergedCount: attended.positionCount === 0 ? 0 : history.mergedCount,
+    unknownCandidateCount: candidates.unknownCount,
+    recordAgeMs: history.ageMs,
+    lastEventMs: history.record?.lastEventMs ?? 0,
+    coldUser: !history.record && !missing && historyPolicy !== 'ignored',
+    rung: rungOf(historyPolicy, missing, attended.positionCount),
+    rungReason: missing ?? '',
+    partCount: attended.partCount,
+    timings: stopwatch.finish(),
   };
 }
 

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { bundleTrustFrom, followBundles } from '@collectivekv/bundles';
+import { bundleTrustFrom, followBundles, reportBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
 import { closeRedis, connectRedis, onConnectionClosed, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
-import { runService } from '@collectivekv/service-kit';
+import { runService, watchFollowedBundles } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
   openLeaseTable,
@@ -74,6 +74,8 @@ await runService({
     onClose('bundle trust', () => trust?.close());
     const bundles = followBundles({ pool, cacheDir: config.CKV_CACHE_DIR, engine, graphs: ['encode'], trust, log });
     onClose('bundles', bundles.close);
+    watchFollowedBundles(metrics, bundles);
+    onClose('reports', reportBundles({ pool, bundles, service: 'updater' }));
 
     const eventLog = { ageMs: eventLogAgeMs(config.CKV_EVENT_LOG), maxEvents: config.CKV_EVENT_LOG_MAX_EVENTS };
     const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));

@@ -34,11 +34,41 @@ export const POOL_RPCS: Rpcs = {
       ...wrongBundleIds((id) => ({ bundleId: id })),
     ],
   ],
+  'PoolService/SetCandidate': [
+    { bundleId, shareBp: 500 },
+    [
+      ['no bundle', 'bundle_id', {}],
+      ['an unknown bundle', 'bundle_id', { bundleId }, ['bundle_not_loaded']],
+      ['a share above the whole', 'share_bp', { bundleId, shareBp: 10_001 }],
+      ['a coverage above the whole', 'min_coverage_bp', { bundleId, minCoverageBp: 10_001 }],
+      ...wrongBundleIds((id) => ({ bundleId: id })),
+    ],
+  ],
+  'PoolService/CancelCandidate': [
+    { bundleId },
+    [
+      ['no bundle', 'bundle_id', {}],
+      ['no candidate', 'bundle_id', { bundleId }],
+      ...wrongBundleIds((id) => ({ bundleId: id })),
+    ],
+  ],
+  'PoolService/ReportBundles': [
+    { service: 'ranking', replicaId: 'fuzz', bundles: [{ bundleId, loaded: true, sampledCount: 1, warmCount: 1 }] },
+    [
+      ['no service', 'service', { replicaId: 'fuzz' }],
+      ['a service of 65 bytes', 'service', { service: 's'.repeat(65), replicaId: 'fuzz' }],
+      ['no replica', 'replica_id', { service: 'ranking' }],
+      ['a replica of 257 bytes', 'replica_id', { service: 'ranking', replicaId: 'r'.repeat(257) }],
+      ['65 bundles', 'bundles', { service: 'ranking', replicaId: 'r', bundles: Array(65).fill({ bundleId }) }],
+      ...wrongBundleIds((id) => ({ service: 'ranking', replicaId: 'r', bundles: [{ bundleId: id }] })),
+    ],
+  ],
   'PoolService/Activate': [
     { bundleId },
     [
       ['no bundle', 'bundle_id', {}],
       ['an unknown bundle', 'bundle_id', { bundleId }, ['bundle_not_loaded']],
+      ['a coverage above the whole', 'min_coverage_bp', { bundleId, minCoverageBp: 10_001 }],
       ...wrongBundleIds((id) => ({ bundleId: id })),
     ],
   ],

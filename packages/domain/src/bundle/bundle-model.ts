@@ -1,5 +1,6 @@
 import { CkvError } from '../errors.js';
 import { type Clustering, createClusterings } from './clustering.js';
+import { encodingIdOf } from './encoding-id.js';
 import { createItemCatalogue, type ItemCatalogue } from './item-catalogue.js';
 import { bundleIdOf, parseManifest } from './manifest.js';
 import { isPositionInput, type Manifest } from './manifest-schema.js';
@@ -8,6 +9,8 @@ import { createRowLayout, type RowLayout } from './row-layout.js';
 /** A bundle without its engine sessions: enough to encode interactions, decode records and assemble graph inputs. */
 export interface BundleModel {
   readonly id: string;
+  /** Names the user records that the bundle reads and writes. Bundles with one encoding share them. */
+  readonly encodingId: string;
   readonly manifest: Manifest;
   readonly layout: RowLayout;
   readonly items: ItemCatalogue;
@@ -37,6 +40,7 @@ export function createBundleModel({ manifestBytes, itemIds, clusterMaps = new Ma
   const clusterings = new Map(createClusterings(manifest, clusterMaps).map((one) => [one.name, one]));
   return {
     id: bundleIdOf(manifestBytes),
+    encodingId: encodingIdOf(manifest),
     manifest,
     layout: createRowLayout(manifest),
     items: createItemCatalogue(itemIds, manifest.items.count),

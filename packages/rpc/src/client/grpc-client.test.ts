@@ -25,6 +25,10 @@ async function startPool(bundleId: string, announced: string[] = []) {
       throw new CkvError('bundle_not_loaded', 'gone', { field: 'bundle_id' });
     },
     Gather: unused,
+    ReportBundles: unused,
+    ListFollowers: unused,
+    SetCandidate: unused,
+    CancelCandidate: unused,
     Activate: unused,
     Rollback: unused,
   });

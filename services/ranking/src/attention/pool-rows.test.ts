@@ -50,6 +50,10 @@ beforeAll(async () => {
     Describe: unused,
     async *FetchBundle() {},
     async *WatchBundles() {},
+    ReportBundles: unused,
+    ListFollowers: unused,
+    SetCandidate: unused,
+    CancelCandidate: unused,
     Activate: unused,
     Rollback: unused,
   });

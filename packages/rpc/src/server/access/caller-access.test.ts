@@ -37,6 +37,10 @@ async function start(options: Partial<GrpcServerOptions>): Promise<void> {
     Gather: async () => ({}),
     async *FetchBundle() {},
     async *WatchBundles() {},
+    ReportBundles: async () => ({}),
+    ListFollowers: async () => ({}),
+    SetCandidate: async () => ({}),
+    CancelCandidate: async () => ({}),
     Activate: async () => ({}),
     Rollback: async () => ({}),
   });

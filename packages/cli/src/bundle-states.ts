@@ -1,0 +1,49 @@
+import { CkvError, type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
+import type { ResponseOf } from '@collectivekv/rpc';
+import type { Connections } from './connections.js';
+
+/** A bundle of the pool. */
+export interface ListedBundle {
+  readonly id: string;
+  /** What the bundle is for, in words for people. */
+  readonly state: string;
+  /** Share of the users that a canary serves, in parts per 10,000; 0 in every other state. */
+  readonly shareBp: number;
+  /** True if the other services keep the bundle loaded. */
+  readonly announced: boolean;
+  readonly manifest: Manifest;
+}
+
+const STATES: Readonly<Record<string, string>> = {
+  BUNDLE_STATE_ACTIVE: 'active',
+  BUNDLE_STATE_CANARY: 'canary',
+  BUNDLE_STATE_WARMING: 'warming',
+  BUNDLE_STATE_PREVIOUS: 'kept for a rollback',
+};
+const DEADLINE_MS = 10_000;
+
+/** Returns the bundles that the pool has loaded, the active one first. */
+export async function listBundles(connections: Connections): Promise<ListedBundle[]> {
+  const deadline = () => ({ deadlineMs: steadyNowMs() + DEADLINE_MS });
+  const describe = (bundleId: string) => connections.pool().call('Describe', { bundleId }, deadline());
+  const [{ loadedBundleIds }, announcement] = await Promise.all([describe(''), announcementOf(connections)]);
+  const announced = new Map(announcement.bundles.map((one) => [one.bundleId, one]));
+  const listing = loadedBundleIds.map(async (id) => {
+    const one = announced.get(id);
+    return {
+      id,
+      state: STATES[one?.state ?? ''] ?? 'loaded',
+      shareBp: one?.shareBp ?? 0,
+      announced: one !== undefined,
+      manifest: parseManifest((await describe(id)).manifest),
+    };
+  });
+  return Promise.all(listing);
+}
+
+/** Returns what the pool announces to the other services. */
+export async function announcementOf(connections: Connections): Promise<ResponseOf<'PoolService', 'WatchBundles'>> {
+  const announcements = connections.pool().stream('WatchBundles', {}, { deadlineMs: steadyNowMs() + DEADLINE_MS });
+  for await (const announcement of announcements) return announcement;
+  throw new CkvError('dependency_unavailable', 'the pool service shuts down; try again');
+}

@@ -1,0 +1,36 @@
+import { expect, it } from 'vitest';
+import { type BundleStatus, statusTable } from './bundle-status.js';
+
+const status = (overrides: Partial<BundleStatus>): BundleStatus => ({
+  id: 'a'.repeat(16),
+  name: 'demo',
+  encodingId: 'e'.repeat(16),
+  state: 'active',
+  shareBp: 0,
+  coverage: null,
+  followers: [],
+  ...overrides,
+});
+
+it('shows the coverage, the share, and how many replicas of each service have loaded a bundle', () => {
+  const replica = (service: string, replicaId: string, loaded: boolean) => ({ service, replicaId, loaded });
+  const followers = [replica('updater', 'u', true), replica('ranking', 'a', true), replica('ranking', 'b', false)];
+  const lines = statusTable([
+    status({}),
+    status({
+      encodingId: 'f'.repeat(16),
+      state: 'canary',
+      shareBp: 250,
+      coverage: { sampledCount: 800, warmCount: 500 },
+      followers,
+    }),
+    status({ encodingId: 'f'.repeat(16), state: 'warming', coverage: { sampledCount: 0, warmCount: 0 } }),
+    status({ encodingId: 'f'.repeat(16), state: 'loaded' }),
+  ]).split('\n');
+  expect(lines.find((line) => line.includes('active '))).toContain('records of the active bundle');
+  const canary = lines.find((line) => line.includes('canary'));
+  expect(canary).toContain('2.5%');
+  expect(canary).toContain('62.5% of 800 requests');
+  expect(canary).toContain('ranking 1 of 2, updater 1 of 1');
+  expect(lines.find((line) => line.includes('warming'))).toContain('unknown');
+});

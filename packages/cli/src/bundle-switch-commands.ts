@@ -1,0 +1,102 @@
+import { steadyNowMs } from '@collectivekv/domain';
+import { type Command, Option } from 'commander';
+import { bundleIdOf } from './bundle-id.js';
+import { bundleStatus, statusTable } from './bundle-status.js';
+import type { Connections } from './connections.js';
+import { percent, shareBp } from './share-option.js';
+
+const ID = 'bundle id of 16 hexadecimal digits, or the name of a loaded bundle';
+/** The pool may load a bundle and run its golden vectors before it answers. */
+const LOAD_DEADLINE_MS = 300_000;
+
+/** Which bundles may serve. */
+interface WarmOptions {
+  /** Parts per 10,000. */
+  readonly minCoverage?: number;
+  readonly force?: boolean;
+}
+
+const minCoverageOption = () =>
+  new Option(
+    '--min-coverage <percent>',
+    'least share of rank requests with a warm record; default: CKV_MIN_COVERAGE of the pool service',
+  ).argParser(shareBp);
+const forceOption = () => new Option('--force', 'serve by the bundle whatever its coverage is');
+
+/** Adds the commands that change which bundles serve. */
+export function addSwitchCommands(bundle: Command, connections: Connections): void {
+  const pool = () => connections.pool();
+
+  bundle
+    .command('status')
+    .description('show the state of each bundle, its coverage, and the replicas that have loaded it')
+    .action(async () => {
+      const status = await bundleStatus(connections);
+      connections.print(status, () => statusTable(status));
+    });
+  bundle
+    .command('warm')
+    .description('make a bundle warm: services load it, updaters write its records, and it serves nobody yet')
+    .argument('<id>', `${ID}; a bundle that was copied to the pool's folder is loaded`)
+    .action((idOrName: string) => setCandidate(idOrName, { share: 0 }));
+  bundle
+    .command('canary')
+    .description('serve a share of the users by a bundle')
+    .argument('<id>', ID)
+    .requiredOption('--share <percent>', 'share of the users, such as 5%', shareBp)
+    .addOption(minCoverageOption())
+    .addOption(forceOption())
+    .action((idOrName: string, options: { share: number } & WarmOptions) => setCandidate(idOrName, options));
+  bundle
+    .command('cancel')
+    .description('end a canary, or the warming of a bundle: services drop it')
+    .argument('<id>', ID)
+    .action(async (idOrName: string) => {
+      const bundleId = await bundleIdOf(connections, idOrName);
+      await pool().call('CancelCandidate', { bundleId }, deadline());
+      connections.print({ bundleId }, () => `cancelled: ${bundleId}`);
+    });
+  bundle
+    .command('activate')
+    .description('make a bundle the active bundle')
+    .argument('<id>', `${ID}; "ckv bundle list" shows both`)
+    .addOption(minCoverageOption())
+    .addOption(forceOption())
+    .action(async (idOrName: string, options: WarmOptions) => {
+      const bundleId = await bundleIdOf(connections, idOrName);
+      const request = { bundleId, ...warmFields(options) };
+      const { previousBundleId } = await pool().call('Activate', request, deadline(LOAD_DEADLINE_MS));
+      connections.print({ previousBundleId }, () => `active: ${bundleId}; previously active: ${previousBundleId}`);
+    });
+  bundle
+    .command('rollback')
+    .description('end all canaries; without canaries, make the previously active bundle active again')
+    .action(async () => {
+      const rolledBack = await pool().call('Rollback', {}, deadline());
+      const { activeBundleId, endedCanaryIds } = rolledBack;
+      connections.print(rolledBack, () =>
+        endedCanaryIds.length > 0
+          ? `ended: ${endedCanaryIds.join(', ')}, which become warm only; still active: ${activeBundleId}`
+          : `active: ${activeBundleId}`,
+      );
+    });
+
+  async function setCandidate(idOrName: string, { share, ...options }: { share: number } & WarmOptions): Promise<void> {
+    const bundleId = await bundleIdOf(connections, idOrName);
+    const request = { bundleId, shareBp: share, ...warmFields(options) };
+    await pool().call('SetCandidate', request, deadline(LOAD_DEADLINE_MS));
+    connections.print({ bundleId, shareBp: share }, () =>
+      share === 0
+        ? `warming: ${bundleId}; "ckv bundle status" shows the states`
+        : `canary: ${bundleId} serves ${percent(share)} of the users`,
+    );
+  }
+}
+
+function warmFields({ minCoverage = 0, force = false }: WarmOptions): { minCoverageBp: number; force: boolean } {
+  return { minCoverageBp: minCoverage, force };
+}
+
+function deadline(ms = 10_000): { deadlineMs: number } {
+  return { deadlineMs: steadyNowMs() + ms };
+}

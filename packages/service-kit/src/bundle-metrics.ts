@@ -1,0 +1,27 @@
+import { Gauge } from 'prom-client';
+import type { Metrics } from './metrics.js';
+
+/** The part of a bundle follower that its metrics read. */
+export interface FollowedBundles {
+  /** The bundles that the pool announces. */
+  announced(): readonly { readonly bundleId: string; readonly state: string }[];
+  /** The announced bundles that are loaded. */
+  all(): readonly { readonly model: { readonly id: string } }[];
+}
+
+/** Registers a gauge that says which of the announced bundles this replica has loaded. */
+export function watchFollowedBundles({ registry }: Metrics, bundles: FollowedBundles): void {
+  new Gauge({
+    name: 'ckv_bundle_loaded',
+    help: '1 for an announced bundle that this replica has loaded, 0 for one that it is still to load',
+    labelNames: ['bundle', 'state'] as const,
+    registers: [registry],
+    collect() {
+      this.reset();
+      const loaded = new Set(bundles.all().map(({ model }) => model.id));
+      for (const { bundleId: bundle, state } of bundles.announced()) {
+        this.set({ bundle, state }, loaded.has(bundle) ? 1 : 0);
+      }
+    },
+  });
+}

@@ -1,0 +1,66 @@
+import { steadyNowMs } from '@collectivekv/domain';
+
+/** What a follower has made of one announced bundle. */
+export interface BundleReport {
+  readonly bundleId: string;
+  readonly loaded: boolean;
+  /** Rank requests that were looked at for the coverage of the bundle; 0 in services that do not rank. */
+  readonly sampledCount: number;
+  /** How many of them would find a warm record under the bundle. */
+  readonly warmCount: number;
+}
+
+/** The latest report of one follower. */
+export interface FollowerReport {
+  readonly service: string;
+  readonly replicaId: string;
+  readonly bundles: readonly BundleReport[];
+}
+
+/** The reports of the followers that this process has heard of lately. */
+export interface FollowerReports {
+  add(report: FollowerReport): void;
+  all(): readonly FollowerReport[];
+  /** Returns the requests that all replicas have looked at for a bundle. */
+  coverageOf(bundleId: string): Pick<BundleReport, 'sampledCount' | 'warmCount'>;
+}
+
+/** Most followers of one pool. The one that reported longest ago is forgotten. */
+export const MAX_FOLLOWERS = 1_000;
+/** A follower reports every two seconds. */
+const FORGOTTEN_AFTER_MS = 15_000;
+
+/** Creates an empty collection. */
+export function createFollowerReports(nowMs: () => number = steadyNowMs): FollowerReports {
+  /** By service and replica, the latest report last. */
+  const reports = new Map<string, { readonly report: FollowerReport; readonly atMs: number }>();
+
+  function forgetOld(): void {
+    for (const [key, { atMs }] of reports) {
+      if (reports.size <= MAX_FOLLOWERS && atMs >= nowMs() - FORGOTTEN_AFTER_MS) return;
+      reports.delete(key);
+    }
+  }
+
+  function all(): readonly FollowerReport[] {
+    forgetOld();
+    return [...reports.values()].map(({ report }) => report);
+  }
+
+  return {
+    add(report) {
+      const key = `${report.service} ${report.replicaId}`;
+      reports.delete(key);
+      reports.set(key, { report, atMs: nowMs() });
+      forgetOld();
+    },
+    all,
+    coverageOf(bundleId) {
+      const found = all().flatMap(({ bundles }) => bundles.filter((one) => one.bundleId === bundleId));
+      return {
+        sampledCount: found.reduce((sum, { sampledCount }) => sum + sampledCount, 0),
+        warmCount: found.reduce((sum, { warmCount }) => sum + warmCount, 0),
+      };
+    },
+  };
+}
