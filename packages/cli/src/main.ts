@@ -4,6 +4,7 @@ import { Command, Option } from 'commander';
 import { bundleCommand } from './bundle-command.js';
 import { openConnections } from './connections.js';
 import { unsetEmpty } from './environment.js';
+import { planCommand } from './plan/plan-command.js';
 import { queueCommand } from './queue-command.js';
 import { rankCommand } from './rank-command.js';
 import { receiptCommand } from './receipt-command.js';
@@ -59,6 +60,7 @@ for (const command of [
   receiptCommand(connections),
   bundleCommand(connections),
   queueCommand(connections),
+  planCommand(connections, () => program.opts<{ keyPrefix?: string }>().keyPrefix ?? 'ckv'),
 ]) {
   for (const each of [command, ...command.commands]) {
     each.copyInheritedSettings(program);

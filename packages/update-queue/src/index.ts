@@ -6,8 +6,13 @@ export type { ErasedJobs, FinishErasures } from './job-sweep.js';
 export { type HeldLeases, type LeaseTable, openLeaseTable, type PartitionTerm, termOver } from './lease-table.js';
 export { MAX_FAILED_JOBS, openQueues, waitingCounts } from './open-queues.js';
 export * from './partition-queue.js';
-export * from './producer.js';
+export {
+  createInteractionProducer,
+  type InteractionProducer,
+  type ProducerOptions,
+} from './producer.js';
 export * from './queue-access.js';
+export { type JobMemory, type JobMemoryOptions, jobMemory, receiptBytes } from './queue-memory.js';
 export * from './queue-names.js';
 export * from './receipts.js';
 export * from './record-bundles.js';

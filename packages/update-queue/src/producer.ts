@@ -60,7 +60,7 @@ interface QueuedJob {
 /**
  * How long the queue remembers the jobs of a call that records may not recognise, so that a repeated job is skipped.
  */
-const REMEMBER_JOB_MS = 3_600_000;
+export const REMEMBER_JOB_MS = 3_600_000;
 /** Takes the place of BullMQ's script on the producer's client. It remembers every `record` job for a minute. */
 const ADD_JOB = readScript('add-job-9.lua', ['addStandardJob-9']);
 /** How long a count of waiting jobs is trusted. */
