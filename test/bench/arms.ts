@@ -94,7 +94,7 @@ export async function startArm(options: ArmOptions): Promise<Arm> {
       const users = turns.users(positions);
       const all = await bundle.histories(positions, users.length);
       for (const [i, rows] of all.entries()) {
-        await store.replaceRecord(model.id, users[i] ?? '', recordOf(model, rows));
+        await store.replaceRecord(model.encodingId, users[i] ?? '', recordOf(model, rows));
       }
     },
     rank: rankWith(client),

@@ -27,7 +27,7 @@ export function openProducer(client: RedisClient): InteractionProducer {
 export async function updateRate({ log, ours, redis }: Bench, count: number, seed: number): Promise<number> {
   const [updater] = ours.stack.services.updater;
   if (!updater) throw new Error('there is no updater');
-  const applied = () => appliedCount(redis, ours.model.id);
+  const applied = () => appliedCount(redis, ours.model.encodingId);
   const before = await applied();
   await updater.kill('SIGTERM');
   const producer = openProducer(redis);
@@ -79,9 +79,9 @@ async function steadyRate(doneCount: () => Promise<number>, count: number): Prom
 }
 
 /** Returns the number of interactions ever applied to the users' records, from the headers: see docs/wire-format.md. */
-async function appliedCount(redis: RedisClient, bundleId: string): Promise<number> {
+async function appliedCount(redis: RedisClient, encodingId: string): Promise<number> {
   const headers = Array.from({ length: USERS }, (_, i) => {
-    return redis.getrangeBuffer(`${KEY_PREFIX}:{bench-${i}}:${bundleId.slice(0, 8)}`, 14, 19);
+    return redis.getrangeBuffer(`${KEY_PREFIX}:{bench-${i}}:${encodingId.slice(0, 8)}`, 14, 19);
   });
   return (await Promise.all(headers)).reduce((sum, header) => sum + (header.length ? header.readUIntLE(0, 6) : 0), 0);
 }

@@ -19,7 +19,10 @@ it('makes histories that visit every slot of the pool, and equal histories for e
 it('makes records that decode to their rows', async () => {
   const { model } = await openBundle(TARGET);
   const [rows = new Uint8Array(0)] = await randomHistories(TARGET)(300, 2);
-  const record = decodeRecord(recordOf(model, rows), { bundleId: model.id, strideBytes: model.layout.strideBytes });
+  const record = decodeRecord(recordOf(model, rows), {
+    encodingId: model.encodingId,
+    strideBytes: model.layout.strideBytes,
+  });
   expect(record.positionCount).toBe(300);
   expect([...record.rows]).toEqual([...rows]);
 });

@@ -83,7 +83,7 @@ export function randomInteractions(count: number, { users, seed }: { users: numb
 /** Returns an encoded record with these rows and a full ring of recent events. */
 export function recordOf(model: BundleModel, rows: Uint8Array): Uint8Array {
   return encodeRecord({
-    bundleId: model.id,
+    encodingId: model.encodingId,
     strideBytes: model.layout.strideBytes,
     lifetimeCount: rows.length / model.layout.strideBytes,
     lastEventMs: FIRST_EVENT_MS,

@@ -1,35 +1,34 @@
 // The active bundle changes, and changes back, while requests arrive.
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bundleIdOf, servesUser } from '@collectivekv/domain';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { DEMO_BUNDLE, type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
+import { servesUser } from '@collectivekv/domain';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { copyDemo, copyDemoWithOtherEncoding } from './bundle-copies.js';
+import { type E2eStack, interactionsOf, startE2e, withQueue } from './e2e-stack.js';
 
 let dir: string;
 let e2e: E2eStack;
+/** Ids of the bundles. The third has the encoding of the first, the second has its own. */
 let [first, second, third] = ['', '', ''];
+let encodings = { first: '', second: '' };
 const candidateIds = ['i0001', 'i0002'];
 
 beforeAll(async () => {
-  dir = mkdtempSync(join(tmpdir(), 'ckv-two-bundles-'));
-  cpSync(DEMO_BUNDLE, join(dir, 'first'), { recursive: true });
-  cpSync(DEMO_BUNDLE, join(dir, 'second'), { recursive: true });
-  cpSync(DEMO_BUNDLE, join(dir, 'third'), { recursive: true });
-  const manifest = JSON.parse(readFileSync(join(dir, 'first', 'bundle.json'), 'utf8'));
-  for (const name of ['second', 'third']) {
-    writeFileSync(join(dir, name, 'bundle.json'), JSON.stringify({ ...manifest, name }));
-  }
-  [first = '', second = '', third = ''] = ['first', 'second', 'third'].map((name) =>
-    bundleIdOf(readFileSync(join(dir, name, 'bundle.json'))),
-  );
+  dir = mkdtempSync(join(tmpdir(), 'ckv-three-bundles-'));
+  const one = copyDemo(join(dir, 'first'), 'first');
+  const two = copyDemoWithOtherEncoding(join(dir, 'second'), 'second');
+  const three = copyDemo(join(dir, 'third'), 'third');
+  expect(three.encodingId).toBe(one.encodingId);
+  [first, second, third] = [one.id, two.id, three.id];
+  encodings = { first: one.encodingId, second: two.encodingId };
   e2e = await startE2e({
     dir: join(dir, 'stack'),
     bundlesDir: dir,
     replicas: { pool: 2 },
-    env: { pool: { CKV_ACTIVE_BUNDLE: 'demo' } },
+    env: { pool: { CKV_ACTIVE_BUNDLE: 'first' } },
   });
 });
 afterAll(async () => {
@@ -37,9 +36,16 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
+/** Returns how many positions the user-cache skipped, because the record knows their event. */
+async function duplicateCount(): Promise<number> {
+  const [userCache] = e2e.stack.services['user-cache'];
+  const text = await (await fetch(`http://${userCache?.metricsAddress}/metrics`)).text();
+  return Number(/^ckv_positions_total\{outcome="duplicate"\} (\d+)$/m.exec(text)?.[1] ?? 0);
+}
+
 const served = async () => (await e2e.client.rank({ userId: 'u', candidateIds })).info.bundleId;
 
-it('switches bundles without a failed request, keeps the records of both, and rolls back', async () => {
+it('switches encodings without a failed request, keeps the records of both, and rolls back', async () => {
   expect(await served()).toBe(first);
   await e2e.client.recordInteractions(interactionsOf('u', 3));
   await e2e.untilApplied('u', 3);
@@ -57,13 +63,13 @@ it('switches bundles without a failed request, keeps the records of both, and ro
     }
   })();
 
-  await e2e.pool.call('Activate', { bundleId: second });
+  await e2e.pool.call('Activate', { bundleId: second, force: true });
   await expect.poll(served, { timeout: 60_000 }).toBe(second);
   await expect
     .poll(() => e2e.client.rank({ userId: 'u', candidateIds, bundleId: first }).then(({ info }) => info.positionCount))
     .toBe(3);
 
-  // From now on, interactions are appended to the records of both bundles.
+  // From now on, interactions are appended to the records of both encodings.
   await expect
     .poll(
       async () => {
@@ -86,6 +92,50 @@ it('switches bundles without a failed request, keeps the records of both, and ro
   expect(seen).toEqual(new Set([first, second]));
 });
 
+it('serves the old records at once after a switch to a bundle of the same encoding, and writes each event once', async () => {
+  await e2e.client.recordInteractions(interactionsOf('w', 20));
+  await e2e.untilApplied('w', 20);
+  const rank = async () => (await e2e.client.rank({ userId: 'w', candidateIds })).info;
+  expect(await rank()).toMatchObject({ bundleId: first, encodingId: encodings.first, positionCount: 20 });
+  const duplicatesBefore = await duplicateCount();
+
+  await e2e.pool.call('Activate', { bundleId: third });
+  const seen: number[] = [];
+  await vi.waitUntil(
+    async () => {
+      const { bundleId, encodingId, positionCount } = await rank();
+      expect(encodingId).toBe(encodings.first);
+      seen.push(positionCount);
+      return bundleId === third;
+    },
+    { timeout: 60_000, interval: 0 },
+  );
+  expect(new Set(seen)).toEqual(new Set([20]));
+
+  await withQueue(e2e, async ({ redis }) => {
+    // Once the updater follows the new bundle, it writes records of one encoding only.
+    const key = (userId: string, encodingId: string) => `ckv:{${userId}}:${encodingId.slice(0, 8)}`;
+    let tries = 0;
+    const followed = async () => {
+      const userId = `probe-${tries++}`;
+      await e2e.client.recordInteractions(interactionsOf(userId, 1));
+      await e2e.untilApplied(userId, 1);
+      return (await redis.exists(key(userId, encodings.second))) === 0;
+    };
+    await vi.waitUntil(followed, { timeout: 60_000, interval: 50 });
+    await e2e.client.recordInteractions(interactionsOf('w', 5, 20));
+    const record = await e2e.untilApplied('w', 25);
+    await e2e.expectRows(record, interactionsOf('w', 25));
+    expect(record).toMatchObject({ lifetimeCount: 25, encodingId: encodings.first });
+  });
+  expect((await rank()).positionCount).toBe(25);
+  expect(await duplicateCount()).toBe(duplicatesBefore);
+
+  await e2e.pool.call('Activate', { bundleId: first });
+  await expect.poll(async () => (await rank()).bundleId, { timeout: 60_000 }).toBe(first);
+  expect((await rank()).positionCount).toBe(25);
+});
+
 it('lists every bundle that can be activated, with its state', async () => {
   const command = [
     fileURLToPath(new URL('../../packages/cli/bin/ckv.js', import.meta.url)),
@@ -95,16 +145,16 @@ it('lists every bundle that can be activated, with its state', async () => {
   ];
   const list = () => {
     const env = { ...process.env, CKV_POOL_TARGET: e2e.stack.targets.pool };
-    const bundles: { id: string; state: string }[] = JSON.parse(
+    const bundles: { id: string; encodingId: string; state: string }[] = JSON.parse(
       spawnSync(process.execPath, command, { encoding: 'utf8', env }).stdout,
     );
-    return bundles.map(({ id, state }) => [id, state]);
+    return bundles.map(({ id, encodingId, state }) => [id, encodingId, state]);
   };
   // The command may ask the other pool, which follows the rollback within about a second.
   await expect.poll(list, { timeout: 60_000 }).toEqual([
-    [first, 'active'],
-    [second, 'kept for a rollback'],
-    [third, 'loaded'],
+    [first, encodings.first, 'active'],
+    [second, encodings.second, 'loaded'],
+    [third, encodings.first, 'kept for a rollback'],
   ]);
 });
 

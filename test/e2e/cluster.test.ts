@@ -31,6 +31,6 @@ it('stores and serves the interactions of many users on all nodes', async () => 
   }
   const { info } = await e2e.client.rank({ userId: 'spread-3', candidateIds: ['i0001'] });
   expect(info).toMatchObject({ rung: 'full', positionCount: 10 });
-  const stats = await e2e.userCache.call('Stats', { bundleId: '', maxRecords: 0 });
+  const stats = await e2e.userCache.call('Stats', { encodingId: '', maxRecords: 0 });
   expect(stats).toMatchObject({ recordCount: 30, positionCount: 300 });
 });

@@ -59,10 +59,10 @@ export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = 
   const { model } = bundle;
 
   async function recordOf(userId: string): Promise<UserRecord | undefined> {
-    const { records } = await userCache.call('GetRecords', { bundleId: model.id, userIds: [userId] });
+    const { records } = await userCache.call('GetRecords', { encodingId: model.encodingId, userIds: [userId] });
     const [bytes] = records;
     return bytes?.length
-      ? decodeRecord(bytes, { bundleId: model.id, strideBytes: model.layout.strideBytes })
+      ? decodeRecord(bytes, { encodingId: model.encodingId, strideBytes: model.layout.strideBytes })
       : undefined;
   }
 
@@ -170,14 +170,14 @@ export function usersOfPartition(partition: number, count: number, prefix: strin
 }
 
 /** Returns the key of a user's record in Redis. */
-export function keyOf({ id }: BundleModel, userId: string): string {
-  return `ckv:{${userId}}:${id.slice(0, 8)}`;
+export function keyOf({ encodingId }: Pick<BundleModel, 'encodingId'>, userId: string): string {
+  return `ckv:{${userId}}:${encodingId.slice(0, 8)}`;
 }
 
-/** Returns an empty record of another bundle. The user-cache refuses to append to it. */
+/** Returns an empty record of another encoding. The user-cache refuses to append to it. */
 export function foreignRecord({ layout }: BundleModel): Buffer {
   const record = encodeRecord({
-    bundleId: 'f'.repeat(16),
+    encodingId: 'f'.repeat(16),
     strideBytes: layout.strideBytes,
     lifetimeCount: 0,
     lastEventMs: 0,

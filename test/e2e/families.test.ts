@@ -110,7 +110,7 @@ describe.each(families)('the family %s', (family) => {
       }
       await expect.poll(async () => (await inspection.failed(5)).length, { timeout: 60_000 }).toBe(1);
       expect(await inspection.failed(5)).toMatchObject([
-        { problem: expect.stringMatching(/^bundle_mismatch/), payload: { interactions: of('refused') } },
+        { problem: expect.stringMatching(/^encoding_mismatch/), payload: { interactions: of('refused') } },
       ]);
     });
   });

@@ -101,9 +101,12 @@ describe('the README', () => {
 
     it('shows bundles, the queue and statistics', () => {
       const [bundle] = ckv('--json', 'bundle', 'list').json();
-      expect(bundle).toMatchObject({ id: e2e.bundle.model.id, state: 'active' });
+      const { id, encodingId } = e2e.bundle.model;
+      expect(bundle).toMatchObject({ id, encodingId, state: 'active' });
       expect(ckv('bundle', 'show').stdout).toMatch(/clusters +history: \d+ of item x \d+ of event/);
-      expect(ckv('bundle', 'verify', DEMO_BUNDLE).stdout).toContain('all golden vectors pass');
+      expect(ckv('bundle', 'verify', DEMO_BUNDLE).stdout).toContain(
+        `encoding ${encodingId}: all files are intact, and all golden vectors pass`,
+      );
       expect(ckv('--json', 'queue').json()).toMatchObject({ failed: 0, partitions: { length: 16 } });
       expect(ckv('--json', 'stats').json()).toMatchObject({ recordCount: expect.any(Number) });
     });

@@ -38,7 +38,7 @@ it('stays deleted although an append arrives late, right after the deletion', as
   pipe.cutClients();
   await e2e.untilApplied(userId, 7);
   const receipt = await e2e.client.deleteUser(userId, { wait: true, timeoutMs: 60_000 });
-  expect(receipt).toMatchObject({ state: 'done', bundles: [{ recordCount: 1 }] });
+  expect(receipt).toMatchObject({ state: 'done', encodings: [{ recordCount: 1 }] });
   pipe.release();
   await vi.waitUntil(async () => (await answeredCount('AppendPositions')) > before, { timeout: 60_000 });
   expect(await e2e.recordOf(userId)).toBeUndefined();

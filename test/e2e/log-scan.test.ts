@@ -72,7 +72,7 @@ function forms(recordBytes: Buffer): RegExp {
 
 it('keeps ids, words and numbers of its callers out of logs and metrics', async () => {
   const { client, userCache, pool, stack, bundle, dir } = e2e;
-  const bundleId = bundle.model.id;
+  const { encodingId } = bundle.model;
   const reasons: string[] = [];
   const refused = async (call: Promise<unknown>) => reasons.push(await reasonOf(call));
 
@@ -110,9 +110,13 @@ it('keeps ids, words and numbers of its callers out of logs and metrics', async 
   await refused(ranking.call('Rank', { userId: user('a'), candidateIds, recentInteractions: [unbounded] }));
   updater.close();
   ranking.close();
-  await refused(userCache.call('GetRecords', { bundleId: MARK, userIds: [user('a')] }));
-  await refused(userCache.call('DeletePosition', { bundleId, userId: user('nobody'), eventHash: Buffer.alloc(6, 1) }));
-  await refused(userCache.call('ReplaceRecord', { bundleId, userId: user('a'), record: Buffer.from(MARK.repeat(9)) }));
+  await refused(userCache.call('GetRecords', { encodingId: MARK, userIds: [user('a')] }));
+  await refused(
+    userCache.call('DeletePosition', { encodingId, userId: user('nobody'), eventHash: Buffer.alloc(6, 1) }),
+  );
+  await refused(
+    userCache.call('ReplaceRecord', { encodingId, userId: user('a'), record: Buffer.from(MARK.repeat(9)) }),
+  );
   await refused(pool.call('Gather', { group: MARK, keySlots: Buffer.alloc(4) }));
   await refused(pool.call('Activate', { bundleId: MARK }));
   for (const [name, path] of [
@@ -148,7 +152,9 @@ it('keeps ids, words and numbers of its callers out of logs and metrics', async 
     for (const bytes of [Buffer.from(`CK${MARK}`), Buffer.alloc(90, MARK), foreignRecord(bundle.model)]) {
       await redis.set(keyOf(bundle.model, user('f')), bytes);
       await client.rank({ ...rank(user('f')), maxStalenessMs: 0 });
-      await reasonOf(userCache.call('DeletePosition', { bundleId, userId: user('f'), eventHash: Buffer.alloc(6, 1) }));
+      await reasonOf(
+        userCache.call('DeletePosition', { encodingId, userId: user('f'), eventHash: Buffer.alloc(6, 1) }),
+      );
     }
     await redis.hset(keyOf(bundle.model, user('g')), 'not', 'a record');
     await client.rank(rank(user('g')));
@@ -162,9 +168,9 @@ it('keeps ids, words and numbers of its callers out of logs and metrics', async 
     reasonOf(client.rank(rank(user('h')))),
     reasonOf(client.rank({ ...rank(user('h')), history: 'required' })),
     reasonOf(client.recordInteractions(interactions(user('h'), 2))),
-    reasonOf(userCache.call('GetRecords', { bundleId, userIds: [user('h')] })),
+    reasonOf(userCache.call('GetRecords', { encodingId, userIds: [user('h')] })),
     reasonOf(userCache.call('DeleteRecord', { userId: user('h') })),
-    reasonOf(userCache.call('Stats', { bundleId: '', maxRecords: 0 })),
+    reasonOf(userCache.call('Stats', { encodingId: '', maxRecords: 0 })),
   ];
   expect(await away[1]).toBe('dependency_unavailable');
   await stack.restartRedis();

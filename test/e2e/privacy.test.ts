@@ -1,13 +1,13 @@
 // A user is in every place of Redis that can hold one, is deleted, and is then in none.
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { bundleIdOf, partitionOf } from '@collectivekv/domain';
+import { partitionOf } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import { openQueues, type QueueInspection } from '@collectivekv/update-queue';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type BundleIds, copyDemo, copyDemoWithOtherEncoding } from './bundle-copies.js';
 import {
-  DEMO_BUNDLE,
   type E2eStack,
   foreignRecord,
   interactionsOf,
@@ -26,24 +26,24 @@ const USER = `erase-{${seed}}%"\\ü-😀`;
 const PARTITION = partitionOf(USER, PARTITIONS);
 const FOREIGN = (PARTITION + 1) % PARTITIONS;
 const [OTHER = ''] = usersOfPartition(PARTITION, 1, `other-${seed}`);
-/** A bundle that nobody serves. */
+/** An encoding of no bundle. */
 const FORMER = 'feedfacefeedface';
+/** A bundle from before records were bound to encodings. */
+const OLD_BUNDLE = 'deadbeefdeadbeef';
 
 let dir: string;
 let e2e: E2eStack;
-let second: string;
+let second: BundleIds;
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'ckv-privacy-'));
-  for (const name of ['first', 'second']) cpSync(DEMO_BUNDLE, join(dir, 'bundles', name), { recursive: true });
-  const manifest = JSON.parse(readFileSync(join(DEMO_BUNDLE, 'bundle.json'), 'utf8'));
-  writeFileSync(join(dir, 'bundles', 'second', 'bundle.json'), JSON.stringify({ ...manifest, name: 'second' }));
-  second = bundleIdOf(readFileSync(join(dir, 'bundles', 'second', 'bundle.json')));
+  copyDemo(join(dir, 'bundles', 'first'), 'first');
+  second = copyDemoWithOtherEncoding(join(dir, 'bundles', 'second'), 'second');
   e2e = await startE2e({
     dir: join(dir, 'stack'),
     bundlesDir: join(dir, 'bundles'),
     replicas: { updater: 2 },
-    env: { pool: { CKV_ACTIVE_BUNDLE: 'demo' } },
+    env: { pool: { CKV_ACTIVE_BUNDLE: 'first' } },
   });
 });
 afterAll(async () => {
@@ -66,9 +66,9 @@ function fresh(count: number, userId = USER) {
   return made;
 }
 
-const recordKeys = (id: string) =>
+const recordKeys = (encodingId: string) =>
   keyOf(
-    { id } as never,
+    { encodingId },
     USER.replace(/[%{}]/g, (one) => `%${one.charCodeAt(0).toString(16)}`),
   );
 
@@ -81,7 +81,7 @@ async function spread(redis: RedisClient, inspection: QueueInspection): Promise<
   if (!own || !foreign) throw new Error('no queue');
 
   // Set aside: refused with another user beside, and of another schema. Unreadable.
-  await redis.set(recordKeys(model.id), foreignRecord(model));
+  await redis.set(recordKeys(model.encodingId), foreignRecord(model));
   const [ofUser, ofOther] = [fresh(2), fresh(2, OTHER)];
   await e2e.client.recordInteractions([...ofUser, ...ofOther]);
   await own.add('record', { version: 1, interactions: [{ userId: USER, eventId: fresh(1)[0]?.eventId }] });
@@ -91,20 +91,22 @@ async function spread(redis: RedisClient, inspection: QueueInspection): Promise<
   await vi.waitUntil(async () => (await failedCount()) === 2, { timeout: 20_000 });
 
   // An unreadable record, and a new one beside it.
-  await redis.set(recordKeys(model.id), `not a record of ${USER}`);
+  await redis.set(recordKeys(model.encodingId), `not a record of ${USER}`);
   await e2e.client.recordInteractions(fresh(3), { idempotencyKey: `call-${seed}` });
   await e2e.untilApplied(USER, 3);
 
-  // Records of a second bundle, and of one that nobody serves.
-  await e2e.pool.call('Activate', { bundleId: second });
+  // Records of a second encoding, of one that no bundle has, and of a bundle.
+  await e2e.pool.call('Activate', { bundleId: second.id, force: true });
   const appended = async () => {
     await e2e.client.recordInteractions(fresh(1));
-    return (await redis.exists(recordKeys(second))) === 1;
+    return (await redis.exists(recordKeys(second.encodingId))) === 1;
   };
   await vi.waitUntil(appended, { timeout: 30_000, interval: 100 });
   await redis.set(recordKeys(FORMER), `a record of ${USER}`);
   await redis.set(`${recordKeys(FORMER)}:corrupt`, `an unreadable record of ${USER}`);
-  await redis.zadd('{ckv}:record-bundles-by-time', 1, FORMER);
+  await redis.zadd('{ckv}:record-encodings-by-time', 1, FORMER);
+  await redis.set(recordKeys(OLD_BUNDLE), `a record of ${USER}`);
+  await redis.zadd('{ckv}:record-bundles-by-time', 1, OLD_BUNDLE);
 
   // Kept, delayed, prioritised behind nothing that runs, and waiting in a paused queue of another partition.
   await own.add('record', { version: 1, interactions: fresh(1) }, { removeOnComplete: false, jobId: `job-of-${USER}` });
@@ -122,11 +124,12 @@ describe('a deleted user', () => {
       await spread(redis, inspection);
       const before = new Set((await tracesOf(redis, USER, eventIds)).map(({ key }) => key));
       const places = [
-        recordKeys(e2e.bundle.model.id),
-        `${recordKeys(e2e.bundle.model.id)}:corrupt`,
-        recordKeys(second),
+        recordKeys(e2e.bundle.model.encodingId),
+        `${recordKeys(e2e.bundle.model.encodingId)}:corrupt`,
+        recordKeys(second.encodingId),
         recordKeys(FORMER),
         `${recordKeys(FORMER)}:corrupt`,
+        recordKeys(OLD_BUNDLE),
       ];
       expect([...before]).toEqual(expect.arrayContaining(places));
       const jobsOf = (partition: number) =>
@@ -149,11 +152,12 @@ describe('a deleted user', () => {
         waitingJobCount: 4,
         keptJobCount: 1,
       });
-      expect(receipt.bundles.map((one) => [one.bundleId, one.recordCount, one.unreadableCount]).sort()).toEqual(
+      expect(receipt.encodings.map((one) => [one.encodingId, one.recordCount, one.unreadableCount]).sort()).toEqual(
         [
-          [e2e.bundle.model.id, 1, 1],
-          [second, 1, 0],
+          [e2e.bundle.model.encodingId, 1, 1],
+          [second.encodingId, 1, 0],
           [FORMER, 1, 1],
+          [OLD_BUNDLE, 1, 0],
         ].sort(),
       );
       expect(await tracesOf(redis, USER, eventIds)).toEqual([]);
@@ -205,7 +209,7 @@ describe('a forgotten interaction', () => {
       const { eventId } = forgotten;
       const receipt = await e2e.client.forgetInteraction({ ...forgotten, eventId }, { wait: true });
       expect(receipt).toMatchObject({ kind: 'interaction', state: 'done', partial: false, waitingJobCount: 1 });
-      expect(receipt.bundles.some(({ positionCount }) => positionCount === 1)).toBe(true);
+      expect(receipt.encodings.some(({ positionCount }) => positionCount === 1)).toBe(true);
       const whats = async () => [...new Set((await tracesOf(redis, OTHER, [eventId])).map(({ what }) => what))];
       expect(await whats()).toEqual(['user']); // the ring's entry has its top bit set: it is another hash
       await Promise.all(queues.map((queue) => queue.close()));

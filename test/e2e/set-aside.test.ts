@@ -47,7 +47,7 @@ it("sets one user's refused interactions aside, but not those of other users in 
     await e2e.client.recordInteractions(ofBad.flatMap((one, i) => [one, ofGood[i] ?? one]));
     await expect.poll(async () => (await inspection.failed(5)).length, { timeout: 60_000 }).toBe(1);
     expect((await inspection.failed(5))[0]).toMatchObject({
-      problem: expect.stringMatching(/^bundle_mismatch/),
+      problem: expect.stringMatching(/^encoding_mismatch/),
       payload: { interactions: ofBad.map((one) => expect.objectContaining(one)) },
     });
     expect((await e2e.untilApplied(good, 30)).lifetimeCount).toBe(30);

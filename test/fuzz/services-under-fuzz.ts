@@ -13,7 +13,7 @@ import { Client, credentials } from '@grpc/grpc-js';
 /** Running services that take malformed input, and a user whose answers are known. */
 export interface ServicesUnderFuzz {
   readonly stack: Stack;
-  readonly bundleId: string;
+  readonly encodingId: string;
   readonly strideBytes: number;
   readonly redis: RedisClient;
   readonly kv: CollectiveKvClient;
@@ -69,7 +69,7 @@ export async function startServices(bundleDir: string): Promise<ServicesUnderFuz
     return { scores: [...scores], rung: info.rung, positions: info.positionCount };
   };
   const readRecord = async () => {
-    const { records } = await userCache.call('GetRecords', { bundleId: model.id, userIds: [userId] });
+    const { records } = await userCache.call('GetRecords', { encodingId: model.encodingId, userIds: [userId] });
     return Buffer.from(records[0] ?? []);
   };
   await kv.recordInteractions(golden.interactions.map((one, i) => ({ ...one, userId, eventId: `${userId}-${i}` })));
@@ -78,7 +78,7 @@ export async function startServices(bundleDir: string): Promise<ServicesUnderFuz
 
   return {
     stack,
-    bundleId: model.id,
+    encodingId: model.encodingId,
     strideBytes: model.layout.strideBytes,
     redis,
     kv,

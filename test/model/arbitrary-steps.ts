@@ -71,7 +71,7 @@ export const arbitrarySteps: fc.Arbitrary<Step[]> = fc.array(
 
 /** Chooses what holds for a whole run. */
 export const arbitrarySetting: fc.Arbitrary<Setting> = fc.record({
-  bundles: fc.constantFrom('one', 'one', 'two', 'history'),
+  bundles: fc.constantFrom('one', 'one', 'two', 'twins', 'history'),
   skewMs: fc.constantFrom(0, -499, 499),
   updaterCount: fc.integer({ min: 1, max: 2 }),
 });

@@ -12,7 +12,7 @@ export const USERS = {
   a: userIn(0, 'a'),
   b: userIn(0, 'b'),
   c: userIn(1, 'c'),
-  /** Its record is of another bundle at first, so its appends are refused. */
+  /** Its record is of another encoding at first, so its appends are refused. */
   poison: userIn(0, 'poison'),
   /** Its jobs are put into the other partition. */
   astray: userIn(1, 'astray'),

@@ -17,13 +17,17 @@ export function itemOf(event: number): string {
 /**
  * Creates a bundle with another encode graph: the first byte of a row is the index of its item.
  * @param withHistory true if the graph asks for the user's rows
+ * @param maxPositions more than the model has events: here it does nothing but tell encodings apart
  */
-export function createModelBundle(name: string, { withHistory }: { readonly withHistory: boolean }): LoadedBundle {
+export function createModelBundle(
+  name: string,
+  { withHistory = false, maxPositions = 400 }: { readonly withHistory?: boolean; readonly maxPositions?: number },
+): LoadedBundle {
   const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));
   const routes = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
   if (withHistory) manifest.graphs.encode.inputs.push(routes);
   const model = createBundleModel({
-    manifestBytes: Buffer.from(JSON.stringify({ ...manifest, name })),
+    manifestBytes: Buffer.from(JSON.stringify({ ...manifest, name, maxPositions })),
     itemIds: [...ITEM_IDS],
   });
   const graphs: LoadedBundle['graphs'] = {

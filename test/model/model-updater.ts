@@ -7,7 +7,7 @@ import {
   openLeaseTable,
   openPartitionQueue,
   openReceipts,
-  openRecordBundles,
+  openRecordEncodings,
   type PartitionQueue,
   waitingCounts,
 } from '@collectivekv/update-queue';
@@ -64,7 +64,7 @@ export function startModelUpdater(parts: {
       receipts: receiptsOf(client),
       writer: createRecordWriter({
         bundles: { all: () => bundles },
-        recordBundles: openRecordBundles(client, KEY_PREFIX),
+        recordEncodings: openRecordEncodings(client, KEY_PREFIX),
         userCache,
         batchSize: 64,
         concurrency: 2,

@@ -7,7 +7,7 @@ import { eventsOfRows } from './model-bundles.js';
 /** A promise that was broken. */
 export class Violation extends Error {}
 
-/** Compares the records of all bundles with what the backend sent. Throws a {@link Violation}. */
+/** Compares the records that the bundles read with what the backend sent. Throws a {@link Violation}. */
 export interface RecordCheck {
   /** Each ordered user's record has the first events of those sent since a deletion, once and in order. */
   now(): Promise<void>;
@@ -18,10 +18,10 @@ export interface RecordCheck {
 /** Creates the check. */
 export function createRecordCheck(reader: RecordReader, bundles: readonly LoadedBundle[], feed: Feed): RecordCheck {
   async function eventsOf(bundle: LoadedBundle, userIds: readonly string[]): Promise<number[][]> {
-    const { id, layout } = bundle.model;
-    const records = await reader.getRecords(id, userIds);
+    const { encodingId, layout } = bundle.model;
+    const records = await reader.getRecords(encodingId, userIds);
     return records.map((bytes) =>
-      bytes ? eventsOfRows(bundle, decodeRecord(bytes, { bundleId: id, strideBytes: layout.strideBytes }).rows) : [],
+      bytes ? eventsOfRows(bundle, decodeRecord(bytes, { encodingId, strideBytes: layout.strideBytes }).rows) : [],
     );
   }
 

@@ -35,12 +35,13 @@ let bench: Bench;
 beforeAll(async () => {
   server = await startTemporaryRedis({ fsync: 'no' });
   redis = await connectedRedis(server.url, { field: 'url', name: 'model', whenAway: 'fail' });
-  const plain = createModelBundle('plain', { withHistory: false });
+  const plain = createModelBundle('plain', {});
   bench = {
     redis,
     bundles: {
       one: [plain],
-      two: [plain, createModelBundle('previous', { withHistory: false })],
+      two: [plain, createModelBundle('previous', { maxPositions: 399 })],
+      twins: [plain, createModelBundle('retrained', {})],
       history: [createModelBundle('history', { withHistory: true })],
     },
     updaterMetrics: createUpdaterMetrics(createMetrics('model')),

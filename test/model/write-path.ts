@@ -43,8 +43,11 @@ export interface Trap {
 
 /** A choice that holds for a whole run. */
 export interface Setting {
-  /** Bundles that are followed: one, the active and the previous one, or one that encodes with history. */
-  readonly bundles: 'one' | 'two' | 'history';
+  /**
+   * Bundles that are followed: one, the active and the previous one with encodings of their own or with one encoding,
+   * or one that encodes with history.
+   */
+  readonly bundles: 'one' | 'two' | 'twins' | 'history';
   /** How much the clock of the records' Redis is ahead of the queue's, ms. At most 500 either way is allowed. */
   readonly skewMs: number;
   /** Updaters at the beginning. */
@@ -212,7 +215,7 @@ export async function startWritePath(bench: Bench, setting: Setting): Promise<Wr
   opened.push(inspection);
 
   const [active] = bundles as [LoadedBundle];
-  await reader.replaceRecord(active.model.id, USERS.poison, foreignRecord(active));
+  await reader.replaceRecord(active.model.encodingId, USERS.poison, foreignRecord(active));
   for (let i = 0; i < setting.updaterCount; i++) startOneUpdater();
 
   const path: WritePath = {
@@ -254,12 +257,12 @@ export async function startWritePath(bench: Bench, setting: Setting): Promise<Wr
   return path;
 }
 
-/** Returns a record of another bundle, so that appends to it are refused. */
+/** Returns a record of another encoding, so that appends to it are refused. */
 function foreignRecord({ model }: LoadedBundle): Uint8Array {
-  const bundleId = model.id.replace(/.$/, (digit) => (digit === '0' ? '1' : '0'));
+  const encodingId = model.encodingId.replace(/.$/, (digit) => (digit === '0' ? '1' : '0'));
   const { strideBytes } = model.layout;
   return encodeRecord({
-    bundleId,
+    encodingId,
     strideBytes,
     recentEvents: new Uint8Array(0),
     rows: new Uint8Array(strideBytes),

@@ -25,14 +25,21 @@ export function bundleCommand(connections: Connections): Command {
   defaultCommand(bundle, 'list')
     .description('list all bundles of the pool service, the active one first (default command)')
     .action(async () => {
-      const bundles = (await listBundles(connections)).map(({ id, state, manifest }) => {
+      const bundles = (await listBundles(connections)).map(({ id, encodingId, state, manifest }) => {
         const { name, family, maxPositions, training } = manifest;
-        return { id, state, name, family, maxPositions, metrics: training.metrics };
+        return { id, encodingId, state, name, family, maxPositions, metrics: training.metrics };
       });
       connections.print(bundles, () =>
         table(
-          ['id', 'name', 'family', 'max positions', 'state'],
-          bundles.map(({ id, name, family, maxPositions, state }) => [id, name, family, maxPositions, state]),
+          ['id', 'encoding', 'name', 'family', 'max positions', 'state'],
+          bundles.map(({ id, encodingId, name, family, maxPositions, state }) => [
+            id,
+            encodingId,
+            name,
+            family,
+            maxPositions,
+            state,
+          ]),
         ),
       );
     });
@@ -41,12 +48,12 @@ export function bundleCommand(connections: Connections): Command {
     .description('show the structure and the training metrics of a bundle')
     .argument('[id]', 'bundle id of 16 hexadecimal digits, or name; default: the active bundle')
     .action(async (id: string | undefined) => {
-      const { bundleId, manifest, active, provider } = await describe(
+      const { bundleId, encodingId, manifest, active, provider } = await describe(
         id === undefined ? '' : await bundleIdOf(connections, id),
       );
       const parsed = parseManifest(manifest);
-      connections.print({ bundleId, active, provider, manifest: parsed }, () =>
-        describeBundle(bundleId, active, parsed),
+      connections.print({ bundleId, encodingId, active, provider, manifest: parsed }, () =>
+        describeBundle(parsed, { bundleId, encodingId, active }),
       );
     });
   bundle
@@ -71,11 +78,12 @@ export function bundleCommand(connections: Connections): Command {
           poolTables: true,
           trust,
         });
-        const { id, manifest } = loaded.model;
+        const { id, encodingId, manifest } = loaded.model;
         await loaded.close();
         connections.print(
-          { id, name: manifest.name, verified: true, signedBy },
-          () => `${id} (${manifest.name}): all files are intact, and all golden vectors pass; ${signersText(signedBy)}`,
+          { id, encodingId, name: manifest.name, verified: true, signedBy },
+          () =>
+            `${id} (${manifest.name}), encoding ${encodingId}: all files are intact, and all golden vectors pass; ${signersText(signedBy)}`,
         );
       } finally {
         await engine.close();
@@ -100,7 +108,14 @@ function signersText(signedBy: readonly string[]): string {
   return signedBy.length > 0 ? `signed by ${signedBy.join(', ')}` : 'signatures are not checked without --trust';
 }
 
-function describeBundle(id: string, active: boolean, manifest: Manifest): string {
+function describeBundle(
+  manifest: Manifest,
+  {
+    bundleId,
+    encodingId,
+    active,
+  }: { readonly bundleId: string; readonly encodingId: string; readonly active: boolean },
+): string {
   const groups = manifest.groups.map(
     ({ name, pool }) =>
       `${name}: ${pool.slots} slots, key width ${pool.keyWidth}, value width ${pool.valueWidth ?? 'none'}`,
@@ -113,7 +128,8 @@ function describeBundle(id: string, active: boolean, manifest: Manifest): string
     return `${name}: ${counts.join(' x ')}, mean embeddings of width ${width}`;
   });
   return pairs([
-    ['id', `${id}${active ? ' (active)' : ''}`],
+    ['id', `${bundleId}${active ? ' (active)' : ''}`],
+    ['encoding', encodingId],
     ['name', manifest.name],
     ['family', manifest.family],
     ['model width', `${manifest.dModel}, ${manifest.heads} heads`],

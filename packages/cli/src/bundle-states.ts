@@ -5,6 +5,7 @@ import type { Connections } from './connections.js';
 /** A bundle of the pool. */
 export interface ListedBundle {
   readonly id: string;
+  readonly encodingId: string;
   /** What the bundle is for, in words for people. */
   readonly state: string;
   /** Share of the users that a canary serves, in parts per 10,000; 0 in every other state. */
@@ -30,12 +31,14 @@ export async function listBundles(connections: Connections): Promise<ListedBundl
   const announced = new Map(announcement.bundles.map((one) => [one.bundleId, one]));
   const listing = loadedBundleIds.map(async (id) => {
     const one = announced.get(id);
+    const { encodingId, manifest } = await describe(id);
     return {
       id,
+      encodingId,
       state: STATES[one?.state ?? ''] ?? 'loaded',
       shareBp: one?.shareBp ?? 0,
       announced: one !== undefined,
-      manifest: parseManifest((await describe(id)).manifest),
+      manifest: parseManifest(manifest),
     };
   });
   return Promise.all(listing);

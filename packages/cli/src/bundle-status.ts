@@ -1,4 +1,4 @@
-import { encodingIdOf, steadyNowMs } from '@collectivekv/domain';
+import { steadyNowMs } from '@collectivekv/domain';
 import type { ResponseOf } from '@collectivekv/rpc';
 import { type ListedBundle, listBundles } from './bundle-states.js';
 import type { Connections } from './connections.js';
@@ -29,7 +29,7 @@ export async function bundleStatus(connections: Connections): Promise<BundleStat
     listBundles(connections),
     connections.pool().call('ListFollowers', {}, limits),
   ]);
-  const active = bundles[0] && encodingIdOf(bundles[0].manifest);
+  const active = bundles[0]?.encodingId;
   return bundles.map((bundle) => statusOf(bundle, active, followers));
 }
 
@@ -50,14 +50,13 @@ export function statusTable(bundles: readonly BundleStatus[]): string {
 }
 
 function statusOf(
-  { id, state, shareBp, announced, manifest }: ListedBundle,
+  { id, encodingId, state, shareBp, announced, manifest }: ListedBundle,
   activeEncodingId: string | undefined,
   followers: ResponseOf<'PoolService', 'ListFollowers'>['followers'],
 ): BundleStatus {
   const reports = followers.flatMap(({ service, replicaId, bundles }) =>
     bundles.filter(({ bundleId }) => bundleId === id).map((report) => ({ service, replicaId, ...report })),
   );
-  const encodingId = encodingIdOf(manifest);
   const sum = (count: 'sampledCount' | 'warmCount') => reports.reduce((total, report) => total + report[count], 0);
   const measured = announced && encodingId !== activeEncodingId;
   return {

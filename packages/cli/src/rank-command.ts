@@ -12,7 +12,6 @@ interface Options {
   readonly history: 'preferred' | 'required' | 'ignored';
   readonly staleness?: number;
   readonly bundle?: string;
-  readonly capture?: string;
 }
 
 /** Creates `ckv rank`. */
@@ -34,7 +33,6 @@ export function rankCommand(connections: Connections): Command {
       wholeNumber(0, LIMITS.maxStalenessMs),
     )
     .option('--bundle <id>', 'rank by this bundle, an id or a name; default: the active bundle')
-    .option('--capture <id>', 'capture the request under this id, for "ckv replay"; default: no capture')
     .addOption(
       new Option(
         '--history <policy>',
@@ -56,7 +54,6 @@ export function rankCommand(connections: Connections): Command {
         ...(options.top === undefined ? {} : { topK: options.top }),
         ...(options.staleness === undefined ? {} : { maxStalenessMs: options.staleness }),
         ...(bundleId === undefined ? {} : { bundleId }),
-        ...(options.capture === undefined ? {} : { captureId: options.capture }),
       });
       connections.print({ ranked, info }, () => {
         const why = info.rungReason === '' ? '' : ` (${info.rungReason})`;
@@ -66,10 +63,10 @@ export function rankCommand(connections: Connections): Command {
           ranked.map(({ itemId, score }, i) => [i + 1, itemId, score.toFixed(6)]),
         )}\n${pairs([
           ['bundle', info.bundleId],
+          ['encoding', info.encodingId],
           ['history', history],
           ['rung', `${info.rung}${why}`],
           ['unknown items', info.unknownCandidateCount],
-          ...(info.capture === 'none' ? [] : ([['capture', info.capture]] as const)),
           ['time in the service', `${((info.timings?.totalUs ?? 0) / 1000).toFixed(1)} ms`],
         ])}`;
       });

@@ -12,7 +12,7 @@ const DONE: Receipt = {
   state: 'done',
   requestedAtMs: 1,
   doneAtMs: 2,
-  bundles: [],
+  encodings: [],
   setAsideJobCount: 0,
   waitingJobCount: 0,
   keptJobCount: 0,
@@ -37,14 +37,14 @@ async function printed(command: 'receipt' | 'record', args: string[], receipt: (
 
 it('says that a deletion found nothing, or how many positions it deleted', async () => {
   expect(await printed('receipt', [ID])).toContain('nothing was found');
-  const bundle = {
-    bundleId: 'b',
+  const encoding = {
+    encodingId: 'b',
     recordCount: 1,
     unreadableCount: 0,
     positionCount: 987,
     remainder: 'nothing',
   } as const;
-  const found = await printed('receipt', [ID], () => ({ ...DONE, bundles: [bundle] }));
+  const found = await printed('receipt', [ID], () => ({ ...DONE, encodings: [encoding] }));
   expect(found).toContain('987');
   expect(found).not.toContain('nothing was found');
   expect(await printed('receipt', [ID], () => ({ ...DONE, keptJobCount: 1 }))).not.toContain('nothing was found');

@@ -1,4 +1,4 @@
-import type { BundleErasure, ErasureOptions as ClientErasureOptions, Receipt } from '@collectivekv/client';
+import type { ErasureOptions as ClientErasureOptions, EncodingErasure, Receipt } from '@collectivekv/client';
 import { CkvError, parseReceiptId, WHOLE_RECEIPT_ID } from '@collectivekv/domain';
 import { Command, Option } from 'commander';
 import type { Connections } from './connections.js';
@@ -20,7 +20,7 @@ const REMAINDERS = {
   nothing: 'nothing',
   later_rows: 'rows behind it, which learned from it',
   not_found: 'the interaction, if it is older than 14 events: it was not found',
-} as const satisfies Record<BundleErasure['remainder'], string>;
+} as const satisfies Record<EncodingErasure['remainder'], string>;
 
 /** Returns the option `--receipt-id`. */
 export function receiptIdOption(): Option {
@@ -58,7 +58,7 @@ function namingId(error: unknown): never {
 
 /** Prints a receipt. Sets the exit status to 1 if the erasure was set aside. */
 export function showReceipt(connections: Connections, receipt: Receipt): void {
-  const { receiptId, kind, state, requestedAtMs, doneAtMs, bundles, partial, tryCount, ...jobs } = receipt;
+  const { receiptId, kind, state, requestedAtMs, doneAtMs, encodings, partial, tryCount, ...jobs } = receipt;
   if (state === 'set_aside') process.exitCode = 1;
   const jobCount = jobs.setAsideJobCount + jobs.waitingJobCount + jobs.keptJobCount;
   connections.print(receipt, () => {
@@ -76,19 +76,19 @@ export function showReceipt(connections: Connections, receipt: Receipt): void {
             ['tries', tryCount],
           ] as const)
         : []),
-      ...(state === 'done' && bundles.length === 0 && jobCount === 0
+      ...(state === 'done' && encodings.length === 0 && jobCount === 0
         ? ([['deleted', 'nothing was found by this deletion']] as const)
         : []),
       ...(partial ? ([['partial', 'something may remain; "ckv user delete" deletes all of the user']] as const) : []),
     ]);
-    if (bundles.length === 0) return facts;
-    const rows = bundles.map((one) => [
-      one.bundleId,
+    if (encodings.length === 0) return facts;
+    const rows = encodings.map((one) => [
+      one.encodingId,
       one.recordCount,
       one.positionCount,
       one.unreadableCount,
       REMAINDERS[one.remainder],
     ]);
-    return `${facts}\n${table(['bundle', 'records', 'positions', 'unreadable', 'may remain'], rows)}`;
+    return `${facts}\n${table(['encoding', 'records', 'positions', 'unreadable', 'may remain'], rows)}`;
   });
 }

@@ -21,7 +21,7 @@ export function userCommands(connections: Connections): Command[] {
     .command('show', { isDefault: true })
     .description('show the record and its newest positions (default command)')
     .argument('<user>', 'user id')
-    .option('--bundle <id>', 'show the record of this bundle, an id or a name; default: the active bundle')
+    .option('--bundle <id>', 'show the record that this bundle reads, an id or a name; default: the active bundle')
     .option('--rows <count>', 'number of newest positions to show', wholeNumber(0, 1_000_000), 5)
     .action((userId: string, options: { bundle?: string; rows: number }) => show(connections, userId, options));
   user
@@ -35,10 +35,10 @@ export function userCommands(connections: Connections): Command[] {
     });
   const stats = new Command('stats')
     .description('count users, positions and bytes in Redis')
-    .option('--bundle <id>', 'count the records of this bundle, an id or a name; default: all bundles')
+    .option('--bundle <id>', 'count the records that this bundle reads, an id or a name; default: all records')
     .action(async (options: { bundle?: string }) => {
-      const bundleId = options.bundle === undefined ? '' : await bundleIdOf(connections, options.bundle);
-      const request = { bundleId, maxRecords: 0 };
+      const bundle = options.bundle === undefined ? undefined : await describe(connections, options.bundle);
+      const request = { encodingId: bundle?.encodingId ?? '', maxRecords: 0 };
       const counts = await connections.userCache().call('Stats', request, deadline(120_000));
       connections.print(counts, () =>
         pairs([
@@ -59,18 +59,17 @@ async function show(
   userId: string,
   options: { readonly bundle?: string; readonly rows: number },
 ): Promise<void> {
-  const wanted = options.bundle === undefined ? '' : await bundleIdOf(connections, options.bundle);
-  const described = await connections.pool().call('Describe', { bundleId: wanted }, deadline());
-  const manifest = parseManifest(described.manifest);
-  const { bundleId } = described;
-  const { records } = await connections.userCache().call('GetRecords', { bundleId, userIds: [userId] }, deadline());
+  const { bundleId, encodingId, manifest: manifestBytes } = await describe(connections, options.bundle);
+  const manifest = parseManifest(manifestBytes);
+  const { records } = await connections.userCache().call('GetRecords', { encodingId, userIds: [userId] }, deadline());
   const bytes = records[0];
   if (!bytes?.length) {
-    connections.print({ userId, bundleId, record: null }, () => `user ${userId} has no record of bundle ${bundleId}`);
+    const text = `user ${userId} has no record of encoding ${encodingId}, which bundle ${bundleId} reads`;
+    connections.print({ userId, bundleId, encodingId, record: null }, () => text);
     return;
   }
   const layout = createRowLayout(manifest);
-  const record = decodeRecord(bytes, { bundleId, strideBytes: layout.strideBytes });
+  const record = decodeRecord(bytes, { encodingId, strideBytes: layout.strideBytes });
   const { positionCount, lifetimeCount, lastEventMs, strideBytes } = record;
   const newest = newestRows(record, options.rows);
   const columns = layout.fields.map((field) => {
@@ -83,10 +82,12 @@ async function show(
       columns.map(({ name, width, values }) => [name, [...values.subarray(row * width, (row + 1) * width)]]),
     ),
   );
-  const answer = { userId, bundleId, bytes: bytes.length, positionCount, lifetimeCount, lastEventMs, positions };
+  const ids = { userId, bundleId, encodingId };
+  const answer = { ...ids, bytes: bytes.length, positionCount, lifetimeCount, lastEventMs, positions };
   connections.print(answer, () => {
     const facts = pairs([
       ['bundle', bundleId],
+      ['encoding', encodingId],
       ['positions', `${positionCount} of at most ${manifest.maxPositions}`],
       ['interactions in total', lifetimeCount],
       ['newest interaction', time(lastEventMs)],
@@ -99,6 +100,12 @@ async function show(
     ]);
     return `${facts}\n${table(head, rows)}`;
   });
+}
+
+/** Describes a bundle of the pool, given its id or its name; the active bundle if neither is given. */
+async function describe(connections: Connections, idOrName: string | undefined) {
+  const bundleId = idOrName === undefined ? '' : await bundleIdOf(connections, idOrName);
+  return connections.pool().call('Describe', { bundleId }, deadline());
 }
 
 function newestRows({ rows, strideBytes }: UserRecord, count: number): Uint8Array {

@@ -12,7 +12,7 @@ const DONE: ReceiptMessage = {
   state: 'RECEIPT_STATE_DONE',
   doneAtMs: 9,
   partial: true,
-  bundles: [{ bundleId: 'b', positionCount: 1, remainder: 'REMAINDER_LATER_ROWS' }],
+  encodings: [{ encodingId: 'b', positionCount: 1, remainder: 'REMAINDER_LATER_ROWS' }],
 };
 
 let server: GrpcServer;
@@ -58,7 +58,13 @@ describe('deleteUser', () => {
     expect(receiptIds).toEqual([first.receiptId, first.receiptId, second.receiptId]);
     expect(first.receiptId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4/);
     expect(second.receiptId).not.toBe(first.receiptId);
-    expect(first).toMatchObject({ kind: 'user', state: 'pending', requestedAtMs: 5, doneAtMs: undefined, bundles: [] });
+    expect(first).toMatchObject({
+      kind: 'user',
+      state: 'pending',
+      requestedAtMs: 5,
+      doneAtMs: undefined,
+      encodings: [],
+    });
   });
 
   it('waits until the erasure is done, and says what it did', async () => {
@@ -68,7 +74,7 @@ describe('deleteUser', () => {
       state: 'done',
       doneAtMs: 9,
       partial: true,
-      bundles: [{ bundleId: 'b', recordCount: 0, positionCount: 1, remainder: 'later_rows' }],
+      encodings: [{ encodingId: 'b', recordCount: 0, positionCount: 1, remainder: 'later_rows' }],
     });
     expect(receiptIds).toEqual(Array(4).fill(RECEIPT));
   });

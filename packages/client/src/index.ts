@@ -2,4 +2,4 @@ export { CkvError } from '@collectivekv/domain';
 export * from './client.js';
 export type { CallOptions, ClientOptions, ErasureOptions, RecordOptions } from './client-options.js';
 export * from './rank-messages.js';
-export type { BundleErasure, Receipt } from './receipt.js';
+export type { EncodingErasure, Receipt } from './receipt.js';

@@ -17,23 +17,24 @@ export interface Receipt {
   readonly requestedAtMs: number;
   /** Unix ms by Redis's clock; undefined until the erasure is done. */
   readonly doneAtMs: number | undefined;
-  /** The bundles under which the user had something. Empty until the erasure is done. */
-  readonly bundles: readonly BundleErasure[];
+  /** The encodings under which the user had something. Empty until the erasure is done. */
+  readonly encodings: readonly EncodingErasure[];
   /** Jobs that were set aside and held something of the user. */
   readonly setAsideJobCount: number;
   /** Jobs that were delayed, prioritised, or in the queue of another partition. */
   readonly waitingJobCount: number;
   /** Completed jobs that their senders had told the queue to keep. */
   readonly keptJobCount: number;
-  /** True if something of the interaction may remain: `bundles` says where and what. Deleting the user removes it. */
+  /** True if something of the interaction may remain: `encodings` says where and what. Deleting the user removes it. */
   readonly partial: boolean;
   /** How often the erasure was begun. With more than 1, the counts may lack what a failed try erased. */
   readonly tryCount: number;
 }
 
-/** What an erasure did under one bundle. */
-export interface BundleErasure {
-  readonly bundleId: string;
+/** What an erasure did under one encoding: to records that bundles with this encoding share. */
+export interface EncodingErasure {
+  /** Of a record from before records were bound to encodings: the id of its bundle. */
+  readonly encodingId: string;
   /** Records deleted as a whole: 0 or 1. */
   readonly recordCount: number;
   /** Unreadable records deleted: the record itself, and one that an append had moved to another key. 0 to 2. */
@@ -52,7 +53,7 @@ const STATES: Readonly<Record<string, Receipt['state']>> = {
   RECEIPT_STATE_DONE: 'done',
   RECEIPT_STATE_SET_ASIDE: 'set_aside',
 };
-const REMAINDERS: Readonly<Record<string, BundleErasure['remainder']>> = {
+const REMAINDERS: Readonly<Record<string, EncodingErasure['remainder']>> = {
   REMAINDER_UNSPECIFIED: 'nothing',
   REMAINDER_LATER_ROWS: 'later_rows',
   REMAINDER_NOT_FOUND: 'not_found',
@@ -64,13 +65,13 @@ const REMAINDERS: Readonly<Record<string, BundleErasure['remainder']>> = {
  */
 export function receiptOf(message: Receipt__Output | null): Receipt {
   if (!message) throw new CkvError('bug', 'the updater answered without a receipt');
-  const { kind, state, doneAtMs, bundles, ...same } = message;
+  const { kind, state, doneAtMs, encodings, ...same } = message;
   return {
     ...same,
     kind: kind === 'ERASURE_KIND_USER' ? 'user' : 'interaction',
     state: STATES[state] ?? 'pending',
     doneAtMs: doneAtMs === 0 ? undefined : doneAtMs,
-    bundles: bundles.map(({ remainder, ...counts }) => ({
+    encodings: encodings.map(({ remainder, ...counts }) => ({
       ...counts,
       remainder: REMAINDERS[remainder] ?? 'not_found',
     })),

@@ -130,7 +130,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
 }
 
 async function statsOf(userCache: GrpcClient<'UserCacheService'>): Promise<StatsResponse__Output> {
-  return userCache.call('Stats', { bundleId: '', maxRecords: 0 }, { deadlineMs: steadyNowMs() + 120_000 });
+  return userCache.call('Stats', { encodingId: '', maxRecords: 0 }, { deadlineMs: steadyNowMs() + 120_000 });
 }
 
 /** Streams the history, and waits until all interactions are in records. */

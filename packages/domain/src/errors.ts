@@ -19,7 +19,18 @@ export const REASONS = {
   invalid_request: entry(3, 'INVALID_ARGUMENT', 'no', 'A field breaks its bounds. The message names the field.'),
   user_not_found: entry(5, 'NOT_FOUND', 'no', 'The user has no record. Ranking treats the user as a cold start.'),
   receipt_not_found: entry(5, 'NOT_FOUND', 'no', 'No receipt has this id, or the receipt has expired.'),
-  bundle_mismatch: entry(9, 'FAILED_PRECONDITION', 'refresh', 'The record belongs to another bundle than the request.'),
+  encoding_mismatch: entry(
+    9,
+    'FAILED_PRECONDITION',
+    'refresh',
+    'The record belongs to another encoding than the request.',
+  ),
+  bundle_mismatch: entry(
+    9,
+    'FAILED_PRECONDITION',
+    'refresh',
+    'The pool rows belong to another bundle than the request.',
+  ),
   bundle_not_loaded: entry(9, 'FAILED_PRECONDITION', 'refresh', 'This replica has not loaded the bundle.'),
   bundle_cold: entry(
     9,

@@ -15,5 +15,5 @@ export * from './queue-access.js';
 export { type JobMemory, type JobMemoryOptions, jobMemory, receiptBytes } from './queue-memory.js';
 export * from './queue-names.js';
 export * from './receipts.js';
-export * from './record-bundles.js';
+export * from './record-encodings.js';
 export type { Erasure, ErasureSubject } from './strip-job.js';

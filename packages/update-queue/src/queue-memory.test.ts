@@ -56,9 +56,9 @@ describe('jobMemory', () => {
 it('predicts the bytes of a receipt', async () => {
   const receipts = openReceipts({ client: queue.service(), keyPrefix: 'ckv', ttlS: 1_000 });
   const idOf = (i: number) => `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`;
-  const bundle = { bundleId: '0'.repeat(16), recordCount: 1, unreadableCount: 0, positionCount: 1_000 };
+  const encoding = { encodingId: '0'.repeat(16), recordCount: 1, unreadableCount: 0, positionCount: 1_000 };
   const report = {
-    bundles: [{ ...bundle, remainder: 'nothing' as const }],
+    encodings: [{ ...encoding, remainder: 'nothing' as const }],
     setAsideCount: 0,
     waitingCount: 0,
     keptCount: 0,

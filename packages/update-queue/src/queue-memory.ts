@@ -71,11 +71,11 @@ export function jobMemory({ keyPrefix, interactions, keyed }: JobMemoryOptions):
   };
 }
 
-/** Returns the bytes of an erasure's receipt that names one bundle. */
+/** Returns the bytes of an erasure's receipt that names one encoding. */
 export function receiptBytes(keyPrefix: string): number {
   const report = {
-    bundles: [
-      { bundleId: '0'.repeat(16), recordCount: 1, unreadableCount: 0, positionCount: 1_000, remainder: 'nothing' },
+    encodings: [
+      { encodingId: '0'.repeat(16), recordCount: 1, unreadableCount: 0, positionCount: 1_000, remainder: 'nothing' },
     ],
     setAsideCount: 0,
     waitingCount: 0,

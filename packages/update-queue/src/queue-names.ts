@@ -43,7 +43,12 @@ export function receiptKey(keyPrefix: string, receiptId: string): string {
   return `${queuePrefix(keyPrefix)}:receipt:${receiptId}`;
 }
 
-/** Returns the key of the sorted set of the bundles that updaters wrote records for, by their last note in Unix ms. */
+/** Returns the key of the sorted set of the encodings that updaters wrote records for, by their last note in Unix ms. */
+export function recordEncodingsKey(keyPrefix: string): string {
+  return `${queuePrefix(keyPrefix)}:record-encodings-by-time`;
+}
+
+/** Returns the key of the same set of bundles, from before records were bound to encodings. It is only read. */
 export function recordBundlesKey(keyPrefix: string): string {
   return `${queuePrefix(keyPrefix)}:record-bundles-by-time`;
 }

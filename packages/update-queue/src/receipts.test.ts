@@ -7,7 +7,7 @@ const open = (): Receipts => openReceipts({ client: queue.service(), keyPrefix: 
 const erasure = { receiptId: '2f1f7c4e-0000-4000-8000-000000000001', userId: 'user-of-the-receipt' };
 const key = `{ckv}:receipt:${erasure.receiptId}`;
 const report = {
-  bundles: [{ bundleId: 'b', recordCount: 1, unreadableCount: 0, positionCount: 0, remainder: 'nothing' as const }],
+  encodings: [{ encodingId: 'b', recordCount: 1, unreadableCount: 0, positionCount: 0, remainder: 'nothing' as const }],
   setAsideCount: 1,
   waitingCount: 2,
   keptCount: 3,
@@ -33,6 +33,14 @@ describe('a receipt', () => {
     expect(done?.requestedAtMs).toBe(opened.requestedAtMs);
     expect(done?.doneAtMs).toBeGreaterThanOrEqual(opened.requestedAtMs);
     expect(done?.doneAtMs).toBeLessThanOrEqual(await redisNowMs());
+  });
+
+  it('is readable if it names bundles, as before records were bound to encodings', async () => {
+    const { encodings, ...counts } = report;
+    const bundles = encodings.map(({ encodingId, ...erased }) => ({ bundleId: encodingId, ...erased }));
+    await open().finish(erasure, report);
+    await queue.client().hset(key, 'report', JSON.stringify({ bundles, ...counts }));
+    expect((await open().get(erasure.receiptId))?.report).toEqual(report);
   });
 
   it('does not change after it is done', async () => {

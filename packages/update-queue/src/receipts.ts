@@ -7,17 +7,18 @@ import type { Erasure, ErasureSubject } from './strip-job.js';
 
 /** What an erasure did, without the name of the user. */
 export interface ErasureReport {
-  /** The bundles under which the user had something. */
-  readonly bundles: readonly BundleErasure[];
+  /** The encodings under which the user had something. */
+  readonly encodings: readonly EncodingErasure[];
   /** As in `ErasedJobs`. */
   readonly setAsideCount: number;
   readonly waitingCount: number;
   readonly keptCount: number;
 }
 
-/** What an erasure did under one bundle. */
-export interface BundleErasure {
-  readonly bundleId: string;
+/** What an erasure did under one encoding. */
+export interface EncodingErasure {
+  /** Of a record from before records were bound to encodings: the id of its bundle. */
+  readonly encodingId: string;
   /** Records deleted as a whole: 0 or 1. */
   readonly recordCount: number;
   /** Unreadable records deleted: the record itself, and one that an append had moved to another key. 0 to 2. */
@@ -28,8 +29,7 @@ export interface BundleErasure {
    * What may remain:
    * - `nothing`
    * - `later_rows`: rows that were encoded behind the deleted one, and learned from it.
-   * - `not_found`: the position, if there is one. It is older than the ring, and the bundle could not find it by its
-   *   row.
+   * - `not_found`: the position, if there is one. It is older than the ring, and could not be found by its row.
    */
   readonly remainder: 'nothing' | 'later_rows' | 'not_found';
 }
@@ -147,6 +147,17 @@ function receiptOf(id: string, fields: Readonly<Record<string, string>>): Receip
     doneAtMs: Number(doneAtMs),
     tryCount: Number(tries),
     asideCount: Number(asides),
-    report: report === undefined ? undefined : (JSON.parse(report) as ErasureReport),
+    report: report === undefined ? undefined : reportOf(JSON.parse(report)),
   };
+}
+
+/** A report as receipts stored it before records were bound to encodings. */
+type BundleReport = Omit<ErasureReport, 'encodings'> & {
+  readonly bundles: readonly (Omit<EncodingErasure, 'encodingId'> & { readonly bundleId: string })[];
+};
+
+function reportOf(stored: ErasureReport | BundleReport): ErasureReport {
+  if (!('bundles' in stored)) return stored;
+  const { bundles, ...counts } = stored;
+  return { ...counts, encodings: bundles.map(({ bundleId, ...erased }) => ({ encodingId: bundleId, ...erased })) };
 }

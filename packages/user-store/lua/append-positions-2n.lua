@@ -5,7 +5,7 @@ appends, trims and sets the TTL. Each user's append is atomic. docs/wire-format.
 KEYS[2i - 1]  record of the i-th user
 KEYS[2i]      key that receives the user's record if it is unreadable
 
-ARGV[1]  bundle id, 8 bytes
+ARGV[1]  encoding id, 8 bytes
 ARGV[2]  bytes a row
 ARGV[3]  longest history, positions
 ARGV[4]  events that the ring remembers
@@ -19,11 +19,11 @@ ARGV[3i + 7]  rows, oldest first
 Returns nil if the fence has ended; nothing is appended then. Otherwise returns one entry a user, in order.
 - { rows appended, rows skipped as duplicates, positions now, 1 if an unreadable record was moved to its other key,
   else 0 }
-- { -1 } if the record is of another bundle. That record stays as it is; the other users' rows are appended all the
+- { -1 } if the record is of another encoding. That record stays as it is; the other users' rows are appended all the
   same.
 ]]
 local FIXED, HASH = 30, 6
-local bundle, stride, max_positions, ring_limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local encoding, stride, max_positions, ring_limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local record_ttl_s, aside_ttl_s, valid_until_ms = ARGV[5], ARGV[6], tonumber(ARGV[7])
 
 if valid_until_ms ~= 0 then
@@ -40,7 +40,7 @@ local function append(key, aside_key, newest_ms, hashes, new_rows)
     local readable = false
     -- GET answers a key of another type with an error, which is a table.
     if type(record) == 'string' and #record >= FIXED and string.sub(record, 1, 3) == 'CK\1' then
-      if string.sub(record, 7, 14) ~= bundle then
+      if string.sub(record, 7, 14) ~= encoding then
         return { -1 }
       end
       local stride_low, ring_count, stride_high = string.byte(record, 4, 6)
@@ -92,7 +92,7 @@ local function append(key, aside_key, newest_ms, hashes, new_rows)
   last_event_ms = math.max(last_event_ms, newest_ms)
 
   local positions = #rows / stride
-  local header = 'CK\1' .. string.char(stride % 256, #ring / HASH, math.floor(stride / 256)) .. bundle
+  local header = 'CK\1' .. string.char(stride % 256, #ring / HASH, math.floor(stride / 256)) .. encoding
     .. struct.pack('<I6I6I4', lifetime, last_event_ms, positions)
   redis.call('SET', key, header .. ring .. rows, 'EX', record_ttl_s)
   return { applied, duplicates, positions, quarantined }

@@ -1,8 +1,8 @@
 --[[
-Deletes the records of one user under n bundles, and their unreadable records, unless the fence has ended.
+Deletes the records of one user under n encodings, and their unreadable records, unless the fence has ended.
 
-KEYS[2i - 1]  the user's record under the i-th bundle
-KEYS[2i]      the user's unreadable record under the i-th bundle
+KEYS[2i - 1]  the user's record under the i-th encoding
+KEYS[2i]      the user's unreadable record under the i-th encoding
 
 ARGV[1]  the end of the fence: last Unix ms, by Redis's own clock, at which the call is applied; 0 means no fence
 ARGV[2]  1 keeps the records and deletes the unreadable ones only; 0 deletes both

@@ -27,7 +27,7 @@ const watch = (client: RedisClient) =>
     onBegun: () => heard.push('begun'),
     onRefused: () => heard.push('refused'),
   });
-const shape = { bundleId: '0123456789abcdef', strideBytes: 1, maxPositions: 9 };
+const shape = { encodingId: '0123456789abcdef', strideBytes: 1, maxPositions: 9 };
 const match = { eventHash: eventHash('e'), row: new Uint8Array(0), tolerance: new Uint8Array(0) };
 
 beforeAll(async () => {
@@ -52,8 +52,8 @@ it('hears of deleted users and positions, and begins again after its connection 
     const append = { userId, eventHashes: eventHash('e'), rows: Uint8Array.of(7), lastEventMs: 1 };
     await store.appendPositions(shape, [append]);
   }
-  await store.deletePosition(shape.bundleId, 'u', match);
-  await store.deletePosition(shape.bundleId, 'u', match); // deletes nothing
+  await store.deletePosition(shape.encodingId, 'u', match);
+  await store.deletePosition(shape.encodingId, 'u', match); // deletes nothing
   await store.deleteUser('u', { keepRecords: true }); // deletes no record
   await store.deleteUser('ü {1}');
   await expect.poll(() => heard).toEqual(['begun', 'u erased', 'ü {1} erased']);

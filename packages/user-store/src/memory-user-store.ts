@@ -7,18 +7,18 @@ import { checkAppend, fenceEnded, NO_FENCE, noRecord, type RecordShape, type Use
  * @param nowMs the store's clock, Unix ms
  */
 export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore {
-  const records = new Map<string, Map<string, Uint8Array>>(); // user -> bundle -> record
+  const records = new Map<string, Map<string, Uint8Array>>(); // user -> encoding -> record
   const recordsOf = (userId: string) => records.get(userId) ?? new Map<string, Uint8Array>();
-  const put = (userId: string, bundleId: string, bytes: Uint8Array) =>
-    records.set(userId, recordsOf(userId).set(bundleId, bytes));
+  const put = (userId: string, encodingId: string, bytes: Uint8Array) =>
+    records.set(userId, recordsOf(userId).set(encodingId, bytes));
 
   const hasEnded = (validUntilMs: number) => validUntilMs !== 0 && nowMs() > validUntilMs;
 
   /** Returns the record to append to, and whether an unreadable record was found in its place. */
-  function readable({ bundleId, strideBytes }: Omit<RecordShape, 'maxPositions'>, bytes: Uint8Array | undefined) {
+  function readable({ encodingId, strideBytes }: Omit<RecordShape, 'maxPositions'>, bytes: Uint8Array | undefined) {
     if (!bytes) return { record: undefined, quarantined: false };
     try {
-      return { record: decodeRecord(bytes, { bundleId, strideBytes }), quarantined: false };
+      return { record: decodeRecord(bytes, { encodingId, strideBytes }), quarantined: false };
     } catch (error) {
       if (toCkvError(error).reason !== 'record_corrupt') throw error;
       return { record: undefined, quarantined: true };
@@ -26,48 +26,48 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
   }
 
   return {
-    async getRecords(bundleId, userIds) {
-      return userIds.map((userId) => recordsOf(userId).get(bundleId));
+    async getRecords(encodingId, userIds) {
+      return userIds.map((userId) => recordsOf(userId).get(encodingId));
     },
     async appendPositions(shape, appends, { validUntilMs } = NO_FENCE) {
       for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
       if (hasEnded(validUntilMs)) throw fenceEnded();
       return appends.map((append) => {
-        const { record, quarantined } = readable(shape, recordsOf(append.userId).get(shape.bundleId));
+        const { record, quarantined } = readable(shape, recordsOf(append.userId).get(shape.encodingId));
         const { bytes, appliedCount, duplicateCount } = appendToRecord(record, shape, append);
-        if (bytes) put(append.userId, shape.bundleId, bytes);
-        const after = readable(shape, recordsOf(append.userId).get(shape.bundleId)).record;
+        if (bytes) put(append.userId, shape.encodingId, bytes);
+        const after = readable(shape, recordsOf(append.userId).get(shape.encodingId)).record;
         return { appliedCount, duplicateCount, positionCount: after?.positionCount ?? 0, quarantined };
       });
     },
-    async replaceRecord(bundleId, userId, record) {
-      put(userId, bundleId, record);
+    async replaceRecord(encodingId, userId, record) {
+      put(userId, encodingId, record);
     },
     async deleteUser(userId, { keepRecords = false } = {}, { validUntilMs } = NO_FENCE) {
       if (hasEnded(validUntilMs)) throw fenceEnded();
       const found = [...recordsOf(userId)];
       if (!keepRecords) records.delete(userId);
-      return found.map(([bundleId, bytes]) => {
-        const { record } = readable({ bundleId, strideBytes: strideOf(bytes) }, bytes);
-        return { bundleId, record: true, quarantined: false, positionCount: record?.positionCount ?? 0 };
+      return found.map(([encodingId, bytes]) => {
+        const { record } = readable({ encodingId, strideBytes: strideOf(bytes) }, bytes);
+        return { encodingId, record: true, quarantined: false, positionCount: record?.positionCount ?? 0 };
       });
     },
-    async deletePosition(bundleId, userId, match, { validUntilMs } = NO_FENCE) {
-      const bytes = recordsOf(userId).get(bundleId);
+    async deletePosition(encodingId, userId, match, { validUntilMs } = NO_FENCE) {
+      const bytes = recordsOf(userId).get(encodingId);
       if (!bytes) throw noRecord();
-      const { bytes: edited, outcome } = deleteFromBytes(bytes, bundleId, match);
+      const { bytes: edited, outcome } = deleteFromBytes(bytes, encodingId, match);
       if (edited && hasEnded(validUntilMs)) throw fenceEnded();
-      if (outcome.unreadable) recordsOf(userId).delete(bundleId);
-      else if (edited) put(userId, bundleId, edited);
+      if (outcome.unreadable) recordsOf(userId).delete(encodingId);
+      else if (edited) put(userId, encodingId, edited);
       return outcome;
     },
-    async stats(bundleId, maxRecords) {
-      const all = [...records.values()].flatMap((bundles) =>
-        [...bundles].filter(([id]) => bundleId === '' || id === bundleId).map(([id, bytes]) => ({ id, bytes })),
+    async stats(encodingId, maxRecords) {
+      const all = [...records.values()].flatMap((encodings) =>
+        [...encodings].filter(([id]) => encodingId === '' || id === encodingId).map(([id, bytes]) => ({ id, bytes })),
       );
       const counted = all.slice(0, maxRecords);
       const headers: UserRecord[] = counted.map(({ id, bytes }) =>
-        decodeRecord(bytes, { bundleId: id, strideBytes: strideOf(bytes) }),
+        decodeRecord(bytes, { encodingId: id, strideBytes: strideOf(bytes) }),
       );
       return {
         recordCount: counted.length,

@@ -11,7 +11,7 @@ import { recordReaderAccess, recordWriterAccess } from './record-access.js';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisRecordReader } from './redis-record-reader.js';
 
-const BUNDLE = '0123456789abcdef';
+const ENCODING = '0123456789abcdef';
 
 /** Makes a user on every server that holds keys, and connects as this user. */
 async function connectAs(
@@ -55,14 +55,14 @@ export async function expectWriteAccess(admin: RedisClient, writer: RedisClient)
  * @returns the reader's client; the caller closes it
  */
 export async function expectReadAccess(admin: RedisClient, url: string): Promise<RedisClient> {
-  const key = createRecordKeys('ckv').record('u', BUNDLE);
+  const key = createRecordKeys('ckv').record('u', ENCODING);
   await admin.set(key, 'bytes');
   const warnings = vi.spyOn(console, 'warn');
 
   const client = await connectAs('ranking', recordReaderAccess('ckv'), { admin, url });
   const reader = createRedisRecordReader({ client, keyPrefix: 'ckv' });
   const users = ['u', ...Array.from({ length: 20 }, (_, i) => `nobody-${i}`)]; // on every node of a cluster
-  const [bytes, ...others] = await reader.getRecords(BUNDLE, users);
+  const [bytes, ...others] = await reader.getRecords(ENCODING, users);
   expect(String(bytes)).toBe('bytes');
   expect(others.every((other) => other === undefined)).toBe(true);
   for (const primary of primariesOf(admin)) expect(await primary.call('ACL', 'LOG')).toEqual([]);
@@ -72,7 +72,7 @@ export async function expectReadAccess(admin: RedisClient, url: string): Promise
     await expect(forbidden).rejects.toThrow(/^NOPERM/);
   }
   const foreign = createRedisRecordReader({ client, keyPrefix: 'other' });
-  await expect(foreign.getRecords(BUNDLE, ['u'])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+  await expect(foreign.getRecords(ENCODING, ['u'])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
   const watcher = await connectAs('ranking', recordReaderAccess('ckv'), { admin, url });
   await watcher.subscribe(createRecordKeys('ckv').erasures);
   await expect(watcher.subscribe('other')).rejects.toThrow(/NOPERM|No permissions/);

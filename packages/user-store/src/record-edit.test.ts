@@ -2,7 +2,7 @@ import { decodeRecord, EVENT_HASH_BYTES, eventHash } from '@collectivekv/domain'
 import { describe, expect, it } from 'vitest';
 import { deleteFromRecord } from './record-edit.js';
 
-const shape = { bundleId: '0123456789abcdef', strideBytes: 2 };
+const shape = { encodingId: '0123456789abcdef', strideBytes: 2 };
 
 describe('deleteFromRecord', () => {
   it('keeps each ring entry with its row after a row is deleted by content', () => {

@@ -13,7 +13,7 @@ import type { Append, PositionDeletion, PositionMatch, RecordShape } from './use
 /** Returns a record after an append. Does the same as `append-positions-2n.lua`, in TypeScript. */
 export function appendToRecord(
   record: UserRecord | undefined,
-  { bundleId, strideBytes, maxPositions }: RecordShape,
+  { encodingId, strideBytes, maxPositions }: RecordShape,
   { eventHashes, rows, lastEventMs }: Append,
 ): { bytes: Uint8Array | undefined; appliedCount: number; duplicateCount: number } {
   const ring = record?.recentEvents ?? new Uint8Array(0);
@@ -33,7 +33,7 @@ export function appendToRecord(
   const duplicateCount = rowCount - appliedCount;
   if (appliedCount === 0) return { bytes: undefined, appliedCount, duplicateCount };
   const bytes = encodeRecord({
-    bundleId,
+    encodingId,
     strideBytes,
     lifetimeCount: (record?.lifetimeCount ?? 0) + appliedCount,
     lastEventMs: Math.max(record?.lastEventMs ?? 0, lastEventMs),
@@ -53,11 +53,11 @@ export interface EditedRecord {
 /**
  * Returns a stored record without one position. A record that cannot be read may hold the position, and nobody can use
  * it: nothing is left of it.
- * @throws bundle_mismatch if the record is of another bundle
+ * @throws encoding_mismatch if the record is of another encoding
  */
-export function deleteFromBytes(bytes: Uint8Array, bundleId: string, match: PositionMatch): EditedRecord {
+export function deleteFromBytes(bytes: Uint8Array, encodingId: string, match: PositionMatch): EditedRecord {
   try {
-    return deleteFromRecord(decodeRecord(bytes, { bundleId, strideBytes: strideOf(bytes) }), match);
+    return deleteFromRecord(decodeRecord(bytes, { encodingId, strideBytes: strideOf(bytes) }), match);
   } catch (error) {
     if (toCkvError(error).reason !== 'record_corrupt') throw error;
     const outcome = { deleted: false, positionCount: 0, eventKnown: false, laterCount: 0, unreadable: true };

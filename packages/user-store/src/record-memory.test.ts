@@ -13,7 +13,7 @@ import { createRedisUserStore } from './redis-user-store.js';
 import type { UserStore } from './user-store.js';
 
 const KEY_PREFIX = 'ckv';
-const BUNDLE = '0123456789abcdef';
+const ENCODING = '0123456789abcdef';
 const WAVE = 14;
 /** Enough bytes for buffers and tables of the server itself to weigh little. */
 const FILL_BYTES = 2_000_000;
@@ -64,7 +64,7 @@ describe.each([
     await Promise.all(primariesOf(client).map((primary) => primary.flushall('SYNC')));
     const before = await usedBytes();
     const users = await fill(userCount, { positionCount, strideBytes, idBytes });
-    const [bytes] = await store.getRecords(BUNDLE, [users[0] ?? '']);
+    const [bytes] = await store.getRecords(ENCODING, [users[0] ?? '']);
     expect(bytes).toHaveLength(recordBytes({ strideBytes, positionCount }));
     expectNear(await usageBytes(users), userCount * predicted.usageBytes);
     const tables = 2 * nodeCount * tableBytes(userCount / nodeCount);
@@ -78,7 +78,7 @@ describe.each([
     const users = Array.from({ length: userCount }, (_, i) => String(i).padStart(idBytes, 'u'));
     const first = positionCount - WAVE;
     const record = encodeRecord({
-      bundleId: BUNDLE,
+      encodingId: ENCODING,
       strideBytes,
       lifetimeCount: first,
       lastEventMs: 1,
@@ -88,17 +88,17 @@ describe.each([
     const eventHashes = Buffer.concat(Array.from({ length: WAVE }, (_, i) => eventHash(`new${i}`)));
     const rows = new Uint8Array(WAVE * strideBytes).fill(9);
     const appends = users.map((userId) => ({ userId, eventHashes, rows, lastEventMs: 2 }));
-    const shape = { bundleId: BUNDLE, strideBytes, maxPositions: positionCount };
+    const shape = { encodingId: ENCODING, strideBytes, maxPositions: positionCount };
     for (let from = 0; from < users.length; from += USERS_AT_ONCE) {
       const together = appends.slice(from, from + USERS_AT_ONCE);
-      if (first > 0) await Promise.all(together.map(({ userId }) => store.replaceRecord(BUNDLE, userId, record)));
+      if (first > 0) await Promise.all(together.map(({ userId }) => store.replaceRecord(ENCODING, userId, record)));
       await store.appendPositions(shape, together);
     }
     return users;
   }
 
   async function usageBytes(users: readonly string[]): Promise<number> {
-    const usages = users.map((userId) => client.memory('USAGE', keys.record(userId, BUNDLE), 'SAMPLES', 0));
+    const usages = users.map((userId) => client.memory('USAGE', keys.record(userId, ENCODING), 'SAMPLES', 0));
     return (await Promise.all(usages)).reduce<number>((sum, bytes) => sum + Number(bytes), 0);
   }
 

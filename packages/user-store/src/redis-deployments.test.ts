@@ -54,7 +54,7 @@ describe('on a cluster', () => {
     store: () => store,
     plant: async (userId, id, bytes) => {
       await client.set(keys.record(userId, id), Buffer.from(bytes));
-      await client.sadd(keys.bundles, id);
+      await client.sadd(keys.encodings, id);
     },
     nowMs: () => redisNowMs(client),
   });
@@ -139,7 +139,7 @@ describe('behind a sentinel', () => {
     const client = await connect(sentinelUrl);
     const writer = await connectAsWriter(client, sentinelUrl, 'test');
     const store = createRedisUserStore({ client: writer, keyPrefix: 'test', recordTtlS: 1_000 });
-    const shape = { bundleId: '0123456789abcdef', strideBytes: 1, maxPositions: 10 };
+    const shape = { encodingId: '0123456789abcdef', strideBytes: 1, maxPositions: 10 };
     const append = { userId: 'u', eventHashes: new Uint8Array(6), rows: Uint8Array.of(7), lastEventMs: 1 };
     expect(await store.appendPositions(shape, [append])).toMatchObject([{ appliedCount: 1 }]);
     expect(await store.stats('', 10)).toMatchObject({ recordCount: 1 });

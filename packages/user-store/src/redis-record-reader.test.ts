@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisRecordReader, type RecordReader } from './redis-record-reader.js';
 
-const BUNDLE_ID = '0123456789abcdef';
+const ENCODING_ID = '0123456789abcdef';
 let redis: PrivateRedis;
 let client: RedisClient;
 
@@ -29,18 +29,18 @@ function connection() {
 }
 
 it('sends the reads of one turn of the event loop in one write', async () => {
-  await client.set(createRecordKeys('test').record('b', BUNDLE_ID), 'record of b');
+  await client.set(createRecordKeys('test').record('b', ENCODING_ID), 'record of b');
   const writes = vi.spyOn(connection(), '_writev');
-  const records = await Promise.all(['a', 'b', 'c'].map((userId) => reader.getRecords(BUNDLE_ID, [userId])));
+  const records = await Promise.all(['a', 'b', 'c'].map((userId) => reader.getRecords(ENCODING_ID, [userId])));
   expect(records).toEqual([[undefined], [Buffer.from('record of b')], [undefined]]);
   expect(writes.mock.calls.map(([chunks]) => chunks.length)).toEqual([3]);
   expect(connection().writableCorked).toBe(0);
 });
 
 it('fails the reads of a turn in which the connection is lost, and reads again on the next one', async () => {
-  const lost = reader.getRecords(BUNDLE_ID, ['a']);
+  const lost = reader.getRecords(ENCODING_ID, ['a']);
   connection().destroy();
   await expect(lost).rejects.toMatchObject({ reason: 'dependency_unavailable' });
   await vi.waitUntil(() => client.status === 'ready', { timeout: 10_000 });
-  expect(await reader.getRecords(BUNDLE_ID, ['a'])).toEqual([undefined]);
+  expect(await reader.getRecords(ENCODING_ID, ['a'])).toEqual([undefined]);
 });

@@ -15,10 +15,10 @@ export function createRedisRecordReader({
 }): RecordReader {
   const keys = createRecordKeys(keyPrefix);
   return {
-    getRecords: (bundleId, userIds) =>
+    getRecords: (encodingId, userIds) =>
       reachingRedis(async () => {
         joinWrites(client);
-        const found = userIds.map((userId) => client.getBuffer(keys.record(userId, bundleId)).catch(unreadableKey));
+        const found = userIds.map((userId) => client.getBuffer(keys.record(userId, encodingId)).catch(unreadableKey));
         return (await Promise.all(found)).map((bytes) => bytes ?? undefined);
       }),
   };

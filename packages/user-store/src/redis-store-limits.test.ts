@@ -5,14 +5,14 @@ import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redi
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisUserStore } from './redis-user-store.js';
-import type { Append, UserBundle, UserStore } from './user-store.js';
+import type { Append, UserEncoding, UserStore } from './user-store.js';
 
 let redis: PrivateRedis;
 let client: RedisClient;
 let store: UserStore;
 const keys = createRecordKeys('test');
-const shape = { bundleId: '0123456789abcdef', strideBytes: 1, maxPositions: 100 };
-const other = { ...shape, bundleId: 'fedcba9876543210' };
+const shape = { encodingId: '0123456789abcdef', strideBytes: 1, maxPositions: 100 };
+const other = { ...shape, encodingId: 'fedcba9876543210' };
 const appendOf = (userId: string, ...numbers: number[]): Append => ({
   userId,
   eventHashes: Buffer.concat(numbers.map((n) => eventHash(String(n)))),
@@ -47,22 +47,22 @@ describe('stats', () => {
       users.map((user) => appendOf(user, 1, 2)),
     );
     const all = { recordCount: 1_300, positionCount: 2_600, lifetimeCount: 2_600, truncated: false };
-    expect(await store.stats(shape.bundleId, 5_000)).toMatchObject(all);
-    expect(await store.stats(shape.bundleId, 1_300)).toMatchObject({ recordCount: 1_300, truncated: false });
+    expect(await store.stats(shape.encodingId, 5_000)).toMatchObject(all);
+    expect(await store.stats(shape.encodingId, 1_300)).toMatchObject({ recordCount: 1_300, truncated: false });
     const part = { recordCount: 700, positionCount: 1_400, truncated: true };
-    expect(await store.stats(shape.bundleId, 700)).toMatchObject(part);
+    expect(await store.stats(shape.encodingId, 700)).toMatchObject(part);
   });
 
   it("counts neither other prefixes' records, nor keys of other kinds, nor quarantined records", async () => {
     const odd = createRedisUserStore({ client, keyPrefix: 't*t', recordTtlS: 1_000 });
     await store.appendPositions(shape, [appendOf('u', 1)]);
     await odd.appendPositions(shape, [appendOf('u', 1)]);
-    await client.set(keys.record('short', shape.bundleId), 'x'.repeat(29));
-    await client.set(keys.quarantine('u', shape.bundleId), 'x'.repeat(99));
+    await client.set(keys.record('short', shape.encodingId), 'x'.repeat(29));
+    await client.set(keys.quarantine('u', shape.encodingId), 'x'.repeat(99));
     expect(await odd.stats('', 10)).toMatchObject({ recordCount: 1 });
     const { memoryBytes, ...counts } = await store.stats('', 10);
     expect(counts).toEqual({ recordCount: 1, positionCount: 1, lifetimeCount: 1, truncated: false });
-    expect(memoryBytes).toBe(await client.memory('USAGE', keys.record('u', shape.bundleId), 'SAMPLES', 0));
+    expect(memoryBytes).toBe(await client.memory('USAGE', keys.record('u', shape.encodingId), 'SAMPLES', 0));
   });
 
   it('stops when its caller gives up', async () => {
@@ -74,61 +74,69 @@ describe('stats', () => {
 });
 
 describe('replaceRecord', () => {
-  it('gives the record its TTL, and its bundle to deleteUser', async () => {
-    await store.replaceRecord(shape.bundleId, 'u', Buffer.from('bytes'));
-    const ttlS = await client.ttl(keys.record('u', shape.bundleId));
+  it('gives the record its TTL, and its encoding to deleteUser', async () => {
+    await store.replaceRecord(shape.encodingId, 'u', Buffer.from('bytes'));
+    const ttlS = await client.ttl(keys.record('u', shape.encodingId));
     expect(ttlS).toBeGreaterThan(900);
     expect(ttlS).toBeLessThanOrEqual(1_000);
-    expect(await store.deleteUser('u')).toMatchObject([{ bundleId: shape.bundleId }]);
+    expect(await store.deleteUser('u')).toMatchObject([{ encodingId: shape.encodingId }]);
   });
 });
 
 describe('deleteUser', () => {
   const plant = async () => {
     await store.appendPositions(shape, [appendOf('u', 1)]);
-    await client.set(keys.quarantine('u', shape.bundleId), 'broken');
-    await client.hset(keys.quarantine('u', other.bundleId), 'of another', 'type');
-    await client.sadd(keys.bundles, other.bundleId);
+    await client.set(keys.quarantine('u', shape.encodingId), 'broken');
+    await client.hset(keys.quarantine('u', other.encodingId), 'of another', 'type');
+    await client.sadd(keys.encodings, other.encodingId);
   };
-  const byId = (found: readonly UserBundle[]) => new Map(found.map((one) => [one.bundleId, one]));
+  const byId = (found: readonly UserEncoding[]) => new Map(found.map((one) => [one.encodingId, one]));
 
   it('deletes quarantined records too, of any type', async () => {
     await plant();
     const deleted = byId(await store.deleteUser('u'));
-    expect(deleted.get(shape.bundleId)).toMatchObject({ record: true, quarantined: true, positionCount: 1 });
-    expect(deleted.get(other.bundleId)).toMatchObject({ record: false, quarantined: true, positionCount: 0 });
+    expect(deleted.get(shape.encodingId)).toMatchObject({ record: true, quarantined: true, positionCount: 1 });
+    expect(deleted.get(other.encodingId)).toMatchObject({ record: false, quarantined: true, positionCount: 0 });
     expect(await client.keys('test:{u}*')).toEqual([]);
   });
 
   it('deletes quarantined records alone', async () => {
     await plant();
-    expect(byId(await store.deleteUser('u', { keepRecords: true })).get(shape.bundleId)).toMatchObject({
+    expect(byId(await store.deleteUser('u', { keepRecords: true })).get(shape.encodingId)).toMatchObject({
       record: true,
       quarantined: true,
     });
-    expect(await client.keys('test:{u}*')).toEqual([keys.record('u', shape.bundleId)]);
+    expect(await client.keys('test:{u}*')).toEqual([keys.record('u', shape.encodingId)]);
   });
 
-  it('finds the records of named bundles, even if the list of bundles is lost', async () => {
+  it('finds the records of named encodings, even if the list of encodings is lost', async () => {
     await plant();
-    await client.del(keys.bundles);
+    await client.del(keys.encodings);
     expect(await store.deleteUser('u')).toEqual([]);
-    const bundleIds = [shape.bundleId, other.bundleId];
-    expect((await store.deleteUser('u', { bundleIds })).length).toBe(2);
+    const encodingIds = [shape.encodingId, other.encodingId];
+    expect((await store.deleteUser('u', { encodingIds })).length).toBe(2);
     expect(await client.keys('*')).toEqual([]);
   });
 
-  it('counts a record once for two bundles whose ids begin alike', async () => {
+  it('finds the records of bundles, which were written before records were bound to encodings', async () => {
+    const bundleId = 'feedfacefeedface';
+    await client.set(keys.record('u', bundleId), 'record');
+    await client.sadd('test:bundles', bundleId);
+    expect(await store.deleteUser('u')).toMatchObject([{ encodingId: bundleId, record: true }]);
+    expect(await client.exists(keys.record('u', bundleId))).toBe(0);
+  });
+
+  it('counts a record once for two encodings whose ids begin alike', async () => {
     await plant();
-    const alike = `${shape.bundleId.slice(0, 8)}ffffffff`;
-    const deleted = await store.deleteUser('u', { bundleIds: [alike] });
+    const alike = `${shape.encodingId.slice(0, 8)}ffffffff`;
+    const deleted = await store.deleteUser('u', { encodingIds: [alike] });
     expect(deleted.filter(({ record }) => record).length).toBe(1);
   });
 
-  it('deletes the records of more bundles than fit one call', async () => {
-    const bundleIds = Array.from({ length: 1_001 }, (_, i) => i.toString(16).padStart(8, '0').padEnd(16, '0'));
-    await Promise.all(bundleIds.map((id) => client.set(keys.record('u', id), 'record')));
-    expect((await store.deleteUser('u', { bundleIds })).map(({ bundleId }) => bundleId)).toEqual(bundleIds);
+  it('deletes the records of more encodings than fit one call', async () => {
+    const encodingIds = Array.from({ length: 1_001 }, (_, i) => i.toString(16).padStart(8, '0').padEnd(16, '0'));
+    await Promise.all(encodingIds.map((id) => client.set(keys.record('u', id), 'record')));
+    expect((await store.deleteUser('u', { encodingIds })).map(({ encodingId }) => encodingId)).toEqual(encodingIds);
     expect(await client.keys('*')).toEqual([]);
   });
 });
@@ -148,7 +156,7 @@ describe('deletePosition', () => {
   it('tries again while other writers change the record, five times in all', async () => {
     await store.appendPositions(shape, [appendOf('u', 1, 2)]);
     interfere(4);
-    expect(await store.deletePosition(shape.bundleId, 'u', matchOf(1))).toMatchObject({
+    expect(await store.deletePosition(shape.encodingId, 'u', matchOf(1))).toMatchObject({
       deleted: true,
       positionCount: 5,
     });
@@ -157,20 +165,20 @@ describe('deletePosition', () => {
   it('gives up with a conflict after five tries', async () => {
     await store.appendPositions(shape, [appendOf('u', 1, 2)]);
     interfere(5);
-    await expect(store.deletePosition(shape.bundleId, 'u', matchOf(1))).rejects.toMatchObject({ reason: 'conflict' });
+    await expect(store.deletePosition(shape.encodingId, 'u', matchOf(1))).rejects.toMatchObject({ reason: 'conflict' });
   });
 
   it('keeps the TTL of the record', async () => {
     await store.appendPositions(shape, [appendOf('u', 1, 2)]);
-    await client.expire(keys.record('u', shape.bundleId), 500);
-    await store.deletePosition(shape.bundleId, 'u', matchOf(1));
-    expect(await client.ttl(keys.record('u', shape.bundleId))).toBeGreaterThan(400);
+    await client.expire(keys.record('u', shape.encodingId), 500);
+    await store.deletePosition(shape.encodingId, 'u', matchOf(1));
+    expect(await client.ttl(keys.record('u', shape.encodingId))).toBeGreaterThan(400);
   });
 
   it('deletes a key of another type, which is no record', async () => {
-    await client.lpush(keys.record('u', shape.bundleId), 'a list');
-    expect(await store.deletePosition(shape.bundleId, 'u', matchOf(1))).toMatchObject({ unreadable: true });
-    expect(await client.exists(keys.record('u', shape.bundleId))).toBe(0);
+    await client.lpush(keys.record('u', shape.encodingId), 'a list');
+    expect(await store.deletePosition(shape.encodingId, 'u', matchOf(1))).toMatchObject({ unreadable: true });
+    expect(await client.exists(keys.record('u', shape.encodingId))).toBe(0);
   });
 });
 
@@ -182,19 +190,19 @@ describe('appendPositions', () => {
     });
   });
 
-  it("names the field of another bundle's record", async () => {
+  it("names the field of another encoding's record", async () => {
     await store.appendPositions(shape, [appendOf('u', 1)]);
-    const clash = { ...shape, bundleId: '01234567ffffffff' }; // the same key
+    const clash = { ...shape, encodingId: '01234567ffffffff' }; // the same key
     await expect(store.appendPositions(clash, [appendOf('u', 2)])).rejects.toMatchObject({
-      reason: 'bundle_mismatch',
-      field: 'bundle_id',
+      reason: 'encoding_mismatch',
+      field: 'encoding_id',
     });
   });
 
   it('quarantines an unreadable record for 7 days', async () => {
-    await client.set(keys.record('u', shape.bundleId), 'broken');
+    await client.set(keys.record('u', shape.encodingId), 'broken');
     await store.appendPositions(shape, [appendOf('u', 1)]);
-    const ttlS = await client.ttl(keys.quarantine('u', shape.bundleId));
+    const ttlS = await client.ttl(keys.quarantine('u', shape.encodingId));
     expect(ttlS).toBeGreaterThan(7 * 24 * 3_600 - 100);
     expect(ttlS).toBeLessThanOrEqual(7 * 24 * 3_600);
   });

@@ -19,7 +19,7 @@ let store: UserStore;
 /** A connection of the user that docs/configuration.md gives to the user-cache. */
 let writer: RedisClient;
 const keys = createRecordKeys('test');
-const bundleId = '0123456789abcdef';
+const encodingId = '0123456789abcdef';
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'ckv-user-store-'));
@@ -41,7 +41,7 @@ describeUserStore('user store in Redis', {
   store: () => store,
   plant: async (userId, id, bytes) => {
     await client.set(keys.record(userId, id), Buffer.from(bytes));
-    await client.sadd(keys.bundles, id);
+    await client.sadd(keys.encodings, id);
   },
   nowMs: () => redisNowMs(client),
 });
@@ -53,40 +53,40 @@ it('needs no other right than its user has, and the user has no other', async ()
 });
 
 describe('user store in Redis', () => {
-  const shape = { bundleId, strideBytes: 5, maxPositions: 1_000 };
+  const shape = { encodingId, strideBytes: 5, maxPositions: 1_000 };
   const one = { userId: 'u', eventHashes: eventHash('e'), rows: new Uint8Array(5), lastEventMs: 1 };
 
   it('sets the TTL with every append, even if the append changes nothing', async () => {
     await store.appendPositions(shape, [one]);
-    const key = keys.record('u', bundleId);
+    const key = keys.record('u', encodingId);
     await client.expire(key, 10);
     await store.appendPositions(shape, [one]);
     expect(await client.ttl(key)).toBeGreaterThan(900);
   });
 
   it('keeps an unreadable record under a key of its own, with a TTL', async () => {
-    await client.set(keys.record('u', bundleId), 'broken');
+    await client.set(keys.record('u', encodingId), 'broken');
     await store.appendPositions(shape, [one]);
-    expect(await client.get(keys.quarantine('u', bundleId))).toBe('broken');
-    expect(await client.ttl(keys.quarantine('u', bundleId))).toBeGreaterThan(0);
+    expect(await client.get(keys.quarantine('u', encodingId))).toBe('broken');
+    expect(await client.ttl(keys.quarantine('u', encodingId))).toBeGreaterThan(0);
   });
 
   it('treats a key of another type as an unreadable record, without harm to others', async () => {
     await store.appendPositions(shape, [{ ...one, userId: 'v' }]);
-    await client.lpush(keys.record('u', bundleId), 'what', 'is', 'this');
-    const [odd, fine] = await store.getRecords(bundleId, ['u', 'v']);
+    await client.lpush(keys.record('u', encodingId), 'what', 'is', 'this');
+    const [odd, fine] = await store.getRecords(encodingId, ['u', 'v']);
     expect(() => decodeRecord(odd ?? new Uint8Array(0), shape)).toThrow(/record is truncated/);
     expect(decodeRecord(fine ?? new Uint8Array(0), shape).positionCount).toBe(1);
-    expect((await store.stats(bundleId, 10)).recordCount).toBe(1);
+    expect((await store.stats(encodingId, 10)).recordCount).toBe(1);
     expect(await store.appendPositions(shape, [one])).toMatchObject([{ appliedCount: 1, quarantined: true }]);
   });
 
   it('spends at most 0.8% of the full KV cache on a full history, key and header included', async () => {
     const rows = new Uint8Array(1_000 * 5).fill(1);
     const recentEvents = new Uint8Array(RECENT_EVENT_RING * 6).fill(1);
-    const record = encodeRecord({ bundleId, strideBytes: 5, lifetimeCount: 1, lastEventMs: 1, recentEvents, rows });
-    await store.replaceRecord(bundleId, 'user-0123456789', record);
-    const { memoryBytes, positionCount } = await store.stats(bundleId, 10);
+    const record = encodeRecord({ encodingId, strideBytes: 5, lifetimeCount: 1, lastEventMs: 1, recentEvents, rows });
+    await store.replaceRecord(encodingId, 'user-0123456789', record);
+    const { memoryBytes, positionCount } = await store.stats(encodingId, 10);
     expect(positionCount).toBe(1_000);
     expect(memoryBytes / (1_000 * 2 * 256 * 4)).toBeLessThanOrEqual(0.008);
     expect(memoryBytes).toBeLessThan(5_300); // the 5,120-byte class of the allocator, and the key
@@ -101,23 +101,23 @@ describe('user store in Redis', () => {
     const away = { reason: 'dependency_unavailable' };
     process.kill(redis.pid, 'SIGSTOP');
     try {
-      const waiting = Array.from({ length: 100 }, () => store.getRecords(bundleId, ['u']));
+      const waiting = Array.from({ length: 100 }, () => store.getRecords(encodingId, ['u']));
       const outcomes = await Promise.allSettled(waiting);
       expect(outcomes).toEqual(outcomes.map(() => ({ status: 'rejected', reason: expect.objectContaining(away) })));
       expect(isConnected(client)).toBe(false);
-      await expect(store.getRecords(bundleId, ['u'])).rejects.toMatchObject(away);
+      await expect(store.getRecords(encodingId, ['u'])).rejects.toMatchObject(away);
     } finally {
       process.kill(redis.pid, 'SIGCONT');
     }
     await vi.waitUntil(() => isConnected(client), { timeout: 10_000 });
-    expect(await store.getRecords(bundleId, ['u'])).toEqual([expect.any(Uint8Array)]);
+    expect(await store.getRecords(encodingId, ['u'])).toEqual([expect.any(Uint8Array)]);
   });
 
   it('throws dependency_unavailable at once while Redis is away, and works again when it is back', async () => {
     await store.appendPositions(shape, [one]);
     const { url } = redis;
     await redis.kill();
-    await expect(store.getRecords(bundleId, ['u'])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    await expect(store.getRecords(encodingId, ['u'])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
     await expect(store.appendPositions(shape, [one])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
     redis = await startPrivateRedis({
       dir: join(dir, 'server'),

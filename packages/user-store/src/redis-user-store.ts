@@ -15,7 +15,7 @@ import {
   noRecord,
   type PositionMatch,
   type RecordShape,
-  type UserBundle,
+  type UserEncoding,
   type UserStore,
   type WriteFence,
 } from './user-store.js';
@@ -32,12 +32,12 @@ export interface RedisUserStoreOptions {
 const QUARANTINE_TTL_S = 7 * 24 * 3600;
 const SCAN_COUNT = 500;
 const SWAP_TRIES = 5;
-/** Bundles of one script call. */
-const BUNDLES_PER_CALL = 500;
+/** Encodings of one script call. */
+const ENCODINGS_PER_CALL = 500;
 /** Users of one script call. A small number keeps the reads behind the call from waiting long. */
 const USERS_PER_CALL = 32;
 
-/** The append script's answer for one user; -1 alone if the record is of another bundle. */
+/** The append script's answer for one user; -1 alone if the record is of another encoding. */
 type AppendReply = [applied: number, duplicates: number, positions: number, quarantined: number] | [-1];
 
 /** The Lua scripts, as commands of a client. */
@@ -62,11 +62,11 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
    * Deletes a position, or a record that cannot be read, unless another writer changed the record in between. Returns
    * undefined after such a change.
    */
-  async function trySwap(bundleId: string, userId: string, match: PositionMatch, { validUntilMs }: WriteFence) {
-    const key = keys.record(userId, bundleId);
+  async function trySwap(encodingId: string, userId: string, match: PositionMatch, { validUntilMs }: WriteFence) {
+    const key = keys.record(userId, encodingId);
     const bytes = await client.getBuffer(key).catch(unreadableKey);
     if (!bytes) throw noRecord();
-    const { bytes: edited, outcome } = deleteFromBytes(bytes, bundleId, match);
+    const { bytes: edited, outcome } = deleteFromBytes(bytes, encodingId, match);
     if (!edited) return outcome;
     const sha1 = bytes === NOT_A_STRING ? 'other' : createHash('sha1').update(bytes).digest('hex');
     const swapped = await scripts.ckvSwapRecord(key, sha1, asBuffer(edited), validUntilMs);
@@ -78,14 +78,14 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   const usersPerCall = client.isCluster ? 1 : USERS_PER_CALL;
 
   async function appendTogether(
-    { bundleId, strideBytes, maxPositions }: RecordShape,
+    { encodingId, strideBytes, maxPositions }: RecordShape,
     appends: readonly Append[],
     { validUntilMs }: WriteFence,
   ): Promise<AppendReply[]> {
     const replies = await scripts.ckvAppendPositions(
       2 * appends.length,
-      ...appends.flatMap(({ userId }) => [keys.record(userId, bundleId), keys.quarantine(userId, bundleId)]),
-      Buffer.from(bundleId, 'hex'),
+      ...appends.flatMap(({ userId }) => [keys.record(userId, encodingId), keys.quarantine(userId, encodingId)]),
+      Buffer.from(encodingId, 'hex'),
       strideBytes,
       maxPositions,
       RECENT_EVENT_RING,
@@ -108,52 +108,51 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
         for (let from = 0; from < appends.length; from += usersPerCall) {
           calls.push(appendTogether(shape, appends.slice(from, from + usersPerCall), fence));
         }
-        const [replies] = await Promise.all([allDone(calls), client.sadd(keys.bundles, shape.bundleId)]);
+        const [replies] = await Promise.all([allDone(calls), client.sadd(keys.encodings, shape.encodingId)]);
         return replies.flat().map(outcomeOf);
       });
     },
 
-    replaceRecord: (bundleId, userId, record) =>
+    replaceRecord: (encodingId, userId, record) =>
       reachingRedis(async () => {
-        await client.sadd(keys.bundles, bundleId);
-        await client.set(keys.record(userId, bundleId), asBuffer(record), 'EX', recordTtlS);
+        await client.sadd(keys.encodings, encodingId);
+        await client.set(keys.record(userId, encodingId), asBuffer(record), 'EX', recordTtlS);
       }),
 
-    deleteUser: (userId, { bundleIds: named = [], keepRecords = false } = {}, { validUntilMs } = NO_FENCE) =>
+    deleteUser: (userId, { encodingIds: named = [], keepRecords = false } = {}, { validUntilMs } = NO_FENCE) =>
       reachingRedis(async () => {
-        // Two bundles whose ids begin alike share a key: each key once, or its record would count for both.
-        const byKey = new Map(
-          [...(await client.smembers(keys.bundles)), ...named].map((id) => [keys.record(userId, id), id]),
-        );
-        const bundleIds = [...byKey.values()];
-        const found: UserBundle[] = [];
-        for (let from = 0; from < bundleIds.length; from += BUNDLES_PER_CALL) {
-          const part = bundleIds.slice(from, from + BUNDLES_PER_CALL);
+        const listed = await Promise.all([keys.encodings, keys.bundles].map((list) => client.smembers(list)));
+        // Two encodings whose ids begin alike share a key: each key once, or its record would count for both.
+        const byKey = new Map([...listed.flat(), ...named].map((id) => [keys.record(userId, id), id]));
+        const encodingIds = [...byKey.values()];
+        const found: UserEncoding[] = [];
+        for (let from = 0; from < encodingIds.length; from += ENCODINGS_PER_CALL) {
+          const part = encodingIds.slice(from, from + ENCODINGS_PER_CALL);
           const pairs = part.flatMap((id) => [keys.record(userId, id), keys.quarantine(userId, id)]);
           const positions = await scripts.ckvDeleteUser(pairs.length, ...pairs, validUntilMs, keepRecords ? 1 : 0);
           if (!positions) throw fenceEnded();
-          part.forEach((bundleId, i) => {
+          part.forEach((encodingId, i) => {
             const [positionCount = -1, aside = -1] = positions.slice(2 * i, 2 * i + 2); // -1: no such key
             const [record, quarantined] = [positionCount >= 0, aside >= 0];
             if (!record && !quarantined) return;
-            found.push({ bundleId, record, quarantined, positionCount: Math.max(0, positionCount) });
+            found.push({ encodingId, record, quarantined, positionCount: Math.max(0, positionCount) });
           });
         }
         if (!keepRecords) await announceErasure(client, keyPrefix, userId);
         return found;
       }),
 
-    deletePosition: (bundleId, userId, match, fence = NO_FENCE) =>
+    deletePosition: (encodingId, userId, match, fence = NO_FENCE) =>
       reachingRedis(async () => {
         for (let i = 0; i < SWAP_TRIES; i++) {
-          const outcome = await trySwap(bundleId, userId, match, fence);
+          const outcome = await trySwap(encodingId, userId, match, fence);
           if (outcome?.deleted || outcome?.unreadable) await announceErasure(client, keyPrefix, userId);
           if (outcome) return outcome;
         }
         throw new CkvError('conflict', 'other writers kept changing the record; try again');
       }),
 
-    stats: (bundleId, maxRecords, signal) =>
+    stats: (encodingId, maxRecords, signal) =>
       reachingRedis(async () => {
         const seen = new Set<string>(); // SCAN may return a key twice while the table grows
         const total = { recordCount: 0, positionCount: 0, memoryBytes: 0, lifetimeCount: 0, truncated: false };
@@ -161,7 +160,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
           let cursor = '0';
           do {
             signal?.throwIfAborted();
-            const [next, found] = await primary.scan(cursor, 'MATCH', keys.pattern(bundleId), 'COUNT', SCAN_COUNT);
+            const [next, found] = await primary.scan(cursor, 'MATCH', keys.pattern(encodingId), 'COUNT', SCAN_COUNT);
             cursor = next;
             const unseen = [...new Set(found)].filter((key) => !seen.has(key));
             const counted = unseen.slice(0, maxRecords - total.recordCount);
@@ -187,8 +186,8 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
 
 function outcomeOf([appliedCount, duplicateCount = 0, positionCount = 0, quarantined]: AppendReply): AppendOutcome {
   if (appliedCount >= 0) return { appliedCount, duplicateCount, positionCount, quarantined: quarantined === 1 };
-  const text = 'bundle_id: a record under this name is of another bundle';
-  throw new CkvError('bundle_mismatch', text, { field: 'bundle_id' });
+  const text = 'encoding_id: a record under this name is of another encoding';
+  throw new CkvError('encoding_mismatch', text, { field: 'encoding_id' });
 }
 
 function readLua(file: string): string {

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Append, RecordShape, UserStore } from './user-store.js';
 
-const shape: RecordShape = { bundleId: '0123456789abcdef', strideBytes: 2, maxPositions: 20 };
+const shape: RecordShape = { encodingId: '0123456789abcdef', strideBytes: 2, maxPositions: 20 };
 
 /** Rows [n, n] with the event id n. */
 function append(userId: string, numbers: readonly number[], lastEventMs = 1_000): Append {
@@ -20,7 +20,7 @@ export interface StoreUnderTest {
   /** Returns an empty store. */
   readonly store: () => UserStore;
   /** Writes bytes past the store. */
-  readonly plant: (userId: string, bundleId: string, bytes: Uint8Array) => Promise<void>;
+  readonly plant: (userId: string, encodingId: string, bytes: Uint8Array) => Promise<void>;
   /** Returns the time by the store's own clock, Unix ms. */
   readonly nowMs: () => Promise<number>;
 }
@@ -28,7 +28,7 @@ export interface StoreUnderTest {
 /** Tests the behaviour that every user store has. */
 export function describeUserStore(name: string, { store, plant, nowMs }: StoreUnderTest): void {
   const read = async (userId: string) => {
-    const [bytes] = await store().getRecords(shape.bundleId, [userId]);
+    const [bytes] = await store().getRecords(shape.encodingId, [userId]);
     return bytes && decodeRecord(bytes, shape);
   };
   const numbersOf = async (userId: string) => [...((await read(userId))?.rows ?? [])].filter((_, i) => i % 2 === 0);
@@ -36,7 +36,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
   describe(name, () => {
     it('returns records in the order of the users, undefined for a user without one', async () => {
       await store().appendPositions(shape, [append('b', [1])]);
-      const [a, b, c] = await store().getRecords(shape.bundleId, ['a', 'b', 'c']);
+      const [a, b, c] = await store().getRecords(shape.encodingId, ['a', 'b', 'c']);
       expect([a, c]).toEqual([undefined, undefined]);
       expect(b?.length).toBeGreaterThan(0);
     });
@@ -59,8 +59,8 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       await store().appendPositions(wide, [wideAppend([1, 2])]);
       const outcome = { appliedCount: 2, duplicateCount: 1, positionCount: 3, quarantined: false };
       expect(await store().appendPositions(wide, [wideAppend([2, 3, 4])])).toEqual([outcome]);
-      await store().deletePosition(shape.bundleId, 'u', eventMatch('3'));
-      const [bytes] = await store().getRecords(shape.bundleId, ['u']);
+      await store().deletePosition(shape.encodingId, 'u', eventMatch('3'));
+      const [bytes] = await store().getRecords(shape.encodingId, ['u']);
       const { rows } = decodeRecord(bytes ?? new Uint8Array(0), wide);
       expect(Buffer.from(rows).equals(wideAppend([2, 4]).rows)).toBe(true);
     });
@@ -151,17 +151,17 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
         const appends = users.map((userId) => append(userId, [1]));
         const validUntilMs = (await nowMs()) - 1;
         await expect(store().appendPositions(shape, appends, { validUntilMs })).rejects.toMatchObject(passed);
-        const records = await store().getRecords(shape.bundleId, users);
+        const records = await store().getRecords(shape.encodingId, users);
         expect(records).toEqual(users.map(() => undefined));
       });
 
       it('leaves a record alone whose append is refused, an unreadable one too', async () => {
         await store().appendPositions(shape, [append('u', [1])]);
-        await plant('v', shape.bundleId, Buffer.from('garbage'));
+        await plant('v', shape.encodingId, Buffer.from('garbage'));
         const late = store().appendPositions(shape, [append('u', [2]), append('v', [2])], { validUntilMs: 1 });
         await expect(late).rejects.toMatchObject(passed);
         expect(await numbersOf('u')).toEqual([1]);
-        expect(String((await store().getRecords(shape.bundleId, ['v']))[0])).toBe(String(Buffer.from('garbage')));
+        expect(String((await store().getRecords(shape.encodingId, ['v']))[0])).toBe(String(Buffer.from('garbage')));
       });
 
       it.each([
@@ -197,46 +197,56 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       ['a record of a stride 256 larger', Buffer.from(encodeRecord({ ...emptyRecord(), strideBytes: 258 }))],
       ['a record of another layout', Buffer.from(encodeRecord(emptyRecord())).fill(9, 2, 3)],
     ])('sets %s aside and begins a new record', async (_, bytes) => {
-      await plant('u', shape.bundleId, bytes);
+      await plant('u', shape.encodingId, bytes);
       expect(await store().appendPositions(shape, [append('u', [7])])).toEqual([
         { appliedCount: 1, duplicateCount: 0, positionCount: 1, quarantined: true },
       ]);
       expect(await numbersOf('u')).toEqual([7]);
     });
 
-    it("refuses to append to another bundle's record and leaves it alone", async () => {
-      const bytes = encodeRecord({ ...emptyRecord(), bundleId: 'ffffffffffffffff', rows: Uint8Array.of(9, 9) });
-      await plant('u', shape.bundleId, bytes);
+    it("refuses to append to another encoding's record and leaves it alone", async () => {
+      const bytes = encodeRecord({ ...emptyRecord(), encodingId: 'ffffffffffffffff', rows: Uint8Array.of(9, 9) });
+      await plant('u', shape.encodingId, bytes);
       await expect(store().appendPositions(shape, [append('u', [1])])).rejects.toMatchObject({
-        reason: 'bundle_mismatch',
+        reason: 'encoding_mismatch',
       });
-      expect(Buffer.from((await store().getRecords(shape.bundleId, ['u']))[0] ?? [])).toEqual(Buffer.from(bytes));
+      expect(Buffer.from((await store().getRecords(shape.encodingId, ['u']))[0] ?? [])).toEqual(Buffer.from(bytes));
     });
 
-    it("appends for the other users if one of many has another bundle's record", async () => {
+    it("appends for the other users if one of many has another encoding's record", async () => {
       const users = Array.from({ length: 100 }, (_, i) => `user ${i}`);
-      await plant('user 50', shape.bundleId, encodeRecord({ ...emptyRecord(), bundleId: 'ffffffffffffffff' }));
+      await plant('user 50', shape.encodingId, encodeRecord({ ...emptyRecord(), encodingId: 'ffffffffffffffff' }));
       const appends = users.map((user, i) => append(user, [i]));
-      await expect(store().appendPositions(shape, appends)).rejects.toMatchObject({ reason: 'bundle_mismatch' });
+      await expect(store().appendPositions(shape, appends)).rejects.toMatchObject({ reason: 'encoding_mismatch' });
       const others = appends.filter(({ userId }) => userId !== 'user 50');
       await store().appendPositions(shape, others);
       for (const [i, user] of users.entries()) if (i !== 50) expect(await numbersOf(user)).toEqual([i]);
     });
 
+    it("refuses to delete from another encoding's record and leaves it alone", async () => {
+      const bytes = encodeRecord({ ...emptyRecord(), encodingId: 'ffffffffffffffff', rows: Uint8Array.of(9, 9) });
+      await plant('u', shape.encodingId, bytes);
+      const match = { ...eventMatch('1'), row: Uint8Array.of(9, 9) };
+      await expect(store().deletePosition(shape.encodingId, 'u', match)).rejects.toMatchObject({
+        reason: 'encoding_mismatch',
+      });
+      expect(Buffer.from((await store().getRecords(shape.encodingId, ['u']))[0] ?? [])).toEqual(Buffer.from(bytes));
+    });
+
     it('replaces a record', async () => {
       await store().appendPositions(shape, [append('u', [1, 2, 3])]);
-      await store().replaceRecord(shape.bundleId, 'u', encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(8, 8) }));
+      await store().replaceRecord(shape.encodingId, 'u', encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(8, 8) }));
       expect(await numbersOf('u')).toEqual([8]);
     });
 
-    it("deletes a user's records of every bundle and no other user's", async () => {
-      const other = { ...shape, bundleId: 'fedcba9876543210' };
+    it("deletes a user's records of every encoding and no other user's", async () => {
+      const other = { ...shape, encodingId: 'fedcba9876543210' };
       await store().appendPositions(shape, [append('u', [1, 2, 3]), append('v', [1])]);
       await store().appendPositions(other, [append('u', [1])]);
       const deleted = await store().deleteUser('u');
-      expect(deleted.sort((a, b) => a.bundleId.localeCompare(b.bundleId))).toEqual([
-        { bundleId: shape.bundleId, record: true, quarantined: false, positionCount: 3 },
-        { bundleId: other.bundleId, record: true, quarantined: false, positionCount: 1 },
+      expect(deleted.sort((a, b) => a.encodingId.localeCompare(b.encodingId))).toEqual([
+        { encodingId: shape.encodingId, record: true, quarantined: false, positionCount: 3 },
+        { encodingId: other.encodingId, record: true, quarantined: false, positionCount: 1 },
       ]);
       expect(await store().deleteUser('u')).toEqual([]);
       expect(await numbersOf('v')).toEqual([1]);
@@ -244,9 +254,9 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
 
     it('deletes a record that was never appended to', async () => {
       expect(await store().deleteUser('u')).toEqual([]);
-      await store().replaceRecord(shape.bundleId, 'u', encodeRecord(emptyRecord()));
-      const bundle = { bundleId: shape.bundleId, record: true, quarantined: false, positionCount: 0 };
-      expect(await store().deleteUser('u')).toEqual([bundle]);
+      await store().replaceRecord(shape.encodingId, 'u', encodeRecord(emptyRecord()));
+      const encoding = { encodingId: shape.encodingId, record: true, quarantined: false, positionCount: 0 };
+      expect(await store().deleteUser('u')).toEqual([encoding]);
       expect(await read('u')).toBeUndefined();
     });
 
@@ -272,17 +282,17 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
         ids.map((id, i) => append(id, [i])),
       );
       for (const [i, id] of ids.entries()) expect(await numbersOf(id)).toEqual([i]);
-      expect((await store().stats(shape.bundleId, 100)).recordCount).toBe(ids.length);
+      expect((await store().stats(shape.encodingId, 100)).recordCount).toBe(ids.length);
     });
 
     it('deletes a position by its event, and the event still counts as seen', async () => {
       await store().appendPositions(shape, [append('u', [1, 2, 3])]);
       const match = eventMatch('2');
-      expect(await store().deletePosition(shape.bundleId, 'u', match)).toMatchObject({
+      expect(await store().deletePosition(shape.encodingId, 'u', match)).toMatchObject({
         deleted: true,
         positionCount: 2,
       });
-      expect(await store().deletePosition(shape.bundleId, 'u', match)).toMatchObject({
+      expect(await store().deletePosition(shape.encodingId, 'u', match)).toMatchObject({
         deleted: false,
         positionCount: 2,
       });
@@ -293,10 +303,10 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
 
     it('deletes the newest row that is equal, else the nearest within the tolerance', async () => {
       const record = encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(5, 10, 5, 12, 5, 10, 6, 255) });
-      await store().replaceRecord(shape.bundleId, 'u', record);
+      await store().replaceRecord(shape.encodingId, 'u', record);
       let event = 0;
       const remove = (row: number[], tolerance: number[]) =>
-        store().deletePosition(shape.bundleId, 'u', {
+        store().deletePosition(shape.encodingId, 'u', {
           eventHash: eventHash(`old ${event++}`),
           row: Uint8Array.from(row),
           tolerance: Uint8Array.from(tolerance),
@@ -312,28 +322,28 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
     it('deletes no row of another event in the ring by content', async () => {
       const removed = { ...eventMatch('never recorded'), row: Uint8Array.of(9, 9) };
       await store().appendPositions(shape, [append('u', [9, 2])]);
-      expect(await store().deletePosition(shape.bundleId, 'u', removed)).toMatchObject({
+      expect(await store().deletePosition(shape.encodingId, 'u', removed)).toMatchObject({
         deleted: false,
         positionCount: 2,
         eventKnown: false,
       });
       await store().appendPositions(shape, [append('u', [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21])]);
-      await store().deletePosition(shape.bundleId, 'u', eventMatch('15'));
-      expect(await store().deletePosition(shape.bundleId, 'u', removed)).toMatchObject({ deleted: false });
+      await store().deletePosition(shape.encodingId, 'u', eventMatch('15'));
+      expect(await store().deletePosition(shape.encodingId, 'u', removed)).toMatchObject({ deleted: false });
       await store().appendPositions(shape, [append('u', [22])]); // now the ring has 14 newer events
-      expect(await store().deletePosition(shape.bundleId, 'u', removed)).toMatchObject({ deleted: true });
+      expect(await store().deletePosition(shape.encodingId, 'u', removed)).toMatchObject({ deleted: true });
       expect(await numbersOf('u')).toEqual([2, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22]);
     });
 
     it('deletes by content once, however often the deletion is repeated', async () => {
       const record = encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(5, 5, 5, 5, 5, 5) });
-      await store().replaceRecord(shape.bundleId, 'u', record);
+      await store().replaceRecord(shape.encodingId, 'u', record);
       const match = { eventHash: eventHash('old'), row: Uint8Array.of(5, 5), tolerance: new Uint8Array(0) };
-      expect(await store().deletePosition(shape.bundleId, 'u', match)).toMatchObject({
+      expect(await store().deletePosition(shape.encodingId, 'u', match)).toMatchObject({
         deleted: true,
         positionCount: 2,
       });
-      expect(await store().deletePosition(shape.bundleId, 'u', match)).toMatchObject({
+      expect(await store().deletePosition(shape.encodingId, 'u', match)).toMatchObject({
         deleted: false,
         positionCount: 2,
       });
@@ -341,20 +351,20 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
 
     it('refuses a deletion after its fence has ended, if there is a position to delete', async () => {
       const record = encodeRecord({ ...emptyRecord(), rows: Uint8Array.of(5, 5, 5, 5) });
-      await store().replaceRecord(shape.bundleId, 'u', record);
+      await store().replaceRecord(shape.encodingId, 'u', record);
       const match = { eventHash: eventHash('old'), row: Uint8Array.of(5, 5), tolerance: new Uint8Array(0) };
       const storeMs = await nowMs();
-      const remove = (validUntilMs: number) => store().deletePosition(shape.bundleId, 'u', match, { validUntilMs });
+      const remove = (validUntilMs: number) => store().deletePosition(shape.encodingId, 'u', match, { validUntilMs });
       await expect(remove(storeMs - 1)).rejects.toMatchObject({ reason: 'deadline', field: 'valid_until_ms' });
-      expect(Buffer.from((await store().getRecords(shape.bundleId, ['u']))[0] ?? [])).toEqual(Buffer.from(record));
+      expect(Buffer.from((await store().getRecords(shape.encodingId, ['u']))[0] ?? [])).toEqual(Buffer.from(record));
       expect(await remove(storeMs + 60_000)).toMatchObject({ deleted: true, positionCount: 1 });
       expect(await remove(storeMs - 1)).toMatchObject({ deleted: false, positionCount: 1 });
     });
 
     it('deletes a record that cannot be read as a whole, within the fence, and says so', async () => {
       const remove = (validUntilMs: number) =>
-        store().deletePosition(shape.bundleId, 'u', eventMatch('1'), { validUntilMs });
-      await plant('u', shape.bundleId, Buffer.from('garbage'));
+        store().deletePosition(shape.encodingId, 'u', eventMatch('1'), { validUntilMs });
+      await plant('u', shape.encodingId, Buffer.from('garbage'));
       await expect(remove((await nowMs()) - 1)).rejects.toMatchObject({ reason: 'deadline' });
       expect(await remove((await nowMs()) + 60_000)).toEqual({
         deleted: false,
@@ -363,12 +373,12 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
         laterCount: 0,
         unreadable: true,
       });
-      expect(await store().getRecords(shape.bundleId, ['u'])).toEqual([undefined]);
+      expect(await store().getRecords(shape.encodingId, ['u'])).toEqual([undefined]);
     });
 
     it('throws user_not_found without a record to delete from', async () => {
       const match = eventMatch('1');
-      await expect(store().deletePosition(shape.bundleId, 'u', match)).rejects.toMatchObject({
+      await expect(store().deletePosition(shape.encodingId, 'u', match)).rejects.toMatchObject({
         reason: 'user_not_found',
       });
     });
@@ -376,16 +386,16 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
     it('loses no append during a deletion', async () => {
       await store().appendPositions(shape, [append('u', [1, 2, 3])]);
       await Promise.all([
-        store().deletePosition(shape.bundleId, 'u', eventMatch('2')),
+        store().deletePosition(shape.encodingId, 'u', eventMatch('2')),
         ...[4, 5, 6, 7].map((n) => store().appendPositions(shape, [append('u', [n])])),
       ]);
       expect((await numbersOf('u')).sort((a, b) => a - b)).toEqual([1, 3, 4, 5, 6, 7]);
     });
 
-    it('counts records, positions and lifetimes, of one bundle or of all, up to a bound', async () => {
+    it('counts records, positions and lifetimes, of one encoding or of all, up to a bound', async () => {
       await store().appendPositions(shape, [append('u', [1, 2]), append('v', [1])]);
-      await store().appendPositions({ ...shape, bundleId: 'fedcba9876543210' }, [append('u', [1])]);
-      expect(await store().stats(shape.bundleId, 100)).toMatchObject({
+      await store().appendPositions({ ...shape, encodingId: 'fedcba9876543210' }, [append('u', [1])]);
+      expect(await store().stats(shape.encodingId, 100)).toMatchObject({
         recordCount: 2,
         positionCount: 3,
         lifetimeCount: 3,
@@ -424,7 +434,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
             } else if (rows.length > 0 || (await read(userId))) {
               const match = eventMatch(String(next.number));
               const entry = ring.find(({ n, live }) => live && n === next.number);
-              const { deleted } = await store().deletePosition(shape.bundleId, userId, match);
+              const { deleted } = await store().deletePosition(shape.encodingId, userId, match);
               expect(deleted).toBe(entry !== undefined);
               if (!entry) continue;
               const fromEnd = ring.filter(({ live }) => live).length - ring.filter(({ live }) => live).indexOf(entry);
@@ -441,9 +451,9 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
 }
 
 function emptyRecord() {
-  const { bundleId, strideBytes } = shape;
+  const { encodingId, strideBytes } = shape;
   return {
-    bundleId,
+    encodingId,
     strideBytes,
     lifetimeCount: 4,
     lastEventMs: 5,

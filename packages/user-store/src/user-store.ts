@@ -1,8 +1,8 @@
 import { CkvError, EVENT_HASH_BYTES, invalidRequest, RECENT_EVENT_RING, RING_TOMBSTONE } from '@collectivekv/domain';
 
-/** How a bundle's records are laid out. */
+/** How an encoding's records are laid out. */
 export interface RecordShape {
-  readonly bundleId: string;
+  readonly encodingId: string;
   readonly strideBytes: number;
   readonly maxPositions: number;
 }
@@ -53,15 +53,16 @@ export interface PositionMatch {
 
 /** Options of {@link UserStore.deleteUser}. */
 export interface UserDeletion {
-  /** Bundles to look for beside those that the store has a record of; 16 hexadecimal characters each. */
-  readonly bundleIds?: readonly string[];
+  /** Encodings to look for beside those that the store lists; 16 hexadecimal characters each. */
+  readonly encodingIds?: readonly string[];
   /** True: deletes the unreadable records only, and says which records there are. */
   readonly keepRecords?: boolean;
 }
 
-/** What a user has, or had, under one bundle. */
-export interface UserBundle {
-  readonly bundleId: string;
+/** What a user has, or had, under one encoding. */
+export interface UserEncoding {
+  /** Of a record from before records were bound to encodings: the id of its bundle. */
+  readonly encodingId: string;
   /** True if the user had a record. */
   readonly record: boolean;
   /** True if the user had an unreadable record, which an append had moved to another key. */
@@ -93,36 +94,41 @@ export interface StoreStats {
 }
 
 /**
- * User records, one per user and bundle.
+ * User records, one per user and encoding.
  *
  * Every method throws dependency_unavailable if the store cannot be reached, and overloaded if it is full.
  */
 export interface UserStore {
   /** Returns the records' bytes in the order of `userIds`; undefined for a user without a record. */
-  getRecords(bundleId: string, userIds: readonly string[]): Promise<(Uint8Array | undefined)[]>;
+  getRecords(encodingId: string, userIds: readonly string[]): Promise<(Uint8Array | undefined)[]>;
   /**
    * Appends positions. Atomic per user; idempotent by event hash as far as the ring reaches.
    * @returns outcomes in the order of `appends`
    * @throws deadline if the fence has ended; some users may have been appended before that, so repeat the whole call
-   * @throws bundle_mismatch if a record is of another bundle; the other users are appended
+   * @throws encoding_mismatch if a record is of another encoding; the other users are appended
    */
   appendPositions(shape: RecordShape, appends: readonly Append[], fence?: WriteFence): Promise<AppendOutcome[]>;
   /** Replaces the user's record, or creates it. */
-  replaceRecord(bundleId: string, userId: string, record: Uint8Array): Promise<void>;
+  replaceRecord(encodingId: string, userId: string, record: Uint8Array): Promise<void>;
   /**
-   * Deletes a user's records of every bundle, unreadable ones too. Atomic up to 500 bundles.
-   * @returns the bundles under which the user had a record or an unreadable record
+   * Deletes a user's records of every encoding, unreadable ones too. Atomic up to 500 encodings.
+   * @returns the encodings under which the user had a record or an unreadable record
    * @throws deadline if the fence has ended
    */
-  deleteUser(userId: string, deletion?: UserDeletion, fence?: WriteFence): Promise<UserBundle[]>;
+  deleteUser(userId: string, deletion?: UserDeletion, fence?: WriteFence): Promise<UserEncoding[]>;
   /**
    * Deletes one position; idempotent by event hash as far as the ring reaches. Deletes a record that cannot be read.
-   * @throws user_not_found without a record, bundle_mismatch, conflict if other writers kept changing the record
+   * @throws user_not_found without a record, encoding_mismatch, conflict if other writers kept changing the record
    * @throws deadline if there is something to delete and the fence has ended
    */
-  deletePosition(bundleId: string, userId: string, match: PositionMatch, fence?: WriteFence): Promise<PositionDeletion>;
-  /** Counts the records of one bundle, or of all if `bundleId` is empty. Stops after `maxRecords`. */
-  stats(bundleId: string, maxRecords: number, signal?: AbortSignal): Promise<StoreStats>;
+  deletePosition(
+    encodingId: string,
+    userId: string,
+    match: PositionMatch,
+    fence?: WriteFence,
+  ): Promise<PositionDeletion>;
+  /** Counts the records of one encoding, or of all if `encodingId` is empty. Stops after `maxRecords`. */
+  stats(encodingId: string, maxRecords: number, signal?: AbortSignal): Promise<StoreStats>;
 }
 
 /** Checks that the sizes of an append agree with each other, and its hashes. Throws invalid_request naming `path`. */
@@ -161,7 +167,7 @@ export function checkAppend({ strideBytes }: RecordShape, append: Append, path: 
 
 /** Returns the error for a user without a record. */
 export function noRecord(): CkvError {
-  return new CkvError('user_not_found', 'user_id: the user has no record of this bundle', { field: 'user_id' });
+  return new CkvError('user_not_found', 'user_id: the user has no record of this encoding', { field: 'user_id' });
 }
 
 /** Returns the error for a write whose fence has ended. */

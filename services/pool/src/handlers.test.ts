@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GatherRequest__Output, WatchBundlesResponse } from '@collectivekv/contracts';
-import { elementAt } from '@collectivekv/domain';
+import { elementAt, encodingIdOf, parseManifest } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import type { CallContext } from '@collectivekv/rpc/server';
 import { createMetrics } from '@collectivekv/service-kit';
@@ -77,6 +77,7 @@ describe('Describe', () => {
       active: true,
       provider: 'cpu',
       loadedBundleIds: [first, second, other],
+      encodingId: encodingIdOf(parseManifest(manifests[0] ?? Buffer.of())),
     });
     expect(await handlers.Describe({ bundleId: second })).toMatchObject({ manifest: manifests[1], active: false });
     await expect(handlers.Describe({ bundleId: 'no id' })).rejects.toMatchObject({ field: 'bundle_id' });

@@ -63,6 +63,7 @@ export function createPoolHandlers({ shelf, provider, metrics, reports, minCover
         active: shelf.announcement().activeBundleId === bundle.model.id,
         provider,
         loadedBundleIds: [...shelf.ids()],
+        encodingId: bundle.model.encodingId,
       };
     },
 

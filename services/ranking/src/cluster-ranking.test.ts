@@ -50,9 +50,9 @@ describe.each(['factored', 'factored_sdim', 'factored_sim'])('the bundle %s', (f
     await append('u', history);
     const [old, recent] = [history[3] ?? fail(), history[28] ?? fail()];
     const match = { eventHash: eventHash(old.eventId), row: await encodeRows(bundle, [old]), tolerance: Buffer.of() };
-    expect(await store.deletePosition(bundle.model.id, 'u', match)).toMatchObject({ deleted: true });
+    expect(await store.deletePosition(bundle.model.encodingId, 'u', match)).toMatchObject({ deleted: true });
     const byEvent = { eventHash: eventHash(recent.eventId), row: Buffer.of(), tolerance: Buffer.of() };
-    expect(await store.deletePosition(bundle.model.id, 'u', byEvent)).toMatchObject({ deleted: true });
+    expect(await store.deletePosition(bundle.model.encodingId, 'u', byEvent)).toMatchObject({ deleted: true });
     await replace('afresh', without(history, [old, recent]));
     await replace('whole', history);
     const scores = await scoresOf('u', 28);
@@ -84,17 +84,17 @@ describe.each(['factored', 'factored_sdim', 'factored_sim'])('the bundle %s', (f
     await append('u', [only]);
     const one = await scoresOf('u', 1);
     const match = { eventHash: eventHash(only.eventId), row: Buffer.of(), tolerance: Buffer.of() };
-    await store.deletePosition(bundle.model.id, 'u', match);
+    await store.deletePosition(bundle.model.encodingId, 'u', match);
     const none = await scoresOf('u', 0);
     expectClose(none, await scoresOf('nobody', 0));
     expect(distance(one, none)).toBeGreaterThan(1e-5);
   });
 
   it('answers without a record whose routes are beyond the pool, unless the caller requires history', async () => {
-    const { id, layout } = bundle.model;
+    const { encodingId, layout } = bundle.model;
     const rows = Buffer.alloc(20 * layout.strideBytes, 255);
-    const header = { bundleId: id, strideBytes: layout.strideBytes, lifetimeCount: 20, lastEventMs: 1 };
-    await store.replaceRecord(id, 'u', encodeRecord({ ...header, recentEvents: Buffer.of(), rows }));
+    const header = { encodingId, strideBytes: layout.strideBytes, lifetimeCount: 20, lastEventMs: 1 };
+    await store.replaceRecord(encodingId, 'u', encodeRecord({ ...header, recentEvents: Buffer.of(), rows }));
     const none = await scoresOf('nobody', 0);
     for (const answer of await Promise.all(rankBoth('u'))) {
       expect(answer).toMatchObject({ rung: 'no_history', rungReason: 'record_corrupt', positionCount: 0 });
@@ -125,8 +125,8 @@ function without(history: readonly Interaction[], removed: readonly Interaction[
 }
 
 async function append(userId: string, history: readonly Interaction[]): Promise<void> {
-  const { id, layout, manifest } = bundle.model;
-  const shape = { bundleId: id, strideBytes: layout.strideBytes, maxPositions: manifest.maxPositions };
+  const { encodingId, layout, manifest } = bundle.model;
+  const shape = { encodingId, strideBytes: layout.strideBytes, maxPositions: manifest.maxPositions };
   for (let from = 0; from < history.length; from += WAVE) {
     const wave = history.slice(from, from + WAVE);
     const eventHashes = Buffer.concat(wave.map(({ eventId }) => eventHash(eventId)));
@@ -138,16 +138,16 @@ async function append(userId: string, history: readonly Interaction[]): Promise<
 
 /** Stores a record that was made at once. */
 async function replace(userId: string, history: readonly Interaction[]): Promise<void> {
-  const { id, layout } = bundle.model;
+  const { encodingId, layout } = bundle.model;
   const record = encodeRecord({
-    bundleId: id,
+    encodingId,
     strideBytes: layout.strideBytes,
     lifetimeCount: history.length,
     lastEventMs: 1,
     recentEvents: Buffer.concat(history.slice(-WAVE).map(({ eventId }) => eventHash(eventId))),
     rows: await encodeRows(bundle, history),
   });
-  await store.replaceRecord(id, userId, record);
+  await store.replaceRecord(encodingId, userId, record);
 }
 
 /** Returns the scores with pool tables. Those with gathered rows must be the same. */
@@ -179,11 +179,10 @@ function rankBoth(userId: string, { recent = [], historyPolicy = 'preferred' }: 
     topK: 0,
     bundleId: '',
     historyPolicy,
-    captureId: '',
   } as const;
   const records = {
     get: async () => {
-      const [bytes] = await store.getRecords(bundle.model.id, [userId]);
+      const [bytes] = await store.getRecords(bundle.model.encodingId, [userId]);
       return { bytes, ageMs: 0 };
     },
   };

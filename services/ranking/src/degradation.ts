@@ -11,6 +11,7 @@ const DEGRADABLE: ReadonlySet<Reason> = new Set<Reason>([
   'overloaded',
   'deadline',
   'record_corrupt',
+  'encoding_mismatch',
   'bundle_mismatch',
 ]);
 

@@ -23,7 +23,6 @@ const queryOf = (candidateIds: string[], overrides: Partial<RankQuery> = {}): Ra
   topK: 0,
   bundleId: '',
   historyPolicy: 'preferred',
-  captureId: '',
   ...overrides,
 });
 

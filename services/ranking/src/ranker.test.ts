@@ -2,7 +2,14 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { encodeRows, type LoadedBundle } from '@collectivekv/bundles';
 import type { GatherRequest } from '@collectivekv/contracts';
-import { CkvError, createBundleModel, encodeRecord, eventHash, type Interaction } from '@collectivekv/domain';
+import {
+  CkvError,
+  createBundleModel,
+  decodeRecord,
+  encodeRecord,
+  eventHash,
+  type Interaction,
+} from '@collectivekv/domain';
 import { packIds } from '@collectivekv/rpc';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createPoolRows, type PoolRows } from './attention/pool-rows.js';
@@ -18,13 +25,13 @@ const MAX_POSITIONS = 6;
  * before it. Rank gives the routes of the history as scores, one for each candidate. RankKv gives the number of
  * positions as every score.
  */
-function testBundle(encodesWithHistory: boolean): LoadedBundle {
+function testBundle(encodesWithHistory: boolean, name = 'test'): LoadedBundle {
   const manifest = JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8'));
   const routes = { name: 'routes', role: 'routes', field: 'route', type: 'int64', shape: ['positions'] };
   if (encodesWithHistory) manifest.graphs.encode.inputs.push(routes);
   manifest.graphs.rank.inputs.push(routes);
   const model = createBundleModel({
-    manifestBytes: Buffer.from(JSON.stringify({ ...manifest, maxPositions: MAX_POSITIONS })),
+    manifestBytes: Buffer.from(JSON.stringify({ ...manifest, name, maxPositions: MAX_POSITIONS })),
     itemIds: JSON.parse(readFileSync(`${TARGET}/items.json`, 'utf8')).ids,
   });
   const keyInput = model.manifest.graphs.rankKv.inputs.find(({ role }) => role === 'key');
@@ -80,7 +87,6 @@ const query = (recentInteractions: Interaction[]): RankQuery => ({
   topK: 0,
   bundleId: '',
   historyPolicy: 'preferred',
-  captureId: '',
 });
 
 let record: Uint8Array | undefined;
@@ -113,7 +119,7 @@ async function applied(count: number) {
   const rows = await encodeRows(bundle, interactions.slice(0, count));
   const { strideBytes } = bundle.model.layout;
   record = encodeRecord({
-    bundleId: bundle.model.id,
+    encodingId: bundle.model.encodingId,
     strideBytes,
     lifetimeCount: count,
     lastEventMs: count,
@@ -172,20 +178,38 @@ describe('an answer', () => {
     });
   });
 
-  it.each(['dependency_unavailable', 'draining', 'overloaded', 'deadline', 'bundle_mismatch'] as const)(
-    'is given without the record after %s, unless the caller requires history',
-    async (reason) => {
-      recordFailure = new CkvError(reason, 'no record');
-      const below = { rungReason: reason, coldUser: false };
-      expect(await rank([])).toMatchObject({ ...below, rung: 'no_history', positionCount: 0 });
-      expect(await rank(recent)).toMatchObject({ ...below, rung: 'recent_only', positionCount: 1, mergedCount: 1 });
-      await expect(rank([], { historyPolicy: 'required' })).rejects.toBe(recordFailure);
-    },
-  );
+  it.each([
+    'dependency_unavailable',
+    'draining',
+    'overloaded',
+    'deadline',
+    'encoding_mismatch',
+    'bundle_mismatch',
+  ] as const)('is given without the record after %s, unless the caller requires history', async (reason) => {
+    recordFailure = new CkvError(reason, 'no record');
+    const below = { rungReason: reason, coldUser: false };
+    expect(await rank([])).toMatchObject({ ...below, rung: 'no_history', positionCount: 0 });
+    expect(await rank(recent)).toMatchObject({ ...below, rung: 'recent_only', positionCount: 1, mergedCount: 1 });
+    await expect(rank([], { historyPolicy: 'required' })).rejects.toBe(recordFailure);
+  });
 
   it('is given without a record that is corrupt', async () => {
     record = Uint8Array.of(1, 2, 3);
     expect(await rank([])).toMatchObject({ rung: 'no_history', rungReason: 'record_corrupt', coldUser: false });
+  });
+
+  it.each([
+    ['of another encoding', () => ({ encodingId: 'f'.repeat(16) }), 'encoding_mismatch'],
+    ['that names the bundle', () => ({ encodingId: bundle.model.id }), 'encoding_mismatch'],
+    ['with rows of another length', () => ({ strideBytes: 1 }), 'record_corrupt'],
+  ] as const)('is given without a record %s, unless the caller requires history', async (_, change, reason) => {
+    await applied(2);
+    const { encodingId, layout } = bundle.model;
+    const sound = decodeRecord(record ?? Uint8Array.of(), { encodingId, strideBytes: layout.strideBytes });
+    record = encodeRecord({ ...sound, ...change() });
+    expect(await rank([])).toMatchObject({ rung: 'no_history', rungReason: reason, coldUser: false });
+    expect(await rank(recent)).toMatchObject({ rung: 'recent_only', rungReason: reason, positionCount: 1 });
+    await expect(rank([], { historyPolicy: 'required' })).rejects.toMatchObject({ reason });
   });
 
   it('never hides a bug', async () => {
@@ -236,11 +260,22 @@ describe('an answer', () => {
   });
 });
 
+it('reads the record that another bundle of the encoding wrote', async () => {
+  bundle = bundleWithout;
+  const scores = await applied(3);
+  bundle = testBundle(false, 'retrained');
+  const { encodingId } = bundleWithout.model;
+  const answer = await rank([]);
+  expect(answer).toMatchObject({ bundleId: bundle.model.id, encodingId, positionCount: 3, rung: 'full' });
+  expect(answer.bundleId).not.toBe(bundleWithout.model.id);
+  expect([...answer.scores]).toEqual(scores);
+});
+
 it('gives the record half of the time left', async () => {
   vi.useFakeTimers({ now: 1_000_000 });
   await rank([], { maxStalenessMs: 7 });
   expect(get.mock.calls).toEqual([
-    [{ bundleId: bundle.model.id, userId: 'u', maxStalenessMs: 7, deadlineMs: 1_002_500 }],
+    [{ encodingId: bundle.model.encodingId, userId: 'u', maxStalenessMs: 7, deadlineMs: 1_002_500 }],
   ]);
 });
 

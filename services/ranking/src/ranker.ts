@@ -3,9 +3,7 @@ import type { Reason } from '@collectivekv/domain';
 import { attend } from './attention/attend.js';
 import type { PoolRows } from './attention/pool-rows.js';
 import { orderOf } from './attention/score-order.js';
-import type { CaptureOutcome } from './capture/capture-outcome.js';
 import { type Rung, rungOf } from './degradation.js';
-import type { RankBasis } from './rank-basis.js';
 import { candidatesOf, type RankLimits, type RankQuery } from './rank-query.js';
 import { readHistory } from './records/history.js';
 import type { RecordSource } from './records/record-source.js';
@@ -19,6 +17,7 @@ export interface RankAnswer {
   readonly scores: Float32Array; // [candidates], in the query's order
   readonly order: Uint32Array; // indices of candidates, best first; [topK or candidates]
   readonly bundleId: string;
+  readonly encodingId: string;
   readonly servedAs: ServedAs;
   /** Share of the users that the bundle serves, in parts per 10,000, if it is a canary; otherwise 0. */
   readonly canaryShareBp: number;
@@ -39,8 +38,6 @@ export interface RankAnswer {
   /** Graph runs that scored the candidates, each a part of them. */
   readonly partCount: number;
   readonly timings: StageTimings;
-  readonly basis: RankBasis;
-  readonly capture: CaptureOutcome;
 }
 
 /** Ranks candidates. */
@@ -119,6 +116,7 @@ async function rankBy(
     scores: attended.scores,
     order: orderOf(attended.scores, query.topK),
     bundleId: bundle.model.id,
+    encodingId: bundle.model.encodingId,
     servedAs,
     canaryShareBp,
     positionCount: attended.positionCount,
@@ -131,16 +129,6 @@ async function rankBy(
     rungReason: missing ?? '',
     partCount: attended.partCount,
     timings: stopwatch.finish(),
-    basis: {
-      bundle,
-      query,
-      candidates,
-      recordBytes: history.bytes,
-      recordMissing: history.missing,
-      rows: attended.missing ? rows.subarray(0, 0) : rows,
-      rowsMissing: attended.missing,
-    },
-    capture: query.captureId === '' ? 'none' : 'off',
   };
 }
 

@@ -135,13 +135,13 @@ describe('Record', () => {
 
 const receiptId = '2f1f7c4e-0000-4000-8000-000000000001';
 const pending = (id: unknown, kind: string) => ({
-  receipt: expect.objectContaining({ receiptId: id, kind, state: 'RECEIPT_STATE_PENDING', doneAtMs: 0, bundles: [] }),
+  receipt: expect.objectContaining({ receiptId: id, kind, state: 'RECEIPT_STATE_PENDING', doneAtMs: 0, encodings: [] }),
 });
 const ANY_UUID = expect.stringMatching(/^[0-9a-f-]{36}$/);
 const REPORT = {
-  bundles: [
-    { bundleId: 'a', recordCount: 1, unreadableCount: 1, positionCount: 0, remainder: 'nothing' },
-    { bundleId: 'b', recordCount: 0, unreadableCount: 0, positionCount: 1, remainder: 'later_rows' },
+  encodings: [
+    { encodingId: 'a', recordCount: 1, unreadableCount: 1, positionCount: 0, remainder: 'nothing' },
+    { encodingId: 'b', recordCount: 0, unreadableCount: 0, positionCount: 1, remainder: 'later_rows' },
   ],
   setAsideCount: 1,
   waitingCount: 2,
@@ -233,9 +233,9 @@ describe('GetReceipt', () => {
       state: 'RECEIPT_STATE_DONE',
       requestedAtMs: expect.any(Number),
       doneAtMs: expect.any(Number),
-      bundles: [
-        { ...REPORT.bundles[0], remainder: 'REMAINDER_UNSPECIFIED' },
-        { ...REPORT.bundles[1], remainder: 'REMAINDER_LATER_ROWS' },
+      encodings: [
+        { ...REPORT.encodings[0], remainder: 'REMAINDER_UNSPECIFIED' },
+        { ...REPORT.encodings[1], remainder: 'REMAINDER_LATER_ROWS' },
       ],
       setAsideJobCount: 1,
       waitingJobCount: 2,

@@ -9,7 +9,7 @@ import {
   openLeaseTable,
   openPartitionQueue,
   openReceipts,
-  openRecordBundles,
+  openRecordEncodings,
   waitingCounts,
   watchArrivals,
 } from '@collectivekv/update-queue';
@@ -100,7 +100,7 @@ await runService({
         partitionCount,
         writer: createRecordWriter({
           bundles,
-          recordBundles: openRecordBundles(client, keyPrefix),
+          recordEncodings: openRecordEncodings(client, keyPrefix),
           userCache,
           batchSize: config.CKV_BATCH_INTERACTIONS,
           concurrency: 2 * config.CKV_WORKERS,

@@ -1,5 +1,5 @@
 import type { Receipt as ReceiptMessage } from '@collectivekv/contracts';
-import type { BundleErasure, Receipt } from '@collectivekv/update-queue';
+import type { EncodingErasure, Receipt } from '@collectivekv/update-queue';
 
 const KINDS = { delete: 'ERASURE_KIND_USER', forget: 'ERASURE_KIND_INTERACTION' } as const;
 const STATES = {
@@ -11,23 +11,23 @@ const REMAINDERS = {
   nothing: 'REMAINDER_UNSPECIFIED',
   later_rows: 'REMAINDER_LATER_ROWS',
   not_found: 'REMAINDER_NOT_FOUND',
-} as const satisfies Record<BundleErasure['remainder'], string>;
+} as const satisfies Record<EncodingErasure['remainder'], string>;
 
 /** Returns the message of a receipt. */
 export function receiptMessage({ id, kind, state, report, ...times }: Receipt): ReceiptMessage {
   const { requestedAtMs, doneAtMs, tryCount } = times;
-  const { bundles = [], setAsideCount = 0, waitingCount = 0, keptCount = 0 } = report ?? {};
+  const { encodings = [], setAsideCount = 0, waitingCount = 0, keptCount = 0 } = report ?? {};
   return {
     receiptId: id,
     kind: KINDS[kind],
     state: STATES[state],
     requestedAtMs,
     doneAtMs,
-    bundles: bundles.map(({ remainder, ...counts }) => ({ ...counts, remainder: REMAINDERS[remainder] })),
+    encodings: encodings.map(({ remainder, ...counts }) => ({ ...counts, remainder: REMAINDERS[remainder] })),
     setAsideJobCount: setAsideCount,
     waitingJobCount: waitingCount,
     keptJobCount: keptCount,
-    partial: bundles.some(({ remainder }) => remainder !== 'nothing'),
+    partial: encodings.some(({ remainder }) => remainder !== 'nothing'),
     tryCount,
   };
 }

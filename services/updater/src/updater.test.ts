@@ -121,7 +121,7 @@ function start(able = Promise.resolve()): void {
         await step('prepare', ids);
         const batch: PreparedBatch = {
           works: [],
-          encoded: { bundles: [], unknownItemCount: 0, unknownActionCount: 0 },
+          encoded: { encodings: [], unknownItemCount: 0, unknownActionCount: 0 },
         };
         batchOf.set(batch, ids);
         return batch;

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { createUserCacheHandlers } from './handlers.js';
 import { createUserCacheMetrics } from './metrics.js';
 
-const bundleId = '0123456789abcdef';
+const encodingId = '0123456789abcdef';
 const STRIDE_BYTES = 2;
 
 let redis: PrivateRedis;
@@ -65,19 +65,19 @@ const appendOf = (userId: string, ...numbers: number[]) => ({
   lastEventMs: 1_000,
 });
 const appendTo = (validUntilMs: number, ...appends: ReturnType<typeof appendOf>[]) =>
-  userCache.call('AppendPositions', { bundleId, strideBytes: STRIDE_BYTES, maxPositions: 20, appends, validUntilMs });
+  userCache.call('AppendPositions', { encodingId, strideBytes: STRIDE_BYTES, maxPositions: 20, appends, validUntilMs });
 
 async function rowsOf(userId: string): Promise<number[] | undefined> {
-  const { records } = await userCache.call('GetRecords', { bundleId, userIds: [userId] });
+  const { records } = await userCache.call('GetRecords', { encodingId, userIds: [userId] });
   const [bytes] = records;
-  return bytes?.length ? [...decodeRecord(bytes, { bundleId, strideBytes: STRIDE_BYTES }).rows] : undefined;
+  return bytes?.length ? [...decodeRecord(bytes, { encodingId, strideBytes: STRIDE_BYTES }).rows] : undefined;
 }
 
 /** A record with these rows [n, n], without a ring. */
 const recordOf = (...numbers: number[]) =>
   Buffer.from(
     encodeRecord({
-      bundleId,
+      encodingId,
       strideBytes: STRIDE_BYTES,
       lifetimeCount: numbers.length,
       lastEventMs: 1,
@@ -92,7 +92,7 @@ async function sampleOf(name: string, label = ''): Promise<number> {
   return Number(line?.split(' ').at(-1) ?? 0);
 }
 const invalid = (field: string) => ({ reason: 'invalid_request', message: expect.stringContaining(`${field}: `) });
-const badBundleIds = ['', 'bundle', '0123456789ABCDEF', '0123456789abcdef0', ' 0123456789abcdef'];
+const badEncodingIds = ['', 'encoding', '0123456789ABCDEF', '0123456789abcdef0', ' 0123456789abcdef'];
 
 describe('AppendPositions', () => {
   it('appends for several users, and counts positions and duplicates', async () => {
@@ -112,20 +112,20 @@ describe('AppendPositions', () => {
   });
 
   it('quarantines an unreadable record, and counts it', async () => {
-    await direct.set(`test:{u}:${bundleId.slice(0, 8)}`, 'garbage');
+    await direct.set(`test:{u}:${encodingId.slice(0, 8)}`, 'garbage');
     expect(await appendTo(0, appendOf('u', 1))).toMatchObject({ outcomes: [{ appliedCount: 1, quarantined: true }] });
     expect(await sampleOf('ckv_records_quarantined_total')).toBe(1);
   });
 
   it('keeps the newest positions within the bound', async () => {
-    const request = { bundleId, strideBytes: STRIDE_BYTES, maxPositions: 2, appends: [appendOf('u', 1, 2, 3)] };
+    const request = { encodingId, strideBytes: STRIDE_BYTES, maxPositions: 2, appends: [appendOf('u', 1, 2, 3)] };
     await userCache.call('AppendPositions', request);
     expect(await rowsOf('u')).toEqual([2, 2, 3, 3]);
   });
 
   const append = appendOf('u', 1);
   const many = (count: number) => Array.from({ length: count }, (_, i) => ({ ...append, userId: `u${i}` }));
-  const request = { bundleId, strideBytes: STRIDE_BYTES, maxPositions: 20, appends: [append], validUntilMs: 0 };
+  const request = { encodingId, strideBytes: STRIDE_BYTES, maxPositions: 20, appends: [append], validUntilMs: 0 };
   it.each([
     ['no stride', { strideBytes: 0 }, 'stride_bytes'],
     ['a stride of 65,536', { strideBytes: 65_536 }, 'stride_bytes'],
@@ -202,7 +202,7 @@ describe('AppendPositions with a fence', () => {
       const call = (validUntilMs: number, n: number) =>
         userCache.call(
           'AppendPositions',
-          { bundleId, strideBytes: STRIDE_BYTES, maxPositions: 20, appends: [appendOf('u', n)], validUntilMs },
+          { encodingId, strideBytes: STRIDE_BYTES, maxPositions: 20, appends: [appendOf('u', n)], validUntilMs },
           { deadlineMs: steadyNowMs() + 20_000 },
         );
       expect(await call(nowMs + 60_000, 1)).toMatchObject({ outcomes: [{ appliedCount: 1 }] });
@@ -216,7 +216,7 @@ describe('AppendPositions with a fence', () => {
 describe('GetRecords', () => {
   it('reads records in the order of the users, empty for a user without one, and counts both', async () => {
     await appendTo(0, appendOf('u', 1));
-    const { records } = await userCache.call('GetRecords', { bundleId, userIds: ['nobody', 'u', 'no one'] });
+    const { records } = await userCache.call('GetRecords', { encodingId, userIds: ['nobody', 'u', 'no one'] });
     expect(records.map(({ length }) => length > 0)).toEqual([false, true, false]);
     expect(await sampleOf('ckv_record_reads_total', 'found="true"')).toBe(1);
     expect(await sampleOf('ckv_record_reads_total', 'found="false"')).toBe(2);
@@ -228,18 +228,18 @@ describe('GetRecords', () => {
     ['513 users', many(513), 'user_ids'],
     ['an empty user id', ['u', ''], 'user_ids[1]'],
   ])('refuses %s', async (_, userIds, field) => {
-    await expect(userCache.call('GetRecords', { bundleId, userIds })).rejects.toMatchObject(invalid(field));
+    await expect(userCache.call('GetRecords', { encodingId, userIds })).rejects.toMatchObject(invalid(field));
   });
 
   it('accepts 512 users', async () => {
-    expect((await userCache.call('GetRecords', { bundleId, userIds: many(512) })).records.length).toBe(512);
+    expect((await userCache.call('GetRecords', { encodingId, userIds: many(512) })).records.length).toBe(512);
   });
 });
 
 describe('ReplaceRecord', () => {
   it('replaces a record', async () => {
     await appendTo(0, appendOf('u', 1, 2));
-    await userCache.call('ReplaceRecord', { bundleId, userId: 'u', record: recordOf(7) });
+    await userCache.call('ReplaceRecord', { encodingId, userId: 'u', record: recordOf(7) });
     expect(await rowsOf('u')).toEqual([7, 7]);
   });
 
@@ -248,38 +248,38 @@ describe('ReplaceRecord', () => {
     ['a truncated record', recordOf(7).subarray(0, -1), 'record'],
     ['no bytes', Buffer.alloc(0), 'record'],
   ])('refuses %s', async (_, record, field) => {
-    const replace = userCache.call('ReplaceRecord', { bundleId, userId: 'u', record });
+    const replace = userCache.call('ReplaceRecord', { encodingId, userId: 'u', record });
     await expect(replace).rejects.toMatchObject(invalid(field));
     await expect(replace).rejects.toMatchObject({ message: expect.not.stringContaining('record: record is') });
     expect(await rowsOf('u')).toBeUndefined();
   });
 
-  it("refuses another bundle's record", async () => {
-    const replace = userCache.call('ReplaceRecord', { bundleId: 'f'.repeat(16), userId: 'u', record: recordOf(7) });
+  it("refuses another encoding's record", async () => {
+    const replace = userCache.call('ReplaceRecord', { encodingId: 'f'.repeat(16), userId: 'u', record: recordOf(7) });
     await expect(replace).rejects.toMatchObject(invalid('record'));
   });
 
   it('refuses an empty user id', async () => {
-    const replace = userCache.call('ReplaceRecord', { bundleId, userId: '', record: recordOf(7) });
+    const replace = userCache.call('ReplaceRecord', { encodingId, userId: '', record: recordOf(7) });
     await expect(replace).rejects.toMatchObject(invalid('user_id'));
   });
 });
 
 describe('DeleteRecord', () => {
-  it("deletes a user's records of every bundle, and counts them", async () => {
+  it("deletes a user's records of every encoding, and counts them", async () => {
     await appendTo(0, appendOf('u', 1), appendOf('v', 1));
-    const bundles = [{ bundleId, record: true, quarantined: false, positionCount: 1 }];
+    const encodings = [{ encodingId, record: true, quarantined: false, positionCount: 1 }];
     const keeping = { userId: 'u', keepRecords: true };
-    expect(await userCache.call('DeleteRecord', keeping)).toEqual({ deletedCount: 0, bundles });
-    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 1, bundles });
-    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 0, bundles: [] });
+    expect(await userCache.call('DeleteRecord', keeping)).toEqual({ deletedCount: 0, encodings });
+    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 1, encodings });
+    expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 0, encodings: [] });
     expect(await rowsOf('v')).toEqual([1, 1]);
   });
 
-  it('looks for the named bundles too', async () => {
+  it('looks for the named encodings too', async () => {
     await appendTo(0, appendOf('u', 1));
-    await direct.del('test:bundles');
-    const request = { userId: 'u', bundleIds: [bundleId] };
+    await direct.del('test:encodings');
+    const request = { userId: 'u', encodingIds: [encodingId] };
     expect(await userCache.call('DeleteRecord', request)).toMatchObject({ deletedCount: 1 });
   });
 
@@ -297,10 +297,10 @@ describe('DeleteRecord', () => {
 
 describe('DeletePosition', () => {
   const none = Buffer.alloc(0);
-  const request = { bundleId, userId: 'u', eventHash: Buffer.from(eventHash('1')), row: none, rowTolerance: none };
+  const request = { encodingId, userId: 'u', eventHash: Buffer.from(eventHash('1')), row: none, rowTolerance: none };
 
   it('deletes by the event, and by the content within the tolerance', async () => {
-    await userCache.call('ReplaceRecord', { bundleId, userId: 'u', record: recordOf(5) }); // older than the ring
+    await userCache.call('ReplaceRecord', { encodingId, userId: 'u', record: recordOf(5) }); // older than the ring
     await appendTo(0, appendOf('u', 1, 2));
     expect(await userCache.call('DeletePosition', request)).toEqual({
       deleted: true,
@@ -344,35 +344,40 @@ describe('DeletePosition', () => {
 });
 
 describe('Stats', () => {
-  it('counts the records of one bundle or of all, up to a bound', async () => {
+  it('counts the records of one encoding or of all, up to a bound', async () => {
     await appendTo(0, appendOf('u', 1, 2), appendOf('v', 1));
-    await userCache.call('ReplaceRecord', { bundleId, userId: 'w', record: recordOf(7) });
-    const all = await userCache.call('Stats', { bundleId: '', maxRecords: 0 });
+    await userCache.call('ReplaceRecord', { encodingId, userId: 'w', record: recordOf(7) });
+    const all = await userCache.call('Stats', { encodingId: '', maxRecords: 0 });
     expect(all).toMatchObject({ recordCount: 3, positionCount: 4, lifetimeCount: 4, truncated: false });
-    const other = await userCache.call('Stats', { bundleId: 'f'.repeat(16), maxRecords: 0 });
+    const other = await userCache.call('Stats', { encodingId: 'f'.repeat(16), maxRecords: 0 });
     expect(other).toMatchObject({ recordCount: 0, truncated: false });
-    expect(await userCache.call('Stats', { bundleId, maxRecords: 2 })).toMatchObject({
+    expect(await userCache.call('Stats', { encodingId, maxRecords: 2 })).toMatchObject({
       recordCount: 2,
       truncated: true,
     });
   });
 
   it('refuses a bound beyond 1,000,000', async () => {
-    const stats = userCache.call('Stats', { bundleId, maxRecords: 1_000_001 });
+    const stats = userCache.call('Stats', { encodingId, maxRecords: 1_000_001 });
     await expect(stats).rejects.toMatchObject(invalid('max_records'));
   });
 });
 
-it.each(badBundleIds)('every method with a bundle id refuses "%s"', async (bad) => {
+it.each(badEncodingIds)('every method with an encoding id refuses "%s"', async (bad) => {
   const none = Buffer.alloc(0);
   const eventHash = Buffer.alloc(6);
   const calls: Promise<unknown>[] = [
-    userCache.call('GetRecords', { bundleId: bad, userIds: ['u'] }),
-    userCache.call('AppendPositions', { bundleId: bad, strideBytes: 2, maxPositions: 2, appends: [appendOf('u', 1)] }),
-    userCache.call('ReplaceRecord', { bundleId: bad, userId: 'u', record: recordOf(7) }),
-    userCache.call('DeletePosition', { bundleId: bad, userId: 'u', eventHash, row: none, rowTolerance: none }),
-    ...(bad === '' ? [] : [userCache.call('Stats', { bundleId: bad, maxRecords: 0 })]),
+    userCache.call('GetRecords', { encodingId: bad, userIds: ['u'] }),
+    userCache.call('AppendPositions', {
+      encodingId: bad,
+      strideBytes: 2,
+      maxPositions: 2,
+      appends: [appendOf('u', 1)],
+    }),
+    userCache.call('ReplaceRecord', { encodingId: bad, userId: 'u', record: recordOf(7) }),
+    userCache.call('DeletePosition', { encodingId: bad, userId: 'u', eventHash, row: none, rowTolerance: none }),
+    ...(bad === '' ? [] : [userCache.call('Stats', { encodingId: bad, maxRecords: 0 })]),
   ];
   for (const call of calls) call.catch(() => undefined); // each is awaited below
-  for (const call of calls) await expect(call).rejects.toMatchObject(invalid('bundle_id'));
+  for (const call of calls) await expect(call).rejects.toMatchObject(invalid('encoding_id'));
 });

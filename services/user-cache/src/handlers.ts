@@ -29,65 +29,65 @@ import type { UserCacheMetrics } from './metrics.js';
 
 const MAX_READS = 512;
 const MAX_APPENDS = 1_024;
-const MAX_BUNDLES = 10_000;
+const MAX_ENCODINGS = 20_000;
 const MAX_POSITIONS = 1_000_000;
 const MAX_STATS_RECORDS = 1_000_000;
 
 /** Creates the handlers of UserCacheService: they pass messages to the store and back. */
 export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetrics) {
   return {
-    async GetRecords({ bundleId, userIds }: GetRecordsRequest__Output): Promise<GetRecordsResponse> {
-      checkBundleId(bundleId, 'bundle_id');
+    async GetRecords({ encodingId, userIds }: GetRecordsRequest__Output): Promise<GetRecordsResponse> {
+      checkEncodingId(encodingId, 'encoding_id');
       checkRange('user_ids', userIds.length, 1, MAX_READS);
       for (const [i, userId] of userIds.entries()) parseId(userId, `user_ids[${i}]`, LIMITS.idBytes);
-      const records = await store.getRecords(bundleId, userIds);
+      const records = await store.getRecords(encodingId, userIds);
       const found = records.filter((record) => record !== undefined).length;
       metrics.observeReads(found, records.length - found);
       return { records: records.map((record) => (record ? asBuffer(record) : Buffer.alloc(0))) };
     },
 
     async AppendPositions(request: AppendPositionsRequest__Output): Promise<AppendPositionsResponse> {
-      const { bundleId, strideBytes, maxPositions, appends, validUntilMs } = request;
-      checkBundleId(bundleId, 'bundle_id');
+      const { encodingId, strideBytes, maxPositions, appends, validUntilMs } = request;
+      checkEncodingId(encodingId, 'encoding_id');
       checkRange('stride_bytes', strideBytes, 1, MAX_STRIDE_BYTES);
       checkRange('max_positions', maxPositions, 1, MAX_POSITIONS);
       checkRange('appends', appends.length, 1, MAX_APPENDS);
       const users = new Set<string>();
       const parsed = appends.map((append, i) => appendOf(append, `appends[${i}]`, users));
-      const shape = { bundleId, strideBytes, maxPositions };
+      const shape = { encodingId, strideBytes, maxPositions };
       const outcomes = await store.appendPositions(shape, parsed, { validUntilMs });
       metrics.observeAppends(outcomes);
       return { outcomes };
     },
 
-    async ReplaceRecord({ bundleId, userId, record }: ReplaceRecordRequest__Output): Promise<ReplaceRecordResponse> {
-      checkBundleId(bundleId, 'bundle_id');
+    async ReplaceRecord({ encodingId, userId, record }: ReplaceRecordRequest__Output): Promise<ReplaceRecordResponse> {
+      checkEncodingId(encodingId, 'encoding_id');
       parseId(userId, 'user_id', LIMITS.idBytes);
-      checkRecord(record, bundleId);
-      await store.replaceRecord(bundleId, userId, record);
+      checkRecord(record, encodingId);
+      await store.replaceRecord(encodingId, userId, record);
       return {};
     },
 
     async DeleteRecord(request: DeleteRecordRequest__Output): Promise<DeleteRecordResponse> {
-      const { userId, bundleIds, keepRecords, validUntilMs } = request;
+      const { userId, encodingIds, keepRecords, validUntilMs } = request;
       parseId(userId, 'user_id', LIMITS.idBytes);
-      checkRange('bundle_ids', bundleIds.length, 0, MAX_BUNDLES);
-      for (const [i, bundleId] of bundleIds.entries()) checkBundleId(bundleId, `bundle_ids[${i}]`);
-      const bundles = await store.deleteUser(userId, { bundleIds, keepRecords }, { validUntilMs });
-      return { deletedCount: keepRecords ? 0 : bundles.filter(({ record }) => record).length, bundles };
+      checkRange('encoding_ids', encodingIds.length, 0, MAX_ENCODINGS);
+      for (const [i, encodingId] of encodingIds.entries()) checkEncodingId(encodingId, `encoding_ids[${i}]`);
+      const encodings = await store.deleteUser(userId, { encodingIds, keepRecords }, { validUntilMs });
+      return { deletedCount: keepRecords ? 0 : encodings.filter(({ record }) => record).length, encodings };
     },
 
     async DeletePosition(request: DeletePositionRequest__Output): Promise<DeletePositionResponse> {
-      const { bundleId, userId, validUntilMs } = request;
-      checkBundleId(bundleId, 'bundle_id');
+      const { encodingId, userId, validUntilMs } = request;
+      checkEncodingId(encodingId, 'encoding_id');
       parseId(userId, 'user_id', LIMITS.idBytes);
-      return store.deletePosition(bundleId, userId, matchOf(request), { validUntilMs });
+      return store.deletePosition(encodingId, userId, matchOf(request), { validUntilMs });
     },
 
-    async Stats({ bundleId, maxRecords }: StatsRequest__Output, { signal }: CallContext): Promise<StatsResponse> {
-      if (bundleId !== '') checkBundleId(bundleId, 'bundle_id');
+    async Stats({ encodingId, maxRecords }: StatsRequest__Output, { signal }: CallContext): Promise<StatsResponse> {
+      if (encodingId !== '') checkEncodingId(encodingId, 'encoding_id');
       checkRange('max_records', maxRecords, 0, MAX_STATS_RECORDS);
-      return store.stats(bundleId, maxRecords === 0 ? MAX_STATS_RECORDS : maxRecords, signal);
+      return store.stats(encodingId, maxRecords === 0 ? MAX_STATS_RECORDS : maxRecords, signal);
     },
   };
 }
@@ -123,18 +123,22 @@ function matchOf({ eventHash, row, rowTolerance }: DeletePositionRequest__Output
 }
 
 /** Throws invalid_request for a record that its readers would refuse. */
-function checkRecord(record: Uint8Array, bundleId: string): void {
+function checkRecord(record: Uint8Array, encodingId: string): void {
   try {
-    decodeRecord(record, { bundleId, strideBytes: strideOf(record) });
+    decodeRecord(record, { encodingId, strideBytes: strideOf(record) });
   } catch (error) {
     if (!(error instanceof CkvError)) throw error;
-    throw invalidRequest('record', error.message.replace(/^record is /, 'is '), 'send a record of this bundle');
+    throw invalidRequest('record', error.message.replace(/^record is /, 'is '), 'send a record of this encoding');
   }
 }
 
-function checkBundleId(bundleId: string, field: string): void {
-  if (/^[0-9a-f]{16}$/.test(bundleId)) return;
-  throw invalidRequest(field, 'is not 16 hexadecimal characters', "send the bundle's id");
+function checkEncodingId(encodingId: string, field: string): void {
+  if (/^[0-9a-f]{16}$/.test(encodingId)) return;
+  throw invalidRequest(
+    field,
+    'is not 16 hexadecimal characters',
+    "send the encoding's id, as PoolService.Describe names it",
+  );
 }
 
 function checkRange(field: string, value: number, min: number, max: number): void {

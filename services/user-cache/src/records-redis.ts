@@ -46,7 +46,7 @@ export function watchRecordsRedis({
 
 function policyProblem(policies: string): string {
   const remedy = policies.includes('allkeys')
-    ? 'set maxmemory-policy noeviction, or volatile-lru: allkeys policies also evict the list of bundles, without which users are not deleted'
+    ? 'set maxmemory-policy noeviction, or volatile-lru: allkeys policies also evict the list of encodings, without which users are not deleted'
     : 'set maxmemory-policy noeviction if no history may be lost';
   return `CKV_REDIS_URL: at its memory limit this Redis evicts records, since its maxmemory-policy is ${policies}; ${remedy}`;
 }

@@ -19,8 +19,8 @@ export async function bytes(bench: Bench): Promise<void> {
     for (const positions of lengthsOf(arm, bench.options.lengths)) {
       const userId = `bytes-${positions}`;
       const [rows = new Uint8Array(0)] = await histories(positions, 1);
-      await bench.store.replaceRecord(model.id, userId, recordOf(model, rows));
-      const memory = await memoryUsage(bench, `${KEY_PREFIX}:{${userId}}:${model.id.slice(0, 8)}`);
+      await bench.store.replaceRecord(model.encodingId, userId, recordOf(model, rows));
+      const memory = await memoryUsage(bench, `${KEY_PREFIX}:{${userId}}:${model.encodingId.slice(0, 8)}`);
       await bench.store.deleteUser(userId);
       const share = memory / (positions * FULL_KV_BYTES);
       bench.add('bytes_per_user', { arm, positions }, memory, 'B');

@@ -74,7 +74,7 @@ async function recordAt({ log, ours, redis, options }: Bench, ratePerS: number, 
       if (!watched(i)) return producer.enqueue([one]);
       const userId = `watched-${seed}-${i}`;
       await producer.enqueue([{ ...one, userId }]);
-      const key = `${KEY_PREFIX}:{${userId}}:${ours.model.id.slice(0, 8)}`;
+      const key = `${KEY_PREFIX}:{${userId}}:${ours.model.encodingId.slice(0, 8)}`;
       while ((await redis.exists(key)) === 0) await sleep(POLL_MS);
     },
   });

@@ -27,7 +27,7 @@ export async function openDoors({ ours, log, store }: Bench): Promise<Door[]> {
   const { ranking, updater, 'user-cache': userCache } = ours.stack.services;
   if (!ranking[0] || !updater[0] || !userCache[0]) throw new Error('a service is missing');
   const users = Array.from({ length: MESSAGES }, (_, i) => `${ours.name}-${POSITIONS}-${i}`);
-  const held = await store.getRecords(ours.model.id, users);
+  const held = await store.getRecords(ours.model.encodingId, users);
   if (held.some((record) => !record)) throw new Error('a user has no record');
   const { text, lengths } = writeIds(packIds(candidatesOf(ours.model, CANDIDATES).ids, 'candidate_ids'));
   const rankMessage = (userId: string, timeoutMs: number) =>
@@ -74,7 +74,7 @@ export async function openDoors({ ours, log, store }: Bench): Promise<Door[]> {
       kind: 'calls',
       messages: users.map((_, i) =>
         services.UserCacheService.service.GetRecords.requestSerialize({
-          bundleId: ours.model.id,
+          encodingId: ours.model.encodingId,
           userIds: Array.from({ length: READS }, (__, j) => users[(i + j) % MESSAGES] ?? ''),
         }),
       ),

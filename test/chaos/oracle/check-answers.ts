@@ -64,8 +64,10 @@ export function createAnswerCheck(reference: Reference): AnswerCheck {
       }
     },
     async run(except) {
+      // Bundles of one encoding are copies of each other here, so they answer the same.
+      const { encodingId } = reference.bundle.model;
       const batch = noted.filter(
-        ({ request, answer }) => !except.has(request.journal) && answer.info.bundleId === reference.bundle.model.id,
+        ({ request, answer }) => !except.has(request.journal) && answer.info.encodingId === encodingId,
       );
       noted = [];
       const every = Math.max(1, Math.ceil(batch.length / MAX_SCORED));

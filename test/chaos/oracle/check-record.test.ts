@@ -5,7 +5,7 @@ import { createUserJournal, type SentEvent, type UserJournal } from '../load/use
 import { checkRecord } from './check-record.js';
 import { readRecordBytes, recordKey } from './record-bytes.js';
 
-const BUNDLE = '0123456789abcdef';
+const ENCODING = '0123456789abcdef';
 
 /** A user with so many interactions, all of them accepted. */
 function journalOf(count: number): UserJournal {
@@ -28,7 +28,7 @@ function bytesOf(events: readonly SentEvent[], { lifetime = events.length, tombs
   header.writeUInt8(2, 3);
   const ring = events.slice(-14);
   header.writeUInt8(ring.length, 4);
-  header.write(BUNDLE, 6, 'hex');
+  header.write(ENCODING, 6, 'hex');
   header.writeUIntLE(lifetime, 14, 6);
   header.writeUIntLE(Math.max(0, ...events.map(({ input }) => input.timestampMs)), 20, 6);
   const kept = events.filter(({ seq }) => !tombstones.includes(seq)).slice(-20);
@@ -43,7 +43,7 @@ function bytesOf(events: readonly SentEvent[], { lifetime = events.length, tombs
 
 function check(journal: UserJournal, bytes: Buffer | undefined, rowsNameEvents = true) {
   const rows = journal.after(journal.steps.length).events.map(rowOf);
-  return checkRecord({ journal, bytes, bundleId: BUNDLE, rows, rowsNameEvents });
+  return checkRecord({ journal, bytes, encodingId: ENCODING, rows, rowsNameEvents });
 }
 
 describe('the check of a record', () => {
@@ -104,11 +104,11 @@ describe('the check of a record', () => {
 it('reads the parts of a record', () => {
   const journal = journalOf(3);
   const record = readRecordBytes(bytesOf(journal.events, { tombstones: [0] }));
-  expect(record).toMatchObject({ bundleId: BUNDLE, strideBytes: 2, lifetimeCount: 3, newestMs: 1_002 });
+  expect(record).toMatchObject({ encodingId: ENCODING, strideBytes: 2, lifetimeCount: 3, newestMs: 1_002 });
   expect(record.ring.map(({ tombstone }) => tombstone)).toEqual([true, false, false]);
   expect(record.rows.map((row) => row[0])).toEqual([1, 2]);
 });
 
 it('escapes the braces of a user id in its key', () => {
-  expect(recordKey(BUNDLE, 'a{b}%')).toBe('ckv:{a%7bb%7d%25}:01234567');
+  expect(recordKey(ENCODING, 'a{b}%')).toBe('ckv:{a%7bb%7d%25}:01234567');
 });

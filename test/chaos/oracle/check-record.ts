@@ -13,7 +13,7 @@ export interface RecordCheck {
   readonly journal: UserJournal;
   /** The record as Redis has it; undefined if there is none. */
   readonly bytes: Buffer | undefined;
-  readonly bundleId: string;
+  readonly encodingId: string;
   /** Rows that the record must hold, oldest first: one for each of `journal.after(all steps).events`. */
   readonly rows: readonly Buffer[];
   /** True if equal rows mean equal events. False if rows depend on the history. */
@@ -23,7 +23,7 @@ export interface RecordCheck {
 const NOTHING = { lost: 0, duplicated: 0, outOfOrder: 0, problem: '' };
 
 /** Compares a record with everything that was sent for its user. */
-export function checkRecord({ journal, bytes, bundleId, rows, rowsNameEvents }: RecordCheck): RecordFinding {
+export function checkRecord({ journal, bytes, encodingId, rows, rowsNameEvents }: RecordCheck): RecordFinding {
   const expected = journal.after(journal.steps.length);
   if (!bytes) {
     if (expected.lifetimeCount === 0) return NOTHING;
@@ -36,7 +36,7 @@ export function checkRecord({ journal, bytes, bundleId, rows, rowsNameEvents }: 
     return { ...NOTHING, lost: expected.lifetimeCount, problem: (error as Error).message };
   }
   const differences = [
-    record.bundleId === bundleId ? '' : `bundle ${record.bundleId}`,
+    record.encodingId === encodingId ? '' : `encoding ${record.encodingId}`,
     difference('interactions ever applied', record.lifetimeCount, expected.lifetimeCount),
     difference('newest ms', record.newestMs, expected.newestMs),
     ...undecidedRing(record, expected, journal),

@@ -9,7 +9,7 @@ import { createJudge, type JudgeParts } from './judge.js';
 import { recordKey } from './record-bytes.js';
 import type { RecordCount } from './verdict.js';
 
-const BUNDLE = '0123456789abcdef';
+const ENCODING = '0123456789abcdef';
 
 let server: PrivateRedis;
 let redis: RedisClient;
@@ -49,12 +49,12 @@ async function store(journal: UserJournal, seqs: readonly number[], newestMs = 9
   header.writeUInt8(1, 2);
   header.writeUInt8(2, 3);
   header.writeUInt8(seqs.length, 4);
-  header.write(BUNDLE, 6, 'hex');
+  header.write(ENCODING, 6, 'hex');
   header.writeUIntLE(seqs.length, 14, 6);
   header.writeUIntLE(newestMs, 20, 6);
   header.writeUInt32LE(seqs.length, 26);
   const ring = seqs.map((seq) => Buffer.from(journal.events[seq]?.hash ?? '', 'hex'));
-  await redis.set(recordKey(BUNDLE, journal.userId), Buffer.concat([header, ...ring, ...seqs.map(rowOf)]));
+  await redis.set(recordKey(ENCODING, journal.userId), Buffer.concat([header, ...ring, ...seqs.map(rowOf)]));
 }
 
 const rowOf = (seq: number) => Buffer.from([seq, 7]);
@@ -73,7 +73,7 @@ function createTestJudge({ onlyFaults = '', stopAt = [] }: Partial<Pick<JudgePar
     ranks: { failures } as unknown as JudgeParts['ranks'],
     answers: { add: () => undefined, run: async () => wrongAnswers },
     reference: {
-      bundle: { model: { id: BUNDLE, encodesWithHistory: false } },
+      bundle: { model: { encodingId: ENCODING, encodesWithHistory: false } },
       rowsAfter: async (journal: UserJournal) => journal.events.map(({ seq }) => rowOf(seq)),
     } as unknown as JudgeParts['reference'],
     onProgress: () => undefined,

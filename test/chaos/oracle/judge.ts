@@ -61,7 +61,7 @@ export function createJudge({
   stopAt,
   recoveryMs: patienceMs = RECOVERY_MS,
 }: JudgeParts): Judge {
-  const { id: bundleId, encodesWithHistory } = reference.bundle.model;
+  const { encodingId, encodesWithHistory } = reference.bundle.model;
   const verdict = createVerdict();
   const recoveries: { fault: string; recoveredMs: number }[] = [];
   const probes: CollectiveKvClient[] = fleet.hops
@@ -75,7 +75,7 @@ export function createJudge({
 
   const lifetimesOf = async (journals: readonly UserJournal[]) => {
     const read = journals.map(async (journal) => {
-      const key = recordKey(bundleId, journal.userId);
+      const key = recordKey(encodingId, journal.userId);
       const bytes = await fleet.reader.getrangeBuffer(key, LIFETIME_AT, LIFETIME_AT + LIFETIME_BYTES - 1);
       return bytes.length === LIFETIME_BYTES ? bytes.readUIntLE(0, LIFETIME_BYTES) : 0;
     });
@@ -167,10 +167,10 @@ export function createJudge({
 
   /** @param allowance what the fault may break yet; becomes less by what this record shows */
   async function compare(fault: string, journal: UserJournal, allowance: Record<RecordCount, number>): Promise<void> {
-    const bytes = (await fleet.reader.getBuffer(recordKey(bundleId, journal.userId))) ?? undefined;
+    const bytes = (await fleet.reader.getBuffer(recordKey(encodingId, journal.userId))) ?? undefined;
     const rows = await reference.rowsAfter(journal, journal.steps.length);
     const rowsNameEvents = !encodesWithHistory;
-    const finding = checkRecord({ journal, bytes, bundleId, rows, rowsNameEvents });
+    const finding = checkRecord({ journal, bytes, encodingId, rows, rowsNameEvents });
     if (finding.problem === '') {
       journal.seenApplied(journal.steps.length);
       return;

@@ -1,7 +1,7 @@
 /** A record as its bytes say: docs/wire-format.md, layout 1. */
 export interface RecordBytes {
   /** 16 hexadecimal characters. */
-  readonly bundleId: string;
+  readonly encodingId: string;
   readonly strideBytes: number;
   readonly lifetimeCount: number;
   readonly newestMs: number;
@@ -29,7 +29,7 @@ export function readRecordBytes(bytes: Buffer): RecordBytes {
   if (bytes.length !== rowsAt + positions * strideBytes)
     throw new Error(`${bytes.length} bytes; ${ringCount} ring entries and ${positions} rows of ${strideBytes} differ`);
   return {
-    bundleId: bytes.toString('hex', 6, 14),
+    encodingId: bytes.toString('hex', 6, 14),
     strideBytes,
     lifetimeCount: bytes.readUIntLE(14, 6),
     newestMs: bytes.readUIntLE(20, 6),
@@ -46,7 +46,7 @@ export function readRecordBytes(bytes: Buffer): RecordBytes {
 }
 
 /** Returns the key of a user's record. */
-export function recordKey(bundleId: string, userId: string): string {
+export function recordKey(encodingId: string, userId: string): string {
   const escaped = userId.replace(/[%{}]/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`);
-  return `ckv:{${escaped}}:${bundleId.slice(0, 8)}`;
+  return `ckv:{${escaped}}:${encodingId.slice(0, 8)}`;
 }

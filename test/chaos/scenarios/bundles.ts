@@ -4,20 +4,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ServiceProcess, startServiceProcess } from '@collectivekv/dev-stack';
 import { HOP_FAULTS } from '../faults/hop-faults.js';
 import { killed } from '../faults/process-faults.js';
+import { type BundleCopies, withPool, writeBundleCopies } from '../fleet/bundle-copies.js';
 import type { FleetSpec } from '../fleet/fleet.js';
 import type { RedisForm } from '../fleet/redis-form.js';
 import { singleRedis } from '../fleet/redis-form.js';
-import { type TwoBundles, withPool, writeTwoBundles } from '../fleet/two-bundles.js';
 import type { Arena, Scenario } from '../scenario.js';
 
-let bundles: TwoBundles | undefined;
+let bundles: BundleCopies | undefined;
 const single = singleRedis('always');
 
 /** Also writes the bundles, since Redis starts first. */
 const redis: RedisForm = {
   about: single.about,
   async start(dir) {
-    bundles = await writeTwoBundles(join(dir, 'bundles'));
+    bundles = await writeBundleCopies(join(dir, 'bundles'));
     return single.start(dir);
   },
 };
@@ -70,13 +70,13 @@ async function damagePool({ fleet, backends }: Arena, kind: keyof typeof DAMAGES
   await pool?.untilReady();
 }
 
-/** Switches to the other bundle and back while services cannot fetch it at first. */
-async function switchBundles({ fleet, backends }: Arena): Promise<void> {
+/** Switches to another bundle and back while services cannot fetch it at first. */
+async function switchBundles({ fleet, backends }: Arena, to: 'twin' | 'other'): Promise<void> {
   const [pool] = fleet.services.pool;
   const ways = [...fleet.hops.of('ranking-pool'), ...fleet.hops.of('updater-pool')];
   await backends.untilAccepted(100);
   const cuts = ways.map(({ pipe }) => HOP_FAULTS.cut(pipe, 2_000));
-  await withPool(pool, (client) => client.call('Activate', { bundleId: bundles?.ids.copy ?? '' }));
+  await withPool(pool, (client) => client.call('Activate', { bundleId: bundles?.ids[to] ?? '', force: true }));
   await Promise.all(cuts);
   await backends.untilAccepted(500);
   await sleep(1_000);
@@ -101,8 +101,8 @@ export const bundleFiles: Scenario = {
       }
       await fault(`the active bundle of the pool is ${kind}`, () => damagePool(arena, kind));
     }
-    for (let round = 0; round < 2; round++) {
-      await fault('the active bundle changes, and changes back', () => switchBundles(arena));
+    for (const to of random.shuffle(['twin', 'other'] as const)) {
+      await fault(`the active bundle changes to the ${to} one, and back`, () => switchBundles(arena, to));
     }
   },
 };

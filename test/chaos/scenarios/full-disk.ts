@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ServiceProcess, startServiceProcess } from '@collectivekv/dev-stack';
 import { type SmallDisk, smallDisk } from '../faults/small-disk.js';
+import { type BundleCopies, withPool, writeBundleCopies } from '../fleet/bundle-copies.js';
 import type { FleetSpec } from '../fleet/fleet.js';
 import type { RedisForm } from '../fleet/redis-form.js';
 import { startOwnServer } from '../fleet/redis-node.js';
-import { type TwoBundles, withPool, writeTwoBundles } from '../fleet/two-bundles.js';
 import type { Arena, Scenario } from '../scenario.js';
 
 const DISK_MB = 64;
@@ -14,7 +14,7 @@ const DISK_MB = 64;
 const FULL_MS = 4_000;
 
 let disk: SmallDisk | undefined;
-let bundles: TwoBundles | undefined;
+let bundles: BundleCopies | undefined;
 
 /**
  * Redis on the small disk. With `always`, a Redis that cannot write its file ends; with `everysec`, it refuses writes.
@@ -23,7 +23,7 @@ const redis: RedisForm = {
   about: 'one server, appendfsync everysec, on a small disk',
   async start(dir) {
     disk = await smallDisk(join(dir, 'disk'), DISK_MB);
-    bundles = await writeTwoBundles(join(dir, 'bundles'));
+    bundles = await writeBundleCopies(join(dir, 'bundles'));
     const dataDir = join(disk?.path ?? dir, 'redis');
     const server = await startOwnServer('redis', { dir: `${dir}/server`, dataDir, fsync: 'everysec' });
     return {
@@ -73,7 +73,7 @@ async function activateInVain({ fleet, backends }: Arena): Promise<void> {
   await backends.untilAccepted(100);
   await withPool(fleet.services.pool[0], async (pool) => {
     await whileFull(async () => {
-      const outcome = await pool.call('Activate', { bundleId: bundles?.ids.copy ?? '' }).then(
+      const outcome = await pool.call('Activate', { bundleId: bundles?.ids.other ?? '', force: true }).then(
         () => 'the bundle was activated',
         ({ message }: Error) => message,
       );

@@ -5,6 +5,8 @@ export type Rpcs = Readonly<Record<string, readonly [valid: object, wrong: HandM
 
 /** A well-formed bundle id of no loaded bundle. */
 export const bundleId = '0123456789abcdef';
+/** A well-formed encoding id of no record. */
+export const encodingId = '0123456789abcdef';
 /** An id of one byte more than the limit. */
 export const longId = 'x'.repeat(257);
 /** A valid interaction. */
@@ -24,8 +26,17 @@ export function manyIds(count: number): string[] {
 
 /** Returns requests with a malformed bundle id. */
 export function wrongBundleIds(wrap: (id: string) => object): HandMade {
+  return wrongIds('bundle_id', wrap);
+}
+
+/** Returns requests with a malformed encoding id. */
+export function wrongEncodingIds(wrap: (id: string) => object): HandMade {
+  return wrongIds('encoding_id', wrap);
+}
+
+function wrongIds(field: string, wrap: (id: string) => object): HandMade {
   const ids = ['xyz', '0123456789ABCDEF', '0123456789abcde', '0123456789abcdef0', '../../etc/passwd'];
-  return ids.map((id) => [`the bundle id ${id}`, 'bundle_id', wrap(id)] as const);
+  return ids.map((id) => [`${id} as ${field}`, field, wrap(id)] as const);
 }
 
 /** Returns requests whose interaction at `path` is wrong in one way each. */

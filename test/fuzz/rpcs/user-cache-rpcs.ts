@@ -1,18 +1,18 @@
-import { bundleId, longId, manyIds, type Rpcs, wrongBundleIds } from './shared-cases.js';
+import { encodingId, longId, manyIds, type Rpcs, wrongEncodingIds } from './shared-cases.js';
 
 const append = { userId: 'u', eventHashes: Buffer.alloc(6), rows: Buffer.alloc(5), lastEventMs: 1 };
-const appends = { bundleId, strideBytes: 5, maxPositions: 10, appends: [append] };
+const appends = { encodingId, strideBytes: 5, maxPositions: 10, appends: [append] };
 
 /** RPCs of UserCacheService with their malformed requests. */
 export const USER_CACHE_RPCS: Rpcs = {
   'UserCacheService/GetRecords': [
-    { bundleId, userIds: ['u'] },
+    { encodingId, userIds: ['u'] },
     [
-      ['no users', 'user_ids', { bundleId, userIds: [] }],
-      ['513 users', 'user_ids', { bundleId, userIds: manyIds(513) }],
-      ['an empty user', 'user_ids[1]', { bundleId, userIds: ['u', ''] }],
-      ['a long user', 'user_ids[0]', { bundleId, userIds: [longId] }],
-      ...wrongBundleIds((id) => ({ bundleId: id, userIds: ['u'] })),
+      ['no users', 'user_ids', { encodingId, userIds: [] }],
+      ['513 users', 'user_ids', { encodingId, userIds: manyIds(513) }],
+      ['an empty user', 'user_ids[1]', { encodingId, userIds: ['u', ''] }],
+      ['a long user', 'user_ids[0]', { encodingId, userIds: [longId] }],
+      ...wrongEncodingIds((id) => ({ encodingId: id, userIds: ['u'] })),
     ],
   ],
   'UserCacheService/AppendPositions': [
@@ -45,17 +45,21 @@ export const USER_CACHE_RPCS: Rpcs = {
         'appends[0].last_event_ms',
         { ...appends, appends: [{ ...append, lastEventMs: 2 ** 48 }] },
       ],
-      ...wrongBundleIds((id) => ({ ...appends, bundleId: id })),
+      ...wrongEncodingIds((id) => ({ ...appends, encodingId: id })),
     ],
   ],
   'UserCacheService/ReplaceRecord': [
-    { bundleId, userId: 'u', record: Buffer.alloc(30) },
+    { encodingId, userId: 'u', record: Buffer.alloc(30) },
     [
-      ['no user', 'user_id', { bundleId, record: Buffer.alloc(30) }],
-      ['no record', 'record', { bundleId, userId: 'u' }],
-      ['zeros', 'record', { bundleId, userId: 'u', record: Buffer.alloc(30) }],
-      ['a text', 'record', { bundleId, userId: 'u', record: Buffer.from('CK, or is it? It is a text, not a record.') }],
-      ...wrongBundleIds((id) => ({ bundleId: id, userId: 'u', record: Buffer.alloc(30) })),
+      ['no user', 'user_id', { encodingId, record: Buffer.alloc(30) }],
+      ['no record', 'record', { encodingId, userId: 'u' }],
+      ['zeros', 'record', { encodingId, userId: 'u', record: Buffer.alloc(30) }],
+      [
+        'a text',
+        'record',
+        { encodingId, userId: 'u', record: Buffer.from('CK, or is it? It is a text, not a record.') },
+      ],
+      ...wrongEncodingIds((id) => ({ encodingId: id, userId: 'u', record: Buffer.alloc(30) })),
     ],
   ],
   'UserCacheService/DeleteRecord': [
@@ -63,33 +67,33 @@ export const USER_CACHE_RPCS: Rpcs = {
     [
       ['no user', 'user_id', {}],
       ['a long user', 'user_id', { userId: longId }],
-      ['10,001 bundles', 'bundle_ids', { userId: 'u', bundleIds: Array(10_001).fill(bundleId) }],
+      ['20,001 encodings', 'encoding_ids', { userId: 'u', encodingIds: Array(20_001).fill(encodingId) }],
       [
         'a deletion of the past',
         'valid_until_ms',
-        { userId: 'u', validUntilMs: 1, bundleIds: [bundleId] },
+        { userId: 'u', validUntilMs: 1, encodingIds: [encodingId] },
         ['deadline'],
       ],
     ],
   ],
   'UserCacheService/DeletePosition': [
-    { bundleId, userId: 'u', eventHash: Buffer.alloc(6) },
+    { encodingId, userId: 'u', eventHash: Buffer.alloc(6) },
     [
-      ['no user', 'user_id', { bundleId, eventHash: Buffer.alloc(6) }],
-      ['no hash', 'event_hash', { bundleId, userId: 'u' }],
-      ['a short hash', 'event_hash', { bundleId, userId: 'u', eventHash: Buffer.alloc(5) }],
-      ['a long row', 'row', { bundleId, userId: 'u', eventHash: Buffer.alloc(6), row: Buffer.alloc(65_536) }],
+      ['no user', 'user_id', { encodingId, eventHash: Buffer.alloc(6) }],
+      ['no hash', 'event_hash', { encodingId, userId: 'u' }],
+      ['a short hash', 'event_hash', { encodingId, userId: 'u', eventHash: Buffer.alloc(5) }],
+      ['a long row', 'row', { encodingId, userId: 'u', eventHash: Buffer.alloc(6), row: Buffer.alloc(65_536) }],
       [
         'a short tolerance',
         'row_tolerance',
-        { bundleId, userId: 'u', eventHash: Buffer.alloc(6), row: Buffer.alloc(5), rowTolerance: Buffer.alloc(4) },
+        { encodingId, userId: 'u', eventHash: Buffer.alloc(6), row: Buffer.alloc(5), rowTolerance: Buffer.alloc(4) },
       ],
-      ['an unknown user', 'user_id', { bundleId, userId: 'nobody', eventHash: Buffer.alloc(6) }, ['user_not_found']],
-      ...wrongBundleIds((id) => ({ bundleId: id, userId: 'u', eventHash: Buffer.alloc(6) })),
+      ['an unknown user', 'user_id', { encodingId, userId: 'nobody', eventHash: Buffer.alloc(6) }, ['user_not_found']],
+      ...wrongEncodingIds((id) => ({ encodingId: id, userId: 'u', eventHash: Buffer.alloc(6) })),
     ],
   ],
   'UserCacheService/Stats': [
     {},
-    [['too many records', 'max_records', { maxRecords: 1_000_001 }], ...wrongBundleIds((id) => ({ bundleId: id }))],
+    [['too many records', 'max_records', { maxRecords: 1_000_001 }], ...wrongEncodingIds((id) => ({ encodingId: id }))],
   ],
 };

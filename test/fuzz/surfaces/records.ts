@@ -5,7 +5,7 @@ import type { ServicesUnderFuzz } from '../services-under-fuzz.js';
 import type { Surface } from '../surface.js';
 
 /** Reasons for an answer without the record. */
-const UNREADABLE = ['record_corrupt', 'bundle_mismatch'];
+const UNREADABLE = ['record_corrupt', 'encoding_mismatch'];
 const USERS = 50;
 
 /**
@@ -13,9 +13,9 @@ const USERS = 50;
  * leaves must be a record.
  */
 export function recordsSurface(services: ServicesUnderFuzz): Surface<Buffer> {
-  const { redis, kv, userCache, bundleId, strideBytes, record, stillRight } = services;
+  const { redis, kv, userCache, encodingId, strideBytes, record, stillRight } = services;
   const header = record.subarray(0, 30 + 14 * 6);
-  const shape = { bundleId, strideBytes };
+  const shape = { encodingId, strideBytes };
   let next = 0;
 
   async function rank(userId: string, bytes: Buffer): Promise<boolean> {
@@ -51,16 +51,16 @@ export function recordsSurface(services: ServicesUnderFuzz): Surface<Buffer> {
     inputs: damagedBytes([record, header, record.subarray(0, 30)]),
     async judge(bytes) {
       const userId = `record-${next++ % USERS}`;
-      const key = `ckv:{${userId}}:${bundleId.slice(0, 8)}`;
+      const key = `ckv:{${userId}}:${encodingId.slice(0, 8)}`;
       await redis.set(key, bytes, 'EX', 3_600);
       const believed = await rank(userId, bytes);
-      const { records } = await userCache.call('GetRecords', { bundleId, userIds: [userId] });
+      const { records } = await userCache.call('GetRecords', { encodingId, userIds: [userId] });
       if (!bytes.equals(Buffer.from(records[0] ?? [])))
         throw new Error('GetRecords answers other bytes than Redis holds');
-      await allowingRefusal(userCache.call('ReplaceRecord', { bundleId, userId: 'replaced', record: bytes }));
+      await allowingRefusal(userCache.call('ReplaceRecord', { encodingId, userId: 'replaced', record: bytes }));
       const match = { eventHash: bytes.subarray(30, 36), row: bytes.subarray(-strideBytes) };
       if (match.eventHash.length === 6) {
-        await allowingRefusal(userCache.call('DeletePosition', { bundleId, userId, ...match }));
+        await allowingRefusal(userCache.call('DeletePosition', { encodingId, userId, ...match }));
       }
       const rows = Buffer.alloc(strideBytes);
       const append = { userId, eventHashes: Buffer.alloc(6, 7), rows, lastEventMs: 1 };
@@ -78,7 +78,7 @@ export function recordsSurface(services: ServicesUnderFuzz): Surface<Buffer> {
     },
     async stillRight() {
       await stillRight();
-      await userCache.call('Stats', { bundleId: '', maxRecords: 0 });
+      await userCache.call('Stats', { encodingId: '', maxRecords: 0 });
     },
   };
 }

@@ -156,7 +156,7 @@ async function fill(bundleDir: string, positions: number, redis: RedisClient) {
   await engine.close();
   const { strideBytes } = model.layout;
   const bytes = encodeRecord({
-    bundleId: model.id,
+    encodingId: model.encodingId,
     strideBytes,
     lifetimeCount: positions,
     lastEventMs: Date.now(),
@@ -172,7 +172,7 @@ async function fill(bundleDir: string, positions: number, redis: RedisClient) {
   });
   const userCount = Math.min(MAX_USERS, Math.max(MIN_USERS, Math.floor(FILL_BYTES / usedBytes)));
   const before = await usedMemory(redis);
-  for (let i = 0; i < userCount; i++) await store.replaceRecord(model.id, userIdOf(i), bytes);
+  for (let i = 0; i < userCount; i++) await store.replaceRecord(model.encodingId, userIdOf(i), bytes);
   const recordUsedBytes = ((await usedMemory(redis)) - before) / userCount;
   return { model, userCount, recordUsedBytes };
 }

@@ -1,4 +1,4 @@
-import { EVENT_HASH_BYTES, RECENT_EVENT_RING } from '@collectivekv/domain';
+import { EVENT_HASH_BYTES, encodingIdOf, RECENT_EVENT_RING } from '@collectivekv/domain';
 import { services } from '@collectivekv/rpc';
 import { createSection, type Section } from './figure.js';
 import type { PlanInput, PlannedBundle } from './plan-input.js';
@@ -121,6 +121,7 @@ function rankMessageBytes(input: PlanInput, { id, manifest }: PlannedBundle): [a
     order: Buffer.alloc(candidates * FLOAT_BYTES),
     info: {
       bundleId: id,
+      encodingId: encodingIdOf(manifest),
       positionCount: 1_000,
       recordAgeMs: 60_000,
       lastEventMs: 1_700_000_000_000,
@@ -137,7 +138,7 @@ function recordMessageBytes(input: PlanInput, { manifest }: PlannedBundle): numb
 }
 
 /** Returns the bytes of one user's append of one row, in a call with many. */
-function appendMessageBytes({ userIdBytes }: PlanInput, { id, strideBytes }: PlannedBundle): number {
+function appendMessageBytes({ userIdBytes }: PlanInput, { manifest, strideBytes }: PlannedBundle): number {
   const append = {
     userId: 'u'.repeat(userIdBytes),
     eventHashes: Buffer.alloc(EVENT_HASH_BYTES),
@@ -145,6 +146,6 @@ function appendMessageBytes({ userIdBytes }: PlanInput, { id, strideBytes }: Pla
     lastEventMs: 1_700_000_000_000,
   };
   const appends = Array.from({ length: RECENT_EVENT_RING }, () => append);
-  const message = { bundleId: id, strideBytes, maxPositions: 1_000, appends };
+  const message = { encodingId: encodingIdOf(manifest), strideBytes, maxPositions: 1_000, appends };
   return UserCacheService.service.AppendPositions.requestSerialize(message).length / appends.length;
 }

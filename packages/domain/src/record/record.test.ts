@@ -4,9 +4,9 @@ import { CkvError } from '../errors.js';
 import { EVENT_HASH_BYTES, eventHash, RECENT_EVENT_RING } from './recent-events.js';
 import { decodeRecord, encodeRecord, strideOf } from './record.js';
 
-const bundleId = '0123456789abcdef';
+const encodingId = '0123456789abcdef';
 const golden = {
-  bundleId,
+  encodingId,
   strideBytes: 5,
   lifetimeCount: 7,
   lastEventMs: 1_700_000_000_123,
@@ -24,7 +24,7 @@ const record = fc
   })
   .chain(({ stride, positions, ring }) =>
     fc.record({
-      bundleId: fc.constant(bundleId),
+      encodingId: fc.constant(encodingId),
       strideBytes: fc.constant(stride),
       lifetimeCount: fc.nat(2 ** 31),
       lastEventMs: fc.nat(2 ** 41),
@@ -49,7 +49,7 @@ describe('record', () => {
   });
 
   it('decodes the golden bytes', () => {
-    const decoded = decodeRecord(Buffer.from(GOLDEN_HEX, 'hex'), { bundleId, strideBytes: 5 });
+    const decoded = decodeRecord(Buffer.from(GOLDEN_HEX, 'hex'), { encodingId, strideBytes: 5 });
     expect(decoded).toMatchObject({
       ...golden,
       positionCount: 2,
@@ -98,12 +98,12 @@ describe('record', () => {
     expect(() => decodeRecord(encodeRecord(golden).subarray(0, length), golden)).toThrow(message);
   });
 
-  it("refuses another bundle's record as a mismatch", () => {
-    const other = { ...golden, bundleId: 'f'.repeat(16) };
+  it("refuses another encoding's record as a mismatch", () => {
+    const other = { ...golden, encodingId: 'f'.repeat(16) };
     expect(() => decodeRecord(encodeRecord(golden), other)).toThrow(
       expect.objectContaining({
-        reason: 'bundle_mismatch',
-        message: 'the record is of bundle 0123456789abcdef, not ffffffffffffffff',
+        reason: 'encoding_mismatch',
+        message: 'the record is of encoding 0123456789abcdef, not ffffffffffffffff',
       }),
     );
   });

@@ -12,7 +12,7 @@ const MAGIC = 0x4b43; // 'CK', little-endian
 
 /** A user's decoded record. `rows` and `recentEvents` are views of the decoded bytes. */
 export interface UserRecord extends RecentEvents {
-  readonly bundleId: string;
+  readonly encodingId: string;
   readonly strideBytes: number;
   readonly positionCount: number;
   /** Number of interactions ever applied, including trimmed and deleted ones. */
@@ -39,7 +39,7 @@ export function encodeRecord(record: Omit<UserRecord, 'positionCount'>): Uint8Ar
   bytes.writeUInt8(record.strideBytes & 0xff, 3);
   bytes.writeUInt8(ringCount, 4);
   bytes.writeUInt8(record.strideBytes >> 8, 5);
-  bytes.write(record.bundleId, 6, 'hex');
+  bytes.write(record.encodingId, 6, 'hex');
   bytes.writeUIntLE(record.lifetimeCount, 14, 6);
   bytes.writeUIntLE(record.lastEventMs, 20, 6);
   bytes.writeUInt32LE(positionCount, 26);
@@ -50,10 +50,10 @@ export function encodeRecord(record: Omit<UserRecord, 'positionCount'>): Uint8Ar
 
 /**
  * Decodes a record without copying it.
- * @throws bundle_mismatch for another bundle's record; record_corrupt for bytes that are not a record, with the cause
- * in the message
+ * @throws encoding_mismatch for another encoding's record; record_corrupt for bytes that are not a record, with the
+ * cause in the message
  */
-export function decodeRecord(bytes: Uint8Array, expected: { bundleId: string; strideBytes: number }): UserRecord {
+export function decodeRecord(bytes: Uint8Array, expected: { encodingId: string; strideBytes: number }): UserRecord {
   if (bytes.length < RECORD_FIXED_BYTES) {
     throw corrupt(`truncated: ${bytes.length} bytes, a header has ${RECORD_FIXED_BYTES}`);
   }
@@ -61,13 +61,13 @@ export function decodeRecord(bytes: Uint8Array, expected: { bundleId: string; st
   if (view.readUInt16LE(0) !== MAGIC) throw corrupt('foreign: it does not begin with CK');
   const layout = view.readUInt8(2);
   if (layout !== RECORD_LAYOUT) throw corrupt(`foreign: layout ${layout}, this build reads layout ${RECORD_LAYOUT}`);
-  const bundleId = view.toString('hex', 6, 14);
-  if (bundleId !== expected.bundleId) {
-    throw new CkvError('bundle_mismatch', `the record is of bundle ${bundleId}, not ${expected.bundleId}`);
+  const encodingId = view.toString('hex', 6, 14);
+  if (encodingId !== expected.encodingId) {
+    throw new CkvError('encoding_mismatch', `the record is of encoding ${encodingId}, not ${expected.encodingId}`);
   }
   const strideBytes = strideOf(bytes);
   if (strideBytes !== expected.strideBytes) {
-    throw corrupt(`foreign: rows of ${strideBytes} bytes, the bundle has ${expected.strideBytes}`);
+    throw corrupt(`foreign: rows of ${strideBytes} bytes, the encoding has ${expected.strideBytes}`);
   }
   const ringCount = view.readUInt8(4);
   if (ringCount > RECENT_EVENT_RING) throw corrupt(`malformed: ring of ${ringCount}, at most ${RECENT_EVENT_RING}`);
@@ -79,7 +79,7 @@ export function decodeRecord(bytes: Uint8Array, expected: { bundleId: string; st
     throw corrupt(`${problem}: ${bytes.length} bytes, ${positionCount} positions take ${expectedBytes}`);
   }
   return {
-    bundleId,
+    encodingId,
     strideBytes,
     positionCount,
     lifetimeCount: view.readUIntLE(14, 6),

@@ -160,7 +160,7 @@ it('slow methods take no places from the others, and have ten', async () => {
   const stats = Array.from({ length: 11 }, () => caller.call('Stats', {}));
   const refused = await Promise.race(stats).catch((error: unknown) => error);
   expect(refused).toMatchObject(OVERLOADED);
-  expect(await caller.call('GetRecords', { bundleId: '', userIds: [] })).toEqual({ records: [] });
+  expect(await caller.call('GetRecords', { encodingId: '', userIds: [] })).toEqual({ records: [] });
   expect(Stats).toHaveBeenCalledTimes(2);
   for (let i = 0; i < 10; i++) {
     await vi.waitUntil(() => begun.length > 0);

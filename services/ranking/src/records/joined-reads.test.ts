@@ -7,8 +7,8 @@ const read = joinReads(readRecords);
 
 beforeEach(() => {
   readRecords.mockReset();
-  readRecords.mockImplementation(async (bundleId, userIds) =>
-    userIds.map((userId) => (userId === 'cold' ? undefined : Buffer.from(`${userId} of ${bundleId}`))),
+  readRecords.mockImplementation(async (encodingId, userIds) =>
+    userIds.map((userId) => (userId === 'cold' ? undefined : Buffer.from(`${userId} of ${encodingId}`))),
   );
 });
 
@@ -23,7 +23,7 @@ it('joins the reads of one turn into calls of at most 512, and gives every calle
   expect(readRecords).toHaveBeenCalledTimes(3);
 });
 
-it('reads the records of each bundle by a call of its own', async () => {
+it('reads the records of each encoding by a call of its own', async () => {
   const records = await Promise.all([read('b', 'u', 1_000), read('other', 'u', 1_000)]);
   expect(records.map(String)).toEqual(['u of b', 'u of other']);
   expect(readRecords).toHaveBeenCalledTimes(2);

@@ -1,9 +1,9 @@
 import { CkvError } from '@collectivekv/domain';
 import type { ReadRecord } from './read-record.js';
 
-/** Reads the records of several users of a bundle. The records are aligned with `userIds`; undefined for none. */
+/** Reads the records of several users of an encoding. The records are aligned with `userIds`; undefined for none. */
 export type ReadRecords = (
-  bundleId: string,
+  encodingId: string,
   userIds: readonly string[],
   deadlineMs: number,
 ) => Promise<readonly (Uint8Array | undefined)[]>;
@@ -19,25 +19,25 @@ interface Waiter {
 const MAX_READS = 512;
 
 /**
- * Joins the reads of one turn of the event loop into calls of at most {@link MAX_READS} users, each of one bundle. A
+ * Joins the reads of one turn of the event loop into calls of at most {@link MAX_READS} users, each of one encoding. A
  * call has the latest deadline of its reads.
  */
 export function joinReads(read: ReadRecords): ReadRecord {
   const waiting = new Map<string, Waiter[]>();
 
-  function flush(bundleId: string): void {
-    const waiters = waiting.get(bundleId) ?? [];
-    waiting.delete(bundleId);
+  function flush(encodingId: string): void {
+    const waiters = waiting.get(encodingId) ?? [];
+    waiting.delete(encodingId);
     for (let from = 0; from < waiters.length; from += MAX_READS) {
-      void readFor(bundleId, waiters.slice(from, from + MAX_READS));
+      void readFor(encodingId, waiters.slice(from, from + MAX_READS));
     }
   }
 
-  async function readFor(bundleId: string, waiters: readonly Waiter[]): Promise<void> {
+  async function readFor(encodingId: string, waiters: readonly Waiter[]): Promise<void> {
     try {
       const deadlineMs = Math.max(...waiters.map((waiter) => waiter.deadlineMs));
       const userIds = waiters.map(({ userId }) => userId);
-      const records = await read(bundleId, userIds, deadlineMs);
+      const records = await read(encodingId, userIds, deadlineMs);
       if (records.length !== waiters.length) {
         throw new CkvError('bug', `${waiters.length} records were asked for, ${records.length} were answered`);
       }
@@ -49,14 +49,14 @@ export function joinReads(read: ReadRecords): ReadRecord {
     }
   }
 
-  return (bundleId, userId, deadlineMs) =>
+  return (encodingId, userId, deadlineMs) =>
     new Promise((resolve, reject) => {
       const waiter: Waiter = { userId, deadlineMs, resolve, reject };
-      const queue = waiting.get(bundleId);
+      const queue = waiting.get(encodingId);
       if (queue) queue.push(waiter);
       else {
-        waiting.set(bundleId, [waiter]);
-        setImmediate(() => flush(bundleId));
+        waiting.set(encodingId, [waiter]);
+        setImmediate(() => flush(encodingId));
       }
     });
 }

@@ -65,7 +65,7 @@ it('reads records through the user-cache, which answers no bytes for a cold user
     const deadlineMs = Date.now() + 60_000;
     const records = await Promise.all(['u', 'cold'].map((userId) => read('b', userId, deadlineMs)));
     expect(records.map((bytes) => bytes && String(Buffer.from(bytes)))).toEqual(['record of u', undefined]);
-    expect(requests).toMatchObject([{ bundleId: 'b', userIds: ['u', 'cold'] }]);
+    expect(requests).toMatchObject([{ encodingId: 'b', userIds: ['u', 'cold'] }]);
   } finally {
     userCache.close();
     await server.drain(0);

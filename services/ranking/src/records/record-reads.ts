@@ -91,13 +91,13 @@ export function reporting(read: ReadRecord, log: Pick<ServiceContext['log'], 'wa
 
 /** Reads through the user-cache service. Concurrent reads share calls. */
 export function readThroughUserCache(userCache: GrpcClient<'UserCacheService'>): ReadRecord {
-  return joinReads(async (bundleId, userIds, deadlineMs) => {
-    const { records } = await userCache.call('GetRecords', { bundleId, userIds: [...userIds] }, { deadlineMs });
+  return joinReads(async (encodingId, userIds, deadlineMs) => {
+    const { records } = await userCache.call('GetRecords', { encodingId, userIds: [...userIds] }, { deadlineMs });
     return records.map((bytes) => (bytes.length > 0 ? bytes : undefined));
   });
 }
 
 /** Reads from Redis itself, one command a read: joining them costs more than it saves. */
 function readFromRedis(reader: RecordReader): ReadRecord {
-  return async (bundleId, userId) => (await reader.getRecords(bundleId, [userId]))[0];
+  return async (encodingId, userId) => (await reader.getRecords(encodingId, [userId]))[0];
 }

@@ -6,7 +6,7 @@ import { createRecordSource, type FetchedRecord, type RecordSource } from './rec
 const START_MS = 1_000_000;
 const TIMEOUT_MS = 250;
 
-/** What the records hold, by bundle and user. */
+/** What the records hold, by encoding and user. */
 let stored: Record<string, string>;
 const read = vi.fn<ReadRecord>();
 
@@ -14,8 +14,8 @@ beforeEach(() => {
   vi.useFakeTimers({ now: START_MS });
   stored = { 'b:u': 'record of u' };
   read.mockReset();
-  read.mockImplementation(async (bundleId, userId) => {
-    const record = stored[`${bundleId}:${userId}`];
+  read.mockImplementation(async (encodingId, userId) => {
+    const record = stored[`${encodingId}:${userId}`];
     return record === undefined ? undefined : Buffer.from(record);
   });
 });
@@ -27,17 +27,17 @@ const MAX_AGE_MS = 120_000;
 const sourceOf = (nearCacheBytes: number) =>
   createRecordSource({ read, nearCacheBytes, nearCacheMaxAgeMs: MAX_AGE_MS, timeoutMs: TIMEOUT_MS });
 
-const get = (source: RecordSource, maxStalenessMs: number, { bundleId = 'b', userId = 'u' } = {}) =>
-  source.get({ bundleId, userId, maxStalenessMs, deadlineMs: Date.now() + 1_000 });
+const get = (source: RecordSource, maxStalenessMs: number, { encodingId = 'b', userId = 'u' } = {}) =>
+  source.get({ encodingId, userId, maxStalenessMs, deadlineMs: Date.now() + 1_000 });
 
 const textOf = ({ bytes }: FetchedRecord) => bytes && Buffer.from(bytes).toString();
 
 describe('dropping copies', () => {
-  it('drops those of one user, of every bundle, or all', async () => {
+  it('drops those of one user, of every encoding, or all', async () => {
     const source = sourceOf(10_000);
     const fill = () =>
       Promise.all(
-        ['b', 'c'].flatMap((bundleId) => ['u', 'v'].map((userId) => get(source, 60_000, { bundleId, userId }))),
+        ['b', 'c'].flatMap((encodingId) => ['u', 'v'].map((userId) => get(source, 60_000, { encodingId, userId }))),
       );
     await fill();
     await fill();
@@ -45,7 +45,7 @@ describe('dropping copies', () => {
     source.dropUser('u');
     read.mockClear();
     await fill();
-    expect(read.mock.calls.map(([bundleId, userId]) => `${bundleId}:${userId}`)).toEqual(['b:u', 'c:u']);
+    expect(read.mock.calls.map(([encodingId, userId]) => `${encodingId}:${userId}`)).toEqual(['b:u', 'c:u']);
     source.dropAll();
     read.mockClear();
     await fill();
@@ -117,10 +117,10 @@ describe('the near cache', () => {
     expect(read).toHaveBeenCalledTimes(3);
   });
 
-  it('keeps copies of each bundle and each user apart', async () => {
+  it('keeps copies of each encoding and each user apart', async () => {
     const source = sourceOf(10_000);
     stored = { 'b:u': 'of b', 'other:u': 'of other', 'b:u2': 'of u2' };
-    const all = [{ bundleId: 'b' }, { bundleId: 'other' }, { userId: 'u2' }];
+    const all = [{ encodingId: 'b' }, { encodingId: 'other' }, { userId: 'u2' }];
     for (let round = 0; round < 2; round++) {
       const found = [];
       for (const query of all) found.push(textOf(await get(source, 60_000, query)));
@@ -213,7 +213,7 @@ describe('a read', () => {
     read.mockReturnValueOnce(new Promise(() => undefined));
     const settled = vi.fn();
     const reading = source
-      .get({ bundleId: 'b', userId: 'u', maxStalenessMs: 0, deadlineMs: START_MS + leftMs })
+      .get({ encodingId: 'b', userId: 'u', maxStalenessMs: 0, deadlineMs: START_MS + leftMs })
       .catch(settled);
     expect(read).toHaveBeenCalledWith('b', 'u', START_MS + wantedMs);
     await vi.advanceTimersByTimeAsync(wantedMs - 1);

@@ -13,13 +13,18 @@ export interface FetchedRecord {
 /** Reads user records for ranking. */
 export interface RecordSource {
   /**
-   * Returns a user's record of a bundle. If the near cache has a copy that is at most `maxStalenessMs` old, and not
+   * Returns a user's record of an encoding. If the near cache has a copy that is at most `maxStalenessMs` old, and not
    * older than the near cache allows, returns the copy. Copies are kept of users whose record is asked for with
    * `maxStalenessMs` above 0.
    * @throws dependency_unavailable, or deadline if the record does not come in time
    */
-  get(query: { bundleId: string; userId: string; maxStalenessMs: number; deadlineMs: number }): Promise<FetchedRecord>;
-  /** Drops the copies of a user's records, of every bundle. */
+  get(query: {
+    encodingId: string;
+    userId: string;
+    maxStalenessMs: number;
+    deadlineMs: number;
+  }): Promise<FetchedRecord>;
+  /** Drops the copies of a user's records, of every encoding. */
   dropUser(userId: string): void;
   /** Drops all copies. */
   dropAll(): void;
@@ -67,32 +72,32 @@ export function createRecordSource({
 
   const dropping = nearCache && setInterval(() => dropOld(nearCache, nearCacheMaxAgeMs), nearCacheMaxAgeMs);
   dropping?.unref();
-  /** Bundles that copies were kept of. */
-  const bundleIds = new Set<string>();
+  /** Encodings that copies were kept of. */
+  const encodingIds = new Set<string>();
   /** Counts the drops: a read that began before a drop may have read what was dropped. */
   let dropCount = 0;
 
   return {
-    async get({ bundleId, userId, maxStalenessMs, deadlineMs }) {
-      const key = copyKey(bundleId, userId);
+    async get({ encodingId, userId, maxStalenessMs, deadlineMs }) {
+      const key = copyKey(encodingId, userId);
       const copy = maxStalenessMs > 0 ? nearCache?.get(key) : undefined;
       const nowMs = steadyNowMs();
       const ageMs = copy ? nowMs - copy.readAtMs : 0;
       if (copy && ageMs <= Math.min(maxStalenessMs, nearCacheMaxAgeMs)) return { bytes: copy.bytes, ageMs };
       const untilMs = Math.min(deadlineMs, nowMs + timeoutMs);
       const dropsBefore = dropCount;
-      const bytes = await inTime(read(bundleId, userId, untilMs), untilMs - nowMs);
+      const bytes = await inTime(read(encodingId, userId, untilMs), untilMs - nowMs);
       // Nobody pays for a copy unless a caller allows one. A copy that is kept already is renewed.
       if (nearCache && dropCount === dropsBefore && (maxStalenessMs > 0 || nearCache.has(key))) {
         // The received bytes are a view of a message; keeping them would keep the whole message in memory.
-        bundleIds.add(bundleId);
+        encodingIds.add(encodingId);
         nearCache.set(key, { bytes: bytes && new Uint8Array(bytes), readAtMs: nowMs });
       }
       return { bytes, ageMs: 0 };
     },
     dropUser(userId) {
       dropCount++;
-      for (const bundleId of bundleIds) nearCache?.delete(copyKey(bundleId, userId));
+      for (const encodingId of encodingIds) nearCache?.delete(copyKey(encodingId, userId));
     },
     dropAll() {
       dropCount++;
@@ -117,8 +122,8 @@ function inTime<T>(reading: Promise<T>, timeoutMs: number): Promise<T> {
   });
 }
 
-function copyKey(bundleId: string, userId: string): string {
-  return `${bundleId}:${userId}`;
+function copyKey(encodingId: string, userId: string): string {
+  return `${encodingId}:${userId}`;
 }
 
 function dropOld(copies: LRUCache<string, Copy>, maxAgeMs: number): void {

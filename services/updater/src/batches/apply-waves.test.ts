@@ -158,7 +158,7 @@ describe('apply', () => {
   });
 
   describe('with a user whose append is refused', () => {
-    const refused = { of: 'append', error: new CkvError('bundle_mismatch', 'of another bundle') };
+    const refused = { of: 'append', error: new CkvError('encoding_mismatch', 'of another encoding') };
 
     it("sets that user's interactions aside, not those of others in the same job", async () => {
       bench.failures = [{ ...refused, user: u }];
@@ -170,7 +170,7 @@ describe('apply', () => {
       const [failed, ...others] = await failedJobs();
       expect(others).toEqual([]);
       expect(failed).toMatchObject({
-        problem: 'bundle_mismatch: of another bundle',
+        problem: 'encoding_mismatch: of another encoding',
         payload: { version: 1, interactions: [{ eventId: 'a' }, { eventId: 'c' }] },
       });
       expect(await samples('ckv_jobs_total')).toEqual({ done: 1, failed: 1 });

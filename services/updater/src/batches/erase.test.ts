@@ -1,6 +1,6 @@
 // Erasures on a real queue. The test's own writer replaces the records.
 import { CkvError, type Interaction } from '@collectivekv/domain';
-import { type BundleErasure, recordJobData } from '@collectivekv/update-queue';
+import { type EncodingErasure, recordJobData } from '@collectivekv/update-queue';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { RecordWriter } from '../records/record-writer.js';
 import {
@@ -38,12 +38,12 @@ beforeEach(() => {
   bench.batches = createBatches(bench.producer, writer);
 });
 
-const erasureOf = (count: number): BundleErasure[] =>
+const erasureOf = (count: number): EncodingErasure[] =>
   count === 0
     ? []
-    : [{ bundleId: 'b', recordCount: 1, unreadableCount: 0, positionCount: count, remainder: 'nothing' }];
+    : [{ encodingId: 'b', recordCount: 1, unreadableCount: 0, positionCount: count, remainder: 'nothing' }];
 const writer: RecordWriter = {
-  encode: async () => ({ bundles: [], unknownItemCount: 0, unknownActionCount: 0 }),
+  encode: async () => ({ encodings: [], unknownItemCount: 0, unknownActionCount: 0 }),
   async append(byUser) {
     const events = (byUser.get(u) ?? []).map(({ eventId }) => eventId);
     calls.push(`append ${events}`);
@@ -63,7 +63,7 @@ const writer: RecordWriter = {
     record = record.filter((one) => one !== eventId);
     return [
       {
-        bundleId: 'b',
+        encodingId: 'b',
         recordCount: 0,
         unreadableCount: 1,
         positionCount: before - record.length,
@@ -95,7 +95,7 @@ describe('the deletion of a user', () => {
       kind: 'delete',
       state: 'done',
       tryCount: 1,
-      report: { bundles: erasureOf(2), setAsideCount: 0, waitingCount: 0, keptCount: 0 },
+      report: { encodings: erasureOf(2), setAsideCount: 0, waitingCount: 0, keptCount: 0 },
     });
     expect(await samples('ckv_interactions_total')).not.toHaveProperty('forgotten', 1);
   });
@@ -127,7 +127,7 @@ describe('the deletion of a user', () => {
     await bench.queues[0]?.recover();
     await work();
     expect(record).toEqual(['c']);
-    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', tryCount: 2, report: { bundles: [] } });
+    expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', tryCount: 2, report: { encodings: [] } });
   });
 
   it('waits until no append of the user can be late', async () => {
@@ -199,7 +199,7 @@ describe('the deletion of a user', () => {
     record = ['a'];
     await bench.producer.deleteUser(u, RECEIPT);
     await work();
-    const report = { bundles: erasureOf(1), setAsideCount: 1 };
+    const report = { encodings: erasureOf(1), setAsideCount: 1 };
     expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', tryCount: 2, report });
     expect(await failed()).toEqual([]);
   });
@@ -236,7 +236,7 @@ describe('the deletion of a user', () => {
 });
 
 describe('the removal of an interaction', () => {
-  it('says under each bundle what it deleted and what may remain', async () => {
+  it('says under each encoding what it deleted and what may remain', async () => {
     await bench.producer.enqueue([interactionOf('a'), interactionOf('b')]);
     await bench.producer.forget(interactionOf('a'), RECEIPT);
     await work();
@@ -244,7 +244,7 @@ describe('the removal of an interaction', () => {
     expect(await bench.receipts.get(RECEIPT)).toMatchObject({
       kind: 'forget',
       state: 'done',
-      report: { bundles: [{ positionCount: 1, unreadableCount: 1, remainder: 'later_rows' }] },
+      report: { encodings: [{ positionCount: 1, unreadableCount: 1, remainder: 'later_rows' }] },
     });
   });
 
@@ -262,7 +262,7 @@ describe('the removal of an interaction', () => {
     expect(await failed()).toEqual([]);
     expect(await bench.receipts.get(RECEIPT)).toMatchObject({ state: 'done', report: { setAsideCount: 1 } });
     // What may remain after the later removal remains for the earlier one as well.
-    const bundle = { bundleId: 'b', recordCount: 0, unreadableCount: 0, positionCount: 0, remainder: 'later_rows' };
-    expect(await bench.receipts.get(OTHER)).toMatchObject({ state: 'done', report: { bundles: [bundle] } });
+    const encoding = { encodingId: 'b', recordCount: 0, unreadableCount: 0, positionCount: 0, remainder: 'later_rows' };
+    expect(await bench.receipts.get(OTHER)).toMatchObject({ state: 'done', report: { encodings: [encoding] } });
   });
 });

@@ -1,6 +1,6 @@
 import { toCkvError } from '@collectivekv/domain';
 import {
-  type BundleErasure,
+  type EncodingErasure,
   type Erasure,
   type ErasureJob,
   erasureOf,
@@ -47,7 +47,7 @@ export function createErase({
   signal,
   metrics,
 }: EraseParts): Erase {
-  async function eraseFromRecords(job: ErasureJob, fence: Fence): Promise<BundleErasure[]> {
+  async function eraseFromRecords(job: ErasureJob, fence: Fence): Promise<EncodingErasure[]> {
     const { userId } = subjectOf(job);
     if (job.kind === 'delete') await lateCalls.beforeDeletion(userId, signal);
     try {
@@ -64,33 +64,33 @@ export function createErase({
    * Finishes the receipts of other erasures of the same subject that were set aside: they have no more to do. They
    * erased nothing, and what may remain is what remains after this one.
    */
-  async function finishOthers(others: readonly Erasure[], own: Erasure | undefined, found: readonly BundleErasure[]) {
-    const bundles = found
+  async function finishOthers(others: readonly Erasure[], own: Erasure | undefined, found: readonly EncodingErasure[]) {
+    const encodings = found
       .filter(({ remainder }) => remainder !== 'nothing')
       .map((one) => ({ ...one, recordCount: 0, unreadableCount: 0, positionCount: 0 }));
     for (const other of others) {
       if (other.receiptId === own?.receiptId) continue;
-      await unlessForeign(receipts.finish(other, { bundles, setAsideCount: 0, waitingCount: 0, keptCount: 0 }));
+      await unlessForeign(receipts.finish(other, { encodings, setAsideCount: 0, waitingCount: 0, keptCount: 0 }));
     }
   }
 
   return async ({ queue, fence }, { taken, job }) => {
     const subject = subjectOf(job);
     const erasure = erasureOf(job);
-    const found = new Map<string, BundleErasure>();
+    const found = new Map<string, EncodingErasure>();
     const counts = { setAsideCount: 0, waitingCount: 0, keptCount: 0 };
 
     /** @returns false if the erasure was done before: the job came again, and newer interactions stay */
     async function eraseOnce(): Promise<boolean> {
       if (erasure && (await receipts.begin(erasure)).state === 'done') return false;
       for (const one of await eraseFromRecords(job, fence))
-        found.set(one.bundleId, joined(found.get(one.bundleId), one));
+        found.set(one.encodingId, joined(found.get(one.encodingId), one));
       const finishErasures = (others: readonly Erasure[]) => finishOthers(others, erasure, [...found.values()]);
       const jobs = await queue.erase(subject, partitionCount, finishErasures);
       counts.setAsideCount += jobs.setAsideCount;
       counts.waitingCount += jobs.waitingCount;
       counts.keptCount += jobs.keptCount;
-      if (erasure) await receipts.finish(erasure, { bundles: [...found.values()], ...counts });
+      if (erasure) await receipts.finish(erasure, { encodings: [...found.values()], ...counts });
       return true;
     }
 
@@ -108,8 +108,8 @@ export function createErase({
   };
 }
 
-/** Returns what two tries erased under one bundle. What remains is what the later try found. */
-function joined(earlier: BundleErasure | undefined, later: BundleErasure): BundleErasure {
+/** Returns what two tries erased under one encoding. What remains is what the later try found. */
+function joined(earlier: EncodingErasure | undefined, later: EncodingErasure): EncodingErasure {
   if (!earlier) return later;
   return {
     ...later,

@@ -24,7 +24,7 @@ import { createLateCalls, type LateCalls } from './late-calls.js';
 /** Partitions of the queue. The member holds all. */
 export const PARTITION_COUNT = 2;
 export const FENCE_END_MS = 1_700_000_000_000;
-export const ENCODED: EncodedInteractions = { bundles: [], unknownItemCount: 2, unknownActionCount: 1 };
+export const ENCODED: EncodedInteractions = { encodings: [], unknownItemCount: 2, unknownActionCount: 1 };
 
 const EVENT_LOG = { ageMs: 3_600_000, maxEvents: 1_000 };
 
@@ -146,7 +146,7 @@ const writer: RecordWriter = {
     bench.validUntil.push(validUntilMs());
     called('forget', [eventId]);
     const positionCount = eventId === 'unknown' ? 0 : 1;
-    return [{ bundleId: 'b', recordCount: 0, unreadableCount: 0, positionCount, remainder: 'nothing' }];
+    return [{ encodingId: 'b', recordCount: 0, unreadableCount: 0, positionCount, remainder: 'nothing' }];
   },
   async deleteUser(userId, validUntilMs) {
     bench.validUntil.push(validUntilMs());

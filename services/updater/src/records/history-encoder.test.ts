@@ -65,27 +65,27 @@ describe('a bundle that encodes with history', () => {
   });
 
   it('encodes behind nothing if the record is unreadable', async () => {
-    await bench.store.replaceRecord(behind.model.id, 'u', Buffer.from('no record'));
+    await bench.store.replaceRecord(behind.model.encodingId, 'u', Buffer.from('no record'));
     await append(writerFor(behind), interactionsOf('u', upTo(3)));
     const { rows } = await recordOf(behind, 'u');
     expect(rows).toEqual((await recordOneByOne(behind, upTo(3))).rows);
   });
 
-  it("refuses another bundle's record, and appends nothing for anybody in that call", async () => {
+  it("refuses another encoding's record, and appends nothing for anybody in that call", async () => {
     const foreign = encodeRecord({
-      bundleId: 'f'.repeat(16),
+      encodingId: 'f'.repeat(16),
       strideBytes: behind.model.layout.strideBytes,
       lifetimeCount: 0,
       lastEventMs: 0,
       recentEvents: new Uint8Array(0),
       rows: new Uint8Array(0),
     });
-    await bench.store.replaceRecord(behind.model.id, 'bad', foreign);
+    await bench.store.replaceRecord(behind.model.encodingId, 'bad', foreign);
     const [bad, good] = ['bad', 'good'].map((userId) => interactionsOf(userId, upTo(2))) as [
       Interaction[],
       Interaction[],
     ];
-    await expect(append(writerFor(behind), bad, good)).rejects.toMatchObject({ reason: 'bundle_mismatch' });
+    await expect(append(writerFor(behind), bad, good)).rejects.toMatchObject({ reason: 'encoding_mismatch' });
     await expect(recordOf(behind, 'good')).rejects.toThrow('no record');
     expect(bench.appendedBytes).toEqual([]);
     expect(await append(writerFor(behind), good)).toEqual({ appliedCount: 2, duplicateCount: 0 });

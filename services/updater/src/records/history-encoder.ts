@@ -27,7 +27,7 @@ export interface HistoryEncoder {
   usersTogether(bundle: LoadedBundle): number;
   /**
    * Reads the users' records, leaves out interactions that they have, and encodes the others behind their rows.
-   * @throws bundle_mismatch if a record is of another bundle
+   * @throws encoding_mismatch if a record is of another encoding
    */
   encode(bundle: LoadedBundle, users: readonly UserInteractions[]): Promise<EncodedUsers>;
 }
@@ -51,7 +51,7 @@ export function createHistoryEncoder(options: {
     },
 
     async encode(bundle, users) {
-      const request = { bundleId: bundle.model.id, userIds: users.map(([userId]) => userId) };
+      const request = { encodingId: bundle.model.encodingId, userIds: users.map(([userId]) => userId) };
       const { records } = await userCache.call('GetRecords', request, { deadlineMs: steadyNowMs() + timeoutMs });
       let duplicateCount = 0;
       const encoded = await mapBounded(users, concurrency, async ([userId, interactions], i): Promise<UserRows> => {
@@ -66,10 +66,10 @@ export function createHistoryEncoder(options: {
 }
 
 /** Returns the record; undefined if it is unreadable: the append then quarantines it and begins a new record. */
-function readableRecord({ id, layout }: BundleModel, bytes: Uint8Array | undefined): UserRecord | undefined {
+function readableRecord({ encodingId, layout }: BundleModel, bytes: Uint8Array | undefined): UserRecord | undefined {
   if (!bytes?.length) return undefined;
   try {
-    return decodeRecord(bytes, { bundleId: id, strideBytes: layout.strideBytes });
+    return decodeRecord(bytes, { encodingId, strideBytes: layout.strideBytes });
   } catch (error) {
     if (toCkvError(error).reason !== 'record_corrupt') throw error;
     return undefined;

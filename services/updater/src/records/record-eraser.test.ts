@@ -23,7 +23,13 @@ describe('an erasure', () => {
     await append(writerFor(alone), [interaction]);
     const forgotten = await writerFor(alone).forget({ ...interaction, itemId: '' }, soon);
     expect(forgotten).toEqual([
-      { bundleId: alone.model.id, recordCount: 0, unreadableCount: 0, positionCount: 1, remainder: 'nothing' },
+      {
+        encodingId: alone.model.encodingId,
+        recordCount: 0,
+        unreadableCount: 0,
+        positionCount: 1,
+        remainder: 'nothing',
+      },
     ]);
     expect([bench.deletedRows, bench.tolerances]).toEqual([[0], [[]]]);
   });
@@ -55,10 +61,16 @@ describe('an erasure', () => {
   });
 
   it('deletes a record that cannot be read, which may hold the interaction', async () => {
-    await bench.store.replaceRecord(alone.model.id, 'u', Buffer.from('garbage'));
+    await bench.store.replaceRecord(alone.model.encodingId, 'u', Buffer.from('garbage'));
     const interaction = interactionOf('u', 1);
     expect(await writerFor(alone).forget(interaction, soon)).toEqual([
-      { bundleId: alone.model.id, recordCount: 0, unreadableCount: 1, positionCount: 0, remainder: 'nothing' },
+      {
+        encodingId: alone.model.encodingId,
+        recordCount: 0,
+        unreadableCount: 1,
+        positionCount: 0,
+        remainder: 'nothing',
+      },
     ]);
     await expect(recordOf(alone, 'u')).rejects.toThrow('no record');
   });
@@ -66,9 +78,9 @@ describe('an erasure', () => {
   it('throws other failures of a deletion', async () => {
     const interaction = interactionOf('u', 1);
     await append(writerFor(behind), [interaction]);
-    const [foreign] = await bench.store.getRecords(behind.model.id, ['u']);
-    await bench.store.replaceRecord(alone.model.id, 'u', foreign ?? Buffer.alloc(0));
-    await expect(writerFor(alone).forget(interaction, soon)).rejects.toMatchObject({ reason: 'bundle_mismatch' });
+    const [foreign] = await bench.store.getRecords(behind.model.encodingId, ['u']);
+    await bench.store.replaceRecord(alone.model.encodingId, 'u', foreign ?? Buffer.alloc(0));
+    await expect(writerFor(alone).forget(interaction, soon)).rejects.toMatchObject({ reason: 'encoding_mismatch' });
   });
 
   it('deletes a position by its event alone if the bundle encodes with history', async () => {
@@ -93,10 +105,10 @@ describe('an erasure', () => {
     const [old] = interactions;
     if (!old) throw new Error('no interaction');
     const forgotten = await writer.forget(old, soon);
-    expect(new Map(forgotten.map(({ bundleId, ...rest }) => [bundleId, rest]))).toEqual(
+    expect(new Map(forgotten.map(({ encodingId, ...rest }) => [encodingId, rest]))).toEqual(
       new Map([
-        [behind.model.id, { recordCount: 0, unreadableCount: 0, positionCount: 0, remainder: 'not_found' }],
-        [alone.model.id, { recordCount: 0, unreadableCount: 0, positionCount: 1, remainder: 'nothing' }],
+        [behind.model.encodingId, { recordCount: 0, unreadableCount: 0, positionCount: 0, remainder: 'not_found' }],
+        [alone.model.encodingId, { recordCount: 0, unreadableCount: 0, positionCount: 1, remainder: 'nothing' }],
       ]),
     );
     expect((await recordOf(behind, 'u')).positionCount).toBe(MAX_POSITIONS);
@@ -112,19 +124,19 @@ describe('bundles that the updater no longer follows', () => {
 
   it('are searched by the event alone, and may keep rows that learned from it', async () => {
     const [ofBehind] = (await writerFor(alone).forget(first, soon)).filter(
-      ({ bundleId }) => bundleId === behind.model.id,
+      ({ encodingId }) => encodingId === behind.model.encodingId,
     );
     expect(ofBehind).toMatchObject({ positionCount: 1, remainder: 'later_rows' });
     expect((await recordOf(behind, 'u')).positionCount).toBe(1);
-    expect(bench.lookedFor).toEqual([expect.arrayContaining([behind.model.id, alone.model.id])]);
+    expect(bench.lookedFor).toEqual([expect.arrayContaining([behind.model.encodingId, alone.model.encodingId])]);
   });
 
   it('are deleted with the user', async () => {
     const deleted = await writerFor(alone).deleteUser('u', soon);
-    expect(deleted.map((one) => [one.bundleId, one.recordCount, one.positionCount]).sort()).toEqual(
-      [behind.model.id, alone.model.id].sort().map((id) => [id, 1, 2]),
+    expect(deleted.map((one) => [one.encodingId, one.recordCount, one.positionCount]).sort()).toEqual(
+      [behind.model.encodingId, alone.model.encodingId].sort().map((id) => [id, 1, 2]),
     );
-    expect(bench.lookedFor).toEqual([expect.arrayContaining([behind.model.id, alone.model.id])]);
+    expect(bench.lookedFor).toEqual([expect.arrayContaining([behind.model.encodingId, alone.model.encodingId])]);
     await expect(recordOf(behind, 'u')).rejects.toThrow('no record');
     expect(await writerFor(alone).deleteUser('u', soon)).toEqual([]);
   });

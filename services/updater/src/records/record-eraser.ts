@@ -1,32 +1,32 @@
 import { type BundleFollower, encodeRows, type LoadedBundle } from '@collectivekv/bundles';
 import { CkvError, eventHash, type Interaction, type RowLayout, steadyNowMs } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
-import type { BundleErasure, RecordBundles } from '@collectivekv/update-queue';
+import type { EncodingErasure, RecordEncodings } from '@collectivekv/update-queue';
 
 /** Erases users and interactions from records, by calls of the user-cache. */
 export interface RecordEraser {
   /**
-   * Deletes all records of a user, of every bundle, unreadable ones too.
+   * Deletes all records of a user, of every encoding, unreadable ones too.
    * @param validUntilMs returns the end of the next call's fence, as for `RecordWriter.append`
-   * @returns the bundles under which the user had something
+   * @returns the encodings under which the user had something
    * @throws deadline if the fence has ended
    */
-  deleteUser(userId: string, validUntilMs: () => number): Promise<BundleErasure[]>;
+  deleteUser(userId: string, validUntilMs: () => number): Promise<EncodingErasure[]>;
   /**
-   * Deletes an interaction's position from the records of every bundle, and the unreadable records of its user as a
-   * whole, since they may hold it. Finds the position by its event in the ring, otherwise by its encoded row. A bundle
-   * that encodes with history, or is not followed, is searched by the event only.
+   * Deletes an interaction's position from the records of every encoding, and the unreadable records of its user as a
+   * whole, since they may hold it. Finds the position by its event in the ring, otherwise by its encoded row. A record
+   * is searched by the event only if its rows depend on the history, or no followed bundle has its encoding.
    * @param validUntilMs returns the end of the next call's fence, as for `RecordWriter.append`
-   * @returns the bundles under which the user has something
+   * @returns the encodings under which the user has something
    * @throws deadline if the fence has ended
    */
-  forget(interaction: Interaction, validUntilMs: () => number): Promise<BundleErasure[]>;
+  forget(interaction: Interaction, validUntilMs: () => number): Promise<EncodingErasure[]>;
 }
 
 /** Options of {@link createRecordEraser}. */
 export interface RecordEraserOptions {
   readonly bundles: Pick<BundleFollower, 'all'>;
-  readonly recordBundles: Pick<RecordBundles, 'all'>;
+  readonly recordEncodings: Pick<RecordEncodings, 'all'>;
   readonly userCache: GrpcClient<'UserCacheService'>;
   readonly timeoutMs: number;
 }
@@ -34,18 +34,18 @@ export interface RecordEraserOptions {
 /** Creates an eraser. */
 export function createRecordEraser({
   bundles,
-  recordBundles,
+  recordEncodings,
   userCache,
   timeoutMs,
 }: RecordEraserOptions): RecordEraser {
   const deadline = () => ({ deadlineMs: steadyNowMs() + timeoutMs });
 
   async function deleteRecords(userId: string, keepRecords: boolean, validUntilMs: () => number) {
-    const followed = bundles.all().map(({ model }) => model.id);
+    const followed = bundles.all().map(({ model }) => model.encodingId);
     if (followed.length === 0) throw new CkvError('dependency_unavailable', 'no bundle is loaded yet');
-    const bundleIds = [...new Set([...followed, ...(await recordBundles.all())])];
-    const request = { userId, bundleIds, keepRecords, validUntilMs: validUntilMs() };
-    return (await userCache.call('DeleteRecord', request, deadline())).bundles;
+    const encodingIds = [...new Set([...followed, ...(await recordEncodings.all())])];
+    const request = { userId, encodingIds, keepRecords, validUntilMs: validUntilMs() };
+    return (await userCache.call('DeleteRecord', request, deadline())).encodings;
   }
 
   /** Returns what names the position: the row is empty if only the event can find it. */
@@ -59,21 +59,21 @@ export function createRecordEraser({
 
   /** Returns whether the position was deleted, and what may remain of it in the record. */
   async function forgetUnder(
-    bundleId: string,
+    encodingId: string,
     interaction: Interaction,
     validUntilMs: () => number,
-  ): Promise<Pick<BundleErasure, 'unreadableCount' | 'positionCount' | 'remainder'>> {
-    const bundle = bundles.all().find(({ model }) => model.id === bundleId);
+  ): Promise<Pick<EncodingErasure, 'unreadableCount' | 'positionCount' | 'remainder'>> {
+    const bundle = bundles.all().find(({ model }) => model.encodingId === encodingId);
     const match = await matchOf(bundle, interaction);
-    const request = { bundleId, userId: interaction.userId, ...match, validUntilMs: validUntilMs() };
+    const request = { encodingId, userId: interaction.userId, ...match, validUntilMs: validUntilMs() };
     try {
       const answer = await userCache.call('DeletePosition', request, deadline());
       if (answer.unreadable) return { unreadableCount: 1, positionCount: 0, remainder: 'nothing' };
       const { deleted, eventKnown, laterCount } = answer;
       const counts = { unreadableCount: 0, positionCount: deleted ? 1 : 0 };
       if (!deleted && !eventKnown) return { ...counts, remainder: 'not_found' };
-      // An earlier try may have deleted the position. An updater that does not follow a bundle does not know how it
-      // encodes.
+      // An earlier try may have deleted the position. Without a bundle of the encoding, nobody knows whether it encodes
+      // with history.
       const learned = (bundle?.model.encodesWithHistory ?? true) && (deleted ? laterCount > 0 : eventKnown);
       return { ...counts, remainder: learned ? 'later_rows' : 'nothing' };
     } catch (error) {
@@ -85,8 +85,8 @@ export function createRecordEraser({
   return {
     async deleteUser(userId, validUntilMs) {
       const had = await deleteRecords(userId, false, validUntilMs);
-      return had.map(({ bundleId, record, quarantined, positionCount }) => ({
-        bundleId,
+      return had.map(({ encodingId, record, quarantined, positionCount }) => ({
+        encodingId,
         recordCount: record ? 1 : 0,
         unreadableCount: quarantined ? 1 : 0,
         positionCount,
@@ -96,11 +96,11 @@ export function createRecordEraser({
 
     async forget(interaction, validUntilMs) {
       const has = await deleteRecords(interaction.userId, true, validUntilMs);
-      const erasures: BundleErasure[] = [];
-      for (const { bundleId, record, quarantined } of has) {
-        const forgotten = record ? await forgetUnder(bundleId, interaction, validUntilMs) : NOTHING_FORGOTTEN;
+      const erasures: EncodingErasure[] = [];
+      for (const { encodingId, record, quarantined } of has) {
+        const forgotten = record ? await forgetUnder(encodingId, interaction, validUntilMs) : NOTHING_FORGOTTEN;
         const unreadableCount = forgotten.unreadableCount + (quarantined ? 1 : 0);
-        erasures.push({ ...forgotten, bundleId, recordCount: 0, unreadableCount });
+        erasures.push({ ...forgotten, encodingId, recordCount: 0, unreadableCount });
       }
       return erasures;
     },

@@ -26,9 +26,9 @@ export interface WriterBench {
   /** Number of the next runs of encode graphs that fail. */
   brokenRuns: number;
   appendedBytes: number[];
-  /** The bundles of every DeleteRecord call. */
+  /** The encodings of every DeleteRecord call. */
   lookedFor: string[][];
-  /** Ids of the noted bundles. */
+  /** Ids of the noted encodings. */
   noted: Set<string>;
   /** The end of the fence of every append and deletion, Unix ms. */
   fences: number[];
@@ -38,8 +38,8 @@ export interface WriterBench {
 /** See {@link WriterBench}. */
 export const bench = {} as WriterBench;
 
-/** The list of bundles that have records. */
-export const recordBundles = {
+/** The list of encodings that have records. */
+export const recordEncodings = {
   async note(ids: readonly string[]) {
     for (const id of ids) bench.noted.add(id);
   },
@@ -56,9 +56,9 @@ export function useRecordWriter(): void {
       metrics: createMetrics('test'),
     });
     server.add('UserCacheService', {
-      async GetRecords({ bundleId, userIds }) {
+      async GetRecords({ encodingId, userIds }) {
         bench.reads.push(userIds.length);
-        const records = await bench.store.getRecords(bundleId, userIds);
+        const records = await bench.store.getRecords(encodingId, userIds);
         return { records: records.map((bytes) => Buffer.from(bytes ?? [])) };
       },
       async AppendPositions({ validUntilMs, appends, ...shape }) {
@@ -66,23 +66,23 @@ export function useRecordWriter(): void {
         bench.appendedBytes.push(appends.reduce((sum, { rows }) => sum + rows.length, 0));
         return { outcomes: await bench.store.appendPositions(shape, appends, { validUntilMs }) };
       },
-      async DeletePosition({ bundleId, userId, eventHash, row, rowTolerance, validUntilMs }) {
+      async DeletePosition({ encodingId, userId, eventHash, row, rowTolerance, validUntilMs }) {
         bench.fences.push(validUntilMs);
         bench.deletedRows.push(row.length);
         bench.tolerances.push([...rowTolerance]);
         return bench.store.deletePosition(
-          bundleId,
+          encodingId,
           userId,
           { eventHash, row, tolerance: rowTolerance },
           { validUntilMs },
         );
       },
       ReplaceRecord: unused,
-      async DeleteRecord({ userId, bundleIds, keepRecords, validUntilMs }) {
+      async DeleteRecord({ userId, encodingIds, keepRecords, validUntilMs }) {
         bench.fences.push(validUntilMs);
-        bench.lookedFor.push(bundleIds);
-        const bundles = await bench.store.deleteUser(userId, { bundleIds, keepRecords }, { validUntilMs });
-        return { deletedCount: bundles.length, bundles };
+        bench.lookedFor.push(encodingIds);
+        const encodings = await bench.store.deleteUser(userId, { encodingIds, keepRecords }, { validUntilMs });
+        return { deletedCount: encodings.length, encodings };
       },
       Stats: unused,
     });
@@ -173,7 +173,7 @@ export const alone = bundleOf('alone', { withHistory: false });
 export const writerFor = (...bundles: LoadedBundle[]) =>
   createRecordWriter({
     bundles: { all: () => bundles },
-    recordBundles,
+    recordEncodings,
     userCache: bench.userCache,
     batchSize: 7,
     concurrency: 3,
@@ -204,9 +204,9 @@ export async function append(writer: ReturnType<typeof writerFor>, ...lists: Int
 
 /** Returns a user's record. */
 export async function recordOf({ model }: LoadedBundle, userId: string) {
-  const [bytes] = await bench.store.getRecords(model.id, [userId]);
+  const [bytes] = await bench.store.getRecords(model.encodingId, [userId]);
   if (!bytes) throw new Error('no record');
-  return decodeRecord(bytes, { bundleId: model.id, strideBytes: model.layout.strideBytes });
+  return decodeRecord(bytes, { encodingId: model.encodingId, strideBytes: model.layout.strideBytes });
 }
 
 /** Returns the record of events that are appended one by one. */

@@ -7,7 +7,7 @@ import {
   bundleOf,
   interactionOf,
   interactionsOf,
-  recordBundles,
+  recordEncodings,
   recordOf,
   recordOneByOne,
   soon,
@@ -42,17 +42,17 @@ describe('the writer', () => {
 
   it('encodes in runs of the batch size', async () => {
     const interactions = interactionsOf('u', upTo(20));
-    const { bundles } = await writerFor(alone).encode(interactions);
+    const { encodings } = await writerFor(alone).encode(interactions);
     expect(bench.runs).toEqual([7, 7, 6]);
-    const [one] = bundles;
+    const [one] = encodings;
     expect(one?.encoded?.rows.length).toBe(20 * alone.model.layout.strideBytes);
     expect(interactions.map((interaction) => one?.encoded?.rowOf.get(interaction))).toEqual(upTo(20));
   });
 
   it('encodes nothing before the append if the rows depend on the history', async () => {
-    const { bundles } = await writerFor(behind).encode(interactionsOf('u', upTo(3)));
+    const { encodings } = await writerFor(behind).encode(interactionsOf('u', upTo(3)));
     expect(bench.runs).toEqual([]);
-    expect(bundles).toMatchObject([{ bundle: behind, encoded: undefined }]);
+    expect(encodings).toMatchObject([{ bundle: behind, encoded: undefined }]);
   });
 
   it('starts no further user after a failed run, and appends nothing', async () => {
@@ -86,6 +86,48 @@ describe('a bundle of wide rows', () => {
   });
 });
 
+describe.each([
+  ['without history', alone, bundleOf('retrained', {})],
+  ['with history', behind, bundleOf('retrained', { withHistory: true })],
+])('two bundles with one encoding, %s', (_, first, second) => {
+  const interactions = interactionsOf('u', upTo(3));
+
+  it('share an encode run, an append and a record', async () => {
+    expect(second.model.id).not.toBe(first.model.id);
+    expect(await append(writerFor(first, second), interactions)).toEqual({ appliedCount: 3, duplicateCount: 0 });
+    expect([bench.runs.reduce((sum, run) => sum + run, 0), bench.appendedBytes.length]).toEqual([3, 1]);
+    expect([...bench.noted]).toEqual([first.model.encodingId]);
+    expect(await recordOf(second, 'u')).toEqual(await recordOf(first, 'u'));
+  });
+
+  it('go on with the record that the other one wrote', async () => {
+    await append(writerFor(first), interactions);
+    expect(await append(writerFor(second), interactionsOf('u', upTo(5)))).toEqual({
+      appliedCount: 2,
+      duplicateCount: 3,
+    });
+    expect(await recordOf(second, 'u')).toEqual(await recordOneByOne(first, upTo(5)));
+  });
+
+  it('append if one of them is dropped between encoding and appending', async () => {
+    const bundles = [first, second];
+    const writer = createRecordWriter({
+      bundles: { all: () => bundles },
+      recordEncodings,
+      userCache: bench.userCache,
+      batchSize: 7,
+      concurrency: 3,
+    });
+    const encoded = await writer.encode(interactions);
+    bundles.shift();
+    expect(await writer.append(new Map([['u', interactions]]), encoded, soon)).toEqual({
+      appliedCount: 3,
+      duplicateCount: 0,
+    });
+    expect((await recordOf(second, 'u')).positionCount).toBe(3);
+  });
+});
+
 describe('two bundles, one of which encodes with history', () => {
   it.each([
     ['with history', [behind, alone]],
@@ -107,7 +149,7 @@ describe('two bundles, one of which encodes with history', () => {
     const bundles = [behind, alone];
     const writer = createRecordWriter({
       bundles: { all: () => bundles },
-      recordBundles,
+      recordEncodings,
       userCache: bench.userCache,
       batchSize: 7,
       concurrency: 3,

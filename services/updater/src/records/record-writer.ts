@@ -1,29 +1,30 @@
 import { type BundleFollower, encodeRows, type LoadedBundle } from '@collectivekv/bundles';
 import { CkvError, countUnknown, type Interaction, RECENT_EVENT_RING, steadyNowMs } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
-import type { RecordBundles } from '@collectivekv/update-queue';
+import type { RecordEncodings } from '@collectivekv/update-queue';
 import { createHistoryEncoder } from './history-encoder.js';
 import { createRecordEraser, type RecordEraser } from './record-eraser.js';
 import { appendOf, type EncodedRows, pickRows, type UserRows } from './user-rows.js';
 
-/** Interactions encoded for every followed bundle. */
+/** Interactions encoded once for every encoding of the followed bundles, that of the active bundle first. */
 export interface EncodedInteractions {
-  readonly bundles: readonly {
+  readonly encodings: readonly {
+    /** The first followed bundle with this encoding. */
     readonly bundle: LoadedBundle;
-    /** Undefined if the bundle encodes with history: then `append` encodes. */
+    /** Undefined if it encodes with history: then `append` encodes. */
     readonly encoded: EncodedRows | undefined;
   }[];
   readonly unknownItemCount: number;
   readonly unknownActionCount: number;
 }
 
-/** The result of an append, counted for the active bundle. */
+/** The result of an append, counted for the encoding of the active bundle. */
 export interface AppendCounts {
   readonly appliedCount: number;
   readonly duplicateCount: number;
 }
 
-/** Encodes interactions and writes them to the user-cache, for every followed bundle. */
+/** Encodes interactions and writes them to the user-cache, once for every encoding of the followed bundles. */
 export interface RecordWriter extends RecordEraser {
   /** Runs the encode graphs that need no history. Interactions of different users share a run. */
   encode(interactions: readonly Interaction[]): Promise<EncodedInteractions>;
@@ -51,17 +52,17 @@ const NO_COUNTS: AppendCounts = { appliedCount: 0, duplicateCount: 0 };
 /** Creates a writer. */
 export function createRecordWriter(options: {
   readonly bundles: Pick<BundleFollower, 'all'>;
-  readonly recordBundles: RecordBundles;
+  readonly recordEncodings: RecordEncodings;
   readonly userCache: GrpcClient<'UserCacheService'>;
   /** Most interactions of one graph run. */
   readonly batchSize: number;
   /** Number of users whose graphs run at once, for bundles that encode with history. */
   readonly concurrency: number;
 }): RecordWriter {
-  const { bundles, recordBundles, userCache, batchSize, concurrency } = options;
+  const { bundles, recordEncodings, userCache, batchSize, concurrency } = options;
   const historyEncoder = createHistoryEncoder({ userCache, concurrency, timeoutMs: CALL_TIMEOUT_MS });
 
-  async function rowsUnder(bundle: LoadedBundle, interactions: readonly Interaction[]): Promise<EncodedRows> {
+  async function rowsBy(bundle: LoadedBundle, interactions: readonly Interaction[]): Promise<EncodedRows> {
     const { strideBytes } = bundle.model.layout;
     const rows = new Uint8Array(interactions.length * strideBytes);
     for (let from = 0; from < interactions.length; from += batchSize) {
@@ -76,12 +77,12 @@ export function createRecordWriter(options: {
     return all;
   }
 
-  const eraser = createRecordEraser({ bundles, recordBundles, userCache, timeoutMs: CALL_TIMEOUT_MS });
+  const eraser = createRecordEraser({ bundles, recordEncodings, userCache, timeoutMs: CALL_TIMEOUT_MS });
 
   async function appendRows({ model }: LoadedBundle, users: readonly UserRows[], validUntilMs: number) {
     if (users.length === 0) return NO_COUNTS;
     const request = {
-      bundleId: model.id,
+      encodingId: model.encodingId,
       strideBytes: model.layout.strideBytes,
       maxPositions: model.manifest.maxPositions,
       appends: users.map(appendOf),
@@ -94,24 +95,26 @@ export function createRecordWriter(options: {
   return {
     async encode(interactions) {
       const all = followed();
-      const encodings = all.map(async (bundle) => ({
+      const encodings = firstOfEachEncoding(all).map(async (bundle) => ({
         bundle,
-        encoded: bundle.model.encodesWithHistory ? undefined : await rowsUnder(bundle, interactions),
+        encoded: bundle.model.encodesWithHistory ? undefined : await rowsBy(bundle, interactions),
       }));
       const unknown = all[0] && countUnknown(all[0].model, interactions);
       return {
-        bundles: await Promise.all(encodings),
+        encodings: await Promise.all(encodings),
         unknownItemCount: unknown?.items ?? 0,
         unknownActionCount: unknown?.actions ?? 0,
       };
     },
 
-    async append(byUser, { bundles: encodedBundles }, validUntilMs) {
-      await recordBundles.note(encodedBundles.map(({ bundle }) => bundle.model.id));
+    async append(byUser, { encodings }, validUntilMs) {
+      await recordEncodings.note(encodings.map(({ bundle }) => bundle.model.encodingId));
       const counts: AppendCounts[] = [];
-      for (const { bundle, encoded } of encodedBundles) {
-        // A bundle that was dropped after `encode` ran cannot run, and nobody reads its records.
-        if (!encoded && !bundles.all().includes(bundle)) continue;
+      for (const { bundle: first, encoded } of encodings) {
+        // A bundle that was dropped after `encode` ran cannot run. Without another one of its encoding, nobody reads
+        // the records.
+        const bundle = encoded ? first : bundles.all().find(({ model }) => model.encodingId === first.model.encodingId);
+        if (!bundle) continue;
         let count = NO_COUNTS;
         const usersTogether = encoded ? usersOfACall(bundle) : historyEncoder.usersTogether(bundle);
         for (const slice of slicesOf([...byUser], usersTogether)) {
@@ -135,6 +138,12 @@ function sumOf(a: AppendCounts, b: AppendCounts): AppendCounts {
     appliedCount: a.appliedCount + b.appliedCount,
     duplicateCount: a.duplicateCount + b.duplicateCount,
   };
+}
+
+/** Returns the first bundle of each encoding: bundles with one encoding write the same records. */
+function firstOfEachEncoding(bundles: readonly LoadedBundle[]): readonly LoadedBundle[] {
+  const ids = bundles.map(({ model }) => model.encodingId);
+  return bundles.filter((_, i) => ids.indexOf(ids[i] ?? '') === i);
 }
 
 /** Returns the number of users whose rows fit one message if each user has 14, the size of the ring. */
