@@ -5,6 +5,7 @@ export * from './encode-rows.js';
 export * from './file-error.js';
 export * from './follow-bundles.js';
 export * from './golden.js';
+export * from './install-bundle.js';
 export * from './load-bundle.js';
 export * from './loaded-bundle.js';
 export * from './open-bundle.js';

@@ -9,6 +9,7 @@ import { queueCommand } from './queue-command.js';
 import { rankCommand } from './rank-command.js';
 import { receiptCommand } from './receipt-command.js';
 import { recordCommands } from './record-command.js';
+import { replayCommand } from './replay-command.js';
 import { unreachableHints } from './unreachable-hints.js';
 import { userCommands } from './user-command.js';
 
@@ -45,7 +46,8 @@ More environment variables:
   CKV_REDIS_TLS_SERVER_NAME  name in Redis's certificates, if it is not the host of the URL
   CKV_USE_PROXY              true: call services beyond loopback through the HTTP proxy of grpc_proxy, https_proxy or
                              http_proxy; default false
-  CKV_BUNDLE_TRUST           keys that may sign bundles (PEM files), for "ckv bundle verify"
+  CKV_BUNDLE_TRUST           keys that may sign bundles (PEM files), for "ckv bundle verify" and "ckv replay"
+  CKV_CAPTURE_KEY_FILE       keys of captures, for "ckv replay"
   CKV_PARTITIONS             partitions of the queue; default ${DEFAULT_PARTITION_COUNT}
 
 "ckv help COMMAND" explains a command.`,
@@ -60,6 +62,7 @@ for (const command of [
   receiptCommand(connections),
   bundleCommand(connections),
   queueCommand(connections),
+  replayCommand(connections),
   planCommand(connections, () => program.opts<{ keyPrefix?: string }>().keyPrefix ?? 'ckv'),
 ]) {
   for (const each of [command, ...command.commands]) {

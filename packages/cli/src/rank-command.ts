@@ -12,6 +12,7 @@ interface Options {
   readonly history: 'preferred' | 'required' | 'ignored';
   readonly staleness?: number;
   readonly bundle?: string;
+  readonly capture?: string;
 }
 
 /** Creates `ckv rank`. */
@@ -33,6 +34,7 @@ export function rankCommand(connections: Connections): Command {
       wholeNumber(0, LIMITS.maxStalenessMs),
     )
     .option('--bundle <id>', 'rank by this bundle, an id or a name; default: the active bundle')
+    .option('--capture <id>', 'capture the request under this id, for "ckv replay"; default: no capture')
     .addOption(
       new Option(
         '--history <policy>',
@@ -54,6 +56,7 @@ export function rankCommand(connections: Connections): Command {
         ...(options.top === undefined ? {} : { topK: options.top }),
         ...(options.staleness === undefined ? {} : { maxStalenessMs: options.staleness }),
         ...(bundleId === undefined ? {} : { bundleId }),
+        ...(options.capture === undefined ? {} : { captureId: options.capture }),
       });
       connections.print({ ranked, info }, () => {
         const why = info.rungReason === '' ? '' : ` (${info.rungReason})`;
@@ -67,6 +70,7 @@ export function rankCommand(connections: Connections): Command {
           ['history', history],
           ['rung', `${info.rung}${why}`],
           ['unknown items', info.unknownCandidateCount],
+          ...(info.capture === 'none' ? [] : ([['capture', info.capture]] as const)),
           ['time in the service', `${((info.timings?.totalUs ?? 0) / 1000).toFixed(1)} ms`],
         ])}`;
       });

@@ -12,6 +12,7 @@ const FIELDS: Record<keyof RankInput, true> = {
   topK: true,
   bundleId: true,
   history: true,
+  captureId: true,
 };
 const POLICIES: Record<NonNullable<RankInput['history']>, true> = { preferred: true, required: true, ignored: true };
 
@@ -34,6 +35,7 @@ export function checkRankInput(input: RankInput, path = ''): void {
   checkWholeNumber(input.maxStalenessMs, `${path}maxStalenessMs`, 0, LIMITS.maxStalenessMs);
   checkWholeNumber(input.topK, `${path}topK`, 0, LIMITS.candidates);
   checkText(input.bundleId, `${path}bundleId`);
+  checkText(input.captureId, `${path}captureId`);
   if (!Object.hasOwn(POLICIES, input.history ?? 'preferred')) {
     throw notOneOf(`${path}history`, 'is not a known policy', Object.keys(POLICIES));
   }

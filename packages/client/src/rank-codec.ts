@@ -51,6 +51,7 @@ export function rankRequestOf(input: RankInput, path = ''): RankRequest {
     topK: input.topK ?? 0,
     bundleId: input.bundleId ?? '',
     historyPolicy: POLICIES[input.history ?? 'preferred'],
+    captureId: input.captureId ?? '',
   };
 }
 
@@ -58,6 +59,15 @@ const RUNGS: Record<string, RankDetails['rung']> = {
   DEGRADATION_RUNG_FULL: 'full',
   DEGRADATION_RUNG_RECENT_ONLY: 'recent_only',
   DEGRADATION_RUNG_NO_HISTORY: 'no_history',
+};
+
+const CAPTURES: Record<string, RankDetails['capture']> = {
+  CAPTURE_OUTCOME_TAKEN: 'taken',
+  CAPTURE_OUTCOME_OFF: 'off',
+  CAPTURE_OUTCOME_FULL: 'full',
+  CAPTURE_OUTCOME_BUSY: 'busy',
+  CAPTURE_OUTCOME_ID_USED: 'id_used',
+  CAPTURE_OUTCOME_ERASED: 'erased',
 };
 
 /** Returns the ranking of a response to a request with these candidates. */
@@ -72,7 +82,7 @@ export function rankingOf(candidateIds: readonly string[], response: RankRespons
       ranked ??= Array.from(order, (i) => ({ itemId: candidateIds[i] ?? '', score: scores[i] ?? 0 }));
       return ranked;
     },
-    info: { ...info, rung: RUNGS[info.rung] ?? 'no_history' },
+    info: { ...info, rung: RUNGS[info.rung] ?? 'no_history', capture: CAPTURES[info.capture] ?? 'none' },
   };
 }
 

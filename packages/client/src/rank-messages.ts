@@ -30,10 +30,16 @@ export interface RankInput {
   readonly bundleId?: string;
   /** What to do with the user's history: HistoryPolicy in ranking.proto. Default `preferred`. */
   readonly history?: 'preferred' | 'required' | 'ignored';
+  /** Captures the request under this id, for `ckv replay`: capture_id in ranking.proto. Default: no capture. */
+  readonly captureId?: string;
 }
 
 /** How an answer was made: RankInfo in ranking.proto. */
-export type RankDetails = Omit<RankInfo__Output, 'rung'> & { readonly rung: 'full' | 'recent_only' | 'no_history' };
+export type RankDetails = Omit<RankInfo__Output, 'rung' | 'capture'> & {
+  readonly rung: 'full' | 'recent_only' | 'no_history';
+  /** What became of the capture: CaptureOutcome in ranking.proto. */
+  readonly capture: 'none' | 'taken' | 'off' | 'full' | 'busy' | 'id_used' | 'erased';
+};
 
 /** A candidate with its score. */
 export interface RankedItem {

@@ -2,5 +2,6 @@ export * from './engine.js';
 export type { GraphSet } from './graph-set.js';
 export type { Provider } from './protocol.js';
 export type { RunLimits } from './run-queue.js';
+export * from './runtime-version.js';
 export { sessionOptions } from './session-options.js';
 export type { GraphFile } from './worker-pool.js';

@@ -179,6 +179,7 @@ function rankBoth(userId: string, { recent = [], historyPolicy = 'preferred' }: 
     topK: 0,
     bundleId: '',
     historyPolicy,
+    captureId: '',
   } as const;
   const records = {
     get: async () => {

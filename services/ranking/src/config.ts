@@ -1,4 +1,4 @@
-import { bundleTrustConfig, commonConfig, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
+import { bundleTrustConfig, commonConfig, optionalText, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
 import { z } from 'zod';
 
 /** Configuration of the ranking service. docs/configuration.md is written from it. */
@@ -76,6 +76,65 @@ export const rankingConfigSchema = z.object({
     .max(60_000)
     .default(250)
     .describe('longest wait for a record; after it the request is answered without history'),
+  CKV_CAPTURE_DIR: optionalText(
+    'folder for captures: what requests with a capture_id depended on, which is user data; unset: nothing is captured',
+  ),
+  CKV_CAPTURE_KEY_FILE: optionalText(
+    'file of the keys that encrypt captures, one a line of 64 hexadecimal characters: the first encrypts, the others open those of before; read again when it changes',
+  ),
+  CKV_CAPTURE_ALLOW_PLAIN: z
+    .stringbool()
+    .default(false)
+    .describe('allow captures that are not encrypted, if there is no CKV_CAPTURE_KEY_FILE'),
+  CKV_CAPTURE_TTL_S: z.coerce
+    .number()
+    .int()
+    .min(60)
+    .max(2_592_000)
+    .default(86_400)
+    .describe('a capture is removed after this time, seconds'),
+  CKV_CAPTURE_MAX_COUNT: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(10_000)
+    .describe('most captures in the folder; further requests are answered and not captured'),
+  CKV_CAPTURE_MAX_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1_048_576)
+    .max(1_099_511_627_776)
+    .default(1_073_741_824)
+    .describe('most bytes of captures in the folder; further requests are answered and not captured'),
+  CKV_AUDIT_SHARE: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe(
+      'share of the answers whose scores are computed again by another path, after they were sent; 0 audits none',
+    ),
+  CKV_AUDIT_MAX_PER_S: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(1)
+    .describe('most answers that are audited in a second'),
+  CKV_AUDIT_TOLERANCE: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(1e-4)
+    .describe('largest difference of a score that counts as rounding'),
+  CKV_SHADOW_BUNDLE: z
+    .string()
+    .regex(/^([0-9a-f]{16})?$/, 'must be the 16 hexadecimal characters of a bundle')
+    .default('')
+    .describe(
+      'id of a bundle that answers the audited requests too, for comparison: nobody gets its answers; needs CKV_AUDIT_SHARE; unset: the candidate bundle, if the pool announces one',
+    ),
 });
 
 /** Checked configuration. */

@@ -8,6 +8,7 @@ import type { Logger } from '@collectivekv/service-kit';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRankingHandlers } from './handlers.js';
 import { floatsFrom } from './packed.js';
+import type { RankBasis } from './rank-basis.js';
 import { candidatesOf, type RankQuery } from './rank-query.js';
 import type { RankAnswer, Ranker } from './ranker.js';
 import { createStopwatch } from './stage-timings.js';
@@ -56,6 +57,8 @@ const ranker: Ranker = {
       rungReason: '',
       partCount: 1,
       timings: createStopwatch().finish(),
+      basis: {} as RankBasis, // the handlers do not look at it
+      capture: 'none',
       ...overrides,
     };
   },
@@ -252,6 +255,7 @@ describe('a request', () => {
       topK: 5,
       bundleId: model.id,
       historyPolicy: 'HISTORY_POLICY_REQUIRED',
+      captureId: 'c-1',
     });
     expect(queries).toMatchObject([
       {
@@ -263,6 +267,7 @@ describe('a request', () => {
         topK: 5,
         bundleId: model.id,
         historyPolicy: 'required',
+        captureId: 'c-1',
       },
     ]);
   });
@@ -282,6 +287,8 @@ describe('a request', () => {
     ['recent_interactions: has 101 entries', { recentInteractions: Array(101).fill(recentOf('u')) }],
     ['max_staleness_ms: is 3600001, at most 3600000 is allowed', { maxStalenessMs: 3_600_001 }],
     ['bundle_id: is not 16 hexadecimal characters', { bundleId: 'demo' }],
+    ['capture_id: is not 1 to 64 letters, digits, _ and -', { captureId: '../c' }],
+    ['capture_id: is not 1 to 64 letters, digits, _ and -', { captureId: 'c'.repeat(65) }],
     ['history_policy: is not a known policy', { historyPolicy: 9 as never }],
     ['context_features[0].values: has 5 bytes', { contextFeatures: [{ name: 'hour', values: Buffer.alloc(5) }] }],
     ['candidate_features: has 65 entries', { candidateFeatures: Array(65).fill({ name: 'freshness' }) }],
@@ -307,6 +314,7 @@ describe('an answer', () => {
       coldUser: false,
       rung: 'recent_only',
       rungReason: 'deadline',
+      capture: 'id_used',
       timings: { fetch: 1, encode: 2, gather: 3, assemble: 4, attend: 5, total: 6 },
     };
     const { order, info } = await send({ candidateIds: ['i1', 'none'] });
@@ -324,6 +332,7 @@ describe('an answer', () => {
       rungReason: 'deadline',
       canaryShareBp: 500,
       timings: { fetchUs: 1, encodeUs: 2, gatherUs: 3, assembleUs: 4, attendUs: 5, totalUs: 6 },
+      capture: 'CAPTURE_OUTCOME_ID_USED',
     });
     const counted = [expect.objectContaining(overrides), 2];
     expect(observe.mock.calls).not.toContainEqual(counted);

@@ -11,6 +11,8 @@ import { type CkvError, invalidRequest, LIMITS, parseId, parseInteraction, toCkv
 import { type PackedIds, packIds, readIds } from '@collectivekv/rpc';
 import type { Admission, CallContext } from '@collectivekv/rpc/server';
 import type { Logger } from '@collectivekv/service-kit';
+import { CAPTURE_ID } from './capture/capture-folder.js';
+import type { CaptureOutcome } from './capture/capture-outcome.js';
 import type { RankingMetrics } from './metrics.js';
 import { bytesOf, floatsFrom } from './packed.js';
 import type { FeatureColumn, HistoryPolicy, RankQuery } from './rank-query.js';
@@ -89,7 +91,7 @@ const POLICIES: Record<string, HistoryPolicy> = {
 function queryOf(request: RankRequest__Output, at: string): RankQuery {
   const userId = parseId(request.userId, `${at}user_id`, LIMITS.idBytes);
   const candidateIds = candidateIdsOf(request, at);
-  const { recentInteractions, maxStalenessMs, topK, bundleId } = request;
+  const { recentInteractions, maxStalenessMs, topK, bundleId, captureId } = request;
   for (let i = 0; i < candidateIds.length; i++) {
     const bytes = candidateIds.to(i) - candidateIds.from(i);
     if (bytes === 0 || bytes > LIMITS.idBytes) parseId(candidateIds.at(i), `${at}candidate_ids[${i}]`, LIMITS.idBytes);
@@ -114,6 +116,10 @@ function queryOf(request: RankRequest__Output, at: string): RankQuery {
   if (bundleId !== '' && !/^[0-9a-f]{16}$/.test(bundleId)) {
     throw invalidRequest(`${at}bundle_id`, 'is not 16 hexadecimal characters', 'leave it empty for the active bundle');
   }
+  if (captureId !== '' && !CAPTURE_ID.test(captureId)) {
+    const problem = 'is not 1 to 64 letters, digits, _ and -';
+    throw invalidRequest(`${at}capture_id`, problem, 'leave it empty for no capture');
+  }
   const historyPolicy = POLICIES[request.historyPolicy];
   if (!historyPolicy) throw invalidRequest(`${at}history_policy`, 'is not a known policy', 'leave it unset');
   return {
@@ -126,6 +132,7 @@ function queryOf(request: RankRequest__Output, at: string): RankQuery {
     topK,
     bundleId,
     historyPolicy,
+    captureId,
   };
 }
 
@@ -171,6 +178,16 @@ const RUNGS = {
   no_history: 'DEGRADATION_RUNG_NO_HISTORY',
 } as const;
 
+const CAPTURES = {
+  none: 'CAPTURE_OUTCOME_UNSPECIFIED',
+  taken: 'CAPTURE_OUTCOME_TAKEN',
+  off: 'CAPTURE_OUTCOME_OFF',
+  full: 'CAPTURE_OUTCOME_FULL',
+  busy: 'CAPTURE_OUTCOME_BUSY',
+  id_used: 'CAPTURE_OUTCOME_ID_USED',
+  erased: 'CAPTURE_OUTCOME_ERASED',
+} as const satisfies Record<CaptureOutcome, string>;
+
 function responseOf(answer: RankAnswer): RankResponse {
   const { timings } = answer;
   const info: RankInfo = {
@@ -193,6 +210,7 @@ function responseOf(answer: RankAnswer): RankResponse {
       attendUs: timings.attend,
       totalUs: timings.total,
     },
+    capture: CAPTURES[answer.capture],
   };
   return { scores: bytesOf(answer.scores), order: bytesOf(answer.order), info };
 }

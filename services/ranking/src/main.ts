@@ -3,6 +3,8 @@ import { createEngine } from '@collectivekv/engine';
 import { createGrpcClient } from '@collectivekv/rpc';
 import { runService, watchFollowedBundles } from '@collectivekv/service-kit';
 import { createPoolRows } from './attention/pool-rows.js';
+import { openAuditor } from './audit/open-auditor.js';
+import { openCaptures } from './capture/open-captures.js';
 import { loadConfig } from './config.js';
 import { createRankingHandlers } from './handlers.js';
 import { createRankingMetrics } from './metrics.js';
@@ -10,6 +12,7 @@ import { admitRanks } from './rank-admission.js';
 import { createRanker } from './ranker.js';
 import { openRecordReads } from './records/record-reads.js';
 import { createRecordSource } from './records/record-source.js';
+import { watchRanks } from './watched-ranker.js';
 
 await runService({
   name: 'ranking',
@@ -49,7 +52,17 @@ await runService({
       timeoutMs: config.CKV_FETCH_TIMEOUT_MS,
     });
     onClose('near cache', recordSource.close);
-    if (config.CKV_NEAR_CACHE_BYTES > 0) records.followErasures(recordSource);
+    const captures = await openCaptures(config, { log, metrics, onFileOutcome });
+    onClose('captures', () => captures?.close());
+    if (config.CKV_NEAR_CACHE_BYTES > 0 || captures) {
+      records.followErasures({
+        dropUser(userId) {
+          recordSource.dropUser(userId);
+          captures?.eraseUser(userId);
+        },
+        dropAll: recordSource.dropAll,
+      });
+    }
     const admission = admitRanks({
       engine,
       workerCount: config.CKV_WORKERS,
@@ -63,8 +76,19 @@ await runService({
       partCandidates: config.CKV_PART_CANDIDATES,
       othersWait: () => admission.waitingCount > 0,
     });
+    const auditor = await openAuditor(config, {
+      engine,
+      admission,
+      followed: bundles,
+      pool,
+      records: recordSource,
+      trust,
+      metrics,
+      log,
+    });
+    onClose('auditor', () => auditor?.close());
     const handlers = createRankingHandlers({
-      ranker,
+      ranker: watchRanks(ranker, { captures, auditor }),
       metrics: createRankingMetrics(metrics, engine, admission),
       admission,
       log,

@@ -23,6 +23,7 @@ const queryOf = (candidateIds: string[], overrides: Partial<RankQuery> = {}): Ra
   topK: 0,
   bundleId: '',
   historyPolicy: 'preferred',
+  captureId: '',
   ...overrides,
 });
 

@@ -30,6 +30,8 @@ export interface RankQuery {
   /** Empty means the active bundle. */
   readonly bundleId: string;
   readonly historyPolicy: HistoryPolicy;
+  /** Names the capture of the request. Empty: it is not captured. */
+  readonly captureId: string;
 }
 
 /** Limits of a rank request. */

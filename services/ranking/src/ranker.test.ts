@@ -87,6 +87,7 @@ const query = (recentInteractions: Interaction[]): RankQuery => ({
   topK: 0,
   bundleId: '',
   historyPolicy: 'preferred',
+  captureId: '',
 });
 
 let record: Uint8Array | undefined;

@@ -3,7 +3,9 @@ import type { Reason } from '@collectivekv/domain';
 import { attend } from './attention/attend.js';
 import type { PoolRows } from './attention/pool-rows.js';
 import { orderOf } from './attention/score-order.js';
+import type { CaptureOutcome } from './capture/capture-outcome.js';
 import { type Rung, rungOf } from './degradation.js';
+import type { RankBasis } from './rank-basis.js';
 import { candidatesOf, type RankLimits, type RankQuery } from './rank-query.js';
 import { readHistory } from './records/history.js';
 import type { RecordSource } from './records/record-source.js';
@@ -38,6 +40,8 @@ export interface RankAnswer {
   /** Graph runs that scored the candidates, each a part of them. */
   readonly partCount: number;
   readonly timings: StageTimings;
+  readonly basis: RankBasis;
+  readonly capture: CaptureOutcome;
 }
 
 /** Ranks candidates. */
@@ -129,6 +133,16 @@ async function rankBy(
     rungReason: missing ?? '',
     partCount: attended.partCount,
     timings: stopwatch.finish(),
+    basis: {
+      bundle,
+      query,
+      candidates,
+      recordBytes: history.bytes,
+      recordMissing: history.missing,
+      rows: attended.missing ? rows.subarray(0, 0) : rows,
+      rowsMissing: attended.missing,
+    },
+    capture: query.captureId === '' ? 'none' : 'off',
   };
 }
 

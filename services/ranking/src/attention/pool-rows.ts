@@ -32,7 +32,8 @@ export interface PoolRows {
 
 const NO_SLOTS = new Int32Array(0);
 
-interface GatherCall {
+/** Slots of one KV group, at most 100,000 of each part. */
+export interface SlotsToGather {
   readonly model: BundleModel;
   readonly group: KvGroup;
   readonly keySlots: Int32Array;
@@ -40,8 +41,32 @@ interface GatherCall {
   readonly limits: { deadlineMs: number; signal: AbortSignal };
 }
 
+/** Gathers the rows of slots. */
+export type GatherSlots = (slots: SlotsToGather) => Promise<Pick<GatheredRows, 'keyRows' | 'valueRows'>>;
+
 /** Creates pool rows that are gathered by a PoolService client. */
 export function createPoolRows(pool: Pick<GrpcClient<'PoolService'>, 'call'>): PoolRows {
+  return poolRowsBy(async ({ model, group, keySlots, valueSlots, limits }) => {
+    const answer = await pool.call(
+      'Gather',
+      { bundleId: model.id, group: group.name, keySlots: packSlots(keySlots), valueSlots: packSlots(valueSlots) },
+      limits,
+    );
+    if (answer.bundleId !== model.id)
+      throw new CkvError('bundle_mismatch', `the pool gathered rows of bundle ${answer.bundleId}, not of ${model.id}`);
+    const keyRows = floatsFrom(answer.keyRows);
+    // A request without value slots means tied routes: the pool answers value rows of the key slots.
+    const valueRows = valueSlots.length === 0 ? new Float32Array(0) : floatsFrom(answer.valueRows);
+    const { keyWidth, valueWidth = 0 } = group.pool;
+    if (keyRows.length !== keySlots.length * keyWidth || valueRows.length !== valueSlots.length * valueWidth) {
+      throw new CkvError('bug', `the pool gathered another number of rows than there are slots of group ${group.name}`);
+    }
+    return { keyRows, valueRows };
+  });
+}
+
+/** Creates pool rows that `gatherSlots` gathers. */
+export function poolRowsBy(gatherSlots: GatherSlots): PoolRows {
   /** Gathers the slots of a group, at most 100,000 per part in each call. */
   async function gatherGroup(
     model: BundleModel,
@@ -68,24 +93,6 @@ export function createPoolRows(pool: Pick<GrpcClient<'PoolService'>, 'call'>): P
     );
     const keyRows = joined(answers.map((answer) => answer.keyRows));
     return { keySlots, keyRows, valueSlots, valueRows: joined(answers.map((answer) => answer.valueRows)) };
-  }
-
-  async function gatherSlots({ model, group, keySlots, valueSlots, limits }: GatherCall) {
-    const answer = await pool.call(
-      'Gather',
-      { bundleId: model.id, group: group.name, keySlots: packSlots(keySlots), valueSlots: packSlots(valueSlots) },
-      limits,
-    );
-    if (answer.bundleId !== model.id)
-      throw new CkvError('bundle_mismatch', `the pool gathered rows of bundle ${answer.bundleId}, not of ${model.id}`);
-    const keyRows = floatsFrom(answer.keyRows);
-    // A request without value slots means tied routes: the pool answers value rows of the key slots.
-    const valueRows = valueSlots.length === 0 ? new Float32Array(0) : floatsFrom(answer.valueRows);
-    const { keyWidth, valueWidth = 0 } = group.pool;
-    if (keyRows.length !== keySlots.length * keyWidth || valueRows.length !== valueSlots.length * valueWidth) {
-      throw new CkvError('bug', `the pool gathered another number of rows than there are slots of group ${group.name}`);
-    }
-    return { keyRows, valueRows };
   }
 
   return {

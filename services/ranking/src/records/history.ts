@@ -19,6 +19,8 @@ export interface History {
   /** Recent interactions among the rows. */
   readonly mergedCount: number;
   readonly record: UserRecord | undefined;
+  /** The record as it was read, also if it is corrupt; undefined if none was read, or the user has none. */
+  readonly bytes: Uint8Array | undefined;
   /** Age of the copy that the record was read from, ms; 0 if it was read for this request. */
   readonly ageMs: number;
   /** Why the record could not be read; undefined if it was read or the user has none. */
@@ -34,9 +36,9 @@ export interface HistoryRead {
   readonly stopwatch: Stopwatch;
 }
 
-type StoredHistory = Pick<History, 'record' | 'ageMs' | 'missing'>;
+type StoredHistory = Pick<History, 'record' | 'bytes' | 'ageMs' | 'missing'>;
 
-const NO_RECORD: StoredHistory = { record: undefined, ageMs: 0, missing: undefined };
+const NO_RECORD: StoredHistory = { record: undefined, bytes: undefined, ageMs: 0, missing: undefined };
 
 /**
  * Reads the record of a query's user and encodes the recent interactions that it lacks. Reading the record may take
@@ -62,14 +64,17 @@ export async function readHistory(read: HistoryRead): Promise<History> {
 async function readStoredHistory({ records, bundle: { model }, query, limits }: HistoryRead): Promise<StoredHistory> {
   const { userId, maxStalenessMs, historyPolicy } = query;
   if (historyPolicy === 'ignored') return NO_RECORD;
+  let bytes: Uint8Array | undefined;
   try {
     const deadlineMs = halfTimeLeft(limits.deadlineMs);
-    const { bytes, ageMs } = await records.get({ encodingId: model.encodingId, userId, maxStalenessMs, deadlineMs });
+    const fetched = await records.get({ encodingId: model.encodingId, userId, maxStalenessMs, deadlineMs });
+    const { ageMs } = fetched;
+    bytes = fetched.bytes;
     if (!bytes) return { ...NO_RECORD, ageMs };
     const record = decodeRecord(bytes, { encodingId: model.encodingId, strideBytes: model.layout.strideBytes });
-    return { record, ageMs, missing: undefined };
+    return { record, bytes, ageMs, missing: undefined };
   } catch (thrown) {
-    return { ...NO_RECORD, missing: degradedBy(thrown, historyPolicy) };
+    return { ...NO_RECORD, bytes, missing: degradedBy(thrown, historyPolicy) };
   }
 }
 
