@@ -61,6 +61,10 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
       else if (edited) put(userId, encodingId, edited);
       return outcome;
     },
+    async dropRecords(encodingId) {
+      const had = [...records.values()].filter((own) => own.delete(encodingId));
+      return { droppedCount: had.length, nextCursor: '' };
+    },
     async stats(encodingId, maxRecords) {
       const all = [...records.values()].flatMap((encodings) =>
         [...encodings].filter(([id]) => encodingId === '' || id === encodingId).map(([id, bytes]) => ({ id, bytes })),

@@ -211,3 +211,7 @@ describe('appendPositions', () => {
     expect(await store.appendPositions(shape, [])).toEqual([]);
   });
 });
+
+it.each(['x', '0', '-1', '0-', '0-x'])('refuses a cursor of no answer: %s', async (cursor) => {
+  await expect(store.dropRecords(shape.encodingId, cursor)).rejects.toMatchObject({ field: 'cursor' });
+});

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { allDone, CkvError, RECENT_EVENT_RING, RECORD_FIXED_BYTES } from '@collectivekv/domain';
+import { allDone, CkvError, invalidRequest, RECENT_EVENT_RING, RECORD_FIXED_BYTES } from '@collectivekv/domain';
 import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { announceErasure } from './erasures.js';
 import { deleteFromBytes } from './record-edit.js';
@@ -31,6 +31,8 @@ export interface RedisUserStoreOptions {
 
 const QUARANTINE_TTL_S = 7 * 24 * 3600;
 const SCAN_COUNT = 500;
+/** Pages of a scan of one `dropRecords` call. */
+const DROP_PAGES = 200;
 const SWAP_TRIES = 5;
 /** Encodings of one script call. */
 const ENCODINGS_PER_CALL = 500;
@@ -152,6 +154,29 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
         throw new CkvError('conflict', 'other writers kept changing the record; try again');
       }),
 
+    dropRecords: (encodingId, cursor) =>
+      reachingRedis(async () => {
+        const primaries = primariesOf(client);
+        let [at, position] = readDropCursor(cursor);
+        let droppedCount = 0;
+        for (let page = 0; page < DROP_PAGES; page++) {
+          const primary = primaries[at];
+          if (!primary) return { droppedCount, nextCursor: '' };
+          const [next, keysFound] = await primary.scan(
+            position,
+            'MATCH',
+            keys.pattern(encodingId),
+            'COUNT',
+            SCAN_COUNT,
+          );
+          const drops = await Promise.all([...new Set(keysFound)].map((key) => primary.unlink(key)));
+          droppedCount += drops.reduce((sum, count) => sum + count, 0);
+          position = next;
+          if (next === '0') at++;
+        }
+        return { droppedCount, nextCursor: at < primaries.length ? `${at}-${position}` : '' };
+      }),
+
     stats: (encodingId, maxRecords, signal) =>
       reachingRedis(async () => {
         const seen = new Set<string>(); // SCAN may return a key twice while the table grows
@@ -182,6 +207,14 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
         return total;
       }),
   };
+}
+
+/** Reads a cursor of `dropRecords`: the number of a primary, and the cursor of its scan. */
+function readDropCursor(cursor: string): [primary: number, position: string] {
+  if (cursor === '') return [0, '0'];
+  const [, primary, position] = /^(\d{1,4})-(\d{1,20})$/.exec(cursor) ?? [];
+  if (primary !== undefined && position !== undefined) return [Number(primary), position];
+  throw invalidRequest('cursor', 'is of no answer', 'send next_cursor of the call before, or nothing');
 }
 
 function outcomeOf([appliedCount, duplicateCount = 0, positionCount = 0, quarantined]: AppendReply): AppendOutcome {

@@ -406,6 +406,25 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect((await store().stats('', 100)).memoryBytes).toBeGreaterThan(3 * 30);
     });
 
+    it('drops the records of one encoding, and no other', async () => {
+      const other = { ...shape, encodingId: 'fedcba9876543210' };
+      const users = Array.from({ length: 700 }, (_, i) => `dropped ${i}`);
+      for (let from = 0; from < users.length; from += 100) {
+        const appends = users.slice(from, from + 100).map((userId) => append(userId, [1]));
+        await store().appendPositions(shape, appends);
+        await store().appendPositions(other, appends);
+      }
+      let [cursor, droppedCount] = ['', 0];
+      do {
+        const dropped = await store().dropRecords(shape.encodingId, cursor);
+        droppedCount += dropped.droppedCount;
+        cursor = dropped.nextCursor;
+      } while (cursor !== '');
+      expect(droppedCount).toBe(users.length);
+      expect((await store().stats(shape.encodingId, 1_000)).recordCount).toBe(0);
+      expect((await store().stats(other.encodingId, 1_000)).recordCount).toBe(users.length);
+    });
+
     it('agrees with a simple model for any order of appends, retries and deletions', async () => {
       const step = fc.oneof(
         fc.record({

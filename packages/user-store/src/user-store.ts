@@ -127,6 +127,16 @@ export interface UserStore {
     match: PositionMatch,
     fence?: WriteFence,
   ): Promise<PositionDeletion>;
+  /**
+   * Deletes the records of one encoding, those of some users at a call.
+   * @param cursor what the call before returned; empty begins
+   * @returns the number of deleted records, and where to go on: empty at the end
+   * @throws invalid_request for a cursor of no call
+   */
+  dropRecords(
+    encodingId: string,
+    cursor: string,
+  ): Promise<{ readonly droppedCount: number; readonly nextCursor: string }>;
   /** Counts the records of one encoding, or of all if `encodingId` is empty. Stops after `maxRecords`. */
   stats(encodingId: string, maxRecords: number, signal?: AbortSignal): Promise<StoreStats>;
 }

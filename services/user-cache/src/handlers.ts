@@ -5,6 +5,8 @@ import type {
   DeletePositionResponse,
   DeleteRecordRequest__Output,
   DeleteRecordResponse,
+  DropRecordsRequest__Output,
+  DropRecordsResponse,
   GetRecordsRequest__Output,
   GetRecordsResponse,
   ReplaceRecordRequest__Output,
@@ -82,6 +84,11 @@ export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetr
       checkEncodingId(encodingId, 'encoding_id');
       parseId(userId, 'user_id', LIMITS.idBytes);
       return store.deletePosition(encodingId, userId, matchOf(request), { validUntilMs });
+    },
+
+    async DropRecords({ encodingId, cursor }: DropRecordsRequest__Output): Promise<DropRecordsResponse> {
+      checkEncodingId(encodingId, 'encoding_id');
+      return store.dropRecords(encodingId, cursor);
     },
 
     async Stats({ encodingId, maxRecords }: StatsRequest__Output, { signal }: CallContext): Promise<StatsResponse> {

@@ -33,7 +33,7 @@ await runService({
       recordTtlS: config.CKV_RECORD_TTL_S,
     });
     server.add('UserCacheService', createUserCacheHandlers(store, userCacheMetrics), {
-      slowMethods: ['Stats'],
+      slowMethods: ['Stats', 'DropRecords'],
     });
   },
 });

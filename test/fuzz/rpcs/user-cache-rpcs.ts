@@ -92,6 +92,13 @@ export const USER_CACHE_RPCS: Rpcs = {
       ...wrongEncodingIds((id) => ({ encodingId: id, userId: 'u', eventHash: Buffer.alloc(6) })),
     ],
   ],
+  'UserCacheService/DropRecords': [
+    { encodingId },
+    [
+      ['a cursor of no answer', 'cursor', { encodingId, cursor: 'x' }],
+      ...wrongEncodingIds((id) => ({ encodingId: id })),
+    ],
+  ],
   'UserCacheService/Stats': [
     {},
     [['too many records', 'max_records', { maxRecords: 1_000_001 }], ...wrongEncodingIds((id) => ({ encodingId: id }))],

@@ -153,6 +153,7 @@ it('slow methods take no places from the others, and have ten', async () => {
     ReplaceRecord: unused,
     DeleteRecord: unused,
     DeletePosition: unused,
+    DropRecords: unused,
   };
   slow.add('UserCacheService', handlers, { admission, slowMethods: ['Stats'] });
   const { address } = await slow.start();

@@ -28,6 +28,7 @@ async function start(token = ''): Promise<void> {
     AppendPositions: unused,
     ReplaceRecord: unused,
     DeletePosition: unused,
+    DropRecords: unused,
     Stats: unused,
     DeleteRecord(_, call) {
       begunCount++;

@@ -55,6 +55,7 @@ async function serve(
     AppendPositions: unused,
     ReplaceRecord: unused,
     DeletePosition: unused,
+    DropRecords: unused,
     Stats: unused,
     DeleteRecord: async () => ({ deletedCount }),
   });

@@ -29,6 +29,7 @@ beforeEach(async () => {
     ReplaceRecord: unused,
     DeletePosition: unused,
     DeleteRecord: unused,
+    DropRecords: unused,
     Stats: unused,
   });
   ({ address } = await server.start());

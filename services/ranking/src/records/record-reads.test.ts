@@ -56,6 +56,7 @@ it('reads records through the user-cache, which answers no bytes for a cold user
     ReplaceRecord: unused,
     DeleteRecord: unused,
     DeletePosition: unused,
+    DropRecords: unused,
     Stats: unused,
   });
   const { address } = await server.start();
