@@ -10,14 +10,17 @@ import {
   openRecordEncodings,
   type PartitionQueue,
   waitingCounts,
+  warmingVersion,
 } from '@collectivekv/update-queue';
 import { createJobBatches } from '../../services/updater/src/batches/job-batches.js';
 import { createLateCalls } from '../../services/updater/src/batches/late-calls.js';
+import { createRetryWhileHeld } from '../../services/updater/src/batches/retry-while-held.js';
 import type { UpdaterMetrics } from '../../services/updater/src/metrics.js';
 import { holdPartitions } from '../../services/updater/src/partitions/held-partitions.js';
 import { createPartitionLeases } from '../../services/updater/src/partitions/partition-leases.js';
 import { createRecordWriter } from '../../services/updater/src/records/record-writer.js';
 import { startUpdater, type Updater } from '../../services/updater/src/updater.js';
+import { createWarmer } from '../../services/updater/src/warming/warmer.js';
 import { PARTITION_COUNT } from './feed.js';
 import { timersPromises } from './virtual-time.js';
 
@@ -40,6 +43,14 @@ export function startModelUpdater(parts: {
   const leases = createPartitionLeases(openLeaseTable(client, KEY_PREFIX, PARTITION_COUNT));
   const lateCalls = createLateCalls();
   const stopping = new AbortController();
+  const { signal } = stopping;
+  const writer = createRecordWriter({
+    bundles: { all: () => bundles },
+    recordEncodings: openRecordEncodings(client, KEY_PREFIX),
+    userCache,
+    batchSize: 64,
+    concurrency: 2,
+  });
   let openingCount = 0;
   const updater = startUpdater({
     able: Promise.resolve(),
@@ -62,18 +73,23 @@ export function startModelUpdater(parts: {
       producer,
       partitionCount: PARTITION_COUNT,
       receipts: receiptsOf(client),
-      writer: createRecordWriter({
-        bundles: { all: () => bundles },
-        recordEncodings: openRecordEncodings(client, KEY_PREFIX),
-        userCache,
-        batchSize: 64,
-        concurrency: 2,
-      }),
+      writer,
       lateCalls,
       metrics,
       log,
-      signal: stopping.signal,
+      signal,
     }),
+    warmer: createWarmer({
+      writer,
+      retryWhileHeld: createRetryWhileHeld({ metrics, log, signal }),
+      lateCalls,
+      signal,
+      ratePerS: 1_000,
+      metrics,
+      log,
+    }),
+    warmingVersion: () => warmingVersion(client, KEY_PREFIX),
+    mayBeLate: lateCalls.any,
     onWaiting: () => undefined,
     onLogged: () => undefined,
     log,

@@ -1,21 +1,21 @@
-import { CkvError, type Interaction, parseInteraction } from '@collectivekv/domain';
+import { type Interaction, parseInteraction } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import { openingOver } from './job-scripts.js';
 import type { PartitionTerm } from './lease-table.js';
 import { readScript } from './lua-script.js';
-import { eventLogKey, leaseKeys } from './queue-names.js';
+import { eventLogKey, leaseKeys, warmingKeys } from './queue-names.js';
 import type { ErasureSubject } from './strip-job.js';
 
 /** How much a partition's event log keeps. */
 export interface EventLogBounds {
-  /** How long an interaction stays, ms by Redis's own clock; 0 keeps none. */
+  /** How long an interaction stays, ms by Redis's own clock; 0 keeps none that no encoding needs. */
   readonly ageMs: number;
   /** Most interactions of a partition. Beyond them the oldest are dropped. */
   readonly maxEvents: number;
 }
 
-/** Bounds of a log that keeps nothing. */
-export const NO_EVENT_LOG: EventLogBounds = { ageMs: 0, maxEvents: 0 };
+/** Bounds of a log that is kept only while an encoding is being warmed. */
+export const NO_EVENT_LOG: EventLogBounds = { ageMs: 0, maxEvents: 1_000_000 };
 
 /**
  * The event log of one partition, for one opening of it: the partition's interactions in the order in which they were
@@ -24,10 +24,16 @@ export const NO_EVENT_LOG: EventLogBounds = { ageMs: 0, maxEvents: 0 };
  * partition was opened again.
  */
 export interface EventLog {
-  /** Appends interactions, oldest first. Returns the number of interactions in the log. */
-  append(interactions: readonly Interaction[]): Promise<number>;
-  /** Deletes the interactions of a user, or one of them. */
-  scrub(subject: ErasureSubject): Promise<void>;
+  /**
+   * Appends interactions, oldest first. Returns the number of interactions in the log.
+   * @param repeatedUsers users some of whose interactions here were applied before
+   */
+  append(interactions: readonly Interaction[], repeatedUsers: ReadonlySet<string>): Promise<number>;
+  /**
+   * Deletes the interactions of a user, or one of them.
+   * @param encodingIds the encodings that are being warmed: the rows of their files that wait are scrubbed, too
+   */
+  scrub(subject: ErasureSubject, encodingIds: readonly string[]): Promise<void>;
   /** Drops what is beyond the bounds. Returns the number of interactions in the log. */
   trim(): Promise<number>;
 }
@@ -48,9 +54,9 @@ interface Commands {
 }
 
 const SCRIPTS = {
-  ckvLogEvents: readScript('log-events-3.lua'),
+  ckvLogEvents: readScript('log-events-4.lua'),
   ckvScrubLog: readScript('scrub-log-3.lua'),
-  ckvTrimLog: readScript('trim-log-3.lua'),
+  ckvTrimLog: readScript('trim-log-4.lua'),
 } as const satisfies Record<keyof Commands, unknown>;
 
 /** Entries of one script call. A small number keeps the calls behind it from waiting long. */
@@ -69,7 +75,10 @@ export function openEventLog(options: {
   const commands = client as unknown as Commands;
   const { leases, terms } = leaseKeys(keyPrefix);
   const key = eventLogKey(keyPrefix, term.partition);
-  const holder = [key, leases, terms, term.partition, term.member, term.term, token];
+  const { states, files, marksPrefix } = warmingKeys(keyPrefix, term.partition);
+  const holder = [leases, terms, term.partition, term.member, term.term, token];
+
+  const kept = [bounds.ageMs, bounds.maxEvents];
 
   async function held<T>(answer: Promise<T | null>): Promise<T> {
     const given = await answer;
@@ -78,21 +87,25 @@ export function openEventLog(options: {
   }
 
   return {
-    async append(interactions) {
+    async append(interactions, repeatedUsers) {
       let length = 0;
       for (let from = 0; from < interactions.length; from += PAGE) {
-        const entries = interactions.slice(from, from + PAGE).flatMap(entryOf);
-        length = await held(commands.ckvLogEvents(...holder, bounds.ageMs, bounds.maxEvents, ...entries));
+        const entries = interactions
+          .slice(from, from + PAGE)
+          .flatMap((one) => [...entryOf(one), repeatedUsers.has(one.userId) ? 0 : 1]);
+        length = await held(commands.ckvLogEvents(key, states, ...holder, ...kept, marksPrefix, ...entries));
       }
       return length;
     },
-    async scrub({ userId, eventId = '' }) {
-      let last = '0';
-      do {
-        last = await held(commands.ckvScrubLog(...holder, userId, eventId, last, PAGE));
-      } while (last !== '');
+    async scrub({ userId, eventId = '' }, encodingIds) {
+      for (const stream of [key, ...encodingIds.map(files)]) {
+        let last = '0';
+        do {
+          last = await held(commands.ckvScrubLog(stream, ...holder, userId, eventId, last, PAGE));
+        } while (last !== '');
+      }
     },
-    trim: () => held(commands.ckvTrimLog(...holder, bounds.ageMs, bounds.maxEvents)),
+    trim: () => held(commands.ckvTrimLog(key, states, ...holder, ...kept)),
   };
 }
 
@@ -101,15 +114,11 @@ export function entryOf({ userId, eventId, ...rest }: Interaction): [string, str
   return [userId, eventId, JSON.stringify(rest)];
 }
 
-/**
- * Reads an entry of a stream.
- * @param fields name, value, …, as {@link entryOf} gives the values
- */
-export function readEntry(id: string, fields: readonly string[]): LoggedEvent {
-  const [, userId = '', , eventId = '', , rest = ''] = fields;
+/** Reads an interaction of an entry, whose values are those of {@link entryOf}. Returns undefined if it is none. */
+export function readEntry(userId: string, eventId: string, rest: string): Interaction | undefined {
   try {
-    return { id, interaction: parseInteraction({ ...JSON.parse(rest), userId, eventId }, 'entry') };
-  } catch (cause) {
-    throw new CkvError('bug', `entry ${id} of a stream cannot be read`, { cause });
+    return parseInteraction({ ...JSON.parse(rest), userId, eventId }, 'entry');
+  } catch {
+    return undefined;
   }
 }

@@ -1,5 +1,5 @@
 export * from './arrivals.js';
-export { type EventLogBounds, NO_EVENT_LOG } from './event-log.js';
+export { type EventLogBounds, type LoggedEvent, NO_EVENT_LOG } from './event-log.js';
 export * from './inspection.js';
 export * from './interaction-jobs.js';
 export type { ErasedJobs, FinishErasures } from './job-sweep.js';
@@ -17,3 +17,5 @@ export * from './queue-names.js';
 export * from './receipts.js';
 export * from './record-encodings.js';
 export type { Erasure, ErasureSubject } from './strip-job.js';
+export * from './warming-feed.js';
+export * from './warmings.js';

@@ -11,6 +11,7 @@ import type { PartitionTerm } from './lease-table.js';
 import { MAX_FAILED_JOBS, queueOptions } from './open-queues.js';
 import { leaseKeys, partitionQueueName } from './queue-names.js';
 import type { ErasureSubject } from './strip-job.js';
+import { openWarmingFeed, type WarmingFeed } from './warming-feed.js';
 
 /** A job taken from a partition and not yet settled. */
 export interface TakenJob {
@@ -51,17 +52,21 @@ export interface PartitionQueue {
   /** Keeps a number with the job. It outlives this process. */
   remember(job: TakenJob, progress: number): Promise<void>;
   /**
-   * Appends interactions to the partition's event log, unless it keeps none. Call it before their jobs are completed,
+   * Appends interactions to the partition's event log, if it has an age or an encoding is being warmed. Call it before their jobs are completed,
    * wave by wave: a wave that is repeated is then there twice, close together.
+   * @param repeatedUsers users some of whose interactions here were applied before; default none
    */
-  log(interactions: readonly Interaction[]): Promise<void>;
+  log(interactions: readonly Interaction[], repeatedUsers?: ReadonlySet<string>): Promise<void>;
+  /** The encodings that are being warmed in this partition. */
+  readonly warming: WarmingFeed;
   /** Drops what is beyond the bounds of the event log. Returns the number of its interactions. */
   trimLog(): Promise<number>;
   /** True while an erasure is taken and not settled. */
   isErasing(): boolean;
   /**
-   * Takes a user of this partition, or one of the user's events, out of the event log, and out of all jobs of all
-   * partitions that are not active. The other users' parts stay. `createJobSweep` says which jobs stay as they are.
+   * Takes a user of this partition, or one of the user's events, out of the event log and of every backfill. Takes them
+   * also out of all jobs of all partitions that are not active. The other users' parts stay. `createJobSweep` says which
+   * jobs stay as they are.
    */
   erase(subject: ErasureSubject, partitionCount: number, finishErasures: FinishErasures): Promise<ErasedJobs>;
   close(): Promise<void>;
@@ -98,6 +103,7 @@ export function openPartitionQueue(options: {
   const scripts = createJobScripts(client, worker, { token, lockMs: LOCK_MS, term, leaseKeys: leaseKeys(keyPrefix) });
   const shelf = createAsideShelf(client, worker, scripts);
   const eventLog = openEventLog({ client, keyPrefix, term, token, bounds });
+  const warming = openWarmingFeed({ client, keyPrefix, term, token });
   const sweep = createJobSweep({ client, keyPrefix, term, token });
 
   /** Reads a job and notes it as taken. Returns undefined if a field is not JSON, or the options are null. */
@@ -179,15 +185,18 @@ export function openPartitionQueue(options: {
         requireTaken(job);
         return scripts.remember(job.id, progress);
       }),
-    log: (interactions) =>
+    log: (interactions, repeatedUsers = new Set()) =>
       reachingRedis(async () => {
-        if (bounds.ageMs > 0) await eventLog.append(interactions);
+        if (bounds.ageMs > 0 || warming.pending().size > 0) {
+          await eventLog.append(interactions, repeatedUsers);
+        }
       }),
+    warming,
     trimLog: () => reachingRedis(eventLog.trim),
     isErasing,
     erase: (subject, partitionCount, finishErasures) =>
       reachingRedis(async () => {
-        await eventLog.scrub(subject);
+        await eventLog.scrub(subject, await warming.erase(subject));
         return sweep(subject, partitionCount, finishErasures);
       }),
     close: () => worker.close(true),

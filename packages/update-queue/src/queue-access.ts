@@ -9,21 +9,23 @@ const ADD = [
 ];
 /** More commands of the scripts that count, list, retry and drop jobs. */
 const INSPECT = ['hdel', 'hgetall', 'lindex', 'lrem', 'rpop', 'smembers', 'srem', 'zcard', 'zcount', 'zrevrange'];
+/** More commands of the scripts that begin, feed, show and end a backfill. */
+const BACKFILL = ['hexists', 'hincrby', 'hlen', 'unlink', 'xlen', 'xrevrange'];
 /** More commands of the scripts that consume, hold leases, keep receipts and erase. */
 const CONSUME = [
-  ...['bzpopmin', 'expire', 'pexpire', 'rename', 'time', 'type', 'unlink', 'hexists', 'hincrby', 'hsetnx', 'ltrim'],
-  ...['rpoplpush', 'xdel', 'xlen', 'xrange', 'xtrim'],
+  ...['bzpopmin', 'expire', 'pexpire', 'rename', 'time', 'type', 'hsetnx', 'ltrim'],
+  ...['rpoplpush', 'xdel', 'xrange', 'xtrim'],
   ...['zpopmin', 'zrangebyscore', 'zremrangebyrank', 'zremrangebyscore', 'zscan'],
 ];
 
 /** Returns what an updater may do in the queue's Redis: add jobs, hold leases, consume, keep receipts. */
 export function queueServiceAccess(keyPrefix: string): AccessRules {
-  return { keys: [`${queuePrefix(keyPrefix)}:*`], commands: [...ADD, ...INSPECT, ...CONSUME] };
+  return { keys: [`${queuePrefix(keyPrefix)}:*`], commands: [...ADD, ...INSPECT, ...BACKFILL, ...CONSUME] };
 }
 
-/** Returns what `ckv queue` may do in the queue's Redis. */
+/** Returns what `ckv queue` and `ckv backfill` may do in the queue's Redis. */
 export function queueOperatorAccess(keyPrefix: string): AccessRules {
-  return { keys: [`${queuePrefix(keyPrefix)}:*`], commands: [...ADD, ...INSPECT] };
+  return { keys: [`${queuePrefix(keyPrefix)}:*`], commands: [...ADD, ...INSPECT, ...BACKFILL] };
 }
 
 /**

@@ -57,3 +57,29 @@ export function recordBundlesKey(keyPrefix: string): string {
 export function eventLogKey(keyPrefix: string, partition: number): string {
   return `${queuePrefix(keyPrefix)}:event-log-${partition}`;
 }
+
+/** Returns the key of the hash of what is being warmed, by encoding. */
+export function warmingsKey(keyPrefix: string): string {
+  return `${queuePrefix(keyPrefix)}:warmings`;
+}
+
+/** Keys of the warming in a partition. */
+export interface WarmingKeys {
+  /** Hash of the states of the encodings that are being warmed. */
+  readonly states: string;
+  /** Returns the key of the rows of an encoding's files that wait, a stream. */
+  files(encodingId: string): string;
+  /** Begins the keys of the marks of the encodings. */
+  readonly marksPrefix: string;
+}
+
+/** Begins the keys of the warming in every partition; a partition's number follows. */
+export function warmingPrefix(keyPrefix: string): string {
+  return `${queuePrefix(keyPrefix)}:warming-`;
+}
+
+/** Returns the keys of the warming in a partition. */
+export function warmingKeys(keyPrefix: string, partition: number): WarmingKeys {
+  const states = `${warmingPrefix(keyPrefix)}${partition}`;
+  return { states, files: (encodingId) => `${states}:files:${encodingId}`, marksPrefix: `${states}:marks:` };
+}

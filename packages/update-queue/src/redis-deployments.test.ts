@@ -10,6 +10,7 @@ import { openPartitionQueue } from './partition-queue.js';
 import { createInteractionProducer } from './producer.js';
 import { queueServiceAccess } from './queue-access.js';
 import { leaseKeys } from './queue-names.js';
+import { openWarmings } from './warmings.js';
 
 it('works on a cluster: queues, leases and terms are in one slot', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'ckv-queue-cluster-'));
@@ -41,6 +42,24 @@ it('works on a cluster: queues, leases and terms are in one slot', async () => {
   await queue.remember(first, 1);
   await queue.fail(second, 'invalid_request: wrong');
   await queue.complete([first, third]);
+  const warmings = openWarmings({ client, keyPrefix: 'ckv', partitionCount: 1 });
+  const encodingId = '0123456789abcdef';
+  const row = { eventId: 'd', userId: 'u', itemId: 'i', timestampMs: 1_700_000_000_000, action: '', features: {} };
+  await warmings.begin(encodingId, { bundleId: 'b', source: 'files', digest: '', rowCount: 1 });
+  await queue.warming.arm(true);
+  await warmings.open(encodingId);
+  await queue.log([{ ...row, eventId: 'e' }]);
+  await warmings.send(encodingId, [row], 0, true);
+  const applied: string[] = [];
+  for (let batch = await queue.warming.read(encodingId, 9); batch; batch = await queue.warming.read(encodingId, 9)) {
+    applied.push(...batch.events.map(({ interaction }) => interaction.eventId));
+    if (batch.entryCount === 0) await queue.warming.nextPhase(batch);
+    else await queue.warming.complete(batch);
+  }
+  expect(applied).toEqual(['d', 'e']);
+  await queue.erase({ userId: 'u' }, 1, async () => undefined);
+  expect(await queue.trimLog()).toBe(0);
+  await warmings.end(encodingId);
   await client.hset(leaseKeys('ckv').leases, '0', 'two 9999999999999');
   await expect(queue.take(5)).rejects.toMatchObject({ reason: 'conflict' });
   await queue.close();

@@ -54,6 +54,13 @@ export const updaterConfigSchema = z.object({
     .max(1_000_000_000)
     .default(1_000_000)
     .describe('most interactions in the event log of a partition; beyond them the oldest are dropped'),
+  CKV_BACKFILL_RATE: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(20_000)
+    .describe('most interactions a second that this updater applies to records that are being built'),
   CKV_RECEIPT_TTL_S: z.coerce
     .number()
     .int()

@@ -11,10 +11,12 @@ import {
   openReceipts,
   openRecordEncodings,
   waitingCounts,
+  warmingVersion,
   watchArrivals,
 } from '@collectivekv/update-queue';
 import { createJobBatches } from './batches/job-batches.js';
 import { createLateCalls } from './batches/late-calls.js';
+import { createRetryWhileHeld } from './batches/retry-while-held.js';
 import { eventLogAgeMs, loadConfig } from './config.js';
 import { createInteractionHandlers } from './handlers.js';
 import { createUpdaterMetrics } from './metrics.js';
@@ -23,6 +25,7 @@ import { createPartitionLeases } from './partitions/partition-leases.js';
 import { watchQueueRedis } from './queue-redis.js';
 import { createRecordWriter } from './records/record-writer.js';
 import { startUpdater } from './updater.js';
+import { createWarmer } from './warming/warmer.js';
 
 await runService({
   name: 'updater',
@@ -83,6 +86,14 @@ await runService({
     const updaterMetrics = createUpdaterMetrics(metrics);
     const stopping = new AbortController();
     const lateCalls = createLateCalls();
+    const { signal } = stopping;
+    const writer = createRecordWriter({
+      bundles,
+      recordEncodings: openRecordEncodings(client, keyPrefix),
+      userCache,
+      batchSize: config.CKV_BATCH_INTERACTIONS,
+      concurrency: 2 * config.CKV_WORKERS,
+    });
     const updater = startUpdater({
       able: bundles.ready,
       holdPartitions: () =>
@@ -98,19 +109,24 @@ await runService({
       batches: createJobBatches({
         producer,
         partitionCount,
-        writer: createRecordWriter({
-          bundles,
-          recordEncodings: openRecordEncodings(client, keyPrefix),
-          userCache,
-          batchSize: config.CKV_BATCH_INTERACTIONS,
-          concurrency: 2 * config.CKV_WORKERS,
-        }),
+        writer,
         receipts,
         lateCalls,
         metrics: updaterMetrics,
         log,
-        signal: stopping.signal,
+        signal,
       }),
+      warmer: createWarmer({
+        writer,
+        retryWhileHeld: createRetryWhileHeld({ metrics: updaterMetrics, log, signal }),
+        lateCalls,
+        signal,
+        ratePerS: config.CKV_BACKFILL_RATE,
+        metrics: updaterMetrics,
+        log,
+      }),
+      warmingVersion: () => warmingVersion(client, keyPrefix),
+      mayBeLate: lateCalls.any,
       onWaiting: (count) => updaterMetrics.waitingJobs.set(count),
       onLogged: (count) => updaterMetrics.loggedEvents.set(count),
       log,

@@ -12,6 +12,11 @@ export interface UpdaterMetrics {
   readonly heldPartitions: Gauge;
   readonly waitingJobs: Gauge;
   readonly loggedEvents: Gauge;
+  readonly warmingPartitions: Gauge;
+  readonly warmingLagSeconds: Gauge;
+  readonly warmedInteractions: Counter<'outcome'>;
+  readonly warmingBatches: Counter<'outcome'>;
+  readonly warmedSeconds: Histogram;
 }
 
 /** Registers the updater's metrics. */
@@ -60,6 +65,34 @@ export function createUpdaterMetrics({ registry }: Metrics): UpdaterMetrics {
       registers,
     }),
     waitingJobs: new Gauge({ name: 'ckv_waiting_jobs', help: 'Jobs that wait in the held partitions', registers }),
+    warmingPartitions: new Gauge({
+      name: 'ckv_warming_partitions',
+      help: 'Held partitions in which records of an encoding are being built',
+      registers,
+    }),
+    warmingLagSeconds: new Gauge({
+      name: 'ckv_warming_lag_seconds',
+      help: 'Time between the next interaction of the encoding that is being warmed and the newest one that waits',
+      registers,
+    }),
+    warmedInteractions: new Counter({
+      name: 'ckv_warmed_interactions_total',
+      help: 'Interactions for records that are being built: appended, or duplicate',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+    warmingBatches: new Counter({
+      name: 'ckv_warming_batches_total',
+      help: "Batches of a partition for records that are being built: done, or failed (without a refused user's part)",
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+    warmedSeconds: new Histogram({
+      name: 'ckv_warmed_after_seconds',
+      help: 'Time from the entry of an interaction in a stream to its records that are being built',
+      buckets: [0.1, 1, 10, 60, 600, 3_600, 36_000, 360_000],
+      registers,
+    }),
     loggedEvents: new Gauge({
       name: 'ckv_event_log_interactions',
       help: 'Interactions in the event logs of the held partitions, counted once a minute',

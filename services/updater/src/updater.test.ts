@@ -26,6 +26,12 @@ let waits: (readonly number[])[];
 /** Interactions in the event log, and the numbers of them that the updater reported. */
 let loggedCount: number;
 let loggedTotals: number[];
+/** Version of what is being warmed. */
+let warmedVersion: number;
+/** True while an append may be late. */
+let late: boolean;
+/** Time until the next step of the warmer, ms. */
+let stepInMs: number;
 /** Numbers of waiting jobs that the updater reported. */
 let waitingTotals: number[];
 /** How long apply lasts by the mocked clock, ms. */
@@ -53,6 +59,18 @@ const queue: PartitionQueue = {
   remember: unused,
   log: unused,
   trimLog: async () => loggedCount,
+  warming: {
+    async arm(arms) {
+      steps.push(arms ? 'arm' : 'look');
+      return { version: warmedVersion, begun: !arms };
+    },
+    pending: () => new Set(),
+    read: unused,
+    remember: unused,
+    complete: unused,
+    nextPhase: unused,
+    erase: unused,
+  },
   isErasing: () => erasing,
   erase: unused,
   close: unused,
@@ -61,7 +79,7 @@ const queue: PartitionQueue = {
 const idsOf = (taken: readonly TakenJobs[]) => taken.flatMap(({ jobs }) => jobs.map(({ id }: TakenJob) => Number(id)));
 const batchOf = new WeakMap<PreparedBatch, number[]>();
 
-async function step(name: 'prepare' | 'apply', ids: readonly number[]): Promise<void> {
+async function step(name: 'prepare' | 'apply' | 'warm', ids: readonly number[]): Promise<void> {
   const text = `${name} ${ids[0]}`;
   steps.push(text);
   await endings.get(text);
@@ -78,6 +96,9 @@ beforeEach(() => {
   takes = [];
   waits = [];
   waitingTotals = [];
+  warmedVersion = 1;
+  late = false;
+  stepInMs = Number.POSITIVE_INFINITY;
   loggedCount = 5;
   loggedTotals = [];
   applyMs = 0;
@@ -133,6 +154,15 @@ function start(able = Promise.resolve()): void {
         active = active.filter((n) => !ids.includes(n));
       },
     },
+    warmer: {
+      dueInMs: () => stepInMs,
+      async step(_, busy) {
+        stepInMs = Number.POSITIVE_INFINITY;
+        await step('warm', [busy ? 1 : 0]);
+      },
+    },
+    warmingVersion: async () => warmedVersion,
+    mayBeLate: () => late,
     onWaiting: (count) => waitingTotals.push(count),
     onLogged: (count) => loggedTotals.push(count),
     log: createLogger('test', 'silent'),
@@ -245,6 +275,33 @@ it('ends when the batch in hand is applied, and gives the partitions back after 
   expect(steps.slice(-2)).toEqual(['apply 1 ends', 'stop']);
 });
 
+it('tells its partitions what is being warmed before it takes a job, and after each opening', async () => {
+  waiting.push(1);
+  start();
+  await until('apply 1 ends');
+  expect(steps.indexOf('arm')).toBeLessThan(steps.indexOf('prepare 1'));
+  due = true;
+  waiting.push(2);
+  await until('apply 2 ends');
+  expect(steps.filter((text) => text === 'arm').length).toBe(2);
+});
+
+it('makes a step of the warming only with no batch in hand', async () => {
+  start();
+  const first = hold('apply 1');
+  waiting.push(1);
+  await until('apply 1');
+  stepInMs = 0;
+  waiting.push(2);
+  await turns();
+  expect(steps).not.toContain('warm 0');
+  first.end();
+  await until('apply 2 ends');
+  const warmed = steps.findIndex((text) => text.startsWith('warm'));
+  expect(warmed).toBeGreaterThan(steps.indexOf('apply 1 ends'));
+  expect(steps[warmed + 1]).toMatch(/^warm \d ends$/);
+});
+
 it('takes the jobs behind an erasure as soon as it is settled, not at the next arrival', async () => {
   start();
   const first = hold('apply 1');
@@ -329,6 +386,30 @@ describe('with a clock of the test', () => {
     await vi.waitUntil(() => takes.length > 1, { interval: 1 });
     await turns();
     expect(takes).toEqual([1, 1]);
+  });
+
+  it('looks once a second what is being warmed, and arms it with no batch in hand', async () => {
+    start();
+    await vi.waitUntil(() => waits.length > 3, { interval: 1 });
+    warmedVersion = 2;
+    await turns();
+    expect(steps.filter((text) => text === 'arm').length).toBe(1);
+    const first = hold('apply 1');
+    waiting.push(1);
+    await until('apply 1');
+    clockMs += 1_000;
+    await turns();
+    expect(steps.filter((text) => text === 'arm').length).toBe(1);
+    first.end();
+    await vi.waitUntil(() => steps.filter((text) => text === 'arm').length === 2, { interval: 1 });
+  });
+
+  it('arms nothing while an append may be late, and looks again', async () => {
+    late = true;
+    start();
+    await vi.waitUntil(() => steps.filter((text) => text === 'look').length > 1, { interval: 1 });
+    late = false;
+    await until('arm');
   });
 
   it('trims the event log once a minute, and reports its length', async () => {

@@ -5,6 +5,7 @@ import type { Arrivals } from '@collectivekv/update-queue';
 import type { PreparedBatch } from './batches/apply-waves.js';
 import type { JobBatches, TakenJobs } from './batches/job-batches.js';
 import type { HeldPartition, HeldPartitions } from './partitions/held-partitions.js';
+import type { Warmer } from './warming/warmer.js';
 
 /** Brings queued interactions into user records. */
 export interface Updater {
@@ -21,6 +22,11 @@ export interface UpdaterParts {
   readonly waitingCounts: (partitions: readonly number[]) => Promise<number[]>;
   readonly arrivals: Arrivals;
   readonly batches: JobBatches;
+  readonly warmer: Warmer;
+  /** Returns the version of what is being warmed, by one cheap read. */
+  readonly warmingVersion: () => Promise<number>;
+  /** True while an append that failed may still arrive. */
+  readonly mayBeLate: () => boolean;
   /** Receives the number of jobs that wait in the held partitions. */
   readonly onWaiting: (jobCount: number) => void;
   /** Receives the number of interactions in the event logs of the held partitions. */
@@ -50,6 +56,9 @@ export function startUpdater({
   waitingCounts,
   arrivals,
   batches,
+  warmer,
+  warmingVersion,
+  mayBeLate,
   onWaiting,
   onLogged,
   log,
@@ -59,11 +68,18 @@ export function startUpdater({
   let sweptMs = 0;
   let trimmedMs = Number.NEGATIVE_INFINITY;
   let takeCount: number = TAKE_JOBS[0];
+  /** True if live jobs waited as the updater looked last. */
+  let busy = false;
+  /** The version of what is being warmed, as all held partitions know it; undefined if one does not. */
+  let armedVersion: number | undefined;
+  let lookedMs = Number.NEGATIVE_INFINITY;
 
   async function takeJobs(held: readonly HeldPartition[]): Promise<TakenJobs[]> {
     if (held.length === 0) return [];
     const waiting = await waitingCounts(held.map(({ fence }) => fence.partition));
-    onWaiting(waiting.reduce((sum, count) => sum + count, 0));
+    const total = waiting.reduce((sum, count) => sum + count, 0);
+    busy = total > 0;
+    onWaiting(total);
     const sweep = performance.now() - sweptMs > SWEEP_MS;
     if (sweep) sweptMs = performance.now();
     const takes = held.map(async ({ queue, fence }, i) => {
@@ -78,6 +94,22 @@ export function startUpdater({
     const counts = await allDone(held.map(({ queue }) => queue.trimLog()));
     trimmedMs = performance.now();
     onLogged(counts.reduce((sum, count) => sum + count, 0));
+  }
+
+  /** True if the partitions may not know what is being warmed. Looks once a second. */
+  async function mustArm(held: readonly HeldPartition[]): Promise<boolean> {
+    if (held.length === 0) return false;
+    if (armedVersion !== undefined && performance.now() - lookedMs < SWEEP_MS) return false;
+    lookedMs = performance.now();
+    return armedVersion === undefined || (await warmingVersion()) !== armedVersion;
+  }
+
+  /** Tells the held partitions what is being warmed. Call it with no batch in hand. */
+  async function arm(held: readonly HeldPartition[]): Promise<void> {
+    const arms = !mayBeLate();
+    const states = await allDone(held.map(({ queue }) => queue.warming.arm(arms)));
+    const known = states.every(({ version, begun }) => version === states[0]?.version && !begun);
+    armedVersion = known ? states[0]?.version : undefined;
   }
 
   async function work(): Promise<void> {
@@ -99,6 +131,15 @@ export function startUpdater({
         if (partitions.isDue()) {
           await inHand;
           held = await partitions.settle();
+          armedVersion = undefined;
+        }
+        if (await mustArm(held)) {
+          await inHand;
+          await arm(held);
+        }
+        if (warmer.dueInMs(held) === 0) {
+          await inHand;
+          await warmer.step(held, busy);
         }
         await trimLogs(held);
         const taken = await takeJobs(held);
@@ -115,7 +156,8 @@ export function startUpdater({
           await inHand; // the jobs behind an erasure can be taken after it
         } else {
           const partitionsHeld = held.map(({ fence }) => fence.partition);
-          await settledOrAborted(arrivals.wait(partitionsHeld, IDLE_MS), signal);
+          const waitMs = Math.min(IDLE_MS, warmer.dueInMs(held));
+          if (waitMs > 0) await settledOrAborted(arrivals.wait(partitionsHeld, Math.ceil(waitMs)), signal);
         }
       } catch (thrown) {
         logFailure(thrown);

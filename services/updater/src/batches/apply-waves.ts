@@ -3,7 +3,7 @@ import type { Logger } from '@collectivekv/service-kit';
 import { type PartitionQueue, recordJobData } from '@collectivekv/update-queue';
 import type { UpdaterMetrics } from '../metrics.js';
 import type { Fence } from '../partitions/fence.js';
-import type { EncodedInteractions, RecordWriter } from '../records/record-writer.js';
+import type { AppendOptions, EncodedInteractions, RecordWriter } from '../records/record-writer.js';
 import type { AppendWave, EraseWave, ReadJob, Wave } from './append-plan.js';
 import type { Erase } from './erase.js';
 import type { LateCalls } from './late-calls.js';
@@ -43,6 +43,14 @@ export interface ApplyParts {
   readonly log: Logger;
 }
 
+/** What the appends of one step share. */
+interface AppendCalls extends Pick<AppendOptions, 'writes'> {
+  readonly fences: readonly Fence[];
+  readonly encoded: EncodedInteractions;
+  /** Receives the users some of whose interactions were applied before. */
+  readonly repeatedUsers: Set<string>;
+}
+
 /** One partition's wave of the current step. */
 interface Step<W extends Wave> {
   readonly work: PartitionWork;
@@ -69,19 +77,27 @@ export function createApplyBatch({
     const fences = steps.map(({ work }) => work.fence);
     const parts = steps.map(({ work, wave }) => ({ work, wave, users: refusals.without(wave) }));
     const byUser = new Map(parts.flatMap(({ users }) => users));
+    // An encoding that is being warmed in a partition gets the interactions from the event log, in their turn.
+    const warming = new Map(parts.flatMap(({ work, users }) => users.map(([userId]) => [userId, work.queue.warming])));
+    const writes = (encodingId: string, userId: string) => !warming.get(userId)?.pending().has(encodingId);
+    const repeatedUsers = new Set<string>();
+    const calls = { fences, encoded, writes, repeatedUsers };
     let refused: ReadonlySet<string> = new Set();
     await lateCalls.beforeAppend(byUser, signal);
     try {
-      await append(fences, byUser, encoded);
+      await append(byUser, calls);
     } catch (thrown) {
       const cause = toCkvError(thrown);
       if (isTransient(cause)) throw cause;
       log.warn({ reason: cause.reason, problem: cause.message }, 'an append was refused; appending user by user');
-      refused = await appendUserByUser(fences, byUser, encoded, refusals);
+      refused = await appendUserByUser(byUser, calls, refusals);
     }
     const settling = parts.map(async ({ work, wave, users }) => {
       requireHeld([work.fence]);
-      await work.queue.log(users.flatMap(([userId, interactions]) => (refused.has(userId) ? [] : interactions)));
+      await work.queue.log(
+        users.flatMap(([userId, interactions]) => (refused.has(userId) ? [] : interactions)),
+        repeatedUsers,
+      );
       if (wave.remember) await work.queue.remember(wave.remember.job.taken, wave.remember.progress);
       await settle(work, wave.done, refusals);
     });
@@ -90,15 +106,14 @@ export function createApplyBatch({
 
   /** Appends each user alone. Notes and returns the users whose append is refused. */
   async function appendUserByUser(
-    fences: readonly Fence[],
     byUser: ReadonlyMap<string, readonly Interaction[]>,
-    encoded: EncodedInteractions,
+    calls: AppendCalls,
     refusals: Refusals,
   ): Promise<ReadonlySet<string>> {
     const refused = new Set<string>();
     for (const [userId, interactions] of byUser) {
       try {
-        await append(fences, new Map([[userId, interactions]]), encoded);
+        await append(new Map([[userId, interactions]]), calls);
       } catch (thrown) {
         const error = toCkvError(thrown);
         if (isTransient(error)) throw error;
@@ -110,9 +125,8 @@ export function createApplyBatch({
   }
 
   async function append(
-    fences: readonly Fence[],
     byUser: ReadonlyMap<string, readonly Interaction[]>,
-    encoded: EncodedInteractions,
+    { fences, encoded, writes, repeatedUsers }: AppendCalls,
   ): Promise<void> {
     if (byUser.size === 0) return;
     // If this process dies with a call under way, the call must not be applied after another updater has taken over.
@@ -123,12 +137,13 @@ export function createApplyBatch({
     };
     const counts = await retryWhileHeld(fences, async () => {
       try {
-        return await writer.append(byUser, encoded, validUntilMs);
+        return await writer.append(byUser, encoded, { validUntilMs, writes });
       } catch (thrown) {
         if (isTransient(toCkvError(thrown))) lateCalls.appendFailed(byUser, endedByMs);
         throw thrown;
       }
     });
+    for (const userId of counts.repeatedUsers) repeatedUsers.add(userId);
     metrics.interactions.inc({ outcome: 'appended' }, counts.appliedCount);
     metrics.interactions.inc({ outcome: 'duplicate' }, counts.duplicateCount);
   }

@@ -43,12 +43,13 @@ const erasureOf = (count: number): EncodingErasure[] =>
     ? []
     : [{ encodingId: 'b', recordCount: 1, unreadableCount: 0, positionCount: count, remainder: 'nothing' }];
 const writer: RecordWriter = {
+  knows: () => false,
   encode: async () => ({ encodings: [], unknownItemCount: 0, unknownActionCount: 0 }),
   async append(byUser) {
     const events = (byUser.get(u) ?? []).map(({ eventId }) => eventId);
     calls.push(`append ${events}`);
     record.push(...events);
-    return { appliedCount: events.length, duplicateCount: 0 };
+    return { appliedCount: events.length, duplicateCount: 0, repeatedUsers: new Set() };
   },
   async deleteUser(_, validUntilMs) {
     calls.push('delete');

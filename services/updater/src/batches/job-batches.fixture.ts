@@ -18,8 +18,10 @@ import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { createUpdaterMetrics } from '../metrics.js';
 import { createFence, type RenewableFence } from '../partitions/fence.js';
 import type { EncodedInteractions, RecordWriter } from '../records/record-writer.js';
+import { createWarmer, type Warmer } from '../warming/warmer.js';
 import { createJobBatches, type JobBatches, type TakenJobs } from './job-batches.js';
 import { createLateCalls, type LateCalls } from './late-calls.js';
+import { createRetryWhileHeld } from './retry-while-held.js';
 
 /** Partitions of the queue. The member holds all. */
 export const PARTITION_COUNT = 2;
@@ -27,6 +29,13 @@ export const FENCE_END_MS = 1_700_000_000_000;
 export const ENCODED: EncodedInteractions = { encodings: [], unknownItemCount: 2, unknownActionCount: 1 };
 
 const EVENT_LOG = { ageMs: 3_600_000, maxEvents: 1_000 };
+
+/** Encodings: of the active bundle, and one that tests warm. */
+const ACTIVE_ENCODING = 'a'.repeat(16);
+export const ENCODING = 'b'.repeat(16);
+const WARMED: EncodedInteractions = { ...ENCODED };
+/** Interactions a second that the warmer may apply. */
+export const RATE = 10_000;
 
 type JobOptions = Parameters<ReturnType<typeof openQueues>[number]['add']>[2];
 
@@ -41,10 +50,21 @@ export interface JobBench {
   metrics: Metrics;
   stopping: AbortController;
   batches: JobBatches;
-  /** The writer's calls: `encode e1 e2`, `append u:e1 v:e2`, `forget e1`. */
+  warmer: Warmer;
+  /** The writer's calls: `encode e1 e2`, `append u:e1 v:e2`, `forget e1`; for the encoding to warm `warm u:e1`. */
   calls: string[];
   /** Failures of the writer's next calls, by the call's first word; with a user, of every call for that user. */
   failures: { readonly of: string; readonly error: CkvError; readonly user?: string }[];
+  /** True if a bundle of the encoding to warm is loaded. */
+  knowsEncoding: boolean;
+  /** Failure of every `encode` for the encoding to warm. */
+  encodeFailure: CkvError | undefined;
+  /** For each `encode` of live interactions: true if it included the encoding to warm. */
+  encodesWarming: boolean[];
+  /** The users of `append` calls that wrote to the encoding to warm. */
+  direct: string[];
+  /** Users whose interactions the writer takes for repeated. */
+  repeatedUsers: ReadonlySet<string>;
   /** Runs at the beginning of each of the writer's calls. */
   onCall: (call: string) => void;
   /** The end of the fence of each of the writer's calls. */
@@ -90,6 +110,11 @@ export function useJobBatches(): void {
     bench.calls = [];
     bench.failures = [];
     bench.validUntil = [];
+    bench.knowsEncoding = true;
+    bench.encodesWarming = [];
+    bench.direct = [];
+    bench.encodeFailure = undefined;
+    bench.repeatedUsers = new Set();
     bench.onCall = () => undefined;
     bench.batches = createBatches(bench.producer);
   });
@@ -102,15 +127,22 @@ export function createBatches(
   recordWriter: RecordWriter = writer,
 ): JobBatches {
   bench.metrics = createMetrics('test');
+  const metrics = createUpdaterMetrics(bench.metrics);
+  const log = createLogger('test', 'silent');
+  const { receipts, lateCalls } = bench;
+  const { signal } = bench.stopping;
+  const retryWhileHeld = createRetryWhileHeld({ metrics, log, signal });
+  const parts = { writer: recordWriter, retryWhileHeld, lateCalls, signal, metrics, log };
+  bench.warmer = createWarmer({ ...parts, ratePerS: RATE });
   return createJobBatches({
     producer: forwarding,
     partitionCount: PARTITION_COUNT,
     writer: recordWriter,
-    receipts: bench.receipts,
-    lateCalls: bench.lateCalls,
-    metrics: createUpdaterMetrics(bench.metrics),
-    log: createLogger('test', 'silent'),
-    signal: bench.stopping.signal,
+    receipts,
+    lateCalls,
+    metrics,
+    log,
+    signal,
   });
 }
 
@@ -127,20 +159,31 @@ function called(name: string, rest: readonly string[]): void {
 }
 
 const writer: RecordWriter = {
-  async encode(interactions) {
+  knows: (encodingId) => encodingId === ENCODING && bench.knowsEncoding,
+  async encode(interactions, wants = () => true) {
+    if (!wants(ACTIVE_ENCODING)) {
+      if (bench.encodeFailure) throw bench.encodeFailure;
+      return WARMED;
+    }
+    bench.encodesWarming.push(wants(ENCODING));
     called(
       'encode',
       interactions.map(({ eventId }) => eventId),
     );
     return ENCODED;
   },
-  async append(byUser, _, validUntilMs) {
+  async append(byUser, encoded, { validUntilMs, writes }) {
     bench.validUntil.push(validUntilMs());
+    if (encoded !== WARMED) bench.direct.push(...[...byUser.keys()].filter((userId) => writes(ENCODING, userId)));
     called(
-      'append',
+      encoded === WARMED ? 'warm' : 'append',
       [...byUser].map(([userId, list]) => `${userId}:${list.map(({ eventId }) => eventId)}`),
     );
-    return { appliedCount: [...byUser.values()].flat().length, duplicateCount: 1 };
+    return {
+      appliedCount: [...byUser.values()].flat().length,
+      duplicateCount: 1,
+      repeatedUsers: bench.repeatedUsers,
+    };
   },
   async forget({ eventId }, validUntilMs) {
     bench.validUntil.push(validUntilMs());

@@ -86,7 +86,8 @@ export function createJobBatches({
       const interactions = waves.flatMap((wave) => (wave.kind === 'append' ? [...wave.byUser.values()].flat() : []));
       metrics.batchInteractions.observe(interactions.length);
       const fences = works.map(({ fence }) => fence);
-      const encoded = await retryWhileHeld(fences, () => writer.encode(interactions));
+      const wants = (encodingId: string) => works.some(({ queue }) => !queue.warming.pending().has(encodingId));
+      const encoded = await retryWhileHeld(fences, () => writer.encode(interactions, wants));
       metrics.unknown.inc({ kind: 'item' }, encoded.unknownItemCount);
       metrics.unknown.inc({ kind: 'action' }, encoded.unknownActionCount);
       return { works, encoded };

@@ -28,6 +28,8 @@ export interface LateCalls {
    * @throws draining if the signal aborts first: the user must not be deleted yet
    */
   beforeDeletion(userId: string, signal: AbortSignal): Promise<void>;
+  /** True if a call may be late now. */
+  any(): boolean;
   /** Waits until no call can be late any more. Without this, the next holder of a partition could be too early. */
   passed(): Promise<void>;
 }
@@ -90,6 +92,10 @@ export function createLateCalls(): LateCalls {
     async beforeDeletion(userId, signal) {
       const late = lateByUser.get(userId);
       if (late) await waitUntil(late.untilMs, signal);
+    },
+    any() {
+      dropPassed();
+      return lateByUser.size > 0;
     },
     async passed() {
       await waitUntil(latestOf([...lateByUser.values()].map(({ untilMs }) => untilMs)));

@@ -3,6 +3,7 @@ import { createMemoryUserStore } from '@collectivekv/user-store';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  ALL,
   append,
   behind,
   bench,
@@ -96,10 +97,11 @@ describe('a bundle that encodes with history', () => {
     const interactions = interactionsOf('u', upTo(2));
     const encoded = await writer.encode(interactions);
     const asked: number[] = [];
-    const late = writer.append(new Map([['u', interactions]]), encoded, () => {
+    const validUntilMs = () => {
       asked.push(bench.reads.length);
       return 1;
-    });
+    };
+    const late = writer.append(new Map([['u', interactions]]), encoded, { ...ALL, validUntilMs });
     await expect(late).rejects.toMatchObject({ reason: 'deadline' });
     expect(asked).toEqual([1]);
     expect(bench.fences).toEqual([1]);

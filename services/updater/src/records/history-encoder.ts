@@ -16,6 +16,8 @@ export interface EncodedUsers {
   readonly users: readonly UserRows[];
   /** Interactions that were left out: the record has their event, or the event is duplicated. */
   readonly duplicateCount: number;
+  /** Users of these interactions. */
+  readonly repeatedUsers: ReadonlySet<string>;
 }
 
 /** Encodes interactions behind the rows of their users' records, for bundles that encode with history. */
@@ -54,13 +56,15 @@ export function createHistoryEncoder(options: {
       const request = { encodingId: bundle.model.encodingId, userIds: users.map(([userId]) => userId) };
       const { records } = await userCache.call('GetRecords', request, { deadlineMs: steadyNowMs() + timeoutMs });
       let duplicateCount = 0;
+      const repeatedUsers = new Set<string>();
       const encoded = await mapBounded(users, concurrency, async ([userId, interactions], i): Promise<UserRows> => {
         const record = readableRecord(bundle.model, records[i]);
         const fresh = freshInteractions(record, interactions);
         duplicateCount += interactions.length - fresh.length;
+        if (fresh.length < interactions.length) repeatedUsers.add(userId);
         return { userId, interactions: fresh, rows: await encodeRows(bundle, fresh, { history: record?.rows }) };
       });
-      return { users: encoded.filter(({ interactions }) => interactions.length > 0), duplicateCount };
+      return { users: encoded.filter(({ interactions }) => interactions.length > 0), duplicateCount, repeatedUsers };
     },
   };
 }

@@ -7,7 +7,7 @@ import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
 import { createLogger, createMetrics } from '@collectivekv/service-kit';
 import { createMemoryUserStore, type UserStore } from '@collectivekv/user-store';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
-import { createRecordWriter } from './record-writer.js';
+import { type AppendOptions, createRecordWriter } from './record-writer.js';
 
 const TARGET = fileURLToPath(new URL('../../../../test/fixtures/bundles/target', import.meta.url));
 /** Longest records of the bundles. */
@@ -84,6 +84,7 @@ export function useRecordWriter(): void {
         const encodings = await bench.store.deleteUser(userId, { encodingIds, keepRecords }, { validUntilMs });
         return { deletedCount: encodings.length, encodings };
       },
+      DropRecords: unused,
       Stats: unused,
     });
     const { address } = await server.start();
@@ -180,6 +181,8 @@ export const writerFor = (...bundles: LoadedBundle[]) =>
   });
 /** Returns the end of a fence that has not ended. */
 export const soon = () => Date.now() + 5_000;
+/** Options of an append to the records of every encoding. */
+export const ALL: AppendOptions = { validUntilMs: soon, writes: () => true };
 
 /** Returns a user's interaction by the number of its event. */
 export const interactionOf = (userId: string, event: number): Interaction => ({
@@ -199,7 +202,9 @@ export const upTo = (count: number, from = 0) => Array.from({ length: count }, (
 /** Encodes and appends interactions, a list for each user. */
 export async function append(writer: ReturnType<typeof writerFor>, ...lists: Interaction[][]) {
   const encoded = await writer.encode(lists.flat());
-  return writer.append(new Map(lists.map((list) => [list[0]?.userId ?? '', list])), encoded, soon);
+  const byUser = new Map(lists.map((list) => [list[0]?.userId ?? '', list]));
+  const { appliedCount, duplicateCount } = await writer.append(byUser, encoded, ALL);
+  return { appliedCount, duplicateCount };
 }
 
 /** Returns a user's record. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  ALL,
   alone,
   append,
   behind,
@@ -7,6 +8,7 @@ import {
   bundleOf,
   interactionOf,
   interactionsOf,
+  MAX_POSITIONS,
   recordEncodings,
   recordOf,
   recordOneByOne,
@@ -87,6 +89,43 @@ describe('a bundle of wide rows', () => {
 });
 
 describe.each([
+  ['without history', alone],
+  ['with history', behind],
+])('the records of one encoding of several, %s', (_, wanted) => {
+  const other = bundleOf('another', { maxPositions: MAX_POSITIONS - 1 });
+  const byUser = new Map(['u', 'v'].map((userId) => [userId, interactionsOf(userId, upTo(2))]));
+
+  it('are written alone if no other is wanted', async () => {
+    const writer = writerFor(other, wanted);
+    const encoded = await writer.encode([...byUser.values()].flat(), (id) => id === wanted.model.encodingId);
+    await writer.append(byUser, encoded, ALL);
+    expect((await recordOf(wanted, 'u')).positionCount).toBe(2);
+    await expect(recordOf(other, 'u')).rejects.toThrow('no record');
+  });
+
+  it('get nothing of a user for whom they are not written', async () => {
+    const writer = writerFor(other, wanted);
+    const writes = (id: string, userId: string) => id === other.model.encodingId || userId === 'v';
+    await writer.append(byUser, await writer.encode([...byUser.values()].flat()), { ...ALL, writes });
+    await expect(recordOf(wanted, 'u')).rejects.toThrow('no record');
+    expect((await recordOf(wanted, 'v')).positionCount).toBe(2);
+    expect((await recordOf(other, 'u')).positionCount).toBe(2);
+  });
+
+  it('tell whose interactions are repeated', async () => {
+    const writer = writerFor(wanted);
+    await append(writer, interactionsOf('u', [1]));
+    const { repeatedUsers } = await writer.append(byUser, await writer.encode([...byUser.values()].flat()), ALL);
+    expect(repeatedUsers).toEqual(new Set(['u']));
+  });
+
+  it('are known to a writer that follows a bundle of theirs', () => {
+    const { encodingId } = wanted.model;
+    expect([writerFor(wanted).knows(encodingId), writerFor(other).knows(encodingId)]).toEqual([true, false]);
+  });
+});
+
+describe.each([
   ['without history', alone, bundleOf('retrained', {})],
   ['with history', behind, bundleOf('retrained', { withHistory: true })],
 ])('two bundles with one encoding, %s', (_, first, second) => {
@@ -120,7 +159,7 @@ describe.each([
     });
     const encoded = await writer.encode(interactions);
     bundles.shift();
-    expect(await writer.append(new Map([['u', interactions]]), encoded, soon)).toEqual({
+    expect(await writer.append(new Map([['u', interactions]]), encoded, ALL)).toMatchObject({
       appliedCount: 3,
       duplicateCount: 0,
     });
@@ -157,8 +196,8 @@ describe('two bundles, one of which encodes with history', () => {
     const interactions = interactionsOf('u', upTo(3));
     const encoded = await writer.encode(interactions);
     bundles.shift();
-    const counts = await writer.append(new Map([['u', interactions]]), encoded, soon);
-    expect(counts).toEqual({ appliedCount: 3, duplicateCount: 0 });
+    const counts = await writer.append(new Map([['u', interactions]]), encoded, ALL);
+    expect(counts).toMatchObject({ appliedCount: 3, duplicateCount: 0 });
     await expect(recordOf(behind, 'u')).rejects.toThrow('no record');
   });
 });

@@ -22,23 +22,38 @@ export interface EncodedInteractions {
 export interface AppendCounts {
   readonly appliedCount: number;
   readonly duplicateCount: number;
+  /** Users some of whose interactions the records had already. */
+  readonly repeatedUsers: ReadonlySet<string>;
+}
+
+/** Options of an append. */
+export interface AppendOptions {
+  /**
+   * Returns the end of the next call's fence: the last Unix ms, by Redis's clock, at which the call is applied.
+   */
+  readonly validUntilMs: () => number;
+  /** False for an encoding under which a user's records get nothing from this append. */
+  readonly writes: (encodingId: string, userId: string) => boolean;
 }
 
 /** Encodes interactions and writes them to the user-cache, once for every encoding of the followed bundles. */
 export interface RecordWriter extends RecordEraser {
-  /** Runs the encode graphs that need no history. Interactions of different users share a run. */
-  encode(interactions: readonly Interaction[]): Promise<EncodedInteractions>;
+  /** True if a followed bundle has the encoding. */
+  knows(encodingId: string): boolean;
+  /**
+   * Runs the encode graphs that need no history. Interactions of different users share a run.
+   * @param wants false for encodings to leave out; default all are encoded
+   */
+  encode(interactions: readonly Interaction[], wants?: (encodingId: string) => boolean): Promise<EncodedInteractions>;
   /**
    * Appends encoded interactions, at most 14 of each user, the size of the ring. If a bundle encodes with history, this
    * method encodes: it leaves out interactions that the records have, and encodes the others behind the records' rows.
-   * @param validUntilMs returns the end of the next call's fence: the last Unix ms, by Redis's clock, at which the call
-   * is applied
    * @throws deadline if the fence has ended
    */
   append(
     byUser: ReadonlyMap<string, readonly Interaction[]>,
     encoded: EncodedInteractions,
-    validUntilMs: () => number,
+    options: AppendOptions,
   ): Promise<AppendCounts>;
 }
 
@@ -47,7 +62,7 @@ const MAX_APPENDS = 1_024;
 /** Most bytes of rows in one AppendPositions call. They fit a message of 16 MiB. */
 const MAX_ROW_BYTES = 8 * 1024 * 1024;
 const CALL_TIMEOUT_MS = 5_000;
-const NO_COUNTS: AppendCounts = { appliedCount: 0, duplicateCount: 0 };
+const NO_COUNTS: AppendCounts = { appliedCount: 0, duplicateCount: 0, repeatedUsers: new Set() };
 
 /** Creates a writer. */
 export function createRecordWriter(options: {
@@ -89,13 +104,21 @@ export function createRecordWriter(options: {
       validUntilMs,
     };
     const { outcomes } = await userCache.call('AppendPositions', request, deadline());
-    return outcomes.reduce(sumOf, NO_COUNTS);
+    return outcomes
+      .map(({ appliedCount, duplicateCount }, i) => {
+        const repeatedUsers = new Set(duplicateCount > 0 ? [users[i]?.userId ?? ''] : []);
+        return { appliedCount, duplicateCount, repeatedUsers };
+      })
+      .reduce(sumOf, NO_COUNTS);
   }
 
   return {
-    async encode(interactions) {
+    knows: (encodingId) => bundles.all().some(({ model }) => model.encodingId === encodingId),
+
+    async encode(interactions, wants = () => true) {
       const all = followed();
-      const encodings = firstOfEachEncoding(all).map(async (bundle) => ({
+      const wanted = firstOfEachEncoding(all).filter(({ model }) => wants(model.encodingId));
+      const encodings = wanted.map(async (bundle) => ({
         bundle,
         encoded: bundle.model.encodesWithHistory ? undefined : await rowsBy(bundle, interactions),
       }));
@@ -107,7 +130,7 @@ export function createRecordWriter(options: {
       };
     },
 
-    async append(byUser, { encodings }, validUntilMs) {
+    async append(byUser, { encodings }, { validUntilMs, writes }) {
       await recordEncodings.note(encodings.map(({ bundle }) => bundle.model.encodingId));
       const counts: AppendCounts[] = [];
       for (const { bundle: first, encoded } of encodings) {
@@ -117,12 +140,13 @@ export function createRecordWriter(options: {
         if (!bundle) continue;
         let count = NO_COUNTS;
         const usersTogether = encoded ? usersOfACall(bundle) : historyEncoder.usersTogether(bundle);
-        for (const slice of slicesOf([...byUser], usersTogether)) {
-          const { users, duplicateCount } = encoded
-            ? { users: slice.map((one) => pickRows(encoded, one)), duplicateCount: 0 }
+        const written = [...byUser].filter(([userId]) => writes(bundle.model.encodingId, userId));
+        for (const slice of slicesOf(written, usersTogether)) {
+          const { users, duplicateCount, repeatedUsers } = encoded
+            ? { ...NO_COUNTS, users: slice.map((one) => pickRows(encoded, one)) }
             : await historyEncoder.encode(bundle, slice);
           const appended = await appendRows(bundle, users, validUntilMs());
-          count = sumOf(count, sumOf(appended, { appliedCount: 0, duplicateCount }));
+          count = sumOf(count, sumOf(appended, { appliedCount: 0, duplicateCount, repeatedUsers }));
         }
         counts.push(count);
       }
@@ -137,6 +161,7 @@ function sumOf(a: AppendCounts, b: AppendCounts): AppendCounts {
   return {
     appliedCount: a.appliedCount + b.appliedCount,
     duplicateCount: a.duplicateCount + b.duplicateCount,
+    repeatedUsers: b.repeatedUsers.size === 0 ? a.repeatedUsers : new Set([...a.repeatedUsers, ...b.repeatedUsers]),
   };
 }
 

@@ -1,0 +1,29 @@
+--[[
+Begins to warm an encoding in all partitions, unless it is being warmed.
+
+KEYS[1]  hash of what is being warmed, by encoding
+
+ARGV[1]  key prefix of the warming
+ARGV[2]  number of partitions
+ARGV[3]  encoding
+ARGV[4]  source: files or log
+ARGV[5]  description of the warming as JSON
+ARGV[6]  most encodings at once
+
+Returns 1; 0 if the encoding is being warmed; -1 if too many others are
+]]
+local encoding = ARGV[3]
+if redis.call('HEXISTS', KEYS[1], encoding) == 1 then return 0 end
+if redis.call('HLEN', KEYS[1]) - redis.call('HEXISTS', KEYS[1], 'version') >= tonumber(ARGV[6]) then return -1 end
+
+for partition = 0, tonumber(ARGV[2]) - 1 do
+  local state_key = ARGV[1] .. partition
+  for _, name in ipairs({ 'cursor', 'until', 'waves', 'sent', 'ended', 'applied' }) do
+    redis.call('HDEL', state_key, encoding .. ':' .. name)
+  end
+  redis.call('HSET', state_key, encoding .. ':phase', 'begun', encoding .. ':source', ARGV[4])
+  redis.call('UNLINK', state_key .. ':files:' .. encoding, state_key .. ':marks:' .. encoding)
+end
+redis.call('HSET', KEYS[1], encoding, ARGV[5])
+redis.call('HINCRBY', KEYS[1], 'version', 1)
+return 1

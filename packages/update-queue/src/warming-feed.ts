@@ -1,0 +1,150 @@
+import type { RedisClient } from '@collectivekv/redis-connection';
+import { reachingRedis } from '@collectivekv/redis-connection';
+import { type LoggedEvent, readEntry } from './event-log.js';
+import { openingOver } from './job-scripts.js';
+import type { PartitionTerm } from './lease-table.js';
+import { readScript } from './lua-script.js';
+import { eventLogKey, leaseKeys, warmingKeys, warmingsKey } from './queue-names.js';
+import type { ErasureSubject } from './strip-job.js';
+
+/**
+ * How far a partition is with an encoding whose records are being built:
+ *
+ * - `begun`: the partition's updater does not know of it yet.
+ * - `armed`: live interactions go to the event log, and not to the records of the encoding. Nothing is applied yet.
+ * - `files`: rows of its files are applied.
+ * - `log`: entries of the event log are applied.
+ * - `live`: every interaction has been applied. Live interactions are appended as for any other encoding.
+ * - `overrun`: the event log dropped entries that were not applied yet. The warming must begin again.
+ */
+export type WarmingPhase = 'begun' | 'armed' | 'files' | 'log' | 'live' | 'overrun';
+
+/** The next interactions to apply to the records of an encoding. */
+export interface WarmingBatch {
+  readonly encodingId: string;
+  readonly phase: 'files' | 'log';
+  /** Id of the last entry that was read; undefined if nothing is left. */
+  readonly lastId: string | undefined;
+  /** Waves of this batch that are done. */
+  readonly waves: number;
+  /** The interactions to apply, in order. */
+  readonly events: readonly LoggedEvent[];
+  /** Entries that were read: some may be left out. */
+  readonly entryCount: number;
+  /** Entries that are no interactions; they are left out. */
+  readonly unreadableCount: number;
+  /** Users whose interactions in the files end in this batch: the event log has the others. */
+  readonly cutUsers: readonly string[];
+  /** Time between the first entry of the batch and the newest entry of its stream, ms. */
+  readonly lagMs: number;
+}
+
+/**
+ * The encodings that are being warmed in one partition, for one opening of it. Only the holder of the lease moves them
+ * on. Every method throws conflict if the term is over or the partition was opened again.
+ */
+export interface WarmingFeed {
+  /**
+   * Reads which encodings are being warmed. Call it before the first batch of an opening, and with no batch in hand.
+   * @param arms arms the encodings that were begun; only if no append can be late
+   * @returns the version of what is being warmed, and whether an encoding is left to be armed
+   */
+  arm(arms: boolean): Promise<{ readonly version: number; readonly begun: boolean }>;
+  /** Returns the encodings that are not live, as {@link arm} saw them: their records get nothing but from `read`. */
+  pending(): ReadonlySet<string>;
+  /** Reads the next batch of an encoding; undefined if there is nothing to apply in its phase. */
+  read(encodingId: string, maxCount: number): Promise<WarmingBatch | undefined>;
+  /** Notes waves of a batch that are done. */
+  remember(batch: WarmingBatch, waves: number): Promise<void>;
+  /** Notes that a batch is done. */
+  complete(batch: WarmingBatch): Promise<void>;
+  /** Begins the next phase if a batch was empty. Does nothing if something has come since. */
+  nextPhase(batch: WarmingBatch): Promise<void>;
+  /** Leaves the subject out of everything that is applied later. Returns the encodings that are being warmed. */
+  erase(subject: ErasureSubject): Promise<readonly string[]>;
+}
+
+type Arg = string | number;
+type ReadEntry = [id: string, userId: string, eventId: string, rest: string, advice: 'keep' | 'drop' | 'cut'];
+
+interface Commands {
+  ckvArmPartition(...args: Arg[]): Promise<[version: number, ...encodingsAndPhases: string[]] | null>;
+  ckvReadWarming(...args: Arg[]): Promise<[phase: string, waves: number, newestMs: number, ...entries: ReadEntry[]]>;
+  ckvAdvanceWarming(...args: Arg[]): Promise<string | null>;
+  ckvMarkErasure(...args: Arg[]): Promise<string[] | null>;
+}
+
+const SCRIPTS = {
+  ckvArmPartition: readScript('arm-partition-5.lua'),
+  ckvReadWarming: readScript('read-warming-4.lua'),
+  ckvAdvanceWarming: readScript('advance-warming-6.lua'),
+  ckvMarkErasure: readScript('mark-erasure-3.lua'),
+} as const satisfies Record<keyof Commands, unknown>;
+
+/** Opens the feed of a partition. */
+export function openWarmingFeed(options: {
+  readonly client: RedisClient;
+  readonly keyPrefix: string;
+  readonly term: PartitionTerm;
+  readonly token: string;
+}): WarmingFeed {
+  const { client, keyPrefix, term, token } = options;
+  for (const [name, script] of Object.entries(SCRIPTS)) client.defineCommand(name, script);
+  const commands = client as unknown as Commands;
+  const { leases, terms } = leaseKeys(keyPrefix);
+  const { states, files, marksPrefix } = warmingKeys(keyPrefix, term.partition);
+  const log = eventLogKey(keyPrefix, term.partition);
+  const holder = [term.partition, term.member, term.term, token];
+  let pending: ReadonlySet<string> = new Set();
+
+  const held = <T>(call: () => Promise<T | null>): Promise<T> =>
+    reachingRedis(async () => {
+      const answer = await call();
+      if (answer === null) throw openingOver(term);
+      return answer;
+    });
+
+  async function advance({ encodingId, phase }: WarmingBatch, step: string, ...rest: Arg[]): Promise<void> {
+    const keys = [states, log, files(encodingId), marksPrefix + encodingId, leases, terms];
+    const now = await held(() => commands.ckvAdvanceWarming(...keys, ...holder, encodingId, phase, step, ...rest));
+    if (now === 'live') pending = new Set([...pending].filter((id) => id !== encodingId));
+  }
+
+  return {
+    async arm(arms) {
+      const keys = [warmingsKey(keyPrefix), states, log, leases, terms];
+      const [version, ...flat] = await held(() => commands.ckvArmPartition(...keys, ...holder, arms ? 1 : 0));
+      const phases = new Map<string, string>();
+      for (let i = 0; i < flat.length; i += 2) phases.set(flat[i] ?? '', flat[i + 1] ?? '');
+      pending = new Set([...phases].filter(([, phase]) => phase !== 'live').map(([encodingId]) => encodingId));
+      return { version, begun: [...phases.values()].includes('begun') };
+    },
+    pending: () => pending,
+    async read(encodingId, maxCount) {
+      const keys = [states, log, files(encodingId), marksPrefix + encodingId];
+      const [phase, waves, newestMs, ...entries] = await reachingRedis(() =>
+        commands.ckvReadWarming(...keys, encodingId, maxCount),
+      );
+      if (phase !== 'files' && phase !== 'log') return undefined;
+      const cut = new Set<string>();
+      const events: LoggedEvent[] = [];
+      let unreadableCount = 0;
+      for (const [id, userId, eventId, rest, advice] of entries) {
+        if (advice === 'cut') cut.add(userId);
+        if (advice !== 'keep' || cut.has(userId)) continue;
+        const interaction = readEntry(userId, eventId, rest);
+        if (interaction) events.push({ id, interaction });
+        else unreadableCount++;
+      }
+      const lagMs = entries[0] ? Math.max(0, newestMs - Number(entries[0][0].split('-')[0])) : 0;
+      const lastId = entries.at(-1)?.[0];
+      const entryCount = entries.length;
+      return { encodingId, phase, lastId, waves, events, entryCount, unreadableCount, cutUsers: [...cut], lagMs };
+    },
+    remember: (batch, waves) => advance(batch, 'wave', batch.lastId ?? '', waves),
+    complete: (batch) => advance(batch, 'batch', batch.lastId ?? '', batch.events.length, ...batch.cutUsers),
+    nextPhase: (batch) => advance(batch, 'phase'),
+    erase: ({ userId, eventId = '' }) =>
+      held(() => commands.ckvMarkErasure(states, leases, terms, ...holder, marksPrefix, userId, eventId)),
+  };
+}

@@ -1,0 +1,329 @@
+import { type Interaction, partitionOf } from '@collectivekv/domain';
+import { describe, expect, it } from 'vitest';
+import type { PartitionQueue } from './partition-queue.js';
+import { interactionOf, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
+import type { WarmingBatch } from './warming-feed.js';
+import { MAX_WARMINGS, openWarmings, type WarmingPlan, warmingVersion } from './warmings.js';
+
+const queue = useQueue();
+const ENCODING = '0123456789abcdef';
+const LOG = `{ckv}:event-log-${PARTITION}`;
+const FILES: WarmingPlan = { bundleId: 'b', source: 'files', digest: 'd', rowCount: 9 };
+const FROM_LOG: WarmingPlan = { ...FILES, source: 'log', digest: '', rowCount: 0 };
+/** Another user of the partition of `u`. */
+const w = Array.from({ length: 99 }, (_, i) => `w${i}`).find(
+  (userId) => partitionOf(userId, PARTITION_COUNT) === PARTITION,
+) as string;
+/** A user of another partition. */
+const far = Array.from({ length: 99 }, (_, i) => `f${i}`).find(
+  (userId) => partitionOf(userId, PARTITION_COUNT) !== PARTITION,
+) as string;
+
+const warmings = () => openWarmings({ client: queue.operator(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
+const rowsOf = (...events: (readonly [string, number])[]): Interaction[] =>
+  events.map(([userId, n]) => interactionOf(n, userId));
+const namesOf = ({ events }: WarmingBatch) =>
+  events.map(({ interaction: { userId, eventId } }) => `${userId} ${eventId}`);
+const phases = async () => (await warmings().all()).map(({ partitions }) => partitions[PARTITION]?.phase);
+
+/** Arms the partition of `u`, and pretends that the updaters of the other partitions did the same. */
+async function arm(consumer: PartitionQueue): Promise<void> {
+  await consumer.warming.arm(true);
+  for (let partition = 0; partition < PARTITION_COUNT; partition++) {
+    if (partition !== PARTITION) await queue.client().hset(`{ckv}:warming-${partition}`, `${ENCODING}:phase`, 'armed');
+  }
+}
+
+/** Begins a warming, and opens it. */
+async function begin(plan = FILES): Promise<PartitionQueue> {
+  const consumer = await queue.consume();
+  expect(await warmings().begin(ENCODING, plan)).toBe(true);
+  await arm(consumer);
+  expect(await warmings().open(ENCODING)).toBe(0);
+  return consumer;
+}
+
+async function read(consumer: PartitionQueue, maxCount = 100): Promise<WarmingBatch> {
+  const batch = await consumer.warming.read(ENCODING, maxCount);
+  if (!batch) throw new Error('nothing is being warmed');
+  return batch;
+}
+
+/** Applies all that is there: each batch, and the phases after it. Returns what was to be applied, in order. */
+async function applyAll(consumer: PartitionQueue): Promise<string[]> {
+  const applied: string[] = [];
+  for (;;) {
+    const batch = await consumer.warming.read(ENCODING, 2);
+    if (!batch) return applied;
+    applied.push(...namesOf(batch));
+    if (batch.entryCount > 0) await consumer.warming.complete(batch);
+    else {
+      await consumer.warming.nextPhase(batch);
+      if ((await consumer.warming.read(ENCODING, 2))?.phase === batch.phase) return applied;
+    }
+  }
+}
+
+describe('an encoding that is being warmed', () => {
+  it('gets the rows of its files first, then what was logged meanwhile, and is live', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 4], ['u', 5]));
+    await warmings().send(ENCODING, rowsOf(['u', 1], [w, 1], [far, 1], ['u', 2]), 0, false);
+    expect(await applyAll(consumer)).toEqual(['u e1', `${w} e1`, 'u e2']);
+    expect(await phases()).toEqual(['files']);
+    await warmings().send(ENCODING, rowsOf(['u', 3]), 4, true);
+    await consumer.log(rowsOf([w, 2]));
+    expect(consumer.warming.pending()).toEqual(new Set([ENCODING]));
+    expect(await applyAll(consumer)).toEqual(['u e3', 'u e4', 'u e5', `${w} e2`]);
+    expect(await phases()).toEqual(['live']);
+    expect(consumer.warming.pending()).toEqual(new Set());
+    const [warming] = await warmings().all();
+    expect(warming).toMatchObject({ ...FILES, encodingId: ENCODING });
+    expect(warming?.partitions[PARTITION]).toMatchObject({ sentCount: 5, appliedCount: 7, waitingCount: 0 });
+  });
+
+  it('gets nothing before it is open, and is not open before every partition is armed', async () => {
+    const consumer = await queue.consume();
+    await warmings().begin(ENCODING, FILES);
+    expect(await consumer.warming.arm(false)).toMatchObject({ begun: true });
+    expect(await phases()).toEqual(['begun']);
+    expect(await warmings().open(ENCODING)).toBe(PARTITION_COUNT);
+    expect(await consumer.warming.arm(true)).toMatchObject({ begun: false });
+    expect(await phases()).toEqual(['armed']);
+    expect(await warmings().open(ENCODING)).toBe(PARTITION_COUNT - 1);
+    await consumer.log(rowsOf(['u', 1]));
+    expect(await consumer.warming.read(ENCODING, 9)).toBeUndefined();
+    await expect(warmings().send(ENCODING, rowsOf(['u', 1]), 0, false)).rejects.toMatchObject({ reason: 'conflict' });
+  });
+
+  it('tells every updater by its version', async () => {
+    const version = () => warmingVersion(queue.service(), 'ckv');
+    const versions = [await version()];
+    const consumer = await begin();
+    versions.push(await version());
+    await warmings().end(ENCODING);
+    versions.push(await version());
+    expect(new Set(versions).size).toBe(3);
+    expect((await consumer.warming.arm(true)).version).toBe(versions[2]);
+    expect(consumer.warming.pending()).toEqual(new Set());
+  });
+
+  it('leaves out what files have from the first logged interaction of a user on', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 3]));
+    await consumer.log(rowsOf(['u', 4], [w, 9]));
+    const rows = rowsOf(['u', 1], [w, 1], ['u', 2], ['u', 3], [w, 2], ['u', 4], ['u', 5]);
+    await warmings().send(ENCODING, rows, 0, true);
+    expect(await applyAll(consumer)).toEqual([
+      ...['u e1', `${w} e1`, 'u e2', `${w} e2`],
+      ...['u e3', 'u e4', `${w} e9`],
+    ]);
+  });
+
+  it('takes a repeated interaction for no sign that the log has all later ones', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 2]), new Set(['u']));
+    await consumer.log(rowsOf(['u', 4]));
+    await warmings().send(ENCODING, rowsOf(['u', 1], ['u', 2], ['u', 3], ['u', 4]), 0, true);
+    expect(await applyAll(consumer)).toEqual(['u e1', 'u e2', 'u e3', 'u e2', 'u e4']);
+  });
+
+  it('reads a batch again as it was until it is done, also if more has come', async () => {
+    const consumer = await begin();
+    await warmings().send(ENCODING, rowsOf(['u', 1], ['u', 2], ['u', 3]), 0, false);
+    const batch = await read(consumer, 2);
+    await consumer.warming.remember(batch, 1);
+    const next = await queue.consume('two');
+    await next.warming.arm(true);
+    const again = await read(next, 100);
+    expect(namesOf(again)).toEqual(['u e1', 'u e2']);
+    expect(again.waves).toBe(1);
+    await next.warming.complete(again);
+    expect(namesOf(await read(next))).toEqual(['u e3']);
+    expect((await read(next)).waves).toBe(0);
+  });
+
+  it('keeps the rows before a cut of a batch that comes again', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 3]));
+    await warmings().send(ENCODING, rowsOf(['u', 1], ['u', 2], ['u', 3], ['u', 4]), 0, true);
+    for (let tries = 0; tries < 2; tries++) expect(namesOf(await read(consumer))).toEqual(['u e1', 'u e2']);
+    await consumer.warming.complete(await read(consumer));
+    expect(await applyAll(consumer)).toEqual(['u e3']);
+  });
+
+  it('is not live while an entry is left, and its files do not end before the last row', async () => {
+    const consumer = await begin();
+    const files = await read(consumer);
+    await consumer.warming.nextPhase(files);
+    expect(await phases()).toEqual(['files']);
+    await warmings().send(ENCODING, [], 0, true);
+    await consumer.warming.nextPhase(files);
+    const log = await read(consumer);
+    expect(log).toMatchObject({ phase: 'log', entryCount: 0 });
+    await consumer.log(rowsOf(['u', 1]));
+    await consumer.warming.nextPhase(log);
+    expect(await phases()).toEqual(['log']);
+  });
+
+  it('gets the whole event log without files', async () => {
+    const consumer = await queue.consume('one', { ageMs: 3_600_000, maxEvents: 100 });
+    await consumer.log(rowsOf(['u', 1], ['u', 2]));
+    await warmings().begin(ENCODING, FROM_LOG);
+    await arm(consumer);
+    await warmings().open(ENCODING);
+    await consumer.log(rowsOf(['u', 3]));
+    expect(await applyAll(consumer)).toEqual(['u e1', 'u e2', 'u e3']);
+    expect(await phases()).toEqual(['live']);
+  });
+
+  it('keeps the event log while it needs it, though it has no age, and no longer', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 1]));
+    expect(await consumer.trimLog()).toBe(1);
+    await warmings().send(ENCODING, [], 0, true);
+    await applyAll(consumer);
+    await consumer.log(rowsOf(['u', 2]));
+    expect(await consumer.trimLog()).toBe(0);
+    expect(await queue.client().exists(LOG)).toBe(0);
+  });
+
+  it('is overrun if the event log drops what it has not got, and then gets nothing', async () => {
+    const consumer = await begin();
+    const small = await queue.consume('two', { ageMs: 0, maxEvents: 2 });
+    await small.warming.arm(true);
+    await small.log(rowsOf(['u', 1], ['u', 2]));
+    expect(await phases()).toEqual(['files']);
+    await small.log(rowsOf(['u', 3]));
+    expect(await phases()).toEqual(['overrun']);
+    expect(await small.warming.read(ENCODING, 9)).toBeUndefined();
+    await small.warming.arm(true);
+    expect(small.warming.pending()).toEqual(new Set([ENCODING]));
+    await expect(consumer.warming.arm(true)).rejects.toMatchObject({ reason: 'conflict' });
+  });
+
+  it('is moved on by the holder of the lease alone', async () => {
+    const late = await begin();
+    await warmings().send(ENCODING, rowsOf(['u', 1]), 0, true);
+    const batch = await read(late);
+    const holder = await queue.consume('two');
+    await holder.warming.arm(true);
+    for (const call of [
+      () => late.warming.arm(true),
+      () => late.warming.remember(batch, 1),
+      () => late.warming.complete(batch),
+      () => late.warming.nextPhase(batch),
+      () => late.warming.erase({ userId: 'u' }),
+    ]) {
+      await expect(call()).rejects.toMatchObject({ reason: 'conflict' });
+    }
+    expect(namesOf(await read(holder))).toEqual(['u e1']);
+  });
+
+  it('is not moved on by a batch of a warming that has ended', async () => {
+    const consumer = await begin();
+    await warmings().send(ENCODING, rowsOf(['u', 1]), 0, true);
+    const batch = await read(consumer);
+    await warmings().end(ENCODING);
+    await consumer.warming.complete(batch);
+    expect(await queue.client().hgetall(`{ckv}:warming-${PARTITION}`)).toEqual({});
+  });
+});
+
+describe('the erasure of a user or an event', () => {
+  const erase = (consumer: PartitionQueue, eventId?: string) =>
+    consumer.erase({ userId: 'u', ...(eventId ? { eventId } : {}) }, PARTITION_COUNT, async () => undefined);
+
+  it('keeps a deleted user out of what waits and what comes from files, and not out of what is logged later', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 7], [w, 7]));
+    await warmings().send(ENCODING, rowsOf(['u', 1], [w, 1]), 0, false);
+    await erase(consumer);
+    await consumer.log(rowsOf(['u', 8]));
+    await warmings().send(ENCODING, rowsOf(['u', 2], [w, 2]), 2, true);
+    expect(await applyAll(consumer)).toEqual([`${w} e1`, `${w} e2`, `${w} e7`, 'u e8']);
+    const left = await queue.client().dump(`{ckv}:warming-${PARTITION}:files:${ENCODING}`);
+    expect(left).toBeNull();
+  });
+
+  it('deletes the rows that wait', async () => {
+    const consumer = await begin();
+    await warmings().send(ENCODING, rowsOf(['u', 1], [w, 1]), 0, false);
+    await erase(consumer);
+    const waiting = await queue.client().xrange(`{ckv}:warming-${PARTITION}:files:${ENCODING}`, '-', '+');
+    expect(waiting.map(([, fields]) => fields[1])).toEqual([w]);
+  });
+
+  it('keeps a forgotten event out of everything, also if it is recorded again', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 7], ['u', 8]));
+    await erase(consumer, 'e7');
+    await erase(consumer, 'e2');
+    await consumer.log(rowsOf(['u', 7]));
+    await warmings().send(ENCODING, rowsOf(['u', 1], ['u', 2], ['u', 3], [w, 2]), 0, true);
+    expect(await applyAll(consumer)).toEqual(['u e1', 'u e3', `${w} e2`, 'u e8']);
+  });
+
+  it('counts before the partition is armed, too', async () => {
+    const consumer = await queue.consume();
+    await warmings().begin(ENCODING, FILES);
+    await erase(consumer);
+    await arm(consumer);
+    await warmings().open(ENCODING);
+    await warmings().send(ENCODING, rowsOf(['u', 1], [w, 1]), 0, true);
+    expect(await applyAll(consumer)).toEqual([`${w} e1`]);
+  });
+});
+
+describe('the sender of files', () => {
+  it('sends all rows again after its death: each partition gets each row once', async () => {
+    const consumer = await begin();
+    const rows = rowsOf(['u', 1], [far, 1], ['u', 2], [w, 1]);
+    await warmings().send(ENCODING, rows.slice(0, 2), 0, false);
+    await warmings().send(ENCODING, rows.slice(0, 2), 0, false);
+    await warmings().send(ENCODING, rows.slice(2), 2, true);
+    await warmings().send(ENCODING, rows.slice(0, 2), 0, false);
+    await warmings().send(ENCODING, rows.slice(2), 2, true);
+    expect(await applyAll(consumer)).toEqual(['u e1', 'u e2', `${w} e1`]);
+    await warmings().send(ENCODING, rows.slice(2), 2, true); // the partition is live by now
+  });
+
+  it('is refused if rows are missing', async () => {
+    await begin();
+    await expect(warmings().send(ENCODING, rowsOf(['u', 1]), 3, false)).rejects.toThrow(/has 0 rows/);
+  });
+
+  it('is told which partitions have no room', async () => {
+    const consumer = await begin();
+    const key = `{ckv}:warming-${PARTITION}:files:${ENCODING}`;
+    const many = Array.from({ length: 20_000 }, (_, i) => [
+      'XADD',
+      key,
+      '*',
+      'user',
+      'u',
+      'event',
+      `x${i}`,
+      'rest',
+      '',
+    ]);
+    await queue
+      .client()
+      .pipeline(many.map(([name = '', ...args]) => [name.toLowerCase(), ...args]))
+      .exec();
+    expect(await warmings().send(ENCODING, rowsOf(['u', 1], [far, 1]), 0, false)).toEqual([PARTITION]);
+    await queue.client().xtrim(key, 'MAXLEN', 10);
+    expect(await warmings().send(ENCODING, rowsOf(['u', 1], [far, 1]), 0, false)).toEqual([]);
+    expect(await queue.client().xlen(key)).toBe(11);
+    expect(consumer.partition).toBe(PARTITION);
+  });
+});
+
+it('warms a bounded number of encodings at once, each once', async () => {
+  for (let i = 0; i < MAX_WARMINGS; i++) expect(await warmings().begin(`${i}`.repeat(16), FILES)).toBe(true);
+  expect(await warmings().begin('0'.repeat(16), FILES)).toBe(false);
+  await expect(warmings().begin('f'.repeat(16), FILES)).rejects.toMatchObject({ reason: 'overloaded' });
+  expect(await warmings().end('0'.repeat(16))).toBe(true);
+  expect(await warmings().end('0'.repeat(16))).toBe(false);
+  expect(await warmings().begin('f'.repeat(16), FILES)).toBe(true);
+});

@@ -1,0 +1,192 @@
+import { CkvError, type Interaction, partitionOf } from '@collectivekv/domain';
+import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
+import { entryOf } from './event-log.js';
+import { readScript } from './lua-script.js';
+import { eventLogKey, warmingKeys, warmingPrefix, warmingsKey } from './queue-names.js';
+import type { WarmingPhase } from './warming-feed.js';
+
+/** What builds the records of an encoding. */
+export interface WarmingPlan {
+  /** A bundle of the encoding. */
+  readonly bundleId: string;
+  /** Interaction logs, or nothing but the event log. */
+  readonly source: 'files' | 'log';
+  /** Digest of the files and their order; empty without files, or before they are known. */
+  readonly digest: string;
+  /** Rows of the files; 0 without files. */
+  readonly rowCount: number;
+}
+
+/** An encoding that is being warmed. */
+export interface Warming extends WarmingPlan {
+  readonly encodingId: string;
+  readonly partitions: readonly WarmingPartition[];
+}
+
+/** How far one partition is. */
+export interface WarmingPartition {
+  readonly partition: number;
+  readonly phase: WarmingPhase;
+  /** Rows of the files, of all partitions, that were sent or left to other partitions. */
+  readonly sentCount: number;
+  /** Interactions that were applied, those of the event log included. */
+  readonly appliedCount: number;
+  /** Rows of the files that wait. */
+  readonly waitingCount: number;
+  /** Time between the applied part of the event log and its end, ms; 0 in other phases than `log`. */
+  readonly lagMs: number;
+}
+
+/** Most encodings that are warmed at once. */
+export const MAX_WARMINGS = 4;
+/** Most rows of files that wait in a partition. */
+export const MAX_WAITING_ROWS = 20_000;
+/** Most rows of one call. */
+const MAX_SENT_ROWS = 500;
+
+/** Begins, feeds and ends the warming of encodings, for operators. Throws dependency_unavailable. */
+export interface Warmings {
+  /** Returns the encodings that are being warmed. */
+  all(): Promise<Warming[]>;
+  /**
+   * Begins to warm an encoding; nothing is applied before {@link open}. Returns false if it is being warmed.
+   * @throws overloaded if {@link MAX_WARMINGS} others are
+   */
+  begin(encodingId: string, plan: WarmingPlan): Promise<boolean>;
+  /** Replaces the plan of an encoding that is being warmed, with the same source. */
+  replan(encodingId: string, plan: WarmingPlan): Promise<void>;
+  /**
+   * Lets the updaters apply interactions, if every partition is armed. Delete the encoding's records before it.
+   * @returns the number of partitions that are not armed: their updaters do not know of the warming yet
+   */
+  open(encodingId: string): Promise<number>;
+  /**
+   * Sends the next rows of the files to their partitions. What a partition has got before, it does not get again. So a
+   * sender that died sends all rows again.
+   * @param from rows of the files before these
+   * @param last true if no further row follows
+   * @returns the partitions that have no room. Send the same rows again later
+   * @throws conflict if the encoding takes no files now, or rows before these are missing
+   */
+  send(encodingId: string, rows: readonly Interaction[], from: number, last: boolean): Promise<readonly number[]>;
+  /** Ends the warming, whatever its phase. Returns false if there was none. */
+  end(encodingId: string): Promise<boolean>;
+  /** Returns the number of interactions in the event log of each partition. */
+  loggedCounts(): Promise<number[]>;
+}
+
+type Arg = string | number;
+
+interface Commands {
+  ckvBeginWarming(...args: Arg[]): Promise<1 | 0 | -1>;
+  ckvOpenWarming(...args: Arg[]): Promise<number>;
+  ckvSendFiles(...args: Arg[]): Promise<[code: 1 | 0 | -1 | -2, count: number]>;
+  ckvEndWarming(...args: Arg[]): Promise<0 | 1>;
+}
+
+const SCRIPTS = {
+  ckvBeginWarming: readScript('begin-warming-1.lua'),
+  ckvOpenWarming: readScript('open-warming-1.lua'),
+  ckvSendFiles: readScript('send-files-2.lua'),
+  ckvEndWarming: readScript('end-warming-1.lua'),
+} as const satisfies Record<keyof Commands, unknown>;
+
+/** Returns the version of what is being warmed: it changes whenever an updater has to look. */
+export async function warmingVersion(client: RedisClient, keyPrefix: string): Promise<number> {
+  return Number((await reachingRedis(() => client.hget(warmingsKey(keyPrefix), 'version'))) ?? 0);
+}
+
+/** Opens the warming. */
+export function openWarmings(options: {
+  readonly client: RedisClient;
+  readonly keyPrefix: string;
+  readonly partitionCount: number;
+}): Warmings {
+  const { client, keyPrefix, partitionCount } = options;
+  for (const [name, script] of Object.entries(SCRIPTS)) client.defineCommand(name, script);
+  const commands = client as unknown as Commands;
+  const key = warmingsKey(keyPrefix);
+  const everywhere = [key, warmingPrefix(keyPrefix), partitionCount];
+  const partitions = Array.from({ length: partitionCount }, (_, partition) => partition);
+
+  async function stateOf(encodingId: string, partition: number): Promise<WarmingPartition> {
+    const { states, files } = warmingKeys(keyPrefix, partition);
+    const names = ['phase', 'sent', 'applied', 'cursor'].map((name) => `${encodingId}:${name}`);
+    const [[phase, sent, applied, cursor], waitingCount, newest] = await Promise.all([
+      client.hmget(states, ...names),
+      client.xlen(files(encodingId)),
+      client.xrevrange(eventLogKey(keyPrefix, partition), '+', '-', 'COUNT', 1),
+    ]);
+    const lagMs = phase === 'log' ? Math.max(0, msOf(newest[0]?.[0]) - msOf(cursor ?? undefined)) : 0;
+    return {
+      partition,
+      phase: (phase ?? 'begun') as WarmingPhase,
+      sentCount: Number(sent ?? 0),
+      appliedCount: Number(applied ?? 0),
+      waitingCount,
+      lagMs,
+    };
+  }
+
+  async function sendTo(
+    partition: number,
+    encodingId: string,
+    rows: readonly Interaction[],
+    from: number,
+    rest: Arg[],
+  ) {
+    const { states, files } = warmingKeys(keyPrefix, partition);
+    const entries = rows.flatMap(entryOf);
+    return commands.ckvSendFiles(states, files(encodingId), encodingId, from, ...rest, ...entries);
+  }
+
+  return {
+    all: () =>
+      reachingRedis(async () => {
+        const { version: _, ...plans } = await client.hgetall(key);
+        const found = Object.entries(plans).map(async ([encodingId, json]) => ({
+          ...(JSON.parse(json) as WarmingPlan),
+          encodingId,
+          partitions: await Promise.all(partitions.map((partition) => stateOf(encodingId, partition))),
+        }));
+        return Promise.all(found);
+      }),
+    begin: (encodingId, plan) =>
+      reachingRedis(async () => {
+        const args = [encodingId, plan.source, JSON.stringify(plan), MAX_WARMINGS];
+        const begun = await commands.ckvBeginWarming(...everywhere, ...args);
+        if (begun === -1) {
+          throw new CkvError('overloaded', `${MAX_WARMINGS} encodings are being warmed; end one of them first`);
+        }
+        return begun === 1;
+      }),
+    replan: (encodingId, plan) =>
+      reachingRedis(async () => {
+        await client.hset(key, encodingId, JSON.stringify(plan));
+      }),
+    open: (encodingId) => reachingRedis(() => commands.ckvOpenWarming(...everywhere, encodingId)),
+    send: (encodingId, rows, from, last) =>
+      reachingRedis(async () => {
+        if (rows.length > MAX_SENT_ROWS) throw new Error(`${rows.length} rows, at most ${MAX_SENT_ROWS}`);
+        const rest = [from + rows.length, MAX_WAITING_ROWS, last ? 1 : 0];
+        const sends = partitions.map(async (partition) => {
+          const own = rows.filter(({ userId }) => partitionOf(userId, partitionCount) === partition);
+          const [code, count] = await sendTo(partition, encodingId, own, from, rest);
+          if (code === -2) throw new CkvError('conflict', 'the encoding takes no rows of files in this phase');
+          if (code === 0 && count < from + rows.length) {
+            throw new CkvError('conflict', `partition ${partition} has ${count} rows, and these begin at ${from}`);
+          }
+          return code === -1 ? [partition] : [];
+        });
+        return (await Promise.all(sends)).flat();
+      }),
+    end: (encodingId) => reachingRedis(async () => (await commands.ckvEndWarming(...everywhere, encodingId)) === 1),
+    loggedCounts: () =>
+      reachingRedis(() => Promise.all(partitions.map((one) => client.xlen(eventLogKey(keyPrefix, one))))),
+  };
+}
+
+/** Returns the time of an entry's id, Unix ms; 0 without an id. */
+function msOf(id: string | undefined): number {
+  return Number(id?.split('-')[0] ?? 0);
+}

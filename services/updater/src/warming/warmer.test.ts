@@ -1,0 +1,201 @@
+// Batches of streams are read from a real queue, and applied. The fixture's writer replaces the records.
+import { CkvError, RECENT_EVENT_RING } from '@collectivekv/domain';
+import { openWarmings } from '@collectivekv/update-queue';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  bench,
+  ENCODING,
+  enqueue,
+  interactionOf,
+  PARTITION_COUNT,
+  RATE,
+  samples,
+  transient,
+  u,
+  useJobBatches,
+  v,
+  w,
+  work,
+} from '../batches/job-batches.fixture.js';
+
+useJobBatches();
+
+const held = () => bench.queues.map((queue, i) => ({ queue, fence: bench.fences[i] as (typeof bench.fences)[number] }));
+const warmings = () => openWarmings({ client: bench.client, keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
+const plan = { bundleId: 'b', source: 'files', digest: 'd', rowCount: 9 } as const;
+const rows = (...events: [userId: string, eventId: string][]) =>
+  events.map(([userId, eventId]) => interactionOf(userId, eventId));
+const phases = async () => (await warmings().all()).flatMap(({ partitions }) => partitions.map(({ phase }) => phase));
+
+/** Begins a warming, and arms and opens all partitions. */
+async function begin(): Promise<void> {
+  await warmings().begin(ENCODING, plan);
+  for (const queue of bench.queues) await queue.warming.arm(true);
+  await warmings().open(ENCODING);
+}
+/** Makes steps until every partition is live. */
+async function warmAll(): Promise<void> {
+  for (let i = 0; i < 50 && bench.warmer.dueInMs(held()) < Number.POSITIVE_INFINITY; i++)
+    await bench.warmer.step(held(), false);
+}
+
+describe('the warmer', () => {
+  it('applies rows of files, then what was logged meanwhile, until every partition is live', async () => {
+    await begin();
+    await enqueue([u, 'c'], [v, 'd']);
+    await work();
+    await warmings().send(ENCODING, rows([u, 'a'], [v, 'b'], [u, 'b']), 0, true);
+    bench.calls = [];
+    await warmAll();
+    expect(bench.calls).toEqual([`warm ${u}:a,b ${v}:b`, `warm ${u}:c ${v}:d`]);
+    expect(await phases()).toEqual(['live', 'live']);
+    expect(await samples('ckv_warmed_interactions_total')).toEqual({ appended: 5, duplicate: 2 });
+    expect(await samples('ckv_warming_batches_total')).toEqual({ done: 4 });
+    expect((await samples('ckv_interactions_total')).appended).toBe(2);
+  });
+
+  it('keeps live interactions from the records until their partition is live, and encodes them in vain nowhere', async () => {
+    await begin();
+    await enqueue([u, 'a'], [v, 'b']);
+    await work();
+    expect([bench.direct, bench.encodesWarming]).toEqual([[], [false]]);
+    await warmings().send(ENCODING, [], 0, true);
+    await warmAll();
+    await enqueue([u, 'c']);
+    await work();
+    expect([bench.direct, bench.encodesWarming]).toEqual([[u], [false, true]]);
+    expect(bench.calls.filter((call) => call.startsWith('warm'))).toEqual([`warm ${u}:a ${v}:b`]);
+  });
+
+  it('writes to the records of the partitions that are live, and not to those of others', async () => {
+    await begin();
+    await bench.client.hset('{ckv}:warming-1', `${ENCODING}:phase`, 'live');
+    await bench.queues[1]?.warming.arm(true);
+    await enqueue([u, 'a'], [v, 'b']);
+    await work();
+    expect([bench.direct, bench.encodesWarming]).toEqual([[v], [true]]);
+  });
+
+  it('goes on behind the last wave but one of a batch after its death: the record knows that wave', async () => {
+    await begin();
+    const events = Array.from({ length: 2 * RECENT_EVENT_RING + 3 }, (_, i) => [u, `e${i}`] as [string, string]);
+    await warmings().send(ENCODING, rows(...events, [w, 'a']), 0, true);
+    let count = 0;
+    bench.onCall = (call) => {
+      if (call.startsWith('warm') && ++count === 3) throw new CkvError('conflict', 'the updater dies');
+    };
+    bench.stopping.abort(); // ends the retries
+    await expect(bench.warmer.step(held(), false)).rejects.toMatchObject({ reason: 'conflict' });
+    bench.onCall = () => undefined;
+    bench.calls = [];
+    await bench.queues[0]?.recover();
+    await bench.queues[0]?.warming.arm(true);
+    await bench.warmer.step(held(), false);
+    const waves = [1, 2].map((n) => events.slice(n * RECENT_EVENT_RING, (n + 1) * RECENT_EVENT_RING));
+    expect(bench.calls).toEqual(waves.map((wave) => `warm ${u}:${wave.map(([, eventId]) => eventId)}`));
+  });
+
+  it('leaves out a user whose record is refused, and goes on with the others', async () => {
+    await begin();
+    bench.failures = [{ of: 'warm', user: u, error: new CkvError('bundle_mismatch', 'of another bundle') }];
+    await warmings().send(ENCODING, rows([u, 'a'], [w, 'b']), 0, false);
+    await bench.warmer.step(held(), false);
+    await warmings().send(ENCODING, rows([w, 'c']), 2, true);
+    await bench.warmer.step(held(), false);
+    expect(bench.calls).toEqual([`warm ${u}:a ${w}:b`, `warm ${u}:a`, `warm ${w}:b`, `warm ${w}:c`]);
+    expect(await samples('ckv_warming_batches_total')).toEqual({ failed: 1, done: 1 });
+  });
+
+  it('applies a wave again after a transient error', async () => {
+    await begin();
+    bench.failures = [{ of: 'warm', error: transient() }];
+    await warmings().send(ENCODING, rows([u, 'a']), 0, true);
+    await bench.warmer.step(held(), false);
+    expect(bench.calls).toEqual([`warm ${u}:a`, `warm ${u}:a`]);
+  });
+
+  it('harms no live interaction if its encoding fails, and tries again later', async () => {
+    await begin();
+    bench.encodeFailure = new CkvError('bug', 'a graph is broken');
+    await warmings().send(ENCODING, rows([u, 'a']), 0, true);
+    await bench.warmer.step(held(), false);
+    expect(bench.calls).toEqual([]);
+    expect(bench.warmer.dueInMs(held())).toBeGreaterThan(250);
+    bench.encodeFailure = undefined;
+    await bench.warmer.step(held(), false);
+    expect(bench.calls).toEqual([`warm ${u}:a`]);
+  });
+
+  it('applies a wave again if the last bundle of its encoding was dropped meanwhile', async () => {
+    await begin();
+    await warmings().send(ENCODING, rows([u, 'a']), 0, true);
+    bench.onCall = () => {
+      bench.knowsEncoding = false;
+    };
+    await bench.warmer.step(held(), false);
+    bench.knowsEncoding = true;
+    bench.onCall = () => undefined;
+    await bench.warmer.step(held(), false);
+    expect(bench.calls).toEqual([1, 2].map(() => `warm ${u}:a`));
+  });
+
+  it('leaves out an entry that is no interaction', async () => {
+    await begin();
+    await warmings().send(ENCODING, rows([u, 'a']), 0, false);
+    await bench.client.xadd(`{ckv}:warming-0:files:${ENCODING}`, '*', 'user', u, 'event', 'b', 'rest', '{');
+    await warmings().send(ENCODING, rows([u, 'c']), 1, true);
+    await warmAll();
+    expect(bench.calls).toEqual([`warm ${u}:a,c`]);
+    expect(await phases()).toEqual(['live', 'live']);
+  });
+
+  it('waits for a bundle of the encoding', async () => {
+    await begin();
+    await warmings().send(ENCODING, rows([u, 'a']), 0, true);
+    bench.knowsEncoding = false;
+    await bench.warmer.step(held(), false);
+    expect(bench.calls).toEqual([]);
+    bench.knowsEncoding = true;
+    await bench.warmer.step(held(), false);
+    expect(bench.calls).toEqual([`warm ${u}:a`]);
+  });
+
+  describe('with a clock of the test', () => {
+    let clockMs = 0;
+    beforeEach(() => {
+      clockMs = 1_000;
+      vi.spyOn(performance, 'now').mockImplementation(() => clockMs);
+    });
+    afterEach(() => vi.restoreAllMocks());
+
+    it('is never due if nothing is being warmed, and due at once if something is', async () => {
+      expect(bench.warmer.dueInMs(held())).toBe(Number.POSITIVE_INFINITY);
+      await begin();
+      expect(bench.warmer.dueInMs(held())).toBe(0);
+      expect(bench.warmer.dueInMs([])).toBe(Number.POSITIVE_INFINITY);
+    });
+
+    it('keeps to its rate', async () => {
+      await begin();
+      await warmings().send(ENCODING, rows([u, 'a'], [u, 'b'], [v, 'c'], [u, 'd'], [u, 'e']), 0, false);
+      await bench.warmer.step(held(), false);
+      expect(bench.warmer.dueInMs(held())).toBeCloseTo((1_000 * 5) / RATE, 9);
+    });
+
+    it('takes a third of the time while live jobs wait', async () => {
+      await begin();
+      await warmings().send(ENCODING, rows([u, 'a']), 0, false);
+      bench.onCall = () => {
+        clockMs += 30;
+      };
+      await bench.warmer.step(held(), true);
+      expect(bench.warmer.dueInMs(held())).toBe(60);
+    });
+
+    it('looks four times a second while nothing comes', async () => {
+      await begin();
+      await bench.warmer.step(held(), false);
+      expect(bench.warmer.dueInMs(held())).toBe(250);
+    });
+  });
+});
