@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import { closeRedis, connectedRedis, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient, type ServiceName } from '@collectivekv/rpc';
-import { inspectQueue, type QueueInspection } from '@collectivekv/update-queue';
+import { inspectQueue, openWarmings, type QueueInspection, type Warmings } from '@collectivekv/update-queue';
 import { readAccess } from './environment.js';
 import { readPartitionCount } from './partition-count.js';
 import { print } from './print.js';
@@ -26,6 +26,7 @@ export interface Connections {
   pool(): GrpcClient<'PoolService'>;
   userCache(): GrpcClient<'UserCacheService'>;
   queue(): Promise<QueueInspection>;
+  warmings(): Promise<Warmings>;
   /** Prints an answer, either as JSON or as lines for people. */
   print(answer: object, lines: () => string): void;
   close(): Promise<void>;
@@ -58,6 +59,16 @@ export function openConnections(options: () => GlobalOptions): Connections {
     return client;
   }
 
+  async function queueRedis() {
+    const partitionCount = readPartitionCount(process.env);
+    const { queueRedis: given, keyPrefix = stack.keyPrefix ?? 'ckv' } = options();
+    const url = given ?? process.env.CKV_REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379';
+    const tls = redisTlsFrom(process.env);
+    const client = await connectedRedis(url, { field: '--queue-redis', name: 'ckv', whenAway: 'wait', tls });
+    opened.push(() => closeRedis(client));
+    return { client, keyPrefix, partitionCount };
+  }
+
   return {
     client() {
       const { ranking, updater } = options();
@@ -74,16 +85,11 @@ export function openConnections(options: () => GlobalOptions): Connections {
     userCache: () =>
       open('UserCacheService', options().userCache ?? stack.targets?.['user-cache'] ?? '127.0.0.1:50052'),
     async queue() {
-      const { queueRedis, keyPrefix } = options();
-      const partitionCount = readPartitionCount(process.env);
-      const url = queueRedis ?? process.env.CKV_REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379';
-      const tls = redisTlsFrom(process.env);
-      const redis = await connectedRedis(url, { field: '--queue-redis', name: 'ckv', whenAway: 'wait', tls });
-      opened.push(() => closeRedis(redis));
-      const queue = inspectQueue({ client: redis, keyPrefix: keyPrefix ?? stack.keyPrefix ?? 'ckv', partitionCount });
+      const queue = inspectQueue(await queueRedis());
       opened.push(queue.close);
       return queue;
     },
+    warmings: async () => openWarmings(await queueRedis()),
     print: (answer, lines) => print(options().json ?? false, answer, lines),
     async close() {
       for (const close of opened.reverse()) await close();

@@ -1,6 +1,7 @@
 import { CkvError, REASONS } from '@collectivekv/domain';
 import { DEFAULT_PARTITION_COUNT } from '@collectivekv/update-queue';
 import { Command, Option } from 'commander';
+import { backfillCommand } from './backfill-command.js';
 import { bundleCommand } from './bundle-command.js';
 import { openConnections } from './connections.js';
 import { unsetEmpty } from './environment.js';
@@ -61,6 +62,7 @@ for (const command of [
   ...userCommands(connections),
   receiptCommand(connections),
   bundleCommand(connections),
+  backfillCommand(connections),
   queueCommand(connections),
   replayCommand(connections),
   planCommand(connections, () => program.opts<{ keyPrefix?: string }>().keyPrefix ?? 'ckv'),

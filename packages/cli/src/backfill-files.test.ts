@@ -1,0 +1,44 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { openBackfillFiles } from './backfill-files.js';
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'ckv-backfill-files-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const HEADER = 'event_id,user_id,item_id,timestamp_ms,w\n';
+const write = (name: string, ...events: string[]): string => {
+  const file = join(dir, name);
+  writeFileSync(file, HEADER + events.map((eventId) => `${eventId},u,i,1e12,0.5\n`).join(''));
+  return file;
+};
+const open = (files: string[], features: string[] = ['w'], onRows = (_: number) => {}) =>
+  openBackfillFiles(files, { columns: {}, features, onRows });
+
+it('gives the rows of all files, one file after the other, each time', async () => {
+  const files = await open([write('b.csv', 'e2', 'e1'), write('a.csv', 'e3')]);
+  expect(files.rowCount).toBe(3);
+  for (let time = 0; time < 2; time++) {
+    const events = [];
+    for await (const { eventId, features } of files.rows()) events.push([eventId, features.w]);
+    expect(events).toEqual(['e2', 'e1', 'e3'].map((eventId) => [eventId, 0.5]));
+  }
+});
+
+it('has a digest of the content, its order and what is read of it, wherever the files are', async () => {
+  const [one, two] = [write('one.csv', 'e1'), write('two.csv', 'e2')];
+  const { digest } = await open([one, two]);
+  expect((await open([write('three.csv', 'e1'), two])).digest).toBe(digest);
+  const others = await Promise.all([open([two, one]), open([one]), open([one, two], [])]);
+  expect(new Set([digest, ...others.map((other) => other.digest)]).size).toBe(4);
+});
+
+it('reads every file before the first row, and names the file that cannot be read', async () => {
+  const bad = join(dir, 'bad.csv');
+  writeFileSync(bad, `${HEADER}e,u,i,soon,\n`);
+  await expect(open([write('good.csv', 'e1'), bad])).rejects.toThrow(/bad\.csv, line 2/);
+});

@@ -1,0 +1,54 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import type { Interaction } from '@collectivekv/domain';
+import { type ColumnMap, type InteractionLog, openInteractionLog } from '@collectivekv/interaction-log';
+
+/** Interaction logs, one after the other. */
+export interface BackfillFiles {
+  /** Digest of the content of all files, in order, and of what is read of them. */
+  readonly digest: string;
+  readonly rowCount: number;
+  /** Yields the rows of all files in order. Reads the files again. */
+  rows(): AsyncGenerator<Interaction>;
+}
+
+/**
+ * Reads and checks every file.
+ * @param features names of the bundle's interaction features
+ * @param onRows receives the number of rows that were checked, from time to time
+ * @throws LogError with the problems of the first file that has some
+ */
+export async function openBackfillFiles(
+  files: readonly string[],
+  options: {
+    readonly columns: ColumnMap;
+    readonly features: readonly string[];
+    readonly onRows: (count: number) => void;
+  },
+): Promise<BackfillFiles> {
+  const { columns, features, onRows } = options;
+  const hash = createHash('sha256').update(JSON.stringify([features, Object.entries(columns).sort()]));
+  const logs: InteractionLog[] = [];
+  let rowCount = 0;
+  for (const file of files) {
+    const before = rowCount;
+    const log = await openInteractionLog({ file, columns, features, onRows: (count) => onRows(before + count) });
+    hash.update(await digestOf(file));
+    logs.push(log);
+    rowCount += log.rowCount;
+  }
+  return {
+    digest: hash.digest('hex').slice(0, 32),
+    rowCount,
+    async *rows() {
+      for (const log of logs) yield* log.rows();
+    },
+  };
+}
+
+async function digestOf(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file), hash);
+  return hash.digest('hex');
+}

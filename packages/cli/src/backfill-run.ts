@@ -1,0 +1,174 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CkvError, type Interaction } from '@collectivekv/domain';
+import type { Warming, WarmingPhase, WarmingPlan, Warmings } from '@collectivekv/update-queue';
+import type { BackfillFiles } from './backfill-files.js';
+
+/** Parts of {@link runBackfill}. */
+export interface BackfillParts {
+  readonly warmings: Warmings;
+  readonly encodingId: string;
+  readonly bundleId: string;
+  /** Undefined: the event log alone. */
+  readonly files: BackfillFiles | undefined;
+  /** Most rows to send a second. */
+  readonly ratePerS: number;
+  /** Deletes all records of the encoding. */
+  readonly dropRecords: () => Promise<void>;
+  /** Receives what is being done; each message replaces the one before. */
+  readonly onProgress: (message: string) => void;
+}
+
+/** Rows of one call. Every run sends the same rows together, so that a partition recognises what it has. */
+const ROWS = 500;
+const POLL_MS = 200;
+
+/**
+ * Builds the records of an encoding. A run that was interrupted goes on if it is begun again with the same files.
+ * Resolves when live interactions are appended to the records in every partition.
+ * @throws conflict if another backfill of the encoding is under way; CkvError of Redis
+ */
+export async function runBackfill(parts: BackfillParts): Promise<Warming> {
+  const { warmings, encodingId, bundleId, files, onProgress } = parts;
+  const plan: WarmingPlan = {
+    bundleId,
+    source: files ? 'files' : 'log',
+    digest: files?.digest ?? '',
+    rowCount: files?.rowCount ?? 0,
+  };
+  await begin(warmings, encodingId, plan);
+  if (await untilArmed(parts)) await open(parts);
+  if (files) await sendFiles(parts, files);
+  for (;;) {
+    const warming = await warmingOf(warmings, encodingId);
+    const overrun = warming.partitions.filter(({ phase }) => phase === 'overrun');
+    if (overrun.length > 0) throw overrunError(overrun.map(({ partition }) => partition));
+    if (inPhase(warming, ['live']) === warming.partitions.length) {
+      await warmings.end(encodingId);
+      return warming;
+    }
+    onProgress(describe(warming));
+    await sleep(POLL_MS);
+  }
+}
+
+/** Begins the warming, or finds the same one under way. */
+async function begin(warmings: Warmings, encodingId: string, plan: WarmingPlan): Promise<void> {
+  if (await warmings.begin(encodingId, plan)) return;
+  const { source, digest } = await warmingOf(warmings, encodingId);
+  if (source === plan.source && digest === plan.digest) return;
+  if (source === plan.source && digest === '') return warmings.replan(encodingId, plan);
+  const text = 'another backfill of this encoding is under way, with other files; run "ckv backfill cancel" first';
+  throw new CkvError('conflict', text);
+}
+
+/**
+ * Begins a backfill from files, and waits until the event log has every interaction that is applied from now on. The
+ * files are to be exported after that.
+ */
+export async function startBackfill(
+  parts: Pick<BackfillParts, 'warmings' | 'encodingId' | 'bundleId' | 'onProgress'>,
+): Promise<void> {
+  await begin(parts.warmings, parts.encodingId, { bundleId: parts.bundleId, source: 'files', digest: '', rowCount: 0 });
+  await untilArmed(parts);
+}
+
+/** Waits until every partition is armed. Returns false if the updaters have begun to apply interactions before. */
+async function untilArmed({
+  warmings,
+  encodingId,
+  onProgress,
+}: Pick<BackfillParts, 'warmings' | 'encodingId' | 'onProgress'>): Promise<boolean> {
+  for (;;) {
+    const warming = await warmingOf(warmings, encodingId);
+    const missing = inPhase(warming, ['begun']);
+    if (missing === 0) return inPhase(warming, ['armed']) > 0;
+    onProgress(`waiting for the updaters: ${missing} of ${warming.partitions.length} partitions are not armed`);
+    await sleep(POLL_MS);
+  }
+}
+
+/** Deletes the records that the encoding has, and lets the updaters begin. */
+async function open({ warmings, encodingId, dropRecords, onProgress }: BackfillParts): Promise<void> {
+  onProgress('deleting what the encoding has of records');
+  await dropRecords();
+  await warmings.open(encodingId);
+}
+
+/** Sends all rows that not every partition has. Waits where a partition has no room. */
+async function sendFiles(parts: BackfillParts, files: BackfillFiles): Promise<void> {
+  const { warmings, encodingId, ratePerS, onProgress } = parts;
+  const { partitions } = await warmingOf(warmings, encodingId);
+  const sentBefore = partitions.reduce((least, { sentCount }) => Math.min(least, sentCount), files.rowCount);
+  const startedMs = performance.now();
+  let from = 0;
+  let shownMs = startedMs;
+
+  async function send(rows: readonly Interaction[], last: boolean): Promise<void> {
+    const to = from + rows.length;
+    // The last call also says that no row follows: it is always made.
+    if (to > sentBefore || last) {
+      while ((await warmings.send(encodingId, rows, from, last)).length > 0) await sleep(POLL_MS);
+      const dueMs = startedMs + (1_000 * Math.max(0, to - sentBefore)) / ratePerS;
+      if (dueMs > performance.now()) await sleep(dueMs - performance.now());
+    }
+    from = to;
+    if (performance.now() - shownMs < POLL_MS && !last) return;
+    shownMs = performance.now();
+    onProgress(sendingText(from, files.rowCount, from - sentBefore, shownMs - startedMs));
+  }
+
+  let rows: Interaction[] = [];
+  for await (const row of files.rows()) {
+    if (rows.length === ROWS) {
+      await send(rows, false);
+      rows = [];
+    }
+    rows.push(row);
+  }
+  await send(rows, true);
+}
+
+function sendingText(sent: number, total: number, sentNow: number, tookMs: number): string {
+  const leftS = sentNow > 0 ? Math.ceil(((total - sent) * tookMs) / sentNow / 1_000) : 0;
+  const left = sentNow > 0 && sent < total ? `, about ${durationText(leftS)} left` : '';
+  return `sent ${grouped(sent)} of ${grouped(total)} rows${left}`;
+}
+
+/** Returns a time in words: `40 s`, `12 min`, `3.5 h`. */
+export function durationText(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`;
+  return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3_600).toFixed(1)} h`;
+}
+
+/** Returns one line about a warming. */
+export function describe(warming: Warming): string {
+  const { partitions } = warming;
+  const applied = partitions.reduce((sum, { appliedCount }) => sum + appliedCount, 0);
+  const waiting = partitions.reduce((sum, { waitingCount }) => sum + waitingCount, 0);
+  const lagMs = partitions.reduce((most, one) => Math.max(most, one.lagMs), 0);
+  const phases = [...new Set(partitions.map(({ phase }) => phase))];
+  const counts = phases.map((phase) => `${inPhase(warming, [phase])} ${phase}`);
+  const parts = [`partitions: ${counts.join(', ')}`, `applied ${grouped(applied)}`];
+  if (waiting > 0) parts.push(`${grouped(waiting)} rows wait`);
+  if (lagMs > 0) parts.push(`event log ${durationText(Math.ceil(lagMs / 1_000))} behind`);
+  return parts.join('; ');
+}
+
+async function warmingOf(warmings: Warmings, encodingId: string): Promise<Warming> {
+  const found = (await warmings.all()).find((one) => one.encodingId === encodingId);
+  if (found) return found;
+  throw new CkvError('conflict', 'the backfill was cancelled meanwhile; run it again from the beginning');
+}
+
+function inPhase({ partitions }: Warming, phases: readonly WarmingPhase[]): number {
+  return partitions.filter(({ phase }) => phases.includes(phase)).length;
+}
+
+function overrunError(partitions: readonly number[]): CkvError {
+  const text = `the event log of partition ${partitions.join(', ')} was full and dropped entries that were needed; run "ckv backfill cancel", raise CKV_EVENT_LOG_MAX_EVENTS of the updaters, and begin again`;
+  return new CkvError('overloaded', text);
+}
+
+function grouped(count: number): string {
+  return count.toLocaleString('en');
+}

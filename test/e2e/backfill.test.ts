@@ -1,0 +1,235 @@
+// Records of a new encoding are built while live interactions of the same users go on, and whatever takes part in it is
+// killed. The records of the active encoding are the oracle: they came through the queue alone. Both bundles give the
+// same rows. So the records must be equal byte by byte, without the ids of their encodings.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { openBundle, readServedGolden } from '@collectivekv/bundles';
+import type { InteractionInput } from '@collectivekv/client';
+import { bundleIdOf, encodingIdOf, parseManifest } from '@collectivekv/domain';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { openWarmings, type Warming } from '@collectivekv/update-queue';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { DEMO_BUNDLE, type E2eStack, interactionsOf, keyOf, PARTITIONS, startE2e } from './e2e-stack.js';
+
+const CKV = fileURLToPath(new URL('../../packages/cli/bin/ckv.js', import.meta.url));
+const HSTU = fileURLToPath(new URL('../fixtures/bundles/hstu', import.meta.url));
+const USERS = Array.from({ length: 24 }, (_, i) => `user-${i}`);
+const [DELETED = '', FORGETFUL = ''] = USERS;
+/** Interactions of each user before the backfill begins, and between its begin and the export. */
+const BEFORE = 120;
+const EXPORTED = 130;
+
+describe.each([
+  ['a bundle that encodes each interaction alone', DEMO_BUNDLE],
+  ['a bundle that encodes with history', HSTU],
+])('%s', (_, source) => {
+  let dir: string;
+  let e2e: E2eStack;
+  let redis: RedisClient;
+  let candidate: { id: string; encodingId: string };
+  let known: readonly Pick<InteractionInput, 'itemId' | 'action' | 'features'>[] = [];
+  /** Interactions of each user that were sent so far. */
+  const sent = new Map(USERS.map((userId) => [userId, 0]));
+
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'ckv-backfill-'));
+    copyBundle(source, join(dir, 'bundles', 'first'), {});
+    const { actions } = parseManifest(readFileSync(join(source, 'bundle.json')));
+    candidate = copyBundle(source, join(dir, 'bundles', 'second'), { actions: [...actions, 'never sent'] });
+    if (source !== DEMO_BUNDLE) {
+      known = (await readServedGolden(await openBundle(source))).flatMap(({ interactions }) => interactions);
+    }
+    const updater = { CKV_BACKFILL_RATE: '1500', CKV_EVENT_LOG: '2h' };
+    e2e = await startE2e(
+      {
+        dir: join(dir, 'stack'),
+        bundlesDir: join(dir, 'bundles'),
+        replicas: { updater: 2, 'user-cache': 2 },
+        env: { pool: { CKV_ACTIVE_BUNDLE: 'first' }, updater },
+      },
+      join(dir, 'bundles', 'first'),
+    );
+    redis = await connectedRedis(e2e.stack.redisUrl, { field: 'url', name: 'test', whenAway: 'wait' });
+  });
+  afterAll(async () => {
+    if (redis) closeRedis(redis);
+    await e2e?.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const eventOf = (userId: string, n: number): InteractionInput => {
+    const [one] = interactionsOf(userId, 1, n);
+    const content = known.length > 0 ? known[n % known.length] : {};
+    return { ...(one as InteractionInput), ...content, eventId: `${userId}-${n}`, userId };
+  };
+
+  /** Records the next interactions of each user, in order. */
+  async function record(count: number, users: readonly string[] = USERS): Promise<void> {
+    const events = users.flatMap((userId) => {
+      const from = sent.get(userId) ?? 0;
+      sent.set(userId, from + count);
+      return Array.from({ length: count }, (_, i) => eventOf(userId, from + i));
+    });
+    for (let from = 0; from < events.length; from += 500) {
+      await e2e.client.recordInteractions(events.slice(from, from + 500));
+    }
+  }
+
+  function ckv(...args: string[]): ChildProcess {
+    const { targets, redisUrl } = e2e.stack;
+    const options = ['--pool', targets.pool, '--user-cache', targets['user-cache'], '--queue-redis', redisUrl];
+    const child = spawn(process.execPath, [CKV, ...options, 'backfill', ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH ?? '', CKV_PARTITIONS: String(PARTITIONS) },
+    });
+    let errors = '';
+    child.stderr?.on('data', (chunk) => {
+      errors = `${errors}${chunk}`.slice(-2_000);
+    });
+    child.on('exit', (code) => code && code !== 0 && console.error(errors));
+    return child;
+  }
+  const codeOf = async (child: ChildProcess): Promise<number | null> => (await once(child, 'exit'))[0] as number | null;
+
+  async function warming(): Promise<Warming | undefined> {
+    const all = await openWarmings({ client: redis, keyPrefix: 'ckv', partitionCount: PARTITIONS }).all();
+    return all.find(({ encodingId }) => encodingId === candidate.encodingId);
+  }
+  const appliedCount = async () =>
+    ((await warming())?.partitions ?? []).reduce((sum, partition) => sum + partition.appliedCount, 0);
+  const untilApplied = (count: number) =>
+    vi.waitUntil(async () => (await appliedCount()) >= count, { timeout: 180_000, interval: 20 });
+
+  const bytesOf = async (encodingId: string, userId: string) => redis.getBuffer(keyOf({ encodingId }, userId));
+  /** Returns a record without the id of its encoding, hexadecimal. */
+  const contentOf = (bytes: Buffer | null) =>
+    bytes ? Buffer.concat([bytes.subarray(0, 6), bytes.subarray(14)]).toString('hex') : '';
+
+  /** Waits until all is applied, and compares the records of both encodings. */
+  async function expectEqualRecords(): Promise<void> {
+    const { encodingId: active, encodesWithHistory } = { ...e2e.bundle.model };
+    for (const userId of USERS.filter((one) => one !== DELETED)) await e2e.untilApplied(userId, sent.get(userId) ?? 0);
+    for (const userId of USERS) {
+      // A record that was built after a removal has no trace of the event in its ring.
+      const partOf = userId === FORGETFUL && !encodesWithHistory ? rowsOf : contentOf;
+      await expect
+        .poll(async () => partOf(await bytesOf(candidate.encodingId, userId)), { timeout: 60_000, message: userId })
+        .toBe(partOf(await bytesOf(active, userId)));
+    }
+  }
+
+  it('has the records of the active one, whatever dies meanwhile', async () => {
+    await record(BEFORE);
+    expect(await codeOf(ckv('start', '--bundle', candidate.id))).toBe(0);
+    await record(EXPORTED - BEFORE);
+    // The export: rows of all users in the order of time, over two files of different forms.
+    const rows = Array.from({ length: EXPORTED }, (_, n) => USERS.map((userId) => eventOf(userId, n))).flat();
+    const logs = [join(dir, 'one.csv'), join(dir, 'two.jsonl.gz')];
+    const feature = e2e.bundle.model.manifest.features.interaction.map(({ name }) => name);
+    writeFileSync(logs[0] ?? '', csvOf(rows.slice(0, rows.length / 2), feature));
+    writeFileSync(logs[1] ?? '', gzipSync(jsonLinesOf(rows.slice(rows.length / 2))));
+
+    let racing = true;
+    const live = (async () => {
+      while (racing) await record(1);
+    })();
+    const run = () => ckv('--bundle', candidate.id, '--log', ...logs);
+    const [updater] = e2e.stack.services.updater;
+    const [userCache] = e2e.stack.services['user-cache'];
+
+    const first = run();
+    await untilApplied(200);
+    first.kill('SIGKILL');
+    await once(first, 'exit');
+    const done = codeOf(run());
+    await untilApplied(500);
+    await updater?.kill();
+    await e2e.client.deleteUser(DELETED);
+    await updater?.restart();
+    await untilApplied(1_000);
+    await userCache?.kill();
+    // An older event of a record with history is not found: it would stay in the active records.
+    const forgets = !e2e.bundle.model.encodesWithHistory;
+    if (forgets)
+      await e2e.client.forgetInteraction({
+        ...eventOf(FORGETFUL, EXPORTED - 20),
+        eventId: `${FORGETFUL}-${EXPORTED - 20}`,
+      });
+    await userCache?.restart();
+    expect(await done).toBe(0);
+    racing = false;
+    await live;
+    await record(20); // beyond the ring: what was applied late or twice before would be seen
+
+    await expectEqualRecords();
+    expect(await warming()).toBeUndefined();
+  }, 600_000);
+
+  it('has them again from the event log alone', async () => {
+    expect(await codeOf(ckv('--bundle', candidate.id, '--from-redis-stream'))).toBe(0);
+    await record(20);
+    await expectEqualRecords();
+  }, 600_000);
+
+  it('shows a backfill, and has no records after it was cancelled', async () => {
+    expect(await codeOf(ckv('start', '--bundle', candidate.id))).toBe(0);
+    const status = ckv('status');
+    let text = '';
+    status.stdout?.on('data', (chunk) => {
+      text += chunk;
+    });
+    expect(await codeOf(status)).toBe(0);
+    expect(text).toMatch(new RegExp(`${candidate.encodingId}.*${candidate.id}.*files.*partitions: 16 armed`));
+    expect(await codeOf(ckv('cancel', '--bundle', candidate.id))).toBe(0);
+    expect(await warming()).toBeUndefined();
+    const left = await Promise.all(USERS.map((userId) => bytesOf(candidate.encodingId, userId)));
+    expect(left.filter((bytes) => bytes !== null)).toEqual([]);
+  }, 600_000);
+
+  it('refuses the encoding of the active bundle', async () => {
+    expect(await codeOf(ckv('start', '--bundle', 'first'))).toBe(1);
+    expect(await warming()).toBeUndefined();
+  }, 600_000);
+});
+
+/** Returns the rows of a record, hexadecimal: docs/wire-format.md has the layout. */
+function rowsOf(bytes: Buffer | null): string {
+  if (!bytes) return '';
+  return bytes.subarray(30 + 6 * bytes.readUInt8(4)).toString('hex');
+}
+
+function copyBundle(from: string, to: string, changes: object): { id: string; encodingId: string } {
+  cpSync(from, to, { recursive: true });
+  const path = join(to, 'bundle.json');
+  const name = to.split('/').at(-1);
+  const bytes = Buffer.from(JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...changes, name }));
+  writeFileSync(path, bytes);
+  return { id: bundleIdOf(bytes), encodingId: encodingIdOf(parseManifest(bytes)) };
+}
+
+function csvOf(rows: readonly InteractionInput[], features: readonly string[]): string {
+  const head = ['event_id', 'user_id', 'item_id', 'timestamp_ms', 'action', ...features];
+  const lines = rows.map(({ eventId, userId, itemId, timestampMs, action, features: values = {} }) =>
+    [eventId, userId, itemId, timestampMs, action ?? '', ...features.map((name) => values[name] ?? '')].join(','),
+  );
+  return `${[head.join(','), ...lines].join('\n')}\n`;
+}
+
+function jsonLinesOf(rows: readonly InteractionInput[]): string {
+  const lines = rows.map(({ eventId, userId, itemId, timestampMs, action, features }) =>
+    JSON.stringify({
+      event_id: eventId,
+      user_id: userId,
+      item_id: itemId,
+      timestamp_ms: timestampMs,
+      action,
+      ...features,
+    }),
+  );
+  return `${lines.join('\n')}\n`;
+}
