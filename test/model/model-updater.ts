@@ -45,7 +45,7 @@ export function startModelUpdater(parts: {
   const stopping = new AbortController();
   const { signal } = stopping;
   const writer = createRecordWriter({
-    bundles: { all: () => bundles },
+    bundles: { all: () => bundles, hold: () => () => undefined },
     recordEncodings: openRecordEncodings(client, KEY_PREFIX),
     userCache,
     batchSize: 64,

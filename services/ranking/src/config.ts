@@ -69,6 +69,12 @@ export const rankingConfigSchema = z.object({
     .describe(
       'greatest age of a copy of a record that is used, whatever max_staleness_ms allows: a deleted user may be ranked by a copy for this time',
     ),
+  CKV_COVERAGE_RATE: z.coerce
+    .number()
+    .min(0.01)
+    .max(1_000)
+    .default(10)
+    .describe('most requests a second whose users are looked up under the other announced encodings, for the coverage'),
   CKV_FETCH_TIMEOUT_MS: z.coerce
     .number()
     .int()

@@ -6,6 +6,7 @@ import { createPoolRows } from './attention/pool-rows.js';
 import { openAuditor } from './audit/open-auditor.js';
 import { openCaptures } from './capture/open-captures.js';
 import { loadConfig } from './config.js';
+import { createCoverageSampler } from './coverage.js';
 import { createRankingHandlers } from './handlers.js';
 import { createRankingMetrics } from './metrics.js';
 import { admitRanks } from './rank-admission.js';
@@ -68,12 +69,14 @@ await runService({
       workerCount: config.CKV_WORKERS,
       mostWaiting: config.CKV_QUEUE_LIMIT,
     });
-    onClose('reports', reportBundles({ pool, bundles, service: 'ranking' }));
+    const coverage = createCoverageSampler({ bundles, read: records.read, ratePerS: config.CKV_COVERAGE_RATE });
+    onClose('reports', reportBundles({ pool, bundles, service: 'ranking', coverage: coverage.counts }));
     const ranker = createRanker({
       bundles,
       records: recordSource,
       poolRows: remote ? createPoolRows(pool) : undefined,
       partCandidates: config.CKV_PART_CANDIDATES,
+      coverage,
       othersWait: () => admission.waitingCount > 0,
     });
     const auditor = await openAuditor(config, {

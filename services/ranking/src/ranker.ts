@@ -4,6 +4,7 @@ import { attend } from './attention/attend.js';
 import type { PoolRows } from './attention/pool-rows.js';
 import { orderOf } from './attention/score-order.js';
 import type { CaptureOutcome } from './capture/capture-outcome.js';
+import type { CoverageSampler } from './coverage.js';
 import { type Rung, rungOf } from './degradation.js';
 import type { RankBasis } from './rank-basis.js';
 import { candidatesOf, type RankLimits, type RankQuery } from './rank-query.js';
@@ -62,6 +63,8 @@ export interface RankerParts {
   readonly poolRows?: PoolRows | undefined;
   /** Fewest candidates of a part if idle workers share a request; 0 never splits a request. */
   readonly partCandidates: number;
+  /** Measures the coverage of other bundles by the answered requests; undefined measures none. */
+  readonly coverage?: Pick<CoverageSampler, 'observe'> | undefined;
   /** True while other requests wait to be begun: idle workers are for them. */
   readonly othersWait: () => boolean;
 }
@@ -95,7 +98,7 @@ function servedBy(bundles: RankerParts['bundles'], { bundleId, userId }: RankQue
 
 async function rankBy(
   { bundle, servedAs, canaryShareBp }: Served,
-  { records, poolRows, partCandidates, othersWait }: RankerParts,
+  { records, poolRows, partCandidates, coverage, othersWait }: RankerParts,
   query: RankQuery,
   limits: RankLimits,
 ): Promise<RankAnswer> {
@@ -116,6 +119,7 @@ async function rankBy(
     stopwatch,
   });
   const missing = attended.missing ?? history.missing;
+  coverage?.observe({ userId: query.userId, bundle, recordPositionCount: history.record?.positionCount ?? 0 });
   return {
     scores: attended.scores,
     order: orderOf(attended.scores, query.topK),

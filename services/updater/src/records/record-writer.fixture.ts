@@ -173,7 +173,7 @@ export const alone = bundleOf('alone', { withHistory: false });
 /** Creates a writer that follows these bundles. */
 export const writerFor = (...bundles: LoadedBundle[]) =>
   createRecordWriter({
-    bundles: { all: () => bundles },
+    bundles: { all: () => bundles, hold: () => () => undefined },
     recordEncodings,
     userCache: bench.userCache,
     batchSize: 7,

@@ -151,7 +151,7 @@ describe.each([
   it('append if one of them is dropped between encoding and appending', async () => {
     const bundles = [first, second];
     const writer = createRecordWriter({
-      bundles: { all: () => bundles },
+      bundles: { all: () => bundles, hold: () => () => undefined },
       recordEncodings,
       userCache: bench.userCache,
       batchSize: 7,
@@ -165,6 +165,38 @@ describe.each([
     });
     expect((await recordOf(second, 'u')).positionCount).toBe(3);
   });
+});
+
+it('holds a bundle whenever its graphs run, and afterwards no more', async () => {
+  let holdCount = 0;
+  const holdCounts: number[] = [];
+  const watched = [alone, behind].map((bundle) => ({
+    ...bundle,
+    graphs: {
+      ...bundle.graphs,
+      run: (...call: Parameters<typeof bundle.graphs.run>) => {
+        holdCounts.push(holdCount);
+        return bundle.graphs.run(...call);
+      },
+    },
+  }));
+  const hold = () => {
+    holdCount++;
+    return () => {
+      holdCount--;
+    };
+  };
+  const writer = createRecordWriter({
+    bundles: { all: () => watched, hold },
+    recordEncodings,
+    userCache: bench.userCache,
+    batchSize: 2,
+    concurrency: 3,
+  });
+  await append(writer, interactionsOf('held', upTo(5)));
+  expect(holdCounts.length).toBeGreaterThan(3);
+  expect(Math.min(...holdCounts)).toBe(1);
+  expect(holdCount).toBe(0);
 });
 
 describe('two bundles, one of which encodes with history', () => {
@@ -187,7 +219,7 @@ describe('two bundles, one of which encodes with history', () => {
   it('go on without a bundle that is dropped between encoding and appending', async () => {
     const bundles = [behind, alone];
     const writer = createRecordWriter({
-      bundles: { all: () => bundles },
+      bundles: { all: () => bundles, hold: () => () => undefined },
       recordEncodings,
       userCache: bench.userCache,
       batchSize: 7,

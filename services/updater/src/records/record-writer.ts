@@ -66,7 +66,7 @@ const NO_COUNTS: AppendCounts = { appliedCount: 0, duplicateCount: 0, repeatedUs
 
 /** Creates a writer. */
 export function createRecordWriter(options: {
-  readonly bundles: Pick<BundleFollower, 'all'>;
+  readonly bundles: Pick<BundleFollower, 'all' | 'hold'>;
   readonly recordEncodings: RecordEncodings;
   readonly userCache: GrpcClient<'UserCacheService'>;
   /** Most interactions of one graph run. */
@@ -80,10 +80,22 @@ export function createRecordWriter(options: {
   async function rowsBy(bundle: LoadedBundle, interactions: readonly Interaction[]): Promise<EncodedRows> {
     const { strideBytes } = bundle.model.layout;
     const rows = new Uint8Array(interactions.length * strideBytes);
-    for (let from = 0; from < interactions.length; from += batchSize) {
-      rows.set(await encodeRows(bundle, interactions.slice(from, from + batchSize)), from * strideBytes);
-    }
+    await holding(bundle, async () => {
+      for (let from = 0; from < interactions.length; from += batchSize) {
+        rows.set(await encodeRows(bundle, interactions.slice(from, from + batchSize)), from * strideBytes);
+      }
+    });
     return { rows, strideBytes, rowOf: new Map(interactions.map((interaction, row) => [interaction, row])) };
+  }
+
+  /** Does work with a bundle that stays loaded until then, although the pool may announce it no more. */
+  async function holding<T>(bundle: LoadedBundle, work: () => Promise<T>): Promise<T> {
+    const release = bundles.hold(bundle);
+    try {
+      return await work();
+    } finally {
+      release();
+    }
   }
 
   function followed(): readonly LoadedBundle[] {
@@ -141,13 +153,15 @@ export function createRecordWriter(options: {
         let count = NO_COUNTS;
         const usersTogether = encoded ? usersOfACall(bundle) : historyEncoder.usersTogether(bundle);
         const written = [...byUser].filter(([userId]) => writes(bundle.model.encodingId, userId));
-        for (const slice of slicesOf(written, usersTogether)) {
-          const { users, duplicateCount, repeatedUsers } = encoded
-            ? { ...NO_COUNTS, users: slice.map((one) => pickRows(encoded, one)) }
-            : await historyEncoder.encode(bundle, slice);
-          const appended = await appendRows(bundle, users, validUntilMs());
-          count = sumOf(count, sumOf(appended, { appliedCount: 0, duplicateCount, repeatedUsers }));
-        }
+        await holding(bundle, async () => {
+          for (const slice of slicesOf(written, usersTogether)) {
+            const { users, duplicateCount, repeatedUsers } = encoded
+              ? { ...NO_COUNTS, users: slice.map((one) => pickRows(encoded, one)) }
+              : await historyEncoder.encode(bundle, slice);
+            const appended = await appendRows(bundle, users, validUntilMs());
+            count = sumOf(count, sumOf(appended, { appliedCount: 0, duplicateCount, repeatedUsers }));
+          }
+        });
         counts.push(count);
       }
       return counts[0] ?? NO_COUNTS;
