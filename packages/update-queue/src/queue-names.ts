@@ -83,3 +83,8 @@ export function warmingKeys(keyPrefix: string, partition: number): WarmingKeys {
   const states = `${warmingPrefix(keyPrefix)}${partition}`;
   return { states, files: (encodingId) => `${states}:files:${encodingId}`, marksPrefix: `${states}:marks:` };
 }
+
+/** Returns the key that exists while an updater has the turn to remove old records. */
+export function sweepTurnKey(keyPrefix: string): string {
+  return `${queuePrefix(keyPrefix)}:sweep-turn`;
+}

@@ -27,6 +27,27 @@ describe('the list of encodings', () => {
     expect(await encodings.all()).toEqual(['a', 'bundle']);
   });
 
+  it('finds those that nobody has noted for a time, and forgets one only if it is still so', async () => {
+    const encodings = openRecordEncodings(queue.service(), 'ckv');
+    const [seconds] = await queue.client().time();
+    const nowMs = Number(seconds) * 1_000;
+    await queue.client().zadd(key, nowMs - 90_000, 'old', nowMs - 120_000, 'older', nowMs - 30_000, 'young');
+    expect(await encodings.stale(60_000)).toEqual(['older', 'old']);
+    await encodings.forget('older', 60_000);
+    await encodings.forget('young', 60_000);
+    expect(await encodings.all()).toEqual(['old', 'young']);
+    expect(await encodings.stale(60_000)).toEqual(['old']);
+  });
+
+  it('gives the turn to one updater within the time', async () => {
+    const [one, two] = [0, 1].map(() => openRecordEncodings(queue.service(), 'ckv'));
+    expect(await one?.takeTurn(60_000)).toBe(true);
+    expect(await two?.takeTurn(60_000)).toBe(false);
+    expect(await queue.client().pttl('{ckv}:sweep-turn')).toBeGreaterThan(0);
+    await queue.client().del('{ckv}:sweep-turn');
+    expect(await two?.takeTurn(60_000)).toBe(true);
+  });
+
   it('notes each encoding again after its connection was lost: the server may lack the latest writes', async () => {
     const client = await queue.connect();
     const encodings = openRecordEncodings(client, 'ckv');

@@ -1,6 +1,6 @@
 import { onConnectionClosed, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { readScript } from './lua-script.js';
-import { recordBundlesKey, recordEncodingsKey } from './queue-names.js';
+import { recordBundlesKey, recordEncodingsKey, sweepTurnKey } from './queue-names.js';
 
 /**
  * The encodings that updaters wrote records for, on the server of the queue. This server never evicts, so a deletion
@@ -16,6 +16,12 @@ export interface RecordEncodings {
    * encodings, it adds the ids of as many bundles: their records may still exist.
    */
   all(): Promise<string[]>;
+  /** Returns the encodings that nobody has noted for a time, by Redis's clock. */
+  stale(ageMs: number): Promise<string[]>;
+  /** Forgets an encoding, unless somebody has noted it within the time. Call it when it has no records. */
+  forget(encodingId: string, ageMs: number): Promise<void>;
+  /** True for one caller within the time, by Redis's clock: it has the turn to remove old records. */
+  takeTurn(ms: number): Promise<boolean>;
 }
 
 /**
@@ -29,11 +35,13 @@ const NOTED_MS = 3_600_000;
 
 interface Commands {
   ckvNoteRecordEncodings(...args: (string | number)[]): Promise<number>;
+  ckvStaleRecordEncodings(key: string, ageMs: number, forgotten: string): Promise<string[]>;
 }
 
 /** Opens the list of encodings. */
 export function openRecordEncodings(client: RedisClient, keyPrefix: string): RecordEncodings {
   client.defineCommand('ckvNoteRecordEncodings', readScript('note-record-encodings-1.lua'));
+  client.defineCommand('ckvStaleRecordEncodings', readScript('stale-record-encodings-1.lua'));
   const commands = client as unknown as Commands;
   const key = recordEncodingsKey(keyPrefix);
   /** By encoding: when this process noted it last, by its monotonic clock. */
@@ -53,5 +61,10 @@ export function openRecordEncodings(client: RedisClient, keyPrefix: string): Rec
         const lists = [key, recordBundlesKey(keyPrefix)].map((list) => client.zrange(list, '0', '-1'));
         return (await Promise.all(lists)).flat();
       }),
+    stale: (ageMs) => reachingRedis(() => commands.ckvStaleRecordEncodings(key, ageMs, '')),
+    forget: (encodingId, ageMs) =>
+      reachingRedis(async () => void (await commands.ckvStaleRecordEncodings(key, ageMs, encodingId))),
+    takeTurn: (ms) =>
+      reachingRedis(async () => (await client.set(sweepTurnKey(keyPrefix), '1', 'PX', ms, 'NX')) === 'OK'),
   };
 }

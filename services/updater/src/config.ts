@@ -61,6 +61,13 @@ export const updaterConfigSchema = z.object({
     .max(10_000_000)
     .default(20_000)
     .describe('most interactions a second that this updater applies to records that are being built'),
+  CKV_OLD_RECORDS_GRACE_S: z.coerce
+    .number()
+    .int()
+    .min(7_200)
+    .max(10 * 365 * 86_400)
+    .default(7 * 86_400)
+    .describe('records of an encoding that no announced bundle has are removed after this time, seconds'),
   CKV_RECEIPT_TTL_S: z.coerce
     .number()
     .int()

@@ -23,6 +23,7 @@ import { createUpdaterMetrics } from './metrics.js';
 import { holdPartitions } from './partitions/held-partitions.js';
 import { createPartitionLeases } from './partitions/partition-leases.js';
 import { watchQueueRedis } from './queue-redis.js';
+import { watchOldRecords } from './records/old-records.js';
 import { createRecordWriter } from './records/record-writer.js';
 import { startUpdater } from './updater.js';
 import { createWarmer } from './warming/warmer.js';
@@ -81,6 +82,10 @@ await runService({
     onClose('reports', reportBundles({ pool, bundles, service: 'updater' }));
 
     const eventLog = { ageMs: eventLogAgeMs(config.CKV_EVENT_LOG), maxEvents: config.CKV_EVENT_LOG_MAX_EVENTS };
+    const recordEncodings = openRecordEncodings(client, keyPrefix);
+    const graceMs = config.CKV_OLD_RECORDS_GRACE_S * 1_000;
+    onClose('old records', watchOldRecords({ bundles, recordEncodings, userCache, graceMs, log }));
+
     const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));
     onConnectionClosed(client, leases.endFences);
     const updaterMetrics = createUpdaterMetrics(metrics);
@@ -89,7 +94,7 @@ await runService({
     const { signal } = stopping;
     const writer = createRecordWriter({
       bundles,
-      recordEncodings: openRecordEncodings(client, keyPrefix),
+      recordEncodings,
       userCache,
       batchSize: config.CKV_BATCH_INTERACTIONS,
       concurrency: 2 * config.CKV_WORKERS,

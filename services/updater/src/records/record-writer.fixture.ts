@@ -44,6 +44,9 @@ export const recordEncodings = {
     for (const id of ids) bench.noted.add(id);
   },
   all: async () => [...bench.noted],
+  stale: unused,
+  forget: unused,
+  takeTurn: unused,
 };
 
 /** Starts the user-cache before the tests of a file, empties it before each, and stops it after all. */
@@ -84,7 +87,9 @@ export function useRecordWriter(): void {
         const encodings = await bench.store.deleteUser(userId, { encodingIds, keepRecords }, { validUntilMs });
         return { deletedCount: encodings.length, encodings };
       },
-      DropRecords: unused,
+      async DropRecords({ encodingId, cursor }) {
+        return bench.store.dropRecords(encodingId, cursor);
+      },
       Stats: unused,
     });
     const { address } = await server.start();

@@ -46,7 +46,7 @@ export const REQUIRED_ROLES: RequiredRoles = {
     DeletePosition: ['append'],
     ReplaceRecord: ['admin'],
     DeleteRecord: ['append', 'admin'],
-    DropRecords: ['admin'],
+    DropRecords: ['append', 'admin'],
     Stats: ['admin'],
   },
 };

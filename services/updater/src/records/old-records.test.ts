@@ -1,0 +1,110 @@
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { openRecordEncodings, type RecordEncodings } from '@collectivekv/update-queue';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { removeOldRecords } from './old-records.js';
+import { alone, append, behind, bench, interactionsOf, upTo, useRecordWriter, writerFor } from './record-writer.fixture.js';
+
+const GRACE_MS = 100_000;
+const KEY = '{ckv}:record-encodings-by-time';
+const OLD = behind.model.encodingId;
+
+useRecordWriter();
+let server: PrivateRedis;
+let redis: RedisClient;
+let encodings: RecordEncodings;
+let followed: (typeof alone)[];
+let announcedIds: string[];
+const log = { info: vi.fn() };
+
+beforeAll(async () => {
+  server = await startTemporaryRedis({ fsync: 'no' });
+  redis = await connectedRedis(server.url, { field: 'url', name: 'test', whenAway: 'fail' });
+});
+afterAll(async () => {
+  closeRedis(redis);
+  await server.stop();
+});
+beforeEach(async () => {
+  encodings = openRecordEncodings(redis, 'ckv');
+  followed = [alone];
+  announcedIds = [alone.model.id];
+  await append(writerFor(behind, alone), interactionsOf('u', upTo(3)), interactionsOf('v', upTo(2)));
+  await notedBefore(OLD, GRACE_MS + 1_000);
+});
+afterEach(async () => {
+  await redis.flushall();
+  log.info.mockClear();
+});
+
+/** Notes an encoding as if that was some time ago. */
+async function notedBefore(encodingId: string, ms: number): Promise<void> {
+  const [seconds] = await redis.time();
+  await redis.zadd(KEY, Number(seconds) * 1_000 - ms, encodingId);
+}
+
+const remove = (signal = new AbortController().signal) =>
+  removeOldRecords({
+    bundles: {
+      all: () => followed,
+      announced: () => announcedIds.map((bundleId) => ({ bundleId, state: 'previous', shareBp: 0 })),
+    },
+    recordEncodings: encodings,
+    userCache: bench.userCache,
+    graceMs: GRACE_MS,
+    pauseMs: 0,
+    log,
+    signal,
+  });
+const usersWith = async (encodingId: string) =>
+  (await bench.store.getRecords(encodingId, ['u', 'v'])).filter((record) => record !== undefined).length;
+
+it('removes the records of an encoding that nobody has followed for the grace time, and forgets the encoding', async () => {
+  expect(await remove()).toBe(2);
+  expect([await usersWith(OLD), await usersWith(alone.model.encodingId)]).toEqual([0, 2]);
+  expect(await encodings.all()).toEqual([alone.model.encodingId]);
+  expect(log.info.mock.calls).toEqual([[{ encodingId: OLD, count: 2 }, expect.any(String)]]);
+  expect(await remove()).toBe(0);
+});
+
+it('keeps records within the grace time, so that a rollback finds them', async () => {
+  await notedBefore(OLD, GRACE_MS - 20_000);
+  expect(await remove()).toBe(0);
+  expect(await usersWith(OLD)).toBe(2);
+});
+
+it('keeps the records of every followed encoding, however long nothing was appended', async () => {
+  followed = [alone, behind];
+  announcedIds = [alone.model.id, behind.model.id];
+  expect(await remove()).toBe(0);
+  expect(await usersWith(OLD)).toBe(2);
+  expect(await encodings.stale(GRACE_MS)).toEqual([]);
+});
+
+it('removes nothing while an announced bundle is not loaded, or none is announced', async () => {
+  announcedIds = [alone.model.id, behind.model.id];
+  expect(await remove()).toBe(0);
+  [followed, announcedIds] = [[], []];
+  expect(await remove()).toBe(0);
+  expect(await usersWith(OLD)).toBe(2);
+});
+
+it('stops as soon as the encoding is followed again', async () => {
+  const { userCache } = bench;
+  const sweeps: string[] = [];
+  const slow = {
+    async call(method: string, request: { cursor: string }) {
+      sweeps.push(request.cursor);
+      await encodings.note([OLD]); // another updater follows it
+      return { nextCursor: '0-7', droppedCount: 1, method };
+    },
+  };
+  bench.userCache = slow as unknown as typeof userCache;
+  try {
+    expect(await remove()).toBe(1);
+    expect(sweeps).toEqual(['']);
+    expect(await encodings.all()).toContain(OLD);
+  } finally {
+    bench.userCache = userCache;
+  }
+});
