@@ -12,7 +12,9 @@ const TARGET = fileURLToPath(new URL('../../../test/fixtures/bundles/target', im
 function bundleOf(name: string, maxPositions: number): LoadedBundle {
   const manifest = { ...JSON.parse(readFileSync(`${TARGET}/bundle.json`, 'utf8')), name, maxPositions };
   const itemIds = JSON.parse(readFileSync(`${TARGET}/items.json`, 'utf8')).ids;
-  return { model: createBundleModel({ manifestBytes: Buffer.from(JSON.stringify(manifest)), itemIds }) } as LoadedBundle;
+  return {
+    model: createBundleModel({ manifestBytes: Buffer.from(JSON.stringify(manifest)), itemIds }),
+  } as LoadedBundle;
 }
 
 const active = bundleOf('active', 100);
@@ -42,7 +44,8 @@ afterEach(() => vi.useRealTimers());
 function open(ratePerS = 1_000) {
   const bundles = {
     active: () => active,
-    announced: () => announced.map(({ model }): AnnouncedBundle => ({ bundleId: model.id, state: 'warming', shareBp: 0 })),
+    announced: () =>
+      announced.map(({ model }): AnnouncedBundle => ({ bundleId: model.id, state: 'warming', shareBp: 0 })),
     get(bundleId: string) {
       const found = loaded.find(({ model }) => model.id === bundleId && model.id !== 'f'.repeat(16));
       if (found) return found;
@@ -96,9 +99,12 @@ it('looks at no more requests than the rate allows, and at one at a time', async
 
   const slow = open();
   let answer = (_: undefined) => {};
-  read.mockImplementation(() => new Promise<undefined>((resolve) => {
-    answer = resolve;
-  }));
+  read.mockImplementation(
+    () =>
+      new Promise<undefined>((resolve) => {
+        answer = resolve;
+      }),
+  );
   await slow.observe('u', 10);
   await slow.observe('u', 10);
   expect(read).toHaveBeenCalledTimes(3);

@@ -105,7 +105,10 @@ export function createCoverageSampler({ bundles, read, ratePerS }: CoverageOptio
       const oldestMs = steadyNowMs() - WINDOW_MS;
       const counted = [...looks].map(([encodingId, all]) => {
         const latest = all.filter(({ atMs }) => atMs >= oldestMs);
-        return [encodingId, { sampledCount: latest.length, warmCount: latest.filter(({ warm }) => warm).length }] as const;
+        return [
+          encodingId,
+          { sampledCount: latest.length, warmCount: latest.filter(({ warm }) => warm).length },
+        ] as const;
       });
       return new Map(counted);
     },

@@ -3,7 +3,16 @@ import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redi
 import { openRecordEncodings, type RecordEncodings } from '@collectivekv/update-queue';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { removeOldRecords } from './old-records.js';
-import { alone, append, behind, bench, interactionsOf, upTo, useRecordWriter, writerFor } from './record-writer.fixture.js';
+import {
+  alone,
+  append,
+  behind,
+  bench,
+  interactionsOf,
+  upTo,
+  useRecordWriter,
+  writerFor,
+} from './record-writer.fixture.js';
 
 const GRACE_MS = 100_000;
 const KEY = '{ckv}:record-encodings-by-time';
