@@ -39,6 +39,7 @@ from bundle.export import Export, export_bundle
 from bundle.kept_bundle import KeptBundle, read_kept_bundle
 from conversion.sample import sample_history
 from data.features import Feature, parse_feature
+from data.history import History
 from data.log import Columns, Log, read_log
 from data.simulated import Simulation
 from data.split import split_log
@@ -53,6 +54,7 @@ from models.config import ModelConfig
 from models.families.registry import FAMILIES, create_full
 
 KINDS = ("interaction", "candidate", "context")
+COUNTED_POSITIONS = 400_000  # of which the bundle says how they use the slots
 FIRST_SIMULATED_USER = 1_000_000  # far from the low user indices of demos and tests
 
 
@@ -140,11 +142,21 @@ def train_arms(config: TrainConfig, arms: Arms, kept: KeptBundle | None) -> dict
     metrics["testQueries"] = int(arms.split.test.sum())
     given = " ".join(["python training/train.py", *(sys.argv[1:] or [config.source])])
     encoding = kept.encoding_id if kept else None
-    about = Export(config.name, given, metrics, config.max_positions, encoding_id=encoding)
+    about = Export(
+        config.name, given, metrics, config.max_positions, encoding_id=encoding, sample=newest_positions(config, arms)
+    )
     bundle_id = export_bundle(arm.model, arms.log, config.out, about)
     shutil.rmtree(arms.folder)
     print(f"bundle {bundle_id} in {config.out}", flush=True)
     return metrics
+
+
+def newest_positions(config: TrainConfig, arms: Arms) -> History:
+    """Returns the newest positions of the users that were learned from: what new interactions are compared with."""
+    users = max(1, COUNTED_POSITIONS // config.max_positions)
+    return sample_history(
+        arms.log, arms.split.train, config.seed + 2000, users, longest=config.max_positions, newest=True
+    )
 
 
 def settings_of(config: TrainConfig, log: Log, kept: KeptBundle | None) -> str:

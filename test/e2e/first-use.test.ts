@@ -111,6 +111,12 @@ describe('the README', () => {
       expect(ckv('--json', 'stats').json()).toMatchObject({ recordCount: expect.any(Number) });
     });
 
+    it('shows how recent positions use the pool', async () => {
+      const positions = () => ckv('--json', 'pool').json()[0].fields[0].recent.positionCount;
+      await expect.poll(positions, { timeout: 60_000 }).toBeGreaterThan(0); // updaters report every 10 s
+      expect(ckv('pool').stdout).toMatch(/item +[\d,]+ slots\npositions +[1-9]/);
+    });
+
     it('takes a bundle by its name, and warns of names that the bundle does not know', async () => {
       const { id, manifest } = e2e.bundle.model;
       expect(ckv('--json', 'bundle', 'show', manifest.name).json()).toMatchObject({ bundleId: id });

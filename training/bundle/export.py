@@ -17,7 +17,9 @@ from bundle.encoding_id import encoding_id
 from bundle.golden import write_golden
 from bundle.graphs import write_graphs
 from bundle.record import clusterings, kv_groups, record_fields, record_layers
+from bundle.slot_usage import write_slot_usage
 from data.features import Feature
+from data.history import History
 from data.log import Log
 from models.families.registry import family_of
 from models.ranker import Ranker
@@ -37,6 +39,7 @@ class Export:
     max_positions: int = 1000
     golden_positions: int | None = None  # length of the longest golden history; None: max_positions
     encoding_id: str | None = None  # that the bundle must have; None: any
+    sample: History | None = None  # histories whose slots are counted; None: the bundle has no counts
 
 
 def export_bundle(model: Ranker, log: Log, folder: Path, about: Export) -> str:
@@ -67,6 +70,7 @@ def write_draft(model: Ranker, log: Log, draft: Path, about: Export) -> str:
                 (draft / path).write_bytes(content)
         longest = about.max_positions if about.golden_positions is None else about.golden_positions
         write_golden(model, log, graphs, draft, seed=1, longest=longest)
+        usage = write_slot_usage(model, about.sample, draft) if about.sample is not None else []
         encoding = write_encoding(model, log, graphs, draft, about.max_positions)
     family, c = family_of(model), model.config
     layers = family.layers_in_a_cache(c.layers)
@@ -82,6 +86,8 @@ def write_draft(model: Ranker, log: Log, draft: Path, about: Export) -> str:
         "golden": {"tensors": "golden/tensors.json", "served": "golden/served.json", "tolerance": TOLERANCE},
         "training": {"command": about.command, "metrics": about.metrics},
     }
+    if usage:
+        manifest["training"]["slotUsage"] = usage
     if found := clusterings(model):
         manifest["clusterings"] = found
     if about.encoding_id not in (None, encoding_id(manifest)):

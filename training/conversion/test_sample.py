@@ -28,3 +28,15 @@ def test_a_sample_has_up_to_400_users_with_256_positions_each_and_repeats_by_its
     samples = [sample_history(log, learned, seed) for seed in (1, 1, 2)]
     assert samples[0].item.shape == (400, 256) and samples[0].valid.all() == (log.query_now.max() >= 256)
     assert torch.equal(samples[0].item, samples[1].item) and not torch.equal(samples[0].item, samples[2].item)
+
+
+def test_the_newest_sample_ends_at_the_last_learned_query() -> None:
+    log = planted_log(users=5, positions=60)
+    learned = np.ones(len(log.query_label), bool)
+    last = np.zeros(log.users, int)
+    np.maximum.at(last, log.query_user(), log.query_now)
+    log.item[:] = np.arange(len(log.item)) % 10_000  # a position is known by its item
+    sample = sample_history(log, learned, seed=1, users=5, longest=15, newest=True)
+    expected = [log.item[log.starts[u] + last[u] - 15 : log.starts[u] + last[u]].tolist() for u in range(log.users)]
+    found = [item[valid].tolist() for item, valid in zip(sample.item, sample.valid)]
+    assert sorted(found) == sorted(expected)

@@ -39,8 +39,8 @@ export async function readManifestBytes(dir: string): Promise<Buffer> {
 }
 
 /**
- * Opens a bundle folder: reads the manifest, checks the size and sha256 of every file, reads the catalogue
- * and the cluster maps.
+ * Opens a bundle folder: reads the manifest, checks the size and sha256 of every file, reads the catalogue,
+ * the cluster maps and the counts of training.
  * @throws bundle_invalid listing every problem found
  */
 export async function openBundle(dir: string): Promise<OpenBundle> {
@@ -56,7 +56,8 @@ export async function openFiles(dir: string, manifestBytes: Buffer, name: string
   await requireFiles(dir, manifest, name);
   const itemIds = await readItems(join(dir, manifest.items.file));
   const clusterMaps = await readClusterMaps(dir, manifest);
-  return { dir, manifestBytes, model: createBundleModel({ manifestBytes, itemIds, clusterMaps }) };
+  const slotUsage = await readAll(dir, manifest.training.slotUsage?.map(({ file }) => file) ?? []);
+  return { dir, manifestBytes, model: createBundleModel({ manifestBytes, itemIds, clusterMaps, slotUsage }) };
 }
 
 /**
@@ -103,8 +104,15 @@ export async function withListedFile<T>(
 }
 
 async function readClusterMaps(dir: string, { clusterings = [] }: Manifest): Promise<Map<string, Uint8Array>> {
-  const paths = new Set(clusterings.flatMap(({ by }) => by.flatMap(({ map }) => map ?? [])));
-  return new Map(await Promise.all([...paths].map(async (path) => [path, await readFile(join(dir, path))] as const)));
+  return readAll(
+    dir,
+    clusterings.flatMap(({ by }) => by.flatMap(({ map }) => map ?? [])),
+  );
+}
+
+async function readAll(dir: string, paths: readonly string[]): Promise<Map<string, Uint8Array>> {
+  const distinct = [...new Set(paths)];
+  return new Map(await Promise.all(distinct.map(async (path) => [path, await readFile(join(dir, path))] as const)));
 }
 
 async function readItems(path: string): Promise<string[]> {

@@ -6,6 +6,7 @@ import { bundleCommand } from './bundle-command.js';
 import { openConnections } from './connections.js';
 import { unsetEmpty } from './environment.js';
 import { planCommand } from './plan/plan-command.js';
+import { poolCommand } from './pool-command.js';
 import { queueCommand } from './queue-command.js';
 import { rankCommand } from './rank-command.js';
 import { receiptCommand } from './receipt-command.js';
@@ -63,6 +64,7 @@ for (const command of [
   receiptCommand(connections),
   bundleCommand(connections),
   backfillCommand(connections),
+  poolCommand(connections),
   queueCommand(connections),
   replayCommand(connections),
   planCommand(connections, () => program.opts<{ keyPrefix?: string }>().keyPrefix ?? 'ckv'),

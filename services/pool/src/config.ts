@@ -27,6 +27,13 @@ export const poolConfigSchema = z.object({
     .describe(
       'least share of rank requests that must find a warm record before a bundle with another encoding serves; 0 checks nothing',
     ),
+  CKV_HEALTH_WINDOW_S: z.coerce
+    .number()
+    .int()
+    .min(60)
+    .max(604_800)
+    .default(3_600)
+    .describe('the health of a pool counts the positions of one to two windows of this length, seconds'),
   CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
   CKV_WORKERS: z.coerce.number().int().min(1).max(64).default(1).describe('worker threads that gather'),
   CKV_QUEUE_LIMIT: z.coerce

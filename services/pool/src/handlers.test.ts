@@ -10,6 +10,7 @@ import { type BundleShelf, createBundleShelf } from './bundle-shelf.js';
 import { createFollowerReports, type FollowerReports } from './follower-reports.js';
 import { createPoolHandlers } from './handlers.js';
 import { createPoolMetrics } from './metrics.js';
+import { createPoolHealth } from './pool-health.js';
 import { copyBundles } from './two-bundles.fixture.js';
 
 const copies = copyBundles('first', 'second', 'other');
@@ -37,6 +38,7 @@ beforeAll(async () => {
     provider: 'cpu',
     metrics: createPoolMetrics(metrics, engine, shelf),
     reports,
+    health: createPoolHealth(shelf, 60_000),
     minCoverageBp: 9_500,
   });
 });
@@ -255,5 +257,42 @@ describe('FetchBundle', () => {
     }
     expect(manifest).toEqual(readFileSync(join(copies.dirs[1] ?? '', 'bundle.json')));
     expect([...paths]).toEqual(['bundle.json', ...shelf.get(second).model.manifest.files.map(({ path }) => path)]);
+  });
+});
+
+describe('ReportSlotUsage and GetPoolHealth', () => {
+  it('return what updaters reported, for every bundle of the encoding', async () => {
+    const { encodingId, manifest } = shelf.get(first).model;
+    const route = manifest.record.fields.find(({ kind }) => kind === 'route');
+    if (route?.kind !== 'route') throw new Error('the bundle has no route field');
+    const report = { field: route.name, slots: slotsOf(0, route.slots - 1), counts: slotsOf(3, 1) };
+    await handlers.ReportSlotUsage({ encodingId, fields: [report] });
+    const answer = await handlers.GetPoolHealth({ bundleId: first });
+    expect(answer).toMatchObject({ bundleId: first, encodingId, windowS: 60 });
+    expect(answer.fields?.find(({ field }) => field === route.name)).toMatchObject({
+      slotCount: route.slots,
+      recent: { positionCount: 4, usedCount: 2, rankShares: [0.75, 0.25] },
+      trained: null,
+      drift: null,
+    });
+  });
+
+  const field = { field: 'route', slots: slotsOf(1), counts: slotsOf(1) };
+  it.each([
+    ['no encoding', { encodingId: '', fields: [] }, 'encoding_id'],
+    ['an encoding of no bundle', { encodingId: '0'.repeat(16), fields: [] }, 'encoding_id'],
+    ['too many fields', { encodingId: 'a'.repeat(16), fields: Array(65).fill(field) }, 'fields: has 65'],
+    [
+      'a part of a slot',
+      { encodingId: 'a'.repeat(16), fields: [{ ...field, slots: Buffer.alloc(3) }] },
+      'fields[0].slots: has 3 bytes',
+    ],
+    [
+      'too many slots',
+      { encodingId: 'a'.repeat(16), fields: [{ ...field, counts: Buffer.alloc(800_004) }] },
+      'fields[0].counts: has 800004 bytes',
+    ],
+  ])('refuse %s', async (_, request, message) => {
+    await expect(handlers.ReportSlotUsage(request)).rejects.toThrow(message);
   });
 });

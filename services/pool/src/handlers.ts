@@ -10,9 +10,13 @@ import type {
   FetchBundleResponse,
   GatherRequest__Output,
   GatherResponse,
+  GetPoolHealthRequest__Output,
+  GetPoolHealthResponse,
   ListFollowersResponse,
   ReportBundlesRequest__Output,
   ReportBundlesResponse,
+  ReportSlotUsageRequest__Output,
+  ReportSlotUsageResponse,
   RollbackResponse,
   SetCandidateRequest__Output,
   SetCandidateResponse,
@@ -24,7 +28,9 @@ import type { CallContext } from '@collectivekv/rpc/server';
 import type { BundleShelf, ServingCheck } from './bundle-shelf.js';
 import type { FollowerReports } from './follower-reports.js';
 import { gatherRows } from './gather-rows.js';
+import { healthMessage, usageReportOf } from './health-messages.js';
 import type { PoolMetrics } from './metrics.js';
+import type { PoolHealth } from './pool-health.js';
 import { requireWarm } from './require-warm.js';
 import { streamBundle } from './stream-bundle.js';
 
@@ -37,12 +43,13 @@ export interface PoolParts {
   readonly provider: string;
   readonly metrics: PoolMetrics;
   readonly reports: FollowerReports;
+  readonly health: PoolHealth;
   /** Least coverage of a bundle that is to serve, in parts per 10,000, unless a request names another. */
   readonly minCoverageBp: number;
 }
 
 /** Creates the handlers of PoolService: requests to the shelf, results to responses. */
-export function createPoolHandlers({ shelf, provider, metrics, reports, minCoverageBp }: PoolParts) {
+export function createPoolHandlers({ shelf, provider, metrics, reports, health, minCoverageBp }: PoolParts) {
   const { gatheredRows } = metrics;
 
   /** Returns the check that a bundle of another encoding is warm. */
@@ -122,6 +129,17 @@ export function createPoolHandlers({ shelf, provider, metrics, reports, minCover
 
     async ListFollowers(): Promise<ListFollowersResponse> {
       return { followers: reports.all().map((one) => ({ ...one, bundles: [...one.bundles] })) };
+    },
+
+    async ReportSlotUsage(request: ReportSlotUsageRequest__Output): Promise<ReportSlotUsageResponse> {
+      health.add(usageReportOf(request));
+      return {};
+    },
+
+    async GetPoolHealth({ bundleId }: GetPoolHealthRequest__Output): Promise<GetPoolHealthResponse> {
+      const bundle = shelf.get(checkedId(bundleId));
+      const { id, encodingId } = bundle.model;
+      return { bundleId: id, encodingId, windowS: health.windowS, fields: health.of(bundle).map(healthMessage) };
     },
 
     async Rollback(): Promise<RollbackResponse> {

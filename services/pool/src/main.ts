@@ -8,7 +8,9 @@ import { createBundleShelf } from './bundle-shelf.js';
 import { loadConfig } from './config.js';
 import { createFollowerReports } from './follower-reports.js';
 import { createPoolHandlers } from './handlers.js';
+import { createHealthMetrics } from './health-metrics.js';
 import { createPoolMetrics } from './metrics.js';
+import { createPoolHealth } from './pool-health.js';
 
 /** How often the activation of other replicas is read. */
 const REFRESH_MS = 1_000;
@@ -46,6 +48,8 @@ await runService({
       shelf.refresh().catch((err) => log.warn({ err }, 'the activation file cannot be read'));
     }, REFRESH_MS);
     onClose('refresh', () => clearInterval(refresh));
+    const health = createPoolHealth(shelf, config.CKV_HEALTH_WINDOW_S * 1_000);
+    createHealthMetrics(metrics, shelf, health);
     server.add(
       'PoolService',
       createPoolHandlers({
@@ -53,6 +57,7 @@ await runService({
         provider: config.CKV_PROVIDER,
         metrics: createPoolMetrics(metrics, engine, shelf),
         reports: createFollowerReports(),
+        health,
         minCoverageBp: Math.round(config.CKV_MIN_COVERAGE * WHOLE_SHARE_BP),
       }),
     );

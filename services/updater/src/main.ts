@@ -25,6 +25,7 @@ import { createPartitionLeases } from './partitions/partition-leases.js';
 import { watchQueueRedis } from './queue-redis.js';
 import { watchOldRecords } from './records/old-records.js';
 import { createRecordWriter } from './records/record-writer.js';
+import { createSlotReports } from './records/slot-reports.js';
 import { startUpdater } from './updater.js';
 import { createWarmer } from './warming/warmer.js';
 
@@ -85,20 +86,21 @@ await runService({
     const recordEncodings = openRecordEncodings(client, keyPrefix);
     const graceMs = config.CKV_OLD_RECORDS_GRACE_S * 1_000;
     onClose('old records', watchOldRecords({ bundles, recordEncodings, userCache, graceMs, log }));
-
+    const slotReports = createSlotReports({ pool, log });
+    onClose('slot reports', slotReports.close);
     const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));
     onConnectionClosed(client, leases.endFences);
     const updaterMetrics = createUpdaterMetrics(metrics);
     const stopping = new AbortController();
     const lateCalls = createLateCalls();
     const { signal } = stopping;
-    const writer = createRecordWriter({
+    const written = {
       bundles,
       recordEncodings,
       userCache,
       batchSize: config.CKV_BATCH_INTERACTIONS,
       concurrency: 2 * config.CKV_WORKERS,
-    });
+    };
     const updater = startUpdater({
       able: bundles.ready,
       holdPartitions: () =>
@@ -114,7 +116,7 @@ await runService({
       batches: createJobBatches({
         producer,
         partitionCount,
-        writer,
+        writer: createRecordWriter({ ...written, onEncoded: slotReports.observe }),
         receipts,
         lateCalls,
         metrics: updaterMetrics,
@@ -122,7 +124,7 @@ await runService({
         signal,
       }),
       warmer: createWarmer({
-        writer,
+        writer: createRecordWriter(written), // old interactions are no recent positions
         retryWhileHeld: createRetryWhileHeld({ metrics: updaterMetrics, log, signal }),
         lateCalls,
         signal,

@@ -1,6 +1,7 @@
 import { repeated } from '../repeated.js';
 import { clusteringProblems } from './clustering-rules.js';
 import type { GraphInput, GraphName, Manifest } from './manifest-schema.js';
+import { slotUsageProblems } from './slot-usage-rules.js';
 
 const GRAPH_ROLES: Record<GraphName, { inputs: ReadonlySet<string>; output: string }> = {
   encode: {
@@ -52,6 +53,7 @@ export function manifestRuleProblems(manifest: Manifest): string[] {
     ...clusteringProblems(manifest),
     ...graphProblems(manifest),
     ...fileProblems(manifest),
+    ...slotUsageProblems(manifest),
   ];
 }
 

@@ -132,7 +132,15 @@ export const manifestSchema = z.strictObject({
   files: z.array(
     z.strictObject({ path, bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be a sha256') }),
   ),
-  training: z.strictObject({ command: z.string(), metrics: z.record(z.string(), z.number()) }),
+  training: z.strictObject({
+    command: z.string(),
+    metrics: z.record(z.string(), z.number()),
+    /** How the histories of training use the slots of route fields: the positions of each slot, packed uint32. */
+    slotUsage: z
+      .array(z.strictObject({ field: name, file: path, positions: count(4_294_967_295) }))
+      .max(64)
+      .optional(),
+  }),
 });
 
 /** A checked bundle.json. docs/wire-format.md explains its parts. */

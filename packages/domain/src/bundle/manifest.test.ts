@@ -5,10 +5,36 @@ import type { GraphInput, GraphName, KvGroup, Manifest, RecordField } from './ma
 
 type Draft = { -readonly [K in keyof Manifest]: Manifest[K] };
 
+/** Adds counts of training for the fixture's 4 slots. */
+function count({ training, files }: Draft, changes: { field?: string; file?: string } = {}, bytes = 16): void {
+  const usage = { field: 'route', file: 'usage.bin', positions: 10, ...changes };
+  Object.assign(training, { slotUsage: [...(training.slotUsage ?? []), usage] });
+  if (!files.some(({ path }) => path === 'usage.bin')) files.push({ path: 'usage.bin', bytes, sha256: 'a'.repeat(64) });
+}
+
 /** What the manifest has, how to break the fixture so, and the error to expect. */
 const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
   ['a newer schema version', (m) => Object.assign(m, { schemaVersion: 2 }), /schemaVersion/],
   ['an unknown key', (m) => Object.assign(m, { extra: 1 }), /extra/],
+  ['counts of a field that is no route', (m) => count(m, { field: 'time' }), /slotUsage\.time\.field: no route field/],
+  ['counts in a file that is not listed', (m) => count(m, { file: 'none.bin' }), /none\.bin is not in files/],
+  ['a count too few', (m) => count(m, {}, 12), /usage\.bin has 12 bytes, 16 are required/],
+  [
+    'two counts of a field',
+    (m) => {
+      count(m);
+      count(m);
+    },
+    /training\.slotUsage: route is duplicated/,
+  ],
+  [
+    'counts of too many slots',
+    (m) => {
+      Object.assign(m.record.fields[0] ?? {}, { type: 'uint24', slots: 1_048_577 });
+      count(m);
+    },
+    /slotUsage\.route: 1048577 slots, at most 1048576 are counted/,
+  ],
   [
     'a path that leaves the bundle',
     (m) => m.files.push({ path: '../x', bytes: 0, sha256: 'a'.repeat(64) }),

@@ -30,6 +30,8 @@ async function startPool(bundleId: string, announced: string[] = []) {
     SetCandidate: unused,
     CancelCandidate: unused,
     Activate: unused,
+    ReportSlotUsage: unused,
+    GetPoolHealth: unused,
     Rollback: unused,
   });
   const { address } = await server.start();

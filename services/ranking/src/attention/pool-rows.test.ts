@@ -55,6 +55,8 @@ beforeAll(async () => {
     SetCandidate: unused,
     CancelCandidate: unused,
     Activate: unused,
+    ReportSlotUsage: unused,
+    GetPoolHealth: unused,
     Rollback: unused,
   });
   const { address } = await server.start();

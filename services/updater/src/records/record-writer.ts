@@ -1,5 +1,12 @@
 import { type BundleFollower, encodeRows, type LoadedBundle } from '@collectivekv/bundles';
-import { CkvError, countUnknown, type Interaction, RECENT_EVENT_RING, steadyNowMs } from '@collectivekv/domain';
+import {
+  type BundleModel,
+  CkvError,
+  countUnknown,
+  type Interaction,
+  RECENT_EVENT_RING,
+  steadyNowMs,
+} from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
 import type { RecordEncodings } from '@collectivekv/update-queue';
 import { createHistoryEncoder } from './history-encoder.js';
@@ -73,8 +80,10 @@ export function createRecordWriter(options: {
   readonly batchSize: number;
   /** Number of users whose graphs run at once, for bundles that encode with history. */
   readonly concurrency: number;
+  /** Called with all rows that were encoded. */
+  readonly onEncoded?: (model: BundleModel, rows: Uint8Array) => void;
 }): RecordWriter {
-  const { bundles, recordEncodings, userCache, batchSize, concurrency } = options;
+  const { bundles, recordEncodings, userCache, batchSize, concurrency, onEncoded = () => undefined } = options;
   const historyEncoder = createHistoryEncoder({ userCache, concurrency, timeoutMs: CALL_TIMEOUT_MS });
 
   async function rowsBy(bundle: LoadedBundle, interactions: readonly Interaction[]): Promise<EncodedRows> {
@@ -85,6 +94,7 @@ export function createRecordWriter(options: {
         rows.set(await encodeRows(bundle, interactions.slice(from, from + batchSize)), from * strideBytes);
       }
     });
+    onEncoded(bundle.model, rows);
     return { rows, strideBytes, rowOf: new Map(interactions.map((interaction, row) => [interaction, row])) };
   }
 
@@ -158,6 +168,7 @@ export function createRecordWriter(options: {
             const { users, duplicateCount, repeatedUsers } = encoded
               ? { ...NO_COUNTS, users: slice.map((one) => pickRows(encoded, one)) }
               : await historyEncoder.encode(bundle, slice);
+            if (!encoded) for (const { rows } of users) onEncoded(bundle.model, rows);
             const appended = await appendRows(bundle, users, validUntilMs());
             count = sumOf(count, sumOf(appended, { appliedCount: 0, duplicateCount, repeatedUsers }));
           }

@@ -42,6 +42,8 @@ async function start(options: Partial<GrpcServerOptions>): Promise<void> {
     SetCandidate: async () => ({}),
     CancelCandidate: async () => ({}),
     Activate: async () => ({}),
+    ReportSlotUsage: async () => ({}),
+    GetPoolHealth: async () => ({}),
     Rollback: async () => ({}),
   });
   server.add('RankingService', {

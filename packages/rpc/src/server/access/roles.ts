@@ -35,6 +35,8 @@ export const REQUIRED_ROLES: RequiredRoles = {
     WatchBundles: ['read', 'admin'],
     ReportBundles: ['read'],
     ListFollowers: ['admin'],
+    ReportSlotUsage: ['read'],
+    GetPoolHealth: ['read', 'admin'],
     SetCandidate: ['admin'],
     CancelCandidate: ['admin'],
     Activate: ['admin'],

@@ -1,0 +1,57 @@
+import type {
+  FieldHealth as FieldHealthMessage,
+  ReportSlotUsageRequest__Output,
+  SlotFigures,
+} from '@collectivekv/contracts';
+import { invalidRequest, type UsageFigures } from '@collectivekv/domain';
+import type { FieldHealth, UsageReport } from './pool-health.js';
+
+const MAX_FIELDS = 64;
+const MAX_SLOTS = 200_000;
+const COUNT_BYTES = 4;
+
+/**
+ * Reads an updater's report.
+ * @throws invalid_request naming the field
+ */
+export function usageReportOf({ encodingId, fields }: ReportSlotUsageRequest__Output): UsageReport {
+  if (!/^[0-9a-f]{16}$/.test(encodingId)) {
+    throw invalidRequest('encoding_id', 'is not 16 hexadecimal characters', "send the encoding's id");
+  }
+  if (fields.length > MAX_FIELDS) {
+    throw invalidRequest('fields', `has ${fields.length} entries, at most ${MAX_FIELDS} are allowed`, 'send fewer');
+  }
+  return {
+    encodingId,
+    fields: fields.map(({ field, slots, counts }, i) => ({
+      field,
+      slots: numbersOf(slots, `fields[${i}].slots`),
+      counts: numbersOf(counts, `fields[${i}].counts`),
+    })),
+  };
+}
+
+/** Returns the health of a field as a message. */
+export function healthMessage(health: FieldHealth): FieldHealthMessage {
+  const { field, recent, recentRankShares, trained, drift } = health;
+  return {
+    field,
+    slotCount: recent.slotCount,
+    recent: figuresMessage(recent, recentRankShares),
+    trained: trained ? figuresMessage(trained, trained.rankShares) : null,
+    drift: drift ?? null,
+  };
+}
+
+function figuresMessage(figures: UsageFigures, rankShares: readonly number[]): SlotFigures {
+  const { positionCount, usedCount, entropyBits, perplexity } = figures;
+  return { positionCount, usedCount, entropyBits, perplexity, rankShares: [...rankShares] };
+}
+
+function numbersOf(bytes: Uint8Array, field: string): Uint32Array {
+  if (bytes.length % COUNT_BYTES !== 0 || bytes.length > COUNT_BYTES * MAX_SLOTS) {
+    const problem = `has ${bytes.length} bytes, a multiple of 4 up to ${COUNT_BYTES * MAX_SLOTS} is allowed`;
+    throw invalidRequest(field, problem, 'send packed little-endian uint32');
+  }
+  return new Uint32Array(Uint8Array.from(bytes).buffer); // copied, because received bytes are seldom aligned
+}
