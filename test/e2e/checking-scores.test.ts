@@ -130,8 +130,8 @@ it('a replay fails with another key, and for the capture in which a byte was fli
   expect(damaged.stdout).toContain('4 captures: 3 identical, 0 within the limit, 0 beyond it, 1 failed');
 });
 
-it('audits confirm every served answer', async () => {
-  for (const check of ['path']) {
+it('audits confirm every served answer, and a shadow bundle of the same weights gives the same order', async () => {
+  for (const check of ['path', 'shadow']) {
     const compared = () => metricOf('ckv_audit_answers_total', { check, outcome: 'compared' });
     await vi.waitUntil(async () => (await compared()) >= inputs.length, BUSY);
     const count = await metricOf('ckv_audit_score_difference_count', { check });

@@ -103,6 +103,20 @@ describe('a shadow bundle', () => {
   };
   const shadowOf = (shadowId: string) => createShadowCheck({ bundles, records: { get }, shadowOf: () => shadowId });
 
+  it('of the same encoding scores the record of the answer, and its scores are its own', async () => {
+    const shadow = shadowOf(await fetched(otherWith({ name: 'candidate' })));
+    const requests = mixedRequests(served, seeded(SEED));
+    for (const kind of ['stored', 'recent', 'cold', 'ignored'] as const) {
+      const answer = await requests.answer(kind, 0);
+      const result = await shadow.run(answer);
+      if (result.kind !== 'scores') throw new Error(`${kind} is ${result.kind}`);
+      const { largestDifference } = compareScores(answer.scores, result.scores);
+      expect(largestDifference).toBeGreaterThan(0);
+      expect(largestDifference).toBeLessThan(0.05);
+    }
+    expect(get).not.toHaveBeenCalled();
+  });
+
   it('of another encoding scores its own record, and is cold for users without one', async () => {
     const shadow = shadowOf(await fetched((folder) => cp(bundleFolder('factored'), folder, { recursive: true })));
     const answer = await mixedRequests(served, seeded(SEED)).answer('stored', 0);

@@ -1,4 +1,3 @@
-import { encodingIdOf } from '@collectivekv/domain';
 import type { RankQuery } from '../rank-query.js';
 import type { RankAnswer } from '../ranker.js';
 import { type CaptureEnvironment, estimateBytes, writeCapture } from './capture.js';
@@ -111,7 +110,7 @@ export function createCaptures(options: CapturesOptions): Captures {
       takenAtMs: Date.now(),
       environment,
       bundleId: bundle.model.id,
-      encodingId: encodingIdOf(bundle.model.manifest),
+      encodingId: bundle.model.encodingId,
       query,
       recordBytes: basis.recordBytes,
       recordMissing: basis.recordMissing,

@@ -1,5 +1,4 @@
 import { type LoadedBundle, loadBundle } from '@collectivekv/bundles';
-import { encodingIdOf } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -43,7 +42,7 @@ function captureOf(answer: RankAnswer, kind: RequestKind): Capture {
     takenAtMs: 0,
     environment: environmentOf({ CKV_PROVIDER: 'cpu', CKV_THREADS_PER_WORKER: 1, CKV_POOL_MODE: poolMode }),
     bundleId: bundle.model.id,
-    encodingId: encodingIdOf(bundle.model.manifest),
+    encodingId: bundle.model.encodingId,
     query,
     recordBytes,
     recordMissing,
@@ -73,7 +72,7 @@ describe.each(BUNDLES)('captured requests to the bundle %s', (name) => {
       expect(replayed, `request ${i}, ${kind}, seed ${SEED}`).toMatchObject({
         identical: true,
         largestDifference: 0,
-        answer: { positionCount: answer.positionCount, rung: answer.rung },
+        answer: { positionCount: answer.positionCount, rung: answer.rung, partCount: answer.partCount },
       });
       seen.add(kind).add(answer.rung).add(`${answer.partCount} parts`);
     }

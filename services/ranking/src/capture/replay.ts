@@ -8,7 +8,7 @@ import type { Capture } from './capture.js';
 
 /** How replayed scores compare with the captured ones. */
 export interface Replayed {
-  readonly answer: Pick<RankAnswer, 'scores' | 'positionCount' | 'rung'>;
+  readonly answer: Pick<RankAnswer, 'scores' | 'positionCount' | 'rung' | 'partCount'>;
   /** True if every score is the same bit for bit. */
   readonly identical: boolean;
   /** Largest difference of a score, and the index of its candidate. */
