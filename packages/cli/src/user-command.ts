@@ -7,6 +7,7 @@ import {
   steadyNowMs,
   type UserRecord,
 } from '@collectivekv/domain';
+import type { ResponseOf } from '@collectivekv/rpc';
 import { Command } from 'commander';
 import { bundleIdOf } from './bundle-id.js';
 import type { Connections } from './connections.js';
@@ -40,18 +41,44 @@ export function userCommands(connections: Connections): Command[] {
       const bundle = options.bundle === undefined ? undefined : await describe(connections, options.bundle);
       const request = { encodingId: bundle?.encodingId ?? '', maxRecords: 0 };
       const counts = await connections.userCache().call('Stats', request, deadline(120_000));
-      connections.print(counts, () =>
-        pairs([
-          ['records', counts.recordCount],
-          ['positions', counts.positionCount],
-          ['interactions in total', counts.lifetimeCount],
-          ['bytes in Redis', counts.memoryBytes],
-          ['bytes per position', (counts.memoryBytes / Math.max(1, counts.positionCount)).toFixed(2)],
-          ...(counts.truncated ? ([['truncated', 'more records exist']] as const) : []),
-        ]),
+      connections.print(
+        counts,
+        () =>
+          pairs([
+            ['records', counts.recordCount],
+            ['positions', counts.positionCount],
+            ['interactions in total', counts.lifetimeCount],
+            ['bytes in Redis', counts.memoryBytes],
+            ['bytes by the ledger', `${counts.ledgerBytes} (${differenceText(counts)})`],
+            ['bytes per position', (counts.memoryBytes / Math.max(1, counts.positionCount)).toFixed(2)],
+            ...(counts.truncated ? ([['truncated', 'more records exist']] as const) : []),
+          ]) + (counts.encodings.length > 1 ? `\n${encodingsTable(counts.encodings)}` : ''),
       );
     });
   return [user, stats];
+}
+
+type Counts = ResponseOf<'UserCacheService', 'Stats'>['encodings'][number];
+
+function encodingsTable(encodings: readonly Counts[]): string {
+  return table(
+    ['encoding', 'records', 'positions', 'bytes in Redis', 'by the ledger', 'Redis against the ledger'],
+    encodings.map((one) => [
+      one.encodingId,
+      one.recordCount,
+      one.positionCount,
+      one.memoryBytes,
+      one.ledgerBytes,
+      differenceText(one),
+    ]),
+  );
+}
+
+/** Returns how much more or less Redis counts than the ledger. */
+function differenceText({ memoryBytes, ledgerBytes }: Pick<Counts, 'memoryBytes' | 'ledgerBytes'>): string {
+  if (ledgerBytes === 0) return 'no records';
+  const percent = 100 * (memoryBytes / ledgerBytes - 1);
+  return `Redis counts ${Math.abs(percent).toFixed(1)} % ${percent < 0 ? 'less' : 'more'}`;
 }
 
 async function show(

@@ -1,4 +1,5 @@
-import { decodeRecord, strideOf, toCkvError, type UserRecord } from '@collectivekv/domain';
+import { decodeRecord, RECORD_FIXED_BYTES, strideOf, toCkvError } from '@collectivekv/domain';
+import { RecordCount } from './record-count.js';
 import { appendToRecord, deleteFromBytes } from './record-edit.js';
 import { checkAppend, fenceEnded, NO_FENCE, noRecord, type RecordShape, type UserStore } from './user-store.js';
 
@@ -70,16 +71,12 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
         [...encodings].filter(([id]) => encodingId === '' || id === encodingId).map(([id, bytes]) => ({ id, bytes })),
       );
       const counted = all.slice(0, maxRecords);
-      const headers: UserRecord[] = counted.map(({ id, bytes }) =>
-        decodeRecord(bytes, { encodingId: id, strideBytes: strideOf(bytes) }),
-      );
-      return {
-        recordCount: counted.length,
-        positionCount: headers.reduce((sum, header) => sum + header.positionCount, 0),
-        memoryBytes: counted.reduce((sum, { bytes }) => sum + bytes.length, 0),
-        lifetimeCount: headers.reduce((sum, header) => sum + header.lifetimeCount, 0),
-        truncated: all.length > maxRecords,
-      };
+      const total = new RecordCount();
+      for (const { bytes } of counted) {
+        const header = Buffer.from(bytes.subarray(0, RECORD_FIXED_BYTES));
+        total.add({ header, keyBytes: 0, memoryBytes: bytes.length, cluster: false });
+      }
+      return total.stats(all.length > maxRecords);
     },
   };
 }

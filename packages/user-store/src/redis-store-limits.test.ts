@@ -60,8 +60,9 @@ describe('stats', () => {
     await client.set(keys.record('short', shape.encodingId), 'x'.repeat(29));
     await client.set(keys.quarantine('u', shape.encodingId), 'x'.repeat(99));
     expect(await odd.stats('', 10)).toMatchObject({ recordCount: 1 });
-    const { memoryBytes, ...counts } = await store.stats('', 10);
+    const { memoryBytes, ledgerBytes, encodings, ...counts } = await store.stats('', 10);
     expect(counts).toEqual({ recordCount: 1, positionCount: 1, lifetimeCount: 1, truncated: false });
+    expect(encodings).toMatchObject([{ encodingId: shape.encodingId, recordCount: 1, memoryBytes, ledgerBytes }]);
     expect(memoryBytes).toBe(await client.memory('USAGE', keys.record('u', shape.encodingId), 'SAMPLES', 0));
   });
 

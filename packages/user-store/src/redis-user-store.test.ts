@@ -86,7 +86,8 @@ describe('user store in Redis', () => {
     const recentEvents = new Uint8Array(RECENT_EVENT_RING * 6).fill(1);
     const record = encodeRecord({ encodingId, strideBytes: 5, lifetimeCount: 1, lastEventMs: 1, recentEvents, rows });
     await store.replaceRecord(encodingId, 'user-0123456789', record);
-    const { memoryBytes, positionCount } = await store.stats(encodingId, 10);
+    const { memoryBytes, ledgerBytes, positionCount } = await store.stats(encodingId, 10);
+    expect(Math.abs(ledgerBytes / memoryBytes - 1)).toBeLessThan(0.05);
     expect(positionCount).toBe(1_000);
     expect(memoryBytes / (1_000 * 2 * 256 * 4)).toBeLessThanOrEqual(0.008);
     expect(memoryBytes).toBeLessThan(5_300); // the 5,120-byte class of the allocator, and the key

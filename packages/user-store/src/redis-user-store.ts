@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { allDone, CkvError, invalidRequest, RECENT_EVENT_RING, RECORD_FIXED_BYTES } from '@collectivekv/domain';
 import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { announceErasure } from './erasures.js';
+import { RecordCount } from './record-count.js';
 import { deleteFromBytes } from './record-edit.js';
 import { createRecordKeys } from './record-keys.js';
 import { createRedisRecordReader, NOT_A_STRING, unreadableKey } from './redis-record-reader.js';
@@ -180,7 +181,8 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
     stats: (encodingId, maxRecords, signal) =>
       reachingRedis(async () => {
         const seen = new Set<string>(); // SCAN may return a key twice while the table grows
-        const total = { recordCount: 0, positionCount: 0, memoryBytes: 0, lifetimeCount: 0, truncated: false };
+        const total = new RecordCount();
+        let truncated = false;
         for (const primary of primariesOf(client)) {
           let cursor = '0';
           do {
@@ -189,22 +191,20 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
             cursor = next;
             const unseen = [...new Set(found)].filter((key) => !seen.has(key));
             const counted = unseen.slice(0, maxRecords - total.recordCount);
-            total.truncated ||= counted.length < unseen.length;
+            truncated ||= counted.length < unseen.length;
             for (const key of counted) seen.add(key);
             const headers = await Promise.all(
               counted.map((key) => primary.getrangeBuffer(key, 0, RECORD_FIXED_BYTES - 1).catch(unreadableKey)),
             );
             const sizes = await Promise.all(counted.map((key) => primary.memory('USAGE', key, 'SAMPLES', 0)));
-            headers.forEach((header, i) => {
-              if (header.length < RECORD_FIXED_BYTES) return; // deleted since the scan, or not a record
-              total.recordCount++;
-              total.lifetimeCount += header.readUIntLE(14, 6);
-              total.positionCount += header.readUInt32LE(26);
-              total.memoryBytes += Number(sizes[i] ?? 0);
-            });
-          } while (cursor !== '0' && !total.truncated);
+            for (const [i, key] of counted.entries()) {
+              const header = headers[i] ?? Buffer.alloc(0); // too short if deleted since the scan, or not a record
+              const memoryBytes = Number(sizes[i] ?? 0);
+              total.add({ header, keyBytes: Buffer.byteLength(key), memoryBytes, cluster: client.isCluster });
+            }
+          } while (cursor !== '0' && !truncated);
         }
-        return total;
+        return total.stats(truncated);
       }),
   };
 }

@@ -403,7 +403,15 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect(await store().stats('', 100)).toMatchObject({ recordCount: 3, positionCount: 4, truncated: false });
       expect(await store().stats('', 2)).toMatchObject({ recordCount: 2, truncated: true });
       expect(await store().stats('', 3)).toMatchObject({ recordCount: 3, truncated: false });
-      expect((await store().stats('', 100)).memoryBytes).toBeGreaterThan(3 * 30);
+      const { memoryBytes, ledgerBytes, encodings } = await store().stats('', 100);
+      expect(memoryBytes).toBeGreaterThan(3 * 30);
+      expect(ledgerBytes).toBeGreaterThan(3 * 30);
+      expect(encodings).toMatchObject([
+        { encodingId: shape.encodingId, recordCount: 2, positionCount: 3, lifetimeCount: 3 },
+        { encodingId: 'fedcba9876543210', recordCount: 1, positionCount: 1, lifetimeCount: 1 },
+      ]);
+      expect(encodings.reduce((sum, encoding) => sum + encoding.memoryBytes, 0)).toBe(memoryBytes);
+      expect(encodings.reduce((sum, encoding) => sum + encoding.ledgerBytes, 0)).toBe(ledgerBytes);
     });
 
     it('drops the records of one encoding, and no other', async () => {

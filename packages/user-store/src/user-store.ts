@@ -84,13 +84,24 @@ export interface PositionDeletion {
 }
 
 /** Counts over records. */
-export interface StoreStats {
-  readonly recordCount: number;
-  readonly positionCount: number;
-  readonly memoryBytes: number;
-  readonly lifetimeCount: number;
+export interface StoreStats extends Omit<EncodingStats, 'encodingId'> {
   /** True if the count stopped at its bound. */
   readonly truncated: boolean;
+  /** The counts of each encoding, at most 100: those with the most records first. */
+  readonly encodings: readonly EncodingStats[];
+}
+
+/** Counts over the records of one encoding. */
+export interface EncodingStats {
+  readonly encodingId: string;
+  readonly recordCount: number;
+  readonly positionCount: number;
+  /** Interactions ever applied to these records. */
+  readonly lifetimeCount: number;
+  /** Memory of the records with their keys as the store counts it: MEMORY USAGE of Redis. */
+  readonly memoryBytes: number;
+  /** The same as `recordMemory` computes it from the lengths of records and keys. */
+  readonly ledgerBytes: number;
 }
 
 /**

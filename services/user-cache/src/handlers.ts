@@ -94,7 +94,8 @@ export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetr
     async Stats({ encodingId, maxRecords }: StatsRequest__Output, { signal }: CallContext): Promise<StatsResponse> {
       if (encodingId !== '') checkEncodingId(encodingId, 'encoding_id');
       checkRange('max_records', maxRecords, 0, MAX_STATS_RECORDS);
-      return store.stats(encodingId, maxRecords === 0 ? MAX_STATS_RECORDS : maxRecords, signal);
+      const stats = await store.stats(encodingId, maxRecords === 0 ? MAX_STATS_RECORDS : maxRecords, signal);
+      return { ...stats, encodings: [...stats.encodings] };
     },
   };
 }
