@@ -1,7 +1,7 @@
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { keyMemory, listEntryBytes, type RedisValue, tableBytes } from './key-memory.js';
+import { keyMemory, listEntryBytes, type RedisValue, streamEntryBytes, tableBytes } from './key-memory.js';
 
 const KEYS = 3_000;
 const AT_ONCE = 500;
@@ -54,6 +54,18 @@ it('predicts a text in a long list', async () => {
   const before = await usedBytes();
   await each(push);
   expectNear(((await usedBytes()) - before) / KEYS, listEntryBytes(KEY_LENGTH));
+});
+
+it.each([
+  ['short', 30],
+  ['long', 300],
+])('predicts an entry with %s values in a long stream', async (_, length) => {
+  const value = 'v'.repeat(length);
+  const log = (user: string) => client.xadd('stream', '*', 'user', user, 'event', user, 'rest', value);
+  await warmUp(log);
+  const before = await usedBytes();
+  await each(log);
+  expectNear(((await usedBytes()) - before) / KEYS, streamEntryBytes([KEY_LENGTH, KEY_LENGTH, length]));
 });
 
 /** Makes the server grow its buffers, so that only keys count afterwards. */

@@ -49,6 +49,13 @@ const MIN_BUCKETS = 4;
 /** Longest list of a quicklist's node, with Redis's default `list-max-listpack-size`. */
 const LIST_NODE_BYTES = 8_192;
 const LIST_NODE_HEADER_BYTES = 32;
+/** Largest node of a stream, and its most entries, with Redis's default `stream-node-max-bytes` and `-entries`. */
+const STREAM_NODE_BYTES = 4_096;
+const STREAM_NODE_ENTRIES = 100;
+/** Flags, the difference of the id, and the number of elements of an entry. */
+const STREAM_ENTRY_HEADER_BYTES = 12;
+/** The node's key in the tree of a stream, and its share of the tree. */
+const STREAM_NODE_TREE_BYTES = 80;
 
 /** Returns the bytes of a key and its value. */
 export function keyMemory({ keyLength, value, expires, cluster = false }: RedisKey): KeyMemory {
@@ -85,6 +92,18 @@ function valueBytes(value: RedisValue, sizeOf: (bytes: number) => number): numbe
   const { length } = value;
   if (length <= MAX_EMBEDDED) return allocatedBytes(OBJECT_BYTES + EMBEDDED_HEADER_BYTES + length + 1);
   return allocatedBytes(OBJECT_BYTES) + textBytes(length);
+}
+
+/**
+ * Returns the bytes of one entry in a long stream whose entries have the same fields.
+ * @param lengths of the entry's values, bytes
+ */
+export function streamEntryBytes(lengths: readonly number[]): number {
+  const entryBytes = lengths.reduce((sum, length) => sum + packedEntryBytes(length), STREAM_ENTRY_HEADER_BYTES);
+  const fitting = Math.floor((STREAM_NODE_BYTES - PACKED_HEADER_BYTES) / entryBytes);
+  const entriesOfNode = Math.max(1, Math.min(STREAM_NODE_ENTRIES, fitting));
+  const nodeBytes = allocatedBytes(PACKED_HEADER_BYTES + entriesOfNode * entryBytes) + STREAM_NODE_TREE_BYTES;
+  return nodeBytes / entriesOfNode;
 }
 
 function hashBytes(fields: readonly HashField[], sizeOf: (bytes: number) => number): number {

@@ -12,7 +12,7 @@ export {
   type ProducerOptions,
 } from './producer.js';
 export * from './queue-access.js';
-export { type JobMemory, type JobMemoryOptions, jobMemory, receiptBytes } from './queue-memory.js';
+export { type JobMemory, type JobMemoryOptions, jobMemory, loggedBytes, receiptBytes } from './queue-memory.js';
 export * from './queue-names.js';
 export * from './receipts.js';
 export * from './record-encodings.js';

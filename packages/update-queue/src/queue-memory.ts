@@ -1,5 +1,6 @@
 import type { Interaction } from '@collectivekv/domain';
-import { type HashField, keyMemory, listEntryBytes } from '@collectivekv/redis-memory';
+import { type HashField, keyMemory, listEntryBytes, streamEntryBytes } from '@collectivekv/redis-memory';
+import { entryOf } from './event-log.js';
 import { jobIdOf, recordJobData } from './interaction-jobs.js';
 import { MAX_FAILED_JOBS } from './open-queues.js';
 import { REMEMBER_JOB_MS } from './producer.js';
@@ -92,6 +93,11 @@ export function receiptBytes(keyPrefix: string): number {
   ];
   const keyLength = receiptKey(keyPrefix, '0'.repeat(36)).length;
   return keyMemory({ keyLength, value: { kind: 'hash', fields }, expires: true }).usedBytes;
+}
+
+/** Returns the bytes that an interaction takes in the event log. */
+export function loggedBytes(interaction: Interaction): number {
+  return streamEntryBytes(entryOf(interaction).map((value) => Buffer.byteLength(value)));
 }
 
 function fieldOf(name: string, value: string): HashField {

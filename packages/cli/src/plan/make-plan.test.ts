@@ -18,6 +18,7 @@ const INPUT: PlanInput = {
   callInteractions: 1,
   keyedCalls: false,
   lagS: 600,
+  eventLogS: 0,
   erasuresPerDay: 0,
   receiptTtlS: 86_400,
   userIdBytes: 36,
@@ -105,6 +106,13 @@ describe('the queue', () => {
   it('has a job for each partition that a call reaches', () => {
     expect(figure(planOf({ callInteractions: 2 }), 'queue.jobsPerS')).toBeCloseTo(1_000 * (2 - 1 / 16));
     expect(figure(planOf({ callInteractions: 500 }), 'queue.jobsPerS')).toBeCloseTo(4 * 16);
+  });
+
+  it('has the event log of its age', () => {
+    const [hour, none] = [planOf({ eventLogS: 3_600 }), planOf()];
+    const logged = figure(hour, 'queue.eventLogBytes');
+    expect(logged / (2_000 * 3_600)).toBeGreaterThan(36 + 36); // more than its ids
+    expect(figure(hour, 'queue.redisBytes') - figure(none, 'queue.redisBytes')).toBeCloseTo(logged);
   });
 
   it('keeps receipts for their time', () => {

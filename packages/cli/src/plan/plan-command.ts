@@ -13,6 +13,7 @@ import { readCosts } from './read-costs.js';
 import type { ServiceCosts } from './service-costs.js';
 
 const GIB = 2 ** 30;
+const HOUR_S = 3_600;
 const USUAL_ITEM_ID_BYTES = 12;
 
 /** Creates `ckv plan`. */
@@ -57,6 +58,7 @@ function inputOf(options: PlanOptions, { itemIdBytes }: NamedBundle, keyPrefix: 
     callInteractions: options.perCall,
     keyedCalls: options.keyed,
     lagS: options.lag,
+    eventLogS: options.eventLog * HOUR_S,
     erasuresPerDay: options.erasures,
     receiptTtlS: options.receiptTtl,
     itemIdBytes: options.itemIdBytes ?? itemIdBytes ?? USUAL_ITEM_ID_BYTES,
@@ -106,6 +108,7 @@ function loadSection(plan: Command, input: PlanInput, { itemIdBytes }: NamedBund
   add('candidates', 'candidates', 'candidates of a request', input.candidates, 'count', '--candidates');
   add('perCall', 'callInteractions', 'interactions of a Record call', input.callInteractions, 'count', '--per-call');
   add('lag', 'lagS', 'time without updaters', input.lagS, 's', '--lag');
+  add('eventLog', 'eventLogS', 'age of the event log', input.eventLogS, 's', '--event-log');
   add('erasures', 'erasuresPerDay', 'erasures a day', input.erasuresPerDay, 'count', '--erasures');
   add('userIdBytes', 'userIdBytes', 'a user id', input.userIdBytes, 'bytes', '--user-id-bytes');
   if (itemIdBytes === undefined || isGiven('itemIdBytes')) {

@@ -17,6 +17,8 @@ export interface PlanInput {
   readonly keyedCalls: boolean;
   /** How long the queue must be able to hold what arrives, s. */
   readonly lagS: number;
+  /** How long the event log keeps interactions, s; 0: there is none. */
+  readonly eventLogS: number;
   readonly erasuresPerDay: number;
   readonly receiptTtlS: number;
   readonly userIdBytes: number;
@@ -50,6 +52,7 @@ export const PLAN_LIMITS = {
   perSecond: 100_000_000,
   callInteractions: 500,
   lagS: 7 * 86_400,
+  eventLogHours: 10 * 365 * 24,
   erasuresPerDay: 1_000_000_000,
   idBytes: 256,
   redisReplicas: 10,

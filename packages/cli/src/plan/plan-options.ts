@@ -7,7 +7,7 @@ const DEFAULT_RECEIPT_TTL_S = 7_776_000;
 
 /** Options of the planned load and machines, in the order of the help. */
 export function planOptions(): Option[] {
-  const { users, perSecond, callInteractions, lagS, erasuresPerDay, idBytes } = PLAN_LIMITS;
+  const { users, perSecond, callInteractions, lagS, eventLogHours, erasuresPerDay, idBytes } = PLAN_LIMITS;
   const { redisReplicas, serverGib, cores, spare } = PLAN_LIMITS;
   const whole = (flags: string, text: string, min: number, max: number, value: number) =>
     new Option(flags, text).argParser(wholeNumber(min, max)).default(value);
@@ -26,6 +26,7 @@ export function planOptions(): Option[] {
     whole('--per-call <count>', 'interactions of a Record call, each of another user', 1, callInteractions, 1),
     new Option('--keyed', 'Record calls have an idempotency key').default(false),
     whole('--lag <seconds>', 'how long updaters may be away', 0, lagS, 600),
+    whole('--event-log <hours>', 'age of CKV_EVENT_LOG; 0: off', 0, eventLogHours, 0),
     whole('--erasures <count>', 'deletions of users and interactions a day', 0, erasuresPerDay, 0),
     whole('--receipt-ttl <seconds>', 'CKV_RECEIPT_TTL_S', 3_600, 315_360_000, DEFAULT_RECEIPT_TTL_S),
     whole('--user-id-bytes <count>', 'length of a user id', 1, idBytes, 36),
@@ -63,6 +64,7 @@ export interface PlanOptions {
   readonly perCall: number;
   readonly keyed: boolean;
   readonly lag: number;
+  readonly eventLog: number;
   readonly erasures: number;
   readonly receiptTtl: number;
   readonly userIdBytes: number;

@@ -1,4 +1,4 @@
-import { jobMemory, receiptBytes } from '@collectivekv/update-queue';
+import { jobMemory, loggedBytes, receiptBytes } from '@collectivekv/update-queue';
 import { createSection, type Section } from './figure.js';
 import type { PlanInput, PlannedBundle } from './plan-input.js';
 import { sampleInteractions } from './sample-interactions.js';
@@ -60,7 +60,17 @@ export function planQueue(input: PlanInput, { manifest }: PlannedBundle, partiti
     'bytes',
     `${receipt} bytes each for ${Math.round(input.receiptTtlS / DAY_S)} days`,
   );
-  const totalBytes = computed('redisBytes', 'the queue', waiting + remembered + receipts, 'bytes', 'the sum');
+  const [interaction] = interactions;
+  const logged = interaction ? loggedBytes(interaction) : 0;
+  const eventLog = computed(
+    'eventLogBytes',
+    'the event log',
+    ratePerS * input.eventLogS * logged,
+    'bytes',
+    `${Math.round(logged)} bytes an interaction, if the busiest rate never ends`,
+  );
+  const sum = waiting + remembered + receipts + eventLog;
+  const totalBytes = computed('redisBytes', 'the queue', sum, 'bytes', 'the sum');
   computed(
     'waitingJobsOfPartition',
     'CKV_MAX_WAITING_JOBS, at least',
