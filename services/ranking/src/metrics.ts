@@ -2,6 +2,7 @@ import type { Engine } from '@collectivekv/engine';
 import type { Admission } from '@collectivekv/rpc/server';
 import { LATENCY_BUCKETS, type Metrics, watchGauge } from '@collectivekv/service-kit';
 import { Counter, Histogram } from 'prom-client';
+import { createHistorySlots } from './history-slots.js';
 import type { RankAnswer } from './ranker.js';
 
 /** Metrics of answers. */
@@ -53,14 +54,16 @@ export function createRankingMetrics(
     labelNames: ['known'] as const,
     registers: [registry],
   });
+  const historySlots = createHistorySlots(metrics);
   return {
-    observe({ timings, rung, rungReason, servedAs, partCount, unknownCandidateCount }, candidateCount) {
+    observe({ timings, rung, rungReason, servedAs, partCount, unknownCandidateCount, basis }, candidateCount) {
       for (const [stage, us] of Object.entries(timings)) if (us > 0) stageSeconds.observe({ stage }, us / 1e6);
       answers.inc({ rung, reason: rungReason });
       served.inc({ served_as: servedAs });
       runs.inc(partCount);
       candidates.inc({ known: 'true' }, candidateCount - unknownCandidateCount);
       if (unknownCandidateCount > 0) candidates.inc({ known: 'false' }, unknownCandidateCount);
+      historySlots.observe(basis);
     },
   };
 }
