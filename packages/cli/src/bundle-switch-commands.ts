@@ -76,7 +76,7 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
       const { activeBundleId, endedCanaryIds } = rolledBack;
       connections.print(rolledBack, () =>
         endedCanaryIds.length > 0
-          ? `ended: ${endedCanaryIds.join(', ')}, which become warm only; still active: ${activeBundleId}`
+          ? `canary ended, still warming: ${endedCanaryIds.join(', ')}; active as before: ${activeBundleId}`
           : `active: ${activeBundleId}`,
       );
     });

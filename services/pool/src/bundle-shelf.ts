@@ -78,6 +78,8 @@ export interface BundleShelfOptions {
   readonly onLacking?: (bundleId: string) => void;
 }
 
+const COPY_IT = 'or copy its folder to CKV_BUNDLES_DIR of every replica, then make it warm';
+
 /** A bundle that is left out, since it breaks the format, is not reproduced on this machine, or is not trusted. */
 export interface LeftOutBundle {
   readonly dir: string;
@@ -115,10 +117,8 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
     if (bundle) return bundle;
     throw new CkvError(
       'bundle_not_loaded',
-      `bundle_id: ${bundleId} is not loaded; use one of this pool: ${[...bundles.keys()].join(', ')}`,
-      {
-        field: 'bundle_id',
-      },
+      `bundle_id: ${bundleId} is not loaded; use one of this pool: ${[...bundles.keys()].join(', ')}; ${COPY_IT}`,
+      { field: 'bundle_id' },
     );
   }
 
