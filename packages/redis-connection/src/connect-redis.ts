@@ -1,5 +1,6 @@
 import { CkvError } from '@collectivekv/domain';
 import { Cluster, type CommonRedisOptions, Redis } from 'ioredis';
+import { confirmWrites } from './confirm-writes.js';
 import { replyOf } from './redis-error.js';
 import { type RedisTls, type RedisTlsOptions, secureRedis } from './redis-tls.js';
 import { parseRedisUrl, type RedisAddress } from './redis-url.js';
@@ -23,6 +24,8 @@ export interface ConnectOptions {
   readonly onError: (error: Error) => void;
   /** For `rediss` URLs. */
   readonly tls?: RedisTlsOptions;
+  /** Replicas that must have a write before it is answered: see `confirmWrites`. Default 0: none. */
+  readonly confirmReplicas?: number;
 }
 
 /** Ends the looks at a client's TLS files. */
@@ -30,6 +33,8 @@ const closers = new WeakMap<RedisClient, () => void>();
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const SILENCE_TIMEOUT_MS = 5_000;
+/** Longest wait for replicas. Other commands wait as long, so it must be well below the silence that ends a connection. */
+const CONFIRM_TIMEOUT_MS = 1_000;
 const MAX_RECONNECT_MS = 1_000;
 /** Shortest time between two reconnects that an error reply causes. */
 const LEAVE_EVERY_MS = 1_000;
@@ -50,6 +55,8 @@ export function connectRedis(url: string, given: ConnectOptions): RedisClient {
       ? connectCluster(address, options, tls)
       : new Redis(singleOptions(address, options, tls));
   client.on('error', options.onError);
+  const { confirmReplicas: replicaCount = 0 } = given;
+  if (replicaCount > 0) confirmWrites(client, { replicaCount, timeoutMs: CONFIRM_TIMEOUT_MS });
   closers.set(client, tls.close);
   return client;
 }

@@ -13,7 +13,7 @@ const INSPECT = ['hdel', 'hgetall', 'lindex', 'lrem', 'rpop', 'smembers', 'srem'
 const BACKFILL = ['hexists', 'hincrby', 'hlen', 'unlink', 'xlen', 'xrevrange'];
 /** More commands of the scripts that consume, hold leases, keep receipts and erase. */
 const CONSUME = [
-  ...['bzpopmin', 'expire', 'pexpire', 'rename', 'time', 'type', 'hsetnx', 'ltrim'],
+  ...['bzpopmin', 'expire', 'pexpire', 'rename', 'time', 'type', 'hsetnx', 'ltrim', 'wait'],
   ...['rpoplpush', 'xdel', 'xrange', 'xtrim'],
   ...['zpopmin', 'zrangebyscore', 'zremrangebyrank', 'zremrangebyscore', 'zscan'],
 ];

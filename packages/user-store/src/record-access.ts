@@ -14,7 +14,7 @@ export function recordWriterAccess(keyPrefix: string): AccessRules {
     commands: [
       'publish',
       ...['get', 'getrange', 'set', 'expire', 'rename', 'unlink', 'exists'],
-      ...['sadd', 'smembers', 'scan', 'memory|usage', 'time', 'eval', 'evalsha'],
+      ...['sadd', 'smembers', 'scan', 'memory|usage', 'time', 'eval', 'evalsha', 'wait'],
     ],
   };
 }

@@ -14,6 +14,13 @@ export const updaterConfigSchema = z.object({
     .default('redis://127.0.0.1:6379')
     .describe('Redis of the interaction queue, which must never evict (maxmemory-policy noeviction)'),
   ...redisTlsConfig(),
+  CKV_CONFIRM_REPLICAS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(10)
+    .default(0)
+    .describe('replicas of Redis that must have an accepted interaction before the call is answered; 0 waits for none'),
   CKV_KEY_PREFIX: z
     .string()
     .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, _, . and -')

@@ -40,6 +40,7 @@ await runService({
       whenAway: 'fail',
       onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
       tls: redisTlsFrom(config, onFileOutcome),
+      confirmReplicas: config.CKV_CONFIRM_REPLICAS,
     });
     onClose('redis', () => closeRedis(client));
     const blocking = connectRedis(config.CKV_QUEUE_REDIS_URL, {

@@ -16,6 +16,7 @@ await runService({
       whenAway: 'fail',
       onError: (error) => log.warn({ problem: error.message }, 'Redis connection'),
       tls: redisTlsFrom(config, onFileOutcome),
+      confirmReplicas: config.CKV_CONFIRM_REPLICAS,
     });
     onClose('redis', () => closeRedis(client));
     const userCacheMetrics = createUserCacheMetrics(metrics);
