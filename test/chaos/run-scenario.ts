@@ -71,7 +71,10 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     rankTimeoutMs: RANK_TIMEOUT_MS,
   });
   const queueUrl = fleet.redis.queueUrl ?? fleet.redis.url;
-  const connection = await connectedRedis(queueUrl, { field: 'url', name: 'chaos-bullmq', whenAway: 'wait' });
+  // A backend that adds jobs itself waits for copies as the updaters do.
+  const confirmReplicas = Number(spec.replicas.updater[0]?.CKV_CONFIRM_REPLICAS ?? 0);
+  const named = { field: 'url', name: 'chaos-bullmq', whenAway: 'wait', confirmReplicas } as const;
+  const connection = await connectedRedis(queueUrl, named);
   connection.on('error', () => undefined);
   const queues = Array.from(
     { length: PARTITIONS },

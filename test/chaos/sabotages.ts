@@ -170,6 +170,16 @@ export const SABOTAGES: readonly Sabotage[] = [
     shows: ['lost'],
   },
   {
+    name: 'writes-confirmed',
+    protection: 'with CKV_CONFIRM_REPLICAS, a write counts when a replica has it',
+    file: 'packages/redis-connection/dist/connect-redis.js',
+    from: 'if (replicaCount > 0)',
+    to: 'if (false)',
+    scenario: 'sentinel',
+    fault: 'replica hangs',
+    shows: ['lost'],
+  },
+  {
     name: 'replica-left',
     protection: 'services leave a server that answers as a replica does',
     file: 'packages/redis-connection/dist/connect-redis.js',

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { askRedis } from '@collectivekv/private-redis';
 import { stopped } from '../faults/process-faults.js';
+import { DEFAULT_FLEET, type Env, type FleetSpec } from '../fleet/fleet.js';
 import { clusterRedis } from '../fleet/redis-cluster.js';
 import type { RedisForm } from '../fleet/redis-form.js';
 import { sentinelRedis } from '../fleet/redis-sentinel.js';
@@ -16,9 +18,11 @@ interface Replicated extends RedisForm {
 
 /** Long enough for a replica to take over, and for the old primary to return with stale data. */
 const AWAY_MS = [5_000, 9_000] as const;
-/** A replica that is silent for longer does not count for `min-replicas-to-write`. */
-const CONFIRMED = ['--min-replicas-to-write', '1', '--min-replicas-max-lag', '2'] as const;
-/** Without a confirmation, what was accepted so shortly before the failover or after it may be lost. */
+/** Long enough for many writes that the replica lacks. */
+const HUNG_MS = 1_500;
+/** Every write has a copy before it counts. */
+const CONFIRM: Env = { CKV_CONFIRM_REPLICAS: '1' };
+/** Without copies, what was accepted so shortly before the failover or after it may be lost. */
 const AT_RISK_MS = 1_000;
 /** In a cluster, also what was appended so shortly before: it may have waited in the queue for up to this time. */
 const APPENDED_MS = 10_000;
@@ -28,15 +32,16 @@ type Risk = 'none' | 'lost' | 'each server for itself';
 
 /** Ends primaries under load, one way after the other. */
 async function failovers({ fleet, backends, random, quick, fault }: Arena, redis: Replicated, risk: Risk) {
+  async function replaceKilled(i: number, primaries: readonly number[]): Promise<void> {
+    await fleet.redis.nodes[i]?.kill();
+    for (let now = [i]; now.includes(i) || now.length < primaries.length; now = await redis.primaries())
+      await sleep(50);
+    await fleet.redis.nodes[i]?.restart();
+  }
   const strikes = [
     {
       name: 'kill -9 of a primary',
-      async strike(i: number) {
-        const { length } = await redis.primaries();
-        await fleet.redis.nodes[i]?.kill();
-        for (let now = [i]; now.includes(i) || now.length < length; now = await redis.primaries()) await sleep(50);
-        await fleet.redis.nodes[i]?.restart();
-      },
+      strike: async (i: number) => replaceKilled(i, await redis.primaries()),
     },
     {
       name: 'SIGSTOP of a primary, which returns as a stale primary',
@@ -46,6 +51,20 @@ async function failovers({ fleet, backends, random, quick, fault }: Arena, redis
       },
     },
   ];
+  if (risk === 'none') {
+    strikes.push({
+      name: 'kill -9 of a primary whose replica hangs',
+      async strike(i) {
+        const primaries = await redis.primaries();
+        const replicas = fleet.redis.nodes.filter((_, node) => !primaries.includes(node));
+        const hung = replicas.map((node) => stopped(node, HUNG_MS));
+        // Otherwise a replica would later read what the primary has sent meanwhile.
+        await askRedis(fleet.redis.nodes[i]?.port ?? 0, 'CLIENT KILL TYPE replica');
+        await sleep(HUNG_MS / 2);
+        await Promise.all([...hung, replaceKilled(i, primaries)]);
+      },
+    });
+  }
   const beforeMs = risk === 'lost' ? AT_RISK_MS : APPENDED_MS;
   for (let round = 0; round < (quick || risk !== 'none' ? 1 : 3); round++) {
     for (const { name, strike } of strikes) {
@@ -78,23 +97,30 @@ function scenarioOf(name: string, redis: Replicated, row: DurabilityRow, risk: R
   return {
     name,
     about: `${row.redis}: ${row.event}.`,
-    fleet: { redis },
+    fleet: { redis, ...(risk === 'none' ? { replicas: confirming() } : {}) },
     durability: row,
     ...(risk === 'none' ? {} : { load: { forgets: 0, repeats: 0 } }),
     run: (arena) => failovers(arena, redis, risk),
   };
 }
 
+/** Returns the default replicas. The services that write wait for a copy of each write. */
+function confirming(): FleetSpec['replicas'] {
+  const { replicas } = DEFAULT_FLEET;
+  const confirmed = (own: readonly Env[]) => own.map((env) => ({ ...env, ...CONFIRM }));
+  return { ...replicas, updater: confirmed(replicas.updater), 'user-cache': confirmed(replicas['user-cache']) };
+}
+
 const EVENT = 'a primary is killed, or stands still and returns';
 const UNSAFE = 'the last second before the failover may be lost';
-const NOTHING = 'nothing is lost but what had no copy yet as the primary ended: the last moment';
+const NOTHING = 'nothing is lost';
 
 /** A replica takes over under load. */
 export const failoverScenarios: readonly Scenario[] = [
   scenarioOf(
     'sentinel',
-    sentinelRedis(CONFIRMED),
-    { redis: 'primary and replica, sentinels, `min-replicas-to-write 1`', event: EVENT, promise: NOTHING },
+    sentinelRedis(),
+    { redis: 'primary and replica, sentinels, `CKV_CONFIRM_REPLICAS=1`', event: EVENT, promise: NOTHING },
     'none',
   ),
   scenarioOf(
@@ -105,8 +131,8 @@ export const failoverScenarios: readonly Scenario[] = [
   ),
   scenarioOf(
     'cluster',
-    clusterRedis(CONFIRMED),
-    { redis: 'cluster of 3 + 3 servers, `min-replicas-to-write 1`', event: EVENT, promise: NOTHING },
+    clusterRedis(),
+    { redis: 'cluster of 3 + 3 servers, `CKV_CONFIRM_REPLICAS=1`', event: EVENT, promise: NOTHING },
     'none',
   ),
   scenarioOf(
