@@ -54,9 +54,9 @@ it('warns of a policy that evicts, stays ready, and counts evicted keys', async 
 
   await client.config('SET', 'maxmemory', '2mb');
   for (let i = 0; i < 40; i++) await client.set(`filler-${i}`, Buffer.alloc(100_000));
-  await vi.waitUntil(async () => (await evictedCount()) > 0, { timeout: 5_000 });
   const [, evicted] = /^evicted_keys:(\d+)/m.exec(await client.info('stats')) ?? [];
-  expect(await evictedCount()).toBe(Number(evicted));
+  expect(Number(evicted)).toBeGreaterThan(0);
+  await vi.waitUntil(async () => (await evictedCount()) === Number(evicted), { timeout: 5_000 });
   await vi.waitUntil(() => log.warn.mock.calls.length === 2, { timeout: 5_000 });
   expect(onTried).not.toHaveBeenCalledWith(false);
 });
