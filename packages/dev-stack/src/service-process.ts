@@ -83,7 +83,7 @@ export async function startServiceProcess({
       log.write(chunk);
       logEnd = `${logEnd}${chunk}`.slice(-2_000);
     });
-    child.on('exit', () => log.end());
+    child.on('close', () => log.end()); // after its last output, which may come later than its exit
     const line = await Promise.race([
       once(createInterface({ input: child.stdout }), 'line').then(([text]) => String(text)),
       exited.then(() => undefined),
