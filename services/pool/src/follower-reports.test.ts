@@ -21,6 +21,20 @@ it('keeps the latest report of each replica, and adds their requests up', () => 
   expect(reports.coverageOf('b'.repeat(16))).toEqual({ sampledCount: 0, warmCount: 0 });
 });
 
+it('forgets what was reported of a bundle that is announced no more', () => {
+  const reports = open();
+  reports.add(report('one', 100, 100));
+  reports.keepOnly([BUNDLE]);
+  expect(reports.coverageOf(BUNDLE).sampledCount).toBe(100);
+  reports.keepOnly([]);
+  reports.add(report('late', 100, 100));
+  reports.keepOnly([BUNDLE]);
+  expect(reports.coverageOf(BUNDLE).sampledCount).toBe(0);
+  expect(reports.all().map(({ replicaId }) => replicaId)).toEqual(['one', 'late']);
+  reports.add(report('one', 10, 5));
+  expect(reports.coverageOf(BUNDLE)).toEqual({ sampledCount: 10, warmCount: 5 });
+});
+
 it('forgets a replica that is silent, and the most silent one of too many', () => {
   const reports = open();
   reports.add(report('silent', 100, 0));

@@ -20,6 +20,11 @@ export interface FollowerReport {
 /** The reports of the followers that this process has heard of lately. */
 export interface FollowerReports {
   add(report: FollowerReport): void;
+  /**
+   * Forgets what followers reported of other bundles, now and from now on: a bundle that is announced again later is to
+   * be loaded and measured anew. Before the first call all bundles are kept.
+   */
+  keepOnly(bundleIds: readonly string[]): void;
   all(): readonly FollowerReport[];
   /** Returns the requests that all replicas have looked at for a bundle. */
   coverageOf(bundleId: string): Pick<BundleReport, 'sampledCount' | 'warmCount'>;
@@ -34,6 +39,12 @@ const FORGOTTEN_AFTER_MS = 15_000;
 export function createFollowerReports(nowMs: () => number = steadyNowMs): FollowerReports {
   /** By service and replica, the latest report last. */
   const reports = new Map<string, { readonly report: FollowerReport; readonly atMs: number }>();
+
+  let isKept = (_: string) => true;
+  const keptOf = (report: FollowerReport) => ({
+    ...report,
+    bundles: report.bundles.filter(({ bundleId }) => isKept(bundleId)),
+  });
 
   function forgetOld(): void {
     for (const [key, { atMs }] of reports) {
@@ -51,8 +62,13 @@ export function createFollowerReports(nowMs: () => number = steadyNowMs): Follow
     add(report) {
       const key = `${report.service} ${report.replicaId}`;
       reports.delete(key);
-      reports.set(key, { report, atMs: nowMs() });
+      reports.set(key, { report: keptOf(report), atMs: nowMs() });
       forgetOld();
+    },
+    keepOnly(bundleIds) {
+      const kept = new Set(bundleIds);
+      isKept = (bundleId) => kept.has(bundleId);
+      for (const [key, { report, atMs }] of reports) reports.set(key, { report: keptOf(report), atMs });
     },
     all,
     coverageOf(bundleId) {

@@ -50,13 +50,21 @@ await runService({
     onClose('refresh', () => clearInterval(refresh));
     const health = createPoolHealth(shelf, config.CKV_HEALTH_WINDOW_S * 1_000);
     createHealthMetrics(metrics, shelf, health);
+    const reports = createFollowerReports();
+    const watching = new AbortController();
+    onClose('watching', () => watching.abort());
+    void (async () => {
+      for await (const { bundles } of shelf.watch(watching.signal)) {
+        reports.keepOnly(bundles.map(({ bundleId }) => bundleId));
+      }
+    })();
     server.add(
       'PoolService',
       createPoolHandlers({
         shelf,
         provider: config.CKV_PROVIDER,
         metrics: createPoolMetrics(metrics, engine, shelf),
-        reports: createFollowerReports(),
+        reports,
         health,
         minCoverageBp: Math.round(config.CKV_MIN_COVERAGE * WHOLE_SHARE_BP),
       }),
