@@ -23,11 +23,15 @@ import { createUpdaterMetrics } from './metrics.js';
 import { holdPartitions } from './partitions/held-partitions.js';
 import { createPartitionLeases } from './partitions/partition-leases.js';
 import { watchQueueRedis } from './queue-redis.js';
+import { allLoaded } from './records/all-loaded.js';
 import { watchOldRecords } from './records/old-records.js';
 import { createRecordWriter } from './records/record-writer.js';
 import { createSlotReports } from './records/slot-reports.js';
 import { startUpdater } from './updater.js';
 import { createWarmer } from './warming/warmer.js';
+
+/** How long the updater waits for bundles beside the active one before it takes jobs. */
+const LOAD_PATIENCE_MS = 30_000;
 
 await runService({
   name: 'updater',
@@ -103,7 +107,7 @@ await runService({
       concurrency: 2 * config.CKV_WORKERS,
     };
     const updater = startUpdater({
-      able: bundles.ready,
+      able: allLoaded({ bundles, patienceMs: LOAD_PATIENCE_MS, log, signal }),
       holdPartitions: () =>
         holdPartitions({
           leases,
