@@ -1,4 +1,13 @@
-import { bundleId, type Rpcs, wrongBundleIds } from './shared-cases.js';
+import { readFileSync } from 'node:fs';
+import { encodingIdOf, parseManifest } from '@collectivekv/domain';
+import { DEMO_BUNDLE } from '../fixture-bundles.js';
+import { bundleId, encodingId, type Rpcs, wrongBundleIds, wrongEncodingIds } from './shared-cases.js';
+
+const demo = parseManifest(readFileSync(`${DEMO_BUNDLE}/bundle.json`));
+const demoEncoding = encodingIdOf(demo);
+const packed = (...numbers: number[]) => Buffer.from(Uint32Array.from(numbers).buffer);
+const usage = { field: 'item', slots: packed(1, 2), counts: packed(3, 4) };
+const usageWith = (changes: object) => ({ encodingId: demoEncoding, fields: [{ ...usage, ...changes }] });
 
 /** RPCs of PoolService with their malformed requests. */
 export const POOL_RPCS: Rpcs = {
@@ -61,6 +70,28 @@ export const POOL_RPCS: Rpcs = {
       ['a replica of 257 bytes', 'replica_id', { service: 'ranking', replicaId: 'r'.repeat(257) }],
       ['65 bundles', 'bundles', { service: 'ranking', replicaId: 'r', bundles: Array(65).fill({ bundleId }) }],
       ...wrongBundleIds((id) => ({ service: 'ranking', replicaId: 'r', bundles: [{ bundleId: id }] })),
+    ],
+  ],
+  'PoolService/ReportSlotUsage': [
+    usageWith({}),
+    [
+      ['no encoding', 'encoding_id', { fields: [usage] }],
+      ['an encoding of no bundle', 'encoding_id', { encodingId, fields: [usage] }, ['bundle_not_loaded']],
+      ['65 fields', 'fields', { encodingId: demoEncoding, fields: Array(65).fill(usage) }],
+      ['an unknown field', 'fields[0].field', usageWith({ field: 'nope' })],
+      ['half a slot', 'fields[0].slots', usageWith({ slots: Buffer.alloc(3) })],
+      ['half a count', 'fields[0].counts', usageWith({ counts: Buffer.alloc(3) })],
+      ['a count too few', 'fields[0].counts', usageWith({ counts: packed(1) })],
+      ['too many slots', 'fields[0].slots', usageWith({ slots: Buffer.alloc(800_004) })],
+      ['a slot beyond the pool', 'fields[0].slots', usageWith({ slots: packed(1, 2_001) })],
+      ...wrongEncodingIds((id) => ({ encodingId: id, fields: [usage] })),
+    ],
+  ],
+  'PoolService/GetPoolHealth': [
+    {},
+    [
+      ['an unknown bundle', 'bundle_id', { bundleId }, ['bundle_not_loaded']],
+      ...wrongBundleIds((id) => ({ bundleId: id })),
     ],
   ],
   'PoolService/Activate': [

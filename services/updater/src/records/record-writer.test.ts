@@ -22,6 +22,21 @@ import { createRecordWriter } from './record-writer.js';
 useRecordWriter();
 
 describe('the writer', () => {
+  it('passes on all rows that it encodes, with and without history', async () => {
+    const positions = new Map<string, number>();
+    const writer = createRecordWriter({
+      bundles: { all: () => [alone, behind], hold: () => () => undefined },
+      recordEncodings,
+      userCache: bench.userCache,
+      batchSize: 7,
+      concurrency: 3,
+      onEncoded: ({ id, layout }, rows) =>
+        void positions.set(id, (positions.get(id) ?? 0) + rows.length / layout.strideBytes),
+    });
+    await append(writer, interactionsOf('u', upTo(3)), interactionsOf('v', upTo(2)));
+    expect([alone, behind].map(({ model }) => positions.get(model.id))).toEqual([5, 5]);
+  });
+
   it('throws dependency_unavailable before a bundle is loaded', async () => {
     const interaction = interactionOf('u', 1);
     await expect(writerFor().encode([interaction])).rejects.toMatchObject({ reason: 'dependency_unavailable' });
