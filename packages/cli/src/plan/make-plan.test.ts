@@ -132,6 +132,7 @@ describe('services', () => {
     expect(figure(plan, 'services.updater.perReplica')).toBe(2_500);
     expect(figure(plan, 'services.user-cache.perReplica')).toBe(20_000); // its main thread was not measured
     expect(figure(planOf({ spare: 0 }), 'services.pool.replicas')).toBe(1);
+    expect(figure(plan, 'services.recordBytes')).toBe(3_700);
   });
 
   it('have a power of two of partitions, at least 8 for each updater', () => {

@@ -49,6 +49,7 @@ export function planServices(input: PlanInput, costs: ServiceCosts): ServicePlan
   for (const [name, bytes] of Object.entries(costs.residentBytes)) {
     measured(`${name}.residentBytes`, `${name}: memory of a replica`, bytes, 'bytes', costs.machine);
   }
+  measured('recordBytes', 'a record in Redis, as it was measured', costs.recordUsedBytes, 'bytes', costs.workload);
   const wanted = Math.max(DEFAULT_PARTITION_COUNT, PARTITIONS_PER_UPDATER * (updaters + spare));
   const partitionCount = Math.min(MAX_PARTITION_COUNT, 2 ** Math.ceil(Math.log2(wanted)));
   const basis = `a power of two, at least ${PARTITIONS_PER_UPDATER} for each updater and ${DEFAULT_PARTITION_COUNT}`;
