@@ -6,7 +6,7 @@ import {
   assembleRank,
   assembleRankKv,
   type GatheredRows,
-  type GraphName,
+  type RequiredGraphName,
   slotHistogram,
   type Tensor,
   type Tensors,
@@ -46,7 +46,7 @@ const options = sessionOptions({ provider: 'cpu', threadsPerWorker: 1 });
 const [, , dir = ''] = process.argv;
 const { model } = await openBundle(dir);
 const { graphs, groups } = model.manifest;
-const open = (graph: GraphName) => ort.InferenceSession.create(join(dir, graphs[graph].file), options);
+const open = (graph: RequiredGraphName) => ort.InferenceSession.create(join(dir, graphs[graph].file), options);
 const sessions = { rank: await open('rank'), rankKv: await open('rankKv'), gather: await open('gather') };
 
 const tables = await readPoolTables(model, async (feeds) => fromOrt(await sessions.gather.run(ortFeeds(feeds))));

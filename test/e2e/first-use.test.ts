@@ -88,6 +88,18 @@ describe('the README', () => {
       ).json();
       expect(ranked).toMatchObject({ ranked: [{}, {}], info: { positionCount: 2, rung: 'full' } });
       expect(ckv('rank', 'cli', 'i0001').stdout).toMatch(/history +2 positions/);
+      const folder = mkdtempSync(join(tmpdir(), 'ckv-explain-'));
+      const picture = join(folder, 'explained.html');
+      const explained = ckv('explain', 'cli', 'i0001', 'i0002', '--html', picture).stdout;
+      expect(explained).toMatch(/i0001: score 0\.\d+[\s\S]*i0002: score 0\.\d+[\s\S]*positions +2/);
+      expect(readFileSync(picture, 'utf8')).toContain('<svg ');
+      rmSync(folder, { recursive: true });
+      const { explanation, info } = ckv('--json', 'explain', 'cli', 'i0001').json();
+      expect(info.positionCount).toBe(2);
+      expect(explanation.candidates[0].positions.map(({ itemId }: { itemId: string }) => itemId).sort()).toEqual([
+        'i0001',
+        'i0002',
+      ]);
       ckv('record', 'cli', 'i0009', '--event-id', 'oops');
       await e2e.untilApplied('cli', 3);
       expect(ckv('forget', 'cli', 'oops').stdout).toMatch(/erases +an interaction\nstate +done\n/);

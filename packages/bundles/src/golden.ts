@@ -22,7 +22,7 @@ const tensorsSchema = z.strictObject({
   file: z.string(),
   cases: z.array(
     z.strictObject({
-      graph: z.enum(['encode', 'rank', 'rankKv', 'gather']),
+      graph: z.enum(['encode', 'rank', 'rankKv', 'gather', 'explain']),
       name: z.string(),
       inputs: z.record(z.string(), tensorSchema),
       outputs: z.record(z.string(), tensorSchema),

@@ -4,6 +4,8 @@ import {
   CkvError,
   float32,
   type GraphName,
+  type GraphSpec,
+  graphNamesOf,
   isClusterInput,
   joinScores,
   type Manifest,
@@ -25,7 +27,7 @@ const BACKGROUND = { background: true };
 
 /** Options of {@link loadBundle}. */
 export interface LoadOptions {
-  /** The graphs to load. */
+  /** The graphs to load. The graph `explain` is left out if the bundle has none. */
   readonly graphs: readonly GraphName[];
   /**
    * True runs the golden vectors of these graphs and refuses the bundle if one differs. With pool tables and the graphs
@@ -87,9 +89,10 @@ async function copyAgain(dir: string, privateDir: string, { manifestBytes, model
 async function loadCopy(
   bundle: OpenBundle,
   engine: Engine,
-  { graphs, verifyGolden, poolTables = false }: LoadOptions,
+  { graphs: wanted, verifyGolden, poolTables = false }: LoadOptions,
   again: CopyAgain,
 ): Promise<Omit<LoadedBundle, 'dir'>> {
+  const graphs = wanted.filter((graph) => graphNamesOf(bundle.model.manifest).includes(graph));
   const tables = poolTables ? await loadPoolTables(bundle, engine, verifyGolden, again) : undefined;
   const { set, splitsCandidates } = await loadGraphs(bundle, engine, { graphs, verifyGolden, again });
   const servesRequests = graphs.includes('encode') && graphs.includes('rank');
@@ -122,8 +125,15 @@ function isFirstOf(graphs: readonly GraphName[]): (golden: GoldenCase) => boolea
   return ({ graph }) => left.delete(graph);
 }
 
+/** Returns a graph that the bundle has. */
+function graphOf({ graphs }: Manifest, name: GraphName): GraphSpec {
+  const graph = graphs[name];
+  if (!graph) throw new CkvError('bug', `the bundle has no graph ${name}`);
+  return graph;
+}
+
 function graphFile({ dir, model }: OpenBundle, graph: GraphName, again: CopyAgain): GraphFile {
-  const { file } = model.manifest.graphs[graph];
+  const { file } = graphOf(model.manifest, graph);
   const reopen = async () => {
     const copy = await again();
     return { path: join(copy.bundle.dir, file), close: copy.remove };
@@ -190,8 +200,10 @@ async function verify(
 }
 
 /** True if a golden vector gives the same scores in two parts. Undefined if it has no candidates to divide. */
-async function splitsCandidates(golden: GoldenCase, set: GraphSet, { graphs, golden: { tolerance } }: Manifest) {
-  const { inputs } = graphs[golden.graph];
+async function splitsCandidates(golden: GoldenCase, set: GraphSet, manifest: Manifest) {
+  if (golden.graph === 'explain') return undefined; // its runs are never split
+  const { tolerance } = manifest.golden;
+  const { inputs } = graphOf(manifest, golden.graph);
   const parts = splitCandidates(inputs, structuredClone(golden.inputs), 2);
   const [output] = Object.keys(golden.outputs);
   if (parts.length < 2 || output === undefined) return undefined;

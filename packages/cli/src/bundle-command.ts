@@ -73,7 +73,7 @@ export function bundleCommand(connections: Connections): Command {
       const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
       try {
         const loaded = await loadBundle(folder, engine, {
-          graphs: GRAPH_NAMES,
+          graphs: [...GRAPH_NAMES, 'explain'],
           verifyGolden: true,
           poolTables: true,
           trust,

@@ -5,6 +5,7 @@ import { backfillCommand } from './backfill-command.js';
 import { bundleCommand } from './bundle-command.js';
 import { openConnections } from './connections.js';
 import { unsetEmpty } from './environment.js';
+import { explainCommand } from './explain-command.js';
 import { planCommand } from './plan/plan-command.js';
 import { poolCommand } from './pool-command.js';
 import { queueCommand } from './queue-command.js';
@@ -59,6 +60,7 @@ More environment variables:
 const connections = openConnections(() => program.opts());
 for (const command of [
   rankCommand(connections),
+  explainCommand(connections),
   ...recordCommands(connections),
   ...userCommands(connections),
   receiptCommand(connections),

@@ -1,39 +1,24 @@
 import { LIMITS } from '@collectivekv/domain';
 import { Command, Option } from 'commander';
-import { bundleIdOf } from './bundle-id.js';
 import type { Connections } from './connections.js';
-import { countProblem, namedNumber, namedNumbers, wholeNumber } from './number-options.js';
+import { wholeNumber } from './number-options.js';
 import { pairs, table } from './print.js';
+import { type RequestOptions, requestOf, withRequestOptions } from './request-options.js';
 
-interface Options {
-  readonly feature?: Record<string, number[]>;
-  readonly context?: Record<string, number>;
+interface Options extends RequestOptions {
   readonly top?: number;
   readonly history: 'preferred' | 'required' | 'ignored';
-  readonly staleness?: number;
-  readonly bundle?: string;
   readonly capture?: string;
 }
 
 /** Creates `ckv rank`. */
 export function rankCommand(connections: Connections): Command {
-  return new Command('rank')
+  const command = new Command('rank')
     .description('rank items for a user, best first')
     .argument('<user>', 'user id')
-    .argument('<items...>', 'candidate item ids')
-    .option(
-      '--feature <name=v,v,…>',
-      "candidate feature, one number for each item; repeatable; default: the bundle's default",
-      namedNumbers,
-    )
-    .option('--context <name=v>', "context feature; repeatable; default: the bundle's default", namedNumber)
+    .argument('<items...>', 'candidate item ids');
+  return withRequestOptions(command)
     .option('--top <count>', 'return the best <count> items; default: all items', wholeNumber(1, LIMITS.candidates))
-    .option(
-      '--staleness <ms>',
-      `accept a cached record up to <ms> milliseconds old, at most ${LIMITS.maxStalenessMs}; default 0: read the record`,
-      wholeNumber(0, LIMITS.maxStalenessMs),
-    )
-    .option('--bundle <id>', 'rank by this bundle, an id or a name; default: the active bundle')
     .option('--capture <id>', 'capture the request under this id, for "ckv replay"; default: no capture')
     .addOption(
       new Option(
@@ -44,18 +29,10 @@ export function rankCommand(connections: Connections): Command {
         .default('preferred'),
     )
     .action(async (userId: string, candidateIds: string[], options: Options, command: Command) => {
-      const problem = countProblem(options.feature ?? {}, candidateIds.length);
-      if (problem !== undefined) command.error(`error: ${problem}`);
-      const bundleId = options.bundle === undefined ? undefined : await bundleIdOf(connections, options.bundle);
       const { ranked, info } = await connections.client().rank({
-        userId,
-        candidateIds,
-        candidateFeatures: options.feature ?? {},
-        contextFeatures: options.context ?? {},
+        ...(await requestOf(connections, { userId, candidateIds, options, command })),
         history: options.history,
         ...(options.top === undefined ? {} : { topK: options.top }),
-        ...(options.staleness === undefined ? {} : { maxStalenessMs: options.staleness }),
-        ...(bundleId === undefined ? {} : { bundleId }),
         ...(options.capture === undefined ? {} : { captureId: options.capture }),
       });
       connections.print({ ranked, info }, () => {

@@ -1,5 +1,14 @@
 import { invalidRequest, LIMITS, parseId } from '@collectivekv/domain';
-import { checkKeys, checkNumber, checkNumbers, checkText, checkWholeNumber, nameOf, notOneOf } from './checks.js';
+import {
+  checkFlag,
+  checkKeys,
+  checkNumber,
+  checkNumbers,
+  checkText,
+  checkWholeNumber,
+  nameOf,
+  notOneOf,
+} from './checks.js';
 import type { RankInput } from './rank-messages.js';
 
 const FIELDS: Record<keyof RankInput, true> = {
@@ -13,6 +22,7 @@ const FIELDS: Record<keyof RankInput, true> = {
   bundleId: true,
   history: true,
   captureId: true,
+  explain: true,
 };
 const POLICIES: Record<NonNullable<RankInput['history']>, true> = { preferred: true, required: true, ignored: true };
 
@@ -36,6 +46,7 @@ export function checkRankInput(input: RankInput, path = ''): void {
   checkWholeNumber(input.topK, `${path}topK`, 0, LIMITS.candidates);
   checkText(input.bundleId, `${path}bundleId`);
   checkText(input.captureId, `${path}captureId`);
+  checkFlag(input.explain, `${path}explain`);
   if (!Object.hasOwn(POLICIES, input.history ?? 'preferred')) {
     throw notOneOf(`${path}history`, 'is not a known policy', Object.keys(POLICIES));
   }

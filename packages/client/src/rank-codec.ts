@@ -2,6 +2,8 @@ import type { RankInfo__Output, RankRequest, RankResponse__Output } from '@colle
 import { type Interaction, parseInteraction } from '@collectivekv/domain';
 import { packIds, writeIds } from '@collectivekv/rpc';
 import { checkRankInput } from './checked-rank-input.js';
+import { explanationOf } from './explanation-codec.js';
+import { floatsOf } from './packed-numbers.js';
 import type { InteractionInput, RankDetails, RankedItem, RankInput, Ranking } from './rank-messages.js';
 
 /**
@@ -52,6 +54,7 @@ export function rankRequestOf(input: RankInput, path = ''): RankRequest {
     bundleId: input.bundleId ?? '',
     historyPolicy: POLICIES[input.history ?? 'preferred'],
     captureId: input.captureId ?? '',
+    explain: input.explain ?? false,
   };
 }
 
@@ -72,7 +75,7 @@ const CAPTURES: Record<string, RankDetails['capture']> = {
 
 /** Returns the ranking of a response to a request with these candidates. */
 export function rankingOf(candidateIds: readonly string[], response: RankResponse__Output): Ranking {
-  const scores = new Float32Array(new Uint8Array(response.scores).buffer);
+  const scores = floatsOf(response.scores);
   const order = new Uint32Array(new Uint8Array(response.order).buffer);
   const info = response.info as RankInfo__Output; // every answer has info
   let ranked: RankedItem[] | undefined;
@@ -83,6 +86,7 @@ export function rankingOf(candidateIds: readonly string[], response: RankRespons
       return ranked;
     },
     info: { ...info, rung: RUNGS[info.rung] ?? 'no_history', capture: CAPTURES[info.capture] ?? 'none' },
+    ...(response.explanation && { explanation: explanationOf(response.explanation) }),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { RankInfo__Output } from '@collectivekv/contracts';
+import type { Explanation } from './explanation.js';
 
 /** An interaction as a backend knows it. Absent fields get defaults. Bounds: interaction.proto. */
 export interface InteractionInput {
@@ -32,6 +33,8 @@ export interface RankInput {
   readonly history?: 'preferred' | 'required' | 'ignored';
   /** Captures the request under this id, for `ckv replay`: capture_id in ranking.proto. Default: no capture. */
   readonly captureId?: string;
+  /** True also explains the scores. At most 10 candidates then, and not in `rankMany`. Default false. */
+  readonly explain?: boolean;
 }
 
 /** How an answer was made: RankInfo in ranking.proto. */
@@ -54,4 +57,6 @@ export interface Ranking {
   /** Candidates with their scores, best first. Made at the first use. */
   readonly ranked: readonly RankedItem[];
   readonly info: RankDetails;
+  /** What the scores depend on. Undefined unless the request says `explain`. */
+  readonly explanation?: Explanation;
 }

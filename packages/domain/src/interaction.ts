@@ -17,6 +17,10 @@ export const LIMITS = {
   recentInteractions: 100,
   maxStalenessMs: 3_600_000,
   rankManyRequests: 64,
+  /** Candidates of a request that asks for an explanation. */
+  explainedCandidates: 10,
+  /** Positions of each candidate that an explanation shows one by one. */
+  explainedPositions: 10,
   /** Key slots, and value slots, of one Gather call. */
   gatherSlots: 100_000,
 } as const;

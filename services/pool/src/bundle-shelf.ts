@@ -7,7 +7,7 @@ import {
   loadBundle,
   readManifestBytes,
 } from '@collectivekv/bundles';
-import { bundleIdOf, CkvError, toCkvError } from '@collectivekv/domain';
+import { bundleIdOf, CkvError, GRAPH_NAMES, toCkvError } from '@collectivekv/domain';
 import type { Engine } from '@collectivekv/engine';
 import type { Activation, ActivationFile } from './activation.js';
 import { activated, type Candidate, rolledBack, withCandidate, withoutCandidate } from './activation-changes.js';
@@ -234,7 +234,7 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
 /** Loads and verifies a bundle. Throws bundle_invalid, bundle_untrusted. */
 function load(dir: string, { engine, privateDir, trust }: BundleShelfOptions): Promise<LoadedBundle> {
   return loadBundle(dir, engine, {
-    graphs: ['encode', 'rank', 'rankKv', 'gather'],
+    graphs: [...GRAPH_NAMES, 'explain'],
     verifyGolden: true,
     trust,
     ...(privateDir === undefined ? {} : { privateDir }),

@@ -53,7 +53,7 @@ beforeEach(async () => {
 
 function callOf(draining = new AbortController().signal): CallContext {
   const { signal } = new AbortController();
-  return { deadlineMs: Number.POSITIVE_INFINITY, ended: undefined, signal, draining };
+  return { deadlineMs: Number.POSITIVE_INFINITY, ended: undefined, signal, draining, refusal: () => undefined };
 }
 const slotsOf = (...slots: number[]) => Buffer.from(Uint32Array.from(slots).buffer);
 const gather = (request: Partial<GatherRequest__Output>) =>

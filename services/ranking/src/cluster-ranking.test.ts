@@ -180,6 +180,7 @@ function rankBoth(userId: string, { recent = [], historyPolicy = 'preferred' }: 
     bundleId: '',
     historyPolicy,
     captureId: '',
+    explain: false,
   } as const;
   const records = {
     get: async () => {
@@ -189,7 +190,13 @@ function rankBoth(userId: string, { recent = [], historyPolicy = 'preferred' }: 
   };
   const bundles = { serving: () => ({ bundle, canaryShareBp: 0 }), get: () => bundle, hold: () => () => undefined };
   return [undefined, poolRows].map((rows) =>
-    createRanker({ bundles, records, poolRows: rows, partCandidates: 0, othersWait: () => false }).rank(query, {
+    createRanker({
+      bundles,
+      records,
+      poolRows: rows,
+      partCandidates: 0,
+      othersWait: () => false,
+    }).rank(query, {
       deadlineMs: Date.now() + 20_000,
       signal: new AbortController().signal,
     }),

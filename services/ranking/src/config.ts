@@ -75,6 +75,12 @@ export const rankingConfigSchema = z.object({
     .max(1_000)
     .default(10)
     .describe('most requests a second whose users are looked up under the other announced encodings, for the coverage'),
+  CKV_EXPLAIN_GRAPH: z
+    .stringbool()
+    .default(true)
+    .describe(
+      'true: loads the explain graph of bundles that have one, unless CKV_POOL_MODE is remote; false saves its memory, explanations then only have scores without single positions',
+    ),
   CKV_FETCH_TIMEOUT_MS: z.coerce
     .number()
     .int()

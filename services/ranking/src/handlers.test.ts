@@ -301,6 +301,86 @@ describe('a request', () => {
   });
 });
 
+describe('a request to explain', () => {
+  const explaining = { deadlineMs: Number.POSITIVE_INFINITY, refusal: () => undefined } as unknown as CallContext;
+  const sent = (request: RankRequest) =>
+    Rank.requestDeserialize(Rank.requestSerialize({ userId: 'u', candidateIds: ['i1'], explain: true, ...request }));
+
+  it('is a query that asks for an explanation, and its answer has one', async () => {
+    const position = {
+      index: 2,
+      itemId: 'i1',
+      values: [{ field: 'item', value: 1 }],
+      contribution: 0.5,
+      ownContribution: 0.25,
+      scoreWithout: 0.125,
+      attention: Float32Array.of(1, 0.5),
+    };
+    overrides = {
+      explanation: {
+        method: 'attention',
+        parts: [{ name: 'history', headCount: 2 }],
+        groups: Uint32Array.of(0, 1, 1),
+        candidates: [
+          {
+            scoreWithoutHistory: 0.75,
+            contributions: Float32Array.of(0, 0, 0.5),
+            ownContributions: Float32Array.of(0, 0, 0.25),
+            positions: [position],
+          },
+        ],
+      },
+    };
+    const response = await handlers.Rank(sent({}), explaining);
+    expect(queries[0]?.explain).toBe(true);
+    const { explanation } = Rank.responseDeserialize(Rank.responseSerialize(response));
+    expect(explanation).toMatchObject({
+      method: 'EXPLANATION_METHOD_ATTENTION',
+      parts: [{ name: 'history', headCount: 2 }],
+      groups: Buffer.from(Uint32Array.of(0, 1, 1).buffer),
+      candidates: [
+        {
+          scoreWithoutHistory: 0.75,
+          contributions: singles(0, 0, 0.5),
+          ownContributions: singles(0, 0, 0.25),
+          positions: [{ ...position, attention: singles(1, 0.5) }],
+        },
+      ],
+    });
+  });
+
+  it.each([
+    [
+      '11 candidates',
+      { candidateIds: Array(11).fill('i1') },
+      'candidate_ids: has 11 entries, at most 10 are allowed with explain; rank without explain',
+    ],
+  ])('is refused with %s', async (_, request, message) => {
+    await expect(handlers.Rank(sent(request), explaining)).rejects.toMatchObject({
+      reason: 'invalid_request',
+      message: expect.stringContaining(message),
+    });
+    expect(queries).toEqual([]);
+  });
+
+  it('is refused in a RankMany', async () => {
+    const { outcomes } = await handlers.RankMany({ requests: [sent({})] }, explaining);
+    const message = 'requests[0].explain: is set in a RankMany; send the request with Rank';
+    expect(outcomes).toEqual([{ failure: { reason: 'invalid_request', message } }]);
+  });
+
+  it('is refused for a caller who may not read records', async () => {
+    const denied = new CkvError('permission_denied', 'no');
+    const refusal = vi.fn(() => denied);
+    const call = { ...explaining, refusal } as unknown as CallContext;
+    await expect(handlers.Rank(sent({}), call)).rejects.toBe(denied);
+    expect(refusal).toHaveBeenCalledWith('RankingService/Rank with explain');
+    expect(queries).toEqual([]);
+    await handlers.Rank(sent({ explain: false }), call);
+    expect(queries).toHaveLength(1);
+  });
+});
+
 describe('an answer', () => {
   it('becomes a response, and is counted after it', async () => {
     overrides = {

@@ -13,6 +13,8 @@ import type { Admission, CallContext } from '@collectivekv/rpc/server';
 import type { Logger } from '@collectivekv/service-kit';
 import { CAPTURE_ID } from './capture/capture-folder.js';
 import type { CaptureOutcome } from './capture/capture-outcome.js';
+import { checkExplained } from './explanation/check-explained.js';
+import { explanationMessage } from './explanation/explanation-message.js';
 import type { RankingMetrics } from './metrics.js';
 import { bytesOf, floatsFrom } from './packed.js';
 import type { FeatureColumn, HistoryPolicy, RankQuery } from './rank-query.js';
@@ -34,6 +36,7 @@ export interface RankingParts {
 export function createRankingHandlers({ ranker, metrics, admission, log }: RankingParts) {
   async function answer(request: RankRequest__Output, at: string, call: CallContext): Promise<RankResponse> {
     const query = queryOf(request, at);
+    if (query.explain) checkExplained(query, at, call);
     const answered = await ranker.rank(query, call);
     setImmediate(() => metrics.observe(answered, query.candidateIds.length)); // after the response is on its way
     return responseOf(answered);
@@ -133,6 +136,7 @@ function queryOf(request: RankRequest__Output, at: string): RankQuery {
     bundleId,
     historyPolicy,
     captureId,
+    explain: request.explain,
   };
 }
 
@@ -212,5 +216,6 @@ function responseOf(answer: RankAnswer): RankResponse {
     },
     capture: CAPTURES[answer.capture],
   };
-  return { scores: bytesOf(answer.scores), order: bytesOf(answer.order), info };
+  const explanation = answer.explanation && explanationMessage(answer.explanation);
+  return { scores: bytesOf(answer.scores), order: bytesOf(answer.order), info, ...(explanation && { explanation }) };
 }

@@ -7,6 +7,7 @@ import { openAuditor } from './audit/open-auditor.js';
 import { openCaptures } from './capture/open-captures.js';
 import { loadConfig } from './config.js';
 import { createCoverageSampler } from './coverage.js';
+import { createExplainer } from './explanation/explainer.js';
 import { createRankingHandlers } from './handlers.js';
 import { createRankingMetrics } from './metrics.js';
 import { admitRanks } from './rank-admission.js';
@@ -33,13 +34,14 @@ await runService({
     const records = openRecordReads(config, { log, clientOptions, onFileOutcome });
     onClose('record reads', records.close);
     const remote = config.CKV_POOL_MODE === 'remote';
+    const explains = !remote && config.CKV_EXPLAIN_GRAPH;
     const trust = bundleTrustFrom(config, onFileOutcome);
     onClose('bundle trust', () => trust?.close());
     const bundles = followBundles({
       pool,
       cacheDir: config.CKV_CACHE_DIR,
       engine,
-      graphs: ['encode', remote ? 'rankKv' : 'rank'],
+      graphs: ['encode', remote ? 'rankKv' : 'rank', ...(explains ? (['explain'] as const) : [])],
       trust,
       log,
     });
@@ -71,13 +73,15 @@ await runService({
     });
     const coverage = createCoverageSampler({ bundles, read: records.read, ratePerS: config.CKV_COVERAGE_RATE });
     onClose('reports', reportBundles({ pool, bundles, service: 'ranking', coverage: coverage.counts }));
+    const poolRows = remote ? createPoolRows(pool) : undefined;
     const ranker = createRanker({
       bundles,
       records: recordSource,
-      poolRows: remote ? createPoolRows(pool) : undefined,
+      poolRows,
       partCandidates: config.CKV_PART_CANDIDATES,
       coverage,
       othersWait: () => admission.waitingCount > 0,
+      explainer: createExplainer({ poolRows, explains }),
     });
     const auditor = await openAuditor(config, {
       engine,

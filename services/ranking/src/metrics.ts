@@ -54,9 +54,17 @@ export function createRankingMetrics(
     labelNames: ['known'] as const,
     registers: [registry],
   });
+  const explained = new Counter({
+    name: 'ckv_rank_explained_total',
+    help: 'Answers with an explanation of their scores, by its method',
+    labelNames: ['method'] as const,
+    registers: [registry],
+  });
   const historySlots = createHistorySlots(metrics);
   return {
-    observe({ timings, rung, rungReason, servedAs, partCount, unknownCandidateCount, basis }, candidateCount) {
+    observe(answer, candidateCount) {
+      const { timings, rung, rungReason, servedAs, partCount, unknownCandidateCount, basis, explanation } = answer;
+      if (explanation) explained.inc({ method: explanation.method });
       for (const [stage, us] of Object.entries(timings)) if (us > 0) stageSeconds.observe({ stage }, us / 1e6);
       answers.inc({ rung, reason: rungReason });
       served.inc({ served_as: servedAs });

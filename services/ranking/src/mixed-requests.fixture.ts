@@ -131,6 +131,7 @@ export function mixedRequests(bundle: LoadedBundle, random: () => number): Mixed
         bundleId: '',
         historyPolicy: kind === 'ignored' ? 'ignored' : 'preferred',
         captureId: '',
+        explain: false,
       };
       return ranker.rank(query, {
         deadlineMs: Number.POSITIVE_INFINITY,

@@ -24,6 +24,7 @@ const queryOf = (candidateIds: string[], overrides: Partial<RankQuery> = {}): Ra
   bundleId: '',
   historyPolicy: 'preferred',
   captureId: '',
+  explain: false,
   ...overrides,
 });
 

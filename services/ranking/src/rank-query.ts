@@ -32,6 +32,8 @@ export interface RankQuery {
   readonly historyPolicy: HistoryPolicy;
   /** Names the capture of the request. Empty: it is not captured. */
   readonly captureId: string;
+  /** True also explains the scores. */
+  readonly explain: boolean;
 }
 
 /** Limits of a rank request. */

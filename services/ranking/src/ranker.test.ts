@@ -13,6 +13,7 @@ import {
 import { packIds } from '@collectivekv/rpc';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createPoolRows, type PoolRows } from './attention/pool-rows.js';
+import type { Explainer } from './explanation/explainer.js';
 import type { RankQuery } from './rank-query.js';
 import { createRanker } from './ranker.js';
 import type { RecordSource } from './records/record-source.js';
@@ -88,6 +89,7 @@ const query = (recentInteractions: Interaction[]): RankQuery => ({
   bundleId: '',
   historyPolicy: 'preferred',
   captureId: '',
+  explain: false,
 });
 
 let record: Uint8Array | undefined;
@@ -109,8 +111,10 @@ afterEach(() => {
 });
 const bundles = { serving: () => ({ bundle, canaryShareBp: 0 }), get: () => bundle, hold: () => () => undefined };
 const limits = () => ({ deadlineMs: Date.now() + 5_000, signal: new AbortController().signal });
+const explain = vi.fn<Explainer['explain']>();
+const explainer = { explain };
 const rank = (recent: Interaction[], overrides: Partial<RankQuery> = {}, poolRows?: PoolRows) =>
-  createRanker({ bundles, records: { get }, poolRows, partCandidates: 0, othersWait: () => false }).rank(
+  createRanker({ bundles, records: { get }, poolRows, partCandidates: 0, othersWait: () => false, explainer }).rank(
     { ...query(recent), ...overrides },
     limits(),
   );
@@ -252,6 +256,20 @@ describe('an answer', () => {
     bundle = { ...bundleWithout, graphs, splitsCandidates: true };
     const ranker = createRanker({ bundles, records: { get }, partCandidates: 3, othersWait: () => waiting });
     expect(await ranker.rank(query([]), limits())).toMatchObject({ partCount });
+  });
+
+  it('is explained only if the query asks for it, over the positions that were attended to', async () => {
+    bundle = bundleWithout;
+    await applied(5);
+    const explanation = { method: 'leave_one_out' as const, parts: [], groups: new Uint32Array(0), candidates: [] };
+    explain.mockReset().mockResolvedValue(explanation);
+    expect(await rank([])).not.toHaveProperty('explanation');
+    expect(explain).not.toHaveBeenCalled();
+    const answer = await rank([], { explain: true });
+    expect(answer.explanation).toBe(explanation);
+    const [request] = explain.mock.calls[0] ?? [];
+    expect(request?.scores).toBe(answer.scores);
+    expect(request?.rows.length).toBe(5 * bundle.model.layout.strideBytes);
   });
 
   it('reports a bad request although the record fails as well', async () => {

@@ -6,6 +6,8 @@ import { orderOf } from './attention/score-order.js';
 import type { CaptureOutcome } from './capture/capture-outcome.js';
 import type { CoverageSampler } from './coverage.js';
 import { type Rung, rungOf } from './degradation.js';
+import type { Explainer } from './explanation/explainer.js';
+import type { Explanation } from './explanation/explanation.js';
 import type { RankBasis } from './rank-basis.js';
 import { candidatesOf, type RankLimits, type RankQuery } from './rank-query.js';
 import { readHistory } from './records/history.js';
@@ -40,9 +42,12 @@ export interface RankAnswer {
   readonly rungReason: Reason | '';
   /** Graph runs that scored the candidates, each a part of them. */
   readonly partCount: number;
+  /** Without the time of the explanation. */
   readonly timings: StageTimings;
   readonly basis: RankBasis;
   readonly capture: CaptureOutcome;
+  /** Undefined unless the query asks for it. */
+  readonly explanation?: Explanation;
 }
 
 /** Ranks candidates. */
@@ -67,6 +72,8 @@ export interface RankerParts {
   readonly coverage?: Pick<CoverageSampler, 'observe'> | undefined;
   /** True while other requests wait to be begun: idle workers are for them. */
   readonly othersWait: () => boolean;
+  /** Explains scores; undefined where nobody reads an explanation. */
+  readonly explainer?: Explainer | undefined;
 }
 
 /** Creates a ranker. */
@@ -98,7 +105,7 @@ function servedBy(bundles: RankerParts['bundles'], { bundleId, userId }: RankQue
 
 async function rankBy(
   { bundle, servedAs, canaryShareBp }: Served,
-  { records, poolRows, partCandidates, coverage, othersWait }: RankerParts,
+  { records, poolRows, partCandidates, coverage, othersWait, explainer }: RankerParts,
   query: RankQuery,
   limits: RankLimits,
 ): Promise<RankAnswer> {
@@ -120,7 +127,7 @@ async function rankBy(
   });
   const missing = attended.missing ?? history.missing;
   coverage?.observe({ userId: query.userId, bundle, recordPositionCount: history.record?.positionCount ?? 0 });
-  return {
+  const answer: RankAnswer = {
     scores: attended.scores,
     order: orderOf(attended.scores, query.topK),
     bundleId: bundle.model.id,
@@ -148,6 +155,9 @@ async function rankBy(
     },
     capture: query.captureId === '' ? 'none' : 'off',
   };
+  if (!query.explain || !explainer) return answer;
+  const explained = { bundle, rows: answer.basis.rows, candidates, scores: answer.scores, limits };
+  return { ...answer, explanation: await explainer.explain(explained) };
 }
 
 /** Returns the result of `work`, done while the history is read. If `work` throws, nobody waits for the history. */

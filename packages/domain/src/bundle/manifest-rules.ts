@@ -1,29 +1,37 @@
 import { repeated } from '../repeated.js';
 import { clusteringProblems } from './clustering-rules.js';
-import type { GraphInput, GraphName, Manifest } from './manifest-schema.js';
+import { type GraphInput, type GraphName, type GraphSpec, graphNamesOf, type Manifest } from './manifest-schema.js';
 import { slotUsageProblems } from './slot-usage-rules.js';
 
-const GRAPH_ROLES: Record<GraphName, { inputs: ReadonlySet<string>; output: string }> = {
+interface GraphRoles {
+  readonly inputs: ReadonlySet<string>;
+  /** The roles of outputs that the graph must have, each at least once. */
+  readonly outputs: readonly string[];
+  /** Roles of outputs that the graph may have several of. The others it has once. */
+  readonly several?: readonly string[];
+}
+
+const RANK_INPUTS = [
+  'candidate_item',
+  'candidate_feature',
+  'context_feature',
+  'routes',
+  'distinct_slots',
+  'slot_counts',
+  'cluster_counts',
+  'cluster_means',
+  'position_embeddings',
+  'user',
+  'raw',
+] as const;
+
+const GRAPH_ROLES: Record<GraphName, GraphRoles> = {
   encode: {
     inputs: new Set(['interaction_item', 'interaction_action', 'interaction_feature', 'routes', 'user', 'raw']),
-    output: 'field',
+    outputs: [],
+    several: ['field'],
   },
-  rank: {
-    inputs: new Set([
-      'candidate_item',
-      'candidate_feature',
-      'context_feature',
-      'routes',
-      'distinct_slots',
-      'slot_counts',
-      'cluster_counts',
-      'cluster_means',
-      'position_embeddings',
-      'user',
-      'raw',
-    ]),
-    output: 'scores',
-  },
+  rank: { inputs: new Set(RANK_INPUTS), outputs: ['scores'] },
   rankKv: {
     inputs: new Set([
       'candidate_item',
@@ -36,9 +44,14 @@ const GRAPH_ROLES: Record<GraphName, { inputs: ReadonlySet<string>; output: stri
       'position_embeddings',
       'raw',
     ]),
-    output: 'scores',
+    outputs: ['scores'],
   },
-  gather: { inputs: new Set(['slots']), output: 'rows' },
+  gather: { inputs: new Set(['slots']), outputs: [], several: ['rows'] },
+  explain: {
+    inputs: new Set([...RANK_INPUTS, 'slot_places', 'cluster_places']),
+    outputs: ['scores', 'base_scores', 'contributions', 'own_contributions', 'attention'],
+    several: ['attention'],
+  },
 };
 
 /**
@@ -120,27 +133,36 @@ function groupProblems({ groups, record }: Manifest): string[] {
 }
 
 function graphProblems(manifest: Manifest): string[] {
-  return (Object.keys(GRAPH_ROLES) as GraphName[]).flatMap((graphName) => {
+  return graphNamesOf(manifest).flatMap((graphName) => {
     const graph = manifest.graphs[graphName];
+    if (!graph) return [];
     const roles = GRAPH_ROLES[graphName];
     const problems = graph.inputs.flatMap((input) => {
       const at = `graphs.${graphName}.inputs.${input.name}`;
       if (!roles.inputs.has(input.role)) return [`${at}.role: ${graphName} takes no ${input.role}`];
       return referenceProblems(manifest, input, at);
     });
-    for (const output of graph.outputs) {
-      if (output.role !== roles.output)
-        problems.push(`graphs.${graphName}.outputs.${output.name}.role: ${output.role}, ${roles.output} is required`);
-    }
+    problems.push(...outputProblems(graph, roles, `graphs.${graphName}.outputs`));
     if (graphName === 'encode') problems.push(...encodeOutputProblems(manifest));
-    if (roles.output === 'scores' && graph.outputs.length !== 1) {
-      problems.push(`graphs.${graphName}.outputs: exactly one scores output is required`);
-    }
     if (!manifest.files.some((file) => file.path === graph.file)) {
       problems.push(`graphs.${graphName}.file: ${graph.file} is not in files`);
     }
     return problems;
   });
+}
+
+function outputProblems({ outputs }: GraphSpec, { outputs: required, several = [] }: GraphRoles, at: string): string[] {
+  const allowed = [...new Set([...required, ...several])];
+  const wrong = outputs
+    .filter(({ role }) => !allowed.includes(role))
+    .map(({ name, role }) => `${at}.${name}.role: ${role}, ${allowed.join(' or ')} is required`);
+  const counts = allowed.flatMap((role) => {
+    const count = outputs.filter((output) => output.role === role).length;
+    if (several.includes(role))
+      return count > 0 || !required.includes(role) ? [] : [`${at}: an ${role} output is required`];
+    return count === 1 ? [] : [`${at}: exactly one ${role} output is required`];
+  });
+  return [...wrong, ...counts];
 }
 
 const FEATURE_KIND = {
@@ -152,6 +174,7 @@ const FIELD_KIND = {
   routes: 'route',
   distinct_slots: 'route',
   slot_counts: 'route',
+  slot_places: 'route',
   user: 'user',
   raw: 'raw',
 } as const;
@@ -176,7 +199,8 @@ function referenceProblems(
   if ('clustering' in input) {
     const known = clusterings.some((clustering) => clustering.name === input.clustering);
     if (!known) return [`${at}.clustering: no clustering ${input.clustering}`];
-    return input.type === 'float32' ? [] : [`${at}.type: ${input.type}, float32 is required`];
+    const wanted = input.role === 'cluster_places' ? 'int64' : 'float32';
+    return input.type === wanted ? [] : [`${at}.type: ${input.type}, ${wanted} is required`];
   }
   if ('group' in input) {
     const group = groups.find((candidate) => candidate.name === input.group);

@@ -87,8 +87,10 @@ const inputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('routes'), field: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('distinct_slots'), field: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('slot_counts'), field: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('slot_places'), field: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('cluster_counts'), clustering: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('cluster_means'), clustering: name, ...tensorSpec }),
+  z.strictObject({ role: z.literal('cluster_places'), clustering: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('position_embeddings'), clustering: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('user'), field: name, last, ...tensorSpec }),
   z.strictObject({ role: z.literal('raw'), field: name, last, ...tensorSpec }),
@@ -100,6 +102,10 @@ const outputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('field'), field: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('scores'), ...tensorSpec }),
   z.strictObject({ role: z.literal('rows'), ...group, ...tensorSpec }),
+  z.strictObject({ role: z.literal('base_scores'), ...tensorSpec }),
+  z.strictObject({ role: z.literal('contributions'), ...tensorSpec }),
+  z.strictObject({ role: z.literal('own_contributions'), ...tensorSpec }),
+  z.strictObject({ role: z.literal('attention'), part: name, ...tensorSpec }),
 ]);
 const graphSchema = z.strictObject({ file: path, inputs: z.array(inputSchema), outputs: z.array(outputSchema) });
 
@@ -127,7 +133,13 @@ export const manifestSchema = z.strictObject({
   record: z.strictObject({ fields: z.array(fieldSchema).min(1).max(64) }),
   groups: z.array(groupSchema).min(1).max(32),
   clusterings: z.array(clusteringSchema).max(16).optional(),
-  graphs: z.strictObject({ encode: graphSchema, rank: graphSchema, rankKv: graphSchema, gather: graphSchema }),
+  graphs: z.strictObject({
+    encode: graphSchema,
+    rank: graphSchema,
+    rankKv: graphSchema,
+    gather: graphSchema,
+    explain: graphSchema.optional(),
+  }),
   golden: z.strictObject({ tensors: path, served: path, tolerance: z.number().positive().max(0.01) }),
   files: z.array(
     z.strictObject({ path, bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be a sha256') }),
@@ -147,6 +159,8 @@ export const manifestSchema = z.strictObject({
 export type Manifest = z.infer<typeof manifestSchema>;
 /** Name of one of a bundle's graphs. */
 export type GraphName = keyof Manifest['graphs'];
+/** Name of a graph that every bundle has. */
+export type RequiredGraphName = Exclude<GraphName, 'explain'>;
 /** The file, inputs and outputs of a graph. */
 export type GraphSpec = z.infer<typeof graphSchema>;
 /** A graph's input. Its role says how it is filled. */
@@ -164,8 +178,13 @@ export type ClusteringSpec = z.infer<typeof clusteringSchema>;
 /** One part of a KV group's pool. */
 export type PoolPart = z.infer<typeof poolPart>;
 
-/** The names of all graphs. */
-export const GRAPH_NAMES = ['encode', 'rank', 'rankKv', 'gather'] as const satisfies readonly GraphName[];
+/** The names of the graphs that every bundle has. */
+export const GRAPH_NAMES = ['encode', 'rank', 'rankKv', 'gather'] as const satisfies readonly RequiredGraphName[];
+
+/** Returns the names of the graphs that a bundle has: those of {@link GRAPH_NAMES}, and `explain` in some bundles. */
+export function graphNamesOf({ graphs }: Pick<Manifest, 'graphs'>): GraphName[] {
+  return graphs.explain ? [...GRAPH_NAMES, 'explain'] : [...GRAPH_NAMES];
+}
 
 /** An input over a history's positions, oldest first. */
 export type PositionInput = Extract<GraphInput, { role: 'routes' | 'user' | 'raw' }>;

@@ -1,5 +1,5 @@
 import { type BundleModel, createBundleModel } from './bundle-model.js';
-import type { GraphInput, GraphOutput, Manifest } from './manifest-schema.js';
+import type { GraphInput, GraphOutput, GraphSpec, Manifest } from './manifest-schema.js';
 
 const sha256 = '0'.repeat(64);
 const candidates: GraphInput[] = [
@@ -104,6 +104,29 @@ export function fixtureManifest(): Manifest {
     ].map((path) => ({ path, bytes: 0, sha256 })),
     training: { command: 'none', metrics: { auc: 0.5 } },
   });
+}
+
+/** Adds an explain graph over distinct slots to a manifest, and returns it. */
+export function addExplainGraph(manifest: Manifest): GraphSpec {
+  const positions = { type: 'float32', shape: ['candidates', 'positions'] } as const;
+  const outputs: GraphOutput[] = [
+    ...scores,
+    { name: 'base_scores', role: 'base_scores', type: 'float32', shape: ['candidates'] },
+    { name: 'contributions', role: 'contributions', ...positions, shape: [...positions.shape] },
+    { name: 'own_contributions', role: 'own_contributions', ...positions, shape: [...positions.shape] },
+    { name: 'heads', role: 'attention', part: 'history', type: 'float32', shape: ['candidates', 1, 'positions'] },
+  ];
+  const places: GraphInput = {
+    name: 'places',
+    role: 'slot_places',
+    field: 'route',
+    type: 'int64',
+    shape: ['positions'],
+  };
+  const explain = { file: 'explain.onnx', inputs: [...manifest.graphs.rank.inputs, places], outputs };
+  manifest.graphs.explain = explain;
+  manifest.files.push({ path: 'explain.onnx', bytes: 0, sha256 });
+  return explain;
 }
 
 /** Returns the fixture with an encode graph that takes the history: routes, user keys and times. */

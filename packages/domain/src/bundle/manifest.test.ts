@@ -1,7 +1,22 @@
 import { describe, expect, it } from 'vitest';
-import { codebookManifest, fixtureManifest, fullManifest, historyManifest, manifestBytes } from './manifest.fixture.js';
+import {
+  addExplainGraph,
+  codebookManifest,
+  fixtureManifest,
+  fullManifest,
+  historyManifest,
+  manifestBytes,
+} from './manifest.fixture.js';
 import { bundleIdOf, parseManifest } from './manifest.js';
-import type { GraphInput, GraphName, KvGroup, Manifest, RecordField } from './manifest-schema.js';
+import {
+  GRAPH_NAMES,
+  type GraphInput,
+  graphNamesOf,
+  type KvGroup,
+  type Manifest,
+  type RecordField,
+  type RequiredGraphName,
+} from './manifest-schema.js';
 
 type Draft = { -readonly [K in keyof Manifest]: Manifest[K] };
 
@@ -206,6 +221,31 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
     /exactly one scores/,
   ],
   [
+    'an explain graph without base scores',
+    (m) => addExplainGraph(m).outputs.splice(1, 1),
+    /graphs\.explain\.outputs: exactly one base_scores output is required/,
+  ],
+  [
+    'an explain graph without attention',
+    (m) => addExplainGraph(m).outputs.splice(4),
+    /graphs\.explain\.outputs: an attention output is required/,
+  ],
+  [
+    'an explain graph with an output of another graph',
+    (m) => addExplainGraph(m).outputs.push({ name: 'x', role: 'field', field: 'route', type: 'int64', shape: [] }),
+    /graphs\.explain\.outputs\.x\.role: field, scores or .* is required/,
+  ],
+  [
+    'an explain graph that is not listed',
+    (m) => Object.assign(addExplainGraph(m), { file: 'other.onnx' }),
+    /graphs\.explain\.file: other\.onnx is not in files/,
+  ],
+  [
+    'places of an unknown field',
+    (m) => addExplainGraph(m).inputs.push({ name: 'x', role: 'slot_places', field: 'time', type: 'int64', shape: [] }),
+    /graphs\.explain\.inputs\.x\.field: no route field time/,
+  ],
+  [
     'a duplicated field',
     (m) => m.record.fields.push(structuredClone(m.record.fields[0]) as never),
     /route is duplicated/,
@@ -282,7 +322,7 @@ describe('parseManifest', () => {
         { role: 'slots', group: 'history', part: 'key' },
       ] as const
     ).map((input) => ({ name: 'x', type: 'float32', shape: [], ...input }));
-    const rolesOf = (graph: GraphName) =>
+    const rolesOf = (graph: RequiredGraphName) =>
       inputs.flatMap((input) => {
         const draft = fixtureManifest();
         draft.graphs[graph].inputs.push(input);
@@ -306,6 +346,15 @@ describe('parseManifest', () => {
       rankKv: [...candidate, 'raw', 'key', 'value'],
       gather: ['slots'],
     });
+  });
+
+  it('accepts an explain graph, and knows which graphs a bundle has', () => {
+    const draft = fixtureManifest();
+    expect(graphNamesOf(draft)).toEqual(GRAPH_NAMES);
+    addExplainGraph(draft);
+    const parsed = parseManifest(manifestBytes(draft));
+    expect(parsed).toEqual(draft);
+    expect(graphNamesOf(parsed)).toEqual([...GRAPH_NAMES, 'explain']);
   });
 
   it('accepts a second feature as the source of a raw field and as an input', () => {

@@ -1,11 +1,18 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { BundleModel } from '../bundle/bundle-model.js';
-import { codebookManifest, fixtureManifest, fixtureModel, fullManifest } from '../bundle/manifest.fixture.js';
+import { type BundleModel, createBundleModel } from '../bundle/bundle-model.js';
+import {
+  addExplainGraph,
+  codebookManifest,
+  fixtureManifest,
+  fixtureModel,
+  fullManifest,
+  manifestBytes,
+} from '../bundle/manifest.fixture.js';
 import { isPositionInput } from '../bundle/manifest-schema.js';
 import { float16ToNumber, numberToFloat16 } from '../float16.js';
 import { float32, integers } from '../tensor.js';
-import { assembleRank, assembleRankKv } from './assemble.js';
+import { assembleExplain, assembleRank, assembleRankKv } from './assemble.js';
 import { packRows } from './encode.js';
 import { slotHistogram } from './slot-histogram.js';
 
@@ -48,6 +55,22 @@ describe('packRows', () => {
     expect(Buffer.from(rowsOf([3, 1])).toString('hex')).toBe(
       ['03', '03', '00c2', '00000000', '01', '01', '00bc', '01000000'].join(''),
     );
+  });
+});
+
+describe('assembleExplain', () => {
+  it('gives the inputs of the rank graph, and the place of each position among the distinct slots', () => {
+    const manifest = fixtureManifest();
+    addExplainGraph(manifest);
+    const explaining = createBundleModel({ manifestBytes: manifestBytes(manifest), itemIds: ['', 'a', 'b'] });
+    const rows = rowsOf([3, 1, 3, 0]);
+    const { places, ...others } = assembleExplain(explaining, rows, candidates);
+    expect(places).toEqual({ type: 'int64', data: BigInt64Array.of(2n, 1n, 2n, 0n), shape: [4] });
+    expect(others).toEqual(assembleRank(explaining, rows, candidates));
+  });
+
+  it('is a bug for a bundle without an explain graph', () => {
+    expect(() => assembleExplain(model, rowsOf([1]), candidates)).toThrow(bug(/no explain graph/));
   });
 });
 

@@ -10,8 +10,9 @@ import {
 import { newestRows } from '../bundle/row-layout.js';
 import { CkvError } from '../errors.js';
 import { float32, integers, integerType, type Tensor, type Tensors } from '../tensor.js';
-import { clusterMeans } from './cluster-means.js';
+import { clusterMeans, clusterPlaces } from './cluster-means.js';
 import type { RowSource } from './embedding-means.js';
+import { placesAmongDistinct } from './places.js';
 import type { PoolTables } from './pool-tables.js';
 import { positionEmbeddings } from './position-embeddings.js';
 import { fieldTensor, positionTensor } from './positions.js';
@@ -49,12 +50,44 @@ export function assembleRank(
   candidates: Candidates,
   tables?: PoolTables,
 ): Tensors {
+  return assembleFromRecord(model, model.manifest.graphs.rank.inputs, { rows, candidates, tables });
+}
+
+/**
+ * Fills the explain graph's inputs by role. They are those of the rank graph, and the places of single positions.
+ * @param rows the history, oldest first, rows of strideBytes; empty for a cold user
+ * @param tables required if the graph has clusterings
+ * @throws record_corrupt for a route beyond the pool; bug if the bundle has no explain graph
+ */
+export function assembleExplain(
+  model: BundleModel,
+  rows: Uint8Array,
+  candidates: Candidates,
+  tables?: PoolTables,
+): Tensors {
+  const { explain } = model.manifest.graphs;
+  if (!explain) throw new CkvError('bug', `bundle ${model.id} has no explain graph`);
+  return assembleFromRecord(model, explain.inputs, { rows, candidates, tables });
+}
+
+/** What the inputs of a graph with the pool inside are filled from. */
+interface GraphContents {
+  readonly rows: Uint8Array;
+  readonly candidates: Candidates;
+  readonly tables: PoolTables | undefined;
+}
+
+function assembleFromRecord(
+  model: BundleModel,
+  inputs: readonly GraphInput[],
+  { rows, candidates, tables }: GraphContents,
+): Tensors {
   const histogram = once((field: string) => slotHistogram(model, rows, field));
   const clusterTensor = clusterTensors(model, rows, (clustering) => {
     if (!tables) throw new CkvError('bug', `the pool tables of clustering ${clustering} were not read`);
     return { table: (part) => ({ rows: tables.table(part) }), simd: tables.simd };
   });
-  return fill(model.manifest.graphs.rank.inputs, (input) => {
+  return fill(inputs, (input) => {
     if (isPositionInput(input)) return positionTensor(model, rows, input);
     if (isClusterInput(input)) return clusterTensor(input);
     switch (input.role) {
@@ -65,6 +98,10 @@ export function assembleRank(
       case 'slot_counts': {
         const { counts } = histogram(input.field);
         return float32(counts, [counts.length]);
+      }
+      case 'slot_places': {
+        const places = placesAmongDistinct(routesOf(model.layout, rows, input.field));
+        return integers(integerType(input.type), places, [places.length]);
       }
       default:
         return candidateTensor(input, candidates);
@@ -149,6 +186,10 @@ function clusterTensors(
       const clustering = model.clustering(input.clustering);
       const embeddings = positionEmbeddings(model, seen, clustering, sourceOf(input.clustering));
       return float32(embeddings, [embeddings.length / clustering.width, clustering.width]);
+    }
+    if (input.role === 'cluster_places') {
+      const places = clusterPlaces(model, rows, model.clustering(input.clustering));
+      return integers(integerType(input.type), places, [places.length]);
     }
     const { counts, means: rowsOfMeans, width } = means(input.clustering);
     if (input.role === 'cluster_counts') return float32(counts, [counts.length]);

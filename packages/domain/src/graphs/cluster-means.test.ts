@@ -5,7 +5,7 @@ import { factoredManifest, factoredModel } from '../bundle/factored.fixture.js';
 import { CkvError } from '../errors.js';
 import { float32 } from '../tensor.js';
 import { assembleRank, assembleRankKv } from './assemble.js';
-import { clusterMeans } from './cluster-means.js';
+import { clusterMeans, clusterPlaces } from './cluster-means.js';
 import {
   factoredScene,
   gatheredRows,
@@ -85,6 +85,27 @@ describe('clusterMeans', () => {
       fc.property(scenes, (scene) => {
         const { model } = scene;
         expectMeans(clusterMeans(model, rowsOf(scene), model.clustering('history'), sourceOf(scene)), scene);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('lists the clusters in the order in which clusterPlaces names them', () => {
+    fc.assert(
+      fc.property(scenes, (scene) => {
+        const { model, positions } = scene;
+        const { counts } = clusterMeans(model, rowsOf(scene), model.clustering('history'), wholeTables(scene));
+        const places = clusterPlaces(model, rowsOf(scene), model.clustering('history'));
+        expect(places.length).toBe(positions.length);
+        expect([...counts]).toEqual(Array.from(counts, (_, place) => places.filter((one) => one === place).length));
+        // The means of the places are those of the clusters.
+        const means = Array.from(counts, (_, place) => {
+          const members = positions.filter((_, i) => places[i] === place).map((one) => naiveEmbedding(scene, one));
+          return (members[0] ?? []).map(
+            (_, j) => members.reduce((sum, one) => sum + (one[j] ?? 0), 0) / members.length,
+          );
+        });
+        expectMeans({ counts, means: Float32Array.from(means.flat()) }, scene);
       }),
       { numRuns: 200 },
     );

@@ -1,6 +1,7 @@
 import type { BundleModel } from '../bundle/bundle-model.js';
 import type { ClusteredField, Clustering } from '../bundle/clustering.js';
 import { embeddingMeans, type RoutesBy, type RowSource, readRoutes } from './embedding-means.js';
+import { placesAmongDistinct } from './places.js';
 
 /** Counts and mean position embeddings of the clusters that a history visits, clusters ascending. */
 export interface ClusterMeans {
@@ -26,6 +27,15 @@ export function clusterMeans(
   const { counts, places, ends } = sortByCluster(clustersOf(by, routesBy, rows.length / layout.strideBytes), clusters);
   const means = embeddingMeans(clustering, routesBy, { places, ends }, source);
   return { counts, means, width };
+}
+
+/**
+ * Returns for each position the place of its cluster among the visited clusters, as {@link clusterMeans} lists them.
+ * @param rows the history, oldest first, rows of strideBytes
+ * @throws record_corrupt for a route beyond the pool
+ */
+export function clusterPlaces({ layout }: BundleModel, rows: Uint8Array, { by }: Clustering): Int32Array {
+  return placesAmongDistinct(clustersOf(by, readRoutes(layout, rows), rows.length / layout.strideBytes));
 }
 
 /** Returns the cluster of each position: the number whose digits are the clusters of its fields' slots. */

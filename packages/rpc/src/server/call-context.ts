@@ -13,6 +13,11 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** Aborts when the service begins to shut down. A stream of answers that has no end of its own ends then. */
   readonly draining: AbortSignal;
+  /**
+   * Returns why the caller may not do what needs roles beside those of the method. Undefined if the caller may.
+   * @param what a name that `rolesOf` knows
+   */
+  refusal(what: string): CkvError | undefined;
 }
 
 /** Longest time for a request whose caller set no deadline. */
@@ -37,10 +42,15 @@ export interface ContextOptions {
   /** Longest time that the request itself asks for. Default 0: asks for none. The call's deadline may be sooner. */
   readonly timeoutMs?: number;
   readonly draining: AbortSignal;
+  /** See {@link CallContext.refusal}. */
+  readonly refusal: CallContext['refusal'];
 }
 
 /** Opens the context of one request. */
-export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draining }: ContextOptions): OpenContext {
+export function openContext(
+  call: ServerCall,
+  { defaultMs, timeoutMs = 0, draining, refusal }: ContextOptions,
+): OpenContext {
   const nowMs = steadyNowMs();
   const deadlineMs = deadlineOf(call, timeoutMs, nowMs) ?? nowMs + defaultMs;
   let controller: AbortController | undefined;
@@ -71,6 +81,7 @@ export function openContext(call: ServerCall, { defaultMs, timeoutMs = 0, draini
         return controller.signal;
       },
       draining,
+      refusal,
     },
     untilEnded: (work) =>
       new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-export { REQUIRED_ROLES, ROLES, type Role } from './access/roles.js';
+export { EXPLAINED_RANK, REQUIRED_ROLES, ROLES, type Role } from './access/roles.js';
 export {
   type Admission,
   type AdmissionLimits,

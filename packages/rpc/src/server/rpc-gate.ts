@@ -88,6 +88,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
       defaultMs: DEFAULT_DEADLINE_MS,
       timeoutMs: (request as { timeoutMs?: number }).timeoutMs ?? 0,
       draining: draining.signal,
+      refusal: (what) => access.refusal(what, call.metadata),
     });
     try {
       checkUsable(request, refused);
@@ -136,6 +137,7 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
       const { context, close } = openContext(call, {
         defaultMs: Number.POSITIVE_INFINITY,
         draining: draining.signal,
+        refusal: (what) => access.refusal(what, call.metadata),
       });
       try {
         checkUsable(call.request, refusal(rpc, call.metadata));

@@ -51,7 +51,7 @@ export async function replayCapture(capture: Capture, loaded: LoadedBundle): Pro
     othersWait: () => false,
   });
   const answer = await ranker.rank(
-    { ...query, maxStalenessMs: 0, topK: 0, bundleId: '', captureId: '' },
+    { ...query, maxStalenessMs: 0, topK: 0, bundleId: '', captureId: '', explain: false },
     { deadlineMs: Number.POSITIVE_INFINITY, signal: new AbortController().signal },
   );
   return { answer, ...differenceOf(capture.answer.scores, answer.scores) };

@@ -7,7 +7,7 @@ import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createGrpcClient, type GrpcClient, type GrpcClientOptions } from '../../client/grpc-client.js';
 import { createGrpcServer, type GrpcServer, type GrpcServerOptions } from '../grpc-server.js';
-import { REQUIRED_ROLES, ROLES, type Role, rolesOf } from './roles.js';
+import { EXPLAINED_RANK, REQUIRED_ROLES, ROLES, type Role, rolesOf } from './roles.js';
 
 vi.setConfig({ testTimeout: 180_000 }); // a busy machine
 
@@ -47,7 +47,11 @@ async function start(options: Partial<GrpcServerOptions>): Promise<void> {
     Rollback: async () => ({}),
   });
   server.add('RankingService', {
-    Rank: async () => ({}),
+    Rank: async ({ explain }, { refusal }) => {
+      const refused = explain ? refusal(EXPLAINED_RANK) : undefined;
+      if (refused) throw refused;
+      return {};
+    },
     RankMany: async () => ({}),
     RankStream: async () => ({}),
   });
@@ -91,6 +95,20 @@ describe('a server with tokens of roles', () => {
       }
     },
   );
+
+  it('tells a handler whether the caller has further roles', async () => {
+    writeFileSync(tokensFile, `${ALL_LINES.join('')}rank,admin token-of-two-roles two\n`);
+    await start({ tokensFile });
+    const rank = (token: string, explain: boolean) => client('RankingService', { token }).call('Rank', { explain });
+    await expect(rank(tokenOf('rank'), false)).resolves.toBeDefined();
+    await expect(rank(tokenOf('rank'), true)).rejects.toMatchObject({
+      reason: 'permission_denied',
+      message:
+        'authorization: RankingService/Rank with explain needs a token with the role read or admin; this token has rank',
+    });
+    await expect(rank('token-of-two-roles', true)).resolves.toBeDefined();
+    expect(lines).toContainEqual({ rpc: EXPLAINED_RANK, missing: 'read or admin', caller: 'label-of-rank' });
+  });
 
   it('checks streams of answers, streams of requests and reflection', async () => {
     await start({ tokensFile });

@@ -53,15 +53,20 @@ export const REQUIRED_ROLES: RequiredRoles = {
   },
 };
 
+/** A rank request with an explanation, beside the method's own roles: it shows positions of the user's record. */
+export const EXPLAINED_RANK = 'RankingService/Rank with explain';
+
 const ROLES_OF_RPC: ReadonlyMap<string, readonly Role[]> = new Map<string, readonly Role[]>(
   Object.entries(REQUIRED_ROLES).flatMap(([service, methods]) =>
     Object.entries<readonly Role[]>(methods).map(([method, roles]) => [`${service}/${method}`, roles] as const),
   ),
-).set('reflection', Object.keys(ROLES) as Role[]);
+)
+  .set('reflection', Object.keys(ROLES) as Role[])
+  .set(EXPLAINED_RANK, REQUIRED_ROLES.UserCacheService.GetRecords);
 
 /**
- * Returns the roles of `Service/Method`. Reflection is for everybody with a token. A method of no service is for
- * nobody.
+ * Returns the roles of `Service/Method`, or of {@link EXPLAINED_RANK}. Reflection is for everybody with a token. A method
+ * of no service is for nobody.
  */
 export function rolesOf(rpc: string): readonly Role[] {
   return ROLES_OF_RPC.get(rpc) ?? [];
