@@ -11,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "training"))
 
-from data.log_file import read_table
-from data.reading.errors import LogError
+from data.log_file import read_table  # noqa: E402
+from data.reading.errors import LogError  # noqa: E402
 
 COLUMNS = ("user_id", "item_id", "timestamp_ms", "action", "watch_ratio")
 

@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bundle.golden_drawer import Drawer, plural, score
+from bundle.golden_drawer import Drawer, as_double, plural, score
+from bundle.golden_explanation import explanation
 from bundle.golden_requests import served_cases
 from bundle.record import encode, kv_groups, pool_tables, record_layers
 from data.history import Candidates, History
 from data.log import Log
 from models.caches.record_layer import Encoded
 from models.ranker import Ranker
+
+EXPLAINED = 37  # positions of the explain graph's golden history
 
 
 @dataclass
@@ -103,9 +106,14 @@ def fill(model: Ranker, graph: dict, encoded: Encoded, candidates: Candidates) -
         elif role in ("distinct_slots", "slot_counts"):
             slots, counts = encoded.fields[x["field"]][0, :, 0].unique(return_counts=True)
             inputs[name] = slots if role == "distinct_slots" else counts.float()
+        elif role == "slot_places":
+            inputs[name] = encoded.fields[x["field"]][0, :, 0].unique(return_inverse=True)[1]
         elif role in ("cluster_counts", "cluster_means"):
             (layer,) = (layer for layer in record_layers(model) if layer.clusterings())
             inputs[name] = layer.cluster_rows(encoded)[role == "cluster_means"]
+        elif role == "cluster_places":
+            (layer,) = (layer for layer in record_layers(model) if layer.clusterings())
+            inputs[name] = layer.cluster_places(encoded)
         elif role == "position_embeddings":
             (layer,) = (layer for layer in record_layers(model) if layer.clusterings())
             inputs[name] = layer.position_rows(encoded)[-x.get("last", 2**31) :]
@@ -152,11 +160,25 @@ def add_gather(golden: TensorCases, graphs: dict, model: Ranker, count: int, ran
     golden.add("gather", plural(count, "slot"), inputs, outputs)
 
 
+def add_explain(golden: TensorCases, graphs: dict, draw: Drawer) -> None:
+    """Adds cases of explain.onnx, if the bundle has it."""
+    if "explain" not in graphs:
+        return
+    for positions, count in ((0, 2), (EXPLAINED, 4)):
+        history = draw.history(positions)
+        candidates = draw.candidates(history, count)
+        inputs = fill(draw.model, graphs["explain"], encode(draw.model, history), candidates)
+        found = explanation(draw.double, as_double(history), as_double(candidates), graphs["explain"]["outputs"])
+        name = f"{plural(history.item.shape[1], 'position')}, {plural(candidates.item.shape[1], 'candidate')}"
+        golden.add("explain", name, inputs, found)
+
+
 def write_golden(model: Ranker, log: Log, graphs: dict[str, dict], folder: Path, seed: int, longest: int) -> None:
     """Writes golden/ into the bundle's folder. `longest`: positions of the longest history."""
     draw = Drawer(model, np.random.default_rng(seed))
     (folder / "golden").mkdir()
     golden = golden_tensors(model, graphs, draw, longest)
+    add_explain(golden, graphs, Drawer(model, np.random.default_rng(seed + 1)))
     (folder / "golden" / "tensors.bin").write_bytes(golden.content)
     written = {"file": "golden/tensors.bin", "cases": golden.cases}
     (folder / "golden" / "tensors.json").write_text(json.dumps(written, indent=1) + "\n")

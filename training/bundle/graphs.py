@@ -1,4 +1,6 @@
-"""The four ONNX graphs of a bundle: encode, rank, rank_kv and gather. Families and caches write their own parts.
+"""The ONNX graphs of a bundle: encode, rank, rank_kv and gather, and for most models explain.
+
+Families and caches write their own parts.
 
 Shapes in the comments: C candidates, N positions, S rows (distinct slots, or positions), T interactions, E embedding,
 D = d_model, H heads, U user width.
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import onnx
 
+from bundle.explain_graph import explains, write_explain
 from bundle.record import kv_groups, pool_tables, record_layers
 from bundle.scorer_graph import declare_features, score_candidates
 from models.families.registry import family_of
@@ -21,6 +24,7 @@ from models.ranker import Ranker
 # role -> file. The encode graph comes first and has a folder of its own, because it may read no file beside it: the
 # encoding id has all files of this folder. Then gather: an item table that is the pool as well is then in pool.bin.
 GRAPHS = {"encode": "encode/encode.onnx", "gather": "gather.onnx", "rank": "rank.onnx", "rankKv": "rank_kv.onnx"}
+EXPLAIN = {"explain": "explain.onnx"}  # of models that can explain a score
 
 
 def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
@@ -30,19 +34,22 @@ def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
     """
     files = ExternalFiles()
     described = {}
-    for role, path in GRAPHS.items():
+    graphs = GRAPHS | (EXPLAIN if explains(model) else {})
+    for role, path in graphs.items():
         graph = Graph(path, files)
         if role == "encode":
             family_of(model).write_encode(graph, model, record_layers(model))
         elif role == "gather":
             write_gather(graph, model)
+        elif role == "explain":
+            write_explain(graph, model)
         else:
             write_scores(graph, model, assembled=role == "rankKv")
         graph.write(folder)
         described[role] = graph.describe()
     for name, content in files.contents.items():
         (folder / name).write_bytes(content)
-    for path in GRAPHS.values():
+    for path in graphs.values():
         check_graph(folder / path)
     return described
 

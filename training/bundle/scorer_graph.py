@@ -21,6 +21,14 @@ def declare_features(g: Graph, scorer: Scorer) -> Declared:
 
 def score_candidates(g: Graph, scorer: Scorer, item: str, attended: str, given: Declared) -> None:
     """Declares the output `scores`: probabilities, from item embeddings and attention's output, each [C, E]."""
+    hidden = g.add("Relu", write_mix(g, scorer, item, attended, given))  # [C, hidden]
+    hidden = g.add("Relu", g.linear(hidden, "deep", scorer.deep))
+    score = g.add("Sigmoid", g.linear(hidden, "score", scorer.score))  # [C, 1]
+    g.output(g.add("Reshape", score, g.constant(-1)), "scores", "float32", ["candidates"], "scores")
+
+
+def write_mix(g: Graph, scorer: Scorer, item: str, attended: str, given: Declared) -> str:
+    """Adds the scorer's first layer, before its ReLU: [C, hidden]."""
     c = scorer.config
     own, context = given
     of_context = sum(f.width for f in c.context_features)
@@ -30,7 +38,4 @@ def score_candidates(g: Graph, scorer: Scorer, item: str, attended: str, given: 
     if context:  # the same for every candidate
         bias = g.add("Gemm", context, g.tensor("mix_context_weight", weight[len(weight) - of_context :]), bias)
     weight = g.tensor("mix_weight", weight[: len(weight) - of_context])
-    hidden = g.add("Relu", g.add("Gemm", g.add("Concat", *mixed, axis=1), weight, bias))  # [C, hidden]
-    hidden = g.add("Relu", g.linear(hidden, "deep", scorer.deep))
-    score = g.add("Sigmoid", g.linear(hidden, "score", scorer.score))  # [C, 1]
-    g.output(g.add("Reshape", score, g.constant(-1)), "scores", "float32", ["candidates"], "scores")
+    return g.add("Gemm", g.add("Concat", *mixed, axis=1), weight, bias)

@@ -23,6 +23,13 @@ class Oracle:
     def logit(self, history: History, candidates: Candidates, user: int, place: int) -> float:
         """Returns the logit of one candidate of a batch, from its user's positions before it."""
         now = int(candidates.now[user, place])
+        item = self.p["item.weight"][int(candidates.item[user, place])]
+        attended = self.attention.attended(item, self.seen(history, user, now), now)
+        own = candidates.features[user, place].double().numpy()
+        return self.score(item, attended, own, candidates.context[user, place].double().numpy())
+
+    def seen(self, history: History, user: int, now: int) -> SeenPositions:
+        """Returns the positions of a user before the place `now`."""
         before = [i for i in range(now) if history.valid[user, i]]
         found = [
             self.position(
@@ -31,10 +38,7 @@ class Oracle:
             for i in before
         ]
         slots = [(int(history.item[user, i]), code) for (_, code), i in zip(found, before)]
-        item = self.p["item.weight"][int(candidates.item[user, place])]
-        attended = self.attention.attended(item, SeenPositions([s for s, _ in found], slots, before), now)
-        own = candidates.features[user, place].double().numpy()
-        return self.score(item, attended, own, candidates.context[user, place].double().numpy())
+        return SeenPositions([s for s, _ in found], slots, before)
 
     def position(self, item: int, action: int, values: Vector) -> tuple[Vector, int]:
         """Returns S of one position, [E], and its event's code or the first of its residual codes; 0 without codes."""

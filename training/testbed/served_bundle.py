@@ -77,16 +77,29 @@ class ServedBundle:
         return sum(ELEMENT_BYTES[f["type"]] * f["width"] for f in self.fields.values())
 
     def rank(self, fields: Fields, candidates: list[str], own: dict[str, list[float]], context: dict) -> np.ndarray:
+        return self.answers("rank", self.record_input(fields), candidates, own, context)["scores"]
+
+    def explain(self, fields: Fields, candidates: list[str], own: dict, context: dict) -> dict[str, np.ndarray]:
+        """Returns the outputs of the explain graph, by role; the attention of all heads is one array [C, H, N]."""
+        answers = self.answers("explain", self.record_input(fields), candidates, own, context)
+        outputs = self.manifest["graphs"]["explain"]["outputs"]
+        found = {x["role"]: answers[x["name"]] for x in outputs}
+        found["attention"] = np.concatenate([answers[x["name"]] for x in outputs if x["role"] == "attention"], 1)
+        return found
+
+    def record_input(self, fields: Fields):
+        """Returns a function that fills an input from a record's fields."""
+
         def position_input(x: dict) -> np.ndarray:
             if "clustering" in x:
                 return self.cluster_input(x, fields)
             values = fields[x["field"]]
             if x["role"] in ("routes", "user", "raw"):
                 return values[-x["last"] :] if "last" in x else values
-            slots, counts = np.unique(values, return_counts=True)
-            return (slots if x["role"] == "distinct_slots" else counts).astype(x["type"])
+            slots, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+            return {"distinct_slots": slots, "slot_places": places, "slot_counts": counts}[x["role"]].astype(x["type"])
 
-        return self.scores("rank", position_input, candidates, own, context)
+        return position_input
 
     def rank_kv(self, fields: Fields, candidates: list[str], own: dict[str, list[float]], context: dict) -> np.ndarray:
         """Scores by the rank_kv graph, with pool rows from the gather graph."""
@@ -101,7 +114,7 @@ class ServedBundle:
             columns = [rows[x["group"], x["role"]]] if "route" in part else []
             return np.concatenate(columns + ([fields[part["user"]]] if "user" in part else []), 1)
 
-        return self.scores("rankKv", assembled, candidates, own, context)
+        return self.answers("rankKv", assembled, candidates, own, context)["scores"]
 
     def groups(self) -> dict[str, dict]:
         return {group["name"]: group for group in self.manifest["groups"]}
@@ -138,11 +151,16 @@ class ServedBundle:
             members.setdefault(int(cluster[i]), []).append(s)
         if x["role"] == "position_embeddings":
             return np.array(embeddings[-x.get("last", 2**31) :]).reshape(-1, clustering["width"])
+        if x["role"] == "cluster_places":
+            return np.array([sorted(members).index(int(c)) for c in cluster], np.int64)
         if x["role"] == "cluster_counts":
             return np.array([len(members[c]) for c in sorted(members)])
         return np.array([np.mean(members[c], axis=0) for c in sorted(members)]).reshape(-1, clustering["width"])
 
-    def scores(self, graph: str, position_input, candidates: list[str], own: dict, context: dict) -> np.ndarray:
+    def answers(
+        self, graph: str, position_input, candidates: list[str], own: dict, context: dict
+    ) -> dict[str, np.ndarray]:
+        """Returns the outputs of a graph over candidates."""
         features = self.manifest["features"]
         inputs = {}
         for x in self.manifest["graphs"][graph]["inputs"]:
@@ -157,7 +175,7 @@ class ServedBundle:
             else:
                 value = position_input(x)
             inputs[x["name"]] = np.array(value, x["type"])
-        return self.run(graph, inputs)["scores"]
+        return self.run(graph, inputs)
 
 
 def joined(*parts: Fields) -> Fields:

@@ -57,10 +57,11 @@ function replaced(bytes: Buffer, from: string, to: string): Buffer {
 
 describe('a bundle folder', () => {
   it('opens, loads and reproduces every golden vector of the demo', async () => {
-    const bundle = await loadBundle(DEMO, engine, { graphs: GRAPH_NAMES, verifyGolden: true });
+    const graphs = [...GRAPH_NAMES, 'explain'] as const;
+    const bundle = await loadBundle(DEMO, engine, { graphs, verifyGolden: true });
     expect(bundle.model.manifest.name).toBe('demo');
     const golden = await readGolden(await openBundle(DEMO));
-    expect(new Set(golden.map(({ graph }) => graph))).toEqual(new Set(GRAPH_NAMES));
+    expect(new Set(golden.map(({ graph }) => graph))).toEqual(new Set(graphs));
     await bundle.close();
   });
 

@@ -43,6 +43,8 @@ class ClusteredInteractions(FactoredKV):
 class ClusteredInteractionsRecord(FullRecord):
     """The interactions, and the graph from them to cluster means."""
 
+    explains = False  # a cluster is known inside the graph alone
+
     def __init__(self, model: Embeddings, cache: ClusteredInteractions):
         super().__init__(model, cache.key, cache.value, "interactions")
         self.pairs, self.codes = cache.pairs, model.event_codes

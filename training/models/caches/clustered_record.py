@@ -9,6 +9,7 @@ from models.caches.cluster_means import cluster_means
 from models.caches.record_layer import Encoded, RecordLayer
 from models.embeddings import Embeddings
 from models.graphs.builder import Graph
+from models.graphs.explained import ExplainedRows
 from models.graphs.rows import EmbeddedRows, HistoryRows, Rows
 
 CLUSTERING = "history"
@@ -21,6 +22,7 @@ class ClusteredRecord(RecordLayer):
     """
 
     collapses = True
+    explains = True
 
     def __init__(self, model: Embeddings, key: nn.Linear, value: nn.Linear, cluster_count: int):
         self.model, self.key, self.value, self.cluster_count = model, key, value, cluster_count
@@ -36,6 +38,9 @@ class ClusteredRecord(RecordLayer):
         visited = found.count[0] > 0
         return found.count[0][visited], found.mean[0][visited]
 
+    def cluster_places(self, encoded: Encoded) -> Tensor:
+        return self.coded(encoded)[1].unique(return_inverse=True)[1]
+
     def position_rows(self, encoded: Encoded) -> Tensor:
         return self.coded(encoded)[0]
 
@@ -49,6 +54,14 @@ class ClusteredRecord(RecordLayer):
 
     def rows_assembled(self, g: Graph, recent: int = 0) -> HistoryRows:
         return HistoryRows(self.cluster_inputs(g), recent=self.newest_positions(g, recent) if recent else None)
+
+    def rows_explained(self, g: Graph, recent: int = 0) -> ExplainedRows:
+        """A position has the weight of its cluster, divided by the count, and a value of its own."""
+        history = self.rows_assembled(g, recent)
+        place = g.input("cluster_places", "int64", ["positions"], "cluster_places", clustering=CLUSTERING)
+        shape = ["positions", self.model.config.embedding]
+        s = g.input("position_embeddings", "float32", shape, "position_embeddings", clustering=CLUSTERING)
+        return ExplainedRows(history, place, EmbeddedRows(g, s, (self.key, self.value)).value)
 
     def newest_positions(self, g: Graph, count: int) -> Rows:
         """Returns the keys and values of the newest positions, [R, D] each."""

@@ -13,6 +13,7 @@ from models.caches.record_layer import Encoded, RecordLayer, Tables, WrittenFiel
 from models.embeddings import Embeddings
 from models.graphs.builder import Graph
 from models.graphs.embed import embed_interactions, interaction_inputs, turned, with_features
+from models.graphs.explained import ExplainedRows
 from models.graphs.rows import HistoryRows, Rows
 
 HISTORY, ITEM, ACTION = "history", "item", "action"  # KV groups; the latter two are record fields as well
@@ -23,6 +24,8 @@ class FullRecord(RecordLayer):
 
     `kept` is a form of full.KEPT. The float types need `null`, the null position's key and value, [D] each.
     """
+
+    explains = True
 
     def __init__(
         self,
@@ -121,6 +124,9 @@ class FullRecord(RecordLayer):
         shape = ["positions", self.width]
         parts = ((f"{HISTORY}_{part}", part) for part in ("key", "value"))
         return HistoryRows(Rows(*(g.input(name, "float32", shape, part, group=HISTORY) for name, part in parts)))
+
+    def rows_explained(self, g: Graph, recent: int = 0) -> ExplainedRows:
+        return ExplainedRows(self.rows_from_record(g), own_columns=0 if self.interactions else self.width)
 
     def computed_rows(self, g: Graph, assembled: bool, recent: int) -> HistoryRows:
         """Returns keys and values, computed from every position's item, action and features.

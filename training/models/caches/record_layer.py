@@ -9,6 +9,7 @@ from data.history import History
 from models.embeddings import Embeddings
 from models.graphs.builder import Graph
 from models.graphs.embed import embed_interactions
+from models.graphs.explained import ExplainedRows, WeighedRows
 from models.graphs.rows import HistoryRows, Rows
 
 ELEMENT_BYTES = {"uint8": 1, "uint16": 2, "uint24": 3, "int8": 1, "float16": 2, "float32": 4}
@@ -43,6 +44,7 @@ class RecordLayer(ABC):
 
     note: str = ""  # ends the manifest's description
     collapses: bool = False  # True if positions with equal routes are alike to attention
+    explains: bool = False  # True if explain graphs can read the layer, see rows_explained
 
     @abstractmethod
     def fields(self) -> list[dict]:
@@ -69,6 +71,10 @@ class RecordLayer(ABC):
 
         For layers with a clustering; `encoded` is the history of a batch of one.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no clustering")
+
+    def cluster_places(self, encoded: Encoded) -> Tensor:
+        """Returns the place of each position's cluster among those of `cluster_rows`, [N]."""
         raise NotImplementedError(f"{type(self).__name__} has no clustering")
 
     def position_rows(self, encoded: Encoded) -> Tensor:
@@ -121,6 +127,14 @@ class RecordLayer(ABC):
 
         `seen` [C, S] bool: the rows that each query sees; None: all of them.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no user head")
+
+    def rows_explained(self, g: Graph, recent: int = 0) -> ExplainedRows:
+        """Adds the history as the rank graph reads it from record fields, and how positions read its rows."""
+        raise NotImplementedError(f"{type(self).__name__} explains no scores")
+
+    def write_user_weights(self, g: Graph, rows: Rows, x: str) -> WeighedRows:
+        """Adds the user head as weights of its rows, for queries `x` [C, E]."""
         raise NotImplementedError(f"{type(self).__name__} has no user head")
 
     def user_out(self) -> Tensor:

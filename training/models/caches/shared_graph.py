@@ -9,6 +9,7 @@ import math
 from models.caches.record_layer import Table, WrittenFields
 from models.caches.shared_layer import SharedLayer
 from models.graphs.builder import Graph
+from models.graphs.explained import USER, WeighedRows
 from models.graphs.rows import HistoryRows, Rows, log_counts
 
 
@@ -151,6 +152,18 @@ def with_last_head(g: Graph, layer: SharedLayer, history: HistoryRows) -> Histor
 
 def write_user_part(g: Graph, layer: SharedLayer, rows: Rows, x: str, seen: str | None = None) -> str:
     """See RecordLayer.write_user_part."""
+    return g.add("MatMul", *user_weights(g, layer, rows, x, seen))
+
+
+def write_user_weights(g: Graph, layer: SharedLayer, rows: Rows, x: str) -> WeighedRows:
+    """See RecordLayer.write_user_weights."""
+    weights, value = (g.add("Unsqueeze", part, g.constant(0)) for part in user_weights(g, layer, rows, x))
+    head = layer.pool.user_head
+    return WeighedRows(USER, USER, weights, value, 1, head.null_value, head.out.weight)
+
+
+def user_weights(g: Graph, layer: SharedLayer, rows: Rows, x: str, seen: str | None = None) -> tuple[str, str]:
+    """Adds the weights [C, S + 1] and the values [S + 1, U] of the user head, the null position's last."""
     head, prefix = layer.pool.user_head, f"{layer.group}_user"
     query = g.linear(x, f"{prefix}_query", head.query)  # [C, U]
     key = g.add("Concat", rows.key, g.tensor(f"{prefix}_null_key", head.null_key[None]), axis=0)  # [S + 1, U]
@@ -164,4 +177,4 @@ def write_user_part(g: Graph, layer: SharedLayer, rows: Rows, x: str, seen: str 
         logits = g.add("Add", logits, mask)
     if rows.count:
         logits = g.add("Add", logits, g.add("Reshape", log_counts(g, rows), g.constant(1, -1)))
-    return g.add("MatMul", g.add("Softmax", logits, axis=-1), value)
+    return g.add("Softmax", logits, axis=-1), value

@@ -13,6 +13,7 @@ from models.caches.shared_layer import shared_layer
 from models.caches.shared_pool import SharedPool
 from models.compression import CODES
 from models.graphs.builder import Graph
+from models.graphs.explained import ExplainedRows, WeighedRows
 from models.graphs.rows import HistoryRows, Rows
 
 
@@ -21,6 +22,8 @@ class SharedRecord(RecordLayer):
 
     shared_graph.py has its graph nodes.
     """
+
+    explains = True
 
     def __init__(self, pool: SharedPool, prefix: str):
         self.pool, self.names = pool, shared_layer(pool, prefix)
@@ -99,6 +102,23 @@ class SharedRecord(RecordLayer):
 
     def write_user_part(self, g: Graph, rows: Rows, x: str, seen: str | None = None) -> str:
         return shared_graph.write_user_part(g, self.names, rows, x, seen)
+
+    def rows_explained(self, g: Graph, recent: int = 0) -> ExplainedRows:
+        names = self.names
+        history = self.rows_from_record(g, self.collapses, recent)
+
+        def places(field: str) -> str:
+            return g.input(f"{field}_places", "int64", ["positions"], "slot_places", field=field)
+
+        return ExplainedRows(
+            history,
+            place=places(names.key_route) if self.collapses else None,
+            user_place=places(names.user_code) if names.user_code and names.own_head else None,
+            own_columns=0 if names.own_head else names.user_width,
+        )
+
+    def write_user_weights(self, g: Graph, rows: Rows, x: str) -> WeighedRows:
+        return shared_graph.write_user_weights(g, self.names, rows, x)
 
     def user_out(self) -> Tensor:
         return self.pool.user_head.out.weight

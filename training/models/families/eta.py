@@ -59,5 +59,6 @@ ETA = OneCacheFamily(
     attention_oracle=EtaOracle,
     least_heads=LEAST_HEADS,
     reads_clusters=True,
+    explains=True,
     clusters=SEARCHED_CLUSTERS,
 )

@@ -27,6 +27,7 @@ from models.caches.history_cache import Cached
 from models.caches.record_layer import RecordLayer
 from models.config import ModelConfig
 from models.graphs.builder import Graph
+from models.graphs.explained import ExplainedRows, WeighedRows
 from models.graphs.rows import HistoryRows
 from models.layer_sample import LayerSample
 from models.oracle_math import Parameters, Vector
@@ -45,6 +46,7 @@ class Family(ABC):
     stacked: bool = False  # True: positions attend to each other, in layers with a cache each
     reads_clusters: bool = False  # True: its attention can read cluster means, see caches/factored.py
     clusters: int = 256  # of a user's positions, if its attention reads cluster means
+    explains: bool = False  # True: bundles get a graph that explains scores, see bundle/explain_graph.py
 
     def layers_of(self, given: int) -> int:
         """Returns the layers of attention of a model with the option `--layers given`."""
@@ -86,6 +88,15 @@ class Family(ABC):
 
         With `assembled`, the graph reads assembled keys and values; else it reads record fields.
         """
+
+    def write_weights(
+        self, g: Graph, model: Ranker, layers: list[RecordLayer], item: str
+    ) -> tuple[ExplainedRows, list[WeighedRows]]:
+        """Adds the attention to an explain graph, part by part: item embeddings [C, E] -> weights.
+
+        For families that explain scores. The output of the attention is linear in the values of each part.
+        """
+        raise NotImplementedError(f"{self.name} explains no scores")
 
     @abstractmethod
     def oracle(self, model: Ranker, parameters: Parameters) -> "AttentionOracle":
@@ -138,6 +149,10 @@ class Attention(nn.Module):
         """The short part over the newest positions, with the shapes of `forward`. For families that have one."""
         raise NotImplementedError(f"{type(self).__name__} has no short part")
 
+    def by_fixed_weights(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:
+        """The long part, with the shapes of `forward`. Its derivatives by values leave the weights as they are."""
+        return self(item, kv, visible, now)
+
     def match_keys(self, key: nn.Linear) -> None:
         """Sets the first weights by those of the cache's key map, E -> D. Default: leaves them."""
         return None
@@ -156,3 +171,7 @@ class Attention(nn.Module):
     @abstractmethod
     def write_parts(self, g: Graph, history: HistoryRows, item: str) -> list[tuple[str, torch.Tensor]]:
         """Adds the nodes of each part: its output [C, width] before the projection, and the projection [E, width]."""
+
+    def write_weights(self, g: Graph, history: HistoryRows, item: str) -> list[WeighedRows]:
+        """Adds the same parts as `write_parts`, as weights of rows. For families that explain scores."""
+        raise NotImplementedError(f"{type(self).__name__} explains no scores")

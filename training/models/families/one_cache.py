@@ -17,6 +17,7 @@ from models.caches.record_layer import RecordLayer
 from models.config import ModelConfig
 from models.families.family import Attention, AttentionOracle, Family, SeenPositions
 from models.graphs.builder import Graph
+from models.graphs.explained import ExplainedRows, WeighedRows
 from models.layer_sample import MOST_POSITIONS, LayerSample
 from models.oracle_math import Parameters, Vector
 from models.ranker import Ranker, visible_positions
@@ -84,6 +85,7 @@ class OneCacheFamily(Family):
     default_layers: int | None = None
     reads_clusters: bool = False
     clusters: int = Family.clusters
+    explains: bool = False
 
     def create(self, config: ModelConfig) -> OneCacheRanker:
         attention = self.attention(config)
@@ -124,6 +126,16 @@ class OneCacheFamily(Family):
         joined = outputs[0] if len(parts) == 1 else g.add("Concat", *outputs, axis=1)
         weight = g.tensor("out_weight", torch.cat(weights, 1).T)
         return g.add("Gemm", joined, weight, g.tensor("out_bias", attention.out.bias))
+
+    def write_weights(
+        self, g: Graph, model: OneCacheRanker, layers: list[RecordLayer], item: str
+    ) -> tuple[ExplainedRows, list[WeighedRows]]:
+        (layer,) = layers
+        rows = layer.rows_explained(g, model.attention.recent_positions)
+        parts = model.attention.write_weights(g, rows.history, item)
+        if rows.history.user:
+            parts.append(layer.write_user_weights(g, rows.history.user, item))
+        return rows, parts
 
     def oracle(self, model: OneCacheRanker, parameters: Parameters) -> "OneCacheOracle":
         return self.attention_oracle(model.config, parameters, model.cache.oracle(parameters, "cache"))

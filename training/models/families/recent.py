@@ -10,6 +10,7 @@ from models.caches.history_cache import Cached
 from models.config import ModelConfig
 from models.families.target import TargetAttention, TargetOracle, attend_by_head
 from models.graphs.builder import Graph
+from models.graphs.explained import RECENT, WeighedRows
 from models.graphs.rows import HistoryRows, Rows
 from models.oracle_math import Vector
 
@@ -47,6 +48,12 @@ class RecentAttention(nn.Module):
 
     def write(self, g: Graph, history: HistoryRows, item: str) -> str:
         """Adds the short part to a graph, before its output projection: [C, recent width]."""
+        weights, value = self.write_weights(g, history, item)
+        attended = g.add("Transpose", g.add("MatMul", weights, value), perm=[1, 0, 2])
+        return g.add("Reshape", attended, g.constant(-1, self.config.recent_width))
+
+    def write_weights(self, g: Graph, history: HistoryRows, item: str) -> tuple[str, str]:
+        """Adds the short part's weights [h, C, R + 1] and values [h, R + 1, D/H], the null position's last."""
         c = self.config
         heads, width, columns = c.recent_heads, c.head_width, c.recent_width
         rows = history.recent
@@ -66,9 +73,7 @@ class RecentAttention(nn.Module):
             split.append(g.add("Transpose", g.add("Reshape", x, g.constant(-1, heads, width)), perm=order))
         query = g.add("Mul", g.linear(item, "recent_query", self.query), g.number(1 / math.sqrt(width)))
         query = g.add("Transpose", g.add("Reshape", query, g.constant(-1, heads, width)), perm=[1, 0, 2])
-        weights = g.add("Softmax", g.add("MatMul", query, split[0]), axis=-1)  # [h, C, R + 1]
-        attended = g.add("Transpose", g.add("MatMul", weights, split[1]), perm=[1, 0, 2])
-        return g.add("Reshape", attended, g.constant(-1, columns))
+        return g.add("Softmax", g.add("MatMul", query, split[0]), axis=-1), split[1]
 
 
 class LongAndRecent(TargetAttention):
@@ -92,6 +97,15 @@ class LongAndRecent(TargetAttention):
     def write_parts(self, g: Graph, history: HistoryRows, item: str) -> list[tuple[str, Tensor]]:
         parts = super().write_parts(g, history, item)
         return [*parts, (self.recent.write(g, history, item), self.recent.out.weight)]
+
+    def by_fixed_weights(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:
+        return self.long(item, kv, visible)
+
+    def write_weights(self, g: Graph, history: HistoryRows, item: str) -> list[WeighedRows]:
+        weights, value = self.recent.write_weights(g, history, item)
+        part, heads = self.recent, self.config.recent_heads
+        recent = WeighedRows(RECENT, RECENT, weights, value, heads, part.null_value, part.out.weight)
+        return [*super().write_weights(g, history, item), recent]
 
 
 class LongAndRecentOracle(TargetOracle):

@@ -65,14 +65,24 @@ class Sdim(LongAndRecent):
 
     def write_long(self, g: Graph, rows: Rows, item: str) -> str:
         """Returns the values, weighed by collisions; the null position's weight is 1. [C, D]."""
-        query = self.write_buckets(g, g.linear(item, "hash_query", self.query))  # [C, hashes * 2^bits]
-        key = self.write_buckets(g, rows.key)  # [S, hashes * 2^bits]
-        weights = g.add("Gemm", query, key, transB=1, alpha=1 / self.config.hashes)  # [C, S]
-        if rows.count:
-            weights = g.add("Mul", weights, rows.count)
+        weights = self.write_collisions(g, rows, item)
         summed = g.add("Add", g.add("MatMul", weights, rows.value), g.tensor("null_value", self.null_value[None]))
         total = g.add("ReduceSum", weights, g.constant(1), keepdims=1)
         return g.add("Div", summed, g.add("Add", total, g.number(1.0)))
+
+    def write_long_weights(self, g: Graph, rows: Rows, item: str) -> tuple[str, str, int]:
+        weights = self.write_collisions(g, rows, item)
+        weights = g.add("Pad", weights, g.constant(0, 0, 0, 1), g.number(1.0))  # of the null position
+        weights = g.add("Div", weights, g.add("ReduceSum", weights, g.constant(1), keepdims=1))
+        value = g.add("Concat", rows.value, g.tensor("null_value", self.null_value[None]), axis=0)
+        return g.add("Unsqueeze", weights, g.constant(0)), g.add("Unsqueeze", value, g.constant(0)), 1
+
+    def write_collisions(self, g: Graph, rows: Rows, item: str) -> str:
+        """Adds the weight of every row, its count times its share of collisions: [C, S]."""
+        query = self.write_buckets(g, g.linear(item, "hash_query", self.query))  # [C, hashes * 2^bits]
+        key = self.write_buckets(g, rows.key)  # [S, hashes * 2^bits]
+        weights = g.add("Gemm", query, key, transB=1, alpha=1 / self.config.hashes)
+        return g.add("Mul", weights, rows.count) if rows.count else weights
 
     def write_buckets(self, g: Graph, x: str) -> str:
         """Adds [R, D] -> [R, hashes * 2^bits], as in `buckets`."""
@@ -115,4 +125,5 @@ SDIM = OneCacheFamily(
     attention_oracle=SdimOracle,
     least_heads=LEAST_HEADS,
     reads_clusters=True,
+    explains=True,
 )

@@ -65,5 +65,6 @@ SIM = OneCacheFamily(
     attention_oracle=SimOracle,
     least_heads=LEAST_HEADS,
     reads_clusters=True,
+    explains=True,
     clusters=SEARCHED_CLUSTERS,
 )

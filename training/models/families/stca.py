@@ -27,6 +27,7 @@ from models.families.one_cache import OneCacheFamily, OneCacheOracle
 from models.families.softmax import Pair, attend, attend_to_clusters, write_fused, write_logits, write_pooled
 from models.families.target import attend_by_head
 from models.graphs.builder import Graph
+from models.graphs.explained import HISTORY, WeighedRows
 from models.graphs.rows import HistoryRows, Rows
 from models.layer_sample import query_metric
 from models.oracle_math import Vector, silu
@@ -101,6 +102,9 @@ class Stca(Attention):
             return self.out(self.null_value).expand_as(item)
         return self.out(self.chain(item, lambda depth, query: self.over_positions(depth, query, kv, visible)))
 
+    def by_fixed_weights(self, item: Tensor, kv: Cached, visible: Tensor, now: Tensor) -> Tensor:
+        return self.out(self.chain(item, lambda depth, query: self.over_positions(depth, query.detach(), kv, visible)))
+
     def over_clusters(self, item: Tensor, clusters: ClusterMeans, key: nn.Linear, value: nn.Linear) -> Tensor:
         def attend_to_means(depth: int, query: Tensor) -> Tensor:
             part = self.part(depth)
@@ -133,11 +137,29 @@ class Stca(Attention):
 
     def write_layer(self, g: Graph, prefix: str, depth: int, x: str, rows: Rows) -> str:
         """Adds one layer, whose query is made from `x` [C, E], over its columns of the rows [S, L * D]: [C, D]."""
-        part, c = self.part(depth), self.config
-        cut = g.constant(part.start), g.constant(part.stop), g.constant(1)
-        own = Rows(*(g.add("Slice", whole, *cut) for whole in (rows.key, rows.value)), rows.count)
+        c = self.config
+        own = self.write_columns(g, depth, rows)
         layer = (g, x, self.queries[depth], own, self.null(depth), c.heads, prefix)
         return write_fused(*layer) if rows.count is None else write_pooled(g, *write_logits(*layer), c.d_model)
+
+    def write_columns(self, g: Graph, depth: int, rows: Rows) -> Rows:
+        """Adds a layer's columns of the rows, [S, D] each."""
+        part = self.part(depth)
+        cut = g.constant(part.start), g.constant(part.stop), g.constant(1)
+        return Rows(*(g.add("Slice", whole, *cut) for whole in (rows.key, rows.value)), rows.count)
+
+    def write_weights(self, g: Graph, history: HistoryRows, item: str) -> list[WeighedRows]:
+        heads, outputs, parts = self.config.heads, [], []
+        for depth in range(self.config.layers):
+            prefix, part = f"layer{depth}_", self.part(depth)
+            x = self.fusions[depth - 1].write(g, prefix, item, outputs) if depth else item
+            own = self.write_columns(g, depth, history.rows)
+            logits, value = write_logits(g, x, self.queries[depth], own, self.null(depth), heads, prefix)
+            outputs.append(write_pooled(g, logits, value, self.config.d_model))
+            weights = g.add("Softmax", logits, axis=-1)
+            null, out = self.null(depth)[1], self.out.weight[:, part]
+            parts.append(WeighedRows(f"layer{depth}", HISTORY, weights, value, heads, null, out, part.start))
+        return parts
 
 
 class StcaOracle(OneCacheOracle):
@@ -166,4 +188,5 @@ STCA = OneCacheFamily(
     attention_oracle=StcaOracle,
     default_layers=2,
     reads_clusters=True,
+    explains=True,
 )

@@ -14,6 +14,7 @@ from models.families.one_cache import OneCacheFamily, OneCacheOracle
 from models.families.search_cut import CUT_MARGIN, write_cut, write_kept, write_mask
 from models.families.softmax import Pair, attend, attend_to_clusters, write_fused, write_logits, write_pooled
 from models.graphs.builder import Graph
+from models.graphs.explained import HISTORY, WeighedRows
 from models.graphs.rows import HistoryRows, Rows
 from models.layer_sample import query_metric
 from models.oracle_math import Vector, softmax_sum
@@ -93,6 +94,19 @@ class TargetAttention(Attention):
 
     def write_parts(self, g: Graph, history: HistoryRows, item: str) -> list[tuple[str, Tensor]]:
         return [(self.write_long(g, history.rows, item), self.out.weight)]
+
+    def write_weights(self, g: Graph, history: HistoryRows, item: str) -> list[WeighedRows]:
+        weights, value, heads = self.write_long_weights(g, history.rows, item)
+        return [WeighedRows(HISTORY, HISTORY, weights, value, heads, self.null_value, self.out.weight)]
+
+    def write_long_weights(self, g: Graph, rows: Rows, item: str) -> tuple[str, str, int]:
+        """Adds the long part's weights [H, C, S + 1] and values [H, S + 1, D/H]. Returns them and H."""
+        heads = self.config.heads
+        logits, value = write_logits(g, item, self.query, rows, self.null, heads)
+        if self.searches:
+            cut = write_cut(g, self.write_search_scores(g, rows, item), rows, item, self.config.top_k)
+            logits = g.add("Add", logits, write_mask(g, cut))
+        return g.add("Softmax", logits, axis=-1), value, heads
 
     def write_long(self, g: Graph, rows: Rows, item: str) -> str:
         """Adds the long part to a graph, before its output projection: [C, D]."""
@@ -174,4 +188,5 @@ TARGET = OneCacheFamily(
     attention=TargetAttention,
     attention_oracle=TargetOracle,
     reads_clusters=True,
+    explains=True,
 )

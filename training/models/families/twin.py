@@ -34,5 +34,6 @@ TWIN = OneCacheFamily(
     attention=Twin,
     attention_oracle=TwinOracle,
     reads_clusters=True,
+    explains=True,
     clusters=SEARCHED_CLUSTERS,
 )
