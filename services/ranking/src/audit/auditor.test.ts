@@ -92,7 +92,7 @@ describe('an answer', () => {
   });
 });
 
-it('audits wait while the service is busy, and are counted if it stays so', async () => {
+it('audits wait while the service is busy', async () => {
   let busy = true;
   const auditor = auditorWith({ busy: () => busy });
   const looked = vi.fn(() => busy);
