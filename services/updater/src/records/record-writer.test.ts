@@ -150,6 +150,7 @@ describe.each([
     expect(second.model.id).not.toBe(first.model.id);
     expect(await append(writerFor(first, second), interactions)).toEqual({ appliedCount: 3, duplicateCount: 0 });
     expect([bench.runs.reduce((sum, run) => sum + run, 0), bench.appendedBytes.length]).toEqual([3, 1]);
+    expect(bench.reads.length).toBe(first.model.encodesWithHistory ? 1 : 0);
     expect([...bench.noted]).toEqual([first.model.encodingId]);
     expect(await recordOf(second, 'u')).toEqual(await recordOf(first, 'u'));
   });
