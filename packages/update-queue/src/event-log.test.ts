@@ -1,5 +1,6 @@
 import { partitionOf } from '@collectivekv/domain';
 import { describe, expect, it } from 'vitest';
+import { openEventLog } from './event-log.js';
 import { interactionOf, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
 
 const queue = useQueue();
@@ -76,6 +77,9 @@ describe('the event log', () => {
     await expect(late.erase({ userId: 'u' }, PARTITION_COUNT, async () => undefined)).rejects.toMatchObject({
       reason: 'conflict',
     });
+    const term = { partition: PARTITION, member: 'one', term: 1 };
+    const lateLog = openEventLog({ client: queue.service(), keyPrefix: 'ckv', term, token: 'one', bounds: BOUNDS });
+    await expect(lateLog.scrub({ userId: 'u' }, [])).rejects.toMatchObject({ reason: 'conflict' });
     const former = await queue.consume('two', BOUNDS);
     await queue.client().hset('{ckv}:partition-terms', `${PARTITION}:opening`, 'another');
     await expect(former.log([interactionOf(3)])).rejects.toMatchObject({ reason: 'conflict' });
