@@ -210,7 +210,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     noticed: 'if a call that records reaches the queue once more, behind newer events',
     file: `${QUEUE_LUA}/add-job-9.lua`,
     command: 'addStandardJob:6.7.0',
-    from: "if redis.call('EXISTS', memory) == 1 then return id end",
+    from: "if redis.call('SET', memory, 1, 'PX', REMEMBER_MS, 'XX') then return id end",
     to: '',
   },
   {
