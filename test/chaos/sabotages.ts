@@ -166,7 +166,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     from: 'failoverDetector: true',
     to: 'failoverDetector: false',
     scenario: 'sentinel-unconfirmed',
-    fault: 'SIGSTOP',
+    fault: 'takes over',
     shows: ['lost'],
   },
   {

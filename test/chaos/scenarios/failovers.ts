@@ -16,6 +16,8 @@ interface Replicated extends RedisForm {
   untilReplicated(): Promise<void>;
 }
 
+/** About the time in which a replica takes over. Services have not given up the primary by then. */
+const TAKEOVER_MS = [2_500, 4_500] as const;
 /** Long enough for a replica to take over, and for the old primary to return with stale data. */
 const AWAY_MS = [5_000, 9_000] as const;
 /** Long enough for many writes that the replica lacks. */
@@ -38,17 +40,22 @@ async function failovers({ fleet, backends, random, quick, fault }: Arena, redis
       await sleep(50);
     await fleet.redis.nodes[i]?.restart();
   }
+  async function stopFor(i: number, ms: number): Promise<void> {
+    const node = fleet.redis.nodes[i];
+    if (node) await stopped(node, ms);
+  }
   const strikes = [
     {
       name: 'kill -9 of a primary',
       strike: async (i: number) => replaceKilled(i, await redis.primaries()),
     },
     {
+      name: 'SIGSTOP of a primary, which returns as a replica takes over',
+      strike: (i: number) => stopFor(i, random.whole(...TAKEOVER_MS)),
+    },
+    {
       name: 'SIGSTOP of a primary, which returns as a stale primary',
-      async strike(i: number) {
-        const node = fleet.redis.nodes[i];
-        if (node) await stopped(node, random.whole(...AWAY_MS));
-      },
+      strike: (i: number) => stopFor(i, random.whole(...AWAY_MS)),
     },
   ];
   if (risk === 'none') {
