@@ -59,7 +59,7 @@ describe('scores by the other path', () => {
 
   it('do not confirm answers of a rank graph that is not what rank_kv is', async () => {
     const folder = join(dir, 'altered');
-    await writeAlteredTarget(folder, 1.001);
+    await writeAlteredTarget(folder, 1.02);
     const served = await loadWhole(folder, serving);
     const requests = mixedRequests(served, seeded(SEED));
     for (const [kind, isRemote] of [
@@ -97,7 +97,7 @@ describe('a shadow bundle', () => {
   }
   /** Writes a bundle of the same encoding, whose manifest has other values. */
   const otherWith = (values: object) => async (folder: string) => {
-    await writeAlteredTarget(folder, 1.001);
+    await writeAlteredTarget(folder, 1.02);
     const manifest = JSON.parse(await readFile(join(folder, 'bundle.json'), 'utf8'));
     await writeFile(join(folder, 'bundle.json'), JSON.stringify({ ...manifest, ...values }));
   };
