@@ -10,6 +10,7 @@ import {
 } from '@collectivekv/private-redis';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { closeRedis, connectedRedis, type RedisClient } from './connect-redis.js';
+import { reachingRedis } from './redis-error.js';
 
 const UNCONFIRMED = { reason: 'dependency_unavailable', message: expect.stringContaining('0 of 1 replicas confirmed') };
 const NO_DELAY = ['--repl-diskless-sync-delay', '0'];
@@ -79,6 +80,16 @@ describe('one server and its replica', () => {
     await vi.waitUntil(() => killed(primary));
     await expect(write).rejects.toThrow();
     await vi.waitUntil(() => client.status === 'ready', { timeout: 60_000 });
+  });
+
+  it('is unconfirmed by a server that has become a replica, which says nothing about the command', async () => {
+    const lateClient = await connect(replica.url);
+    try {
+      const answer = reachingRedis(() => lateClient.eval('return 1', 0));
+      await expect(answer).rejects.toMatchObject({ reason: 'dependency_unavailable' });
+    } finally {
+      closeRedis(lateClient);
+    }
   });
 
   /** Closes the connection that waits. Returns false if none does yet. */

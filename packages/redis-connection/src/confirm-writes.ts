@@ -80,7 +80,10 @@ async function waitForReplicas(
   stream: Redis['stream'],
   { replicaCount, timeoutMs }: Confirmation,
 ): Promise<void> {
-  const count = await node.wait(replicaCount, timeoutMs);
+  const count = await node.wait(replicaCount, timeoutMs).catch((cause: Error) => {
+    // A primary that has become a replica answers ERR, as it does to a wrong command.
+    throw unconfirmed('Redis did not say whether replicas have a write', cause);
+  });
   if (node.stream !== stream) throw unconfirmed('the connection closed before replicas confirmed a write');
   if (count >= replicaCount) return;
   throw unconfirmed(
@@ -88,6 +91,6 @@ async function waitForReplicas(
   );
 }
 
-function unconfirmed(message: string): CkvError {
-  return new CkvError('dependency_unavailable', message, { retryAfterMs: 100 });
+function unconfirmed(message: string, cause?: Error): CkvError {
+  return new CkvError('dependency_unavailable', message, { retryAfterMs: 100, cause });
 }
