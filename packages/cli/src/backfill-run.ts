@@ -107,7 +107,7 @@ async function sendFiles(parts: BackfillParts, files: BackfillFiles): Promise<vo
     const to = from + rows.length;
     // The last call also says that no row follows: it is always made.
     if (to > sentBefore || last) {
-      while ((await warmings.send(encodingId, rows, from, last)).length > 0) await sleep(POLL_MS);
+      while ((await warmings.send(encodingId, rows, from, last, files.digest)).length > 0) await sleep(POLL_MS);
       const dueMs = startedMs + (1_000 * Math.max(0, to - sentBefore)) / ratePerS;
       if (dueMs > performance.now()) await sleep(dueMs - performance.now());
     }

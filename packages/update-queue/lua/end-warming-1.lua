@@ -13,7 +13,7 @@ Returns 1, or 0 if the encoding was not being warmed
 local encoding = ARGV[3]
 for partition = 0, tonumber(ARGV[2]) - 1 do
   local state_key = ARGV[1] .. partition
-  for _, name in ipairs({ 'phase', 'source', 'cursor', 'until', 'waves', 'sent', 'ended', 'applied' }) do
+  for _, name in ipairs({ 'phase', 'source', 'cursor', 'until', 'waves', 'sent', 'ended', 'digest', 'applied' }) do
     redis.call('HDEL', state_key, encoding .. ':' .. name)
   end
   redis.call('UNLINK', state_key .. ':files:' .. encoding, state_key .. ':marks:' .. encoding)

@@ -288,6 +288,21 @@ describe('the sender of files', () => {
     await warmings().send(ENCODING, rows.slice(2), 2, true); // the partition is live by now
   });
 
+  it('is refused if another sender began with other files, also if rows at its place are due', async () => {
+    const consumer = await begin();
+    await warmings().send(ENCODING, rowsOf(['u', 1], [far, 1]), 0, false, 'new');
+    const late = warmings().send(ENCODING, rowsOf(['u', 8]), 2, true, 'old');
+    await expect(late).rejects.toMatchObject({ reason: 'conflict', message: expect.stringContaining('other files') });
+    await warmings().send(ENCODING, rowsOf(['u', 2]), 2, true, 'new');
+    expect(await applyAll(consumer)).toEqual(['u e1', 'u e2']);
+
+    await warmings().end(ENCODING);
+    await warmings().begin(ENCODING, FILES);
+    await arm(consumer);
+    await warmings().open(ENCODING);
+    expect(await warmings().send(ENCODING, rowsOf(['u', 8]), 0, true, 'old')).toEqual([]);
+  });
+
   it('is refused if rows are missing', async () => {
     await begin();
     await expect(warmings().send(ENCODING, rowsOf(['u', 1]), 3, false)).rejects.toThrow(/has 0 rows/);

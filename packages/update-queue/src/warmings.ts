@@ -65,10 +65,17 @@ export interface Warmings {
    * sender that died sends all rows again.
    * @param from rows of the files before these
    * @param last true if no further row follows
+   * @param digest digest of the files, the same in all calls of a warming
    * @returns the partitions that have no room. Send the same rows again later
-   * @throws conflict if the encoding takes no files now, or rows before these are missing
+   * @throws conflict if the encoding takes no files now, or rows before these are missing, or it has rows of other files
    */
-  send(encodingId: string, rows: readonly Interaction[], from: number, last: boolean): Promise<readonly number[]>;
+  send(
+    encodingId: string,
+    rows: readonly Interaction[],
+    from: number,
+    last: boolean,
+    digest?: string,
+  ): Promise<readonly number[]>;
   /** Ends the warming, whatever its phase. Returns false if there was none. */
   end(encodingId: string): Promise<boolean>;
   /** Returns the number of interactions in the event log of each partition. */
@@ -80,7 +87,7 @@ type Arg = string | number;
 interface Commands {
   ckvBeginWarming(...args: Arg[]): Promise<1 | 0 | -1>;
   ckvOpenWarming(...args: Arg[]): Promise<number>;
-  ckvSendFiles(...args: Arg[]): Promise<[code: 1 | 0 | -1 | -2, count: number]>;
+  ckvSendFiles(...args: Arg[]): Promise<[code: 1 | 0 | -1 | -2 | -3, count: number]>;
   ckvEndWarming(...args: Arg[]): Promise<0 | 1>;
 }
 
@@ -165,14 +172,15 @@ export function openWarmings(options: {
         await client.hset(key, encodingId, JSON.stringify(plan));
       }),
     open: (encodingId) => reachingRedis(() => commands.ckvOpenWarming(...everywhere, encodingId)),
-    send: (encodingId, rows, from, last) =>
+    send: (encodingId, rows, from, last, digest = '') =>
       reachingRedis(async () => {
         if (rows.length > MAX_SENT_ROWS) throw new Error(`${rows.length} rows, at most ${MAX_SENT_ROWS}`);
-        const rest = [from + rows.length, MAX_WAITING_ROWS, last ? 1 : 0];
+        const rest = [from + rows.length, MAX_WAITING_ROWS, last ? 1 : 0, digest];
         const sends = partitions.map(async (partition) => {
           const own = rows.filter(({ userId }) => partitionOf(userId, partitionCount) === partition);
           const [code, count] = await sendTo(partition, encodingId, own, from, rest);
           if (code === -2) throw new CkvError('conflict', 'the encoding takes no rows of files in this phase');
+          if (code === -3) throw new CkvError('conflict', 'another backfill of the encoding sends other files');
           if (code === 0 && count < from + rows.length) {
             throw new CkvError('conflict', `partition ${partition} has ${count} rows, and these begin at ${from}`);
           }

@@ -6,6 +6,7 @@ Reads the states of the encodings that are being warmed in a partition. The hash
 - "<encoding>:cursor": id of the last entry of the event log that needs no more work
 - "<encoding>:until" and "<encoding>:waves": the last entry of the batch under way, and its waves that are done
 - "<encoding>:sent", "<encoding>:ended": the rows of the files that were sent or left out, and 1 after the last one
+- "<encoding>:digest": digest of the files whose rows were sent
 - "<encoding>:applied": the interactions that were applied
 ]]
 local NEEDS_LOG = { armed = true, files = true, log = true }
