@@ -37,6 +37,14 @@ it('has a digest of the content, its order and what is read of it, wherever the 
   expect(new Set([digest, ...others.map((other) => other.digest)]).size).toBe(4);
 });
 
+it('refuses a file that is given twice, whatever its name: its rows would count twice', async () => {
+  const [one, copy] = [write('one.csv', 'e1'), write('copy.csv', 'e1')];
+  await expect(open([one, write('two.csv', 'e2'), copy])).rejects.toMatchObject({
+    reason: 'invalid_request',
+    field: '--log',
+  });
+});
+
 it('reads every file before the first row, and names the file that cannot be read', async () => {
   const bad = join(dir, 'bad.csv');
   writeFileSync(bad, `${HEADER}e,u,i,soon,\n`);

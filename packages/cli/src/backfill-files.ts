@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import type { Interaction } from '@collectivekv/domain';
+import { type Interaction, invalidRequest } from '@collectivekv/domain';
 import { type ColumnMap, type InteractionLog, openInteractionLog } from '@collectivekv/interaction-log';
 
 /** Interaction logs, one after the other. */
@@ -17,7 +17,7 @@ export interface BackfillFiles {
  * Reads and checks every file.
  * @param features names of the bundle's interaction features
  * @param onRows receives the number of rows that were checked, from time to time
- * @throws LogError with the problems of the first file that has some
+ * @throws LogError with the problems of the first file that has some; invalid_request if two files have the same rows
  */
 export async function openBackfillFiles(
   files: readonly string[],
@@ -30,11 +30,18 @@ export async function openBackfillFiles(
   const { columns, features, onRows } = options;
   const hash = createHash('sha256').update(JSON.stringify([features, Object.entries(columns).sort()]));
   const logs: InteractionLog[] = [];
+  const fileOf = new Map<string, string>();
   let rowCount = 0;
   for (const file of files) {
     const before = rowCount;
     const log = await openInteractionLog({ file, columns, features, onRows: (count) => onRows(before + count) });
-    hash.update(await digestOf(file));
+    const digest = await digestOf(file);
+    const twin = fileOf.get(digest);
+    if (twin !== undefined) {
+      throw invalidRequest('--log', `has ${file} and ${twin}, which are the same`, 'name each file once');
+    }
+    fileOf.set(digest, file);
+    hash.update(digest);
     logs.push(log);
     rowCount += log.rowCount;
   }
