@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -53,6 +53,17 @@ it('removes captures after the TTL and what killed processes left, and nothing e
   expect([later.count, later.has('old')]).toEqual([1, false]);
   await folder.sweep(); // hears of what the other removed
   expect([folder.count, folder.bytes, folder.has('old')]).toEqual([1, content.length, false]);
+});
+
+it('leaves folders and links alone, and removes the captures beside them', async () => {
+  await (await openFolder()).write({ captureId: 'old', userTag: TAG }, content);
+  const [folderName, linkName] = [`a.${TAG}.capture`, `b.${TAG}.capture`];
+  await mkdir(join(dir, folderName));
+  await symlink(dir, join(dir, linkName));
+  for (const file of [folderName, `old.${TAG}.capture`]) await age(file, TTL_MS);
+  const folder = await openFolder();
+  expect((await readdir(dir)).sort()).toEqual([folderName, linkName]);
+  expect([folder.count, folder.bytes]).toEqual([0, 0]);
 });
 
 it('removes the captures of the users with some tags', async () => {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** The name of a capture's file: the id that the caller chose, and the tag of the user. */
@@ -73,7 +73,7 @@ export async function openCaptureFolder({ dir, ttlMs }: CaptureFolderOptions): P
       const isCapture = captureId !== undefined && userTag !== undefined;
       if (!isCapture && !PARTIAL_NAME.test(file)) continue;
       const found = entries.get(file) ?? (await look(join(dir, file)));
-      if (!found) continue; // another process removed it
+      if (!found) continue; // another process removed it, or it is no file
       if (Date.now() - found.writtenMs >= (isCapture ? ttlMs : LEFT_BEHIND_MS)) await remove(file);
       else if (isCapture && !entries.has(file)) add(file, { captureId, userTag, ...found });
     }
@@ -117,6 +117,6 @@ export async function openCaptureFolder({ dir, ttlMs }: CaptureFolderOptions): P
 }
 
 async function look(path: string): Promise<{ bytes: number; writtenMs: number } | undefined> {
-  const found = await stat(path).catch(() => undefined);
-  return found && { bytes: found.size, writtenMs: found.mtimeMs };
+  const found = await lstat(path).catch(() => undefined);
+  return found?.isFile() ? { bytes: found.size, writtenMs: found.mtimeMs } : undefined;
 }
