@@ -135,8 +135,11 @@ describe.each([
     writeFileSync(logs[1] ?? '', gzipSync(jsonLinesOf(rows.slice(rows.length / 2))));
 
     let racing = true;
+    // Each turn waits for the one before: traffic that takes the whole updater would leave no time to catch up.
     const live = (async () => {
-      while (racing) await record(1);
+      for (const userId = USERS[2] ?? ''; racing; await e2e.untilApplied(userId, sent.get(userId) ?? 0, 120_000)) {
+        await record(1);
+      }
     })();
     const run = () => ckv('--bundle', candidate.id, '--log', ...logs);
     const [updater] = e2e.stack.services.updater;
