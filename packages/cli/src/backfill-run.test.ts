@@ -1,6 +1,6 @@
 import type { Warming, WarmingPhase } from '@collectivekv/update-queue';
-import { expect, it } from 'vitest';
-import { durationText, describe as textOf } from './backfill-run.js';
+import { expect, it, vi } from 'vitest';
+import { durationText, describe as textOf, untilSettled } from './backfill-run.js';
 
 const partition = (phase: WarmingPhase, more = {}) => ({
   partition: 0,
@@ -37,4 +37,20 @@ it('tells how far a backfill is, in one line', () => {
   expect(textOf(warming(files, partition('log', { lagMs: 61_001 })))).toBe(
     'partitions: 1 files, 1 log; applied 1,200; 1,500 rows wait; event log 62 s behind',
   );
+});
+
+it('waits until every partition was without jobs once', async () => {
+  const counts = [
+    [2, 0, 1],
+    [0, 5, 1],
+    [3, 5, 0],
+  ];
+  const unsettledCounts = vi.fn(async () => counts.shift() ?? []);
+  const messages: string[] = [];
+  await untilSettled({ warmings: { unsettledCounts }, onProgress: (message) => messages.push(message) });
+  expect(unsettledCounts).toHaveBeenCalledTimes(3);
+  expect(messages).toEqual([
+    'waiting for the queue: 2 partitions have 3 jobs',
+    'waiting for the queue: 1 partitions have 1 jobs',
+  ]);
 });

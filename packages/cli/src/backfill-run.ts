@@ -21,6 +21,8 @@ export interface BackfillParts {
 /** Rows of one call. Every run sends the same rows together, so that a partition recognises what it has. */
 const ROWS = 500;
 const POLL_MS = 200;
+/** A partition with much traffic is without jobs for moments only. */
+const SETTLED_POLL_MS = 5;
 
 /**
  * Builds the records of an encoding. A run that was interrupted goes on if it is begun again with the same files.
@@ -37,7 +39,10 @@ export async function runBackfill(parts: BackfillParts): Promise<Warming> {
   };
   await begin(warmings, encodingId, plan);
   if (await untilArmed(parts)) await open(parts);
-  if (files) await sendFiles(parts, files);
+  if (files) {
+    await untilSettled(parts);
+    await sendFiles(parts, files);
+  }
   for (;;) {
     const warming = await warmingOf(warmings, encodingId);
     const overrun = warming.partitions.filter(({ phase }) => phase === 'overrun');
@@ -92,6 +97,29 @@ async function open({ warmings, encodingId, dropRecords, onProgress }: BackfillP
   onProgress('deleting what the encoding has of records');
   await dropRecords();
   await warmings.open(encodingId);
+}
+
+/**
+ * Waits until every partition was without jobs once. What the files have may wait in the queue. It must be in the event
+ * log before the files are applied, or it would count twice.
+ */
+export async function untilSettled({
+  warmings,
+  onProgress,
+}: {
+  readonly warmings: Pick<Warmings, 'unsettledCounts'>;
+  readonly onProgress: (message: string) => void;
+}): Promise<void> {
+  const settled = new Set<number>();
+  for (;;) {
+    const counts = await warmings.unsettledCounts();
+    for (const [partition, count] of counts.entries()) if (count === 0) settled.add(partition);
+    const left = counts.filter((_, partition) => !settled.has(partition));
+    if (left.length === 0) return;
+    const jobs = left.reduce((sum, count) => sum + count, 0);
+    onProgress(`waiting for the queue: ${left.length} partitions have ${grouped(jobs)} jobs`);
+    await sleep(SETTLED_POLL_MS);
+  }
 }
 
 /** Sends all rows that not every partition has. Waits where a partition has no room. */

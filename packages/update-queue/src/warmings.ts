@@ -2,7 +2,14 @@ import { CkvError, type Interaction, partitionOf } from '@collectivekv/domain';
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { entryOf } from './event-log.js';
 import { readScript } from './lua-script.js';
-import { eventLogKey, warmingKeys, warmingPrefix, warmingsKey } from './queue-names.js';
+import {
+  eventLogKey,
+  partitionQueueName,
+  queuePrefix,
+  warmingKeys,
+  warmingPrefix,
+  warmingsKey,
+} from './queue-names.js';
 import type { WarmingPhase } from './warming-feed.js';
 
 /** What builds the records of an encoding. */
@@ -78,6 +85,8 @@ export interface Warmings {
   ): Promise<readonly number[]>;
   /** Ends the warming, whatever its phase. Returns false if there was none. */
   end(encodingId: string): Promise<boolean>;
+  /** Returns the number of jobs of each partition that wait or are being applied. */
+  unsettledCounts(): Promise<number[]>;
   /** Returns the number of interactions in the event log of each partition. */
   loggedCounts(): Promise<number[]>;
 }
@@ -189,6 +198,17 @@ export function openWarmings(options: {
         return (await Promise.all(sends)).flat();
       }),
     end: (encodingId) => reachingRedis(async () => (await commands.ckvEndWarming(...everywhere, encodingId)) === 1),
+    unsettledCounts: () =>
+      reachingRedis(() =>
+        Promise.all(
+          partitions.map(async (one) => {
+            const queue = `${queuePrefix(keyPrefix)}:${partitionQueueName(one)}`;
+            // In this order a job is seen, whether it is taken or put back meanwhile.
+            const lists = ['wait', 'active', 'wait'].map((list) => client.llen(`${queue}:${list}`));
+            return (await Promise.all(lists)).reduce((most, count) => Math.max(most, count), 0);
+          }),
+        ),
+      ),
     loggedCounts: () =>
       reachingRedis(() => Promise.all(partitions.map((one) => client.xlen(eventLogKey(keyPrefix, one))))),
   };
