@@ -68,7 +68,10 @@ describe.each([
     expect(bytes).toHaveLength(recordBytes({ strideBytes, positionCount }));
     expectNear(await usageBytes(users), userCount * predicted.usageBytes);
     const tables = 2 * nodeCount * tableBytes(userCount / nodeCount);
-    expectNear((await usedBytes()) - before, userCount * predicted.usedBytes + tables);
+    // Redis may still hold what it needed for the writes, such as buffers of its append-only file.
+    const wanted = userCount * predicted.usedBytes + tables;
+    const off = async () => Math.abs(((await usedBytes()) - before) / wanted - 1);
+    await expect.poll(off, { timeout: 20_000 }).toBeLessThan(0.05);
   });
 
   async function fill(
