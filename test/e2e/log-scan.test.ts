@@ -61,7 +61,7 @@ function forms(recordBytes: Buffer): RegExp {
     Buffer.from(`x${MARK}`).toString('base64').slice(2, 7),
     Buffer.from(`xx${MARK}`).toString('base64').slice(3, 8),
     [...bytes].join(','),
-    String(VALUE).slice(0, 6),
+    String(VALUE).slice(0, 9), // the digits that a float32 keeps; fewer would be in some metric by chance
     '17312984',
     rows.toString('hex'),
     rows.toString('base64').slice(0, 20),
