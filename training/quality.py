@@ -7,6 +7,7 @@
     python training/quality.py factored --data DIR                 # records as converted, on all data sets and families
     python training/quality.py frontier --data DIR                 # bytes against quality, residual codes among them
     python training/quality.py unknown --data DIR                  # items that came after the training
+    python training/quality.py kept --data DIR                     # the cost of a kept encoding
     python training/quality.py times --data DIR                    # processor seconds of training and of conversion
     python training/quality.py report                              # docs/quality*.md and their plots from the results
 
@@ -36,13 +37,13 @@ from pathlib import Path
 
 from quality.protocol import ROOT, VARIANTS
 from quality.report.page import write_report
-from quality.runs import factored, frontier, knobs, run, structures, times, unknown_items
+from quality.runs import factored, frontier, kept, knobs, run, structures, times, unknown_items
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "command", choices=["run", "knobs", "structure", "factored", "frontier", "unknown", "times", "report"]
+        "command", choices=["run", "knobs", "structure", "factored", "frontier", "unknown", "kept", "times", "report"]
     )
     parser.add_argument("--data", type=Path, default=ROOT.parent / "data")
     parser.add_argument("--only", nargs="*", default=[])
@@ -58,7 +59,7 @@ def main() -> None:
         act = factored if options.command == "factored" else frontier
         act(options.data, options.only, options.workers, options.device)
     else:
-        acts = {"knobs": knobs, "structure": structures, "unknown": unknown_items, "times": times}
+        acts = {"knobs": knobs, "structure": structures, "unknown": unknown_items, "kept": kept, "times": times}
         acts[options.command](options.data, options.only, options.workers)
 
 

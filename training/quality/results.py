@@ -19,6 +19,7 @@ ORDER = (
     "clusters",
     "size",
     "unknown",
+    "encoding",
 )  # of rows in a file
 FORMER_NAMES = {"twin": "full", "twin_before": "full_before"}  # of variants and knobs in older results
 
@@ -42,7 +43,7 @@ def read_result_file(path: Path) -> dict:
 
 
 def read_rows(name: str = "quality") -> list[dict]:
-    """Returns the rows of one file: quality, knobs, structure, factored, frontier or unknown."""
+    """Returns the rows of one file: quality, knobs, structure, factored, frontier, unknown, kept or times."""
     return read_result_file(RESULTS / f"{name}.json")["rows"]
 
 

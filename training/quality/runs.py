@@ -10,6 +10,7 @@ import torch
 
 from quality.factored import FIRST, SAMPLES, grid_jobs, measure_factored
 from quality.frontier import measure_frontier
+from quality.kept import measure_kept
 from quality.knobs import KNOBS, measure_knob
 from quality.measure import run_job
 from quality.protocol import (
@@ -90,6 +91,11 @@ def frontier(data: Path, only: list[str], workers: int, device: str) -> None:
 def unknown_items(data: Path, only: list[str], workers: int) -> None:
     """The same for positions of unknown items, with one family and seed."""
     measure_jobs("unknown", measure_unknown_items, first_jobs(), data, only, workers)
+
+
+def kept(data: Path, only: list[str], workers: int) -> None:
+    """The same for kept encodings, with one family and seed."""
+    measure_jobs("kept", measure_kept, first_jobs(), data, only, workers)
 
 
 def times(data: Path, only: list[str], workers: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quality.report.bytes_section import bytes_against_quality, plot_bytes
+from quality.report.kept_section import kept_encodings
 from quality.report.knob_section import knobs
 from quality.report.plots import plot_frontier, plot_losses
 from quality.report.quality_sections import all_arms, dims_alone, protocol, targets, training_time, user_dims
@@ -43,6 +44,7 @@ RECORDS = Page(
     python training/quality.py factored --data DIR     # records as converted: trains and measures the missing rows
     python training/quality.py frontier --data DIR     # bytes against quality, residual codes among them
     python training/quality.py unknown --data DIR      # items that came after the training
+    python training/quality.py kept --data DIR         # the cost of a kept encoding
     python training/quality.py times --data DIR        # processor seconds of training and of conversion
     python training/quality.py report                  # this page and its plots
 
@@ -58,6 +60,7 @@ fine-tune, is on [a page of its own](quality-pools.md).""",
         "User dims alone": dims_alone,
         "The time of a conversion": times,
         "Unknown items": unknown_items,
+        "Kept encodings": kept_encodings,
         "The data": data,
     },
 )
@@ -119,7 +122,7 @@ def write_report(root: Path) -> None:
 
 def read_results(folder: Path) -> Results:
     """Reads all results. The rows of a file may also be named, as values of one object."""
-    names = ("quality", "knobs", "structure", "factored", "frontier", "unknown", "times")
+    names = ("quality", "knobs", "structure", "factored", "frontier", "unknown", "kept", "times")
     found = {name: read_result_file(folder / f"{name}.json") for name in names}
     rows = {name: content.get("rows", list(content.values())) for name, content in found.items()}
     return Results(**rows, datasets=found["quality"].get("datasets", {}))

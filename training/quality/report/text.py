@@ -18,6 +18,7 @@ class Results:
     factored: list[dict]
     frontier: list[dict]
     unknown: list[dict]
+    kept: list[dict]
     times: list[dict]
     datasets: dict[str, dict]  # split and training of each data set, if quality.json has them
     plots: frozenset[str] = frozenset()
