@@ -106,10 +106,12 @@ def parts_of(model: OneCacheRanker, item: Tensor, history: History, now: Tensor)
 
 def own_columns(model: OneCacheRanker, kv: Cached) -> int:
     """Returns how many of the last columns of the values are user KV."""
-    user = kv_groups(model)[0].get("value", {}).get("user")
-    if kv.user_value is not None or user is None:
+    if kv.user_value is not None:
         return 0
-    return next(field["width"] for field in record_fields(model) if field["name"] == user)
+    if compression := getattr(model.cache, "compression", None):
+        return compression.user_width  # the record may have codes instead, which have no width
+    user = kv_groups(model)[0].get("value", {}).get("user")
+    return 0 if user is None else next(field["width"] for field in record_fields(model) if field["name"] == user)
 
 
 def mean_slope(model: OneCacheRanker, item: Tensor, candidates: Candidates, near: Tensor, far: Tensor) -> Tensor:
