@@ -7,8 +7,8 @@ import re
 
 OPS = (
     "abs|add|argmax|cast|clip|concat|cos|cumsum|div|equal|exp|expand|floor|gather|gemm|greater|greaterorequal|identity|if|"
-    "layernormalization|less|lessorequal|log|matmul|max|min|mul|multiheadattention|nonzero|pad|range|reducemax|reducemin|reducesum|relu|reshape|round|shape|"
-    "scatternd|sigmoid|sin|slice|softmax|split|sqrt|squeeze|sub|tanh|topk|transpose|unsqueeze|where"
+    "layernormalization|less|lessorequal|log|matmul|max|min|mul|multiheadattention|nonzero|pad|range|reducemax|reducemean|reducemin|reducesum|relu|reshape|round|shape|"
+    "scatternd|sigmoid|sin|slice|softmax|split|sqrt|squeeze|sub|sum|tanh|topk|transpose|unsqueeze|where"
 )
 PARAMETERS = (
     "deep|score|mix|mix_context|out|query|fused_query|fingerprint_(query|key)|hash_query|search_query|recent_query|interaction_features|"
@@ -21,7 +21,8 @@ RESERVED = re.compile(
     r"(item|action|item_clusters)_(key|value)(_slots|_rows)?|code_clusters|event_rows|zeros_\d|"
     r"item|action|event|event_router_(weight|bias)|(items|events)_(key|value)_(slots|rows)|"
     r"stage_\d+(_router_(weight|bias)|_key_(slots|rows))?|clusters|cluster_(counts|means)|cluster_(key|value)_(weight|bias)|"
-    r"axis_\d+|place_\d+|bucket_numbers|distance_buckets|lowest|no_embedding|no_rows|kept_null_value|planes|powers|reach|zero|batch"
+    r"(attention|own_columns)_.*|(user|recent)_out_(weight|bias)|steps|step_\d+|(own_)?contributions|base_scores|attended_without|"
+    r"cluster_places|position_embeddings|axis_\d+|place_\d+|bucket_numbers|distance_buckets|lowest|no_embedding|no_rows|kept_null_value|planes|powers|reach|zero|batch"
 )
 
 
