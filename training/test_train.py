@@ -55,7 +55,9 @@ def test_a_log_becomes_a_bundle_with_the_figures_of_every_arm(
     assert metrics["testQueries"] == 12 * 8
     assert metrics["auc"] > 0.7 and metrics["fullAuc"] > 0.7 and metrics["noHistoryAuc"] < 0.65
     bundle = ServedBundle(config.out)
-    assert bundle.manifest["training"] == {"command": "python training/train.py log", "metrics": metrics}
+    training = bundle.manifest["training"]
+    assert training.keys() == {"command", "metrics", "slotUsage"}
+    assert (training["command"], training["metrics"]) == ("python training/train.py log", metrics)
     assert list(bundle.fields) == record_fields
     assert (bundle.manifest["name"], bundle.manifest["maxPositions"]) == ("small", 50)
     assert bundle.manifest["actions"] == ["<unknown>", "like", "skip"] and len(bundle.items) == 31

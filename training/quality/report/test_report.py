@@ -24,7 +24,16 @@ from quality.report.verdicts import (
     quick_and_level,
     tally,
 )
-from testbed.result_pages import factored_rows, frontier_rows, page_of, pictures, section, times_rows, unknown_rows
+from testbed.result_pages import (
+    factored_rows,
+    frontier_rows,
+    kept_rows,
+    page_of,
+    pictures,
+    section,
+    times_rows,
+    unknown_rows,
+)
 
 RATIOS = {"full": 1.0, "full_before": 1.0, "converted": 0.0022, "collectivekv": 0.0022, "user_dims_only": 0.0027}
 LOSSES = [round(0.7 - 0.002 * i, 4) for i in range(100)]
@@ -158,7 +167,7 @@ def structure_rows() -> list[dict]:
 
 def all_results() -> dict[str, list[dict]]:
     found = {"quality": all_rows(), "knobs": knob_rows(), "structure": structure_rows(), "factored": factored_rows()}
-    return found | {"frontier": frontier_rows(), "unknown": unknown_rows(), "times": times_rows()}
+    return found | {"frontier": frontier_rows(), "unknown": unknown_rows(), "kept": kept_rows(), "times": times_rows()}
 
 
 def test_without_results_every_section_says_so_and_no_plot_is_drawn(tmp_path: Path) -> None:
@@ -256,7 +265,7 @@ def test_notes_by_hand_stay_in_their_sections(tmp_path: Path) -> None:
     assert path.read_text() == page
     assert "Why 4,096.\n\nAnd why \\1 tied." in section(again, "Knobs")
     assert "On the full model." in section(again, "CollectiveKV against the full model")
-    assert "On items." in section(again, "Unknown items")
+    assert "On items." in section(again, "Kept encodings")
     path.write_text(page.replace("## Knobs", "## Settings"))
     assert "Why 4,096." in page_of(tmp_path)  # of a heading that is gone
 
