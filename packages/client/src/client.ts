@@ -25,7 +25,7 @@ import {
   type RecordOptions,
 } from './client-options.js';
 import { createErasureCalls, type ErasureCall } from './erasure-calls.js';
-import { completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
+import { checkInteractionFields, completeInteraction, rankingOf, rankRequestOf } from './rank-codec.js';
 import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
 import type { Receipt } from './receipt.js';
 import { type Attempt, withRetries } from './retry.js';
@@ -152,6 +152,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
     },
 
     async forgetInteraction(input, options = {}) {
+      checkInteractionFields(input, 'interaction');
       return erasures.forget(parseForgotten(input, 'interaction'), erasureOf(options));
     },
 

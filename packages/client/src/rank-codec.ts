@@ -2,9 +2,27 @@ import type { RankInfo__Output, RankRequest, RankResponse__Output } from '@colle
 import { type Interaction, parseInteraction } from '@collectivekv/domain';
 import { packIds, writeIds } from '@collectivekv/rpc';
 import { checkRankInput } from './checked-rank-input.js';
+import { checkKeys } from './checks.js';
 import { explanationOf } from './explanation-codec.js';
 import { floatsOf } from './packed-numbers.js';
 import type { InteractionInput, RankDetails, RankedItem, RankInput, Ranking } from './rank-messages.js';
+
+const INTERACTION_FIELDS: Record<keyof InteractionInput, true> = {
+  eventId: true,
+  userId: true,
+  itemId: true,
+  timestampMs: true,
+  action: true,
+  features: true,
+};
+
+/**
+ * Refuses fields that an interaction does not have: a misspelt one would be lost.
+ * @throws invalid_request naming the field
+ */
+export function checkInteractionFields(input: unknown, path: string): void {
+  checkKeys(input ?? {}, Object.keys(INTERACTION_FIELDS), `${path}.`);
+}
 
 /**
  * Returns an interaction with defaults in place of absent fields, checked as the service checks it.
@@ -17,6 +35,7 @@ export function completeInteraction(
   path: string,
   newEventId: () => string = () => crypto.randomUUID(),
 ): Interaction {
+  checkInteractionFields(input, path);
   const { eventId, timestampMs } = input ?? {};
   const complete = parseInteraction(
     { ...input, eventId: eventId ?? '-', timestampMs: timestampMs ?? Date.now() },

@@ -41,6 +41,7 @@ describe('rank refuses', () => {
     ['recent interactions that are no list', 'recentInteractions', { recentInteractions: interaction }],
     ['another user', 'recentInteractions[0].userId', { recentInteractions: [{ itemId: 'a', userId: 'v' }] }],
     ['a null interaction', 'recentInteractions[0].itemId', { recentInteractions: [null] }],
+    ['a misspelt field', 'recentInteractions[0].acton', { recentInteractions: [{ itemId: 'a', acton: 'like' }] }],
     [
       'a time in seconds',
       'recentInteractions[0].timestampMs',
@@ -67,6 +68,7 @@ describe('recordInteractions refuses', () => {
     ['an event id with half a surrogate pair', 'eventId', { eventId: '\ud83d' }],
     ['no item', 'itemId', { itemId: undefined }],
     ['a numeric action', 'action', { action: 1 }],
+    ['a misspelt field', 'acton', { acton: 'like' }],
   ])('%s', async (_, field, change) => {
     const input = { ...interaction, ...change } as unknown as InteractionInput;
     for (const options of [{}, { idempotencyKey: 'k' }]) {
@@ -81,11 +83,13 @@ describe('recordInteractions refuses', () => {
   });
 });
 
-it('refuses to forget an event without its user, or with a time in seconds', async () => {
+it('refuses to forget an event without its user, with a time in seconds, or with a misspelt field', async () => {
   const forget = (input: object) => kv.forgetInteraction(input as { eventId: string; userId: string });
   await expect(forget({ eventId: 'e' })).rejects.toMatchObject(refused('interaction.userId'));
   const inSeconds = { eventId: 'e', userId: 'u', timestampMs: 1_700_000_000 };
   await expect(forget(inSeconds)).rejects.toMatchObject(refused('interaction.timestampMs'));
+  const misspelt = { eventId: 'e', userId: 'u', item: 'a' };
+  await expect(forget(misspelt)).rejects.toMatchObject(refused('interaction.item'));
 });
 
 it.each<[string, object]>([
