@@ -22,12 +22,6 @@ const OWN = new Set(
   ),
 );
 
-/** The writes of one turn of the event loop. */
-interface Round {
-  /** Rejects with dependency_unavailable if too few replicas have them in time. */
-  readonly confirmed: Promise<void>;
-}
-
 /**
  * Withholds the answers of all writes until replicas have them, by Redis's WAIT. The writes of a turn of the event loop
  * share one WAIT. It follows them on the same connection, because Redis counts the writes of a connection.
@@ -46,21 +40,20 @@ export function confirmWrites(client: Redis | Cluster, confirmation: Confirmatio
 
 function confirmNode(node: Redis, confirmation: Confirmation): void {
   const send = node.sendCommand.bind(node);
-  let round: Round | undefined;
-  const currentRound = () => {
-    round ??= {
-      confirmed: new Promise((resolve, reject) => {
-        const { stream } = node;
-        setImmediate(() => {
-          round = undefined;
-          waitForReplicas(node, stream, confirmation).then(resolve, reject);
-        });
-      }),
-    };
-    return round;
+  /** Resolves when replicas have the writes of this turn of the event loop. Undefined before the first of them. */
+  let confirmed: Promise<void> | undefined;
+  const untilConfirmed = () => {
+    confirmed ??= new Promise((resolve, reject) => {
+      const { stream } = node;
+      setImmediate(() => {
+        confirmed = undefined;
+        waitForReplicas(node, stream, confirmation).then(resolve, reject);
+      });
+    });
+    return confirmed;
   };
   node.sendCommand = (command, stream) => {
-    if (node.status === 'ready' && mayWrite(command)) answerAfter(command, currentRound().confirmed);
+    if (node.status === 'ready' && mayWrite(command)) answerAfter(command, untilConfirmed());
     return send(command, stream);
   };
 }
