@@ -7,5 +7,6 @@ export * from './start-cluster.js';
 export * from './start-redis.js';
 export * from './start-sentinels.js';
 export * from './start-temporary-redis.js';
+export * from './stored-bytes.js';
 export * from './supports-tls.js';
 export * from './tcp-pipe.js';

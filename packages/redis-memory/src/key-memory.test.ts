@@ -1,4 +1,4 @@
-import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
+import { type PrivateRedis, startTemporaryRedis, storedBytes } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { keyMemory, listEntryBytes, type RedisValue, streamEntryBytes, tableBytes } from './key-memory.js';
@@ -41,9 +41,9 @@ it.each<[string, RedisValue, (key: string) => Promise<unknown>, boolean]>([
 ])('predicts %s, alone and by MEMORY USAGE', async (_, value, put, expires) => {
   const memory = keyMemory({ keyLength: KEY_LENGTH, value, expires });
   await warmUp(put);
-  const before = await usedBytes();
+  const before = await storedBytes(client);
   await each(put);
-  const used = (await usedBytes()) - before - (expires ? 2 : 1) * tableBytes(KEYS);
+  const used = (await storedBytes(client)) - before - (expires ? 2 : 1) * tableBytes(KEYS);
   expectNear(used / KEYS, memory.usedBytes);
   expectNear(Number(await client.memory('USAGE', keyOf(0), 'SAMPLES', 0)), memory.usageBytes);
 });
@@ -51,9 +51,9 @@ it.each<[string, RedisValue, (key: string) => Promise<unknown>, boolean]>([
 it('predicts a text in a long list', async () => {
   const push = (text: string) => client.lpush('list', text);
   await warmUp(push);
-  const before = await usedBytes();
+  const before = await storedBytes(client);
   await each(push);
-  expectNear(((await usedBytes()) - before) / KEYS, listEntryBytes(KEY_LENGTH));
+  expectNear(((await storedBytes(client)) - before) / KEYS, listEntryBytes(KEY_LENGTH));
 });
 
 it.each([
@@ -63,9 +63,9 @@ it.each([
   const value = 'v'.repeat(length);
   const log = (user: string) => client.xadd('stream', '*', 'user', user, 'event', user, 'rest', value);
   await warmUp(log);
-  const before = await usedBytes();
+  const before = await storedBytes(client);
   await each(log);
-  expectNear(((await usedBytes()) - before) / KEYS, streamEntryBytes([KEY_LENGTH, KEY_LENGTH, length]));
+  expectNear(((await storedBytes(client)) - before) / KEYS, streamEntryBytes([KEY_LENGTH, KEY_LENGTH, length]));
 });
 
 /** Makes the server grow its buffers, so that only keys count afterwards. */
@@ -78,13 +78,6 @@ async function each(put: (key: string) => Promise<unknown>): Promise<void> {
   for (let from = 0; from < KEYS; from += AT_ONCE) {
     await Promise.all(Array.from({ length: AT_ONCE }, (_, i) => put(keyOf(from + i))));
   }
-}
-
-/** Returns the memory of the server without the buffers of its clients. */
-async function usedBytes(): Promise<number> {
-  const info = await client.info('memory');
-  const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0);
-  return field('used_memory') - field('mem_clients_normal') - field('mem_aof_buffer');
 }
 
 function expectNear(actual: number, predicted: number): void {

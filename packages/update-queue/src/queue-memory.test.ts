@@ -1,5 +1,6 @@
 // The ledger of the queue against a real Redis: predicted bytes of jobs and receipts, and those that Redis counts.
 import type { Interaction } from '@collectivekv/domain';
+import { storedBytes } from '@collectivekv/private-redis';
 import { tableBytes } from '@collectivekv/redis-memory';
 import { describe, expect, it } from 'vitest';
 import { interactionOf, useQueue } from './queue.fixture.js';
@@ -10,13 +11,6 @@ const queue = useQueue();
 const JOBS = 1_400;
 const JOBS_AT_ONCE = 100;
 const RECEIPTS = 1_000;
-
-/** Returns the memory of the server without the buffers of its clients. */
-async function usedBytes(): Promise<number> {
-  const info = await queue.client().info('memory');
-  const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0);
-  return field('used_memory') - field('mem_clients_normal') - field('mem_aof_buffer');
-}
 
 /** Returns the interactions of the i-th job, all of one user. */
 function jobOf(i: number, size: number): Interaction[] {
@@ -42,14 +36,14 @@ describe('jobMemory', () => {
     const producer = queue.produce();
     const enqueue = (i: number) => producer.enqueue(jobOf(i, size), call === '' ? '' : `${call}${i}`);
     for (let i = JOBS; i < JOBS + JOBS_AT_ONCE; i++) await enqueue(i); // fills the streams of events
-    const before = await usedBytes();
+    const before = await storedBytes(queue.client());
     for (let from = 0; from < JOBS; from += JOBS_AT_ONCE) {
       await Promise.all(Array.from({ length: JOBS_AT_ONCE }, (_, i) => enqueue(from + i)));
     }
     const job = { keyPrefix: 'ckv', interactions: jobOf(0, size), keyed: call !== '' };
     const { waitingBytes, rememberedBytes } = jobMemory(job);
     const tables = tableBytes(2 * JOBS) + tableBytes(JOBS); // of keys, and of expiries
-    expectNear((await usedBytes()) - before, JOBS * (waitingBytes + rememberedBytes) + tables);
+    expectNear((await storedBytes(queue.client())) - before, JOBS * (waitingBytes + rememberedBytes) + tables);
   });
 });
 
@@ -69,7 +63,7 @@ it('predicts the bytes of a receipt', async () => {
     await receipts.finish(erasure, report);
   };
   await erase(RECEIPTS);
-  const before = await usedBytes();
+  const before = await storedBytes(queue.client());
   await Promise.all(Array.from({ length: RECEIPTS }, (_, i) => erase(i)));
-  expectNear((await usedBytes()) - before, RECEIPTS * receiptBytes('ckv') + 2 * tableBytes(RECEIPTS));
+  expectNear((await storedBytes(queue.client())) - before, RECEIPTS * receiptBytes('ckv') + 2 * tableBytes(RECEIPTS));
 });

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeRecord, eventHash } from '@collectivekv/domain';
-import { startPrivateCluster, startPrivateRedis } from '@collectivekv/private-redis';
+import { startPrivateCluster, startPrivateRedis, storedBytes } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, primariesOf, type RedisClient } from '@collectivekv/redis-connection';
 import { tableBytes } from '@collectivekv/redis-memory';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -105,14 +105,9 @@ describe.each([
     return (await Promise.all(usages)).reduce<number>((sum, bytes) => sum + Number(bytes), 0);
   }
 
-  /** Returns the memory of all primaries without the buffers of their clients. */
+  /** Returns the memory of all primaries without their buffers. */
   async function usedBytes(): Promise<number> {
-    const infos = await Promise.all(primariesOf(client).map((primary) => primary.info('memory')));
-    const field = (info: string, name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0);
-    return infos.reduce((sum, info) => {
-      const buffers = ['mem_clients_normal', 'mem_aof_buffer', 'mem_cluster_links'];
-      return sum + field(info, 'used_memory') - buffers.reduce((more, name) => more + field(info, name), 0);
-    }, 0);
+    return (await Promise.all(primariesOf(client).map(storedBytes))).reduce((sum, bytes) => sum + bytes, 0);
   }
 });
 
