@@ -154,7 +154,7 @@ it('lists every bundle that can be activated, with its state', async () => {
   await expect.poll(list, { timeout: 60_000 }).toEqual([
     [first, encodings.first, 'active'],
     [second, encodings.second, 'loaded'],
-    [third, encodings.first, 'kept for a rollback'],
+    [third, encodings.first, 'previous'],
   ]);
 });
 

@@ -149,7 +149,7 @@ describe('the README', () => {
         ],
         [['bundle', 'show', 'x'], /no loaded bundle has the id or the name "x"/],
         [['bundle', 'activate', '0123456789abcdef'], /0123456789abcdef.*\n.*bundle_not_loaded/],
-        [['rank', 'u', 'i', '--feature', 'freshness=0,5'], /--feature freshness: has 2 numbers, but there are 1 items/],
+        [['rank', 'u', 'i', '--feature', 'freshness=0,5'], /--feature freshness: has 2 numbers for 1 item/],
         [
           ['record', 'u', 'i', '--feature', 'watch_ratio=0,5'],
           /watch_ratio=0,5' is invalid. Give NAME=NUMBER, with a dec/,

@@ -117,7 +117,7 @@ describe('a bundle.json', () => {
     [
       'its signature file has no signature',
       Buffer.from(JSON.stringify({ version: 1, bundleId: ID, signatures: [] })),
-      'because its bundle.json.sig: has 1 problem(s): signatures: ',
+      'because its bundle.json.sig: has 1 problem: signatures: ',
     ],
     [
       'its signature is too short',
@@ -164,8 +164,12 @@ describe('files of trusted keys', () => {
     ['with a private key beside a public one', key.publicPem + other.privatePem, /holds a private key/],
     ['with an RSA key', RSA_PUBLIC, /holds a key of type rsa, number 1; only ed25519 signs/],
     ['with an RSA key beside another', key.publicPem + RSA_PUBLIC, /holds a key of type rsa, number 2/],
-    ['with a key that is cut', other.publicPem + cut, /holds 2 PEM block\(s\), 1 of them public keys/],
-    ['with a certificate', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n', /0 of them public keys/],
+    ['with a key that is cut', other.publicPem + cut, /holds 2 PEM blocks, public keys among them: 1/],
+    [
+      'with a certificate',
+      '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
+      /public keys among them: 0/,
+    ],
     ['with a damaged key', key.publicPem.replace(/\n./, '\n*'), /holds a damaged public key, number 1/],
   ])('do not include one %s, and its error repeats nothing of it', (_, content, message) => {
     let text = '';

@@ -70,7 +70,7 @@ describe('a bundle folder', () => {
     await writeFile(join(copy, 'pool.bin'), Buffer.alloc(69_632));
     await rm(join(copy, 'rank.onnx'));
     await writeFile(join(copy, 'items.json'), '{}');
-    const problem = /3 problem\(s\).*items\.json: has 2 bytes.*pool\.bin: its sha256.*rank\.onnx: is missing/;
+    const problem = /3 problems.*items\.json: has 2 bytes.*pool\.bin: its sha256.*rank\.onnx: is missing/;
     await expect(openBundle(copy)).rejects.toMatchObject({
       reason: 'bundle_invalid',
       message: expect.stringMatching(problem),

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CkvError, elementAt, type GraphName, type Tensor, type Tensors } from '@collectivekv/domain';
+import { CkvError, counted, elementAt, type GraphName, type Tensor, type Tensors } from '@collectivekv/domain';
 import { z } from 'zod';
 import type { OpenBundle } from './open-bundle.js';
 
@@ -87,7 +87,7 @@ export function goldenDifference(golden: Pick<GoldenCase, 'outputs'>, outputs: T
   for (const [name, wanted] of Object.entries(golden.outputs)) {
     const got = outputs[name];
     if (got?.data.length !== wanted.data.length) {
-      return `${name} has ${got?.data.length ?? 0} elements, not ${wanted.data.length}`;
+      return `${name} has ${counted(got?.data.length ?? 0, 'element')}, not ${wanted.data.length}`;
     }
     for (let i = 0; i < wanted.data.length; i++) {
       const [is, should] = [elementAt(got, i), elementAt(wanted, i)];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import {
   type BundleModel,
   CkvError,
+  counted,
   createBundleModel,
   type Manifest,
   parseManifest,
@@ -67,7 +68,7 @@ export async function openFiles(dir: string, manifestBytes: Buffer, name: string
 export async function requireFiles(dir: string, { files }: Manifest, name: string): Promise<void> {
   const problems = (await Promise.all(files.map((file) => fileProblem(dir, file)))).filter((p) => p !== '');
   if (problems.length === 0) return;
-  const list = `${name} has ${problems.length} problem(s): ${problems.join('; ')}`;
+  const list = `${name} has ${counted(problems.length, 'problem')}: ${problems.join('; ')}`;
   throw new CkvError('bundle_invalid', `${list}; copy or export the bundle again`);
 }
 

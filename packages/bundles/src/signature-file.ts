@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CkvError } from '@collectivekv/domain';
+import { CkvError, counted } from '@collectivekv/domain';
 import { z } from 'zod';
 import { isMissing, readBundleFile } from './bundle-files.js';
 import { fileError } from './file-error.js';
@@ -44,7 +44,7 @@ export function parseSignatureFile(bytes: Uint8Array): SignatureFile {
   const parsed = signatureFileSchema.safeParse(json);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`);
-  throw damaged(`has ${problems.length} problem(s): ${problems.join(', ')}`, parsed.error);
+  throw damaged(`has ${counted(problems.length, 'problem')}: ${problems.join(', ')}`, parsed.error);
 }
 
 /**

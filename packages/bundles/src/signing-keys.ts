@@ -1,6 +1,6 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { type NamedFile, readProblem, readSmallFile } from '@collectivekv/credentials';
-import { CkvError } from '@collectivekv/domain';
+import { type NamedFile, readNamedFile } from '@collectivekv/credentials';
+import { CkvError, counted } from '@collectivekv/domain';
 
 const MAKE_PUBLIC = 'write its public key there: openssl pkey -in KEY -pubout';
 const MAKE_KEY = 'make one with: openssl genpkey -algorithm ed25519';
@@ -27,7 +27,7 @@ export function publicKeysIn(file: NamedFile, pem: Buffer): KeyObject[] {
   if (blocks.length !== ends) {
     throw wrong(
       file,
-      `holds ${ends} PEM block(s), ${blocks.length} of them public keys`,
+      `holds ${counted(ends, 'PEM block')}, public keys among them: ${blocks.length}`,
       'keep only whole public keys',
     );
   }
@@ -51,7 +51,7 @@ function publicKeyFrom(file: NamedFile, block: string, number: number): KeyObjec
  * @throws invalid_request that names the option, the file and the remedy, and repeats nothing of the file
  */
 export function readPrivateKey(file: NamedFile): KeyObject {
-  const pem = read(file);
+  const pem = readNamedFile(file, { mayBePipe: true });
   let key: KeyObject;
   try {
     key = createPrivateKey(pem);
@@ -63,14 +63,6 @@ export function readPrivateKey(file: NamedFile): KeyObject {
   }
   if (key.asymmetricKeyType === 'ed25519') return key;
   throw wrong(file, `holds a key of type ${key.asymmetricKeyType}; only ed25519 signs`, MAKE_KEY);
-}
-
-function read({ field, path }: NamedFile): Buffer {
-  try {
-    return readSmallFile(path, { mayBePipe: true });
-  } catch (cause) {
-    throw new CkvError('invalid_request', `${field}: ${readProblem(path, cause)}`, { field, cause });
-  }
 }
 
 function countOf(text: string, part: string): number {

@@ -19,7 +19,7 @@ const STATES: Readonly<Record<string, string>> = {
   BUNDLE_STATE_ACTIVE: 'active',
   BUNDLE_STATE_CANARY: 'canary',
   BUNDLE_STATE_WARMING: 'warming',
-  BUNDLE_STATE_PREVIOUS: 'kept for a rollback',
+  BUNDLE_STATE_PREVIOUS: 'previous',
 };
 const DEADLINE_MS = 10_000;
 

@@ -1,4 +1,4 @@
-import { steadyNowMs } from '@collectivekv/domain';
+import { counted, steadyNowMs } from '@collectivekv/domain';
 import type { ResponseOf } from '@collectivekv/rpc';
 import { type ListedBundle, listBundles } from './bundle-states.js';
 import type { Connections } from './connections.js';
@@ -75,7 +75,7 @@ function coverageText({ coverage, encodingId }: BundleStatus, activeEncodingId: 
   if (!coverage) return '';
   if (coverage.sampledCount === 0) return 'unknown';
   const share = (coverage.warmCount / coverage.sampledCount) * 100;
-  return `${share.toFixed(1)}% of ${coverage.sampledCount} requests`;
+  return `${share.toFixed(1)}% of ${counted(coverage.sampledCount, 'request')}`;
 }
 
 /** Returns how many replicas of each service have loaded the bundle: `ranking 2 of 3, updater 1 of 1`. */

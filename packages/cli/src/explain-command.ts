@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import type { Connections } from './connections.js';
 import { explanationPage, explanationSvg } from './explanation-picture.js';
 import { type ExplainedItem, explanationText } from './explanation-text.js';
+import { cannotBeWritten } from './file-problems.js';
 import { type RequestOptions, requestOf, withRequestOptions } from './request-options.js';
 
 interface Options extends RequestOptions {
@@ -29,13 +30,17 @@ export function explainCommand(connections: Connections): Command {
       const items = explanation.candidates.map((candidate, i): ExplainedItem => {
         return { itemId: candidateIds[i] ?? '', score: scores[i] ?? 0, ...candidate };
       });
-      if (options.svg !== undefined) await writeFile(options.svg, explanationSvg(explanation, items));
-      if (options.html !== undefined) await writeFile(options.html, explanationPage(explanation, items, info));
+      if (options.svg !== undefined) await write('--svg', options.svg, explanationSvg(explanation, items));
+      if (options.html !== undefined) await write('--html', options.html, explanationPage(explanation, items, info));
       connections.print({ info, explanation: jsonOf(explanation, items) }, () =>
         explanationText(explanation, items, info),
       );
     },
   );
+}
+
+async function write(option: string, path: string, text: string): Promise<void> {
+  await writeFile(path, text).catch((cause) => cannotBeWritten(`${option} ${path}`, cause));
 }
 
 /** Returns an explanation with arrays in place of typed arrays, which JSON would write as objects. */

@@ -1,4 +1,5 @@
 import type { Explanation, RankDetails } from '@collectivekv/client';
+import { counted } from '@collectivekv/domain';
 import { type ExplainedItem, noteOf, positionTable, summaryOf } from './explanation-text.js';
 
 const [WIDTH, PANEL_HEIGHT] = [900, 220];
@@ -43,7 +44,7 @@ export function explanationPage(
     '<style>body { font-family: sans-serif; margin: 2em; max-width: 60em } h2 { font-size: 1em }',
     'table { border-collapse: collapse } td, th { border: 1px solid #ccc; padding: 0.2em 0.5em; text-align: right }',
     '</style></head><body>',
-    `<h1>Explanation of scores</h1><p>Bundle ${escaped(bundleId)}, ${positionCount} positions.</p>`,
+    `<h1>Explanation of scores</h1><p>Bundle ${escaped(bundleId)}, ${counted(positionCount, 'position')}.</p>`,
     explanationSvg(explanation, items),
     ...tables,
     `<p>${escaped(noteOf(explanation))}</p>`,

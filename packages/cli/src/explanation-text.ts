@@ -1,4 +1,5 @@
 import type { CandidateExplanation, ExplainedPosition, Explanation, RankDetails } from '@collectivekv/client';
+import { counted } from '@collectivekv/domain';
 import { pairs, table } from './print.js';
 
 /** A candidate, its score, and what the score depends on. */
@@ -28,7 +29,7 @@ export function summaryOf({ itemId, score, scoreWithoutHistory, contributions }:
   if (contributions.length === 0) {
     return `${itemId}: score ${number(score)}; without history ${number(scoreWithoutHistory)}`;
   }
-  const added = `${signed(sumOf(contributions))} from ${count} positions`;
+  const added = `${signed(sumOf(contributions))} from ${counted(count, 'position')}`;
   return `${itemId}: score ${number(score)} = ${number(scoreWithoutHistory)} without history ${added}`;
 }
 

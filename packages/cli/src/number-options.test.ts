@@ -47,8 +47,8 @@ it('refuses a name that is given twice', () => {
 
 it('finds a feature that has not one number for each item, as with a decimal comma', () => {
   expect(countProblem(namedNumbers('watch_ratio=0,5'), 1)).toBe(
-    '--feature watch_ratio: has 2 numbers, but there are 1 items; give one for each item, with a decimal point',
+    '--feature watch_ratio: has 2 numbers for 1 item; give one for each item, with a decimal point',
   );
-  expect(countProblem({ a: [1, 2], b: [1] }, 2)).toMatch(/^--feature b: has 1 numbers, but there are 2 items/);
+  expect(countProblem({ a: [1, 2], b: [1] }, 2)).toMatch(/^--feature b: has 1 number for 2 items/);
   expect(countProblem({ a: [1, 2] }, 2)).toBeUndefined();
 });

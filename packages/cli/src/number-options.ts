@@ -1,3 +1,4 @@
+import { counted } from '@collectivekv/domain';
 import { InvalidArgumentError } from 'commander';
 
 /**
@@ -43,7 +44,7 @@ export function countProblem(numbers: Readonly<Record<string, readonly number[]>
   const wrong = Object.entries(numbers).find(([, values]) => values.length !== items);
   if (wrong === undefined) return undefined;
   const [name, { length }] = wrong;
-  return `--feature ${name}: has ${length} numbers, but there are ${items} items; give one for each item, with a decimal point`;
+  return `--feature ${name}: has ${counted(length, 'number')} for ${counted(items, 'item')}; give one for each item, with a decimal point`;
 }
 
 function refuseRepeated(name: string, before: object): void {

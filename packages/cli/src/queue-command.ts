@@ -1,3 +1,4 @@
+import { counted } from '@collectivekv/domain';
 import { MAX_FAILED_JOBS } from '@collectivekv/update-queue';
 import { Command } from 'commander';
 import type { Connections } from './connections.js';
@@ -54,7 +55,7 @@ export function queueCommand(connections: Connections): Command {
         const count = await (await connections.queue())[name](all ? undefined : ids);
         if (count < ids.length)
           command.error(
-            `error: ${ids.length - count} of ${ids.length} jobs are not set aside; ${verb}: ${count}; see "ckv queue failed"`,
+            `error: not set aside: ${ids.length - count} of ${counted(ids.length, 'job')}; ${verb}: ${count}; see "ckv queue failed"`,
           );
         connections.print({ count }, () => `${verb}: ${count}`);
       });

@@ -1,4 +1,4 @@
-import { LIMITS } from '@collectivekv/domain';
+import { counted, LIMITS } from '@collectivekv/domain';
 import { Command, Option } from 'commander';
 import type { Connections } from './connections.js';
 import { wholeNumber } from './number-options.js';
@@ -37,7 +37,7 @@ export function rankCommand(connections: Connections): Command {
       });
       connections.print({ ranked, info }, () => {
         const why = info.rungReason === '' ? '' : ` (${info.rungReason})`;
-        const history = info.coldUser ? 'no record yet' : `${info.positionCount} positions`;
+        const history = info.coldUser ? 'no record yet' : `${counted(info.positionCount, 'position')}`;
         return `${table(
           ['rank', 'item', 'score'],
           ranked.map(({ itemId, score }, i) => [i + 1, itemId, score.toFixed(6)]),

@@ -9,8 +9,8 @@ import {
   loadBundle,
   readManifestBytes,
 } from '@collectivekv/bundles';
-import { readSmallFile } from '@collectivekv/credentials';
-import { bundleIdOf, invalidRequest, steadyNowMs, toCkvError } from '@collectivekv/domain';
+import { readNamedFile } from '@collectivekv/credentials';
+import { bundleIdOf, counted, invalidRequest, steadyNowMs, toCkvError } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import {
   type Capture,
@@ -24,6 +24,7 @@ import {
 } from '@collectivekv/ranking/replay';
 import { Command, Option } from 'commander';
 import type { Connections } from './connections.js';
+import { cannotBeRead } from './file-problems.js';
 
 /** Scores that differ by more are not the same, whatever machine computed them. */
 const LIMIT = 1e-4;
@@ -80,7 +81,10 @@ Exit status 1: scores differ by more, or a capture cannot be replayed.`,
     )
     .action(async (files: readonly string[], options: Options) => {
       const path = options.keyFile;
-      const keys = path === undefined ? [] : captureKeysIn({ field: '--key-file', path }, readSmallFile(path));
+      const keys =
+        path === undefined
+          ? []
+          : captureKeysIn({ field: '--key-file', path }, readNamedFile({ field: '--key-file', path }));
       const trust = followBundleTrust({ field: '--trust', paths: options.trust ?? '' });
       const bundles = await openReplayBundles(connections, options.bundle, trust);
       const results: Result[] = [];
@@ -88,7 +92,8 @@ Exit status 1: scores differ by more, or a capture cannot be replayed.`,
         for (const file of files) {
           const result = await replayFile(file).catch((thrown): Result => {
             const { message } = toCkvError(thrown);
-            return { file, outcome: 'failed', text: message, details: [] };
+            const text = message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message;
+            return { file, outcome: 'failed', text, details: [] };
           });
           results.push(result);
         }
@@ -103,14 +108,21 @@ Exit status 1: scores differ by more, or a capture cannot be replayed.`,
       connections.print(shown, () => linesOf(results, options.verbose ?? false).join('\n'));
 
       async function replayFile(file: string): Promise<Result> {
-        const { size } = await stat(file);
-        if (size > MAX_FILE_BYTES) {
-          throw invalidRequest(file, `has ${size} bytes, a capture has at most ${MAX_FILE_BYTES}`, 'name a capture');
-        }
-        const capture = readCapture(file, openCapture(file, await readFile(file), keys));
+        const content = await contentOf(file);
+        const capture = readCapture(file, openCapture(file, content, keys));
         return resultOf(file, capture, await replayCapture(capture, await bundles.load(capture)));
       }
     });
+}
+
+/** Reads a capture. Throws invalid_request if it cannot be read, or is too large. */
+async function contentOf(file: string): Promise<Buffer> {
+  const remedy = 'name a capture that the ranking service wrote';
+  const { size } = await stat(file).catch((cause) => cannotBeRead(file, cause, remedy));
+  if (size > MAX_FILE_BYTES) {
+    throw invalidRequest(file, `has ${size} bytes, a capture has at most ${MAX_FILE_BYTES}`, remedy);
+  }
+  return readFile(file).catch((cause) => cannotBeRead(file, cause, remedy));
 }
 
 /** Bundles for replays. Each is loaded once. */
@@ -176,12 +188,19 @@ function resultOf(file: string, capture: Capture, replayed: Replayed): Result {
   }
   if (answer.rung !== captured.rung) details.push(`rung: ${captured.rung} then, ${answer.rung} now`);
   if (identical) {
-    return { file, captureId, outcome: 'identical', largestDifference, text: `identical, ${count} scores`, details };
+    return {
+      file,
+      captureId,
+      outcome: 'identical',
+      largestDifference,
+      text: `identical, ${counted(count, 'score')}`,
+      details,
+    };
   }
   const [then, now] = [captured.scores[largestAt], answer.scores[largestAt]];
   details.push(`candidate ${capture.query.candidateIds.at(largestAt)}: score ${then} then, ${now} now`);
   const outcome = largestDifference <= LIMIT ? 'within_limit' : 'differs';
-  const text = `${differingCount} of ${count} scores differ, by ${largestDifference.toExponential(2)} at most (limit ${LIMIT})`;
+  const text = `different scores: ${differingCount} of ${count}, by ${largestDifference.toExponential(2)} at most (limit ${LIMIT})`;
   return { file, captureId, outcome, largestDifference, text, details };
 }
 
@@ -206,5 +225,5 @@ function linesOf(results: readonly Result[], verbose: boolean): string[] {
   const count = (outcome: Result['outcome']) => results.filter((one) => one.outcome === outcome).length;
   const largest = Math.max(0, ...results.map(({ largestDifference = 0 }) => largestDifference));
   const counts = `${count('identical')} identical, ${count('within_limit')} within the limit, ${count('differs')} beyond it, ${count('failed')} failed`;
-  return [...lines, `${results.length} captures: ${counts}; largest difference ${largest}`];
+  return [...lines, `${counted(results.length, 'capture')}: ${counts}; largest difference ${largest}`];
 }

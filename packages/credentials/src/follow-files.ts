@@ -1,12 +1,6 @@
 import { createHash } from 'node:crypto';
 import { CkvError, toCkvError } from '@collectivekv/domain';
-import { readProblem, readSmallFile, readSmallFileLater } from './small-file.js';
-
-/** A file, and the option or variable that names it. */
-export interface NamedFile {
-  readonly field: string;
-  readonly path: string;
-}
+import { type NamedFile, readNamedFile, readSmallFileLater, unreadableFile } from './small-file.js';
 
 /** A value that files hold, kept up to date. */
 export interface Followed<T> {
@@ -49,7 +43,7 @@ export interface FollowOptions<T> {
  * @throws invalid_request if a file cannot be read or its content cannot be used now
  */
 export function followFiles<T>({ files, parse, onOutcome, lookEveryMs = 1_000 }: FollowOptions<T>): Followed<T> {
-  const contents = files.map(readNow);
+  const contents = files.map((file) => readNamedFile(file));
   let current = parse(contents);
   let usedPrint = printOf(contents);
   let seenPrint = usedPrint;
@@ -109,24 +103,12 @@ export function followFiles<T>({ files, parse, onOutcome, lookEveryMs = 1_000 }:
   };
 }
 
-function readNow(file: NamedFile): Buffer {
-  try {
-    return readSmallFile(file.path);
-  } catch (cause) {
-    throw unreadable(file, cause);
-  }
-}
-
 async function readLater(file: NamedFile): Promise<Buffer> {
   try {
     return await readSmallFileLater(file.path);
   } catch (cause) {
-    throw unreadable(file, cause);
+    throw unreadableFile(file, cause);
   }
-}
-
-function unreadable({ field, path }: NamedFile, cause: unknown): CkvError {
-  return new CkvError('invalid_request', `${field}: ${readProblem(path, cause)}`, { field, cause });
 }
 
 function printOf(contents: readonly Buffer[]): string {

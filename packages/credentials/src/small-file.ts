@@ -1,5 +1,12 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { CkvError } from '@collectivekv/domain';
+
+/** A file, and the option or variable that names it. */
+export interface NamedFile {
+  readonly field: string;
+  readonly path: string;
+}
 
 /** Largest file with a secret, a certificate or a list of tokens. */
 const MAX_BYTES = 1024 * 1024;
@@ -26,6 +33,23 @@ export function readSmallFile(path: string, { mayBePipe = false } = {}): Buffer 
   } finally {
     closeSync(file);
   }
+}
+
+/**
+ * Reads a small file that an option or a variable names, as {@link readSmallFile} does.
+ * @throws invalid_request that names the option, the file and the remedy
+ */
+export function readNamedFile(file: NamedFile, options: { readonly mayBePipe?: boolean } = {}): Buffer {
+  try {
+    return readSmallFile(file.path, options);
+  } catch (cause) {
+    throw unreadableFile(file, cause);
+  }
+}
+
+/** Returns the invalid_request for a file that could not be read. */
+export function unreadableFile({ field, path }: NamedFile, cause: unknown): CkvError {
+  return new CkvError('invalid_request', `${field}: ${readProblem(path, cause)}`, { field, cause });
 }
 
 /** As {@link readSmallFile}, without blocking the process. */

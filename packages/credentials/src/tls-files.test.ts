@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CertificateAuthority, createCertificateAuthority } from '@collectivekv/private-ca';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { NamedFile } from './follow-files.js';
+import type { NamedFile } from './small-file.js';
 import { followTlsFiles, type TlsFiles, type TlsMaterial } from './tls-files.js';
 
 const YEAR_2001 = new Date('2001-01-01T00:00:00.000Z');

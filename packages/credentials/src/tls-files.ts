@@ -1,7 +1,8 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { CkvError } from '@collectivekv/domain';
-import { type FileOutcome, type Followed, followFiles, type NamedFile } from './follow-files.js';
+import { type FileOutcome, type Followed, followFiles } from './follow-files.js';
+import type { NamedFile } from './small-file.js';
 
 /** PEM files of one side of a TLS connection. */
 export interface TlsFiles {

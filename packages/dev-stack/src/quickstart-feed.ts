@@ -111,7 +111,8 @@ export function replayedFeed(options: {
       log = await openInteractionLog({ ...options, features, onRows });
       if (log.repeatedCount > 0) {
         const count = log.repeatedCount.toLocaleString('en');
-        onProgress(`left out ${count} rows that repeat an earlier event of the same user`);
+        const rows = log.repeatedCount === 1 ? 'row that repeats' : 'rows that repeat';
+        onProgress(`left out ${count} ${rows} an earlier event of the same user`);
       }
     },
     historyCount: () => log?.rowCount ?? 0,

@@ -10,6 +10,7 @@ export * from './bundle/manifest.js';
 export * from './bundle/manifest-schema.js';
 export * from './bundle/row-layout.js';
 export { MAX_COUNTED_SLOTS } from './bundle/slot-usage-rules.js';
+export * from './counted.js';
 export * from './errors.js';
 export * from './float16.js';
 export * from './graphs/assemble.js';

@@ -1,4 +1,4 @@
-import { repeated } from '@collectivekv/domain';
+import { counted, repeated } from '@collectivekv/domain';
 import { isBlank } from './cell.js';
 import { findColumns } from './log-columns.js';
 import { LogError } from './log-error.js';
@@ -50,7 +50,7 @@ export async function* delimitedRows(
         reportLine({
           place,
           kind: 'width',
-          text: `has ${cells.length} cells, but the header has ${header.width}; ${remedy}`,
+          text: `has ${counted(cells.length, 'cell')}, but the header has ${header.width}; ${remedy}`,
         });
       } else {
         rows.push({ place, cells: header.indexes.map((index) => cells[index]) });

@@ -80,7 +80,7 @@ it('refuses a line of more than a mebibyte, and no shorter line', async () => {
     /log\.csv, line 3: has more than 1,048,576 bytes/,
   );
   await expect(read('log.csv', `${HEADER}${row}${'u'.repeat(2 ** 20)}\n${row}`)).rejects.toThrow(
-    /line 3: has 1 cells, but the header has 3/,
+    /line 3: has 1 cell, but the header has 3/,
   );
 });
 

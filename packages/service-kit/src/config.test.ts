@@ -24,13 +24,13 @@ describe('parseConfig', () => {
   it('reports every problem at once, each with its variable', () => {
     const env = { CKV_BIND: 'nowhere', CKV_COUNT: '0', CKV_TOKEN: 'short', CKV_LOG_LEVEL: 'loud' };
     expect(() => parseConfig(schema, env)).toThrow(
-      /4 problem\(s\)[\s\S]*CKV_BIND[\s\S]*CKV_TOKEN[\s\S]*CKV_LOG_LEVEL[\s\S]*CKV_COUNT/,
+      /4 problems[\s\S]*CKV_BIND[\s\S]*CKV_TOKEN[\s\S]*CKV_LOG_LEVEL[\s\S]*CKV_COUNT/,
     );
   });
 
   it('reports an unsafe address together with invalid values', () => {
     expect(() => parseConfig(schema, { CKV_BIND: '0.0.0.0:1', CKV_COUNT: 'many' })).toThrow(
-      /2 problem\(s\)[\s\S]*CKV_COUNT: "many" is not a whole number of at least 1[\s\S]*CKV_BIND: 0\.0\.0\.0:1 is beyond loopback/,
+      /2 problems[\s\S]*CKV_COUNT: "many" is not a whole number of at least 1[\s\S]*CKV_BIND: 0\.0\.0\.0:1 is beyond loopback/,
     );
   });
 
@@ -66,7 +66,7 @@ describe('parseConfig', () => {
     const file = join(mkdtempSync(join(tmpdir(), 'ckv-config-')), 'token');
     writeFileSync(file, '\n');
     expect(() => parseConfig(schema, { CKV_TOKEN_FILE: file })).toThrow(
-      /1 problem\(s\):\n {2}CKV_TOKEN_FILE: its file is empty; write the value of CKV_TOKEN into it, or unset it/,
+      /1 problem:\n {2}CKV_TOKEN_FILE: its file is empty; write the value of CKV_TOKEN into it, or unset it/,
     );
   });
 

@@ -1,4 +1,5 @@
 import { readProblem, readSmallFile } from '@collectivekv/credentials';
+import { counted } from '@collectivekv/domain';
 import { z } from 'zod';
 import { GRPC_REMEDY, isLoopback, unsafeBind } from './loopback.js';
 
@@ -100,7 +101,9 @@ export type CommonConfig = z.infer<z.ZodObject<ReturnType<typeof commonConfig>>>
 /** An invalid configuration. The message lists the problems. */
 export class ConfigError extends Error {
   constructor(problems: readonly string[]) {
-    super(`configuration has ${problems.length} problem(s):\n  ${problems.join('\n  ')}\nSee docs/configuration.md.`);
+    super(
+      `configuration has ${counted(problems.length, 'problem')}:\n  ${problems.join('\n  ')}\nSee docs/configuration.md.`,
+    );
     this.name = 'ConfigError';
   }
 }

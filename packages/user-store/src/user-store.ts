@@ -1,4 +1,11 @@
-import { CkvError, EVENT_HASH_BYTES, invalidRequest, RECENT_EVENT_RING, RING_TOMBSTONE } from '@collectivekv/domain';
+import {
+  CkvError,
+  counted,
+  EVENT_HASH_BYTES,
+  invalidRequest,
+  RECENT_EVENT_RING,
+  RING_TOMBSTONE,
+} from '@collectivekv/domain';
 
 /** How an encoding's records are laid out. */
 export interface RecordShape {
@@ -158,7 +165,7 @@ export function checkAppend({ strideBytes }: RecordShape, append: Append, path: 
   if (!Number.isInteger(rowCount) || rowCount === 0) {
     throw invalidRequest(
       `${path}.rows`,
-      `has ${append.rows.length} bytes, a multiple of stride_bytes (${strideBytes}) is required`,
+      `has ${counted(append.rows.length, 'byte')}, a multiple of stride_bytes (${strideBytes}) is required`,
       'send whole rows, at least one',
     );
   }
@@ -172,7 +179,7 @@ export function checkAppend({ strideBytes }: RecordShape, append: Append, path: 
   if (append.eventHashes.length !== rowCount * EVENT_HASH_BYTES) {
     throw invalidRequest(
       `${path}.event_hashes`,
-      `has ${append.eventHashes.length} bytes, ${rowCount} rows take ${rowCount * EVENT_HASH_BYTES}`,
+      `has ${counted(append.eventHashes.length, 'byte')} in place of ${rowCount * EVENT_HASH_BYTES} for ${counted(rowCount, 'row')}`,
       'send 6 bytes a row',
     );
   }

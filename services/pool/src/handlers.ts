@@ -23,7 +23,7 @@ import type {
   WatchBundlesRequest__Output,
   WatchBundlesResponse,
 } from '@collectivekv/contracts';
-import { invalidRequest, LIMITS, numberToFloat16, parseId, WHOLE_SHARE_BP } from '@collectivekv/domain';
+import { counted, invalidRequest, LIMITS, numberToFloat16, parseId, WHOLE_SHARE_BP } from '@collectivekv/domain';
 import type { CallContext } from '@collectivekv/rpc/server';
 import type { BundleShelf, ServingCheck } from './bundle-shelf.js';
 import type { FollowerReports } from './follower-reports.js';
@@ -183,7 +183,7 @@ function slotsFrom(bytes: Uint8Array, field: string): Uint32Array {
   if (bytes.length % 4 !== 0) {
     throw invalidRequest(
       field,
-      `has ${bytes.length} bytes, a multiple of 4 is required`,
+      `has ${counted(bytes.length, 'byte')}, a multiple of 4 is required`,
       'send packed little-endian uint32',
     );
   }

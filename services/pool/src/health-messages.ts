@@ -3,7 +3,7 @@ import type {
   ReportSlotUsageRequest__Output,
   SlotFigures,
 } from '@collectivekv/contracts';
-import { invalidRequest, type UsageFigures } from '@collectivekv/domain';
+import { counted, invalidRequest, type UsageFigures } from '@collectivekv/domain';
 import type { FieldHealth, UsageReport } from './pool-health.js';
 
 const MAX_FIELDS = 64;
@@ -50,7 +50,7 @@ function figuresMessage(figures: UsageFigures, rankShares: readonly number[]): S
 
 function numbersOf(bytes: Uint8Array, field: string): Uint32Array {
   if (bytes.length % COUNT_BYTES !== 0 || bytes.length > COUNT_BYTES * MAX_SLOTS) {
-    const problem = `has ${bytes.length} bytes, a multiple of 4 up to ${COUNT_BYTES * MAX_SLOTS} is allowed`;
+    const problem = `has ${counted(bytes.length, 'byte')}, a multiple of 4 up to ${COUNT_BYTES * MAX_SLOTS} is allowed`;
     throw invalidRequest(field, problem, 'send packed little-endian uint32');
   }
   return new Uint32Array(Uint8Array.from(bytes).buffer); // copied, because received bytes are seldom aligned

@@ -81,7 +81,7 @@ describe('pool health', () => {
     ['a field of no route', report('e', [0], [1], 'dims'), 'fields[0].field: dims'],
     ['a field with too many slots to count', report('e', [0], [1], 'huge'), 'fields[0].field: huge'],
     ['a slot beyond the pool', report('e', [3, 4], [1, 1]), 'fields[0].slots: has the slot 4, item has 4'],
-    ['fewer counts than slots', report('e', [0, 1], [1]), 'fields[0].counts: has 1 counts for 2 slots'],
+    ['fewer counts than slots', report('e', [0, 1], [1]), 'fields[0].counts: has 1 count for 2 slots'],
   ])('refuses %s, and adds nothing', (_, bad, message) => {
     const bundle = bundleOf('a', 'e');
     const { health } = healthOf([bundle]);

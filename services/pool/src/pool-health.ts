@@ -2,6 +2,7 @@ import type { LoadedBundle } from '@collectivekv/bundles';
 import {
   type BundleModel,
   CkvError,
+  counted,
   createSlotUsage,
   invalidRequest,
   MAX_COUNTED_SLOTS,
@@ -120,7 +121,7 @@ function checkUsage(
   if (slots.length !== counts.length) {
     throw invalidRequest(
       `fields[${i}].counts`,
-      `has ${counts.length} counts for ${slots.length} slots`,
+      `has ${counted(counts.length, 'count')} for ${counted(slots.length, 'slot')}`,
       'send one each',
     );
   }

@@ -136,7 +136,7 @@ describe('candidate ids', () => {
       ['a', Array(86).fill(0xff)],
       'candidate_ids[1]: has 258 bytes, at most 256 are allowed; send a shorter one',
     ],
-    ['no ids', [], 'candidate_ids: has 0 entries, at least 1 are required; send more'],
+    ['no ids', [], 'candidate_ids: has 0 entries, 1 or more are required; send more'],
   ])('are refused with %s', async (_, ids, message) => {
     const request = requestOf(ids);
     await expect(handlers.Rank(Rank.requestDeserialize(request), call)).rejects.toThrow(message);

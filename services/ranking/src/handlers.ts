@@ -7,7 +7,15 @@ import type {
   RankRequest__Output,
   RankResponse,
 } from '@collectivekv/contracts';
-import { type CkvError, invalidRequest, LIMITS, parseId, parseInteraction, toCkvError } from '@collectivekv/domain';
+import {
+  type CkvError,
+  counted,
+  invalidRequest,
+  LIMITS,
+  parseId,
+  parseInteraction,
+  toCkvError,
+} from '@collectivekv/domain';
 import { type PackedIds, packIds, readIds } from '@collectivekv/rpc';
 import type { Admission, CallContext } from '@collectivekv/rpc/server';
 import type { Logger } from '@collectivekv/service-kit';
@@ -163,7 +171,7 @@ function columnsOf(columns: readonly FeatureColumn__Output[], field: string): Fe
     if (values.length % 4 !== 0) {
       throw invalidRequest(
         `${field}[${i}].values`,
-        `has ${values.length} bytes, a multiple of 4 is required`,
+        `has ${counted(values.length, 'byte')}, a multiple of 4 is required`,
         'send packed float32',
       );
     }
@@ -172,7 +180,7 @@ function columnsOf(columns: readonly FeatureColumn__Output[], field: string): Fe
 }
 
 function checkCount(field: string, count: number, min: number, max: number): void {
-  if (count < min) throw invalidRequest(field, `has ${count} entries, at least ${min} are required`, 'send more');
+  if (count < min) throw invalidRequest(field, `has ${count} entries, ${min} or more are required`, 'send more');
   if (count > max) throw invalidRequest(field, `has ${count} entries, at most ${max} are allowed`, 'split the call');
 }
 

@@ -56,7 +56,7 @@ it.each([
     { candidateFeatures: [column('hour', 1, 1)] },
   ],
   ['context_features[1].name: hour is sent twice', { contextFeatures: [column('hour', 1), column('hour', 2)] }],
-  ['candidate_features[0].values: has 1 values, 2 are required', { candidateFeatures: [column('freshness', 1)] }],
+  ['candidate_features[0].values: has 1 value, 2 are required', { candidateFeatures: [column('freshness', 1)] }],
   ['context_features[0].values: has 2 values, 1 are required', { contextFeatures: [column('hour', 1, 2)] }],
   [
     'candidate_features[0].values[1]: freshness is 1.5, 0 to 1 is required',

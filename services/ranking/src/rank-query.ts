@@ -2,6 +2,7 @@ import {
   type BundleModel,
   type Candidates,
   type CkvError,
+  counted,
   type Feature,
   type Interaction,
   invalidRequest,
@@ -94,7 +95,11 @@ function columnsOf(
     }
     if (columns[name]) throw invalidRequest(`${at}.name`, `${name} is sent twice`, 'send each feature once');
     if (values.length !== count) {
-      throw invalidRequest(`${at}.values`, `has ${values.length} values, ${count} are required`, 'send packed float32');
+      throw invalidRequest(
+        `${at}.values`,
+        `has ${counted(values.length, 'value')}, ${count} are required`,
+        'send packed float32',
+      );
     }
     checkBounds(values, feature, `${at}.values`);
     columns[name] = values;

@@ -17,6 +17,7 @@ import type {
 } from '@collectivekv/contracts';
 import {
   CkvError,
+  counted,
   decodeRecord,
   EVENT_HASH_BYTES,
   invalidRequest,
@@ -119,12 +120,12 @@ function appendOf(append: UserAppend__Output, at: string, users: Set<string>): A
 
 function matchOf({ eventHash, row, rowTolerance }: DeletePositionRequest__Output): PositionMatch {
   if (eventHash.length !== EVENT_HASH_BYTES) {
-    const problem = `has ${eventHash.length} bytes, ${EVENT_HASH_BYTES} are required`;
+    const problem = `has ${counted(eventHash.length, 'byte')}, ${EVENT_HASH_BYTES} are required`;
     throw invalidRequest('event_hash', problem, 'send the hash of docs/wire-format.md');
   }
   checkRange('row', row.length, 0, MAX_STRIDE_BYTES);
   if (rowTolerance.length !== 0 && rowTolerance.length !== row.length) {
-    const problem = `has ${rowTolerance.length} bytes, row has ${row.length}`;
+    const problem = `has ${counted(rowTolerance.length, 'byte')}, row has ${row.length}`;
     throw invalidRequest('row_tolerance', problem, 'send one byte for each byte of row, or none');
   }
   return { eventHash, row, tolerance: rowTolerance };

@@ -176,7 +176,7 @@ def parse_rows(
         "width",
         [broken[i] + first - 1 for i in wrong],
         lambda _: (
-            f"has {widths[wrong[0]]} cells, but the header has {len(header)}; "
+            f"has {widths[wrong[0]]} {'cell' if widths[wrong[0]] == 1 else 'cells'}, but the header has {len(header)}; "
             "write as many, and quote a cell that has the separator"
         ),
     )

@@ -22,7 +22,7 @@ const DEADLINE_MS = 10_000;
  * @throws bundle_invalid, and the errors of the pool service
  */
 export async function namedBundle(connections: Connections, named: string): Promise<NamedBundle> {
-  if (await isFile(join(named, 'bundle.json'))) {
+  if (named.includes('/') || (await isFile(join(named, 'bundle.json')))) {
     const { model } = await openBundle(named);
     const { id, manifest, layout } = model;
     return { bundle: { id, manifest, strideBytes: layout.strideBytes }, dir: named, itemIdBytes: meanIdBytes(model) };

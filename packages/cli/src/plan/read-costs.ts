@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { invalidRequest } from '@collectivekv/domain';
+import { CkvError, invalidRequest } from '@collectivekv/domain';
 import { z } from 'zod';
+import { cannotBeRead } from '../file-problems.js';
 import type { ServiceCosts } from './service-costs.js';
 
 const cost = z.number().positive().max(1e6);
@@ -34,8 +35,9 @@ export function readCosts(path: string): ServiceCosts {
   const remedy = 'name a file with what "ckv --json plan --measure" printed';
   let content: unknown;
   try {
-    content = JSON.parse(readFileSync(path, 'utf8'));
+    content = JSON.parse(textOf(path, remedy));
   } catch (error) {
+    if (error instanceof CkvError) throw error;
     throw invalidRequest('--measured', `${path} cannot be read as JSON: ${(error as Error).message}`, remedy);
   }
   const { success, data, error } = fileSchema.safeParse(content);
@@ -46,4 +48,12 @@ export function readCosts(path: string): ServiceCosts {
     `${path} has no measured figures: ${issue?.path.join('.')}: ${issue?.message}`,
     remedy,
   );
+}
+
+function textOf(path: string, remedy: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    return cannotBeRead(`--measured ${path}`, error, remedy);
+  }
 }

@@ -1,3 +1,4 @@
+import { counted } from '../counted.js';
 import { clusterCount } from './clustering.js';
 import type { ClusteringSpec, Manifest, PoolPart } from './manifest-schema.js';
 
@@ -36,7 +37,9 @@ function mapProblems(manifest: Manifest, { field: name, clusters, map }: Cluster
   if (!file) return [`${at}.map: ${map} is not in files`];
   const slotBytes = clusters <= 256 ? 1 : 2;
   if (file.bytes === field.slots * slotBytes) return [];
-  return [`${at}.map: ${map} has ${file.bytes} bytes, ${field.slots} slots of ${slotBytes} byte(s) each are required`];
+  return [
+    `${at}.map: ${map} has ${file.bytes} bytes, ${field.slots} slots of ${counted(slotBytes, 'byte')} each are required`,
+  ];
 }
 
 /** Checks that rows of a pool can be added up: by slot of the field, as wide as the clustering, and gathered. */

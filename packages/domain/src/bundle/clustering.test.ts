@@ -61,12 +61,12 @@ const BREAKS: [string, (draft: Draft) => void, string][] = [
   [
     'a cluster map of another length',
     (m) => Object.assign(m.files.at(-1) ?? {}, { bytes: 6 }),
-    'clusterings.history.by.1.map: clusters-event.bin has 6 bytes, 3 slots of 1 byte(s) each are required',
+    'clusterings.history.by.1.map: clusters-event.bin has 6 bytes, 3 slots of 1 byte each are required',
   ],
   [
     'a cluster map of one byte per slot for more than 256 clusters',
     (m) => Object.assign(m.clusterings[0].by[BY_ITEM] ?? {}, { clusters: 257 }),
-    'clusterings.history.by.0.map: clusters-item.bin has 6 bytes, 6 slots of 2 byte(s) each are required',
+    'clusterings.history.by.0.map: clusters-item.bin has 6 bytes, 6 slots of 2 bytes each are required',
   ],
   [
     'no cluster map for a field with more slots than clusters',
@@ -185,7 +185,7 @@ describe('a manifest with clusterings', () => {
     const draft = factoredManifest() as Draft;
     breakIt(draft);
     expect(() => parseManifest(manifestBytes(draft))).toThrow(
-      new CkvError('bundle_invalid', `bundle.json has 1 problem(s): ${problems}`),
+      new CkvError('bundle_invalid', `bundle.json has 1 problem: ${problems}`),
     );
   });
 
@@ -205,7 +205,7 @@ describe('a manifest with clusterings', () => {
   it('is refused if a table of rows exceeds 4 GiB', () => {
     const draft = factoredManifest({ items: 16_777_216, itemType: 'uint24', width: 65 });
     const problem = 'clusterings.history.terms.0.rows: 16777216 rows of width 65 exceed 4 GiB; use narrower rows';
-    expect(() => parseManifest(manifestBytes(draft))).toThrow(`has 1 problem(s): ${problem}`);
+    expect(() => parseManifest(manifestBytes(draft))).toThrow(`has 1 problem: ${problem}`);
     parseManifest(manifestBytes(factoredManifest({ items: 16_777_216, itemType: 'uint24', width: 64 })));
   });
 });

@@ -1,3 +1,4 @@
+import { counted } from '../counted.js';
 import { CkvError } from '../errors.js';
 
 /** Maps item ids to the indices that the graphs use. */
@@ -21,7 +22,10 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
  */
 export function createItemCatalogue(itemIds: readonly string[], count: number): ItemCatalogue {
   if (itemIds.length !== count) {
-    throw new CkvError('bundle_invalid', `items: the file has ${itemIds.length} ids, bundle.json says ${count}`);
+    throw new CkvError(
+      'bundle_invalid',
+      `items: the file has ${counted(itemIds.length, 'id')}, bundle.json says ${count}`,
+    );
   }
   if (itemIds[0] !== '') throw new CkvError('bundle_invalid', 'items: index 0 is the unknown item, its id must be ""');
 

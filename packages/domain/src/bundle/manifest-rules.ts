@@ -1,3 +1,4 @@
+import { counted } from '../counted.js';
 import { repeated } from '../repeated.js';
 import { clusteringProblems } from './clustering-rules.js';
 import { type GraphInput, type GraphName, type GraphSpec, graphNamesOf, type Manifest } from './manifest-schema.js';
@@ -96,7 +97,7 @@ function fieldProblems({ record, features }: Manifest): string[] {
       return [`${at}: ${field.slots} slots do not fit ${field.type}, use ${wider}`];
     }
     if (field.kind === 'user' && field.type === 'int8' && field.scale?.length !== field.width) {
-      return [`${at}.scale: ${field.scale?.length ?? 0} scales for ${field.width} dimensions`];
+      return [`${at}.scale: ${counted(field.scale?.length ?? 0, 'scale')} for ${counted(field.width, 'dimension')}`];
     }
     if (field.kind === 'user' && field.type !== 'int8' && field.scale)
       return [`${at}.scale: ${field.type} takes no scale`];

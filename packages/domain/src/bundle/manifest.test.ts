@@ -128,12 +128,12 @@ const BREAKS: [string, (draft: Draft) => void, RegExp][] = [
   [
     'int8 dims with no scale at all',
     (m) => Object.assign(m.record.fields[1] ?? {}, { scale: undefined }),
-    /user_key\.scale: 0 scales for 1 dimensions/,
+    /user_key\.scale: 0 scales for 1 dimension/,
   ],
   [
     'int8 dims with too many scales',
     (m) => Object.assign(m.record.fields[1] ?? {}, { scale: [1, 1] }),
-    /user_key\.scale: 2 scales for 1 dimensions/,
+    /user_key\.scale: 2 scales for 1 dimension/,
   ],
   [
     'float32 dims with scales',
@@ -299,7 +299,7 @@ describe('parseManifest', () => {
     const draft = fixtureManifest();
     repeat(draft);
     expect(() => parseManifest(manifestBytes(draft))).toThrow(
-      `bundle.json has 1 problem(s): ${path}: ${name} is duplicated`,
+      `bundle.json has 1 problem: ${path}: ${name} is duplicated`,
     );
   });
 
@@ -410,7 +410,7 @@ describe('parseManifest', () => {
     const draft = fixtureManifest();
     draft.files.push({ path, bytes: 0, sha256: '0'.repeat(64) });
     expect(() => parseManifest(manifestBytes(draft))).toThrow(
-      `bundle.json has 1 problem(s): files: ${path} is the name of a file that is not listed`,
+      `bundle.json has 1 problem: files: ${path} is the name of a file that is not listed`,
     );
   });
 
@@ -434,14 +434,14 @@ describe('parseManifest', () => {
   });
 
   it('names bundle.json itself for a problem without a path', () => {
-    expect(() => parseManifest(Buffer.from('[]'))).toThrow(/^bundle\.json has 1 problem\(s\): bundle\.json: /);
+    expect(() => parseManifest(Buffer.from('[]'))).toThrow(/^bundle\.json has 1 problem: bundle\.json: /);
   });
 
   it('reports all problems at once', () => {
     const draft = fixtureManifest();
     draft.files.splice(0, 2);
     draft.graphs.encode.outputs.splice(0, 1);
-    expect(() => parseManifest(manifestBytes(draft))).toThrow(/3 problem\(s\).*field route.*encode\.onnx.*rank\.onnx/);
+    expect(() => parseManifest(manifestBytes(draft))).toThrow(/3 problems.*field route.*encode\.onnx.*rank\.onnx/);
   });
 
   it('refuses bytes that are not JSON', () => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { counted } from '../counted.js';
 import { CkvError } from '../errors.js';
 import { manifestRuleProblems } from './manifest-rules.js';
 import { type Manifest, manifestSchema } from './manifest-schema.js';
@@ -19,7 +20,10 @@ export function parseManifest(bytes: Uint8Array): Manifest {
     ? manifestRuleProblems(parsed.data)
     : parsed.error.issues.map((issue) => `${issue.path.join('.') || 'bundle.json'}: ${issue.message}`);
   if (!parsed.success || problems.length > 0) {
-    throw new CkvError('bundle_invalid', `bundle.json has ${problems.length} problem(s): ${problems.join('; ')}`);
+    throw new CkvError(
+      'bundle_invalid',
+      `bundle.json has ${counted(problems.length, 'problem')}: ${problems.join('; ')}`,
+    );
   }
   return parsed.data;
 }

@@ -1,6 +1,7 @@
 import type { BundleModel } from '../bundle/bundle-model.js';
 import { type Feature, isPositionInput } from '../bundle/manifest-schema.js';
 import { writeElement, writeField } from '../bundle/row-layout.js';
+import { counted } from '../counted.js';
 import { CkvError } from '../errors.js';
 import type { Interaction } from '../interaction.js';
 import { elementAt, float32, integers, integerType, type Tensor, type Tensors } from '../tensor.js';
@@ -113,7 +114,7 @@ function requireOutput(outputs: Tensors, name: string, length: number): Tensor {
   if (tensor?.data.length !== length) {
     throw new CkvError(
       'bundle_invalid',
-      `encode output ${name} has ${tensor?.data.length ?? 0} elements, not ${length}`,
+      `encode output ${name} has ${counted(tensor?.data.length ?? 0, 'element')}, not ${length}`,
     );
   }
   return tensor;

@@ -93,7 +93,7 @@ describe('record', () => {
 
   it.each([
     [29, /^record is truncated: 29 bytes, a header has 30$/],
-    [51, /^record is truncated: 51 bytes, 2 positions take 52$/],
+    [51, /^record is truncated: 51 bytes in place of 52 for 2 positions$/],
   ])('says how a record of %i bytes is truncated', (length, message) => {
     expect(() => decodeRecord(encodeRecord(golden).subarray(0, length), golden)).toThrow(message);
   });

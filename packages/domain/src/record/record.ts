@@ -1,3 +1,4 @@
+import { counted } from '../counted.js';
 import { CkvError } from '../errors.js';
 import { EVENT_HASH_BYTES, RECENT_EVENT_RING, type RecentEvents } from './recent-events.js';
 
@@ -55,7 +56,7 @@ export function encodeRecord(record: Omit<UserRecord, 'positionCount'>): Uint8Ar
  */
 export function decodeRecord(bytes: Uint8Array, expected: { encodingId: string; strideBytes: number }): UserRecord {
   if (bytes.length < RECORD_FIXED_BYTES) {
-    throw corrupt(`truncated: ${bytes.length} bytes, a header has ${RECORD_FIXED_BYTES}`);
+    throw corrupt(`truncated: ${counted(bytes.length, 'byte')}, a header has ${RECORD_FIXED_BYTES}`);
   }
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   if (view.readUInt16LE(0) !== MAGIC) throw corrupt('foreign: it does not begin with CK');
@@ -76,7 +77,9 @@ export function decodeRecord(bytes: Uint8Array, expected: { encodingId: string; 
   const expectedBytes = rowsOffset + positionCount * strideBytes;
   if (bytes.length !== expectedBytes) {
     const problem = bytes.length < expectedBytes ? 'truncated' : 'oversized';
-    throw corrupt(`${problem}: ${bytes.length} bytes, ${positionCount} positions take ${expectedBytes}`);
+    throw corrupt(
+      `${problem}: ${counted(bytes.length, 'byte')} in place of ${expectedBytes} for ${counted(positionCount, 'position')}`,
+    );
   }
   return {
     encodingId,

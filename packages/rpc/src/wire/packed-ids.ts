@@ -1,4 +1,4 @@
-import { invalidRequest, notWellFormed } from '@collectivekv/domain';
+import { counted, invalidRequest, notWellFormed } from '@collectivekv/domain';
 
 /** Ids as two `bytes` fields of a message. Two long fields are read and written faster than hundreds of strings. */
 export interface IdColumn {
@@ -73,7 +73,7 @@ export function writeIds(ids: PackedIds): IdColumn {
  */
 export function readIds({ text, lengths }: IdColumn, field: string): PackedIds {
   if (lengths.length % 4 !== 0) {
-    throw invalidRequest(field, `has ${lengths.length} bytes, not a multiple of 4`, 'send packed uint32');
+    throw invalidRequest(field, `has ${counted(lengths.length, 'byte')}, not a multiple of 4`, 'send packed uint32');
   }
   const counts = new Uint32Array(new Uint8Array(lengths).buffer); // a copy: fields of a message are seldom aligned
   const ends = new Uint32Array(counts.length + 1);
@@ -83,7 +83,11 @@ export function readIds({ text, lengths }: IdColumn, field: string): PackedIds {
     ends[i + 1] = end;
   }
   if (end !== text.length) {
-    throw invalidRequest(field, `adds up to ${end} bytes, the ids have ${text.length}`, 'send the length of each id');
+    throw invalidRequest(
+      field,
+      `adds up to ${counted(end, 'byte')}, the ids have ${text.length}`,
+      'send the length of each id',
+    );
   }
   return new PackedIds(text, ends);
 }

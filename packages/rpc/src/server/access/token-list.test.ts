@@ -23,7 +23,7 @@ describe('parseTokenList', () => {
 
   it.each([
     ['no line', '# nothing\n', 'FILE: has no token; add a line: ROLE[,ROLE] TOKEN [LABEL]'],
-    ['one word', FIRST, 'FILE: line 1 has 1 words, 2 or 3 are required; write ROLE[,ROLE] TOKEN [LABEL]'],
+    ['one word', FIRST, 'FILE: line 1 has 1 word, 2 or 3 are required; write ROLE[,ROLE] TOKEN [LABEL]'],
     ['four words', `rank ${FIRST} a b`, 'FILE: line 1 has 4 words'],
     ['a token before the roles', `\n${FIRST} rank`, 'FILE: line 2 begins with a word that is not a list of roles'],
     ['an unknown role', `rank,root ${FIRST}`, 'name roles of rank, write, erase, read, append, admin'],

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { type CkvError, invalidRequest } from '@collectivekv/domain';
+import { type CkvError, counted, invalidRequest } from '@collectivekv/domain';
 import { ROLES, type Role } from './roles.js';
 
 /** A token that callers may send. Only its digest is kept. */
@@ -52,13 +52,16 @@ function tokenOf(
 ): CallerToken {
   const { roles: names, token, label, wordCount } = line;
   const form = 'write ROLE[,ROLE] TOKEN [LABEL]';
-  if (wordCount < 2 || wordCount > 3) throw wrong(`has ${wordCount} words, 2 or 3 are required`, form);
+  if (wordCount < 2 || wordCount > 3) throw wrong(`has ${counted(wordCount, 'word')}, 2 or 3 are required`, form);
   const roles = names.split(',');
   if (!roles.every(isRole)) {
     throw wrong('begins with a word that is not a list of roles', `name roles of ${ALL_ROLES.join(', ')}`);
   }
   if (token.length < MIN_TOKEN_LENGTH) {
-    throw wrong(`has a token of ${token.length} characters, ${MIN_TOKEN_LENGTH} are required`, 'make a longer token');
+    throw wrong(
+      `has a token of ${counted(token.length, 'character')}, ${MIN_TOKEN_LENGTH} are required`,
+      'make a longer token',
+    );
   }
   if (!/^[\x21-\x7e]*$/.test(token)) throw wrong('has a token that is not printable ASCII', 'make another token');
   if (!/^[\w.@-]{0,64}$/.test(label)) {
