@@ -110,6 +110,8 @@ export async function startE2e(options: Partial<StackOptions> = {}, bundleDir = 
 /** A ranking service beside those of a stack, with a client. */
 export interface OtherRanking {
   readonly address: string;
+  /** host:port of its metrics. */
+  readonly metricsAddress: string;
   readonly client: CollectiveKvClient;
   close(): Promise<void>;
 }
@@ -136,6 +138,7 @@ export async function startOtherRanking(
   const client = createCollectiveKvClient({ rankingTarget: service.address, rankTimeoutMs: 10_000 });
   return {
     address: service.address,
+    metricsAddress: service.metricsAddress,
     client,
     async close() {
       client.close();

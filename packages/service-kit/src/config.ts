@@ -72,6 +72,15 @@ export function commonConfig({ port }: { port: number }) {
       .max(60_000)
       .default(0)
       .describe('time between reporting not ready and refusing calls, so that load balancers notice'),
+    CKV_MAX_CONNECTION_AGE_S: z.coerce
+      .number()
+      .int()
+      .min(0)
+      .max(86_400)
+      .default(0)
+      .describe(
+        'age at which callers are asked to connect again, seconds, so that those in other languages find new replicas; 0: never',
+      ),
     CKV_STOP_WITH_STDIN: z
       .stringbool()
       .default(false)

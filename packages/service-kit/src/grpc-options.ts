@@ -73,6 +73,7 @@ export function createServiceServer(config: CommonConfig, { log, metrics, onFile
     tlsCertFile: config.CKV_TLS_CERT_FILE,
     tlsKeyFile: config.CKV_TLS_KEY_FILE,
     tlsClientCaFile: config.CKV_TLS_CLIENT_CA_FILE,
+    maxConnectionAgeMs: config.CKV_MAX_CONNECTION_AGE_S * 1_000,
     optionNames: VARIABLES,
     onFileOutcome,
     log,

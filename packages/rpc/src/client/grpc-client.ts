@@ -5,6 +5,7 @@ import { errorFrom } from '../errors/grpc-errors.js';
 import type { MethodName, RequestOf, ResponseOf } from '../wire/methods.js';
 import { type ServiceName, services } from '../wire/services.js';
 import { type ChannelSecurityOptions, secureChannel } from './channel-security.js';
+import { FOLLOWED_NAMES, followedTarget } from './followed-names.js';
 import { grpcDeadline } from './grpc-deadline.js';
 import { limitHandshakes } from './handshake-limit.js';
 import { mayUseProxy } from './proxy.js';
@@ -62,7 +63,7 @@ const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] 
 /**
  * Creates a client. It connects with the first call.
  * @param target `host:port`, several of them joined by commas, or a gRPC target such as `dns:///host:port`. The calls
- * take turns on all addresses
+ * take turns on all addresses. A name is looked up again every few seconds
  * @throws invalid_request if a file of the options cannot be read, or the token is not printable ASCII without spaces
  */
 export function createGrpcClient<S extends ServiceName>(
@@ -73,7 +74,8 @@ export function createGrpcClient<S extends ServiceName>(
   const security = secureChannel(grpcTarget(target), securityOptions);
   const { metadata } = security;
   const Client = services[name];
-  const client = new Client(grpcTarget(target), limitHandshakes(security.credentials), {
+  const client = new Client(followedTarget(grpcTarget(target)), limitHandshakes(security.credentials), {
+    ...FOLLOWED_NAMES,
     'grpc.service_config': ROUND_ROBIN,
     'grpc.enable_http_proxy': useProxy && mayUseProxy(grpcTarget(target)) ? 1 : 0,
     'grpc.max_receive_message_length': -1,
