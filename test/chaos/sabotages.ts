@@ -63,7 +63,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     name: 'remembered-try',
     protection: 'the queue remembers every Record call for a minute',
     file: 'packages/update-queue/lua/add-job-9.lua',
-    from: "if redis.call('SET', memory, 1, 'PX', REMEMBER_MS, 'XX') then return id end",
+    from: "known = known or redis.call('HEXISTS', memory(n), field) == 1",
     to: '',
     scenario: 'late-writes',
     fault: 'updater',

@@ -170,7 +170,7 @@ describe('a deleted user', () => {
       );
 
       // Digests of whole calls stay for an hour at most, and receipts have a TTL.
-      const memories = [...(await redis.keys('*:de:*')), ...(await redis.keys('*:added:*'))];
+      const memories = [...(await redis.keys('*:de:*')), ...(await redis.keys('*:added-*'))];
       for (const key of memories) expect(await redis.pttl(key)).toBeGreaterThan(0);
       for (const key of await redis.keys('{ckv}:receipt:*')) expect(await redis.ttl(key)).toBeGreaterThan(3_600);
 

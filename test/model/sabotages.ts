@@ -210,7 +210,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     noticed: 'if a call that records reaches the queue once more, behind newer events',
     file: `${QUEUE_LUA}/add-job-9.lua`,
     command: 'addStandardJob:6.7.0',
-    from: "if redis.call('SET', memory, 1, 'PX', REMEMBER_MS, 'XX') then return id end",
+    from: "known = known or redis.call('HEXISTS', memory(n), field) == 1",
     to: '',
   },
   {
@@ -218,7 +218,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     noticed: 'if a call whose job was set aside reaches the queue once more, after one of its users was deleted',
     file: `${QUEUE_LUA}/set-aside-job-16.lua`,
     from: "redis.call('ZADD', failed_key, failed_at, aside_id)",
-    to: "redis.call('ZADD', failed_key, failed_at, aside_id)\nredis.call('DEL', prefix .. 'added:' .. id)",
+    to: "redis.call('ZADD', failed_key, failed_at, aside_id)\nredis.call('DEL', prefix .. 'added-1')",
   },
 ];
 

@@ -1,7 +1,14 @@
 import { type PrivateRedis, startTemporaryRedis, storedBytes } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { keyMemory, listEntryBytes, type RedisValue, streamEntryBytes, tableBytes } from './key-memory.js';
+import {
+  hashFieldBytes,
+  keyMemory,
+  listEntryBytes,
+  type RedisValue,
+  streamEntryBytes,
+  tableBytes,
+} from './key-memory.js';
 
 const KEYS = 3_000;
 const AT_ONCE = 500;
@@ -34,7 +41,6 @@ it.each<[string, RedisValue, (key: string) => Promise<unknown>, boolean]>([
   ['a short text', { kind: 'string', length: 31 }, (key) => client.set(key, 'x'.repeat(31)), false],
   ['a longer text', { kind: 'string', length: 100 }, (key) => client.set(key, 'x'.repeat(100)), false],
   ['a text that expires', { kind: 'string', length: 400 }, (key) => client.set(key, 'x'.repeat(400), 'EX', 900), true],
-  ['a number that expires', { kind: 'number' }, (key) => client.set(key, 1, 'EX', 900), true],
   ['a small hash', hashOf(SMALL), (key) => client.hset(key, SMALL), false],
   ['a hash with a long value', hashOf(LARGE), (key) => client.hset(key, LARGE), false],
   ['a hash that has grown', hashOf(GROWN), (key) => client.hset(key, GROWN), false],
@@ -54,6 +60,15 @@ it('predicts a text in a long list', async () => {
   const before = await storedBytes(client);
   await each(push);
   expectNear(((await storedBytes(client)) - before) / KEYS, listEntryBytes(KEY_LENGTH));
+});
+
+it('predicts a field of a long hash', async () => {
+  const put = (name: string) => client.hset('hash', name, '');
+  await warmUp(put);
+  const before = await storedBytes(client);
+  await each(put);
+  const used = (await storedBytes(client)) - before;
+  expectNear(used / KEYS, hashFieldBytes({ nameLength: KEY_LENGTH, valueLength: 0 }));
 });
 
 it.each([

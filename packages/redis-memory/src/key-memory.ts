@@ -4,8 +4,6 @@ import { allocatedBytes, textBytes } from './allocator.js';
 /** A value as Redis keeps it. All lengths are in bytes. */
 export type RedisValue =
   | { readonly kind: 'string'; readonly length: number }
-  /** A small whole number. All keys share it. */
-  | { readonly kind: 'number' }
   | { readonly kind: 'hash'; readonly fields: readonly HashField[] };
 
 /** A field of a hash. */
@@ -43,9 +41,11 @@ const MAX_EMBEDDED = 44;
 const EMBEDDED_HEADER_BYTES = 3;
 /** A hash with a longer name or value becomes a table. */
 const MAX_PACKED_VALUE = 64;
-const MAX_PACKED_FIELDS = 128;
+const MAX_PACKED_FIELDS = 512;
 const PACKED_HEADER_BYTES = 7;
 const MIN_BUCKETS = 4;
+/** Mean of a long hash, which has one to two buckets a field. */
+const BUCKETS_OF_FIELD = 1.5;
 /** Longest list of a quicklist's node, with Redis's default `list-max-listpack-size`. */
 const LIST_NODE_BYTES = 8_192;
 const LIST_NODE_HEADER_BYTES = 32;
@@ -66,7 +66,7 @@ export function keyMemory({ keyLength, value, expires, cluster = false }: RedisK
     usageBytes: keyBytes + valueBytes(value, (bytes) => bytes) + entryBytes,
     usedBytes:
       keyBytes +
-      (value.kind === 'number' ? 0 : valueBytes(value, allocatedBytes)) +
+      valueBytes(value, allocatedBytes) +
       allocatedBytes(entryBytes) +
       (expires ? allocatedBytes(ENTRY_BYTES) : 0),
   };
@@ -85,9 +85,13 @@ export function listEntryBytes(length: number): number {
   return nodeBytes / entriesOfNode;
 }
 
+/** Returns the bytes of one field in a long hash. */
+export function hashFieldBytes({ nameLength, valueLength }: HashField): number {
+  return allocatedBytes(ENTRY_BYTES) + textBytes(nameLength) + textBytes(valueLength) + BUCKETS_OF_FIELD * BUCKET_BYTES;
+}
+
 /** Returns the bytes of a value. `sizeOf` returns those of an entry, or of a table's head. */
 function valueBytes(value: RedisValue, sizeOf: (bytes: number) => number): number {
-  if (value.kind === 'number') return OBJECT_BYTES;
   if (value.kind === 'hash') return allocatedBytes(OBJECT_BYTES) + hashBytes(value.fields, sizeOf);
   const { length } = value;
   if (length <= MAX_EMBEDDED) return allocatedBytes(OBJECT_BYTES + EMBEDDED_HEADER_BYTES + length + 1);

@@ -1,7 +1,7 @@
 --[[
 Sets a job aside: BullMQ's moveToFinished, unchanged, makes it a failed job, which then gets another id. Its own id is
-free again. What remembers it lasts for another minute at most; then the same events can be queued again. Until then a
-late try of the call has no effect, even if the user is deleted meanwhile.
+free again. Its deduplication id lasts for another minute at most; then the same events can be queued again. Until then
+a late try of the call has no effect, even if the user is deleted meanwhile.
 
 KEYS[1..14]  moveToFinished's
 KEYS[15]     hash of leases by partition

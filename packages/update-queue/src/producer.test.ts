@@ -1,4 +1,4 @@
-import { partitionOf } from '@collectivekv/domain';
+import { type Interaction, partitionOf } from '@collectivekv/domain';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { waitingCounts } from './open-queues.js';
 import { interactionOf, otherUserIn, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
@@ -6,7 +6,24 @@ import { interactionOf, otherUserIn, PARTITION, PARTITION_COUNT, useQueue } from
 const queue = useQueue();
 const waiting = async () => (await waitingCounts(queue.service(), 'ckv', [PARTITION]))[0];
 const many = (count: number, from = 0) => Array.from({ length: count }, (_, i) => interactionOf(from + i));
+/** A little more than the time of one memory of small calls. */
+const HALF_MINUTE_MS = 30_001;
 afterEach(() => void vi.useRealTimers());
+
+/** Enqueues interactions and completes their jobs. */
+async function applied(interactions: Interaction[]): Promise<void> {
+  await queue.produce().enqueue(interactions);
+  const consumer = await queue.consume();
+  await consumer.complete(await consumer.take(10));
+}
+
+/** Lets time pass for the memories of small calls: Redis counts it by their time to live alone. */
+async function pass(ms: number): Promise<void> {
+  const client = queue.client();
+  for (const memory of await client.keys(queue.key('added-*'))) {
+    await client.pexpire(memory, (await client.pttl(memory)) - ms);
+  }
+}
 
 describe('enqueue', () => {
   it.each([
@@ -34,28 +51,77 @@ describe('enqueue', () => {
     expect(await queue.client().hget(queue.key('meta'), 'opts.maxLenEvents')).toBe('100');
   });
 
+  it('skips a repeated call of 15 events of one user for an hour, also after they are done', async () => {
+    await applied(many(15));
+    await queue.produce().enqueue(many(15));
+    expect(await waiting()).toBe(0);
+    const [memory = ''] = await queue.client().keys(queue.key('de:*'));
+    const leftMs = await queue.client().pttl(memory);
+    expect(leftMs).toBeGreaterThan(3_000_000);
+    expect(leftMs).toBeLessThanOrEqual(3_600_000);
+    await queue.client().del(memory); // as Redis does in the end
+    await queue.produce().enqueue(many(15));
+    expect(await waiting()).toBe(1);
+  });
+
   it.each([
-    [14, 60_000, 'added:*'],
-    [15, 3_600_000, 'de:*'],
-  ])(
-    'skips a repeated call of %i events of one user for %i ms, also after they are done',
-    async (count, forMs, kind) => {
-      const producer = queue.produce();
-      const batch = [...many(count), interactionOf(99, otherUserIn(PARTITION))];
-      await producer.enqueue(batch);
-      const consumer = await queue.consume();
-      await consumer.complete(await consumer.take(10));
-      await producer.enqueue(batch);
+    ['knows', 2, 0],
+    ['forgets', 4, 1],
+  ])('%s a call of 14 events of one user after %i half minutes with other calls', async (_, rounds, jobs) => {
+    const call = [...many(14), interactionOf(99, otherUserIn(PARTITION))];
+    await applied(call);
+    for (let i = 0; i < rounds; i++) {
+      await pass(HALF_MINUTE_MS);
+      await applied([interactionOf(100 + i)]);
+    }
+    await queue.produce().enqueue(call);
+    expect(await waiting()).toBe(jobs);
+  });
+
+  it.each([
+    ['ahead by 50 minutes', 3_000_000],
+    ['back by a day', -86_400_000],
+  ])('knows a small call for a minute although the clock is set %s', async (_, stepMs) => {
+    await applied(many(1));
+    for (const [i, ms] of [HALF_MINUTE_MS, stepMs, HALF_MINUTE_MS].entries()) {
+      await pass(ms);
+      await applied([interactionOf(100 + i)]);
+    }
+    await queue.produce().enqueue(many(1));
+    expect(await waiting()).toBe(0);
+  });
+
+  it('knows a small call for another minute whenever it is repeated', async () => {
+    await applied(many(1));
+    for (let i = 0; i < 6; i++) {
+      await pass(HALF_MINUTE_MS);
+      await queue.produce().enqueue(many(1));
       expect(await waiting()).toBe(0);
-      const [memory = ''] = await queue.client().keys(queue.key(kind));
-      const leftMs = await queue.client().pttl(memory);
-      expect(leftMs).toBeGreaterThan(forMs * 0.8);
-      expect(leftMs).toBeLessThanOrEqual(forMs);
-      await queue.client().del(memory); // as Redis does in the end
-      await producer.enqueue(batch);
-      expect(await waiting()).toBe(1);
-    },
-  );
+      await applied([interactionOf(100 + i)]);
+    }
+  });
+
+  it('writes to Redis though it skips a call, so that replicas can confirm it', async () => {
+    const changes = async () => /rdb_changes_since_last_save:(\d+)/.exec(await queue.client().info('persistence'))?.[1];
+    const producer = queue.produce();
+    await producer.enqueue(many(1));
+    const before = Number(await changes());
+    await producer.enqueue(many(1));
+    expect(Number(await changes())).toBeGreaterThan(before);
+  });
+
+  it('holds the small calls of two minutes, also after the clock was set back by a day, and all expire', async () => {
+    const client = queue.client();
+    for (let i = 0; i < 12; i++) {
+      await pass(i === 3 ? -86_400_000 : HALF_MINUTE_MS);
+      for (let j = 0; j < 5; j++) await applied([interactionOf(5 * i + j)]);
+      const memories = await client.keys(queue.key('added-*'));
+      expect(memories.length).toBe(Math.min(i + 1, 4));
+      for (const memory of memories) expect(await client.hlen(memory)).toBe(5);
+    }
+    await pass(3_600_000);
+    expect(await client.keys(queue.key('added-*'))).toEqual([]);
+  });
 
   it('skips a repeated call of several jobs, none of them large', async () => {
     const producer = queue.produce();

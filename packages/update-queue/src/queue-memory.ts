@@ -1,5 +1,11 @@
 import type { Interaction } from '@collectivekv/domain';
-import { type HashField, keyMemory, listEntryBytes, streamEntryBytes } from '@collectivekv/redis-memory';
+import {
+  type HashField,
+  hashFieldBytes,
+  keyMemory,
+  listEntryBytes,
+  streamEntryBytes,
+} from '@collectivekv/redis-memory';
 import { entryOf } from './event-log.js';
 import { jobIdOf, recordJobData } from './interaction-jobs.js';
 import { MAX_FAILED_JOBS } from './open-queues.js';
@@ -12,9 +18,9 @@ export interface JobMemory {
   readonly payloadBytes: number;
   /** The job while it waits: its hash, and its id in the list. */
   readonly waitingBytes: number;
-  /** The key by which the queue knows the job later. */
+  /** The key, or the field, by which the queue knows the job later. */
   readonly rememberedBytes: number;
-  /** How long this key lives after the job was added, s. */
+  /** How long it is kept after the job was added, s: at most, while its partition gets jobs. */
   readonly rememberedS: number;
 }
 
@@ -27,8 +33,10 @@ export interface JobMemoryOptions {
   readonly keyed: boolean;
 }
 
-/** How long lua/add-job-9.lua remembers a job without a key. */
-const REMEMBER_CALL_MS = 60_000;
+/** How long lua/add-job-9.lua remembers a job without a key, at most: four times half a minute. */
+const REMEMBER_CALL_MS = 120_000;
+/** Bytes of the digest by which it knows the job. */
+const DIGEST = 12;
 /** Characters of the hash that names a keyed call. */
 const CALL_HASH = 24;
 const PARTITION = 10; // a number of two digits, as most have
@@ -57,17 +65,17 @@ export function jobMemory({ keyPrefix, interactions, keyed }: JobMemoryOptions):
     ...(keyed ? [fieldOf('deid', callId)] : []),
   ];
   const job = keyMemory({ keyLength: `${prefix}${id}`.length, value: { kind: 'hash', fields }, expires: false });
-  const memory = keyed
+  const rememberedBytes = keyed
     ? keyMemory({
         keyLength: `${prefix}de:${callId}`.length,
         value: { kind: 'string', length: id.length },
         expires: true,
-      })
-    : keyMemory({ keyLength: `${prefix}added:${id}`.length, value: { kind: 'number' }, expires: true });
+      }).usedBytes
+    : hashFieldBytes({ nameLength: DIGEST, valueLength: 0 });
   return {
     payloadBytes: payload,
     waitingBytes: job.usedBytes + listEntryBytes(id.length),
-    rememberedBytes: memory.usedBytes,
+    rememberedBytes,
     rememberedS: (keyed ? REMEMBER_JOB_MS : REMEMBER_CALL_MS) / 1_000,
   };
 }

@@ -95,7 +95,7 @@ describe('records', () => {
 });
 
 describe('the queue', () => {
-  it('holds what arrives in the lag, and remembers each job for a minute or an hour', () => {
+  it('holds what arrives in the lag, and remembers each job for minutes or an hour', () => {
     const plan = planOf();
     expect(figure(plan, 'queue.waitingJobs')).toBe(2_000 * 600);
     expect(figure(plan, 'queue.waitingBytes')).toBeCloseTo(1.2e6 * figure(plan, 'queue.jobBytes'));

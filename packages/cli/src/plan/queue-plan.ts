@@ -45,7 +45,7 @@ export function planQueue(input: PlanInput, { manifest }: PlannedBundle, partiti
     `after ${lagS} s without updaters`,
   );
   const waiting = computed('waitingBytes', 'all waiting jobs', waitingJobs * job.waitingBytes, 'bytes', 'of that lag');
-  const kind = keyedCalls ? '"de:" keys' : '"added:" keys';
+  const kind = keyedCalls ? '"de:" keys' : '"added-" hashes';
   const remembered = computed(
     'rememberedBytes',
     `${kind}, by which repeated calls are known`,
