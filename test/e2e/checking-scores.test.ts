@@ -46,7 +46,7 @@ beforeAll(async () => {
     CKV_CAPTURE_KEY_FILE: join(dir, 'right.key'),
     CKV_WORKERS: '2',
     CKV_PART_CANDIDATES: '10',
-    CKV_AUDIT_SHARE: '1',
+    CKV_AUDIT_SHARE: '100%',
     CKV_AUDIT_MAX_PER_S: '1000',
   });
   e2e = await startE2e({

@@ -155,7 +155,7 @@ describe('the README', () => {
           /watch_ratio=0,5' is invalid. Give NAME=NUMBER, with a dec/,
         ],
         [['bundle', 'rollback'], /no bundle was active before/],
-        [['rank', 'u', 'i', '--feature', 'nope=1'], /candidate_features\[0\]\.name/],
+        [['rank', 'u', 'i', '--feature', 'nope=1'], /candidateFeatures\.nope: is not a feature/],
         [['--ranking', '127.0.0.1:1', 'rank', 'u', 'i'], /RankingService at 127\.0\.0\.1:1 cannot be reached/],
         [['queue', 'retry'], /give either job ids or --all/],
         [['dance'], /unknown command/],

@@ -151,7 +151,7 @@ describe('two replicas of each service', () => {
       { userId: 'nobody', candidateIds, topK: 1 },
     ]);
     expect(first).toMatchObject({ info: { positionCount: 5, coldUser: false } });
-    expect(bad).toMatchObject({ reason: 'invalid_request', message: expect.stringContaining('requests[1].bundle_id') });
+    expect(bad).toMatchObject({ reason: 'invalid_request', message: expect.stringContaining('inputs[1].bundleId') });
     expect(cold).toMatchObject({ info: { coldUser: true, rung: 'full' }, ranked: [{ itemId: expect.any(String) }] });
   });
 

@@ -18,8 +18,8 @@ interface WarmOptions {
 
 const minCoverageOption = () =>
   new Option(
-    '--min-coverage <percent>',
-    'least share of rank requests with a warm record; default: CKV_MIN_COVERAGE of the pool service',
+    '--min-coverage <share>',
+    'least share of rank requests with a warm record, such as 80% or 0.8; default: CKV_MIN_COVERAGE of the pool service',
   ).argParser(shareBp);
 const forceOption = () => new Option('--force', 'serve by the bundle whatever its coverage is');
 
@@ -43,7 +43,7 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .command('canary')
     .description('serve a share of the users by a bundle')
     .argument('<id>', ID)
-    .requiredOption('--share <percent>', 'share of the users, such as 5%', shareBp)
+    .requiredOption('--share <share>', 'share of the users, such as 5% or 0.05', shareBp)
     .addOption(minCoverageOption())
     .addOption(forceOption())
     .action((idOrName: string, options: { share: number } & WarmOptions) => setCandidate(idOrName, options));

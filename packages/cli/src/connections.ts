@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import { closeRedis, connectedRedis, redisTlsFrom } from '@collectivekv/redis-connection';
-import { createGrpcClient, type GrpcClient, type ServiceName } from '@collectivekv/rpc';
+import { createGrpcClient, type GrpcClient, type GrpcClientOptions, type ServiceName } from '@collectivekv/rpc';
 import { inspectQueue, openWarmings, type QueueInspection, type Warmings } from '@collectivekv/update-queue';
 import { readAccess } from './environment.js';
 import { readPartitionCount } from './partition-count.js';
@@ -47,13 +47,16 @@ interface StackFile {
 export function openConnections(options: () => GlobalOptions): Connections {
   const opened: (() => unknown)[] = [];
   const stack = readStackFile();
-  const access = () => readAccess(process.env);
+  const accessOf = (targets: Readonly<Record<string, string>>): GrpcClientOptions => {
+    const access = readAccess(process.env);
+    return { ...access, optionNames: { ...access.optionNames, ...targets } };
+  };
 
   const clients = new Map<ServiceName, unknown>();
-  function open<S extends ServiceName>(name: S, target: string): GrpcClient<S> {
+  function open<S extends ServiceName>(name: S, option: string, target: string): GrpcClient<S> {
     const known = clients.get(name) as GrpcClient<S> | undefined;
     if (known) return known;
-    const client = createGrpcClient(name, target, access());
+    const client = createGrpcClient(name, target, accessOf({ target: option }));
     clients.set(name, client);
     opened.push(client.close);
     return client;
@@ -75,15 +78,19 @@ export function openConnections(options: () => GlobalOptions): Connections {
       const client = createCollectiveKvClient({
         rankingTarget: ranking ?? stack.targets?.ranking ?? '127.0.0.1:50053',
         interactionTarget: updater ?? stack.targets?.updater ?? '127.0.0.1:50054',
-        ...access(),
+        ...accessOf({ rankingTarget: '--ranking', interactionTarget: '--updater' }),
         rankTimeoutMs: 5_000,
       });
       opened.push(client.close);
       return client;
     },
-    pool: () => open('PoolService', options().pool ?? stack.targets?.pool ?? '127.0.0.1:50051'),
+    pool: () => open('PoolService', '--pool', options().pool ?? stack.targets?.pool ?? '127.0.0.1:50051'),
     userCache: () =>
-      open('UserCacheService', options().userCache ?? stack.targets?.['user-cache'] ?? '127.0.0.1:50052'),
+      open(
+        'UserCacheService',
+        '--user-cache',
+        options().userCache ?? stack.targets?.['user-cache'] ?? '127.0.0.1:50052',
+      ),
     async queue() {
       const queue = inspectQueue(await queueRedis());
       opened.push(queue.close);

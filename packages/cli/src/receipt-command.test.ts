@@ -54,7 +54,7 @@ it('names its own argument, and the remedy for a look-up', async () => {
   const message = 'id: is not a UUID of version 4 in lower case; give the whole id of the receipt, 36 characters';
   await expect(printed('receipt', ['39e54052'])).rejects.toMatchObject({ field: 'id', message });
   const away = () => {
-    throw new CkvError('receipt_not_found', 'receipt_id: no receipt has this id', { field: 'receipt_id' });
+    throw new CkvError('receipt_not_found', 'receiptId: no receipt has this id', { field: 'receiptId' });
   };
   await expect(printed('receipt', [ID], away)).rejects.toMatchObject({
     field: 'id',

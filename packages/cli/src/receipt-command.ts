@@ -53,7 +53,7 @@ export function receiptCommand(connections: Connections): Command {
 /** Throws a failure again; names the command's argument if no receipt has the id. */
 function namingId(error: unknown): never {
   if (!(error instanceof CkvError) || error.reason !== 'receipt_not_found') throw error;
-  throw new CkvError(error.reason, error.message.replace('receipt_id:', 'id:'), { field: 'id', cause: error });
+  throw new CkvError(error.reason, error.message.replace('receiptId:', 'id:'), { field: 'id', cause: error });
 }
 
 /** Prints a receipt. Sets the exit status to 1 if the erasure was set aside. */

@@ -12,6 +12,15 @@ it.each([
   expect(percent(wanted)).toBe(text);
 });
 
-it.each(['5', '0%', '0.001%', '101%', '-5%', '5 %', '5,5%', '%', 'all', ''])('refuses "%s"', (text) => {
-  expect(() => shareBp(text)).toThrow('Give a percentage from 0.01% to 100%');
+it.each([
+  ['0.8', 8_000],
+  ['.05', 500],
+  ['0.0029', 29],
+  ['1.0', 10_000],
+])('reads the fraction %s', (text, wanted) => {
+  expect(shareBp(text)).toBe(wanted);
+});
+
+it.each(['1', '5', '0', '0%', '0.001%', '0.00001', '101%', '-5%', '5 %', '5,5%', 'all', ''])('refuses "%s"', (text) => {
+  expect(() => shareBp(text)).toThrow('Give a percentage such as 80%, or a decimal fraction such as 0.8');
 });

@@ -1,16 +1,16 @@
-import { WHOLE_SHARE_BP } from '@collectivekv/domain';
+import { parseShare, SHARE_FORM, WHOLE_SHARE_BP } from '@collectivekv/domain';
 import { InvalidArgumentError } from 'commander';
 
 /**
- * Reads a share such as `5%` or `0.25%`.
- * @returns parts per 10,000, at least 1
+ * Reads a share of 0.01% or more.
+ * @returns parts per 10,000
  * @throws InvalidArgumentError
  */
 export function shareBp(text: string): number {
-  const [, percent] = /^(\d{1,3}(?:\.\d{1,2})?)%$/.exec(text) ?? [];
-  const share = Math.round(Number(percent) * 100);
-  if (share >= 1 && share <= WHOLE_SHARE_BP) return share;
-  throw new InvalidArgumentError('Give a percentage from 0.01% to 100%, such as 5%.');
+  const parts = (parseShare(text) ?? 0) * WHOLE_SHARE_BP;
+  const whole = Math.round(parts);
+  if (whole >= 1 && Math.abs(whole - parts) < 1e-6) return whole;
+  throw new InvalidArgumentError(`Give ${SHARE_FORM}, in steps of 0.01%.`);
 }
 
 /** Returns a share as a percentage. */

@@ -19,5 +19,7 @@ it.each([
 it('hints at npm start without Redis, and at nothing for other errors', () => {
   const text = '--queue-redis: Redis cannot be reached (connect ECONNREFUSED)';
   expect(unreachableHints(new CkvError('dependency_unavailable', text), {})).toEqual([START]);
+  const other = new CkvError('dependency_unavailable', 'PoolService at a:1 is not there', { field: '--pool' });
+  expect(unreachableHints(other, {})).toEqual([]);
   expect(unreachableHints(new CkvError('deadline', 'the deadline passed'), {})).toEqual([]);
 });

@@ -36,7 +36,7 @@ export function checkRankInput(input: RankInput, path = ''): void {
   parseId(input.userId, `${path}userId`, LIMITS.idBytes);
   checkCandidates(input.candidateIds, `${path}candidateIds`);
   for (const [name, values] of namedValues(input.candidateFeatures, `${path}candidateFeatures`)) {
-    checkNumbers(values, `${path}candidateFeatures.${name}`);
+    checkNumbers(values, `${path}candidateFeatures.${name}`, input.candidateIds.length);
   }
   for (const [name, value] of namedValues(input.contextFeatures, `${path}contextFeatures`)) {
     checkNumber(value, `${path}contextFeatures.${name}`);

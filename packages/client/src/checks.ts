@@ -1,16 +1,17 @@
-import { type CkvError, invalidRequest, notWellFormed } from '@collectivekv/domain';
+import { type CkvError, counted, invalidRequest, notWellFormed } from '@collectivekv/domain';
 
 /**
  * Checks that an object has no other keys than the known ones, so that a misspelt option is not ignored.
  * @param path prefix of field names in errors: `inputs[3].`, or empty
+ * @param shown the keys that the error lists
  * @throws invalid_request naming the field and the known ones
  */
-export function checkKeys(value: unknown, known: readonly string[], path: string): void {
+export function checkKeys(value: unknown, known: readonly string[], path: string, shown = known): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalidRequest(path.replace(/\.$/, '') || 'options', `is ${nameOf(value)}, not an object`, 'send an object');
   }
   const stranger = Object.keys(value).find((key) => !known.includes(key));
-  if (stranger !== undefined) throw notOneOf(`${path}${stranger}`, 'is not a known field', known);
+  if (stranger !== undefined) throw notOneOf(`${path}${stranger}`, 'is not a known field', shown);
 }
 
 /**
@@ -55,11 +56,15 @@ export function checkFlag(value: unknown, field: string): void {
 
 /**
  * Checks the numbers of a feature. Text and null would become numbers on the wire.
+ * @param count how many there must be
  * @throws invalid_request naming the first value that is not a finite number
  */
-export function checkNumbers(values: ArrayLike<unknown>, field: string): void {
+export function checkNumbers(values: ArrayLike<unknown>, field: string, count: number): void {
   if (values === null || typeof values !== 'object' || !Number.isInteger(values.length)) {
     throw invalidRequest(field, `is ${nameOf(values)}, not a list of numbers`, 'send one number for each candidate');
+  }
+  if (values.length !== count) {
+    throw invalidRequest(field, `has ${counted(values.length, 'number')}, not ${count}`, 'send one for each candidate');
   }
   for (let i = 0; i < values.length; i++) {
     if (!Number.isFinite(values[i])) checkNumber(values[i], `${field}[${i}]`); // no field name is made for a good value
@@ -86,5 +91,6 @@ export function nameOf(value: unknown): string {
   if (value === undefined) return 'missing';
   if (value === null) return 'null';
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
-  return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
+  if (Array.isArray(value)) return 'an array';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

@@ -59,6 +59,8 @@ export interface ErasureOptions extends CallOptions {
 type Checks<T> = { readonly [K in keyof Required<T>]: (value: unknown, field: string) => void };
 
 const unchecked = () => undefined;
+/** Options for programs of this repository, which errors do not offer. */
+const OF_OUR_OWN = ['optionNames', 'onFileOutcome'];
 const atLeastOne = (value: unknown, field: string) => checkWholeNumber(value, field, 1, Number.MAX_SAFE_INTEGER);
 
 const CLIENT: Checks<ClientOptions> = {
@@ -96,6 +98,12 @@ function checkReceiptId(value: unknown, field: string): void {
 }
 
 function checkAll<T extends object>(options: T, checks: Checks<T>): void {
-  checkKeys(options, Object.keys(checks), '');
+  const known = Object.keys(checks);
+  checkKeys(
+    options,
+    known,
+    '',
+    known.filter((name) => !OF_OUR_OWN.includes(name)),
+  );
   for (const [name, value] of Object.entries(options)) checks[name as keyof T](value, name);
 }

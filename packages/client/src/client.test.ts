@@ -15,9 +15,9 @@ let rpcs: string[];
 const bytesOf = (values: Float32Array | Uint32Array) => Buffer.from(values.buffer);
 
 /** The last candidate is the best. Its score is its place. */
-async function rank({ userId, candidateIds, ...request }: RankRequest__Output): Promise<RankResponse> {
+async function rank({ userId, candidateIds, ...request }: RankRequest__Output, at: string): Promise<RankResponse> {
   if (userId === 'everybody') throw new CkvError('overloaded', 'too many');
-  if (userId === 'nobody') throw invalidRequest('user_id', 'is unwelcome', 'send another');
+  if (userId === 'nobody') throw invalidRequest(`${at}user_id`, 'is unwelcome', 'send another');
   expect(candidateIds).toEqual([]);
   const { candidateIdText: text, candidateIdLengths: lengths } = request;
   const scores = Float32Array.from({ length: readIds({ text, lengths }, 'lengths').length }, (_, i) => i);
@@ -36,12 +36,12 @@ beforeEach(async () => {
     metrics: { rpcSeconds: { observe: ({ rpc }) => void rpcs.push(rpc) } },
   });
   server.add('RankingService', {
-    Rank: rank,
-    RankStream: rank,
+    Rank: (request) => rank(request, ''),
+    RankStream: (request) => rank(request, ''),
     async RankMany({ requests }) {
-      const outcomes = requests.map(async (request) => {
+      const outcomes = requests.map(async (request, i) => {
         try {
-          return { response: await rank(request) };
+          return { response: await rank(request, `requests[${i}].`) };
         } catch (error) {
           const { reason, message } = error as CkvError;
           return { failure: { reason, message } };
@@ -91,9 +91,21 @@ it('returns the error of each request of rankMany that has no answer', async () 
   const [ranking, refused, wrong, last] = await asked;
   expect(ranking).toMatchObject({ ranked: [{ itemId: 'b' }, { itemId: 'a' }] });
   expect(refused).toBeInstanceOf(CkvError);
-  expect(refused).toMatchObject({ reason: 'invalid_request', message: expect.stringContaining('user_id') });
+  expect(refused).toMatchObject({
+    reason: 'invalid_request',
+    field: 'inputs[1].userId',
+    message: 'inputs[1].userId: is unwelcome; send another',
+  });
   expect(wrong).toMatchObject({ reason: 'invalid_request', field: 'inputs[2].topK' });
   expect(last).toMatchObject({ ranked: [{ itemId: 'c' }] });
+});
+
+it('names the place in the list of the caller, though requests before it were not sent', async () => {
+  const asked = kv.rankMany([
+    { userId: '', candidateIds: ['a'] },
+    { userId: 'nobody', candidateIds: ['a'] },
+  ]);
+  expect(await asked).toMatchObject([{ field: 'inputs[0].userId' }, { field: 'inputs[1].userId' }]);
 });
 
 it('calls nothing if no request of rankMany can be sent', async () => {
@@ -103,7 +115,10 @@ it('calls nothing if no request of rankMany can be sent', async () => {
 });
 
 it('fails with the error of the service, and does not repeat a refused request', async () => {
-  await expect(kv.rank({ userId: 'nobody', candidateIds: ['a'] })).rejects.toMatchObject({ field: 'user_id' });
+  await expect(kv.rank({ userId: 'nobody', candidateIds: ['a'] })).rejects.toMatchObject({
+    field: 'userId',
+    message: 'userId: is unwelcome; send another',
+  });
   expect(rpcs).toHaveLength(1);
 });
 

@@ -30,6 +30,7 @@ import type { InteractionInput, RankInput, Ranking } from './rank-messages.js';
 import type { Receipt } from './receipt.js';
 import { type Attempt, withRetries } from './retry.js';
 import { createRetryBudget } from './retry-budget.js';
+import { inCallersWords, type Sent } from './wire-fields.js';
 
 /**
  * Client of a feed backend: it ranks, and records interactions. Every failure is a CkvError. Transient errors are
@@ -78,8 +79,13 @@ export interface CollectiveKvClient {
  */
 export function createCollectiveKvClient(options: ClientOptions = {}): CollectiveKvClient {
   checkClientOptions(options);
-  const ranking = createGrpcClient('RankingService', options.rankingTarget ?? '127.0.0.1:50053', options);
-  const updater = createGrpcClient('InteractionService', options.interactionTarget ?? '127.0.0.1:50054', options);
+  const to = (option: 'rankingTarget' | 'interactionTarget') => {
+    const { optionNames } = options;
+    return { ...options, optionNames: { ...optionNames, target: optionNames?.[option] ?? option } };
+  };
+  const { rankingTarget = '127.0.0.1:50053', interactionTarget = '127.0.0.1:50054' } = options;
+  const ranking = createGrpcClient('RankingService', rankingTarget, to('rankingTarget'));
+  const updater = createGrpcClient('InteractionService', interactionTarget, to('interactionTarget'));
   const ofRanking = { budget: createRetryBudget() };
   const ofUpdater = { budget: createRetryBudget() };
   const limitsOf = ({ timeoutMs, signal }: CallOptions, defaultMs: number) => ({
@@ -110,7 +116,7 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
           ? ranking.callOnStream('RankStream', request, { ...bounds, mayDouble: again ? mayDouble : undefined })
           : ranking.call('Rank', request, bounds);
       };
-      return rankingOf(candidateIds, await withRetries(limits, rank));
+      return rankingOf(candidateIds, await withRetries(limits, rank).catch(inWordsOf(sentIn(input))));
     },
 
     async rankMany(inputs, call = {}) {
@@ -121,14 +127,14 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
       if (inputs.length > 0 && requests.length === 0) return asked as CkvError[];
       const { outcomes } = await withRetries(limits, ({ deadlineMs }) =>
         ranking.call('RankMany', { requests }, { ...limits, deadlineMs }),
-      );
+      ).catch(inWordsOf({ inPlaceOf: { wire: /^requests(?!\[)/, caller: () => 'inputs' } }));
       const next = outcomes.values();
       return asked.map((one) => {
         if (one instanceof CkvError) return one;
         const { response, failure } = next.next().value ?? {};
         if (response) return rankingOf(one.candidateIds, response);
         const { reason, message } = failure ?? { reason: 'bug', message: 'no outcome' };
-        return new CkvError(reason as Reason, message);
+        return inCallersWords(new CkvError(reason as Reason, message), one.sent);
       });
     },
 
@@ -146,6 +152,8 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
         const batch = interactions.slice(from, from + LIMITS.recordInteractions);
         await withRetries(limits, ({ deadlineMs }) =>
           updater.call('Record', { interactions: batch, idempotencyKey }, { ...limits, deadlineMs }),
+        ).catch(
+          inWordsOf({ inPlaceOf: { wire: /^interactions\[(\d+)\]/, caller: (i) => `interactions[${from + i}]` } }),
         );
       }
       return eventIds;
@@ -153,18 +161,18 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
 
     async forgetInteraction(input, options = {}) {
       checkInteractionFields(input, 'interaction');
-      return erasures.forget(parseForgotten(input, 'interaction'), erasureOf(options));
+      return erasures.forget(parseForgotten(input, 'interaction'), erasureOf(options)).catch(inWordsOf({}));
     },
 
     async deleteUser(userId, options = {}) {
       parseId(userId, 'userId', LIMITS.idBytes);
-      return erasures.deleteUser(userId, erasureOf(options));
+      return erasures.deleteUser(userId, erasureOf(options)).catch(inWordsOf({}));
     },
 
     async getReceipt(receiptId, call = {}) {
       checkCallOptions(call);
       parseReceiptId(receiptId, 'receiptId', WHOLE_RECEIPT_ID);
-      return erasures.getReceipt(receiptId, { ...limitsOf(call, recordMs), ...ofUpdater });
+      return erasures.getReceipt(receiptId, { ...limitsOf(call, recordMs), ...ofUpdater }).catch(inWordsOf({}));
     },
 
     close() {
@@ -178,14 +186,28 @@ export function createCollectiveKvClient(options: ClientOptions = {}): Collectiv
 interface Asked {
   readonly request: RankRequest;
   readonly candidateIds: readonly string[];
+  readonly sent: Sent;
 }
 
 function requestOrError(input: RankInput, path: string): Asked | CkvError {
   try {
-    return { request: rankRequestOf(input, path), candidateIds: [...input.candidateIds] };
+    const place = path.slice(0, -1);
+    const sent = { ...sentIn(input), inPlaceOf: { wire: /^requests\[\d+\]/, caller: () => place } };
+    return { request: rankRequestOf(input, path), candidateIds: [...input.candidateIds], sent };
   } catch (error) {
     return toCkvError(error);
   }
+}
+
+/** Throws a failure again, with the caller's names of the fields. */
+function inWordsOf(sent: Sent): (thrown: unknown) => never {
+  return (thrown) => {
+    throw inCallersWords(toCkvError(thrown), sent);
+  };
+}
+
+function sentIn({ candidateFeatures = {}, contextFeatures = {} }: RankInput): Sent {
+  return { candidateFeatures: Object.keys(candidateFeatures), contextFeatures: Object.keys(contextFeatures) };
 }
 
 function listOf<T>(values: readonly T[], field: string): T[] {

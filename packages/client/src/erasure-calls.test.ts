@@ -1,6 +1,6 @@
 // Deleting and forgetting against a real gRPC server whose receipts are known.
 import type { Receipt as ReceiptMessage } from '@collectivekv/contracts';
-import { CkvError } from '@collectivekv/domain';
+import { CkvError, invalidRequest } from '@collectivekv/domain';
 import { createGrpcServer, type GrpcServer } from '@collectivekv/rpc/server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CollectiveKvClient, createCollectiveKvClient } from './client.js';
@@ -37,7 +37,11 @@ beforeEach(async () => {
     metrics: { rpcSeconds: { observe: () => undefined } },
   });
   server.add('InteractionService', {
-    Record: async () => ({ queuedCount: 0 }),
+    Record: async ({ interactions }) => {
+      const refused = interactions.findIndex(({ itemId }) => itemId === 'refused');
+      if (refused >= 0) throw invalidRequest(`interactions[${refused}].item_id`, 'is refused', 'send another');
+      return { queuedCount: interactions.length };
+    },
     Forget: ({ receiptId }) => answer(receiptId),
     DeleteUser: ({ receiptId }) => answer(receiptId),
     GetReceipt: ({ receiptId }) => answer(receiptId),
@@ -48,6 +52,11 @@ beforeEach(async () => {
 afterEach(async () => {
   kv.close();
   await server.drain(0);
+});
+
+it('names the interaction that the service refuses by its place in the whole list', async () => {
+  const list = Array.from({ length: 1_005 }, (_, i) => ({ userId: 'u', itemId: i === 1_003 ? 'refused' : 'i' }));
+  await expect(kv.recordInteractions(list)).rejects.toMatchObject({ field: 'interactions[1003].itemId' });
 });
 
 describe('deleteUser', () => {

@@ -35,6 +35,7 @@ describe('rank refuses', () => {
     ['a numeric bundle', 'bundleId', { bundleId: 7 }],
     ['a text feature', 'candidateFeatures.f[1]', { candidateFeatures: { f: [1, '0.5'] } }],
     ['a null feature', 'candidateFeatures.f[0]', { candidateFeatures: { f: [null, 1] } }],
+    ['a feature with too few values', 'candidateFeatures.f', { candidateFeatures: { f: [1] } }],
     ['a number for all candidates', 'candidateFeatures.f', { candidateFeatures: { f: 1 } }],
     ['a list of features', 'candidateFeatures', { candidateFeatures: [1, 2] }],
     ['a text context feature', 'contextFeatures.hour', { contextFeatures: { hour: '7' } }],
@@ -117,8 +118,23 @@ it.each<[string, object]>([
   ['rankStreams', { rankStreams: 'false' }],
   ['useProxy', { useProxy: 1 }],
   ['rankingTarget', { rankingTarget: 50053 }],
+  ['rankingTarget', { rankingTarget: 'ranking' }],
+  ['rankingTarget', { rankingTarget: 'http://127.0.0.1:50053' }],
+  ['interactionTarget', { interactionTarget: 'dns:///updater' }],
 ])('refuses the client option %s of %j', (field, options) => {
   expect(() => createCollectiveKvClient(options)).toThrow(expect.objectContaining(refused(field)));
+});
+
+it('lists the options of callers for an unknown option, and none of our own', () => {
+  expect(() => createCollectiveKvClient({ target: 'x' } as object)).toThrow(
+    /^target: is not a known field; use one of: rankingTarget, interactionTarget, token, .*rankStreams$/,
+  );
+  expect(() => createCollectiveKvClient({ target: 'x' } as object)).not.toThrow(/optionNames|onFileOutcome/);
+});
+
+it('names an object as what it is', async () => {
+  const call = kv.rank({ ...rankInput, userId: {} as unknown as string });
+  await expect(call).rejects.toThrow('userId: is an object, ');
 });
 
 it.each([0, -5, 0.5])('does not refuse a call that has %d ms left', async (timeoutMs) => {

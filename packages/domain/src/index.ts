@@ -29,5 +29,6 @@ export * from './pool-health/usage-figures.js';
 export * from './record/recent-events.js';
 export * from './record/record.js';
 export * from './repeated.js';
+export * from './share.js';
 export * from './steady-clock.js';
 export * from './tensor.js';

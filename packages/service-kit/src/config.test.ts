@@ -6,6 +6,8 @@ import { z } from 'zod';
 import { requireSafeBind } from './bind.js';
 import { commonConfig, parseConfig } from './config.js';
 import { isLoopback } from './loopback.js';
+import { shareConfig } from './share-config.js';
+import { targetConfig } from './target-config.js';
 
 const schema = z.object({ ...commonConfig({ port: 1234 }), CKV_COUNT: z.coerce.number().int().min(1).default(3) });
 
@@ -90,6 +92,31 @@ it.each([
   [{ CKV_USE_PROXY: 'maybe' }, /CKV_USE_PROXY: "maybe" is not true or false; set such/],
 ])('refuses %j', (env, message) => {
   expect(() => parseConfig(schema, env)).toThrow(message);
+});
+
+describe('a share', () => {
+  const withShare = z.object({ CKV_SHARE: shareConfig({ fallback: 0.95, means: 'a share' }) });
+
+  it.each([
+    [{}, 0.95],
+    [{ CKV_SHARE: '80%' }, 0.8],
+    [{ CKV_SHARE: '0.8' }, 0.8],
+    [{ CKV_SHARE: '0' }, 0],
+  ])('is read from %j', (env, share) => {
+    expect(parseConfig(withShare, env)).toEqual({ CKV_SHARE: share });
+  });
+
+  it.each(['1', '80', '101%', '1.5', 'most'])('is not %s', (text) => {
+    expect(() => parseConfig(withShare, { CKV_SHARE: text })).toThrow(/CKV_SHARE: must be a percentage such as 80%/);
+  });
+});
+
+it('refuses the target of a service without a port', () => {
+  const withTarget = z.object({ CKV_POOL_TARGET: targetConfig({ port: 50051, means: 'the pool' }) });
+  expect(parseConfig(withTarget, {})).toEqual({ CKV_POOL_TARGET: '127.0.0.1:50051' });
+  expect(() => parseConfig(withTarget, { CKV_POOL_TARGET: 'http://pool:50051' })).toThrow(
+    /CKV_POOL_TARGET: is a URL, "http:\/\/pool:50051"; write HOST:PORT alone, such as pool:50051/,
+  );
 });
 
 describe('requireSafeBind', () => {

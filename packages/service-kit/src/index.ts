@@ -8,3 +8,5 @@ export * from './log.js';
 export * from './loopback.js';
 export * from './metrics.js';
 export * from './redis-tls.js';
+export * from './share-config.js';
+export * from './target-config.js';

@@ -1,4 +1,4 @@
-import { bundleTrustConfig, commonConfig, parseConfig } from '@collectivekv/service-kit';
+import { bundleTrustConfig, commonConfig, parseConfig, shareConfig } from '@collectivekv/service-kit';
 import { z } from 'zod';
 
 /** Configuration of the pool service. docs/configuration.md is written from it. */
@@ -19,14 +19,11 @@ export const poolConfigSchema = z.object({
     .describe(
       'folder that keeps which bundle is active; replicas that share it follow each other; needs room for a copy of every bundle',
     ),
-  CKV_MIN_COVERAGE: z.coerce
-    .number()
-    .min(0)
-    .max(1)
-    .default(0.95)
-    .describe(
+  CKV_MIN_COVERAGE: shareConfig({
+    fallback: 0.95,
+    means:
       'least share of rank requests that must find a warm record before a bundle with another encoding serves; 0 checks nothing',
-    ),
+  }),
   CKV_HEALTH_WINDOW_S: z.coerce
     .number()
     .int()

@@ -1,10 +1,18 @@
-import { bundleTrustConfig, commonConfig, optionalText, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
+import {
+  bundleTrustConfig,
+  commonConfig,
+  optionalText,
+  parseConfig,
+  redisTlsConfig,
+  shareConfig,
+  targetConfig,
+} from '@collectivekv/service-kit';
 import { z } from 'zod';
 
 /** Configuration of the ranking service. docs/configuration.md is written from it. */
 export const rankingConfigSchema = z.object({
   ...commonConfig({ port: 50053 }),
-  CKV_POOL_TARGET: z.string().min(1).default('127.0.0.1:50051').describe('gRPC target of the pool service'),
+  CKV_POOL_TARGET: targetConfig({ port: 50051, means: 'gRPC target of the pool service' }),
   ...bundleTrustConfig(),
   CKV_RECORD_READS: z
     .enum(['redis', 'user-cache'])
@@ -23,11 +31,10 @@ export const rankingConfigSchema = z.object({
     .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, _, . and -')
     .default('ckv')
     .describe("prefix of every key in Redis; must be the user-cache's prefix, or no record is found"),
-  CKV_USER_CACHE_TARGET: z
-    .string()
-    .min(1)
-    .default('127.0.0.1:50052')
-    .describe('gRPC target of the user-cache service; used if CKV_RECORD_READS is user-cache'),
+  CKV_USER_CACHE_TARGET: targetConfig({
+    port: 50052,
+    means: 'gRPC target of the user-cache service; used if CKV_RECORD_READS is user-cache',
+  }),
   CKV_POOL_MODE: z
     .enum(['replica', 'remote'])
     .default('replica')
@@ -119,14 +126,10 @@ export const rankingConfigSchema = z.object({
     .max(1_099_511_627_776)
     .default(1_073_741_824)
     .describe('most bytes of captures in the folder; further requests are answered and not captured'),
-  CKV_AUDIT_SHARE: z.coerce
-    .number()
-    .min(0)
-    .max(1)
-    .default(0)
-    .describe(
-      'share of the answers whose scores are computed again by another path, after they were sent; 0 audits none',
-    ),
+  CKV_AUDIT_SHARE: shareConfig({
+    fallback: 0,
+    means: 'share of the answers whose scores are computed again by another path, after they were sent; 0 audits none',
+  }),
   CKV_AUDIT_MAX_PER_S: z.coerce
     .number()
     .int()

@@ -1,13 +1,13 @@
-import { bundleTrustConfig, commonConfig, parseConfig, redisTlsConfig } from '@collectivekv/service-kit';
+import { bundleTrustConfig, commonConfig, parseConfig, redisTlsConfig, targetConfig } from '@collectivekv/service-kit';
 import { DEFAULT_PARTITION_COUNT, MAX_PARTITION_COUNT } from '@collectivekv/update-queue';
 import { z } from 'zod';
 
 /** Configuration of the updater service; docs/configuration.md is checked against it. */
 export const updaterConfigSchema = z.object({
   ...commonConfig({ port: 50054 }),
-  CKV_POOL_TARGET: z.string().min(1).default('127.0.0.1:50051').describe('gRPC target of the pool service'),
+  CKV_POOL_TARGET: targetConfig({ port: 50051, means: 'gRPC target of the pool service' }),
   ...bundleTrustConfig(),
-  CKV_USER_CACHE_TARGET: z.string().min(1).default('127.0.0.1:50052').describe('gRPC target of the user-cache service'),
+  CKV_USER_CACHE_TARGET: targetConfig({ port: 50052, means: 'gRPC target of the user-cache service' }),
   CKV_QUEUE_REDIS_URL: z
     .string()
     .min(1)

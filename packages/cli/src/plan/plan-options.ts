@@ -1,8 +1,10 @@
+import { parseShare, SHARE_FORM } from '@collectivekv/domain';
 import { InvalidArgumentError, Option } from 'commander';
 import { wholeNumber } from '../number-options.js';
 import { historyLengths } from './history-lengths.js';
 import { PLAN_LIMITS } from './plan-input.js';
 
+const LEAST_UTILISATION = 0.05;
 const DEFAULT_RECEIPT_TTL_S = 7_776_000;
 
 /** Options of the planned load and machines, in the order of the help. */
@@ -13,7 +15,7 @@ export function planOptions(): Option[] {
     new Option(flags, text).argParser(wholeNumber(min, max)).default(value);
   return [
     new Option('--users <count>', 'users with a record').argParser(wholeNumber(1, users)).makeOptionMandatory(),
-    new Option('--positions <lengths>', 'length of a record: 1000, or shares of the users: 100:0.6,1000:0.4')
+    new Option('--positions <lengths>', 'length of a record: 1000, or shares of the users: 100:60%,1000:40%')
       .argParser(historyLengths)
       .makeOptionMandatory(),
     new Option('--rate <number>', 'interactions per second at the busiest time')
@@ -45,7 +47,9 @@ export function planOptions(): Option[] {
     whole('--redis-replicas <count>', 'copies of each primary of Redis', 0, redisReplicas, 1),
     whole('--server-memory <GiB>', 'memory of a machine of Redis', 1, serverGib, 64),
     whole('--cores <count>', 'cores of a replica of a service', 1, cores, 2),
-    new Option('--utilisation <share>', 'share of the processor time to use').argParser(decimal(0.05, 1)).default(0.6),
+    new Option('--utilisation <share>', 'share of the processor time to use, such as 60% or 0.6')
+      .argParser(utilisation)
+      .default(0.6),
     whole('--spare <count>', 'replicas of each service beside those for the load', 0, spare, 1),
   ];
 }
@@ -76,6 +80,13 @@ export interface PlanOptions {
   readonly cores: number;
   readonly utilisation: number;
   readonly spare: number;
+}
+
+/** Reads the share of the processor time. */
+function utilisation(text: string): number {
+  const share = parseShare(text);
+  if (share !== undefined && share >= LEAST_UTILISATION) return share;
+  throw new InvalidArgumentError(`Give ${SHARE_FORM}, at least ${100 * LEAST_UTILISATION}%.`);
 }
 
 /** Creates a reader of decimal numbers from `min` to `max`. */

@@ -64,6 +64,25 @@ describe('a gRPC client', () => {
     });
   });
 
+  it('says so if another service answers', async () => {
+    const client = createGrpcClient('UserCacheService', await startPool('a'), {
+      optionNames: { target: '--user-cache' },
+    });
+    closing.push(client.close);
+    await expect(client.call('Stats', {})).rejects.toMatchObject({
+      reason: 'dependency_unavailable',
+      field: '--user-cache',
+      message: expect.stringMatching(/^UserCacheService at \S+ is not there: the address answers as another service/),
+    });
+  });
+
+  it('refuses a target without a port, and names the option', () => {
+    const options = { optionNames: { target: '--pool' } };
+    expect(() => createGrpcClient('PoolService', 'pool', options)).toThrow(
+      /^--pool: "pool" has no port; write HOST:PORT/,
+    );
+  });
+
   it.each(['se\ncret', 'se cret', 'sécret'])('refuses the token "%s" without printing it', (token) => {
     let thrown: unknown;
     try {

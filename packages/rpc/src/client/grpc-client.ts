@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
-import { CkvError, steadyNowMs } from '@collectivekv/domain';
-import type { ClientReadableStream, MethodDefinition, ServiceError } from '@grpc/grpc-js';
+import { CkvError, invalidRequest, steadyNowMs } from '@collectivekv/domain';
+import { type ClientReadableStream, type MethodDefinition, type ServiceError, status } from '@grpc/grpc-js';
 import { errorFrom } from '../errors/grpc-errors.js';
 import type { MethodName, RequestOf, ResponseOf } from '../wire/methods.js';
 import { type ServiceName, services } from '../wire/services.js';
@@ -10,6 +10,7 @@ import { grpcDeadline } from './grpc-deadline.js';
 import { limitHandshakes } from './handshake-limit.js';
 import { mayUseProxy } from './proxy.js';
 import { createStreamCalls, type StreamCalls } from './stream-calls.js';
+import { grpcTarget, targetProblem } from './targets.js';
 import { callUnary } from './unary-call.js';
 
 /** When a call must end. */
@@ -64,13 +65,17 @@ const ROUND_ROBIN = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] 
  * Creates a client. It connects with the first call.
  * @param target `host:port`, several of them joined by commas, or a gRPC target such as `dns:///host:port`. The calls
  * take turns on all addresses. A name is looked up again every few seconds
- * @throws invalid_request if a file of the options cannot be read, or the token is not printable ASCII without spaces
+ * @throws invalid_request if the target has no port or is a URL, a file of the options cannot be read, or the token is
+ * not printable ASCII without spaces
  */
 export function createGrpcClient<S extends ServiceName>(
   name: S,
   target: string,
   { useProxy = false, ...securityOptions }: GrpcClientOptions = {},
 ): GrpcClient<S> {
+  const targetField = securityOptions.optionNames?.target ?? 'target';
+  const wrong = targetProblem(target);
+  if (wrong) throw invalidRequest(targetField, wrong.problem, wrong.remedy);
   const security = secureChannel(grpcTarget(target), securityOptions);
   const { metadata } = security;
   const Client = services[name];
@@ -97,6 +102,11 @@ export function createGrpcClient<S extends ServiceName>(
     const error = errorFrom(thrown);
     const answered = thrown.metadata?.get('ckv-reason').length > 0;
     if (answered) return error;
+    if (thrown.code === status.UNIMPLEMENTED) {
+      const what = 'the address answers as another service, or as another version of it';
+      const text = `${name} at ${target} is not there: ${what}; correct ${targetField}`;
+      return new CkvError('dependency_unavailable', text, { field: targetField, cause: thrown });
+    }
     if (error.reason === 'deadline') return new CkvError('deadline', 'the deadline passed', { cause: thrown });
     if (error.reason !== 'dependency_unavailable') return error;
     const why = security.problem();
@@ -186,9 +196,4 @@ function abortReason(signal: AbortSignal): CkvError {
   return signal.reason instanceof CkvError
     ? signal.reason
     : new CkvError('cancelled', 'the caller gave up', { cause: signal.reason });
-}
-
-/** Returns a target in gRPC's syntax. Several addresses become one ipv4 target. */
-function grpcTarget(target: string): string {
-  return target.includes(',') && !target.includes('//') && !target.startsWith('ipv4:') ? `ipv4:${target}` : target;
 }
