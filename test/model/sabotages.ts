@@ -172,8 +172,8 @@ export const SABOTAGES: readonly Sabotage[] = [
     name: 'the margin between the clocks',
     noticed: "if an updater dies with an append under way, and the clock of the records' Redis is behind",
     file: `${UPDATER}/partitions/fence.ts`,
-    from: 'CLOCK_MARGIN_MS = 500',
-    to: 'CLOCK_MARGIN_MS = 0',
+    from: 'endsMs - CLOCK_MARGIN_MS',
+    to: 'endsMs',
   },
   {
     name: 'the progress of a job of many waves',

@@ -9,6 +9,7 @@ import type { Connections } from './connections.js';
 import { defaultCommand } from './default-command.js';
 import { wholeNumber } from './number-options.js';
 import { table } from './print.js';
+import { type HeldClaim, withClaim } from './with-claim.js';
 
 interface RunOptions {
   readonly bundle: string;
@@ -35,7 +36,6 @@ export function backfillCommand(connections: Connections): Command {
       if (log.length > 0 === fromRedisStream) {
         throw invalidRequest('--log', 'or --from-redis-stream is required, not both', 'give one of them');
       }
-      const { bundleId, encodingId, features } = await warmCandidate(connections, options.bundle);
       const warmings = await connections.warmings();
       if (fromRedisStream && (await warmings.loggedCounts()).every((count) => count === 0)) {
         throw invalidRequest(
@@ -45,27 +45,28 @@ export function backfillCommand(connections: Connections): Command {
         );
       }
       const onRows = (count: number) => progress(`checked ${count.toLocaleString('en')} rows`);
-      const files = fromRedisStream
-        ? undefined
-        : await openBackfillFiles(log, { columns: options.columns, features, onRows });
-      const done = await runBackfill({
-        warmings,
-        encodingId,
-        bundleId,
-        files,
-        ratePerS: options.rate,
-        dropRecords: () => dropRecords(connections, encodingId),
-        onProgress: progress,
+      const done = await claimed(connections, options.bundle, 'backfill', async (held) => {
+        const { bundleId, features } = await warmCandidate(connections, held.candidate);
+        const files = fromRedisStream
+          ? undefined
+          : await openBackfillFiles(log, { columns: options.columns, features, onRows });
+        const { claim, dropRecords } = held;
+        const ratePerS = options.rate;
+        return runBackfill({ warmings, claim, bundleId, files, ratePerS, dropRecords, onProgress: progress });
       });
-      connections.print(done, () => `the records of encoding ${encodingId} are complete; ${describe(done)}`);
+      connections.print(done, () => `the records of encoding ${done.encodingId} are complete; ${describe(done)}`);
     });
   backfill
     .command('start')
     .description('begin before the logs are exported: what is recorded from now on, the backfill adds to them')
     .requiredOption('--bundle <id>', 'bundle id of 16 hexadecimal digits, or name')
     .action(async ({ bundle }: { bundle: string }) => {
-      const { bundleId, encodingId } = await warmCandidate(connections, bundle);
-      await startBackfill({ warmings: await connections.warmings(), encodingId, bundleId, onProgress: progress });
+      const warmings = await connections.warmings();
+      const { bundleId, encodingId } = await claimed(connections, bundle, 'backfill start', async (held) => {
+        const candidate = await warmCandidate(connections, held.candidate);
+        await startBackfill({ warmings, claim: held.claim, bundleId: candidate.bundleId, onProgress: progress });
+        return candidate;
+      });
       connections.print({ bundleId, encodingId }, () =>
         [
           'begun: every interaction that is applied from now on will be in the records',
@@ -92,12 +93,17 @@ export function backfillCommand(connections: Connections): Command {
     .description('end a backfill, and delete the records that it built')
     .requiredOption('--bundle <id>', 'bundle id of 16 hexadecimal digits, or name')
     .action(async ({ bundle }: { bundle: string }) => {
-      const { encodingId } = await candidateOf(connections, bundle);
-      await refuseServed(connections, encodingId);
-      const ended = await (await connections.warmings()).end(encodingId);
-      await dropRecords(connections, encodingId);
-      connections.print({ ended }, () =>
-        ended ? `the backfill of encoding ${encodingId} has ended` : 'there was no backfill; the records are deleted',
+      const warmings = await connections.warmings();
+      const ended = await claimed(connections, bundle, 'backfill cancel', async ({ candidate, claim, dropRecords }) => {
+        await refuseServed(connections, candidate.encodingId);
+        const was = await warmings.end(claim);
+        await dropRecords();
+        return { ended: was, encodingId: candidate.encodingId };
+      });
+      connections.print(ended, () =>
+        ended.ended
+          ? `the backfill of encoding ${ended.encodingId} has ended`
+          : 'there was no backfill; the records are deleted',
       );
     });
   return backfill;
@@ -111,17 +117,35 @@ interface Candidate {
   readonly features: readonly string[];
 }
 
+/** Does work on a bundle with the claim on its encoding. */
+async function claimed<T>(
+  connections: Connections,
+  idOrName: string,
+  command: string,
+  work: (held: HeldClaim & { readonly candidate: Candidate }) => Promise<T>,
+): Promise<T> {
+  const bundleId = await bundleIdOf(connections, idOrName);
+  // A bundle that the pool has not loaded yet has no encoding that is known, and serves nobody.
+  const known = (await listBundles(connections)).some(({ id }) => id === bundleId);
+  if (!known) await connections.pool().call('SetCandidate', { bundleId }, deadline());
+  const candidate = await candidateOf(connections, bundleId);
+  const { encodingId } = candidate;
+  const claims = await connections.claims();
+  const userCache = () => connections.userCache();
+  return withClaim({ claims, userCache, encodingId, command, onProgress: progress }, (held) =>
+    work({ ...held, candidate }),
+  );
+}
+
 /**
- * Makes a bundle warm, unless it is, and returns it.
+ * Makes a bundle warm, unless it is, and returns it. Call it with the claim on its encoding.
  * @throws invalid_request if its records serve users already, or are kept for a rollback
  */
-async function warmCandidate(connections: Connections, idOrName: string): Promise<Candidate> {
-  const bundleId = await bundleIdOf(connections, idOrName);
+async function warmCandidate(connections: Connections, candidate: Candidate): Promise<Candidate> {
+  const { bundleId, encodingId } = candidate;
+  await refuseServed(connections, encodingId);
   const known = (await listBundles(connections)).find(({ id }) => id === bundleId);
-  if (known) await refuseServed(connections, known.encodingId);
   if (known?.state !== 'warming') await connections.pool().call('SetCandidate', { bundleId }, deadline());
-  const candidate = await candidateOf(connections, bundleId);
-  await refuseServed(connections, candidate.encodingId);
   return candidate;
 }
 
@@ -135,18 +159,9 @@ async function refuseServed(connections: Connections, encodingId: string): Promi
   throw invalidRequest('--bundle', problem, 'its records exist already: activate it, or cancel that bundle first');
 }
 
-async function candidateOf(connections: Connections, idOrName: string): Promise<Candidate> {
-  const bundleId = await bundleIdOf(connections, idOrName);
+async function candidateOf(connections: Connections, bundleId: string): Promise<Candidate> {
   const { encodingId, manifest } = await connections.pool().call('Describe', { bundleId }, deadline());
   return { bundleId, encodingId, features: parseManifest(manifest).features.interaction.map(({ name }) => name) };
-}
-
-async function dropRecords(connections: Connections, encodingId: string): Promise<void> {
-  let cursor = '';
-  do {
-    const request = { encodingId, cursor };
-    ({ nextCursor: cursor } = await connections.userCache().call('DropRecords', request, deadline()));
-  } while (cursor !== '');
 }
 
 /** Reads `A=B,A=B`. */

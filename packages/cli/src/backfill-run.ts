@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError, type Interaction } from '@collectivekv/domain';
-import type { Warming, WarmingPhase, WarmingPlan, Warmings } from '@collectivekv/update-queue';
+import type { EncodingClaim, Warming, WarmingPhase, WarmingPlan, Warmings } from '@collectivekv/update-queue';
 import type { BackfillFiles } from './backfill-files.js';
 
 /** Parts of {@link runBackfill}. */
 export interface BackfillParts {
   readonly warmings: Warmings;
-  readonly encodingId: string;
+  /** The claim on the encoding. Every step that changes something needs it. */
+  readonly claim: EncodingClaim;
   readonly bundleId: string;
   /** Undefined: the event log alone. */
   readonly files: BackfillFiles | undefined;
@@ -30,38 +31,36 @@ const SETTLED_POLL_MS = 5;
  * @throws conflict if another backfill of the encoding is under way; CkvError of Redis
  */
 export async function runBackfill(parts: BackfillParts): Promise<Warming> {
-  const { warmings, encodingId, bundleId, files, onProgress } = parts;
+  const { warmings, claim, bundleId, files, onProgress } = parts;
   const plan: WarmingPlan = {
     bundleId,
     source: files ? 'files' : 'log',
     digest: files?.digest ?? '',
     rowCount: files?.rowCount ?? 0,
   };
-  await begin(warmings, encodingId, plan);
+  await begin(warmings, claim, plan);
   if (await untilArmed(parts)) await open(parts);
   if (files) {
     await untilSettled(parts);
     await sendFiles(parts, files);
   }
   for (;;) {
-    const warming = await warmingOf(warmings, encodingId);
+    const warming = await warmingOf(parts);
     const overrun = warming.partitions.filter(({ phase }) => phase === 'overrun');
     if (overrun.length > 0) throw overrunError(overrun.map(({ partition }) => partition));
-    if (inPhase(warming, ['live']) === warming.partitions.length) {
-      await warmings.end(encodingId);
-      return warming;
-    }
+    const live = inPhase(warming, ['live']) === warming.partitions.length;
+    if (live && (await warmings.finish(claim))) return warming;
     onProgress(describe(warming));
     await sleep(POLL_MS);
   }
 }
 
 /** Begins the warming, or finds the same one under way. */
-async function begin(warmings: Warmings, encodingId: string, plan: WarmingPlan): Promise<void> {
-  if (await warmings.begin(encodingId, plan)) return;
-  const { source, digest } = await warmingOf(warmings, encodingId);
+async function begin(warmings: Warmings, claim: EncodingClaim, plan: WarmingPlan): Promise<void> {
+  if (await warmings.begin(claim, plan)) return;
+  const { source, digest } = await warmingOf({ warmings, claim });
   if (source === plan.source && digest === plan.digest) return;
-  if (source === plan.source && digest === '') return warmings.replan(encodingId, plan);
+  if (source === plan.source && digest === '') return warmings.replan(claim, plan);
   const text = 'another backfill of this encoding is under way, with other files; run "ckv backfill cancel" first';
   throw new CkvError('conflict', text);
 }
@@ -71,32 +70,28 @@ async function begin(warmings: Warmings, encodingId: string, plan: WarmingPlan):
  * files are to be exported after that.
  */
 export async function startBackfill(
-  parts: Pick<BackfillParts, 'warmings' | 'encodingId' | 'bundleId' | 'onProgress'>,
+  parts: Pick<BackfillParts, 'warmings' | 'claim' | 'bundleId' | 'onProgress'>,
 ): Promise<void> {
-  await begin(parts.warmings, parts.encodingId, { bundleId: parts.bundleId, source: 'files', digest: '', rowCount: 0 });
+  await begin(parts.warmings, parts.claim, { bundleId: parts.bundleId, source: 'files', digest: '', rowCount: 0 });
   await untilArmed(parts);
 }
 
 /** Waits until every partition is armed. Returns false if the updaters have begun to apply interactions before. */
-async function untilArmed({
-  warmings,
-  encodingId,
-  onProgress,
-}: Pick<BackfillParts, 'warmings' | 'encodingId' | 'onProgress'>): Promise<boolean> {
+async function untilArmed(parts: Pick<BackfillParts, 'warmings' | 'claim' | 'onProgress'>): Promise<boolean> {
   for (;;) {
-    const warming = await warmingOf(warmings, encodingId);
+    const warming = await warmingOf(parts);
     const missing = inPhase(warming, ['begun']);
     if (missing === 0) return inPhase(warming, ['armed']) > 0;
-    onProgress(`waiting for the updaters: ${missing} of ${warming.partitions.length} partitions are not armed`);
+    parts.onProgress(`waiting for the updaters: ${missing} of ${warming.partitions.length} partitions are not armed`);
     await sleep(POLL_MS);
   }
 }
 
 /** Deletes the records that the encoding has, and lets the updaters begin. */
-async function open({ warmings, encodingId, dropRecords, onProgress }: BackfillParts): Promise<void> {
+async function open({ warmings, claim, dropRecords, onProgress }: BackfillParts): Promise<void> {
   onProgress('deleting what the encoding has of records');
   await dropRecords();
-  await warmings.open(encodingId);
+  await warmings.open(claim);
 }
 
 /**
@@ -124,8 +119,8 @@ export async function untilSettled({
 
 /** Sends all rows that not every partition has. Waits where a partition has no room. */
 async function sendFiles(parts: BackfillParts, files: BackfillFiles): Promise<void> {
-  const { warmings, encodingId, ratePerS, onProgress } = parts;
-  const { partitions } = await warmingOf(warmings, encodingId);
+  const { warmings, claim, ratePerS, onProgress } = parts;
+  const { partitions } = await warmingOf(parts);
   const sentBefore = partitions.reduce((least, { sentCount }) => Math.min(least, sentCount), files.rowCount);
   const startedMs = performance.now();
   let from = 0;
@@ -135,7 +130,7 @@ async function sendFiles(parts: BackfillParts, files: BackfillFiles): Promise<vo
     const to = from + rows.length;
     // The last call also says that no row follows: it is always made.
     if (to > sentBefore || last) {
-      while ((await warmings.send(encodingId, rows, from, last, files.digest)).length > 0) await sleep(POLL_MS);
+      while ((await warmings.send(claim, rows, from, last, files.digest)).length > 0) await sleep(POLL_MS);
       const dueMs = startedMs + (1_000 * Math.max(0, to - sentBefore)) / ratePerS;
       if (dueMs > performance.now()) await sleep(dueMs - performance.now());
     }
@@ -182,8 +177,8 @@ export function describe(warming: Warming): string {
   return parts.join('; ');
 }
 
-async function warmingOf(warmings: Warmings, encodingId: string): Promise<Warming> {
-  const found = (await warmings.all()).find((one) => one.encodingId === encodingId);
+async function warmingOf({ warmings, claim }: Pick<BackfillParts, 'warmings' | 'claim'>): Promise<Warming> {
+  const found = (await warmings.all()).find((one) => one.encodingId === claim.encodingId);
   if (found) return found;
   throw new CkvError('conflict', 'the backfill was cancelled meanwhile; run it again from the beginning');
 }

@@ -4,7 +4,14 @@ import { fileURLToPath } from 'node:url';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import { closeRedis, connectedRedis, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient, type GrpcClient, type GrpcClientOptions, type ServiceName } from '@collectivekv/rpc';
-import { inspectQueue, openWarmings, type QueueInspection, type Warmings } from '@collectivekv/update-queue';
+import {
+  type EncodingClaims,
+  inspectQueue,
+  openEncodingClaims,
+  openWarmings,
+  type QueueInspection,
+  type Warmings,
+} from '@collectivekv/update-queue';
 import { readAccess } from './environment.js';
 import { readPartitionCount } from './partition-count.js';
 import { print } from './print.js';
@@ -27,6 +34,8 @@ export interface Connections {
   userCache(): GrpcClient<'UserCacheService'>;
   queue(): Promise<QueueInspection>;
   warmings(): Promise<Warmings>;
+  /** The claims on encodings, on the same connection as the warmings. */
+  claims(): Promise<EncodingClaims>;
   /** Prints an answer, either as JSON or as lines for people. */
   print(answer: object, lines: () => string): void;
   close(): Promise<void>;
@@ -72,6 +81,12 @@ export function openConnections(options: () => GlobalOptions): Connections {
     return { client, keyPrefix, partitionCount };
   }
 
+  let shared: ReturnType<typeof queueRedis> | undefined;
+  function sharedRedis(): ReturnType<typeof queueRedis> {
+    shared ??= queueRedis();
+    return shared;
+  }
+
   return {
     client() {
       const { ranking, updater } = options();
@@ -96,7 +111,11 @@ export function openConnections(options: () => GlobalOptions): Connections {
       opened.push(queue.close);
       return queue;
     },
-    warmings: async () => openWarmings(await queueRedis()),
+    warmings: async () => openWarmings(await sharedRedis()),
+    async claims() {
+      const { client, keyPrefix } = await sharedRedis();
+      return openEncodingClaims(client, keyPrefix);
+    },
     print: (answer, lines) => print(options().json ?? false, answer, lines),
     async close() {
       for (const close of opened.reverse()) await close();

@@ -1,9 +1,24 @@
 export * from './arrivals.js';
+export {
+  CLAIM_MS,
+  type ClaimOfOther,
+  type EncodingClaim,
+  type EncodingClaims,
+  isClaimed,
+  openEncodingClaims,
+} from './encoding-claims.js';
 export { type EventLogBounds, type LoggedEvent, NO_EVENT_LOG } from './event-log.js';
 export * from './inspection.js';
 export * from './interaction-jobs.js';
 export type { ErasedJobs, FinishErasures } from './job-sweep.js';
-export { type HeldLeases, type LeaseTable, openLeaseTable, type PartitionTerm, termOver } from './lease-table.js';
+export {
+  CLOCK_MARGIN_MS,
+  type HeldLeases,
+  type LeaseTable,
+  openLeaseTable,
+  type PartitionTerm,
+  termOver,
+} from './lease-table.js';
 export { MAX_FAILED_JOBS, openQueues, waitingCounts } from './open-queues.js';
 export * from './partition-queue.js';
 export {

@@ -40,6 +40,12 @@ export interface LeaseTable {
   leave(member: string, partitions: readonly number[]): Promise<void>;
 }
 
+/**
+ * Largest difference between the clocks of the queue's Redis and of the records' Redis, ms. Leases and claims end by the
+ * clock of the queue's Redis, and a write of a record is refused by the clock of the records' Redis.
+ */
+export const CLOCK_MARGIN_MS = 500;
+
 interface Commands {
   ckvHoldLeases(...args: (string | number)[]): Promise<number[]>;
   ckvReleaseLeases(...args: (string | number)[]): Promise<number>;

@@ -10,11 +10,11 @@ const ADD = [
 /** More commands of the scripts that count, list, retry and drop jobs. */
 const INSPECT = ['hdel', 'hgetall', 'lindex', 'lrem', 'rpop', 'smembers', 'srem', 'zcard', 'zcount', 'zrevrange'];
 /** More commands of the scripts that begin, feed, show and end a backfill. */
-const BACKFILL = ['hexists', 'hincrby', 'hlen', 'unlink', 'xlen', 'xrevrange'];
+const BACKFILL = ['hexists', 'hincrby', 'hlen', 'time', 'unlink', 'xlen', 'xrange', 'xrevrange'];
 /** More commands of the scripts that consume, hold leases, keep receipts and erase. */
 const CONSUME = [
-  ...['bzpopmin', 'expire', 'pexpire', 'rename', 'time', 'type', 'hsetnx', 'ltrim', 'wait'],
-  ...['rpoplpush', 'xdel', 'xrange', 'xtrim'],
+  ...['bzpopmin', 'expire', 'pexpire', 'rename', 'type', 'hsetnx', 'ltrim', 'wait'],
+  ...['rpoplpush', 'xdel', 'xtrim'],
   ...['zpopmin', 'zrangebyscore', 'zremrangebyrank', 'zremrangebyscore', 'zscan'],
 ];
 

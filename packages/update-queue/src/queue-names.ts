@@ -63,6 +63,11 @@ export function warmingsKey(keyPrefix: string): string {
   return `${queuePrefix(keyPrefix)}:warmings`;
 }
 
+/** Returns the key of the hash of claims by encoding. */
+export function encodingClaimsKey(keyPrefix: string): string {
+  return `${queuePrefix(keyPrefix)}:encoding-claims`;
+}
+
 /** Keys of the warming in a partition. */
 export interface WarmingKeys {
   /** Hash of the states of the encodings that are being warmed. */

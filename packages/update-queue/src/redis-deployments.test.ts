@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { startPrivateCluster } from '@collectivekv/private-redis';
 import { accessRuleWords, closeRedis, connectedRedis, primariesOf } from '@collectivekv/redis-connection';
 import { expect, it } from 'vitest';
+import { isClaimed, openEncodingClaims } from './encoding-claims.js';
 import { openLeaseTable } from './lease-table.js';
 import { openPartitionQueue } from './partition-queue.js';
 import { createInteractionProducer } from './producer.js';
@@ -44,12 +45,14 @@ it('works on a cluster: queues, leases and terms are in one slot', async () => {
   await queue.complete([first, third]);
   const warmings = openWarmings({ client, keyPrefix: 'ckv', partitionCount: 1 });
   const encodingId = '0123456789abcdef';
+  const claim = await openEncodingClaims(client, 'ckv').take(encodingId, 'the test');
+  if (!isClaimed(claim)) throw new Error('no claim');
   const row = { eventId: 'd', userId: 'u', itemId: 'i', timestampMs: 1_700_000_000_000, action: '', features: {} };
-  await warmings.begin(encodingId, { bundleId: 'b', source: 'files', digest: '', rowCount: 1 });
+  await warmings.begin(claim, { bundleId: 'b', source: 'files', digest: '', rowCount: 1 });
   await queue.warming.arm(true);
-  await warmings.open(encodingId);
+  await warmings.open(claim);
   await queue.log([{ ...row, eventId: 'e' }]);
-  await warmings.send(encodingId, [row], 0, true);
+  await warmings.send(claim, [row], 0, true);
   const applied: string[] = [];
   for (let batch = await queue.warming.read(encodingId, 9); batch; batch = await queue.warming.read(encodingId, 9)) {
     applied.push(...batch.events.map(({ interaction }) => interaction.eventId));
@@ -59,7 +62,8 @@ it('works on a cluster: queues, leases and terms are in one slot', async () => {
   expect(applied).toEqual(['d', 'e']);
   await queue.erase({ userId: 'u' }, 1, async () => undefined);
   expect(await queue.trimLog()).toBe(0);
-  await warmings.end(encodingId);
+  await warmings.end(claim);
+  await claim.release();
   await client.hset(leaseKeys('ckv').leases, '0', 'two 9999999999999');
   await expect(queue.take(5)).rejects.toMatchObject({ reason: 'conflict' });
   await queue.close();

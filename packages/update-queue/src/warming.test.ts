@@ -1,5 +1,6 @@
 import { type Interaction, partitionOf } from '@collectivekv/domain';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type EncodingClaim, isClaimed, openEncodingClaims } from './encoding-claims.js';
 import type { PartitionQueue } from './partition-queue.js';
 import { interactionOf, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
 import type { WarmingBatch } from './warming-feed.js';
@@ -20,6 +21,16 @@ const far = Array.from({ length: 99 }, (_, i) => `f${i}`).find(
 ) as string;
 
 const warmings = () => openWarmings({ client: queue.operator(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT });
+let claim: EncodingClaim;
+async function claimOf(encodingId: string): Promise<EncodingClaim> {
+  const taken = await openEncodingClaims(queue.operator(), 'ckv').take(encodingId, 'the test');
+  if (!isClaimed(taken)) throw new Error(`held by ${taken.holder}`);
+  return taken;
+}
+beforeEach(async () => {
+  claim = await claimOf(ENCODING);
+});
+afterEach(() => claim.leave());
 const rowsOf = (...events: (readonly [string, number])[]): Interaction[] =>
   events.map(([userId, n]) => interactionOf(n, userId));
 const namesOf = ({ events }: WarmingBatch) =>
@@ -37,9 +48,9 @@ async function arm(consumer: PartitionQueue): Promise<void> {
 /** Begins a warming, and opens it. */
 async function begin(plan = FILES): Promise<PartitionQueue> {
   const consumer = await queue.consume();
-  expect(await warmings().begin(ENCODING, plan)).toBe(true);
+  expect(await warmings().begin(claim, plan)).toBe(true);
   await arm(consumer);
-  expect(await warmings().open(ENCODING)).toBe(0);
+  expect(await warmings().open(claim)).toBe(0);
   return consumer;
 }
 
@@ -68,10 +79,10 @@ describe('an encoding that is being warmed', () => {
   it('gets the rows of its files first, then what was logged meanwhile, and is live', async () => {
     const consumer = await begin();
     await consumer.log(rowsOf(['u', 4], ['u', 5]));
-    await warmings().send(ENCODING, rowsOf(['u', 1], [w, 1], [far, 1], ['u', 2]), 0, false);
+    await warmings().send(claim, rowsOf(['u', 1], [w, 1], [far, 1], ['u', 2]), 0, false);
     expect(await applyAll(consumer)).toEqual(['u e1', `${w} e1`, 'u e2']);
     expect(await phases()).toEqual(['files']);
-    await warmings().send(ENCODING, rowsOf(['u', 3]), 4, true);
+    await warmings().send(claim, rowsOf(['u', 3]), 4, true);
     await consumer.log(rowsOf([w, 2]));
     expect(consumer.warming.pending()).toEqual(new Set([ENCODING]));
     expect(await applyAll(consumer)).toEqual(['u e3', 'u e4', 'u e5', `${w} e2`]);
@@ -84,16 +95,16 @@ describe('an encoding that is being warmed', () => {
 
   it('gets nothing before it is open, and is not open before every partition is armed', async () => {
     const consumer = await queue.consume();
-    await warmings().begin(ENCODING, FILES);
+    await warmings().begin(claim, FILES);
     expect(await consumer.warming.arm(false)).toMatchObject({ begun: true });
     expect(await phases()).toEqual(['begun']);
-    expect(await warmings().open(ENCODING)).toBe(PARTITION_COUNT);
+    expect(await warmings().open(claim)).toBe(PARTITION_COUNT);
     expect(await consumer.warming.arm(true)).toMatchObject({ begun: false });
     expect(await phases()).toEqual(['armed']);
-    expect(await warmings().open(ENCODING)).toBe(PARTITION_COUNT - 1);
+    expect(await warmings().open(claim)).toBe(PARTITION_COUNT - 1);
     await consumer.log(rowsOf(['u', 1]));
     expect(await consumer.warming.read(ENCODING, 9)).toBeUndefined();
-    await expect(warmings().send(ENCODING, rowsOf(['u', 1]), 0, false)).rejects.toMatchObject({ reason: 'conflict' });
+    await expect(warmings().send(claim, rowsOf(['u', 1]), 0, false)).rejects.toMatchObject({ reason: 'conflict' });
   });
 
   it('tells every updater by its version', async () => {
@@ -101,7 +112,7 @@ describe('an encoding that is being warmed', () => {
     const versions = [await version()];
     const consumer = await begin();
     versions.push(await version());
-    await warmings().end(ENCODING);
+    await warmings().end(claim);
     versions.push(await version());
     expect(new Set(versions).size).toBe(3);
     expect((await consumer.warming.arm(true)).version).toBe(versions[2]);
@@ -113,7 +124,7 @@ describe('an encoding that is being warmed', () => {
     await consumer.log(rowsOf(['u', 3]));
     await consumer.log(rowsOf(['u', 4], [w, 9]));
     const rows = rowsOf(['u', 1], [w, 1], ['u', 2], ['u', 3], [w, 2], ['u', 4], ['u', 5]);
-    await warmings().send(ENCODING, rows, 0, true);
+    await warmings().send(claim, rows, 0, true);
     expect(await applyAll(consumer)).toEqual([
       ...['u e1', `${w} e1`, 'u e2', `${w} e2`],
       ...['u e3', 'u e4', `${w} e9`],
@@ -124,13 +135,13 @@ describe('an encoding that is being warmed', () => {
     const consumer = await begin();
     await consumer.log(rowsOf(['u', 2]), new Set(['u']));
     await consumer.log(rowsOf(['u', 4]));
-    await warmings().send(ENCODING, rowsOf(['u', 1], ['u', 2], ['u', 3], ['u', 4]), 0, true);
+    await warmings().send(claim, rowsOf(['u', 1], ['u', 2], ['u', 3], ['u', 4]), 0, true);
     expect(await applyAll(consumer)).toEqual(['u e1', 'u e2', 'u e3', 'u e2', 'u e4']);
   });
 
   it('reads a batch again as it was until it is done, also if more has come', async () => {
     const consumer = await begin();
-    await warmings().send(ENCODING, rowsOf(['u', 1], ['u', 2], ['u', 3]), 0, false);
+    await warmings().send(claim, rowsOf(['u', 1], ['u', 2], ['u', 3]), 0, false);
     const batch = await read(consumer, 2);
     await consumer.warming.remember(batch, 1);
     const next = await queue.consume('two');
@@ -146,7 +157,7 @@ describe('an encoding that is being warmed', () => {
   it('keeps the rows before a cut of a batch that comes again', async () => {
     const consumer = await begin();
     await consumer.log(rowsOf(['u', 3]));
-    await warmings().send(ENCODING, rowsOf(['u', 1], ['u', 2], ['u', 3], ['u', 4]), 0, true);
+    await warmings().send(claim, rowsOf(['u', 1], ['u', 2], ['u', 3], ['u', 4]), 0, true);
     for (let tries = 0; tries < 2; tries++) expect(namesOf(await read(consumer))).toEqual(['u e1', 'u e2']);
     await consumer.warming.complete(await read(consumer));
     expect(await applyAll(consumer)).toEqual(['u e3']);
@@ -157,7 +168,7 @@ describe('an encoding that is being warmed', () => {
     const files = await read(consumer);
     await consumer.warming.nextPhase(files);
     expect(await phases()).toEqual(['files']);
-    await warmings().send(ENCODING, [], 0, true);
+    await warmings().send(claim, [], 0, true);
     await consumer.warming.nextPhase(files);
     const log = await read(consumer);
     expect(log).toMatchObject({ phase: 'log', entryCount: 0 });
@@ -169,9 +180,9 @@ describe('an encoding that is being warmed', () => {
   it('gets the whole event log without files', async () => {
     const consumer = await queue.consume('one', { ageMs: 3_600_000, maxEvents: 100 });
     await consumer.log(rowsOf(['u', 1], ['u', 2]));
-    await warmings().begin(ENCODING, FROM_LOG);
+    await warmings().begin(claim, FROM_LOG);
     await arm(consumer);
-    await warmings().open(ENCODING);
+    await warmings().open(claim);
     await consumer.log(rowsOf(['u', 3]));
     expect(await applyAll(consumer)).toEqual(['u e1', 'u e2', 'u e3']);
     expect(await phases()).toEqual(['live']);
@@ -181,7 +192,7 @@ describe('an encoding that is being warmed', () => {
     const consumer = await begin();
     await consumer.log(rowsOf(['u', 1]));
     expect(await consumer.trimLog()).toBe(1);
-    await warmings().send(ENCODING, [], 0, true);
+    await warmings().send(claim, [], 0, true);
     await applyAll(consumer);
     await consumer.log(rowsOf(['u', 2]));
     expect(await consumer.trimLog()).toBe(0);
@@ -204,7 +215,7 @@ describe('an encoding that is being warmed', () => {
 
   it('is moved on by the holder of the lease alone', async () => {
     const late = await begin();
-    await warmings().send(ENCODING, rowsOf(['u', 1]), 0, true);
+    await warmings().send(claim, rowsOf(['u', 1]), 0, true);
     const batch = await read(late);
     const holder = await queue.consume('two');
     await holder.warming.arm(true);
@@ -222,9 +233,9 @@ describe('an encoding that is being warmed', () => {
 
   it('is not moved on by a batch of a warming that has ended', async () => {
     const consumer = await begin();
-    await warmings().send(ENCODING, rowsOf(['u', 1]), 0, true);
+    await warmings().send(claim, rowsOf(['u', 1]), 0, true);
     const batch = await read(consumer);
-    await warmings().end(ENCODING);
+    await warmings().end(claim);
     await consumer.warming.complete(batch);
     expect(await queue.client().hgetall(`{ckv}:warming-${PARTITION}`)).toEqual({});
   });
@@ -237,10 +248,10 @@ describe('the erasure of a user or an event', () => {
   it('keeps a deleted user out of what waits and what comes from files, and not out of what is logged later', async () => {
     const consumer = await begin();
     await consumer.log(rowsOf(['u', 7], [w, 7]));
-    await warmings().send(ENCODING, rowsOf(['u', 1], [w, 1]), 0, false);
+    await warmings().send(claim, rowsOf(['u', 1], [w, 1]), 0, false);
     await erase(consumer);
     await consumer.log(rowsOf(['u', 8]));
-    await warmings().send(ENCODING, rowsOf(['u', 2], [w, 2]), 2, true);
+    await warmings().send(claim, rowsOf(['u', 2], [w, 2]), 2, true);
     expect(await applyAll(consumer)).toEqual([`${w} e1`, `${w} e2`, `${w} e7`, 'u e8']);
     const left = await queue.client().dump(`{ckv}:warming-${PARTITION}:files:${ENCODING}`);
     expect(left).toBeNull();
@@ -248,7 +259,7 @@ describe('the erasure of a user or an event', () => {
 
   it('deletes the rows that wait', async () => {
     const consumer = await begin();
-    await warmings().send(ENCODING, rowsOf(['u', 1], [w, 1]), 0, false);
+    await warmings().send(claim, rowsOf(['u', 1], [w, 1]), 0, false);
     await erase(consumer);
     const waiting = await queue.client().xrange(`{ckv}:warming-${PARTITION}:files:${ENCODING}`, '-', '+');
     expect(waiting.map(([, fields]) => fields[1])).toEqual([w]);
@@ -260,17 +271,17 @@ describe('the erasure of a user or an event', () => {
     await erase(consumer, 'e7');
     await erase(consumer, 'e2');
     await consumer.log(rowsOf(['u', 7]));
-    await warmings().send(ENCODING, rowsOf(['u', 1], ['u', 2], ['u', 3], [w, 2]), 0, true);
+    await warmings().send(claim, rowsOf(['u', 1], ['u', 2], ['u', 3], [w, 2]), 0, true);
     expect(await applyAll(consumer)).toEqual(['u e1', 'u e3', `${w} e2`, 'u e8']);
   });
 
   it('counts before the partition is armed, too', async () => {
     const consumer = await queue.consume();
-    await warmings().begin(ENCODING, FILES);
+    await warmings().begin(claim, FILES);
     await erase(consumer);
     await arm(consumer);
-    await warmings().open(ENCODING);
-    await warmings().send(ENCODING, rowsOf(['u', 1], [w, 1]), 0, true);
+    await warmings().open(claim);
+    await warmings().send(claim, rowsOf(['u', 1], [w, 1]), 0, true);
     expect(await applyAll(consumer)).toEqual([`${w} e1`]);
   });
 });
@@ -279,33 +290,33 @@ describe('the sender of files', () => {
   it('sends all rows again after its death: each partition gets each row once', async () => {
     const consumer = await begin();
     const rows = rowsOf(['u', 1], [far, 1], ['u', 2], [w, 1]);
-    await warmings().send(ENCODING, rows.slice(0, 2), 0, false);
-    await warmings().send(ENCODING, rows.slice(0, 2), 0, false);
-    await warmings().send(ENCODING, rows.slice(2), 2, true);
-    await warmings().send(ENCODING, rows.slice(0, 2), 0, false);
-    await warmings().send(ENCODING, rows.slice(2), 2, true);
+    await warmings().send(claim, rows.slice(0, 2), 0, false);
+    await warmings().send(claim, rows.slice(0, 2), 0, false);
+    await warmings().send(claim, rows.slice(2), 2, true);
+    await warmings().send(claim, rows.slice(0, 2), 0, false);
+    await warmings().send(claim, rows.slice(2), 2, true);
     expect(await applyAll(consumer)).toEqual(['u e1', 'u e2', `${w} e1`]);
-    await warmings().send(ENCODING, rows.slice(2), 2, true); // the partition is live by now
+    await warmings().send(claim, rows.slice(2), 2, true); // the partition is live by now
   });
 
   it('is refused if another sender began with other files, also if rows at its place are due', async () => {
     const consumer = await begin();
-    await warmings().send(ENCODING, rowsOf(['u', 1], [far, 1]), 0, false, 'new');
-    const late = warmings().send(ENCODING, rowsOf(['u', 8]), 2, true, 'old');
+    await warmings().send(claim, rowsOf(['u', 1], [far, 1]), 0, false, 'new');
+    const late = warmings().send(claim, rowsOf(['u', 8]), 2, true, 'old');
     await expect(late).rejects.toMatchObject({ reason: 'conflict', message: expect.stringContaining('other files') });
-    await warmings().send(ENCODING, rowsOf(['u', 2]), 2, true, 'new');
+    await warmings().send(claim, rowsOf(['u', 2]), 2, true, 'new');
     expect(await applyAll(consumer)).toEqual(['u e1', 'u e2']);
 
-    await warmings().end(ENCODING);
-    await warmings().begin(ENCODING, FILES);
+    await warmings().end(claim);
+    await warmings().begin(claim, FILES);
     await arm(consumer);
-    await warmings().open(ENCODING);
-    expect(await warmings().send(ENCODING, rowsOf(['u', 8]), 0, true, 'old')).toEqual([]);
+    await warmings().open(claim);
+    expect(await warmings().send(claim, rowsOf(['u', 8]), 0, true, 'old')).toEqual([]);
   });
 
   it('is refused if rows are missing', async () => {
     await begin();
-    await expect(warmings().send(ENCODING, rowsOf(['u', 1]), 3, false)).rejects.toThrow(/has 0 rows/);
+    await expect(warmings().send(claim, rowsOf(['u', 1]), 3, false)).rejects.toThrow(/has 0 rows/);
   });
 
   it('is told which partitions have no room', async () => {
@@ -326,19 +337,22 @@ describe('the sender of files', () => {
       .client()
       .pipeline(many.map(([name = '', ...args]) => [name.toLowerCase(), ...args]))
       .exec();
-    expect(await warmings().send(ENCODING, rowsOf(['u', 1], [far, 1]), 0, false)).toEqual([PARTITION]);
+    expect(await warmings().send(claim, rowsOf(['u', 1], [far, 1]), 0, false)).toEqual([PARTITION]);
     await queue.client().xtrim(key, 'MAXLEN', 10);
-    expect(await warmings().send(ENCODING, rowsOf(['u', 1], [far, 1]), 0, false)).toEqual([]);
+    expect(await warmings().send(claim, rowsOf(['u', 1], [far, 1]), 0, false)).toEqual([]);
     expect(await queue.client().xlen(key)).toBe(11);
     expect(consumer.partition).toBe(PARTITION);
   });
 });
 
 it('warms a bounded number of encodings at once, each once', async () => {
-  for (let i = 0; i < MAX_WARMINGS; i++) expect(await warmings().begin(`${i}`.repeat(16), FILES)).toBe(true);
-  expect(await warmings().begin('0'.repeat(16), FILES)).toBe(false);
-  await expect(warmings().begin('f'.repeat(16), FILES)).rejects.toMatchObject({ reason: 'overloaded' });
-  expect(await warmings().end('0'.repeat(16))).toBe(true);
-  expect(await warmings().end('0'.repeat(16))).toBe(false);
-  expect(await warmings().begin('f'.repeat(16), FILES)).toBe(true);
+  const claims = await Promise.all([...'01234f'].map((digit) => claimOf(digit.repeat(16))));
+  const [first, , , , , sixth] = claims as [EncodingClaim, ...EncodingClaim[]] & EncodingClaim[];
+  for (const one of claims.slice(0, MAX_WARMINGS)) expect(await warmings().begin(one, FILES)).toBe(true);
+  expect(await warmings().begin(first, FILES)).toBe(false);
+  await expect(warmings().begin(sixth as EncodingClaim, FILES)).rejects.toMatchObject({ reason: 'overloaded' });
+  expect(await warmings().end(first)).toBe(true);
+  expect(await warmings().end(first)).toBe(false);
+  expect(await warmings().begin(sixth as EncodingClaim, FILES)).toBe(true);
+  for (const one of claims) one.leave();
 });

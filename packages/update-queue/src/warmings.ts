@@ -1,8 +1,10 @@
-import { CkvError, type Interaction, partitionOf } from '@collectivekv/domain';
+import { allDone, CkvError, type Interaction, partitionOf } from '@collectivekv/domain';
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
+import { claimOver, type EncodingClaim } from './encoding-claims.js';
 import { entryOf } from './event-log.js';
 import { readScript } from './lua-script.js';
 import {
+  encodingClaimsKey,
   eventLogKey,
   partitionQueueName,
   queuePrefix,
@@ -51,7 +53,10 @@ export const MAX_WAITING_ROWS = 20_000;
 /** Most rows of one call. */
 const MAX_SENT_ROWS = 500;
 
-/** Begins, feeds and ends the warming of encodings, for operators. Throws dependency_unavailable. */
+/**
+ * Begins, feeds and ends the warming of encodings, for operators. What changes something takes the claim on the
+ * encoding, and throws conflict if another process has had it since. Throws dependency_unavailable.
+ */
 export interface Warmings {
   /** Returns the encodings that are being warmed. */
   all(): Promise<Warming[]>;
@@ -59,14 +64,14 @@ export interface Warmings {
    * Begins to warm an encoding; nothing is applied before {@link open}. Returns false if it is being warmed.
    * @throws overloaded if {@link MAX_WARMINGS} others are
    */
-  begin(encodingId: string, plan: WarmingPlan): Promise<boolean>;
+  begin(claim: EncodingClaim, plan: WarmingPlan): Promise<boolean>;
   /** Replaces the plan of an encoding that is being warmed, with the same source. */
-  replan(encodingId: string, plan: WarmingPlan): Promise<void>;
+  replan(claim: EncodingClaim, plan: WarmingPlan): Promise<void>;
   /**
    * Lets the updaters apply interactions, if every partition is armed. Delete the encoding's records before it.
    * @returns the number of partitions that are not armed: their updaters do not know of the warming yet
    */
-  open(encodingId: string): Promise<number>;
+  open(claim: EncodingClaim): Promise<number>;
   /**
    * Sends the next rows of the files to their partitions. What a partition has got before, it does not get again. So a
    * sender that died sends all rows again.
@@ -77,14 +82,16 @@ export interface Warmings {
    * @throws conflict if the encoding takes no files now, or rows before these are missing, or it has rows of other files
    */
   send(
-    encodingId: string,
+    claim: EncodingClaim,
     rows: readonly Interaction[],
     from: number,
     last: boolean,
     digest?: string,
   ): Promise<readonly number[]>;
   /** Ends the warming, whatever its phase. Returns false if there was none. */
-  end(encodingId: string): Promise<boolean>;
+  end(claim: EncodingClaim): Promise<boolean>;
+  /** Ends the warming if it is live in every partition. Returns false if it is not. */
+  finish(claim: EncodingClaim): Promise<boolean>;
   /** Returns the number of jobs of each partition that wait or are being applied. */
   unsettledCounts(): Promise<number[]>;
   /** Returns the number of interactions in the event log of each partition. */
@@ -94,22 +101,29 @@ export interface Warmings {
 type Arg = string | number;
 
 interface Commands {
-  ckvBeginWarming(...args: Arg[]): Promise<1 | 0 | -1>;
-  ckvOpenWarming(...args: Arg[]): Promise<number>;
-  ckvSendFiles(...args: Arg[]): Promise<[code: 1 | 0 | -1 | -2 | -3, count: number]>;
-  ckvEndWarming(...args: Arg[]): Promise<0 | 1>;
+  ckvBeginWarming(...args: Arg[]): Promise<1 | 0 | -1 | null>;
+  ckvReplanWarming(...args: Arg[]): Promise<0 | 1 | null>;
+  ckvOpenWarming(...args: Arg[]): Promise<number | null>;
+  ckvSendFiles(...args: Arg[]): Promise<[code: 1 | 0 | -1 | -2 | -3, count: number] | null>;
+  ckvEndWarming(...args: Arg[]): Promise<0 | 1 | -1 | null>;
 }
 
 const SCRIPTS = {
-  ckvBeginWarming: readScript('begin-warming-1.lua'),
-  ckvOpenWarming: readScript('open-warming-1.lua'),
-  ckvSendFiles: readScript('send-files-2.lua'),
-  ckvEndWarming: readScript('end-warming-1.lua'),
+  ckvBeginWarming: readScript('begin-warming-2.lua'),
+  ckvReplanWarming: readScript('replan-warming-2.lua'),
+  ckvOpenWarming: readScript('open-warming-2.lua'),
+  ckvSendFiles: readScript('send-files-3.lua'),
+  ckvEndWarming: readScript('end-warming-2.lua'),
 } as const satisfies Record<keyof Commands, unknown>;
 
 /** Returns the version of what is being warmed: it changes whenever an updater has to look. */
 export async function warmingVersion(client: RedisClient, keyPrefix: string): Promise<number> {
   return Number((await reachingRedis(() => client.hget(warmingsKey(keyPrefix), 'version'))) ?? 0);
+}
+
+/** True if an encoding is being warmed. */
+export async function isBeingWarmed(client: RedisClient, keyPrefix: string, encodingId: string): Promise<boolean> {
+  return (await reachingRedis(() => client.hexists(warmingsKey(keyPrefix), encodingId))) === 1;
 }
 
 /** Opens the warming. */
@@ -122,7 +136,8 @@ export function openWarmings(options: {
   for (const [name, script] of Object.entries(SCRIPTS)) client.defineCommand(name, script);
   const commands = client as unknown as Commands;
   const key = warmingsKey(keyPrefix);
-  const everywhere = [key, warmingPrefix(keyPrefix), partitionCount];
+  const claims = encodingClaimsKey(keyPrefix);
+  const everywhere = [key, claims, warmingPrefix(keyPrefix), partitionCount];
   const partitions = Array.from({ length: partitionCount }, (_, partition) => partition);
 
   async function stateOf(encodingId: string, partition: number): Promise<WarmingPartition> {
@@ -144,17 +159,23 @@ export function openWarmings(options: {
     };
   }
 
-  async function sendTo(
-    partition: number,
-    encodingId: string,
-    rows: readonly Interaction[],
-    from: number,
-    rest: Arg[],
-  ) {
+  /** Runs a script that changes something. Throws conflict if the claim is over. */
+  const claimed = <T>(claim: EncodingClaim, call: () => Promise<T | null>): Promise<T> =>
+    reachingRedis(async () => {
+      const answer = await call();
+      if (answer === null) throw claimOver(claim);
+      return answer;
+    });
+
+  async function sendTo(partition: number, claim: EncodingClaim, rows: readonly Interaction[], rest: Arg[]) {
     const { states, files } = warmingKeys(keyPrefix, partition);
-    const entries = rows.flatMap(entryOf);
-    return commands.ckvSendFiles(states, files(encodingId), encodingId, from, ...rest, ...entries);
+    const { encodingId, token } = claim;
+    const args = [encodingId, ...rest, token, ...rows.flatMap(entryOf)];
+    return claimed(claim, () => commands.ckvSendFiles(states, files(encodingId), claims, ...args));
   }
+
+  const endIf = (claim: EncodingClaim, live: 0 | 1) =>
+    claimed(claim, () => commands.ckvEndWarming(...everywhere, claim.encodingId, claim.token, live));
 
   return {
     all: () =>
@@ -167,37 +188,36 @@ export function openWarmings(options: {
         }));
         return Promise.all(found);
       }),
-    begin: (encodingId, plan) =>
-      reachingRedis(async () => {
-        const args = [encodingId, plan.source, JSON.stringify(plan), MAX_WARMINGS];
-        const begun = await commands.ckvBeginWarming(...everywhere, ...args);
-        if (begun === -1) {
-          throw new CkvError('overloaded', `${MAX_WARMINGS} encodings are being warmed; end one of them first`);
+    async begin(claim, plan) {
+      const args = [claim.encodingId, claim.token, plan.source, JSON.stringify(plan), MAX_WARMINGS];
+      const begun = await claimed(claim, () => commands.ckvBeginWarming(...everywhere, ...args));
+      if (begun === -1) {
+        throw new CkvError('overloaded', `${MAX_WARMINGS} encodings are being warmed; end one of them first`);
+      }
+      return begun === 1;
+    },
+    async replan(claim, plan) {
+      const args = [claim.encodingId, claim.token, JSON.stringify(plan)];
+      await claimed(claim, () => commands.ckvReplanWarming(key, claims, ...args));
+    },
+    open: (claim) => claimed(claim, () => commands.ckvOpenWarming(...everywhere, claim.encodingId, claim.token)),
+    async send(claim, rows, from, last, digest = '') {
+      if (rows.length > MAX_SENT_ROWS) throw new Error(`${rows.length} rows, at most ${MAX_SENT_ROWS}`);
+      const rest = [from, from + rows.length, MAX_WAITING_ROWS, last ? 1 : 0, digest];
+      const sends = partitions.map(async (partition) => {
+        const own = rows.filter(({ userId }) => partitionOf(userId, partitionCount) === partition);
+        const [code, count] = await sendTo(partition, claim, own, rest);
+        if (code === -2) throw new CkvError('conflict', 'the encoding takes no rows of files in this phase');
+        if (code === -3) throw new CkvError('conflict', 'another backfill of the encoding sends other files');
+        if (code === 0 && count < from + rows.length) {
+          throw new CkvError('conflict', `partition ${partition} has ${count} rows, and these begin at ${from}`);
         }
-        return begun === 1;
-      }),
-    replan: (encodingId, plan) =>
-      reachingRedis(async () => {
-        await client.hset(key, encodingId, JSON.stringify(plan));
-      }),
-    open: (encodingId) => reachingRedis(() => commands.ckvOpenWarming(...everywhere, encodingId)),
-    send: (encodingId, rows, from, last, digest = '') =>
-      reachingRedis(async () => {
-        if (rows.length > MAX_SENT_ROWS) throw new Error(`${rows.length} rows, at most ${MAX_SENT_ROWS}`);
-        const rest = [from + rows.length, MAX_WAITING_ROWS, last ? 1 : 0, digest];
-        const sends = partitions.map(async (partition) => {
-          const own = rows.filter(({ userId }) => partitionOf(userId, partitionCount) === partition);
-          const [code, count] = await sendTo(partition, encodingId, own, from, rest);
-          if (code === -2) throw new CkvError('conflict', 'the encoding takes no rows of files in this phase');
-          if (code === -3) throw new CkvError('conflict', 'another backfill of the encoding sends other files');
-          if (code === 0 && count < from + rows.length) {
-            throw new CkvError('conflict', `partition ${partition} has ${count} rows, and these begin at ${from}`);
-          }
-          return code === -1 ? [partition] : [];
-        });
-        return (await Promise.all(sends)).flat();
-      }),
-    end: (encodingId) => reachingRedis(async () => (await commands.ckvEndWarming(...everywhere, encodingId)) === 1),
+        return code === -1 ? [partition] : [];
+      });
+      return (await allDone(sends)).flat();
+    },
+    end: async (claim) => (await endIf(claim, 0)) === 1,
+    finish: async (claim) => (await endIf(claim, 1)) === 1,
     unsettledCounts: () =>
       reachingRedis(() =>
         Promise.all(

@@ -62,7 +62,9 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
       else if (edited) put(userId, encodingId, edited);
       return outcome;
     },
-    async dropRecords(encodingId) {
+    async dropRecords(encodingId, _, { validUntilMs } = NO_FENCE) {
+      const some = [...records.values()].some((own) => own.has(encodingId));
+      if (some && hasEnded(validUntilMs)) throw fenceEnded();
       const had = [...records.values()].filter((own) => own.delete(encodingId));
       return { droppedCount: had.length, nextCursor: '' };
     },

@@ -34,6 +34,8 @@ const QUARANTINE_TTL_S = 7 * 24 * 3600;
 const SCAN_COUNT = 500;
 /** Pages of a scan of one `dropRecords` call. */
 const DROP_PAGES = 200;
+/** Records of one script call that deletes them. */
+const DROPS_PER_CALL = 1_000;
 const SWAP_TRIES = 5;
 /** Encodings of one script call. */
 const ENCODINGS_PER_CALL = 500;
@@ -50,6 +52,7 @@ interface Scripts {
     ...keysAndArguments: (string | number | Buffer)[]
   ): Promise<AppendReply[] | null>;
   ckvDeleteUser(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<number[] | null>;
+  ckvDropRecords(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<number | null>;
   ckvSwapRecord(key: string, sha1: string, record: Buffer, validUntilMs: number): Promise<number | null>;
 }
 
@@ -58,6 +61,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   const keys = createRecordKeys(keyPrefix);
   client.defineCommand('ckvAppendPositions', { lua: readLua('append-positions-2n.lua') });
   client.defineCommand('ckvDeleteUser', { lua: readLua('delete-user-2n.lua') });
+  client.defineCommand('ckvDropRecords', { lua: readLua('drop-records-1n.lua') });
   client.defineCommand('ckvSwapRecord', { numberOfKeys: 1, lua: readLua('swap-record-1.lua') });
   const scripts = client as unknown as Scripts;
 
@@ -99,6 +103,21 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
     );
     if (!replies) throw fenceEnded();
     return replies;
+  }
+
+  /** Deletes records unless the fence has ended: Redis looks as it deletes. Returns their number. */
+  async function drop(recordKeys: readonly string[], { validUntilMs }: WriteFence): Promise<number> {
+    const perCall = client.isCluster ? 1 : DROPS_PER_CALL;
+    const calls: Promise<number | null>[] = [];
+    for (let from = 0; from < recordKeys.length; from += perCall) {
+      const part = recordKeys.slice(from, from + perCall);
+      calls.push(scripts.ckvDropRecords(part.length, ...part, validUntilMs));
+    }
+    const counts = await allDone(calls);
+    return counts.reduce<number>((sum, count) => {
+      if (count === null) throw fenceEnded();
+      return sum + count;
+    }, 0);
   }
 
   return {
@@ -155,7 +174,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
         throw new CkvError('conflict', 'other writers kept changing the record; try again');
       }),
 
-    dropRecords: (encodingId, cursor) =>
+    dropRecords: (encodingId, cursor, fence = NO_FENCE) =>
       reachingRedis(async () => {
         const primaries = primariesOf(client);
         let [at, position] = readDropCursor(cursor);
@@ -170,8 +189,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
             'COUNT',
             SCAN_COUNT,
           );
-          const drops = await Promise.all([...new Set(keysFound)].map((key) => primary.unlink(key)));
-          droppedCount += drops.reduce((sum, count) => sum + count, 0);
+          droppedCount += await drop([...new Set(keysFound)], fence);
           position = next;
           if (next === '0') at++;
         }

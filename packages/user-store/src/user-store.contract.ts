@@ -433,6 +433,17 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       expect((await store().stats(other.encodingId, 1_000)).recordCount).toBe(users.length);
     });
 
+    it('drops nothing after the fence has ended', async () => {
+      await store().appendPositions(shape, [append('u', [1]), append('v', [1])]);
+      const storeMs = await nowMs();
+      const late = store().dropRecords(shape.encodingId, '', { validUntilMs: storeMs - 1 });
+      await expect(late).rejects.toMatchObject({ reason: 'deadline', field: 'valid_until_ms' });
+      expect((await store().stats(shape.encodingId, 100)).recordCount).toBe(2);
+      const fence = { validUntilMs: storeMs + 60_000 };
+      expect((await store().dropRecords(shape.encodingId, '', fence)).droppedCount).toBe(2);
+      await store().dropRecords(shape.encodingId, '', { validUntilMs: storeMs - 1 }); // there is nothing to delete
+    });
+
     it('agrees with a simple model for any order of appends, retries and deletions', async () => {
       const step = fc.oneof(
         fc.record({

@@ -150,10 +150,12 @@ export interface UserStore {
    * @param cursor what the call before returned; empty begins
    * @returns the number of deleted records, and where to go on: empty at the end
    * @throws invalid_request for a cursor of no call
+   * @throws deadline if there is something to delete and the fence has ended
    */
   dropRecords(
     encodingId: string,
     cursor: string,
+    fence?: WriteFence,
   ): Promise<{ readonly droppedCount: number; readonly nextCursor: string }>;
   /** Counts the records of one encoding, or of all if `encodingId` is empty. Stops after `maxRecords`. */
   stats(encodingId: string, maxRecords: number, signal?: AbortSignal): Promise<StoreStats>;

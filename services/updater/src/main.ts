@@ -6,6 +6,8 @@ import { createGrpcClient } from '@collectivekv/rpc';
 import { runService, watchFollowedBundles } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
+  isBeingWarmed,
+  openEncodingClaims,
   openLeaseTable,
   openPartitionQueue,
   openReceipts,
@@ -90,7 +92,13 @@ await runService({
     const eventLog = { ageMs: eventLogAgeMs(config.CKV_EVENT_LOG), maxEvents: config.CKV_EVENT_LOG_MAX_EVENTS };
     const recordEncodings = openRecordEncodings(client, keyPrefix);
     const graceMs = config.CKV_OLD_RECORDS_GRACE_S * 1_000;
-    onClose('old records', watchOldRecords({ bundles, recordEncodings, userCache, graceMs, log }));
+    const old = {
+      bundles,
+      recordEncodings,
+      claims: openEncodingClaims(client, keyPrefix),
+      isBeingWarmed: (encodingId: string) => isBeingWarmed(client, keyPrefix, encodingId),
+    };
+    onClose('old records', watchOldRecords({ ...old, userCache, graceMs, log }));
     const slotReports = createSlotReports({ pool, log });
     onClose('slot reports', slotReports.close);
     const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));

@@ -87,9 +87,11 @@ export function createUserCacheHandlers(store: UserStore, metrics: UserCacheMetr
       return store.deletePosition(encodingId, userId, matchOf(request), { validUntilMs });
     },
 
-    async DropRecords({ encodingId, cursor }: DropRecordsRequest__Output): Promise<DropRecordsResponse> {
+    async DropRecords(request: DropRecordsRequest__Output): Promise<DropRecordsResponse> {
+      const { encodingId, cursor, validUntilMs } = request;
       checkEncodingId(encodingId, 'encoding_id');
-      return store.dropRecords(encodingId, cursor);
+      checkRange('valid_until_ms', validUntilMs, 1, LIMITS.timestampMs);
+      return store.dropRecords(encodingId, cursor, { validUntilMs });
     },
 
     async Stats({ encodingId, maxRecords }: StatsRequest__Output, { signal }: CallContext): Promise<StatsResponse> {

@@ -1,5 +1,8 @@
 import { encodingId, longId, manyIds, type Rpcs, wrongEncodingIds } from './shared-cases.js';
 
+/** A fence that has not ended: the year 2100. */
+const LATER = 4_102_444_800_000;
+
 const append = { userId: 'u', eventHashes: Buffer.alloc(6), rows: Buffer.alloc(5), lastEventMs: 1 };
 const appends = { encodingId, strideBytes: 5, maxPositions: 10, appends: [append] };
 
@@ -93,10 +96,12 @@ export const USER_CACHE_RPCS: Rpcs = {
     ],
   ],
   'UserCacheService/DropRecords': [
-    { encodingId },
+    { encodingId, validUntilMs: LATER },
     [
-      ['a cursor of no answer', 'cursor', { encodingId, cursor: 'x' }],
-      ...wrongEncodingIds((id) => ({ encodingId: id })),
+      ['a cursor of no answer', 'cursor', { encodingId, cursor: 'x', validUntilMs: LATER }],
+      ['no fence', 'valid_until_ms', { encodingId }],
+      ['a fence before the epoch', 'valid_until_ms', { encodingId, validUntilMs: -1 }],
+      ...wrongEncodingIds((id) => ({ encodingId: id, validUntilMs: LATER })),
     ],
   ],
   'UserCacheService/Stats': [

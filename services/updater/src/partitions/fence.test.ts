@@ -1,5 +1,6 @@
+import { CLOCK_MARGIN_MS } from '@collectivekv/update-queue';
 import { afterEach, expect, it, vi } from 'vitest';
-import { CLOCK_MARGIN_MS, createFence } from './fence.js';
+import { createFence } from './fence.js';
 
 afterEach(() => void vi.restoreAllMocks());
 

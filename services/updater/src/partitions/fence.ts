@@ -1,4 +1,4 @@
-import type { PartitionTerm } from '@collectivekv/update-queue';
+import { CLOCK_MARGIN_MS, type PartitionTerm } from '@collectivekv/update-queue';
 
 /**
  * What a write carries so that Redis can refuse it after the lease is lost: the term of the partition's lease, and the
@@ -32,12 +32,6 @@ export interface RenewableFence extends Fence {
   /** Ends the fence for this process: {@link Fence.isHeld} is false from now on. */
   end(): void;
 }
-
-/**
- * Largest difference between the clocks of the queue's Redis and of the records' Redis, ms. The lease ends by the
- * clock of the queue's Redis, and a write of a record is refused by the clock of the records' Redis.
- */
-export const CLOCK_MARGIN_MS = 500;
 
 /** Creates the fence of a term. Before its first renewal `isHeld` is false, and every write to a record is refused. */
 export function createFence({ partition, member, term }: PartitionTerm): RenewableFence {

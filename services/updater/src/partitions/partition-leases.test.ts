@@ -2,9 +2,9 @@ import { hostname } from 'node:os';
 import { CkvError } from '@collectivekv/domain';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
-import { type HeldLeases, type LeaseTable, openLeaseTable } from '@collectivekv/update-queue';
+import { CLOCK_MARGIN_MS, type HeldLeases, type LeaseTable, openLeaseTable } from '@collectivekv/update-queue';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { CLOCK_MARGIN_MS, type Fence } from './fence.js';
+import type { Fence } from './fence.js';
 import { createPartitionLeases, LEASE_MS, type PartitionLeases } from './partition-leases.js';
 
 afterEach(() => void vi.restoreAllMocks());

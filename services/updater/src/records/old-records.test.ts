@@ -1,6 +1,13 @@
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
-import { openRecordEncodings, type RecordEncodings } from '@collectivekv/update-queue';
+import {
+  isBeingWarmed,
+  isClaimed,
+  openEncodingClaims,
+  openRecordEncodings,
+  openWarmings,
+  type RecordEncodings,
+} from '@collectivekv/update-queue';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { removeOldRecords } from './old-records.js';
 import {
@@ -52,6 +59,12 @@ async function notedBefore(encodingId: string, ms: number): Promise<void> {
   await redis.zadd(KEY, Number(seconds) * 1_000 - ms, encodingId);
 }
 
+const claims = () => openEncodingClaims(redis, 'ckv');
+async function claim() {
+  const taken = await claims().take(OLD, 'ckv backfill');
+  if (!isClaimed(taken)) throw new Error(`held by ${taken.holder}`);
+  return taken;
+}
 const remove = (signal = new AbortController().signal) =>
   removeOldRecords({
     bundles: {
@@ -59,6 +72,8 @@ const remove = (signal = new AbortController().signal) =>
       announced: () => announcedIds.map((bundleId) => ({ bundleId, state: 'previous', shareBp: 0 })),
     },
     recordEncodings: encodings,
+    claims: claims(),
+    isBeingWarmed: (encodingId) => isBeingWarmed(redis, 'ckv', encodingId),
     userCache: bench.userCache,
     graceMs: GRACE_MS,
     pauseMs: 0,
@@ -96,6 +111,40 @@ it('removes nothing while an announced bundle is not loaded, or none is announce
   [followed, announcedIds] = [[], []];
   expect(await remove()).toBe(0);
   expect(await usersWith(OLD)).toBe(2);
+});
+
+it('leaves the records of an encoding alone while a backfill of it runs, or waits to go on', async () => {
+  const held = await claim();
+  expect(await remove()).toBe(0);
+  const warmings = openWarmings({ client: redis, keyPrefix: 'ckv', partitionCount: 1 });
+  await warmings.begin(held, { bundleId: 'b', source: 'files', digest: '', rowCount: 0 });
+  await held.release();
+  expect(await remove()).toBe(0);
+  expect(await usersWith(OLD)).toBe(2);
+  const again = await claim();
+  await warmings.end(again);
+  await again.release();
+  expect(await remove()).toBe(2);
+});
+
+it('fences its calls, and keeps the claim until a call that failed cannot arrive any more', async () => {
+  const { userCache } = bench;
+  const fences: number[] = [];
+  const broken = {
+    async call(_: string, { validUntilMs }: { validUntilMs: number }) {
+      fences.push(validUntilMs);
+      throw new Error('no answer');
+    },
+  };
+  bench.userCache = broken as unknown as typeof userCache;
+  try {
+    await expect(remove()).rejects.toThrow('no answer');
+    const taken = await claims().take(OLD, 'ckv backfill');
+    if (isClaimed(taken)) throw new Error('the claim was given back');
+    expect(fences[0]).toBeLessThan(taken.endsMs);
+  } finally {
+    bench.userCache = userCache;
+  }
 });
 
 it('stops as soon as the encoding is followed again', async () => {

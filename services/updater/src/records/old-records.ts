@@ -3,12 +3,15 @@ import type { BundleFollower } from '@collectivekv/bundles';
 import { steadyNowMs, toCkvError } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
 import type { Logger } from '@collectivekv/service-kit';
-import type { RecordEncodings } from '@collectivekv/update-queue';
+import { type EncodingClaim, type EncodingClaims, isClaimed, type RecordEncodings } from '@collectivekv/update-queue';
 
 /** Parts of {@link removeOldRecords}. */
 export interface OldRecordsParts {
   readonly bundles: Pick<BundleFollower, 'announced' | 'all'>;
   readonly recordEncodings: Pick<RecordEncodings, 'note' | 'stale' | 'forget'>;
+  readonly claims: EncodingClaims;
+  /** True if a backfill of an encoding is under way. */
+  readonly isBeingWarmed: (encodingId: string) => Promise<boolean>;
   readonly userCache: Pick<GrpcClient<'UserCacheService'>, 'call'>;
   /** How long no updater must have followed an encoding. */
   readonly graceMs: number;
@@ -27,30 +30,47 @@ const CALL_PAUSE_MS = 10_000;
 const CALL_TIMEOUT_MS = 60_000;
 
 /**
- * Removes the records of encodings that no updater has followed for the grace time. Encodings that this updater follows
- * are noted first. Does nothing while an announced bundle is not loaded, because its encoding is unknown then.
+ * Removes the records of encodings that no updater has followed for the grace time, with the claim on the encoding: a
+ * call that comes late deletes nothing of a backfill. Encodings that this updater follows are noted first. Does nothing while an announced bundle is not loaded, because its encoding is unknown then.
  * @returns the number of removed records
  */
 export async function removeOldRecords(parts: OldRecordsParts): Promise<number> {
-  const { recordEncodings, graceMs, log, signal } = parts;
   let removedCount = 0;
   for (const encodingId of await staleEncodings(parts)) {
-    let cursor = '';
+    const claim = await parts.claims.take(encodingId, 'an updater that removes old records');
+    if (!isClaimed(claim)) continue; // a backfill begins
     let count = 0;
-    do {
-      // A bundle of the encoding may have been announced again.
-      if (signal.aborted || !(await staleEncodings(parts)).includes(encodingId)) break;
-      const limits = { deadlineMs: steadyNowMs() + CALL_TIMEOUT_MS, signal };
-      const { droppedCount, nextCursor } = await parts.userCache.call('DropRecords', { encodingId, cursor }, limits);
-      count += droppedCount;
-      cursor = nextCursor;
-      if (cursor === '') await recordEncodings.forget(encodingId, graceMs);
-      else await sleep(parts.pauseMs, undefined, { signal }).catch(() => undefined);
-    } while (cursor !== '');
-    if (count > 0) log.info({ encodingId, count }, 'records of an encoding that no bundle has were removed');
+    try {
+      count = await removeRecords(parts, claim);
+    } catch (thrown) {
+      claim.leave(); // the call that failed may still arrive, until the claim ends
+      throw thrown;
+    }
+    await claim.release();
+    if (count > 0) parts.log.info({ encodingId, count }, 'records of an encoding that no bundle has were removed');
     removedCount += count;
   }
   return removedCount;
+}
+
+async function removeRecords(parts: OldRecordsParts, claim: EncodingClaim): Promise<number> {
+  const { recordEncodings, graceMs, signal } = parts;
+  const { encodingId } = claim;
+  let cursor = '';
+  let count = 0;
+  do {
+    // A bundle of the encoding may have been announced again.
+    if (signal.aborted || !(await staleEncodings(parts)).includes(encodingId)) break;
+    if (await parts.isBeingWarmed(encodingId)) break;
+    const limits = { deadlineMs: steadyNowMs() + CALL_TIMEOUT_MS, signal };
+    const request = { encodingId, cursor, validUntilMs: claim.validUntilMs() };
+    const { droppedCount, nextCursor } = await parts.userCache.call('DropRecords', request, limits);
+    count += droppedCount;
+    cursor = nextCursor;
+    if (cursor === '') await recordEncodings.forget(encodingId, graceMs);
+    else await sleep(parts.pauseMs, undefined, { signal }).catch(() => undefined);
+  } while (cursor !== '');
+  return count;
 }
 
 async function staleEncodings({ bundles, recordEncodings, graceMs }: OldRecordsParts): Promise<string[]> {

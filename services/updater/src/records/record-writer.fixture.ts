@@ -87,8 +87,9 @@ export function useRecordWriter(): void {
         const encodings = await bench.store.deleteUser(userId, { encodingIds, keepRecords }, { validUntilMs });
         return { deletedCount: encodings.length, encodings };
       },
-      async DropRecords({ encodingId, cursor }) {
-        return bench.store.dropRecords(encodingId, cursor);
+      async DropRecords({ encodingId, cursor, validUntilMs }) {
+        bench.fences.push(validUntilMs);
+        return bench.store.dropRecords(encodingId, cursor, { validUntilMs });
       },
       Stats: unused,
     });

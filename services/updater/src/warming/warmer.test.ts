@@ -1,6 +1,6 @@
 // Batches of streams are read from a real queue, and applied. The fixture's writer replaces the records.
 import { CkvError, RECENT_EVENT_RING } from '@collectivekv/domain';
-import { openWarmings } from '@collectivekv/update-queue';
+import { type EncodingClaim, isClaimed, openEncodingClaims, openWarmings } from '@collectivekv/update-queue';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   bench,
@@ -27,11 +27,19 @@ const rows = (...events: [userId: string, eventId: string][]) =>
   events.map(([userId, eventId]) => interactionOf(userId, eventId));
 const phases = async () => (await warmings().all()).flatMap(({ partitions }) => partitions.map(({ phase }) => phase));
 
+let claim: EncodingClaim;
+beforeEach(async () => {
+  const taken = await openEncodingClaims(bench.client, 'ckv').take(ENCODING, 'the test');
+  if (!isClaimed(taken)) throw new Error(`held by ${taken.holder}`);
+  claim = taken;
+});
+afterEach(() => claim.leave());
+
 /** Begins a warming, and arms and opens all partitions. */
 async function begin(): Promise<void> {
-  await warmings().begin(ENCODING, plan);
+  await warmings().begin(claim, plan);
   for (const queue of bench.queues) await queue.warming.arm(true);
-  await warmings().open(ENCODING);
+  await warmings().open(claim);
 }
 /** Makes steps until every partition is live. */
 async function warmAll(): Promise<void> {
@@ -44,7 +52,7 @@ describe('the warmer', () => {
     await begin();
     await enqueue([u, 'c'], [v, 'd']);
     await work();
-    await warmings().send(ENCODING, rows([u, 'a'], [v, 'b'], [u, 'b']), 0, true);
+    await warmings().send(claim, rows([u, 'a'], [v, 'b'], [u, 'b']), 0, true);
     bench.calls = [];
     await warmAll();
     expect(bench.calls).toEqual([`warm ${u}:a,b ${v}:b`, `warm ${u}:c ${v}:d`]);
@@ -59,7 +67,7 @@ describe('the warmer', () => {
     await enqueue([u, 'a'], [v, 'b']);
     await work();
     expect([bench.direct, bench.encodesWarming]).toEqual([[], [false]]);
-    await warmings().send(ENCODING, [], 0, true);
+    await warmings().send(claim, [], 0, true);
     await warmAll();
     await enqueue([u, 'c']);
     await work();
@@ -79,7 +87,7 @@ describe('the warmer', () => {
   it('goes on behind the last wave but one of a batch after its death: the record knows that wave', async () => {
     await begin();
     const events = Array.from({ length: 2 * RECENT_EVENT_RING + 3 }, (_, i) => [u, `e${i}`] as [string, string]);
-    await warmings().send(ENCODING, rows(...events, [w, 'a']), 0, true);
+    await warmings().send(claim, rows(...events, [w, 'a']), 0, true);
     let count = 0;
     bench.onCall = (call) => {
       if (call.startsWith('warm') && ++count === 3) throw new CkvError('conflict', 'the updater dies');
@@ -98,9 +106,9 @@ describe('the warmer', () => {
   it('leaves out a user whose record is refused, and goes on with the others', async () => {
     await begin();
     bench.failures = [{ of: 'warm', user: u, error: new CkvError('bundle_mismatch', 'of another bundle') }];
-    await warmings().send(ENCODING, rows([u, 'a'], [w, 'b']), 0, false);
+    await warmings().send(claim, rows([u, 'a'], [w, 'b']), 0, false);
     await bench.warmer.step(held(), false);
-    await warmings().send(ENCODING, rows([w, 'c']), 2, true);
+    await warmings().send(claim, rows([w, 'c']), 2, true);
     await bench.warmer.step(held(), false);
     expect(bench.calls).toEqual([`warm ${u}:a ${w}:b`, `warm ${u}:a`, `warm ${w}:b`, `warm ${w}:c`]);
     expect(await samples('ckv_warming_batches_total')).toEqual({ failed: 1, done: 1 });
@@ -109,7 +117,7 @@ describe('the warmer', () => {
   it('applies a wave again after a transient error', async () => {
     await begin();
     bench.failures = [{ of: 'warm', error: transient() }];
-    await warmings().send(ENCODING, rows([u, 'a']), 0, true);
+    await warmings().send(claim, rows([u, 'a']), 0, true);
     await bench.warmer.step(held(), false);
     expect(bench.calls).toEqual([`warm ${u}:a`, `warm ${u}:a`]);
   });
@@ -117,7 +125,7 @@ describe('the warmer', () => {
   it('harms no live interaction if its encoding fails, and tries again later', async () => {
     await begin();
     bench.encodeFailure = new CkvError('bug', 'a graph is broken');
-    await warmings().send(ENCODING, rows([u, 'a']), 0, true);
+    await warmings().send(claim, rows([u, 'a']), 0, true);
     await bench.warmer.step(held(), false);
     expect(bench.calls).toEqual([]);
     expect(bench.warmer.dueInMs(held())).toBeGreaterThan(250);
@@ -128,7 +136,7 @@ describe('the warmer', () => {
 
   it('applies a wave again if the last bundle of its encoding was dropped meanwhile', async () => {
     await begin();
-    await warmings().send(ENCODING, rows([u, 'a']), 0, true);
+    await warmings().send(claim, rows([u, 'a']), 0, true);
     bench.onCall = () => {
       bench.knowsEncoding = false;
     };
@@ -141,9 +149,9 @@ describe('the warmer', () => {
 
   it('leaves out an entry that is no interaction', async () => {
     await begin();
-    await warmings().send(ENCODING, rows([u, 'a']), 0, false);
+    await warmings().send(claim, rows([u, 'a']), 0, false);
     await bench.client.xadd(`{ckv}:warming-0:files:${ENCODING}`, '*', 'user', u, 'event', 'b', 'rest', '{');
-    await warmings().send(ENCODING, rows([u, 'c']), 1, true);
+    await warmings().send(claim, rows([u, 'c']), 1, true);
     await warmAll();
     expect(bench.calls).toEqual([`warm ${u}:a,c`]);
     expect(await phases()).toEqual(['live', 'live']);
@@ -151,7 +159,7 @@ describe('the warmer', () => {
 
   it('waits for a bundle of the encoding', async () => {
     await begin();
-    await warmings().send(ENCODING, rows([u, 'a']), 0, true);
+    await warmings().send(claim, rows([u, 'a']), 0, true);
     bench.knowsEncoding = false;
     await bench.warmer.step(held(), false);
     expect(bench.calls).toEqual([]);
@@ -177,14 +185,14 @@ describe('the warmer', () => {
 
     it('keeps to its rate', async () => {
       await begin();
-      await warmings().send(ENCODING, rows([u, 'a'], [u, 'b'], [v, 'c'], [u, 'd'], [u, 'e']), 0, false);
+      await warmings().send(claim, rows([u, 'a'], [u, 'b'], [v, 'c'], [u, 'd'], [u, 'e']), 0, false);
       await bench.warmer.step(held(), false);
       expect(bench.warmer.dueInMs(held())).toBeCloseTo((1_000 * 5) / RATE, 9);
     });
 
     it('takes a third of the time while live jobs wait', async () => {
       await begin();
-      await warmings().send(ENCODING, rows([u, 'a']), 0, false);
+      await warmings().send(claim, rows([u, 'a']), 0, false);
       bench.onCall = () => {
         clockMs += 30;
       };

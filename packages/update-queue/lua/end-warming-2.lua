@@ -3,15 +3,28 @@ Ends the warming of an encoding: cancels it, or forgets one that is live in all 
 as those of any other encoding.
 
 KEYS[1]  hash of what is being warmed, by encoding
+KEYS[2]  hash of claims by encoding
 
 ARGV[1]  key prefix of the warming
 ARGV[2]  number of partitions
 ARGV[3]  encoding
+ARGV[4]  token of the claim
+ARGV[5]  1 ends it only if it is live in all partitions; 0 ends it in any phase
 
-Returns 1, or 0 if the encoding was not being warmed
+Returns nil if somebody else has had the claim since; nothing is changed then. Otherwise returns 1; 0 if the encoding was
+not being warmed; -1 if it is not live everywhere, and nothing is changed
 ]]
-local encoding = ARGV[3]
-for partition = 0, tonumber(ARGV[2]) - 1 do
+-- include claim
+
+local encoding, count = ARGV[3], tonumber(ARGV[2])
+if not holds_claim(KEYS[2], encoding, ARGV[4]) then return false end
+if ARGV[5] == '1' then
+  for partition = 0, count - 1 do
+    if redis.call('HGET', ARGV[1] .. partition, encoding .. ':phase') ~= 'live' then return -1 end
+  end
+end
+
+for partition = 0, count - 1 do
   local state_key = ARGV[1] .. partition
   for _, name in ipairs({ 'phase', 'source', 'cursor', 'until', 'waves', 'sent', 'ended', 'digest', 'applied' }) do
     redis.call('HDEL', state_key, encoding .. ':' .. name)
