@@ -145,9 +145,9 @@ describe('the README', () => {
       const failures = [
         [
           ['rank', 'u', 'i', '--bundle', 'x'],
-          /no loaded bundle has the id or the name "x"; loaded: \S+ \([0-9a-f]{16}\)/,
+          /no bundle of the pool has the id or the name "x"; it has \S+ \([0-9a-f]{16}\)/,
         ],
-        [['bundle', 'show', 'x'], /no loaded bundle has the id or the name "x"/],
+        [['bundle', 'show', 'x'], /no bundle of the pool has the id or the name "x"/],
         [['bundle', 'activate', '0123456789abcdef'], /0123456789abcdef.*\n.*bundle_not_loaded/],
         [['rank', 'u', 'i', '--feature', 'freshness=0,5'], /--feature freshness: has 2 numbers for 1 item/],
         [

@@ -5,7 +5,8 @@ import { bundleStatus, statusTable } from './bundle-status.js';
 import type { Connections } from './connections.js';
 import { percent, shareBp } from './share-option.js';
 
-const ID = 'bundle id of 16 hexadecimal digits, or the name of a loaded bundle';
+const ID = 'bundle id of 16 hexadecimal digits, or name';
+const OR_COPIED = `${ID}; a bundle that was copied to the pool's folder is loaded`;
 /** The pool may load a bundle and run its golden vectors before it answers. */
 const LOAD_DEADLINE_MS = 300_000;
 
@@ -15,6 +16,10 @@ interface WarmOptions {
   readonly minCoverage?: number;
   readonly force?: boolean;
 }
+
+const ROLLBACK_HELP = `
+The latest previous bundle is warm. An older one may lack the interactions since it was active. It is refused below
+--min-coverage, unless --force is given.`;
 
 const minCoverageOption = () =>
   new Option(
@@ -37,12 +42,12 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
   bundle
     .command('warm')
     .description('make a bundle warm: services load it, updaters write its records, and it serves nobody yet')
-    .argument('<id>', `${ID}; a bundle that was copied to the pool's folder is loaded`)
+    .argument('<id>', OR_COPIED)
     .action((idOrName: string) => setCandidate(idOrName, { share: 0 }));
   bundle
     .command('canary')
     .description('serve a share of the users by a bundle')
-    .argument('<id>', ID)
+    .argument('<id>', OR_COPIED)
     .requiredOption('--share <share>', 'share of the users, such as 5% or 0.05', shareBp)
     .addOption(minCoverageOption())
     .addOption(forceOption())
@@ -59,11 +64,11 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
   bundle
     .command('activate')
     .description('make a bundle the active bundle')
-    .argument('<id>', `${ID}; "ckv bundle list" shows both`)
+    .argument('<id>', OR_COPIED)
     .addOption(minCoverageOption())
     .addOption(forceOption())
     .action(async (idOrName: string, options: WarmOptions) => {
-      const bundleId = await bundleIdOf(connections, idOrName);
+      const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
       const request = { bundleId, ...warmFields(options) };
       const { previousBundleId } = await pool().call('Activate', request, deadline(LOAD_DEADLINE_MS));
       connections.print({ previousBundleId }, () => `active: ${bundleId}; previously active: ${previousBundleId}`);
@@ -71,8 +76,11 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
   bundle
     .command('rollback')
     .description('end all canaries; without canaries, make the previously active bundle active again')
-    .action(async () => {
-      const rolledBack = await pool().call('Rollback', {}, deadline());
+    .addOption(minCoverageOption())
+    .addOption(forceOption())
+    .addHelpText('after', ROLLBACK_HELP)
+    .action(async (options: WarmOptions) => {
+      const rolledBack = await pool().call('Rollback', warmFields(options), deadline());
       const { activeBundleId, endedCanaryIds } = rolledBack;
       connections.print(rolledBack, () =>
         endedCanaryIds.length > 0
@@ -82,7 +90,7 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     });
 
   async function setCandidate(idOrName: string, { share, ...options }: { share: number } & WarmOptions): Promise<void> {
-    const bundleId = await bundleIdOf(connections, idOrName);
+    const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
     const request = { bundleId, shareBp: share, ...warmFields(options) };
     await pool().call('SetCandidate', request, deadline(LOAD_DEADLINE_MS));
     connections.print({ bundleId, shareBp: share }, () =>

@@ -15,6 +15,11 @@ const activationSchema = z.strictObject({
    * Absent if there are none: a pool that knows no candidates refuses the field.
    */
   candidates: z.array(z.strictObject({ bundleId, shareBp: z.int().min(0).max(WHOLE_SHARE_BP) })).optional(),
+  /**
+   * Previous bundles whose records lack interactions: for a time no announced bundle had their encoding. Absent if there
+   * are none, as above.
+   */
+  stale: z.array(bundleId).optional(),
 });
 
 /** The active bundle, the previously active bundles, and the candidates. */

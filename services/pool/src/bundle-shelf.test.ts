@@ -1,7 +1,13 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Announcement, type BundleTrust, followBundleTrust, signBundle } from '@collectivekv/bundles';
+import {
+  type Announcement,
+  type BundleTrust,
+  followBundleTrust,
+  type LoadedBundle,
+  signBundle,
+} from '@collectivekv/bundles';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Activation, ActivationFile } from './activation.js';
@@ -194,6 +200,54 @@ describe('a shelf', () => {
       [second, 'previous'],
     ]);
     expect(stored).toEqual({ active: first, previous: [second] });
+  });
+
+  describe('with previous bundles of several encodings', () => {
+    const mixed = copyBundles('old', 'other-middle', 'new');
+    const [old = '', middle = '', newest = ''] = mixed.ids;
+    afterAll(mixed.remove);
+    const cold = new Error('cold');
+    const check = vi.fn((_bundle: LoadedBundle) => {
+      throw cold;
+    });
+    beforeEach(() => {
+      check.mockClear();
+    });
+    const checkedIds = () => check.mock.calls.map(([bundle]) => bundle.model.id);
+    const openMixed = () => open({ dirs: mixed.dirs, preferred: 'old' });
+
+    it('rolls back without a check to a bundle whose records were written all the time', async () => {
+      const opened = await openMixed();
+      await opened.activate(middle);
+      await opened.activate(newest); // of the encoding of the first
+      expect(await opened.rollback(check)).toMatchObject({ activeBundleId: middle });
+      expect(await opened.rollback(check)).toMatchObject({ activeBundleId: old });
+      expect(check).not.toHaveBeenCalled();
+    });
+
+    it('checks one whose records missed interactions, also after a restart', async () => {
+      stored = { active: newest, previous: [old, middle] };
+      const opened = await openMixed();
+      expect(await opened.rollback(check)).toMatchObject({ activeBundleId: old });
+      expect(stored).toMatchObject({ active: old, stale: [middle] });
+      await opened.close();
+      const restarted = await openMixed();
+      await expect(restarted.rollback(check)).rejects.toBe(cold);
+      expect(checkedIds()).toEqual([middle]);
+      expect(restarted.announcement().activeBundleId).toBe(old);
+      expect(await restarted.rollback()).toMatchObject({ activeBundleId: middle });
+      expect(stored).not.toHaveProperty('stale');
+    });
+  });
+
+  it('lists its bundles, and those that were copied to a folder since', async () => {
+    const opened = await open({ findDirs: async () => [...copies.dirs, '/nowhere'] });
+    await opened.activate(second);
+    expect(await opened.list()).toEqual([
+      { bundleId: second, name: 'second', loaded: true },
+      { bundleId: first, name: 'first', loaded: true },
+      { bundleId: third, name: 'third', loaded: false },
+    ]);
   });
 
   it('announces no bundle that is gone, and does not roll back to it', async () => {

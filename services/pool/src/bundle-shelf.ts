@@ -7,7 +7,7 @@ import {
   loadBundle,
   readManifestBytes,
 } from '@collectivekv/bundles';
-import { bundleIdOf, CkvError, GRAPH_NAMES, toCkvError } from '@collectivekv/domain';
+import { bundleIdOf, CkvError, GRAPH_NAMES, parseManifest, toCkvError } from '@collectivekv/domain';
 import type { Engine } from '@collectivekv/engine';
 import type { Activation, ActivationFile } from './activation.js';
 import { activated, type Candidate, rolledBack, withCandidate, withoutCandidate } from './activation-changes.js';
@@ -18,6 +18,13 @@ export interface RolledBack {
   readonly activeBundleId: string;
   /** Canaries that serve nobody now. If there are any, the active bundle has not changed. */
   readonly endedCanaryIds: readonly string[];
+}
+
+/** A bundle of the shelf, or of its folders. */
+export interface ListedBundle {
+  readonly bundleId: string;
+  readonly name: string;
+  readonly loaded: boolean;
 }
 
 /** Throws if a bundle must not serve users in place of the active one. */
@@ -45,10 +52,13 @@ export interface BundleShelf {
    */
   activate(bundleId: string, check?: ServingCheck): Promise<string>;
   /**
-   * Ends the shares of all canaries. Without canaries, makes the previously active bundle active again.
+   * Ends the shares of all canaries. Without canaries, makes the previously active bundle active again. It is checked if
+   * its records lack interactions.
    * @throws bundle_not_loaded if there was none
    */
-  rollback(): Promise<RolledBack>;
+  rollback(check?: ServingCheck): Promise<RolledBack>;
+  /** Lists the loaded bundles, the active one first, and those of the bundle folders that are not loaded. */
+  list(): Promise<ListedBundle[]>;
   /** Yields the announcement now and after every change, until the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<Announcement>;
   /** Adopts the activation that another replica wrote to the file, unless its active bundle is lacking here. */
@@ -122,12 +132,20 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
     );
   }
 
+  /** Returns the bundles of the folders. A folder that is being copied has none yet. */
+  async function* inFolders(): AsyncIterable<{ dir: string; bundleId: string; manifestBytes: Buffer }> {
+    for (const dir of (await options.findDirs?.()) ?? options.dirs) {
+      const manifestBytes = await readManifestBytes(dir).catch(() => undefined);
+      if (manifestBytes) yield { dir, bundleId: bundleIdOf(manifestBytes), manifestBytes };
+    }
+  }
+
   /** Loads a bundle if one of the folders has it. Throws bundle_invalid, bundle_untrusted. */
   async function lookFor(bundleId: string): Promise<void> {
     if (has(bundleId)) return;
-    for (const dir of (await options.findDirs?.()) ?? options.dirs) {
-      const manifestBytes = await readManifestBytes(dir).catch(() => undefined);
-      if (!manifestBytes || bundleIdOf(manifestBytes) !== bundleId) continue;
+    for await (const found of inFolders()) {
+      if (found.bundleId !== bundleId) continue;
+      const { dir } = found;
       const bundle = await load(dir, options);
       bundles.set(bundle.model.id, bundle);
       options.onLoaded?.(bundle);
@@ -163,14 +181,24 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   let refreshing: Promise<void> | undefined;
 
   /** Changes the activation, on the newest one of the file. Returns the activation before. */
-  async function change(next: (current: Activation) => Activation): Promise<Activation> {
+  async function change(next: (current: Activation, stale: readonly string[]) => Activation): Promise<Activation> {
     await refresh();
-    const before = activation;
-    const after = next(before);
+    const { stale: noted = [], ...before } = activation;
+    const stale = [...new Set([...noted, ...unwritten(before)])];
+    const after = next(before, stale);
     if (isDeepStrictEqual(after, before)) return before;
-    await activationFile.write(after);
-    adopt(after);
+    const left = stale.filter((id) => after.previous.includes(id));
+    const written = left.length === 0 ? after : { ...after, stale: left };
+    await activationFile.write(written);
+    adopt(written);
     return before;
+  }
+
+  /** Returns the previous bundles whose records nobody writes: no announced bundle has their encoding. */
+  function unwritten(current: Activation): string[] {
+    const encodingOf = (id: string) => bundles.get(id)?.model.encodingId;
+    const encodings = announcementOf(current, has).bundles.map(({ bundleId }) => encodingOf(bundleId));
+    return current.previous.filter((id) => !has(id) || !encodings.includes(encodingOf(id)));
   }
 
   return {
@@ -200,16 +228,28 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
         });
         return before.active;
       }),
-    rollback: () =>
+    rollback: (check) =>
       inTurn(async () => {
-        const { candidates = [] } = await change((current) => {
+        const { candidates = [] } = await change((current, stale) => {
           const next = rolledBack(current);
-          require(next.active);
+          const target = require(next.active);
+          if (next.active !== current.active && stale.includes(next.active)) check?.(target, require(current.active));
           return next;
         });
         const ended = candidates.filter(({ shareBp }) => shareBp > 0).map(({ bundleId }) => bundleId);
         return { activeBundleId: activation.active, endedCanaryIds: ended };
       }),
+    async list() {
+      const loaded = [activation.active, ...bundles.keys()].map((bundleId) => {
+        return { bundleId, name: require(bundleId).model.manifest.name, loaded: true };
+      });
+      const listed = new Map<string, ListedBundle>(loaded.map((one) => [one.bundleId, one]));
+      for await (const { bundleId, manifestBytes } of inFolders()) {
+        const name = nameIn(manifestBytes);
+        if (name !== undefined && !listed.has(bundleId)) listed.set(bundleId, { bundleId, name, loaded: false });
+      }
+      return [...listed.values()];
+    },
     async *watch(signal) {
       let announced: Activation | undefined;
       while (!signal.aborted) {
@@ -229,6 +269,15 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
       await Promise.all([...bundles.values()].map((bundle) => bundle.close()));
     },
   };
+}
+
+/** Returns the name of a bundle; undefined if its manifest is not one of this version. */
+function nameIn(manifestBytes: Buffer): string | undefined {
+  try {
+    return parseManifest(manifestBytes).name;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Loads and verifies a bundle. Throws bundle_invalid, bundle_untrusted. */

@@ -131,7 +131,7 @@ describe('Gather', () => {
 describe('Activate and Rollback', () => {
   it('switch the active bundle, and answer what was and what is active', async () => {
     expect(await handlers.Activate({ bundleId: second, ...USUAL })).toEqual({ previousBundleId: first });
-    expect(await handlers.Rollback()).toEqual({ activeBundleId: first, endedCanaryIds: [] });
+    expect(await handlers.Rollback(USUAL)).toEqual({ activeBundleId: first, endedCanaryIds: [] });
     await expect(handlers.Activate({ bundleId: '', ...USUAL })).rejects.toThrow('bundle_id: is missing');
   });
 
@@ -162,6 +162,7 @@ describe('a bundle with another encoding', () => {
   it('becomes warm without a check, and serves when ranking has found it warm', async () => {
     await canary({ shareBp: 0 });
     await expect(activate({})).rejects.toMatchObject({ reason: 'bundle_cold', field: 'bundle_id' });
+    await expect(activate({})).rejects.toThrow('has looked at 0 rank requests, 100 are required; wait until users');
     await report(949);
     await expect(canary({})).rejects.toThrow('94.9% of 1000 rank requests have a warm record, 95% are required');
     await expect(activate({})).rejects.toMatchObject({ reason: 'bundle_cold' });
@@ -170,11 +171,21 @@ describe('a bundle with another encoding', () => {
     expect(await activate({})).toEqual({ previousBundleId: first });
   });
 
+  it('is to be made warm first, if ranking cannot look for its records', async () => {
+    for (const bundleId of [second, first]) await handlers.Activate({ bundleId, ...USUAL, force: true });
+    expect(shelf.announcement().bundles.map(({ bundleId }) => bundleId)).toEqual([first, second]);
+    reports.keepOnly([first, second]);
+    const activating = activate({});
+    reports.keepOnly([first, second, other]);
+    const advice = `make it warm first: "ckv bundle warm ${other}"; or serve it anyway by --force`;
+    await expect(activating).rejects.toThrow(advice);
+  });
+
   it('serves below the coverage if the request says so', async () => {
     await report(600);
     await expect(activate({ minCoverageBp: 6_001 })).rejects.toMatchObject({ reason: 'bundle_cold' });
     expect(await activate({ minCoverageBp: 6_000 })).toEqual({ previousBundleId: first });
-    await handlers.Rollback();
+    await handlers.Rollback(USUAL);
     await report(0);
     expect(await activate({ force: true })).toEqual({ previousBundleId: first });
   });

@@ -12,11 +12,13 @@ import type {
   GatherResponse,
   GetPoolHealthRequest__Output,
   GetPoolHealthResponse,
+  ListBundlesResponse,
   ListFollowersResponse,
   ReportBundlesRequest__Output,
   ReportBundlesResponse,
   ReportSlotUsageRequest__Output,
   ReportSlotUsageResponse,
+  RollbackRequest__Output,
   RollbackResponse,
   SetCandidateRequest__Output,
   SetCandidateResponse,
@@ -53,11 +55,13 @@ export function createPoolHandlers({ shelf, provider, metrics, reports, health, 
   const { gatheredRows } = metrics;
 
   /** Returns the check that a bundle of another encoding is warm. */
-  function warmCheck(request: { readonly minCoverageBp: number; readonly force: boolean }): ServingCheck {
+  function warmCheck(request: Pick<ActivateRequest__Output, 'minCoverageBp' | 'force'>): ServingCheck {
     checkShare('min_coverage_bp', request.minCoverageBp);
     return (bundle, active) => {
       if (request.force || bundle.model.encodingId === active.model.encodingId) return;
-      requireWarm(reports, { bundleId: bundle.model.id, minCoverageBp: request.minCoverageBp || minCoverageBp });
+      const { id } = bundle.model;
+      const announced = shelf.announcement().bundles.some(({ bundleId }) => bundleId === id);
+      requireWarm(reports, { bundleId: id, minCoverageBp: request.minCoverageBp || minCoverageBp, announced });
     };
   }
 
@@ -127,6 +131,10 @@ export function createPoolHandlers({ shelf, provider, metrics, reports, health, 
       return {};
     },
 
+    async ListBundles(): Promise<ListBundlesResponse> {
+      return { bundles: await shelf.list() };
+    },
+
     async ListFollowers(): Promise<ListFollowersResponse> {
       return { followers: reports.all().map((one) => ({ ...one, bundles: [...one.bundles] })) };
     },
@@ -142,8 +150,8 @@ export function createPoolHandlers({ shelf, provider, metrics, reports, health, 
       return { bundleId: id, encodingId, windowS: health.windowS, fields: health.of(bundle).map(healthMessage) };
     },
 
-    async Rollback(): Promise<RollbackResponse> {
-      const { activeBundleId, endedCanaryIds } = await shelf.rollback();
+    async Rollback(request: RollbackRequest__Output): Promise<RollbackResponse> {
+      const { activeBundleId, endedCanaryIds } = await shelf.rollback(warmCheck(request));
       return { activeBundleId, endedCanaryIds: [...endedCanaryIds] };
     },
   };

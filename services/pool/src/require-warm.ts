@@ -1,4 +1,4 @@
-import { CkvError, WHOLE_SHARE_BP } from '@collectivekv/domain';
+import { CkvError, counted, WHOLE_SHARE_BP } from '@collectivekv/domain';
 import type { FollowerReports } from './follower-reports.js';
 
 /** Fewest requests that must have been looked at. Fewer say too little about a share of 95 %. */
@@ -9,6 +9,8 @@ export interface ServingWish {
   readonly bundleId: string;
   /** Least coverage, in parts per 10,000. */
   readonly minCoverageBp: number;
+  /** True if the followers load the bundle, so that ranking looks for records under it. */
+  readonly announced: boolean;
 }
 
 /**
@@ -16,17 +18,20 @@ export interface ServingWish {
  * @throws bundle_cold with the figures and the remedy
  */
 export function requireWarm(reports: Pick<FollowerReports, 'coverageOf'>, wish: ServingWish): void {
-  const { bundleId, minCoverageBp } = wish;
+  const { bundleId, minCoverageBp, announced } = wish;
   if (minCoverageBp === 0) return;
   const { sampledCount, warmCount } = reports.coverageOf(bundleId);
-  const warm = `make it warm with "ckv bundle warm ${bundleId}" and "ckv backfill", or serve it anyway by --force`;
   if (sampledCount < FEWEST_SAMPLES) {
-    const problem = `its coverage is unknown: ranking has looked at ${sampledCount} requests, ${FEWEST_SAMPLES} are required`;
-    throw cold(`${problem}; ${warm}`);
+    const looked = `ranking has looked at ${counted(sampledCount, 'rank request')}, ${FEWEST_SAMPLES} are required`;
+    const remedy = announced
+      ? 'wait until users with a record have sent more; "ckv bundle status" shows the number'
+      : `make it warm first: "ckv bundle warm ${bundleId}"`;
+    throw cold(`its coverage is unknown: ${looked}; ${remedy}; or serve it anyway by --force`);
   }
   if (warmCount * WHOLE_SHARE_BP >= minCoverageBp * sampledCount) return;
   const found = `${((warmCount / sampledCount) * 100).toFixed(1)}% of ${sampledCount} rank requests have a warm record`;
-  throw cold(`${found}, ${minCoverageBp / 100}% are required; ${warm}`);
+  const remedy = `build its records by "ckv backfill --bundle ${bundleId}", or serve it anyway by --force`;
+  throw cold(`${found}, ${minCoverageBp / 100}% are required; ${remedy}`);
 }
 
 function cold(text: string): CkvError {

@@ -30,7 +30,7 @@ export const RPCS: readonly Rpc[] = GROUPS.flatMap(([process, rpcs]) =>
 );
 
 /** RPCs whose requests have no fields. Their requests cannot be malformed. */
-export const WITHOUT_FIELDS = ['PoolService/WatchBundles', 'PoolService/ListFollowers', 'PoolService/Rollback'];
+export const WITHOUT_FIELDS = ['PoolService/WatchBundles', 'PoolService/ListBundles', 'PoolService/ListFollowers'];
 
 /** Sends bytes as a request. Resolves with the failure, or with the answers if the request was accepted. */
 export function sendBytes(

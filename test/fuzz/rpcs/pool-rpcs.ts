@@ -94,6 +94,7 @@ export const POOL_RPCS: Rpcs = {
       ...wrongBundleIds((id) => ({ bundleId: id })),
     ],
   ],
+  'PoolService/Rollback': [{}, [['a coverage above the whole', 'min_coverage_bp', { minCoverageBp: 10_001 }]]],
   'PoolService/Activate': [
     { bundleId },
     [

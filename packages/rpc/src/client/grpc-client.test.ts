@@ -26,6 +26,7 @@ async function startPool(bundleId: string, announced: string[] = []) {
     },
     Gather: unused,
     ReportBundles: unused,
+    ListBundles: unused,
     ListFollowers: unused,
     SetCandidate: unused,
     CancelCandidate: unused,

@@ -51,6 +51,7 @@ beforeAll(async () => {
     async *FetchBundle() {},
     async *WatchBundles() {},
     ReportBundles: unused,
+    ListBundles: unused,
     ListFollowers: unused,
     SetCandidate: unused,
     CancelCandidate: unused,

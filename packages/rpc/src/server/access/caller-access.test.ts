@@ -38,6 +38,7 @@ async function start(options: Partial<GrpcServerOptions>): Promise<void> {
     async *FetchBundle() {},
     async *WatchBundles() {},
     ReportBundles: async () => ({}),
+    ListBundles: async () => ({}),
     ListFollowers: async () => ({}),
     SetCandidate: async () => ({}),
     CancelCandidate: async () => ({}),

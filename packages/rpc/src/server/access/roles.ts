@@ -34,6 +34,7 @@ export const REQUIRED_ROLES: RequiredRoles = {
     FetchBundle: ['read'],
     WatchBundles: ['read', 'admin'],
     ReportBundles: ['read'],
+    ListBundles: ['read', 'admin'],
     ListFollowers: ['admin'],
     ReportSlotUsage: ['read'],
     GetPoolHealth: ['read', 'admin'],
