@@ -20,7 +20,8 @@ export function activated(activation: Activation, bundleId: string): Activation 
 
 /**
  * Returns the activation without its latest change: canaries become warming. Without canaries, the previous bundle
- * becomes active.
+ * becomes active, and the one that was active becomes the last previous bundle. It also stays warm, if there are fewer
+ * than {@link MAX_CANDIDATES}: its records go on, so it can become active again.
  * @throws bundle_not_loaded if there is neither
  */
 export function rolledBack({ active, previous, candidates = [] }: Activation): Activation {
@@ -32,7 +33,10 @@ export function rolledBack({ active, previous, candidates = [] }: Activation): A
     throw new CkvError('bundle_not_loaded', 'no bundle was active before this one; activate one by its id');
   }
   const left = candidates.filter(({ bundleId }) => bundleId !== target);
-  return { active: target, previous: [...rest, active], ...listing(left) };
+  // The first previous bundle is announced. Behind it, this one would not be, and its records would get a hole.
+  const staysWarm = rest.length > 0 && left.length < MAX_CANDIDATES;
+  const next = staysWarm ? [...left, { bundleId: active, shareBp: 0 }] : left;
+  return { active: target, previous: [...rest, active], ...listing(next) };
 }
 
 /**
