@@ -32,6 +32,7 @@ replacePart('training/README.md', 'metrics', metricsTable());
 replacePart('docs/reliability.md', 'chaos', chaosTables());
 replacePart('docs/reliability.md', 'durability', durabilityTable());
 replacePart('docs/reliability.md', 'sabotage', sabotageTable());
+replacePart('docs/model-updates.md', 'drill', drillTables());
 replacePart('docs/security.md', 'fuzz', fuzzTable());
 // The quickstart's figures change with every run. They are written after a run, and not checked.
 if (!CHECK && existsSync('.ckv/summary.json')) {
@@ -272,6 +273,36 @@ function sabotageTable() {
   ]);
   const without = missing('Protections whose run is not recorded', SABOTAGES, noticed, ({ name }) => name);
   return `${table(['protection', 'taken out of', 'scenario', 'reported'], rows)}\n\n${without}`;
+}
+
+/** Returns the phases of each arm of `npm run drill`. */
+function drillTables() {
+  const path = `${root}/test/drill/results/latest.json`;
+  if (!existsSync(path)) return 'No run is recorded. `npm run drill` writes one, and `npm run docs` this part.';
+  const { seed, date, arms } = JSON.parse(readFileSync(path, 'utf8'));
+  const count = (value) => value.toLocaleString('en');
+  const head = ['phase', 'requests', 'failed', 'p50, p99, ms', 'AUC', 'lowest', 'cold', 'coverage'];
+  const rowOf = (one) => [
+    one.phase,
+    count(one.requests),
+    one.failed,
+    `${one.p50Ms.toFixed(1)}, ${one.p99Ms.toFixed(1)}`,
+    ...[one.auc, one.lowestAuc, one.coldAuc].map((value) => value.toFixed(3)),
+    one.coverage === null ? '' : `${(100 * one.coverage).toFixed(1)} %`,
+  ];
+  const parts = arms.map((arm) => {
+    const kills = Object.entries(arm.kills).map(([what, times]) => `${what} ${times}`);
+    const without = kills.length === 0 ? 'Nothing is killed' : `Kills: ${kills.join(', ')}`;
+    const lines = [
+      `${without}. ${count(arm.interactions)} interactions, ${count(arm.recordsCompared)} records and ${count(arm.answersCompared)} answers compared:`,
+      `${arm.lost} lost, ${arm.duplicated} applied twice, ${arm.outOfOrder} out of order, ${arm.wrongAnswers} wrong answers, ${arm.failedRequests} failed requests.`,
+    ];
+    return `${lines.join('\n')}\n\n${table(head, arm.phases.map(rowOf))}`;
+  });
+  const legend = `*lowest* is the AUC of the worst 100 requests in a row, *cold* that of the same bundle without a history. The control
+is no part of a runbook: v3 in a copy with an encoding of its own is activated by force, and nothing was backfilled.
+Seed ${seed}, ${date}.`;
+  return `${parts.join('\n\n')}\n\n${legend}`;
 }
 
 /** Returns a sentence with the names of those that have no row, in lines of the docs' width. */

@@ -15,8 +15,8 @@ export interface OpenLoopOptions {
   readonly durationMs: number;
   /** Seed of the gaps between requests. Gaps are exponential, like those of many independent callers. */
   readonly seed: number;
-  /** Sends request i, and resolves with its answer. */
-  send(i: number): Promise<unknown>;
+  /** Sends request i, which is due at this time of the clock, and resolves with its answer. */
+  send(i: number, dueMs: number): Promise<unknown>;
   /** True ends the loop before its time. */
   ended?(): boolean;
   /** True if the latency of request i counts; default: all count. */
@@ -71,7 +71,7 @@ export async function openLoop(options: OpenLoopOptions): Promise<OpenLoopResult
 
   async function answerOf(i: number, sendDueMs: number): Promise<void> {
     try {
-      await send(i);
+      await send(i, sendDueMs);
     } catch (error) {
       const { reason = 'error', message } = error as Error & { reason?: string };
       const failure = `${reason}: ${message}`;

@@ -1,15 +1,12 @@
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createCollectiveKvClient } from '@collectivekv/client';
-import { closeRedis, connectedRedis } from '@collectivekv/redis-connection';
-import { Queue } from 'bullmq';
 import { DEFAULT_FLEET, startFleet } from './fleet/fleet.js';
 import { DEFAULT_WRITES, startBackends } from './load/backends.js';
+import { openDoors } from './load/doors.js';
 import { startRanks } from './load/ranks.js';
-import { readVocabulary } from './load/vocabulary.js';
+import { createInteractions, readVocabulary } from './load/vocabulary.js';
 import { createAnswerCheck } from './oracle/check-answers.js';
 import { createJudge } from './oracle/judge.js';
-import { PARTITIONS } from './oracle/queue-state.js';
 import { createReference } from './oracle/reference.js';
 import type { Count, Verdict } from './oracle/verdict.js';
 import type { Random } from './random.js';
@@ -49,13 +46,6 @@ export interface RunOptions {
   readonly keepLogsIn: string;
 }
 
-const RECORD_TIMEOUT_MS = 3_000;
-/**
- * Longer than the default of 1 s, because the machine may be busy; shorter than the stops, so that a replica that hangs
- * shows.
- */
-const RANK_TIMEOUT_MS = 5_000;
-
 /** Runs a scenario on a fleet of its own. */
 export async function runScenario(scenario: Scenario, options: RunOptions): Promise<Outcome> {
   const { random, quick, onlyFaults, stopAt, onProgress, keepLogsIn } = options;
@@ -64,29 +54,17 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   const vocabulary = readVocabulary(spec.bundlesDir);
   const reference = await createReference(spec.bundlesDir);
   const fleet = await startFleet(spec);
-  const client = createCollectiveKvClient({
-    rankingTarget: fleet.targets.ranking,
-    interactionTarget: fleet.targets.updater,
-    recordTimeoutMs: RECORD_TIMEOUT_MS,
-    rankTimeoutMs: RANK_TIMEOUT_MS,
+  const doors = await openDoors({
+    ...fleet.targets,
+    queueUrl: fleet.redis.queueUrl ?? fleet.redis.url,
+    confirmReplicas: Number(spec.replicas.updater[0]?.CKV_CONFIRM_REPLICAS ?? 0),
   });
-  const queueUrl = fleet.redis.queueUrl ?? fleet.redis.url;
-  // A backend that adds jobs itself waits for copies as the updaters do.
-  const confirmReplicas = Number(spec.replicas.updater[0]?.CKV_CONFIRM_REPLICAS ?? 0);
-  const named = { field: 'url', name: 'chaos-bullmq', whenAway: 'wait', confirmReplicas } as const;
-  const connection = await connectedRedis(queueUrl, named);
-  connection.on('error', () => undefined);
-  const queues = Array.from(
-    { length: PARTITIONS },
-    (_, i) => new Queue(`interactions-${i}`, { connection: connection as never, prefix: '{ckv}' }),
-  );
-  for (const queue of queues) queue.on('error', () => undefined); // its calls reject as well
+  const { client } = doors;
   const answers = createAnswerCheck(reference);
-  const doors = { client, queues };
   const { maxPositions } = reference.bundle.model.manifest;
   const backends = startBackends({
     doors,
-    vocabulary,
+    interactionsOf: (userId, own) => createInteractions(userId, vocabulary, own),
     rules: { maxPositions, forgetsByEventOnly: reference.bundle.model.encodesWithHistory },
     load: { ...DEFAULT_WRITES, ...scenario.load },
     random: random.fork('writes'),
@@ -114,9 +92,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   const ok = verdict.problems.length === 0;
   if (!ok) await cp(join(fleet.dir, 'logs'), join(keepLogsIn, scenario.name), { recursive: true });
   judge.close();
-  client.close();
-  await Promise.all(queues.map((queue) => queue.close()));
-  closeRedis(connection);
+  await doors.close();
   await reference.close();
   await fleet.stop();
   const slowest = [...recoveries].sort((a, b) => b.recoveredMs - a.recoveredMs)[0];

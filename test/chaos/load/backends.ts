@@ -1,11 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CkvError } from '@collectivekv/client';
+import { CkvError, type InteractionInput } from '@collectivekv/client';
 import type { Random } from '../random.js';
 import { createCallPlan } from './call-plan.js';
 import { type Call, type Doors, type Entry, mayRepeat, sendCall } from './calls.js';
 import { createUserJournal, type RecordRules, type UserJournal } from './user-journal.js';
-import { createInteractions, type Vocabulary } from './vocabulary.js';
 
 /** How backends write. */
 export interface WriteLoad {
@@ -66,7 +65,8 @@ export interface Backends {
 /** Parts of {@link startBackends}. */
 export interface BackendParts {
   readonly doors: Doors;
-  readonly vocabulary: Vocabulary;
+  /** Returns what makes the interactions of a new user, by their place among the user's interactions, from 0. */
+  readonly interactionsOf: (userId: string, random: Random) => (seq: number) => Required<InteractionInput>;
   readonly rules: RecordRules;
   readonly load: WriteLoad;
   readonly random: Random;
@@ -80,7 +80,7 @@ const REMEMBERED_CALLS = 40;
 const MAX_UNCERTAIN_MS = 120_000;
 
 /** Starts the backends. */
-export function startBackends({ doors, vocabulary, rules, load, random, prefix }: BackendParts): Backends {
+export function startBackends({ doors, interactionsOf, rules, load, random, prefix }: BackendParts): Backends {
   const journals: UserJournal[] = [];
   const current = new Map<UserJournal, number>(); // by user, the interactions after which it is replaced
   const own = new Set<UserJournal>(); // of the scenario
@@ -89,7 +89,7 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
   const counts = { accepted: 0, sent: 0, uncertain: 0, repeated: 0 };
   let paused: { readonly resumed: Promise<void>; resume(): void } | undefined;
   const busy = new Set<number>();
-  const makers = new Map<UserJournal, ReturnType<typeof createInteractions>>();
+  const makers = new Map<UserJournal, ReturnType<typeof interactionsOf>>();
 
   const { forgets } = load;
   const plan = createCallPlan({ forgets, rules, partitionCount: doors.queues.length, prefix, eventsOf });
@@ -98,7 +98,7 @@ export function startBackends({ doors, vocabulary, rules, load, random, prefix }
     // Some ids have the characters that keys escape.
     const mark = journals.length % 10 === 3 ? '{%}ü' : '';
     const journal = createUserJournal(`${prefix}${mark}-${journals.length}`, rules);
-    makers.set(journal, createInteractions(journal.userId, vocabulary, random.fork(journal.userId)));
+    makers.set(journal, interactionsOf(journal.userId, random.fork(journal.userId)));
     journals.push(journal);
     return journal;
   }

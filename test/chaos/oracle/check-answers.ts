@@ -24,8 +24,15 @@ const TOLERANCE = 1e-4;
 /** Answers whose scores are compared in one run. Of more answers, the positions are compared. */
 const MAX_SCORED = 400;
 
-/** Creates the check. */
-export function createAnswerCheck(reference: Reference): AnswerCheck {
+/**
+ * Creates the check.
+ * @param isOurs true for answers that the reference's bundle gave. Default: those of its encoding, whose bundles are copies
+ * of each other
+ */
+export function createAnswerCheck(
+  reference: Reference,
+  isOurs: (answer: Ranking) => boolean = ({ info }) => info.encodingId === reference.bundle.model.encodingId,
+): AnswerCheck {
   let noted: Noted[] = [];
 
   /** Returns what is wrong with an answer, or an empty text. */
@@ -64,11 +71,7 @@ export function createAnswerCheck(reference: Reference): AnswerCheck {
       }
     },
     async run(except) {
-      // Bundles of one encoding are copies of each other here, so they answer the same.
-      const { encodingId } = reference.bundle.model;
-      const batch = noted.filter(
-        ({ request, answer }) => !except.has(request.journal) && answer.info.encodingId === encodingId,
-      );
+      const batch = noted.filter(({ request, answer }) => !except.has(request.journal) && isOurs(answer));
       noted = [];
       const every = Math.max(1, Math.ceil(batch.length / MAX_SCORED));
       const problems: string[] = [];

@@ -1,0 +1,92 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Stack } from '@collectivekv/dev-stack';
+import { ROOT } from './paths.js';
+
+/** The status of a bundle, as `ckv --json bundle status` prints it. */
+export interface BundleStatus {
+  readonly id: string;
+  readonly state: string;
+  readonly coverage: { readonly sampledCount: number; readonly warmCount: number } | null;
+  readonly followers: readonly { readonly loaded: boolean }[];
+}
+
+/** A command that runs. */
+export interface RunningCommand {
+  kill(): void;
+  /** Resolves with its exit code, null after a kill, and with what it printed. */
+  readonly ended: Promise<{ readonly code: number | null; readonly output: string; readonly errors: string }>;
+}
+
+/** The command line, as an operator uses it. */
+export interface Ckv {
+  /** Runs a command. @throws Error with its output if it fails */
+  (...args: readonly string[]): Promise<string>;
+  start(...args: readonly string[]): RunningCommand;
+  status(): Promise<BundleStatus[]>;
+  /** Runs a command until it succeeds. Returns how often it failed. For commands that a warm bundle must not fail. */
+  untilDone(...args: readonly string[]): Promise<number>;
+}
+
+const PATIENCE_MS = 180_000;
+const POLL_MS = 250;
+
+/** Creates the command line of a stack. */
+export function ckvOf({ targets, redisUrl }: Stack): Ckv {
+  const children = new Set<ChildProcess>();
+  process.on('exit', () => {
+    for (const child of children) child.kill('SIGKILL');
+  });
+
+  function start(...args: readonly string[]): RunningCommand {
+    const child = spawn(process.execPath, [join(ROOT, 'packages/cli/bin/ckv.js'), ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH: process.env.PATH ?? '',
+        CKV_POOL_TARGET: targets.pool,
+        CKV_USER_CACHE_TARGET: targets['user-cache'],
+        CKV_QUEUE_REDIS_URL: redisUrl,
+      },
+    });
+    children.add(child);
+    let [output, errors] = ['', ''];
+    child.stdout.on('data', (chunk) => {
+      output += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      errors = `${errors}${chunk}`.slice(-2_000);
+    });
+    const ended = once(child, 'close').then(([code]) => {
+      children.delete(child);
+      return { code: code as number | null, output, errors };
+    });
+    return { kill: () => child.kill('SIGKILL'), ended };
+  }
+
+  async function run(...args: readonly string[]): Promise<string> {
+    const { code, output, errors } = await start(...args).ended;
+    if (code !== 0) throw new Error(`ckv ${args.join(' ')} failed (exit code ${code}): ${errors.trim()}`);
+    return output;
+  }
+
+  return Object.assign(run, {
+    start,
+    async status(): Promise<BundleStatus[]> {
+      return JSON.parse(await run('--json', 'bundle', 'status'));
+    },
+    async untilDone(...args: readonly string[]): Promise<number> {
+      const deadlineMs = performance.now() + PATIENCE_MS;
+      for (let failures = 0; ; failures++) {
+        try {
+          await run(...args);
+          return failures;
+        } catch (error) {
+          if (performance.now() > deadlineMs) throw error;
+        }
+        await sleep(POLL_MS);
+      }
+    },
+  });
+}
