@@ -27,6 +27,7 @@ replacePart('docs/glossary.md', 'names', publicNames());
 replacePart('docs/errors.md', 'errors', errorsTable());
 replacePart('docs/configuration.md', 'configuration', await configurationTables());
 replacePart('docs/configuration.md', 'redis-users', redisUsers());
+replacePart('docs/observability.md', 'metrics', serviceMetricsTable());
 replacePart('docs/security.md', 'roles', rolesTables());
 replacePart('training/README.md', 'metrics', metricsTable());
 replacePart('docs/reliability.md', 'chaos', chaosTables());
@@ -61,6 +62,38 @@ function replacePart(path, name, content) {
 function table(head, rows) {
   const line = (cells) => `| ${cells.join(' | ')} |`;
   return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
+}
+
+/** Returns a table of the services' metrics, from the code that registers them. */
+function serviceMetricsTable() {
+  const registered =
+    /(?:name: )?'(ckv_\w+)',\s*(?:help:\s*)?(?:'((?:[^'\\]|\\.)*)'|"([^"]*)")(?:,\s*labelNames: (\[[^\]]*\]))?/g;
+  const rows = sourceFiles().flatMap((path) => {
+    const text = readFileSync(`${root}/${path}`, 'utf8');
+    const service =
+      /^services\/([^/]+)/.exec(path)?.[1] ?? (path.includes('bundle-metrics') ? 'ranking, updater' : 'all');
+    return [...text.matchAll(registered)].map((found) => {
+      const [whole, name, single, double, ownLabels] = found;
+      const kind = /new (Counter|Gauge|Histogram)[^(]*\(\{\s*$/.exec(text.slice(0, found.index))?.[1] ?? 'Gauge';
+      const labels = ownLabels ?? (whole.startsWith('name') ? '' : (/labelNames: (\[[^\]]*\])/.exec(text)?.[1] ?? ''));
+      const names = labels.replace(/[[\]]/g, '').replaceAll("'", '`');
+      const help = (single ?? double).replaceAll('\\', '').replaceAll('|', '\\|');
+      return [`\`${name}\``, service, kind.toLowerCase(), names, help];
+    });
+  });
+  return table(
+    ['metric', 'service', 'kind', 'labels', 'means'],
+    rows.sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
+}
+
+/** Returns the paths of the packages' and services' source files, without tests. */
+function sourceFiles() {
+  return ['packages', 'services'].flatMap((folder) =>
+    readdirSync(`${root}/${folder}`, { recursive: true })
+      .map((path) => `${folder}/${path}`)
+      .filter((path) => /^[^/]+\/[^/]+\/src\/.*(?<!\.test|\.fixture)\.ts$/.test(path)),
+  );
 }
 
 /** Returns tables of the packages' exports, each with the first sentence of its comment. */

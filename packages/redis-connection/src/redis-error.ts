@@ -1,4 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
+import { type Hop, inSpan } from '@collectivekv/tracing';
+
+const REDIS: Hop = { name: 'redis', kind: 'client', attributes: { 'db.system.name': 'redis' } };
 
 /** Replies to a command that can never succeed. Any other error reply is about Redis's state, which may change. */
 const WRONG_COMMAND = /^(WRONGTYPE|NOSCRIPT|CROSSSLOT|ERR(?! max number of clients| The user executing the script))\b/;
@@ -33,13 +36,15 @@ export function replyOf({ message }: Error): string {
   return /^ERR Error running script .*: -([A-Z]+ .*)$/s.exec(message)?.[1] ?? message;
 }
 
-/** Runs `work`, which sends commands to Redis. Converts what it throws by {@link redisError}. */
-export async function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (thrown) {
-    throw redisError(thrown);
-  }
+/** Runs `work`, which sends commands to Redis, in a span. Converts what it throws by {@link redisError}. */
+export function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
+  return inSpan(REDIS, async () => {
+    try {
+      return await work();
+    } catch (thrown) {
+      throw redisError(thrown);
+    }
+  });
 }
 
 /**

@@ -79,7 +79,10 @@ export function createServiceServer(config: CommonConfig, { log, metrics, onFile
     log,
     metrics,
   });
-  const help = 'When the certificate of the gRPC server expires, Unix time; 0 without TLS';
-  watchGauge(metrics, { name: 'ckv_tls_certificate_end_seconds', help }, () => server.certificateEndMs() / 1000);
+  const end = {
+    name: 'ckv_tls_certificate_end_seconds',
+    help: 'When the certificate of the gRPC server expires, Unix time; 0 without TLS',
+  };
+  watchGauge(metrics, end, () => server.certificateEndMs() / 1000);
   return server;
 }

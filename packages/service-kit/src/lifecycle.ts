@@ -10,6 +10,7 @@ import { clientOptionsOf, createServiceServer } from './grpc-options.js';
 import { relaxHeapGrowth } from './heap-growth.js';
 import { createLogger, type Logger } from './log.js';
 import { createMetrics, type Metrics, serveMetrics } from './metrics.js';
+import { startTracing } from './start-tracing.js';
 
 /**
  * The life of a service:
@@ -108,6 +109,8 @@ export async function runService<C extends CommonConfig>({
       isReady: () => state === 'ready' && able,
     });
     context.onClose('metrics', probes.close);
+    const tracing = await startTracing(name, process.env, log);
+    context.onClose('tracing', () => tracing?.close());
     await start(config, context);
     if (!isStarting()) return; // a signal came: `stop` closes what was started
     const { address } = await server.start();

@@ -1,3 +1,4 @@
+import { currentSpanIds } from '@collectivekv/tracing';
 import { pino } from 'pino';
 import { redacted } from './redact.js';
 
@@ -8,8 +9,8 @@ export type Logger = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error' | 'fa
 const MAX_WAITING_BYTES = 1024 * 1024;
 
 /**
- * Creates a logger that writes JSON lines to stderr, without secrets, user ids and user data. It never throws: lines
- * that stderr refuses are lost.
+ * Creates a logger that writes JSON lines to stderr, without secrets, user ids and user data. A line inside a span names
+ * it: `trace_id`, `span_id`. It never throws: lines that stderr refuses are lost.
  */
 export function createLogger(service: string, level: string): Logger {
   // Synchronous: lines that pino holds back are written at exit, and that never ends if stderr refuses them.
@@ -19,6 +20,7 @@ export function createLogger(service: string, level: string): Logger {
     {
       level,
       base: { service },
+      mixin: currentSpanIds,
       formatters: { log: (fields) => redacted(fields) as Record<string, unknown> },
       serializers: { err: (error) => error }, // `redacted` has serialised it
     },

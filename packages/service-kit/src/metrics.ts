@@ -40,6 +40,24 @@ export function watchGauge({ registry }: Metrics, gauge: { name: string; help: s
   });
 }
 
+/**
+ * Registers a gauge that asks another system for every scrape. While it cannot be asked, the gauge is not a number and
+ * the other metrics are there.
+ */
+export function askGauge(
+  { registry }: Metrics,
+  gauge: { name: string; help: string },
+  ask: () => Promise<number>,
+): void {
+  new Gauge({
+    ...gauge,
+    registers: [registry],
+    async collect() {
+      this.set(await ask().catch(() => Number.NaN));
+    },
+  });
+}
+
 /** HTTP server of /metrics, /livez and /readyz. */
 export interface MetricsServer {
   readonly address: string;

@@ -19,6 +19,7 @@ export {
   type PartitionTerm,
   termOver,
 } from './lease-table.js';
+export * from './oldest-waiting.js';
 export { MAX_FAILED_JOBS, openQueues, waitingCounts } from './open-queues.js';
 export * from './partition-queue.js';
 export {

@@ -30,10 +30,18 @@ export type ErasureJob = Exclude<InteractionJob, { readonly kind: 'record' }>;
 /**
  * Returns the data of a `record` job:
  *
- *     { "version": 1, "interactions": [{ "eventId", "userId", "itemId", "timestampMs", "action"?, "features"? }] }
+ *     { "version": 1, "interactions": [{ "eventId", "userId", "itemId", "timestampMs", "action"?, "features"? }],
+ *       "traceparent"? }
+ * @param traceparent the span that queues the job; empty if it is not recorded
  */
-export function recordJobData(interactions: readonly Interaction[]): object {
-  return { version: JOB_VERSION, interactions };
+export function recordJobData(interactions: readonly Interaction[], traceparent = ''): object {
+  return { version: JOB_VERSION, interactions, ...(traceparent === '' ? {} : { traceparent }) };
+}
+
+/** Returns the span that queued a job, as a traceparent. Empty if the job has none. */
+export function traceparentOf(jobData: unknown): string {
+  const { traceparent } = Object(jobData) as { traceparent?: unknown };
+  return typeof traceparent === 'string' ? traceparent : '';
 }
 
 /** Returns the data of a `forget` job: `{ "version": 1, "interaction": {…}, "receiptId"? }`. */

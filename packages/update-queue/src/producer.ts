@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { CkvError, type Interaction, partitionOf, RECENT_EVENT_RING } from '@collectivekv/domain';
 import { isConnected, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
+import { inSpan, recordedTraceparent } from '@collectivekv/tracing';
 import type { JobsOptions } from 'bullmq';
 import {
   deleteJobData,
@@ -100,19 +101,21 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
       await work();
     });
 
-  const addInteractions = (interactions: readonly Interaction[], remembered: string | undefined, bounded: boolean) =>
-    ifConnected(async () => {
+  function addInteractions(interactions: readonly Interaction[], remembered: string | undefined, bounded: boolean) {
+    const traceparent = recordedTraceparent();
+    return ifConnected(async () => {
       const adds = [...groupByPartition(interactions, partitionCount)].map(([partition, group]) => {
         const jobs: QueuedJob[] = [];
         for (let from = 0; from < group.length; from += MAX_JOB_INTERACTIONS) {
           const part = group.slice(from, from + MAX_JOB_INTERACTIONS);
           const opts = jobOptions(jobIdOf('record', part), remembered);
-          jobs.push({ name: 'record', jobData: recordJobData(part), opts });
+          jobs.push({ name: 'record', jobData: recordJobData(part, traceparent), opts });
         }
         return add(partition, jobs, bounded);
       });
       await Promise.all(adds);
     });
+  }
   const addErasure = (job: ErasureJob, remembered: string | undefined, bounded: boolean) =>
     ifConnected(() => {
       const { userId, jobId, jobData } = queuedErasureOf(job);
@@ -124,7 +127,9 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
   return {
     enqueue: (interactions, idempotencyKey = '') => {
       const remembered = idempotencyKey !== '' || exceedsRing(interactions) ? idempotencyKey : undefined;
-      return addInteractions(interactions, remembered, true);
+      return inSpan({ name: 'queue interactions', kind: 'producer' }, () =>
+        addInteractions(interactions, remembered, true),
+      );
     },
     forget: (interaction, receiptId) => addErasure({ kind: 'forget', interaction, receiptId }, undefined, true),
     deleteUser: (userId, receiptId) => addErasure({ kind: 'delete', userId, receiptId }, undefined, true),

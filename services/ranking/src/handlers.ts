@@ -19,6 +19,7 @@ import {
 import { type PackedIds, packIds, readIds } from '@collectivekv/rpc';
 import type { Admission, CallContext } from '@collectivekv/rpc/server';
 import type { Logger } from '@collectivekv/service-kit';
+import { noteInSpan } from '@collectivekv/tracing';
 import { CAPTURE_ID } from './capture/capture-folder.js';
 import type { CaptureOutcome } from './capture/capture-outcome.js';
 import { checkExplained } from './explanation/check-explained.js';
@@ -46,6 +47,13 @@ export function createRankingHandlers({ ranker, metrics, admission, log }: Ranki
     const query = queryOf(request, at);
     if (query.explain) checkExplained(query, at, call);
     const answered = await ranker.rank(query, call);
+    noteInSpan(() => ({
+      'ckv.bundle_id': answered.bundleId,
+      'ckv.encoding_id': answered.encodingId,
+      'ckv.rung': answered.rung,
+      'ckv.position_count': answered.positionCount,
+      'ckv.candidate_count': query.candidateIds.length,
+    }));
     setImmediate(() => metrics.observe(answered, query.candidateIds.length)); // after the response is on its way
     return responseOf(answered);
   }

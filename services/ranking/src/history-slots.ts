@@ -18,7 +18,7 @@ const MAX_FIELDS = 64;
 export function createHistorySlots({ registry }: Pick<Metrics, 'registry'>): HistorySlots {
   const distinct = new Histogram({
     name: 'ckv_history_distinct_slots',
-    help: `Distinct slots of a history by route field, of one answer in ${EVERY}`,
+    help: 'Distinct slots of a history by route field, of a sample of the answers',
     labelNames: ['field'] as const,
     buckets: BUCKETS,
     registers: [registry],

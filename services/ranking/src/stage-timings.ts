@@ -1,12 +1,22 @@
+import { type Hop, inSpan } from '@collectivekv/tracing';
+
 /** The stages of a rank request. */
 export type Stage = 'fetch' | 'encode' | 'gather' | 'assemble' | 'attend';
 
 /** Microseconds of each stage, and of the whole request. */
 export type StageTimings = Record<Stage | 'total', number>;
 
+const STAGES: Record<Stage, Hop> = {
+  fetch: { name: 'fetch' },
+  encode: { name: 'encode' },
+  gather: { name: 'gather' },
+  assemble: { name: 'assemble' },
+  attend: { name: 'attend' },
+};
+
 /** Times the stages of one request. */
 export interface Stopwatch {
-  /** Runs `work` and adds its time to the stage's. */
+  /** Runs `work` in a span, and adds its time to the stage's. */
   time<T>(stage: Stage, work: () => T | Promise<T>): Promise<T>;
   /** Returns the timings so far. */
   finish(): StageTimings;
@@ -20,7 +30,7 @@ export function createStopwatch(): Stopwatch {
     async time(stage, work) {
       const stageStartedMs = performance.now();
       try {
-        return await work();
+        return await inSpan(STAGES[stage], async () => work());
       } finally {
         timings[stage] += Math.round((performance.now() - stageStartedMs) * 1000);
       }

@@ -3,10 +3,11 @@ import { bundleTrustFrom, followBundles, reportBundles } from '@collectivekv/bun
 import { createEngine } from '@collectivekv/engine';
 import { closeRedis, connectRedis, onConnectionClosed, redisTlsFrom } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
-import { runService, watchFollowedBundles } from '@collectivekv/service-kit';
+import { askGauge, runService, watchFollowedBundles } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
   isBeingWarmed,
+  oldestWaitingMs,
   openEncodingClaims,
   openLeaseTable,
   openPartitionQueue,
@@ -104,6 +105,11 @@ await runService({
     const leases = createPartitionLeases(openLeaseTable(client, keyPrefix, partitionCount));
     onConnectionClosed(client, leases.endFences);
     const updaterMetrics = createUpdaterMetrics(metrics);
+    const oldest = {
+      name: 'ckv_oldest_waiting_job_seconds',
+      help: 'Age of the oldest job that waits in any partition; every updater tells the same',
+    };
+    askGauge(metrics, oldest, async () => (await oldestWaitingMs(client, keyPrefix, partitionCount)) / 1_000);
     const stopping = new AbortController();
     const lateCalls = createLateCalls();
     const { signal } = stopping;

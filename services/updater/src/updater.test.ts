@@ -143,6 +143,7 @@ function start(able = Promise.resolve()): void {
         const batch: PreparedBatch = {
           works: [],
           encoded: { encodings: [], unknownItemCount: 0, unknownActionCount: 0 },
+          traceparents: [],
         };
         batchOf.set(batch, ids);
         return batch;

@@ -1,6 +1,13 @@
 import { setMaxListeners } from 'node:events';
 import { CkvError, invalidRequest, steadyNowMs } from '@collectivekv/domain';
-import { type ClientReadableStream, type MethodDefinition, type ServiceError, status } from '@grpc/grpc-js';
+import { currentTraceparent, inSpan } from '@collectivekv/tracing';
+import {
+  type ClientReadableStream,
+  type Metadata,
+  type MethodDefinition,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js';
 import { errorFrom } from '../errors/grpc-errors.js';
 import type { MethodName, RequestOf, ResponseOf } from '../wire/methods.js';
 import { type ServiceName, services } from '../wire/services.js';
@@ -134,15 +141,26 @@ export function createGrpcClient<S extends ServiceName>(
     }
   }
 
+  const inCall = <T>(method: string, call: () => Promise<T>): Promise<T> => {
+    const rpc = `collectivekv.v1.${name}/${method}`;
+    return inSpan({ name: rpc, kind: 'client', attributes: { 'rpc.system.name': 'grpc', 'rpc.method': rpc } }, call);
+  };
+
   return {
     call: (method, request, { deadlineMs, signal } = {}) =>
-      guarded(signal, () => callUnary(client, specOf(method), { request, metadata, deadlineMs, signal })),
+      inCall(method, () =>
+        guarded(signal, () =>
+          callUnary(client, specOf(method), { request, metadata: traced(metadata), deadlineMs, signal }),
+        ),
+      ),
 
     callOnStream: (method, request, limits = {}) =>
-      guarded(limits.signal, () => {
-        const timed = { ...request, timeoutMs: timeoutOf(limits) };
-        return streamCallsOf(method).call(timed, limits);
-      }),
+      inCall(method, () =>
+        guarded(limits.signal, () => {
+          const sent = { ...request, timeoutMs: timeoutOf(limits), traceparent: currentTraceparent() };
+          return streamCallsOf(method).call(sent, limits);
+        }),
+      ),
 
     async *stream(method, request, limits = {}) {
       if (closed) throw closedError();
@@ -152,7 +170,7 @@ export function createGrpcClient<S extends ServiceName>(
         spec.requestSerialize,
         spec.responseDeserialize,
         request,
-        metadata,
+        traced(metadata),
         optionsOf(limits),
       ) as ClientReadableStream<ResponseOf<S, typeof method>>;
       const onAbort = () => call.cancel();
@@ -176,6 +194,15 @@ export function createGrpcClient<S extends ServiceName>(
       security.close();
     },
   };
+}
+
+/** Returns the metadata with the span in which this code runs. */
+function traced(metadata: Metadata): Metadata {
+  const traceparent = currentTraceparent();
+  if (traceparent === '') return metadata;
+  const own = metadata.clone();
+  own.set('traceparent', traceparent);
+  return own;
 }
 
 function optionsOf({ deadlineMs }: CallLimits): { deadline?: number } {

@@ -1,5 +1,6 @@
 import { once, setMaxListeners } from 'node:events';
 import { CkvError, loggedField, toCkvError } from '@collectivekv/domain';
+import { type IncomingCall, inSpanOfCall } from '@collectivekv/tracing';
 import {
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
@@ -91,15 +92,24 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
       refusal: (what) => access.refusal(what, call.metadata),
     });
     try {
-      checkUsable(request, refused);
-      send(await untilEnded(handler(request as never, context)));
+      const unusable = problemOf(request, refused);
+      if (unusable) await settled(rpc, startedMs, () => Promise.reject(unusable));
+      const work = async () => send(await untilEnded(handler(request as never, context)));
+      await inSpanOfCall(spanOf(rpc, { call, request }), () => settled(rpc, startedMs, work));
+    } finally {
+      close();
+    }
+  }
+
+  /** Counts and logs how the work ends. Throws a CkvError if it fails. */
+  async function settled(rpc: string, startedMs: number, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
       settle(rpc, startedMs);
     } catch (thrown) {
       const error = toCkvError(thrown);
       settle(rpc, startedMs, error);
       throw error;
-    } finally {
-      close();
     }
   }
 
@@ -140,7 +150,8 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
         refusal: (what) => access.refusal(what, call.metadata),
       });
       try {
-        checkUsable(call.request, refusal(rpc, call.metadata));
+        const unusable = problemOf(call.request, refusal(rpc, call.metadata));
+        if (unusable) throw unusable;
         for await (const message of handler(call.request as never, context)) {
           if (context.signal.aborted) break;
           if (!call.write(message)) await once(call, 'drain', { signal: context.signal });
@@ -162,8 +173,20 @@ export function createRpcGate(options: RpcGateOptions): RpcGate {
   };
 }
 
-/** Throws the reason why a request is not answered, if there is one. */
-function checkUsable(request: unknown, refused: CkvError | undefined): void {
-  if (refused) throw refused;
-  if (request instanceof UnreadableRequest) throw request.error;
+/** Returns the span of a request. The metadata of a stream names the span that opened it, the request its own. */
+function spanOf(rpc: string, { call, request }: Pick<Asked, 'call' | 'request'>): () => IncomingCall {
+  return () => {
+    const { traceparent = '' } = request as { traceparent?: string };
+    const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': `collectivekv.v1.${rpc}` };
+    return { name: `collectivekv.v1.${rpc}`, traceparent: traceparent || traceparentIn(call.metadata), attributes };
+  };
+}
+
+function traceparentIn(metadata: Metadata): string {
+  return String(metadata.get('traceparent')[0] ?? '');
+}
+
+/** Returns why a request is not answered, if there is a reason. */
+function problemOf(request: unknown, refused: CkvError | undefined): CkvError | undefined {
+  return refused ?? (request instanceof UnreadableRequest ? request.error : undefined);
 }

@@ -18,17 +18,23 @@ export interface PartitionWork {
   readonly waves: readonly Wave[];
 }
 
-/** A batch that is ready to be applied. */
-export interface PreparedBatch {
+/** Waves, and the rows of their interactions. */
+export interface EncodedWaves {
   readonly works: readonly PartitionWork[];
   readonly encoded: EncodedInteractions;
+}
+
+/** A batch of jobs that is ready to be applied. */
+export interface PreparedBatch extends EncodedWaves {
+  /** The spans that queued the batch's jobs, as traceparents. */
+  readonly traceparents: readonly string[];
 }
 
 /**
  * Settles the jobs of a batch: their interactions are in their records, or set aside.
  * @throws transient errors: a partition is lost, Redis is unreachable, a shutdown began
  */
-export type ApplyBatch = (batch: PreparedBatch) => Promise<void>;
+export type ApplyBatch = (batch: EncodedWaves) => Promise<void>;
 
 /** Parts of {@link createApplyBatch}. */
 export interface ApplyParts {

@@ -1,5 +1,12 @@
 import type { Logger } from '@collectivekv/service-kit';
-import type { InteractionProducer, PartitionQueue, Receipts, TakenJob } from '@collectivekv/update-queue';
+import { inSpansOfJobs, startsSpans } from '@collectivekv/tracing';
+import {
+  type InteractionProducer,
+  type PartitionQueue,
+  type Receipts,
+  type TakenJob,
+  traceparentOf,
+} from '@collectivekv/update-queue';
 import type { UpdaterMetrics } from '../metrics.js';
 import type { Fence } from '../partitions/fence.js';
 import type { RecordWriter } from '../records/record-writer.js';
@@ -76,23 +83,33 @@ export function createJobBatches({
   });
   const readJobs = createReadJobs({ producer, partitionCount, setAside, metrics });
 
-  return {
-    async prepare(taken) {
-      const works: PartitionWork[] = [];
-      for (const { queue, fence, jobs } of taken) {
-        works.push({ queue, fence, waves: planWaves(await readJobs(queue, jobs)) });
-      }
-      const waves = works.flatMap((work) => work.waves);
-      const interactions = waves.flatMap((wave) => (wave.kind === 'append' ? [...wave.byUser.values()].flat() : []));
-      metrics.batchInteractions.observe(interactions.length);
-      const fences = works.map(({ fence }) => fence);
-      const wants = (encodingId: string) => works.some(({ queue }) => !queue.warming.pending().has(encodingId));
-      const encoded = await retryWhileHeld(fences, () => writer.encode(interactions, wants));
-      metrics.unknown.inc({ kind: 'item' }, encoded.unknownItemCount);
-      metrics.unknown.inc({ kind: 'action' }, encoded.unknownActionCount);
-      return { works, encoded };
-    },
+  const applyBatch = createApplyBatch({ writer, erase, retryWhileHeld, setAside, lateCalls, signal, metrics, log });
 
-    apply: createApplyBatch({ writer, erase, retryWhileHeld, setAside, lateCalls, signal, metrics, log }),
+  return {
+    prepare(taken) {
+      const traceparents = startsSpans() ? traceparentsOf(taken) : [];
+      return inSpansOfJobs('encode interactions', traceparents, () => prepare(taken, traceparents));
+    },
+    apply: (batch) => inSpansOfJobs('apply interactions', batch.traceparents, () => applyBatch(batch)),
   };
+
+  async function prepare(taken: readonly TakenJobs[], traceparents: readonly string[]): Promise<PreparedBatch> {
+    const works: PartitionWork[] = [];
+    for (const { queue, fence, jobs } of taken) {
+      works.push({ queue, fence, waves: planWaves(await readJobs(queue, jobs)) });
+    }
+    const waves = works.flatMap((work) => work.waves);
+    const interactions = waves.flatMap((wave) => (wave.kind === 'append' ? [...wave.byUser.values()].flat() : []));
+    metrics.batchInteractions.observe(interactions.length);
+    const fences = works.map(({ fence }) => fence);
+    const wants = (encodingId: string) => works.some(({ queue }) => !queue.warming.pending().has(encodingId));
+    const encoded = await retryWhileHeld(fences, () => writer.encode(interactions, wants));
+    metrics.unknown.inc({ kind: 'item' }, encoded.unknownItemCount);
+    metrics.unknown.inc({ kind: 'action' }, encoded.unknownActionCount);
+    return { works, encoded, traceparents };
+  }
+}
+
+function traceparentsOf(taken: readonly TakenJobs[]): string[] {
+  return taken.flatMap(({ jobs }) => jobs.map(({ payload }) => traceparentOf(payload))).filter(Boolean);
 }
