@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { CkvError } from '@collectivekv/domain';
 import { describe, expect, it } from 'vitest';
-import { reachingRedis, redisError } from './redis-error.js';
+import { observeRedis, reachingRedis, redisError } from './redis-error.js';
 
 function reply(message: string): Error {
   return Object.assign(new Error(message), { name: 'ReplyError' });
@@ -62,4 +62,13 @@ describe('reachingRedis', () => {
     const failing = reachingRedis(() => Promise.reject(reply('LOADING Redis is loading the dataset in memory')));
     await expect(failing).rejects.toMatchObject({ reason: 'dependency_unavailable' });
   });
+});
+
+it('tells how long Redis took, failures included', async () => {
+  const times: number[] = [];
+  observeRedis((seconds) => times.push(seconds));
+  expect(await reachingRedis(async () => 'answer')).toBe('answer');
+  await expect(reachingRedis(() => Promise.reject(new Error('gone')))).rejects.toBeInstanceOf(CkvError);
+  expect(times).toHaveLength(2);
+  for (const seconds of times) expect(seconds).toBeGreaterThanOrEqual(0);
 });

@@ -39,12 +39,22 @@ export function replyOf({ message }: Error): string {
 /** Runs `work`, which sends commands to Redis, in a span. Converts what it throws by {@link redisError}. */
 export function reachingRedis<T>(work: () => Promise<T>): Promise<T> {
   return inSpan(REDIS, async () => {
+    const startedMs = performance.now();
     try {
       return await work();
     } catch (thrown) {
       throw redisError(thrown);
+    } finally {
+      observeSeconds?.((performance.now() - startedMs) / 1_000);
     }
   });
+}
+
+let observeSeconds: ((seconds: number) => void) | undefined;
+
+/** Tells `observe` how long each work of {@link reachingRedis} takes from now on, s. */
+export function observeRedis(observe: (seconds: number) => void): void {
+  observeSeconds = observe;
 }
 
 /**

@@ -7,6 +7,7 @@ export * from './lifecycle.js';
 export * from './log.js';
 export * from './loopback.js';
 export * from './metrics.js';
+export * from './redis-metrics.js';
 export * from './redis-tls.js';
 export * from './share-config.js';
 export * from './target-config.js';

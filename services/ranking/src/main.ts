@@ -1,7 +1,8 @@
 import { bundleTrustFrom, followBundles, reportBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
+import { observeRedis } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
-import { runService, watchFollowedBundles } from '@collectivekv/service-kit';
+import { runService, watchFollowedBundles, watchRedisTimes } from '@collectivekv/service-kit';
 import { createPoolRows } from './attention/pool-rows.js';
 import { openAuditor } from './audit/open-auditor.js';
 import { openCaptures } from './capture/open-captures.js';
@@ -29,6 +30,7 @@ await runService({
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
     });
     onClose('engine', engine.close);
+    watchRedisTimes(metrics, observeRedis);
     const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptions);
     onClose('pool client', pool.close);
     const records = openRecordReads(config, { log, clientOptions, onFileOutcome });

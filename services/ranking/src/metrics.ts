@@ -60,6 +60,30 @@ export function createRankingMetrics(
     labelNames: ['method'] as const,
     registers: [registry],
   });
+  const records = new Counter({
+    name: 'ckv_rank_records_total',
+    help: 'Answers by the record they used: found, none for the user, unread (a failure), or ignored; from a near copy or not',
+    labelNames: ['record', 'copy'] as const,
+    registers: [registry],
+  });
+  const copyAge = new Histogram({
+    name: 'ckv_rank_copy_age_seconds',
+    help: 'Age of the copies of records that answers used, of the near cache',
+    buckets: [0.1, 1, 5, 10, 30, 60, 300, 900, 3_600],
+    registers: [registry],
+  });
+  const recordBytes = new Histogram({
+    name: 'ckv_rank_record_bytes',
+    help: 'Size of the records that answers used',
+    buckets: [64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576],
+    registers: [registry],
+  });
+  const positions = new Histogram({
+    name: 'ckv_rank_positions',
+    help: 'Positions that answers attended to, merged recent interactions included',
+    buckets: [0, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000],
+    registers: [registry],
+  });
   const historySlots = createHistorySlots(metrics);
   return {
     observe(answer, candidateCount) {
@@ -71,7 +95,18 @@ export function createRankingMetrics(
       runs.inc(partCount);
       candidates.inc({ known: 'true' }, candidateCount - unknownCandidateCount);
       if (unknownCandidateCount > 0) candidates.inc({ known: 'false' }, unknownCandidateCount);
+      const copy = answer.recordAgeMs > 0;
+      records.inc({ record: recordOf(answer), copy: String(copy) });
+      if (copy) copyAge.observe(answer.recordAgeMs / 1_000);
+      if (basis.recordBytes) recordBytes.observe(basis.recordBytes.length);
+      positions.observe(answer.positionCount);
       historySlots.observe(basis);
     },
   };
+}
+
+function recordOf({ basis, coldUser }: RankAnswer): 'found' | 'none' | 'unread' | 'ignored' {
+  if (basis.recordMissing) return 'unread';
+  if (coldUser) return 'none';
+  return basis.recordBytes ? 'found' : 'ignored';
 }

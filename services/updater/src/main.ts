@@ -1,9 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { bundleTrustFrom, followBundles, reportBundles } from '@collectivekv/bundles';
 import { createEngine } from '@collectivekv/engine';
-import { closeRedis, connectRedis, onConnectionClosed, redisTlsFrom } from '@collectivekv/redis-connection';
+import {
+  closeRedis,
+  connectRedis,
+  observeRedis,
+  onConnectionClosed,
+  redisTlsFrom,
+} from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
-import { askGauge, runService, watchFollowedBundles } from '@collectivekv/service-kit';
+import { askGauge, runService, watchFollowedBundles, watchRedisTimes } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
   isBeingWarmed,
@@ -50,6 +56,7 @@ await runService({
       confirmReplicas: config.CKV_CONFIRM_REPLICAS,
     });
     onClose('redis', () => closeRedis(client));
+    watchRedisTimes(metrics, observeRedis);
     const blocking = connectRedis(config.CKV_QUEUE_REDIS_URL, {
       field: 'CKV_QUEUE_REDIS_URL',
       name: 'ckv-updater-arrivals',

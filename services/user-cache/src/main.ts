@@ -1,5 +1,5 @@
-import { closeRedis, connectRedis, redisTlsFrom } from '@collectivekv/redis-connection';
-import { runService } from '@collectivekv/service-kit';
+import { closeRedis, connectRedis, observeRedis, redisTlsFrom } from '@collectivekv/redis-connection';
+import { runService, watchRedisTimes } from '@collectivekv/service-kit';
 import { createRedisUserStore } from '@collectivekv/user-store';
 import { loadConfig } from './config.js';
 import { createUserCacheHandlers } from './handlers.js';
@@ -19,6 +19,7 @@ await runService({
       confirmReplicas: config.CKV_CONFIRM_REPLICAS,
     });
     onClose('redis', () => closeRedis(client));
+    watchRedisTimes(metrics, observeRedis);
     const userCacheMetrics = createUserCacheMetrics(metrics);
     const endTrials = watchRecordsRedis({
       client,
