@@ -19,14 +19,15 @@ const ALLOWED_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'private-ca': [],
   'private-redis': [],
   'redis-memory': [],
+  tracing: [],
   credentials: ['domain'],
   engine: ['domain'],
-  'redis-connection': ['credentials', 'domain'],
+  'redis-connection': ['credentials', 'domain', 'tracing'],
   'user-store': ['domain', 'redis-connection', 'redis-memory'],
   'interaction-log': ['domain'],
-  'update-queue': ['domain', 'redis-connection', 'redis-memory'],
-  rpc: ['contracts', 'credentials', 'domain'],
-  'service-kit': ['credentials', 'domain', 'rpc'],
+  'update-queue': ['domain', 'redis-connection', 'redis-memory', 'tracing'],
+  rpc: ['contracts', 'credentials', 'domain', 'tracing'],
+  'service-kit': ['credentials', 'domain', 'rpc', 'tracing'],
   client: ['contracts', 'domain', 'rpc'],
   bundles: ['contracts', 'credentials', 'domain', 'engine', 'rpc'],
 };
@@ -39,6 +40,8 @@ const LIBRARY_HOMES: readonly (readonly [string, readonly string[]])[] = [
   ['@grpc/grpc-js', ['contracts', 'rpc']],
   ['@grpc/proto-loader', ['contracts', 'rpc']],
   ['pino', ['service-kit']],
+  ['@opentelemetry/api', ['service-kit', 'tracing']],
+  ['@opentelemetry/sdk-trace-node', ['service-kit']],
 ];
 
 const UNBOUNDED = ['cli', 'dev-stack'];
