@@ -47,7 +47,7 @@ export async function findOrphans(reader: RedisClient): Promise<string[]> {
         'TYPE',
         'hash',
       ])) as [string, string[]];
-      jobs.push(...keys.filter((key) => !key.endsWith(':meta')));
+      jobs.push(...keys.filter((key) => !/:(meta|added-\d)$/.test(key)));
       cursor = next;
     }
   }
