@@ -156,7 +156,7 @@ export const SABOTAGES: readonly Sabotage[] = [
     from: 'onConnectionClosed(client, leases.endFences);',
     to: '',
     scenario: 'power-cut-everysec',
-    fault: 'power cut',
+    fault: 'between two appends',
     shows: ['outOfOrder'],
   },
   {

@@ -3,6 +3,7 @@ import { askRedis } from '@collectivekv/private-redis';
 import { type OwnRedis, singleRedis, twoRedis } from '../fleet/redis-form.js';
 import type { OwnServer } from '../fleet/redis-node.js';
 import { notesOfAccepted } from '../load/accepted-notes.js';
+import { type QueueState, readQueueState } from '../oracle/queue-state.js';
 import { RECORD_COUNTS, type RecordCount } from '../oracle/verdict.js';
 import type { Arena, DurabilityRow, Scenario } from '../scenario.js';
 
@@ -10,6 +11,8 @@ import type { Arena, DurabilityRow, Scenario } from '../scenario.js';
 const EVERYSEC_MS = 1_000;
 /** What was appended in the last second may have waited in the queue for up to this time. */
 const WAITED_MS = 10_000;
+/** Time in which the power supply surely sees the length of the append-only file. */
+const SEEN_MS = 500;
 
 /** How a server ends, and what it loses. */
 interface Ending {
@@ -26,6 +29,8 @@ interface Ending {
   readonly mayBreak?: Partial<Readonly<Record<RecordCount, number>>>;
   /** Ends the data of the server instead of the server. */
   readonly empty?: (server: OwnServer) => Promise<unknown>;
+  /** True: the power is also cut between two appends of a user. */
+  readonly betweenAppends?: boolean;
   readonly row: DurabilityRow;
 }
 
@@ -57,8 +62,48 @@ async function end({ backends, random, fault }: Arena, ending: Ending): Promise<
   );
 }
 
+/**
+ * Cuts the power of the only server after an interaction was applied, while its user's next one is in hand and cannot
+ * reach the user-cache. The first append is lost, and the first job is not. The next one must not be appended first.
+ */
+async function cutBetweenAppends({ fleet, backends, fault, untilApplied }: Arena, redis: OwnRedis): Promise<void> {
+  let atRisk = 0;
+  await fault(
+    'power cut between two appends of a user',
+    async () => {
+      const server = redis.servers().queue;
+      const pipes = fleet.hops.of('updater-user-cache').map(({ pipe }) => pipe);
+      const user = backends.addUser();
+      const record = () => backends.send({ kind: 'record', entries: backends.eventsOf(user, 1) });
+      const untilQueue = async (fits: (state: QueueState) => boolean) => {
+        while (!fits(await readQueueState(fleet.queueReader))) await sleep(20);
+      };
+      await backends.pause();
+      await untilQueue(({ waiting, active }) => waiting + active === 0);
+      const notes = notesOfAccepted(backends);
+      for (const pipe of pipes) pipe.hold('requests');
+      await record();
+      const lostFromMs = performance.now();
+      await sleep(SEEN_MS); // the power supply must see the length of the file before the append
+      for (const pipe of pipes) pipe.release();
+      await untilApplied(user);
+      await untilQueue(({ waiting, active }) => waiting + active === 0);
+      for (const pipe of pipes) pipe.cut();
+      await record();
+      await untilQueue(({ active }) => active > 0);
+      await server.cutPower(performance.now() - lostFromMs);
+      atRisk = notes.acceptedSince(lostFromMs);
+      notes.close();
+      await server.restart();
+      for (const pipe of pipes) pipe.accept();
+      backends.resume();
+    },
+    { storeMayGoBack: true, mayBreak: () => ({ lost: atRisk }) },
+  );
+}
+
 function scenarioOf(ending: Ending): Scenario {
-  const { name, redis, row, mayBreak } = ending;
+  const { name, redis, row, mayBreak, betweenAppends } = ending;
   return {
     name,
     about: `${row.redis}: ${row.event}.`,
@@ -68,6 +113,7 @@ function scenarioOf(ending: Ending): Scenario {
     durability: row,
     async run(arena) {
       for (let round = 0; round < (arena.quick ? 1 : 3); round++) await end(arena, ending);
+      if (betweenAppends) await cutBetweenAppends(arena, redis);
     },
   };
 }
@@ -96,6 +142,7 @@ export const powerCuts: readonly Scenario[] = [
     server: 'queue',
     lostMs: EVERYSEC_MS,
     mayBreak: { lost: 0 },
+    betweenAppends: true,
     row: { redis: 'one server, `appendfsync everysec`', event: 'power cut of Redis', promise: LAST_SECOND },
   }),
   scenarioOf({
