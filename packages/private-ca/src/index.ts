@@ -1,1 +1,2 @@
 export * from './certificate-authority.js';
+export * from './garbling-server.js';

@@ -1,6 +1,7 @@
 import { CkvError } from '@collectivekv/domain';
 import { Cluster, type CommonRedisOptions, Redis } from 'ioredis';
 import { confirmWrites } from './confirm-writes.js';
+import { guardStreams } from './guard-streams.js';
 import { replyOf } from './redis-error.js';
 import { type RedisTls, type RedisTlsOptions, secureRedis } from './redis-tls.js';
 import { parseRedisUrl, type RedisAddress } from './redis-url.js';
@@ -40,6 +41,8 @@ const MAX_RECONNECT_MS = 1_000;
 const LEAVE_EVERY_MS = 1_000;
 /** Replies of a server that cannot do the work of a primary. The address may lead to another server by now. */
 const NOT_PRIMARY = /^(READONLY|LOADING|MASTERDOWN|NOREPLICAS)\b/;
+
+guardStreams();
 
 /**
  * Returns a client that connects in the background. It reconnects for ever; pauses double from 50 ms to 1 s. If the
