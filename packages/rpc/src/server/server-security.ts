@@ -1,3 +1,4 @@
+import type { TlsOptions } from 'node:tls';
 import { type FileOutcome, type Followed, followTlsFiles, type TlsMaterial } from '@collectivekv/credentials';
 import { invalidRequest } from '@collectivekv/domain';
 import { ServerCredentials } from '@grpc/grpc-js';
@@ -13,11 +14,16 @@ export interface ServerTlsOptions {
    * Default '': asks for none.
    */
   readonly tlsClientCaFile?: string;
+  /** How long a connection may be silent before its TLS handshake is done, ms. It is closed then. Default 10,000. */
+  readonly handshakeTimeoutMs?: number;
   /** What error texts call these options, such as the variables that set them. Default: their own names. */
   readonly optionNames?: Readonly<Record<string, string>>;
   /** Called when a file has changed: its new content is used, or has a problem. Default: nobody is told. */
   readonly onFileOutcome?: (outcome: FileOutcome) => void;
 }
+
+/** Node would wait for two minutes. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 /** How a server is secured. */
 export interface ServerSecurity {
@@ -52,7 +58,11 @@ export function secureServer(options: ServerTlsOptions): ServerSecurity {
     options.onFileOutcome,
   );
   return {
-    credentials: new FollowedServerCredentials(tls, tlsClientCaFile !== ''),
+    credentials: new FollowedServerCredentials(tls, {
+      requestCert: tlsClientCaFile !== '',
+      rejectUnauthorized: true,
+      handshakeTimeout: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
+    }),
     certificateEndMs: () => tls.current.identity?.notAfterMs ?? 0,
     close: tls.close,
   };
@@ -60,8 +70,8 @@ export function secureServer(options: ServerTlsOptions): ServerSecurity {
 
 /** Credentials that give each new connection the files' content of its time. Open connections go on. */
 class FollowedServerCredentials extends ServerCredentials {
-  constructor(tls: Followed<TlsMaterial>, requestCert: boolean) {
-    super({ requestCert, rejectUnauthorized: true }, contextOf(tls.current));
+  constructor(tls: Followed<TlsMaterial>, options: TlsOptions) {
+    super(options, contextOf(tls.current));
     tls.onChange(() => this.updateSecureContextOptions(contextOf(tls.current)));
   }
 

@@ -1,13 +1,19 @@
 // TLS on both sides: whom a client and a server accept, what a refusal says, and files that change.
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect as connectPlain } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import type { FileOutcome } from '@collectivekv/credentials';
 import { steadyNowMs } from '@collectivekv/domain';
-import { type CertificateAuthority, type CertificatePair, createCertificateAuthority } from '@collectivekv/private-ca';
+import {
+  type CertificateAuthority,
+  type CertificatePair,
+  createCertificateAuthority,
+  startGarblingServer,
+} from '@collectivekv/private-ca';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createGrpcClient, type GrpcClient, type GrpcClientOptions } from '../client/grpc-client.js';
 import { createGrpcServer, type GrpcServer, type GrpcServerOptions } from './grpc-server.js';
@@ -146,6 +152,25 @@ it('a client says that a certificate has expired', async () => {
   await expect(call(client(`127.0.0.1:${port}`))).rejects.toMatchObject(
     unreachable("the server's certificate has expired; renew it there"),
   );
+});
+
+it('a server closes a connection that stops in the handshake', async () => {
+  const { address } = await serveTls({ handshakeTimeoutMs: 50 });
+  const socket = connectPlain(Number(address.split(':')[1]), '127.0.0.1').on('error', () => undefined);
+  socket.resume().write(Buffer.from([0x16, 3, 1])); // the first bytes of a hello
+  await once(socket, 'close', { signal: AbortSignal.timeout(60_000) });
+});
+
+it('a client tries again after each of two errors of a connection', async () => {
+  const uncaught: unknown[] = [];
+  const note = (error: unknown) => uncaught.push(error);
+  process.on('uncaughtException', note);
+  const server = await startGarblingServer(await authority.issue({ hosts: ['127.0.0.1'] }));
+  opened.push(server);
+  const caller = client(`127.0.0.1:${server.port}`);
+  await expect.poll(() => call(caller).catch(() => server.resetCount), { timeout: 60_000 }).toBeGreaterThan(1);
+  process.off('uncaughtException', note);
+  expect(uncaught).toEqual([]);
 });
 
 describe('a server that requires client certificates', () => {
