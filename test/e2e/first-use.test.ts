@@ -8,6 +8,7 @@ import { runQuickstart } from '@collectivekv/dev-stack';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
 import { pythonWith } from './python.js';
+import { readmeSnippet } from './readme-snippet.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -18,15 +19,7 @@ describe('the README', () => {
   });
   afterAll(() => e2e?.close());
 
-  /** Returns a snippet of the README with this stack's addresses. */
-  function snippet(name: string): string {
-    const readme = readFileSync(join(root, 'README.md'), 'utf8');
-    const code = readme.split(`<!-- snippet: ${name} -->`)[1]?.match(/```\w+\n([\s\S]*?)```/)?.[1];
-    if (!code) throw new Error(`the README has no snippet ${name}`);
-    const { ranking, updater } = e2e.stack.targets;
-    expect(code).toContain('127.0.0.1:50053');
-    return code.replace('127.0.0.1:50053', ranking).replace('127.0.0.1:50054', updater);
-  }
+  const snippet = (name: string) => readmeSnippet(name, e2e.stack.targets);
 
   it('has a working feed backend in TypeScript', async () => {
     const folder = join(root, '.ckv', 'snippets'); // inside the workspace, so that Node finds our packages

@@ -1,4 +1,5 @@
 export * from './client/grpc-client.js';
+export type { GrpcClientOptions } from './client/grpc-client-options.js';
 export { isLoopbackTarget } from './client/target-hosts.js';
 export { type TargetProblem, targetProblem } from './client/targets.js';
 export * from './errors/grpc-errors.js';

@@ -11,8 +11,9 @@ import {
 import { errorFrom } from '../errors/grpc-errors.js';
 import type { MethodName, RequestOf, ResponseOf } from '../wire/methods.js';
 import { type ServiceName, services } from '../wire/services.js';
-import { type ChannelSecurityOptions, secureChannel } from './channel-security.js';
+import { secureChannel } from './channel-security.js';
 import { FOLLOWED_NAMES, followedTarget } from './followed-names.js';
+import type { GrpcClientOptions } from './grpc-client-options.js';
 import { grpcDeadline } from './grpc-deadline.js';
 import { limitHandshakes } from './handshake-limit.js';
 import { mayUseProxy } from './proxy.js';
@@ -49,15 +50,6 @@ export interface GrpcClient<S extends ServiceName> {
   ): AsyncIterable<ResponseOf<S, M>>;
   /** Ends the connections. Calls that start afterwards fail with `cancelled`. */
   close(): void;
-}
-
-/** Options of {@link createGrpcClient}. */
-export interface GrpcClientOptions extends ChannelSecurityOptions {
-  /**
-   * True: calls to targets beyond loopback go through the HTTP proxy that grpc_proxy, https_proxy or http_proxy names,
-   * except to targets in no_grpc_proxy or no_proxy. Default false: these variables have no effect.
-   */
-  readonly useProxy?: boolean;
 }
 
 /**

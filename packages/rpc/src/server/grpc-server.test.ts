@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { CkvError, invalidRequest, steadyNowMs } from '@collectivekv/domain';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createGrpcClient, type GrpcClient, type GrpcClientOptions } from '../client/grpc-client.js';
+import { createGrpcClient, type GrpcClient } from '../client/grpc-client.js';
+import type { GrpcClientOptions } from '../client/grpc-client-options.js';
 import type { CallContext } from './call-context.js';
 import { createGrpcServer, type GrpcServer } from './grpc-server.js';
 

@@ -15,7 +15,8 @@ import {
   startGarblingServer,
 } from '@collectivekv/private-ca';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createGrpcClient, type GrpcClient, type GrpcClientOptions } from '../client/grpc-client.js';
+import { createGrpcClient, type GrpcClient } from '../client/grpc-client.js';
+import type { GrpcClientOptions } from '../client/grpc-client-options.js';
 import { createGrpcServer, type GrpcServer, type GrpcServerOptions } from './grpc-server.js';
 
 vi.setConfig({ testTimeout: 180_000 }); // a busy machine

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import type { FileOutcome } from '@collectivekv/credentials';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createGrpcClient, type GrpcClient, type GrpcClientOptions } from '../../client/grpc-client.js';
+import { createGrpcClient, type GrpcClient } from '../../client/grpc-client.js';
+import type { GrpcClientOptions } from '../../client/grpc-client-options.js';
 import { createGrpcServer, type GrpcServer, type GrpcServerOptions } from '../grpc-server.js';
 import { EXPLAINED_RANK, REQUIRED_ROLES, ROLES, type Role, rolesOf } from './roles.js';
 
