@@ -83,7 +83,7 @@ describe.each([
   function ckv(...args: string[]): ChildProcess {
     const { targets, redisUrl } = e2e.stack;
     const options = ['--pool', targets.pool, '--user-cache', targets['user-cache'], '--queue-redis', redisUrl];
-    const child = spawn(process.execPath, [CKV, ...options, 'backfill', ...args], {
+    const child = spawn(process.execPath, [CKV, ...options, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH ?? '', CKV_PARTITIONS: String(PARTITIONS) },
     });
@@ -93,6 +93,16 @@ describe.each([
     });
     child.on('exit', (code) => code && code !== 0 && console.error(errors));
     return child;
+  }
+  /** Runs a command that is to be refused. Returns what it says. */
+  async function refusalOf(...args: string[]): Promise<string> {
+    const child = ckv(...args);
+    let text = '';
+    child.stderr?.on('data', (chunk) => {
+      text += chunk;
+    });
+    expect(await codeOf(child), text).toBe(1);
+    return text;
   }
   const codeOf = async (child: ChildProcess): Promise<number | null> => (await once(child, 'exit'))[0] as number | null;
 
@@ -125,7 +135,7 @@ describe.each([
 
   it('has the records of the active one, whatever dies meanwhile', async () => {
     await record(BEFORE);
-    expect(await codeOf(ckv('start', '--bundle', candidate.id))).toBe(0);
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id))).toBe(0);
     await record(EXPORTED - BEFORE);
     // The export: rows of all users in the order of time, over two files of different forms.
     const rows = Array.from({ length: EXPORTED }, (_, n) => USERS.map((userId) => eventOf(userId, n))).flat();
@@ -141,7 +151,7 @@ describe.each([
         await record(1);
       }
     })();
-    const run = () => ckv('--bundle', candidate.id, '--log', ...logs);
+    const run = () => ckv('backfill', '--bundle', candidate.id, '--log', ...logs);
     const [updater] = e2e.stack.services.updater;
     const [userCache] = e2e.stack.services['user-cache'];
 
@@ -174,28 +184,44 @@ describe.each([
   }, 600_000);
 
   it('has them again from the event log alone', async () => {
-    expect(await codeOf(ckv('--bundle', candidate.id, '--from-redis-stream'))).toBe(0);
+    expect(await codeOf(ckv('backfill', '--bundle', candidate.id, '--from-redis-stream'))).toBe(0);
     await record(20);
     await expectEqualRecords();
   }, 600_000);
 
   it('shows a backfill, and has no records after it was cancelled', async () => {
-    expect(await codeOf(ckv('start', '--bundle', candidate.id))).toBe(0);
-    const status = ckv('status');
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id))).toBe(0);
+    const status = ckv('backfill', 'status');
     let text = '';
     status.stdout?.on('data', (chunk) => {
       text += chunk;
     });
     expect(await codeOf(status)).toBe(0);
     expect(text).toMatch(new RegExp(`${candidate.encodingId}.*${candidate.id}.*files.*partitions: 16 armed`));
-    expect(await codeOf(ckv('cancel', '--bundle', candidate.id))).toBe(0);
+    expect(await codeOf(ckv('backfill', 'cancel', '--bundle', candidate.id))).toBe(0);
     expect(await warming()).toBeUndefined();
     const left = await Promise.all(USERS.map((userId) => bytesOf(candidate.encodingId, userId)));
     expect(left.filter((bytes) => bytes !== null)).toEqual([]);
   }, 600_000);
 
+  it('lets no unfinished records serve, and can be cancelled after they did', async () => {
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id))).toBe(0);
+    const unfinished = /the backfill of bundle \w+ is not complete \(partitions: 16 armed.*ckv backfill cancel/s;
+    expect(await refusalOf('bundle', 'activate', candidate.id, '--force')).toMatch(unfinished);
+    expect(await refusalOf('bundle', 'canary', candidate.id, '--share', '5%', '--force')).toMatch(unfinished);
+    expect(await refusalOf('bundle', 'cancel', candidate.id)).toMatch(/end it first: "ckv backfill cancel/);
+
+    await e2e.pool.call('Activate', { bundleId: candidate.id, force: true }); // as an older command does
+    expect(await refusalOf('backfill', 'cancel', '--bundle', candidate.id)).toMatch(/make another bundle active first/);
+    expect(await refusalOf('backfill', '--bundle', candidate.id, '--from-redis-stream')).toMatch(/other files|active/);
+    expect(await codeOf(ckv('bundle', 'rollback'))).toBe(0);
+    expect(await refusalOf('bundle', 'rollback')).toMatch(unfinished);
+    expect(await codeOf(ckv('backfill', 'cancel', '--bundle', candidate.id))).toBe(0);
+    expect(await warming()).toBeUndefined();
+  }, 600_000);
+
   it('refuses the encoding of the active bundle', async () => {
-    expect(await codeOf(ckv('start', '--bundle', 'first'))).toBe(1);
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', 'first'))).toBe(1);
     expect(await warming()).toBeUndefined();
   }, 600_000);
 });

@@ -1,14 +1,16 @@
-import { invalidRequest, parseManifest, steadyNowMs } from '@collectivekv/domain';
+import { type CkvError, invalidRequest, parseManifest, steadyNowMs } from '@collectivekv/domain';
 import type { ColumnMap } from '@collectivekv/interaction-log';
+import type { Warming } from '@collectivekv/update-queue';
 import { Command, InvalidArgumentError } from 'commander';
 import { openBackfillFiles } from './backfill-files.js';
 import { describe, runBackfill, startBackfill } from './backfill-run.js';
 import { bundleIdOf } from './bundle-id.js';
-import { listBundles } from './bundle-states.js';
+import { type ListedBundle, listBundles } from './bundle-states.js';
 import type { Connections } from './connections.js';
 import { defaultCommand } from './default-command.js';
 import { wholeNumber } from './number-options.js';
 import { table } from './print.js';
+import { backfillOf, isComplete } from './unfinished-backfill.js';
 import { type HeldClaim, withClaim } from './with-claim.js';
 
 interface RunOptions {
@@ -50,7 +52,8 @@ export function backfillCommand(connections: Connections): Command {
         const files = fromRedisStream
           ? undefined
           : await openBackfillFiles(log, { columns: options.columns, features, onRows });
-        const { claim, dropRecords } = held;
+        const { claim } = held;
+        const dropRecords = () => dropUnserved(connections, held);
         const ratePerS = options.rate;
         return runBackfill({ warmings, claim, bundleId, files, ratePerS, dropRecords, onProgress: progress });
       });
@@ -94,17 +97,20 @@ export function backfillCommand(connections: Connections): Command {
     .requiredOption('--bundle <id>', 'bundle id of 16 hexadecimal digits, or name')
     .action(async ({ bundle }: { bundle: string }) => {
       const warmings = await connections.warmings();
-      const ended = await claimed(connections, bundle, 'backfill cancel', async ({ candidate, claim, dropRecords }) => {
-        await refuseServed(connections, candidate.encodingId);
-        const was = await warmings.end(claim);
-        await dropRecords();
-        return { ended: was, encodingId: candidate.encodingId };
+      const ended = await claimed(connections, bundle, 'backfill cancel', async (held) => {
+        const { encodingId } = held.candidate;
+        const served = await servedBy(connections, encodingId);
+        const backfill = await backfillOf(connections, encodingId);
+        if (served && backfill && isComplete(backfill)) {
+          await warmings.end(held.claim);
+          return { ended: true, encodingId, recordsStay: true };
+        }
+        if (served && (served.state !== 'previous' || !backfill)) throw servedError(served, backfill);
+        const was = await warmings.end(held.claim);
+        await held.dropRecords();
+        return { ended: was, encodingId, recordsStay: false };
       });
-      connections.print(ended, () =>
-        ended.ended
-          ? `the backfill of encoding ${ended.encodingId} has ended`
-          : 'there was no backfill; the records are deleted',
-      );
+      connections.print(ended, () => cancelledText(ended));
     });
   return backfill;
 }
@@ -124,7 +130,7 @@ async function claimed<T>(
   command: string,
   work: (held: HeldClaim & { readonly candidate: Candidate }) => Promise<T>,
 ): Promise<T> {
-  const bundleId = await bundleIdOf(connections, idOrName);
+  const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
   // A bundle that the pool has not loaded yet has no encoding that is known, and serves nobody.
   const known = (await listBundles(connections)).some(({ id }) => id === bundleId);
   if (!known) await connections.pool().call('SetCandidate', { bundleId }, deadline());
@@ -139,24 +145,64 @@ async function claimed<T>(
 
 /**
  * Makes a bundle warm, unless it is, and returns it. Call it with the claim on its encoding.
- * @throws invalid_request if its records serve users already, or are kept for a rollback
+ * @throws invalid_request if its records serve users already, or are kept for a rollback, and no backfill of them is
+ * under way
  */
 async function warmCandidate(connections: Connections, candidate: Candidate): Promise<Candidate> {
   const { bundleId, encodingId } = candidate;
-  await refuseServed(connections, encodingId);
+  const served = await servedBy(connections, encodingId);
+  if (served) {
+    if (await backfillOf(connections, encodingId)) return candidate;
+    throw servedError(served, undefined);
+  }
   const known = (await listBundles(connections)).find(({ id }) => id === bundleId);
   if (known?.state !== 'warming') await connections.pool().call('SetCandidate', { bundleId }, deadline());
   return candidate;
 }
 
-/** Throws invalid_request if a bundle with this encoding serves users, or may serve them after a rollback. */
-async function refuseServed(connections: Connections, encodingId: string): Promise<void> {
-  const served = (await listBundles(connections)).find(
+/** Deletes the records of a backfill that begins, unless they serve users by now. */
+async function dropUnserved(connections: Connections, held: HeldClaim & { readonly candidate: Candidate }) {
+  const served = await servedBy(connections, held.candidate.encodingId);
+  if (served && served.state !== 'previous') {
+    throw servedError(served, await backfillOf(connections, held.candidate.encodingId));
+  }
+  await held.dropRecords();
+}
+
+/** Returns a bundle with this encoding that serves users, or may serve them after a rollback. */
+async function servedBy(connections: Connections, encodingId: string): Promise<ListedBundle | undefined> {
+  const served = (await listBundles(connections)).filter(
     (one) => one.encodingId === encodingId && !['warming', 'loaded'].includes(one.state),
   );
-  if (!served) return;
-  const problem = `has the encoding of bundle ${served.id}, which is ${served.state}`;
-  throw invalidRequest('--bundle', problem, 'its records exist already: activate it, or cancel that bundle first');
+  return served.find(({ state }) => state !== 'previous') ?? served[0];
+}
+
+/** Returns the error for records that are not to be deleted, or built anew. */
+function servedError({ id, state }: ListedBundle, backfill: Warming | undefined): CkvError {
+  const problem = `has the encoding of bundle ${id}, which is ${state}`;
+  const release: Readonly<Record<string, string>> = {
+    active: 'make another bundle active first ("ckv bundle activate" or "ckv bundle rollback")',
+    canary: `end the canary first ("ckv bundle cancel ${id}")`,
+  };
+  if (!backfill) {
+    const remedy = `its records exist already, and nothing is to be done; to delete them, ${release[state] ?? 'activate two other bundles first'}`;
+    return invalidRequest('--bundle', problem, remedy);
+  }
+  const remedy = `its records would be deleted while they serve users; ${release[state]}, then cancel the backfill`;
+  return invalidRequest('--bundle', problem, remedy);
+}
+
+/** What a cancellation did. */
+interface Cancelled {
+  readonly ended: boolean;
+  readonly encodingId: string;
+  readonly recordsStay: boolean;
+}
+
+function cancelledText({ ended, encodingId, recordsStay }: Cancelled): string {
+  if (!ended) return 'there was no backfill; the records are deleted';
+  const records = recordsStay ? 'was complete; its records serve users, and stay' : 'has ended';
+  return `the backfill of encoding ${encodingId} ${records}`;
 }
 
 async function candidateOf(connections: Connections, bundleId: string): Promise<Candidate> {

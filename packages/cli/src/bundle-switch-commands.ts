@@ -4,6 +4,7 @@ import { bundleIdOf } from './bundle-id.js';
 import { bundleStatus, statusTable } from './bundle-status.js';
 import type { Connections } from './connections.js';
 import { percent, shareBp } from './share-option.js';
+import { cancelCandidate, refuseUnfinishedRollback, whenComplete } from './unfinished-backfill.js';
 
 const ID = 'bundle id of 16 hexadecimal digits, or name';
 const OR_COPIED = `${ID}; a bundle that was copied to the pool's folder is loaded`;
@@ -58,7 +59,7 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .argument('<id>', ID)
     .action(async (idOrName: string) => {
       const bundleId = await bundleIdOf(connections, idOrName);
-      await pool().call('CancelCandidate', { bundleId }, deadline());
+      await cancelCandidate(connections, bundleId, () => pool().call('CancelCandidate', { bundleId }, deadline()));
       connections.print({ bundleId }, () => `cancelled: ${bundleId}`);
     });
   bundle
@@ -70,7 +71,9 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .action(async (idOrName: string, options: WarmOptions) => {
       const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
       const request = { bundleId, ...warmFields(options) };
-      const { previousBundleId } = await pool().call('Activate', request, deadline(LOAD_DEADLINE_MS));
+      const { previousBundleId } = await whenComplete(connections, { bundleId, command: 'bundle activate' }, () =>
+        pool().call('Activate', request, deadline(LOAD_DEADLINE_MS)),
+      );
       connections.print({ previousBundleId }, () => `active: ${bundleId}; previously active: ${previousBundleId}`);
     });
   bundle
@@ -80,6 +83,7 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .addOption(forceOption())
     .addHelpText('after', ROLLBACK_HELP)
     .action(async (options: WarmOptions) => {
+      await refuseUnfinishedRollback(connections, (problem) => console.error(`warning: ${problem}`));
       const rolledBack = await pool().call('Rollback', warmFields(options), deadline());
       const { activeBundleId, endedCanaryIds } = rolledBack;
       connections.print(rolledBack, () =>
@@ -92,7 +96,8 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
   async function setCandidate(idOrName: string, { share, ...options }: { share: number } & WarmOptions): Promise<void> {
     const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
     const request = { bundleId, shareBp: share, ...warmFields(options) };
-    await pool().call('SetCandidate', request, deadline(LOAD_DEADLINE_MS));
+    const set = () => pool().call('SetCandidate', request, deadline(LOAD_DEADLINE_MS));
+    await (share === 0 ? set() : whenComplete(connections, { bundleId, command: 'bundle canary' }, set));
     connections.print({ bundleId, shareBp: share }, () =>
       share === 0
         ? `warming: ${bundleId}; "ckv bundle status" shows the states`

@@ -69,6 +69,6 @@ async function take({ claims, encodingId, command, onProgress }: ClaimParts): Pr
 }
 
 function held(encodingId: string, holder: string): CkvError {
-  const text = `--bundle: its encoding ${encodingId} is in the hands of ${holder}; wait until it ends, or end it`;
-  return new CkvError('conflict', text, { field: '--bundle' });
+  const text = `encoding ${encodingId} of the bundle is in the hands of ${holder}; wait until it ends, or end it`;
+  return new CkvError('conflict', text);
 }

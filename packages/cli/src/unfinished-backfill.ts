@@ -1,0 +1,124 @@
+import { CkvError, toCkvError } from '@collectivekv/domain';
+import type { Warming } from '@collectivekv/update-queue';
+import { describe } from './backfill-run.js';
+import { type ListedBundle, listBundles } from './bundle-states.js';
+import type { Connections } from './connections.js';
+import { withClaim } from './with-claim.js';
+
+/** Returns the backfill of an encoding; undefined if there is none. */
+export async function backfillOf(connections: Connections, encodingId: string): Promise<Warming | undefined> {
+  return (await (await connections.warmings()).all()).find((one) => one.encodingId === encodingId);
+}
+
+/** True if the records of the encoding have every interaction. */
+export function isComplete({ partitions }: Warming): boolean {
+  return partitions.every(({ phase }) => phase === 'live');
+}
+
+/**
+ * Makes a change by which a bundle may serve users. No backfill of its encoding begins meanwhile.
+ * @param command the command that makes the change
+ * @throws bundle_cold if a backfill of its encoding is not complete: records that serve can be neither completed nor
+ * deleted safely
+ */
+export async function whenComplete<T>(
+  connections: Connections,
+  { bundleId, command }: { readonly bundleId: string; readonly command: string },
+  change: () => Promise<T>,
+): Promise<T> {
+  const bundles = await listBundles(connections);
+  const bundle = bundles.find(({ id }) => id === bundleId);
+  if (!bundle) {
+    await refuseUnknown(connections, bundleId);
+    return change();
+  }
+  if (servesAlready(bundles, bundle)) return change();
+  await refuseUnfinished(connections, bundle);
+  return claimed(connections, { encodingId: bundle.encodingId, command }, async () => {
+    await refuseUnfinished(connections, bundle);
+    return change();
+  });
+}
+
+/**
+ * Ends a candidate, unless it is the last bundle of an encoding that has a backfill: no updater could go on with it.
+ * @throws invalid_request if it is
+ */
+export async function cancelCandidate<T>(
+  connections: Connections,
+  bundleId: string,
+  change: () => Promise<T>,
+): Promise<T> {
+  const bundles = await listBundles(connections);
+  const bundle = bundles.find(({ id }) => id === bundleId);
+  // The end of a canary must not depend on the queue's Redis.
+  if (bundle?.state !== 'warming' || hasTwin(bundles, bundle)) return change();
+  return claimed(connections, { encodingId: bundle.encodingId, command: 'bundle cancel' }, async () => {
+    const backfill = await backfillOf(connections, bundle.encodingId);
+    if (!backfill) return change();
+    const problem = `bundle_id: a backfill of its encoding is under way (${describe(backfill)})`;
+    const text = `${problem}; end it first: "ckv backfill cancel --bundle ${bundleId}"`;
+    throw new CkvError('invalid_request', text, { field: 'bundle_id' });
+  });
+}
+
+/**
+ * Refuses a rollback to a bundle whose backfill is not complete. A rollback must not depend on the queue's Redis: if it
+ * is away, `onUnknown` receives the problem.
+ */
+export async function refuseUnfinishedRollback(
+  connections: Connections,
+  onUnknown: (problem: string) => void,
+): Promise<void> {
+  const bundles = await listBundles(connections);
+  if (bundles.some(({ state }) => state === 'canary')) return; // ends the canaries alone
+  const previous = bundles.filter(({ state }) => state === 'previous');
+  // A previous bundle that is warmed again is announced as a candidate.
+  const targets = previous.length > 0 ? previous : bundles.filter(({ state }) => state === 'warming');
+  for (const target of targets.filter((one) => !servesAlready(bundles, one))) {
+    try {
+      await refuseUnfinished(connections, target);
+    } catch (thrown) {
+      const error = toCkvError(thrown);
+      if (error.reason !== 'dependency_unavailable') throw error;
+      return onUnknown(`it is unknown whether bundle ${target.id} has an unfinished backfill: ${error.message}`);
+    }
+  }
+}
+
+async function refuseUnfinished(connections: Connections, { id, encodingId }: ListedBundle): Promise<void> {
+  const backfill = await backfillOf(connections, encodingId);
+  if (!backfill || isComplete(backfill)) return;
+  const problem = `the backfill of bundle ${id} is not complete (${describe(backfill)})`;
+  const remedy = `wait for "ckv backfill", or run it again with the same files; "ckv backfill cancel --bundle ${id}" ends it`;
+  throw new CkvError('bundle_cold', `bundle_id: ${problem}; ${remedy}`, { field: 'bundle_id' });
+}
+
+/** Refuses a bundle that the pool has not loaded, if it may have the encoding of an unfinished backfill. */
+async function refuseUnknown(connections: Connections, bundleId: string): Promise<void> {
+  const all = await (await connections.warmings()).all();
+  if (all.every(isComplete)) return;
+  const problem = 'is not loaded, and a backfill is under way, which may be of its encoding';
+  const text = `bundle_id: ${bundleId} ${problem}; run "ckv bundle warm ${bundleId}" first`;
+  throw new CkvError('bundle_cold', text, { field: 'bundle_id' });
+}
+
+/** True if the active bundle has the encoding. */
+function servesAlready(bundles: readonly ListedBundle[], { encodingId }: ListedBundle): boolean {
+  return bundles.some((one) => one.state === 'active' && one.encodingId === encodingId);
+}
+
+/** True if another announced bundle has the encoding. */
+function hasTwin(bundles: readonly ListedBundle[], { id, encodingId }: ListedBundle): boolean {
+  return bundles.some((one) => one.announced && one.id !== id && one.encodingId === encodingId);
+}
+
+async function claimed<T>(
+  connections: Connections,
+  { encodingId, command }: { readonly encodingId: string; readonly command: string },
+  work: () => Promise<T>,
+): Promise<T> {
+  const claims = await connections.claims();
+  const userCache = () => connections.userCache();
+  return withClaim({ claims, userCache, encodingId, command, onProgress: console.error }, work);
+}
