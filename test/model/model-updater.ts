@@ -89,6 +89,7 @@ export function startModelUpdater(parts: {
       log,
     }),
     warmingVersion: () => warmingVersion(client, KEY_PREFIX),
+    writable: () => bundles.map(({ model }) => model.encodingId),
     mayBeLate: lateCalls.any,
     onWaiting: () => undefined,
     onLogged: () => undefined,

@@ -69,7 +69,7 @@ function interactionOf(userId: string, n: number): Interaction {
 /** Does what the updaters do: each partition's next batch, or its next phase. */
 async function updateOnce(): Promise<void> {
   for (const { warming } of queues) {
-    await warming.arm(true);
+    await warming.arm(true, [ENCODING]);
     const batch = await warming.read(ENCODING, 500);
     if (!batch) continue;
     if (batch.entryCount === 0) {

@@ -49,7 +49,7 @@ it('works on a cluster: queues, leases and terms are in one slot', async () => {
   if (!isClaimed(claim)) throw new Error('no claim');
   const row = { eventId: 'd', userId: 'u', itemId: 'i', timestampMs: 1_700_000_000_000, action: '', features: {} };
   await warmings.begin(claim, { bundleId: 'b', source: 'files', digest: '', rowCount: 1 });
-  await queue.warming.arm(true);
+  await queue.warming.arm(true, [encodingId]);
   await warmings.open(claim);
   await queue.log([{ ...row, eventId: 'e' }]);
   await warmings.send(claim, [row], 0, true);

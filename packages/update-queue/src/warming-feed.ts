@@ -14,7 +14,8 @@ import type { ErasureSubject } from './strip-job.js';
  * - `armed`: live interactions go to the event log, and not to the records of the encoding. Nothing is applied yet.
  * - `files`: rows of its files are applied.
  * - `log`: entries of the event log are applied.
- * - `live`: every interaction has been applied. Live interactions are appended as for any other encoding.
+ * - `live`: every interaction has been applied. Live interactions are appended as for any other encoding. If an updater
+ *   gets the partition that cannot write the records, the phase is `log` again.
  * - `overrun`: the event log dropped entries that were not applied yet. The warming must begin again.
  */
 export type WarmingPhase = 'begun' | 'armed' | 'files' | 'log' | 'live' | 'overrun';
@@ -47,9 +48,11 @@ export interface WarmingFeed {
   /**
    * Reads which encodings are being warmed. Call it before the first batch of an opening, and with no batch in hand.
    * @param arms arms the encodings that were begun; only if no append can be late
+   * @param writable the encodings whose records the caller can write. One that is live, and not among them, goes back to
+   * the phase `log`
    * @returns the version of what is being warmed, and whether an encoding is left to be armed
    */
-  arm(arms: boolean): Promise<{ readonly version: number; readonly begun: boolean }>;
+  arm(arms: boolean, writable: readonly string[]): Promise<{ readonly version: number; readonly begun: boolean }>;
   /** Returns the encodings that are not live, as {@link arm} saw them: their records get nothing but from `read`. */
   pending(): ReadonlySet<string>;
   /** Reads the next batch of an encoding; undefined if there is nothing to apply in its phase. */
@@ -111,9 +114,11 @@ export function openWarmingFeed(options: {
   }
 
   return {
-    async arm(arms) {
+    async arm(arms, writable) {
       const keys = [warmingsKey(keyPrefix), states, log, leases, terms];
-      const [version, ...flat] = await held(() => commands.ckvArmPartition(...keys, ...holder, arms ? 1 : 0));
+      const [version, ...flat] = await held(() =>
+        commands.ckvArmPartition(...keys, ...holder, arms ? 1 : 0, ...writable),
+      );
       const phases = new Map<string, string>();
       for (let i = 0; i < flat.length; i += 2) phases.set(flat[i] ?? '', flat[i + 1] ?? '');
       pending = new Set([...phases].filter(([, phase]) => phase !== 'live').map(([encodingId]) => encodingId));

@@ -39,7 +39,7 @@ const phases = async () => (await warmings().all()).map(({ partitions }) => part
 
 /** Arms the partition of `u`, and pretends that the updaters of the other partitions did the same. */
 async function arm(consumer: PartitionQueue): Promise<void> {
-  await consumer.warming.arm(true);
+  await consumer.warming.arm(true, [ENCODING]);
   for (let partition = 0; partition < PARTITION_COUNT; partition++) {
     if (partition !== PARTITION) await queue.client().hset(`{ckv}:warming-${partition}`, `${ENCODING}:phase`, 'armed');
   }
@@ -96,10 +96,10 @@ describe('an encoding that is being warmed', () => {
   it('gets nothing before it is open, and is not open before every partition is armed', async () => {
     const consumer = await queue.consume();
     await warmings().begin(claim, FILES);
-    expect(await consumer.warming.arm(false)).toMatchObject({ begun: true });
+    expect(await consumer.warming.arm(false, [ENCODING])).toMatchObject({ begun: true });
     expect(await phases()).toEqual(['begun']);
     expect(await warmings().open(claim)).toBe(PARTITION_COUNT);
-    expect(await consumer.warming.arm(true)).toMatchObject({ begun: false });
+    expect(await consumer.warming.arm(true, [ENCODING])).toMatchObject({ begun: false });
     expect(await phases()).toEqual(['armed']);
     expect(await warmings().open(claim)).toBe(PARTITION_COUNT - 1);
     await consumer.log(rowsOf(['u', 1]));
@@ -115,7 +115,7 @@ describe('an encoding that is being warmed', () => {
     await warmings().end(claim);
     versions.push(await version());
     expect(new Set(versions).size).toBe(3);
-    expect((await consumer.warming.arm(true)).version).toBe(versions[2]);
+    expect((await consumer.warming.arm(true, [ENCODING])).version).toBe(versions[2]);
     expect(consumer.warming.pending()).toEqual(new Set());
   });
 
@@ -145,7 +145,7 @@ describe('an encoding that is being warmed', () => {
     const batch = await read(consumer, 2);
     await consumer.warming.remember(batch, 1);
     const next = await queue.consume('two');
-    await next.warming.arm(true);
+    await next.warming.arm(true, [ENCODING]);
     const again = await read(next, 100);
     expect(namesOf(again)).toEqual(['u e1', 'u e2']);
     expect(again.waves).toBe(1);
@@ -199,18 +199,39 @@ describe('an encoding that is being warmed', () => {
     expect(await queue.client().exists(LOG)).toBe(0);
   });
 
+  it('goes back to the event log in a partition whose updater cannot write it, and lacks nothing', async () => {
+    const consumer = await queue.consume('one', { ageMs: 3_600_000, maxEvents: 100 });
+    await warmings().begin(claim, FILES);
+    await arm(consumer);
+    await warmings().open(claim);
+    await consumer.log(rowsOf(['u', 1]));
+    await warmings().send(claim, [], 0, true);
+    expect(await applyAll(consumer)).toEqual(['u e1']);
+    await consumer.log(rowsOf(['u', 2])); // was appended directly
+    expect(await phases()).toEqual(['live']);
+
+    const next = await queue.consume('two', { ageMs: 3_600_000, maxEvents: 100 });
+    await next.warming.arm(true, ['fedcba9876543210']);
+    expect([next.warming.pending(), await phases()]).toEqual([new Set([ENCODING]), ['log']]);
+    expect(await warmings().finish(claim)).toBe(false);
+    await next.log(rowsOf(['u', 3]));
+    await next.warming.arm(true, [ENCODING]);
+    expect(await applyAll(next)).toEqual(['u e3']);
+    expect(await phases()).toEqual(['live']);
+  });
+
   it('is overrun if the event log drops what it has not got, and then gets nothing', async () => {
     const consumer = await begin();
     const small = await queue.consume('two', { ageMs: 0, maxEvents: 2 });
-    await small.warming.arm(true);
+    await small.warming.arm(true, [ENCODING]);
     await small.log(rowsOf(['u', 1], ['u', 2]));
     expect(await phases()).toEqual(['files']);
     await small.log(rowsOf(['u', 3]));
     expect(await phases()).toEqual(['overrun']);
     expect(await small.warming.read(ENCODING, 9)).toBeUndefined();
-    await small.warming.arm(true);
+    await small.warming.arm(true, [ENCODING]);
     expect(small.warming.pending()).toEqual(new Set([ENCODING]));
-    await expect(consumer.warming.arm(true)).rejects.toMatchObject({ reason: 'conflict' });
+    await expect(consumer.warming.arm(true, [ENCODING])).rejects.toMatchObject({ reason: 'conflict' });
   });
 
   it('is moved on by the holder of the lease alone', async () => {
@@ -218,9 +239,9 @@ describe('an encoding that is being warmed', () => {
     await warmings().send(claim, rowsOf(['u', 1]), 0, true);
     const batch = await read(late);
     const holder = await queue.consume('two');
-    await holder.warming.arm(true);
+    await holder.warming.arm(true, [ENCODING]);
     for (const call of [
-      () => late.warming.arm(true),
+      () => late.warming.arm(true, [ENCODING]),
       () => late.warming.remember(batch, 1),
       () => late.warming.complete(batch),
       () => late.warming.nextPhase(batch),

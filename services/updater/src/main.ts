@@ -159,6 +159,7 @@ await runService({
         log,
       }),
       warmingVersion: () => warmingVersion(client, keyPrefix),
+      writable: () => [...new Set(bundles.all().map(({ model }) => model.encodingId))],
       mayBeLate: lateCalls.any,
       onWaiting: (count) => updaterMetrics.waitingJobs.set(count),
       onLogged: (count) => updaterMetrics.loggedEvents.set(count),

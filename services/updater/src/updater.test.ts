@@ -28,6 +28,8 @@ let loggedCount: number;
 let loggedTotals: number[];
 /** Version of what is being warmed. */
 let warmedVersion: number;
+/** Encodings that the updater can write. */
+let writable: readonly string[];
 /** True while an append may be late. */
 let late: boolean;
 /** Time until the next step of the warmer, ms. */
@@ -60,8 +62,8 @@ const queue: PartitionQueue = {
   log: unused,
   trimLog: async () => loggedCount,
   warming: {
-    async arm(arms) {
-      steps.push(arms ? 'arm' : 'look');
+    async arm(arms, encodingIds) {
+      steps.push(arms ? 'arm' : 'look', `can write ${encodingIds}`);
       return { version: warmedVersion, begun: !arms };
     },
     pending: () => new Set(),
@@ -97,6 +99,7 @@ beforeEach(() => {
   waits = [];
   waitingTotals = [];
   warmedVersion = 1;
+  writable = ['e'];
   late = false;
   stepInMs = Number.POSITIVE_INFINITY;
   loggedCount = 5;
@@ -163,6 +166,7 @@ function start(able = Promise.resolve()): void {
       },
     },
     warmingVersion: async () => warmedVersion,
+    writable: () => writable,
     mayBeLate: () => late,
     onWaiting: (count) => waitingTotals.push(count),
     onLogged: (count) => loggedTotals.push(count),
@@ -403,6 +407,14 @@ describe('with a clock of the test', () => {
     expect(steps.filter((text) => text === 'arm').length).toBe(1);
     first.end();
     await vi.waitUntil(() => steps.filter((text) => text === 'arm').length === 2, { interval: 1 });
+  });
+
+  it('tells its partitions at once that it can write other encodings', async () => {
+    start();
+    await until('can write e');
+    writable = ['e', 'f'];
+    await until('can write e,f');
+    expect(clockMs).toBe(2_000);
   });
 
   it('arms nothing while an append may be late, and looks again', async () => {

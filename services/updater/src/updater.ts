@@ -25,6 +25,8 @@ export interface UpdaterParts {
   readonly warmer: Warmer;
   /** Returns the version of what is being warmed, by one cheap read. */
   readonly warmingVersion: () => Promise<number>;
+  /** Returns the encodings whose records this process can write: those of the loaded bundles. */
+  readonly writable: () => readonly string[];
   /** True while an append that failed may still arrive. */
   readonly mayBeLate: () => boolean;
   /** Receives the number of jobs that wait in the held partitions. */
@@ -58,6 +60,7 @@ export function startUpdater({
   batches,
   warmer,
   warmingVersion,
+  writable,
   mayBeLate,
   onWaiting,
   onLogged,
@@ -72,6 +75,8 @@ export function startUpdater({
   let busy = false;
   /** The version of what is being warmed, as all held partitions know it; undefined if one does not. */
   let armedVersion: number | undefined;
+  /** The encodings that this process could write as it armed them. */
+  let armedFor = '';
   let lookedMs = Number.NEGATIVE_INFINITY;
 
   async function takeJobs(held: readonly HeldPartition[]): Promise<TakenJobs[]> {
@@ -96,20 +101,24 @@ export function startUpdater({
     onLogged(counts.reduce((sum, count) => sum + count, 0));
   }
 
-  /** True if the partitions may not know what is being warmed. Looks once a second. */
+  /** True if the partitions may not know what is being warmed, or what this process can write. Looks once a second. */
   async function mustArm(held: readonly HeldPartition[]): Promise<boolean> {
     if (held.length === 0) return false;
-    if (armedVersion !== undefined && performance.now() - lookedMs < SWEEP_MS) return false;
+    if (armedVersion === undefined || writable().join() !== armedFor) return true;
+    if (performance.now() - lookedMs < SWEEP_MS) return false;
     lookedMs = performance.now();
-    return armedVersion === undefined || (await warmingVersion()) !== armedVersion;
+    return (await warmingVersion()) !== armedVersion;
   }
 
   /** Tells the held partitions what is being warmed. Call it with no batch in hand. */
   async function arm(held: readonly HeldPartition[]): Promise<void> {
     const arms = !mayBeLate();
-    const states = await allDone(held.map(({ queue }) => queue.warming.arm(arms)));
+    const encodingIds = writable();
+    const states = await allDone(held.map(({ queue }) => queue.warming.arm(arms, encodingIds)));
     const known = states.every(({ version, begun }) => version === states[0]?.version && !begun);
     armedVersion = known ? states[0]?.version : undefined;
+    armedFor = encodingIds.join();
+    lookedMs = performance.now();
   }
 
   async function work(): Promise<void> {

@@ -38,7 +38,7 @@ afterEach(() => claim.leave());
 /** Begins a warming, and arms and opens all partitions. */
 async function begin(): Promise<void> {
   await warmings().begin(claim, plan);
-  for (const queue of bench.queues) await queue.warming.arm(true);
+  for (const queue of bench.queues) await queue.warming.arm(true, [ENCODING]);
   await warmings().open(claim);
 }
 /** Makes steps until every partition is live. */
@@ -62,6 +62,18 @@ describe('the warmer', () => {
     expect((await samples('ckv_interactions_total')).appended).toBe(2);
   });
 
+  it('makes partitions live though live interactions come between any two steps', async () => {
+    await begin();
+    await warmings().send(claim, [], 0, true);
+    for (const eventId of ['a', 'b', 'c']) {
+      await enqueue([u, eventId], [v, eventId]);
+      await work();
+      await bench.warmer.step(held(), true);
+    }
+    expect(await phases()).toEqual(['live', 'live']);
+    expect(bench.calls.filter((call) => call.startsWith('warm'))[0]).toMatch(/^warm .*:a/);
+  });
+
   it('keeps live interactions from the records until their partition is live, and encodes them in vain nowhere', async () => {
     await begin();
     await enqueue([u, 'a'], [v, 'b']);
@@ -78,7 +90,7 @@ describe('the warmer', () => {
   it('writes to the records of the partitions that are live, and not to those of others', async () => {
     await begin();
     await bench.client.hset('{ckv}:warming-1', `${ENCODING}:phase`, 'live');
-    await bench.queues[1]?.warming.arm(true);
+    await bench.queues[1]?.warming.arm(true, [ENCODING]);
     await enqueue([u, 'a'], [v, 'b']);
     await work();
     expect([bench.direct, bench.encodesWarming]).toEqual([[v], [true]]);
@@ -97,7 +109,7 @@ describe('the warmer', () => {
     bench.onCall = () => undefined;
     bench.calls = [];
     await bench.queues[0]?.recover();
-    await bench.queues[0]?.warming.arm(true);
+    await bench.queues[0]?.warming.arm(true, [ENCODING]);
     await bench.warmer.step(held(), false);
     const waves = [1, 2].map((n) => events.slice(n * RECENT_EVENT_RING, (n + 1) * RECENT_EVENT_RING));
     expect(bench.calls).toEqual(waves.map((wave) => `warm ${u}:${wave.map(([, eventId]) => eventId)}`));
@@ -198,6 +210,33 @@ describe('the warmer', () => {
       };
       await bench.warmer.step(held(), true);
       expect(bench.warmer.dueInMs(held())).toBe(60);
+    });
+
+    it('takes more of the time while the event log grows in spite of its steps, until it has caught up', async () => {
+      await begin();
+      await warmings().send(claim, [], 0, true);
+      await bench.warmer.step(held(), true); // leads to the event log
+      bench.onCall = () => {
+        clockMs += 30;
+      };
+      let entry = 0;
+      const log = async (count: number) => {
+        for (let i = 0; i < count; i++) {
+          const { userId, eventId, ...rest } = interactionOf(u, `${++entry}`);
+          const fields = ['user', userId, 'event', eventId, 'rest', JSON.stringify(rest)];
+          await bench.client.xadd('{ckv}:event-log-0', `${entry * 1_000}-1`, ...fields);
+        }
+      };
+      const pauses: number[] = [];
+      for (const growth of [200, 300, 500, 900, 1, 1]) {
+        await log(growth);
+        const [calls, beganMs] = [bench.calls.length, clockMs];
+        await bench.warmer.step(held(), true);
+        expect(bench.calls.length).toBeGreaterThan(calls);
+        pauses.push(bench.warmer.dueInMs(held()) / (clockMs - beganMs));
+        clockMs += 60_000;
+      }
+      expect(pauses).toEqual([2, 1, 0.5, 0.25, 0.25, 0.25]);
     });
 
     it('looks four times a second while nothing comes', async () => {

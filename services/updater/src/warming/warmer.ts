@@ -18,7 +18,8 @@ export interface Warmer {
   dueInMs(held: readonly HeldPartition[]): number;
   /**
    * Makes one step. Call it with no batch in hand.
-   * @param busy true while live jobs wait: the steps then take at most a third of the time
+   * @param busy true while live jobs wait: the steps then take at most a third of the time. If the event log grows
+   * nevertheless, they take more, up to four fifths, until it has been applied
    * @throws transient errors; what is not noted as done is applied again
    */
   step(held: readonly HeldPartition[], busy: boolean): Promise<void>;
@@ -48,13 +49,18 @@ const STEP_MS = 100;
 const FAILED_MS = 2_000;
 /** Pause after a step that found nothing. */
 const IDLE_MS = 250;
-/** While live jobs wait, a step is followed by a pause of this many times its length. */
-const BUSY_PAUSE = 2;
+/**
+ * While live jobs wait, a step is followed by a pause of this many times its length: the second number while the event
+ * log grows in spite of the steps.
+ */
+const BUSY_PAUSE = [2, 0.25] as const;
 
 /** One partition's next batch of an encoding. */
 interface Found {
   readonly partition: HeldPartition;
   readonly batch: WarmingBatch;
+  /** True if the stream had no more. */
+  readonly isAll: boolean;
 }
 
 /** Creates a warmer. */
@@ -82,6 +88,9 @@ export function createWarmer(parts: WarmerParts): Warmer {
   let nextMs = 0;
   let turn = 0;
   let size: number = STEP_INTERACTIONS[0];
+  let busyPause: number = BUSY_PAUSE[0];
+  /** How far the event log was behind as the latest step began, ms. */
+  let logLagMs = Number.POSITIVE_INFINITY;
   const unknown = new Set<string>();
 
   /** Returns the encodings that this process can build records of. Warns of the others once. */
@@ -100,7 +109,7 @@ export function createWarmer(parts: WarmerParts): Warmer {
     const share = Math.max(1, Math.floor(Math.min(size, ratePerS) / Math.max(1, concerned.length)));
     const reads = concerned.map(async (partition) => {
       const batch = await partition.queue.warming.read(encodingId, share);
-      return batch ? [{ partition, batch }] : [];
+      return batch ? [{ partition, batch, isAll: batch.entryCount < share }] : [];
     });
     return (await allDone(reads)).flat();
   }
@@ -128,6 +137,32 @@ export function createWarmer(parts: WarmerParts): Warmer {
     const fences = found.map(({ partition }) => partition.fence);
     const encoded = await retryWhileHeld(fences, () => writer.encode(interactions, (id) => id === encodingId));
     await apply({ works: found.map(workOf), encoded });
+  }
+
+  /**
+   * Makes partitions live whose event log was applied to its end. No live batch is between the two reads: otherwise a
+   * partition with traffic would always have another entry.
+   */
+  async function nextPhases(found: readonly Found[]): Promise<void> {
+    const ends = found.filter(({ batch, isAll }) => isAll && batch.phase === 'log');
+    const reads = ends.map(async ({ partition: { queue }, batch }) => {
+      const next = await queue.warming.read(batch.encodingId, 1);
+      if (next?.entryCount === 0) await queue.warming.nextPhase(next);
+    });
+    await allDone(reads);
+  }
+
+  /** Shortens the pauses while the event log grows in spite of the steps. */
+  function adaptPause(found: readonly Found[]): void {
+    const lags = found.filter(({ batch }) => batch.phase === 'log').map(({ batch }) => batch.lagMs);
+    if (lags.length === 0) {
+      busyPause = BUSY_PAUSE[0];
+      logLagMs = Number.POSITIVE_INFINITY;
+      return;
+    }
+    const lagMs = Math.max(...lags);
+    if (lagMs > 0 && lagMs >= logLagMs) busyPause = Math.max(BUSY_PAUSE[1], busyPause / 2);
+    logLagMs = lagMs;
   }
 
   /** Throws bundle_not_loaded if the last bundle of the encoding was dropped: an append may then have written nothing. */
@@ -180,12 +215,14 @@ export function createWarmer(parts: WarmerParts): Warmer {
     async step(held, busy) {
       const startedMs = performance.now();
       const found = await nextBatch(held, buildable(held));
+      adaptPause(found);
       if (found.length === 0) {
         nextMs = performance.now() + IDLE_MS;
         return;
       }
       try {
         await applyBatches(found);
+        await nextPhases(found);
       } catch (thrown) {
         const error = toCkvError(thrown);
         if (isTransient(error) && error.reason !== 'bundle_not_loaded') throw error;
@@ -197,7 +234,7 @@ export function createWarmer(parts: WarmerParts): Warmer {
       const entryCount = found.reduce((sum, { batch }) => sum + batch.entryCount, 0);
       const tookMs = performance.now() - startedMs;
       const byRateMs = startedMs + (1_000 * entryCount) / ratePerS;
-      nextMs = Math.max(byRateMs, performance.now() + (busy ? BUSY_PAUSE * tookMs : 0));
+      nextMs = Math.max(byRateMs, performance.now() + (busy ? busyPause * tookMs : 0));
       const wished = Math.floor(size * Math.min(2, Math.max(0.25, STEP_MS / tookMs)));
       size = Math.min(STEP_INTERACTIONS[1], Math.max(STEP_INTERACTIONS[0], wished));
     },
