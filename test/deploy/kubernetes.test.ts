@@ -1,0 +1,127 @@
+// Renders deploy/kubernetes: each overlay, and the combinations of components. Every object is validated strictly, and
+// what no schema can see is checked. The tools are those of requirements.txt; without them the tests are skipped.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadConfig as poolConfig } from '@collectivekv/pool/config';
+import { loadConfig as rankingConfig } from '@collectivekv/ranking/config';
+import { loadConfig as updaterConfig } from '@collectivekv/updater/config';
+import { loadConfig as userCacheConfig } from '@collectivekv/user-cache/config';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { problemsOf } from './checks/index.js';
+import { adapterQueries, unknownIn } from './checks/metrics.js';
+import { environmentOf, type Manifest, readManifests, servicesOf } from './manifests.js';
+import { ownSecretsOf } from './own-secrets.js';
+import { COMPONENTS, combinations, foldersIn, renderCombination, renderOverlay } from './render.js';
+import { schemaProblems } from './strict-schemas.js';
+import { pythonThatHas, ROOT, toolOf } from './tools.js';
+
+const LOAD: Readonly<Record<string, (env: NodeJS.ProcessEnv) => object>> = {
+  pool: poolConfig,
+  'user-cache': userCacheConfig,
+  ranking: rankingConfig,
+  updater: updaterConfig,
+};
+const kubectl = toolOf('kubectl');
+const python = pythonThatHas('kubernetes_validate');
+
+/** A rendering, by the components that it has. */
+interface Rendering {
+  readonly title: string;
+  readonly components: readonly string[];
+  readonly manifests: readonly Manifest[];
+}
+
+function componentsOf(overlay: string): string[] {
+  const path = join(ROOT, 'deploy/kubernetes/overlays', overlay, 'kustomization.yaml');
+  const { components } = parse(readFileSync(path, 'utf8')) as { components: string[] };
+  return components.map((path) => path.split('/').at(-1) ?? '');
+}
+
+it('combines every component, and each has a README', () => {
+  expect(COMPONENTS).toEqual(foldersIn('components'));
+  for (const name of COMPONENTS) {
+    expect(existsSync(join(ROOT, 'deploy/kubernetes/components', name, 'README.md')), name).toBe(true);
+  }
+});
+
+it('has rules for the Prometheus adapter that ask for metrics of the services', () => {
+  expect([...adapterQueries().values()].flatMap(unknownIn)).toEqual([]);
+});
+
+it('documents only metrics of the services', () => {
+  expect(unknownIn(readFileSync(join(ROOT, 'docs/operations.md'), 'utf8'))).toEqual([]);
+});
+
+describe.runIf(kubectl && python)('deploy/kubernetes', () => {
+  const renderings: Rendering[] = [];
+
+  beforeAll(async () => {
+    const jobs = [
+      ...foldersIn('overlays').map((name) => ({ title: `overlay ${name}`, components: componentsOf(name), name })),
+      ...combinations().map((components) => ({ title: components.join(' + '), components, name: undefined })),
+    ];
+    const work = async () => {
+      for (let job = jobs.shift(); job; job = jobs.shift()) {
+        const { title, components, name } = job;
+        const text = name
+          ? await renderOverlay(kubectl ?? '', name)
+          : await renderCombination(kubectl ?? '', components);
+        renderings.push({ title, components, manifests: readManifests(text) });
+      }
+    };
+    await Promise.all([work(), work()]);
+  }, 180_000);
+
+  it('has no field that Kubernetes, cert-manager, KEDA or the Prometheus operator does not know', async () => {
+    const pod = readManifests(readFileSync(join(ROOT, 'deploy/kubernetes/bundle-copy.yaml'), 'utf8'));
+    const manifests = new Set([...renderings.flatMap((one) => one.manifests), ...pod]);
+    expect(manifests.size).toBeGreaterThan(100);
+    expect(await schemaProblems(python ?? '', [...manifests])).toEqual([]);
+  });
+
+  it('has ports, probes, limits, ends, names, volumes, flows and metrics that fit together', () => {
+    for (const { title, components, manifests } of renderings) {
+      expect(problemsOf(manifests, ownSecretsOf(components)), title).toEqual([]);
+    }
+  });
+
+  it('sets only variables that the services take, to values that they take', () => {
+    for (const { title, manifests } of renderings) {
+      const taken = new Map<string, boolean>();
+      for (const { metadata, spec } of servicesOf(manifests)) {
+        for (const container of spec.template.spec.containers) {
+          const env = environmentOf(manifests, container);
+          const config = LOAD[metadata.name]?.(withoutFiles(env)) ?? {};
+          for (const name of Object.keys(env)) {
+            const known = name in config || name.replace(/_FILE$/, '') in config;
+            taken.set(name, known || (taken.get(name) ?? false));
+          }
+          const own = (container.env ?? []).filter(
+            ({ name }) => !(name in config || name.replace(/_FILE$/, '') in config),
+          );
+          expect(own, `${title}: ${metadata.name}`).toEqual([]);
+        }
+      }
+      expect(
+        [...taken].filter(([, known]) => !known),
+        title,
+      ).toEqual([]);
+    }
+  });
+});
+
+/** Puts values in place of the files that only a pod has. */
+function withoutFiles(env: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+  const values: Readonly<Record<string, string>> = {
+    CKV_REDIS_URL: 'redis://redis-records:6379',
+    CKV_QUEUE_REDIS_URL: 'redis://redis-queue:6379',
+    CKV_TOKEN: 'a-token-of-24-characters',
+  };
+  return Object.fromEntries(
+    Object.entries(env).map(([name, value]) => {
+      const base = name.replace(/_FILE$/, '');
+      return base !== name && base in values ? [base, values[base]] : [name, value];
+    }),
+  );
+}

@@ -1,0 +1,71 @@
+import { mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { stringify } from 'yaml';
+import { ROOT, runProgram } from './tools.js';
+
+const KUBERNETES = join(ROOT, 'deploy/kubernetes');
+/** Every deployment takes one of each row. */
+const REDIS = ['redis-evaluation', 'redis-external'] as const;
+const CALLERS = [
+  ['open'],
+  ['tokens'],
+  ['tls'],
+  ['tls-cert-manager'],
+  ['tokens', 'tls'],
+  ['tokens', 'tls-cert-manager'],
+];
+/** Each of these may be there or not. */
+const FREE = ['autoscaling', 'autoscaling-updater', 'bundles-image', 'gpu', 'monitoring', 'network-policies'];
+
+/** Names of the components that combinations have. */
+export const COMPONENTS = [...new Set([...REDIS, ...CALLERS.flat(), ...FREE])].sort();
+
+/** Returns the folders of a folder of deploy/kubernetes. */
+export function foldersIn(folder: 'components' | 'overlays'): string[] {
+  return readdirSync(join(KUBERNETES, folder)).sort();
+}
+
+/**
+ * Returns the combinations of components: every Redis with every kind of callers, alone and with all of the others; and
+ * every set of the others.
+ */
+export function combinations(): string[][] {
+  const kinds = REDIS.flatMap((redis) => CALLERS.map((callers) => [redis, ...callers]));
+  const [first = []] = kinds;
+  const sets = Array.from({ length: 2 ** FREE.length }, (_, set) => FREE.filter((_, i) => set & (1 << i)));
+  const all = [
+    ...kinds.flatMap((kind) => [kind, [...kind, ...FREE], [...FREE, ...kind].reverse()]),
+    ...sets.map((set) => [...first, ...set]),
+  ];
+  return [...new Map(all.map((one) => [one.join(), one])).values()];
+}
+
+/** Renders an overlay. */
+export async function renderOverlay(kubectl: string, name: string): Promise<string> {
+  return renderFolder(kubectl, join(KUBERNETES, 'overlays', name));
+}
+
+/** Renders the base with components, in their order. */
+export async function renderCombination(kubectl: string, components: readonly string[]): Promise<string> {
+  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'ckv-deploy-')));
+  const from = relative(dir, KUBERNETES);
+  const kustomization = {
+    apiVersion: 'kustomize.config.k8s.io/v1beta1',
+    kind: 'Kustomization',
+    namespace: 'collectivekv',
+    resources: [join(from, 'base')],
+    components: components.map((name) => join(from, 'components', name)),
+  };
+  try {
+    writeFileSync(join(dir, 'kustomization.yaml'), stringify(kustomization));
+    return await renderFolder(kubectl, dir);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+async function renderFolder(kubectl: string, dir: string): Promise<string> {
+  const { stdout } = await runProgram(kubectl, ['kustomize', dir], { maxBuffer: 2 ** 26 });
+  return stdout;
+}
