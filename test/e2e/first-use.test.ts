@@ -7,7 +7,6 @@ import { fileURLToPath } from 'node:url';
 import { runQuickstart } from '@collectivekv/dev-stack';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
-import { pythonWith } from './python.js';
 import { readmeSnippet } from './readme-snippet.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -29,15 +28,6 @@ describe('the README', () => {
     expect(run.stderr).toBe('');
     expect(run.stdout).toMatch(/^i000\d \d+ full\n$/);
     await e2e.untilApplied('u000001', 1);
-  });
-
-  const python = pythonWith('grpc, grpc_tools');
-  it.skipIf(!python)('has a working feed backend in Python', async () => {
-    const before = (await e2e.recordOf('u000001'))?.lifetimeCount ?? 0;
-    const run = spawnSync(python ?? '', ['-c', snippet('feed_backend.py')], { cwd: root, encoding: 'utf8' });
-    expect(run.stderr).toBe('');
-    expect(run.stdout).toMatch(/^\(0\.\d+, 0\.\d+, 0\.\d+\) \d+\n$/);
-    await e2e.untilApplied('u000001', before + 1);
   });
 
   // Each command is a process, which takes seconds on a busy machine.
