@@ -1,6 +1,6 @@
 // Renders deploy/kubernetes: each overlay, and the combinations of components. Every object is validated strictly, and
 // what no schema can see is checked. The tools are those of requirements.txt; without them the tests are skipped.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig as poolConfig } from '@collectivekv/pool/config';
 import { loadConfig as rankingConfig } from '@collectivekv/ranking/config';
@@ -47,6 +47,19 @@ it('combines every component, and each has a README', () => {
 
 it('has rules for the Prometheus adapter that ask for metrics of the services', () => {
   expect([...adapterQueries().values()].flatMap(unknownIn)).toEqual([]);
+});
+
+it('names only variables that the page of the configuration has', () => {
+  const page = readFileSync(join(ROOT, 'docs/configuration.md'), 'utf8');
+  const deploy = join(ROOT, 'deploy');
+  const files = readdirSync(deploy, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const named = files.flatMap(({ parentPath, name }) =>
+    [...readFileSync(join(parentPath, name), 'utf8').matchAll(/\bCKV_(?!NPM_)\w+/g)].map(([variable]) => variable),
+  );
+  const known = (variable: string) =>
+    [variable, variable.replace(/_FILE$/, '')].some((one) => page.includes(`\`${one}\``));
+  expect(new Set(named).size).toBeGreaterThan(10);
+  expect([...new Set(named)].filter((variable) => !known(variable))).toEqual([]);
 });
 
 it('documents only metrics of the services', () => {
