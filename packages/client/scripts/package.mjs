@@ -1,6 +1,6 @@
 // Makes a package for npm in packages/client/package: this client with the private packages that it needs, in one file.
 // The types stay files, since they are read by no machine but the compiler. Run "npm run build" before.
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
@@ -9,14 +9,9 @@ const here = dirname(dirname(fileURLToPath(import.meta.url)));
 const packages = dirname(here);
 const out = join(here, 'package');
 const { name, version, description, license, engines, publishConfig, keywords } = readJson(join(here, 'package.json'));
-/** Packages of others that the bundled ones import. */
-const dependencies = pick(readJson(join(packages, 'rpc', 'package.json')).dependencies, [
-  '@grpc/grpc-js',
-  '@grpc/proto-loader',
-]);
 
 rmSync(out, { recursive: true, force: true });
-await bundle();
+const dependencies = versionsOf(await bundle());
 cpSync(join(packages, 'contracts', 'dist', 'proto'), join(out, 'dist', 'proto'), { recursive: true });
 copyTypes(join(here, 'dist', 'index.d.ts'));
 cpSync(join(here, 'README.md'), join(out, 'README.md'));
@@ -35,6 +30,7 @@ writeFileSync(
 );
 console.log(relative(process.cwd(), out));
 
+/** Writes the code. Returns the packages of others that it imports. */
 async function bundle() {
   const build = await rolldown({
     input: join(here, 'dist', 'index.js'),
@@ -44,10 +40,14 @@ async function bundle() {
   });
   const { output } = await build.write({ dir: join(out, 'dist'), format: 'esm', codeSplitting: false });
   await build.close();
-  const strangers = output
-    .flatMap(({ imports }) => imports)
-    .filter((id) => !id.startsWith('node:') && !(id in dependencies));
-  if (strangers.length > 0) throw new Error(`packages/client/scripts/package.mjs: list ${strangers.join(', ')}`);
+  return output.flatMap(({ imports }) => imports).filter((id) => !id.startsWith('node:'));
+}
+
+/** Returns the versions that our packages pin. A backend shares the API of traces with us, so any newer one will do. */
+function versionsOf(ids) {
+  const pinned = readdirSync(packages).map((folder) => readJson(join(packages, folder, 'package.json')).dependencies);
+  const versions = Object.assign({}, ...pinned);
+  return Object.fromEntries(ids.map((id) => [id, `${id === '@opentelemetry/api' ? '^' : ''}${versions[id]}`]));
 }
 
 /** Copies a file of types, and those that declare what it imports. Imports of our packages become relative. */
@@ -119,8 +119,4 @@ function repository() {
 
 function readJson(path) {
   return JSON.parse(readFileSync(path, 'utf8'));
-}
-
-function pick(from, names) {
-  return Object.fromEntries(names.map((one) => [one, from[one]]));
 }
