@@ -76,7 +76,7 @@ const ROWS = {
     ['Redis, p99', 's', [['{{service}}', quantile(0.99, 'ckv_redis_seconds', 'service')]]],
     ['Positions written', 'cps', [['{{outcome}}', rate('ckv_positions_total', 'outcome')]]],
     ['Evicted records', 'cps', [['evicted', rate('ckv_redis_evicted_keys_total')]]],
-    ['Unreadable records', 'cps', [['moved away', rate('ckv_records_quarantined_total')]]],
+    ['Unreadable records', 'cps', [['moved away', rate('ckv_records_unreadable_total')]]],
   ],
   'Bundles and pool': [
     ['Bundles', 'short', [['{{name}} {{bundle}}', 'count by (bundle, name, encoding) (ckv_bundle_info)']]],

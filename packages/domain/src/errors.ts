@@ -54,7 +54,7 @@ export const REASONS = {
     15,
     'DATA_LOSS',
     'no',
-    'Stored bytes are not a valid record: the next append quarantines them. Or a row has a slot that the pool lacks: delete the user.',
+    'Stored bytes are not a valid record: the next append moves them to another key. Or a row has a slot that the pool lacks: delete the user.',
   ),
   conflict: entry(10, 'ABORTED', 'once', 'Another writer changed the record between read and write.'),
   overloaded: entry(

@@ -33,7 +33,7 @@ end
 
 local function append(key, aside_key, newest_ms, hashes, new_rows)
   local lifetime, last_event_ms, ring, rows = 0, 0, '', ''
-  local quarantined = 0
+  local unreadable = 0
 
   local record = redis.pcall('GET', key)
   if record then
@@ -57,7 +57,7 @@ local function append(key, aside_key, newest_ms, hashes, new_rows)
     if not readable then
       redis.call('RENAME', key, aside_key)
       redis.call('EXPIRE', aside_key, aside_ttl_s)
-      quarantined = 1
+      unreadable = 1
     end
   end
 
@@ -83,7 +83,7 @@ local function append(key, aside_key, newest_ms, hashes, new_rows)
 
   if applied == 0 then
     redis.call('EXPIRE', key, record_ttl_s)
-    return { 0, duplicates, #rows / stride, quarantined }
+    return { 0, duplicates, #rows / stride, unreadable }
   end
 
   ring = string.sub(ring .. table.concat(fresh_hashes), -ring_limit * HASH)
@@ -95,7 +95,7 @@ local function append(key, aside_key, newest_ms, hashes, new_rows)
   local header = 'CK\1' .. string.char(stride % 256, #ring / HASH, math.floor(stride / 256)) .. encoding
     .. struct.pack('<I6I6I4', lifetime, last_event_ms, positions)
   redis.call('SET', key, header .. ring .. rows, 'EX', record_ttl_s)
-  return { applied, duplicates, positions, quarantined }
+  return { applied, duplicates, positions, unreadable }
 end
 
 local outcomes = {}

@@ -17,12 +17,12 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
 
   /** Returns the record to append to, and whether an unreadable record was found in its place. */
   function readable({ encodingId, strideBytes }: Omit<RecordShape, 'maxPositions'>, bytes: Uint8Array | undefined) {
-    if (!bytes) return { record: undefined, quarantined: false };
+    if (!bytes) return { record: undefined, unreadable: false };
     try {
-      return { record: decodeRecord(bytes, { encodingId, strideBytes }), quarantined: false };
+      return { record: decodeRecord(bytes, { encodingId, strideBytes }), unreadable: false };
     } catch (error) {
       if (toCkvError(error).reason !== 'record_corrupt') throw error;
-      return { record: undefined, quarantined: true };
+      return { record: undefined, unreadable: true };
     }
   }
 
@@ -34,11 +34,11 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
       for (const [i, append] of appends.entries()) checkAppend(shape, append, `appends[${i}]`);
       if (hasEnded(validUntilMs)) throw fenceEnded();
       return appends.map((append) => {
-        const { record, quarantined } = readable(shape, recordsOf(append.userId).get(shape.encodingId));
+        const { record, unreadable } = readable(shape, recordsOf(append.userId).get(shape.encodingId));
         const { bytes, appliedCount, duplicateCount } = appendToRecord(record, shape, append);
         if (bytes) put(append.userId, shape.encodingId, bytes);
         const after = readable(shape, recordsOf(append.userId).get(shape.encodingId)).record;
-        return { appliedCount, duplicateCount, positionCount: after?.positionCount ?? 0, quarantined };
+        return { appliedCount, duplicateCount, positionCount: after?.positionCount ?? 0, unreadable };
       });
     },
     async replaceRecord(encodingId, userId, record) {
@@ -50,7 +50,7 @@ export function createMemoryUserStore(nowMs: () => number = Date.now): UserStore
       if (!keepRecords) records.delete(userId);
       return found.map(([encodingId, bytes]) => {
         const { record } = readable({ encodingId, strideBytes: strideOf(bytes) }, bytes);
-        return { encodingId, record: true, quarantined: false, positionCount: record?.positionCount ?? 0 };
+        return { encodingId, record: true, unreadable: false, positionCount: record?.positionCount ?? 0 };
       });
     },
     async deletePosition(encodingId, userId, match, { validUntilMs } = NO_FENCE) {

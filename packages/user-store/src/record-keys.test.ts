@@ -6,7 +6,7 @@ const encodingId = '0123456789abcdef';
 
 it('names the keys of stored records', () => {
   expect(keys.record('u', encodingId)).toBe('ckv:{u}:01234567');
-  expect(keys.quarantine('u', encodingId)).toBe('ckv:{u}:01234567:corrupt');
+  expect(keys.unreadable('u', encodingId)).toBe('ckv:{u}:01234567:corrupt');
   expect([keys.encodings, keys.bundles]).toEqual(['ckv:encodings', 'ckv:bundles']);
 });
 

@@ -3,7 +3,7 @@ export interface RecordKeys {
   /** Returns the key of a user's record. */
   record(userId: string, encodingId: string): string;
   /** Returns the key that receives the record if it is unreadable. */
-  quarantine(userId: string, encodingId: string): string;
+  unreadable(userId: string, encodingId: string): string;
   /** Set of the ids of all encodings that ever had a record. */
   readonly encodings: string;
   /** Set of the ids of bundles that had a record before records were bound to encodings. It is only read. */
@@ -23,7 +23,7 @@ export function createRecordKeys(prefix: string): RecordKeys {
     `${prefix}:{${escapeTag(userId)}}:${encodingId.slice(0, ENCODING_CHARACTERS)}`;
   return {
     record,
-    quarantine: (userId, encodingId) => `${record(userId, encodingId)}:corrupt`,
+    unreadable: (userId, encodingId) => `${record(userId, encodingId)}:corrupt`,
     encodings: `${prefix}:encodings`,
     bundles: `${prefix}:bundles`,
     erasures: `${prefix}:erasures`,

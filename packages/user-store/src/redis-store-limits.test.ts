@@ -53,12 +53,12 @@ describe('stats', () => {
     expect(await store.stats(shape.encodingId, 700)).toMatchObject(part);
   });
 
-  it("counts neither other prefixes' records, nor keys of other kinds, nor quarantined records", async () => {
+  it("counts neither other prefixes' records, nor keys of other kinds, nor unreadable records", async () => {
     const odd = createRedisUserStore({ client, keyPrefix: 't*t', recordTtlS: 1_000 });
     await store.appendPositions(shape, [appendOf('u', 1)]);
     await odd.appendPositions(shape, [appendOf('u', 1)]);
     await client.set(keys.record('short', shape.encodingId), 'x'.repeat(29));
-    await client.set(keys.quarantine('u', shape.encodingId), 'x'.repeat(99));
+    await client.set(keys.unreadable('u', shape.encodingId), 'x'.repeat(99));
     expect(await odd.stats('', 10)).toMatchObject({ recordCount: 1 });
     const { memoryBytes, ledgerBytes, encodings, ...counts } = await store.stats('', 10);
     expect(counts).toEqual({ recordCount: 1, positionCount: 1, lifetimeCount: 1, truncated: false });
@@ -87,25 +87,25 @@ describe('replaceRecord', () => {
 describe('deleteUser', () => {
   const plant = async () => {
     await store.appendPositions(shape, [appendOf('u', 1)]);
-    await client.set(keys.quarantine('u', shape.encodingId), 'broken');
-    await client.hset(keys.quarantine('u', other.encodingId), 'of another', 'type');
+    await client.set(keys.unreadable('u', shape.encodingId), 'broken');
+    await client.hset(keys.unreadable('u', other.encodingId), 'of another', 'type');
     await client.sadd(keys.encodings, other.encodingId);
   };
   const byId = (found: readonly UserEncoding[]) => new Map(found.map((one) => [one.encodingId, one]));
 
-  it('deletes quarantined records too, of any type', async () => {
+  it('deletes unreadable records too, of any type', async () => {
     await plant();
     const deleted = byId(await store.deleteUser('u'));
-    expect(deleted.get(shape.encodingId)).toMatchObject({ record: true, quarantined: true, positionCount: 1 });
-    expect(deleted.get(other.encodingId)).toMatchObject({ record: false, quarantined: true, positionCount: 0 });
+    expect(deleted.get(shape.encodingId)).toMatchObject({ record: true, unreadable: true, positionCount: 1 });
+    expect(deleted.get(other.encodingId)).toMatchObject({ record: false, unreadable: true, positionCount: 0 });
     expect(await client.keys('test:{u}*')).toEqual([]);
   });
 
-  it('deletes quarantined records alone', async () => {
+  it('deletes unreadable records alone', async () => {
     await plant();
     expect(byId(await store.deleteUser('u', { keepRecords: true })).get(shape.encodingId)).toMatchObject({
       record: true,
-      quarantined: true,
+      unreadable: true,
     });
     expect(await client.keys('test:{u}*')).toEqual([keys.record('u', shape.encodingId)]);
   });
@@ -200,10 +200,10 @@ describe('appendPositions', () => {
     });
   });
 
-  it('quarantines an unreadable record for 7 days', async () => {
+  it('keeps an unreadable record for 7 days', async () => {
     await client.set(keys.record('u', shape.encodingId), 'broken');
     await store.appendPositions(shape, [appendOf('u', 1)]);
-    const ttlS = await client.ttl(keys.quarantine('u', shape.encodingId));
+    const ttlS = await client.ttl(keys.unreadable('u', shape.encodingId));
     expect(ttlS).toBeGreaterThan(7 * 24 * 3_600 - 100);
     expect(ttlS).toBeLessThanOrEqual(7 * 24 * 3_600);
   });

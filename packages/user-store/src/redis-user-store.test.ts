@@ -67,8 +67,8 @@ describe('user store in Redis', () => {
   it('keeps an unreadable record under a key of its own, with a TTL', async () => {
     await client.set(keys.record('u', encodingId), 'broken');
     await store.appendPositions(shape, [one]);
-    expect(await client.get(keys.quarantine('u', encodingId))).toBe('broken');
-    expect(await client.ttl(keys.quarantine('u', encodingId))).toBeGreaterThan(0);
+    expect(await client.get(keys.unreadable('u', encodingId))).toBe('broken');
+    expect(await client.ttl(keys.unreadable('u', encodingId))).toBeGreaterThan(0);
   });
 
   it('treats a key of another type as an unreadable record, without harm to others', async () => {
@@ -78,7 +78,7 @@ describe('user store in Redis', () => {
     expect(() => decodeRecord(odd ?? new Uint8Array(0), shape)).toThrow(/record is truncated/);
     expect(decodeRecord(fine ?? new Uint8Array(0), shape).positionCount).toBe(1);
     expect((await store.stats(encodingId, 10)).recordCount).toBe(1);
-    expect(await store.appendPositions(shape, [one])).toMatchObject([{ appliedCount: 1, quarantined: true }]);
+    expect(await store.appendPositions(shape, [one])).toMatchObject([{ appliedCount: 1, unreadable: true }]);
   });
 
   it('spends at most 0.8% of the full KV cache on a full history, key and header included', async () => {

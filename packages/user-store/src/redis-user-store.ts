@@ -30,7 +30,7 @@ export interface RedisUserStoreOptions {
   readonly recordTtlS: number;
 }
 
-const QUARANTINE_TTL_S = 7 * 24 * 3600;
+const UNREADABLE_TTL_S = 7 * 24 * 3600;
 const SCAN_COUNT = 500;
 /** Pages of a scan of one `dropRecords` call. */
 const DROP_PAGES = 200;
@@ -43,7 +43,7 @@ const ENCODINGS_PER_CALL = 500;
 const USERS_PER_CALL = 32;
 
 /** The append script's answer for one user; -1 alone if the record is of another encoding. */
-type AppendReply = [applied: number, duplicates: number, positions: number, quarantined: number] | [-1];
+type AppendReply = [applied: number, duplicates: number, positions: number, unreadable: number] | [-1];
 
 /** The Lua scripts, as commands of a client. */
 interface Scripts {
@@ -91,13 +91,13 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
   ): Promise<AppendReply[]> {
     const replies = await scripts.ckvAppendPositions(
       2 * appends.length,
-      ...appends.flatMap(({ userId }) => [keys.record(userId, encodingId), keys.quarantine(userId, encodingId)]),
+      ...appends.flatMap(({ userId }) => [keys.record(userId, encodingId), keys.unreadable(userId, encodingId)]),
       Buffer.from(encodingId, 'hex'),
       strideBytes,
       maxPositions,
       RECENT_EVENT_RING,
       recordTtlS,
-      QUARANTINE_TTL_S,
+      UNREADABLE_TTL_S,
       validUntilMs,
       ...appends.flatMap(({ lastEventMs, eventHashes, rows }) => [lastEventMs, asBuffer(eventHashes), asBuffer(rows)]),
     );
@@ -150,14 +150,14 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
         const found: UserEncoding[] = [];
         for (let from = 0; from < encodingIds.length; from += ENCODINGS_PER_CALL) {
           const part = encodingIds.slice(from, from + ENCODINGS_PER_CALL);
-          const pairs = part.flatMap((id) => [keys.record(userId, id), keys.quarantine(userId, id)]);
+          const pairs = part.flatMap((id) => [keys.record(userId, id), keys.unreadable(userId, id)]);
           const positions = await scripts.ckvDeleteUser(pairs.length, ...pairs, validUntilMs, keepRecords ? 1 : 0);
           if (!positions) throw fenceEnded();
           part.forEach((encodingId, i) => {
             const [positionCount = -1, aside = -1] = positions.slice(2 * i, 2 * i + 2); // -1: no such key
-            const [record, quarantined] = [positionCount >= 0, aside >= 0];
-            if (!record && !quarantined) return;
-            found.push({ encodingId, record, quarantined, positionCount: Math.max(0, positionCount) });
+            const [record, unreadable] = [positionCount >= 0, aside >= 0];
+            if (!record && !unreadable) return;
+            found.push({ encodingId, record, unreadable, positionCount: Math.max(0, positionCount) });
           });
         }
         if (!keepRecords) await announceErasure(client, keyPrefix, userId);
@@ -235,8 +235,8 @@ function readDropCursor(cursor: string): [primary: number, position: string] {
   throw invalidRequest('cursor', 'is of no answer', 'send next_cursor of the call before, or nothing');
 }
 
-function outcomeOf([appliedCount, duplicateCount = 0, positionCount = 0, quarantined]: AppendReply): AppendOutcome {
-  if (appliedCount >= 0) return { appliedCount, duplicateCount, positionCount, quarantined: quarantined === 1 };
+function outcomeOf([appliedCount, duplicateCount = 0, positionCount = 0, unreadable]: AppendReply): AppendOutcome {
+  if (appliedCount >= 0) return { appliedCount, duplicateCount, positionCount, unreadable: unreadable === 1 };
   const text = 'encoding_id: a record under this name is of another encoding';
   throw new CkvError('encoding_mismatch', text, { field: 'encoding_id' });
 }

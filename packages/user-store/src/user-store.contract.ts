@@ -43,7 +43,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
 
     it('appends in order and counts', async () => {
       expect(await store().appendPositions(shape, [append('u', [1, 2], 50)])).toEqual([
-        { appliedCount: 2, duplicateCount: 0, positionCount: 2, quarantined: false },
+        { appliedCount: 2, duplicateCount: 0, positionCount: 2, unreadable: false },
       ]);
       await store().appendPositions(shape, [append('u', [3], 40)]);
       expect(await numbersOf('u')).toEqual([1, 2, 3]);
@@ -57,7 +57,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
         return { ...append('u', numbers), rows };
       };
       await store().appendPositions(wide, [wideAppend([1, 2])]);
-      const outcome = { appliedCount: 2, duplicateCount: 1, positionCount: 3, quarantined: false };
+      const outcome = { appliedCount: 2, duplicateCount: 1, positionCount: 3, unreadable: false };
       expect(await store().appendPositions(wide, [wideAppend([2, 3, 4])])).toEqual([outcome]);
       await store().deletePosition(shape.encodingId, 'u', eventMatch('3'));
       const [bytes] = await store().getRecords(shape.encodingId, ['u']);
@@ -68,7 +68,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
     it('skips events that it has, and duplicates within one append', async () => {
       await store().appendPositions(shape, [append('u', [1, 2])]);
       expect(await store().appendPositions(shape, [append('u', [2, 3, 3, 4])])).toEqual([
-        { appliedCount: 2, duplicateCount: 2, positionCount: 4, quarantined: false },
+        { appliedCount: 2, duplicateCount: 2, positionCount: 4, unreadable: false },
       ]);
       expect(await numbersOf('u')).toEqual([1, 2, 3, 4]);
       expect((await read('u'))?.lifetimeCount).toBe(4);
@@ -199,7 +199,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
     ])('sets %s aside and begins a new record', async (_, bytes) => {
       await plant('u', shape.encodingId, bytes);
       expect(await store().appendPositions(shape, [append('u', [7])])).toEqual([
-        { appliedCount: 1, duplicateCount: 0, positionCount: 1, quarantined: true },
+        { appliedCount: 1, duplicateCount: 0, positionCount: 1, unreadable: true },
       ]);
       expect(await numbersOf('u')).toEqual([7]);
     });
@@ -245,8 +245,8 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       await store().appendPositions(other, [append('u', [1])]);
       const deleted = await store().deleteUser('u');
       expect(deleted.sort((a, b) => a.encodingId.localeCompare(b.encodingId))).toEqual([
-        { encodingId: shape.encodingId, record: true, quarantined: false, positionCount: 3 },
-        { encodingId: other.encodingId, record: true, quarantined: false, positionCount: 1 },
+        { encodingId: shape.encodingId, record: true, unreadable: false, positionCount: 3 },
+        { encodingId: other.encodingId, record: true, unreadable: false, positionCount: 1 },
       ]);
       expect(await store().deleteUser('u')).toEqual([]);
       expect(await numbersOf('v')).toEqual([1]);
@@ -255,7 +255,7 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
     it('deletes a record that was never appended to', async () => {
       expect(await store().deleteUser('u')).toEqual([]);
       await store().replaceRecord(shape.encodingId, 'u', encodeRecord(emptyRecord()));
-      const encoding = { encodingId: shape.encodingId, record: true, quarantined: false, positionCount: 0 };
+      const encoding = { encodingId: shape.encodingId, record: true, unreadable: false, positionCount: 0 };
       expect(await store().deleteUser('u')).toEqual([encoding]);
       expect(await read('u')).toBeUndefined();
     });

@@ -43,7 +43,7 @@ export interface AppendOutcome {
   readonly duplicateCount: number;
   readonly positionCount: number;
   /** True if an unreadable record was moved to another key first. */
-  readonly quarantined: boolean;
+  readonly unreadable: boolean;
 }
 
 /**
@@ -73,7 +73,7 @@ export interface UserEncoding {
   /** True if the user had a record. */
   readonly record: boolean;
   /** True if the user had an unreadable record, which an append had moved to another key. */
-  readonly quarantined: boolean;
+  readonly unreadable: boolean;
   /** Positions of the record; 0 if there is none, or it cannot be read. */
   readonly positionCount: number;
 }

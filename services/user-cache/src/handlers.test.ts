@@ -98,8 +98,8 @@ describe('AppendPositions', () => {
   it('appends for several users, and counts positions and duplicates', async () => {
     expect(await appendTo(0, appendOf('u', 1, 2), appendOf('v', 1))).toMatchObject({
       outcomes: [
-        { appliedCount: 2, duplicateCount: 0, positionCount: 2, quarantined: false },
-        { appliedCount: 1, duplicateCount: 0, positionCount: 1, quarantined: false },
+        { appliedCount: 2, duplicateCount: 0, positionCount: 2, unreadable: false },
+        { appliedCount: 1, duplicateCount: 0, positionCount: 1, unreadable: false },
       ],
     });
     expect(await appendTo(0, appendOf('u', 2, 3))).toMatchObject({
@@ -108,13 +108,13 @@ describe('AppendPositions', () => {
     expect(await rowsOf('u')).toEqual([1, 1, 2, 2, 3, 3]);
     expect(await sampleOf('ckv_positions_total', 'outcome="appended"')).toBe(4);
     expect(await sampleOf('ckv_positions_total', 'outcome="duplicate"')).toBe(1);
-    expect(await sampleOf('ckv_records_quarantined_total')).toBe(0);
+    expect(await sampleOf('ckv_records_unreadable_total')).toBe(0);
   });
 
-  it('quarantines an unreadable record, and counts it', async () => {
+  it('moves an unreadable record away, and counts it', async () => {
     await direct.set(`test:{u}:${encodingId.slice(0, 8)}`, 'garbage');
-    expect(await appendTo(0, appendOf('u', 1))).toMatchObject({ outcomes: [{ appliedCount: 1, quarantined: true }] });
-    expect(await sampleOf('ckv_records_quarantined_total')).toBe(1);
+    expect(await appendTo(0, appendOf('u', 1))).toMatchObject({ outcomes: [{ appliedCount: 1, unreadable: true }] });
+    expect(await sampleOf('ckv_records_unreadable_total')).toBe(1);
   });
 
   it('keeps the newest positions within the bound', async () => {
@@ -268,7 +268,7 @@ describe('ReplaceRecord', () => {
 describe('DeleteRecord', () => {
   it("deletes a user's records of every encoding, and counts them", async () => {
     await appendTo(0, appendOf('u', 1), appendOf('v', 1));
-    const encodings = [{ encodingId, record: true, quarantined: false, positionCount: 1 }];
+    const encodings = [{ encodingId, record: true, unreadable: false, positionCount: 1 }];
     const keeping = { userId: 'u', keepRecords: true };
     expect(await userCache.call('DeleteRecord', keeping)).toEqual({ deletedCount: 0, encodings });
     expect(await userCache.call('DeleteRecord', { userId: 'u' })).toEqual({ deletedCount: 1, encodings });

@@ -24,8 +24,8 @@ export function createUserCacheMetrics({ registry }: Metrics): UserCacheMetrics 
     labelNames: ['outcome'] as const,
     registers: [registry],
   });
-  const quarantined = new Counter({
-    name: 'ckv_records_quarantined_total',
+  const unreadable = new Counter({
+    name: 'ckv_records_unreadable_total',
     help: 'Unreadable records that were moved to another key',
     registers: [registry],
   });
@@ -47,7 +47,7 @@ export function createUserCacheMetrics({ registry }: Metrics): UserCacheMetrics 
       for (const outcome of outcomes) {
         positions.inc({ outcome: 'appended' }, outcome.appliedCount);
         positions.inc({ outcome: 'duplicate' }, outcome.duplicateCount);
-        if (outcome.quarantined) quarantined.inc();
+        if (outcome.unreadable) unreadable.inc();
       }
     },
   };

@@ -69,7 +69,7 @@ export function createHistoryEncoder(options: {
   };
 }
 
-/** Returns the record; undefined if it is unreadable: the append then quarantines it and begins a new record. */
+/** Returns the record; undefined if it is unreadable: the append then moves it to another key and begins a new record. */
 function readableRecord({ encodingId, layout }: BundleModel, bytes: Uint8Array | undefined): UserRecord | undefined {
   if (!bytes?.length) return undefined;
   try {

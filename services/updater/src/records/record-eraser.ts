@@ -85,10 +85,10 @@ export function createRecordEraser({
   return {
     async deleteUser(userId, validUntilMs) {
       const had = await deleteRecords(userId, false, validUntilMs);
-      return had.map(({ encodingId, record, quarantined, positionCount }) => ({
+      return had.map(({ encodingId, record, unreadable, positionCount }) => ({
         encodingId,
         recordCount: record ? 1 : 0,
-        unreadableCount: quarantined ? 1 : 0,
+        unreadableCount: unreadable ? 1 : 0,
         positionCount,
         remainder: 'nothing',
       }));
@@ -97,9 +97,9 @@ export function createRecordEraser({
     async forget(interaction, validUntilMs) {
       const has = await deleteRecords(interaction.userId, true, validUntilMs);
       const erasures: EncodingErasure[] = [];
-      for (const { encodingId, record, quarantined } of has) {
+      for (const { encodingId, record, unreadable } of has) {
         const forgotten = record ? await forgetUnder(encodingId, interaction, validUntilMs) : NOTHING_FORGOTTEN;
-        const unreadableCount = forgotten.unreadableCount + (quarantined ? 1 : 0);
+        const unreadableCount = forgotten.unreadableCount + (unreadable ? 1 : 0);
         erasures.push({ ...forgotten, encodingId, recordCount: 0, unreadableCount });
       }
       return erasures;
