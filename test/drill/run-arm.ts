@@ -156,8 +156,11 @@ function createDrill(system: DrillSystem, options: ArmOptions, killRandom: () =>
     begin('backfill of v3');
     await backfillV3();
     begin('coverage of v3 rises');
-    await until('the coverage is high enough', async () => ((await coverage()) ?? 0) >= LEAST_COVERAGE);
-    phases.covered(await coverage());
+    await until('the coverage is high enough', async () => {
+      const share = await coverage();
+      phases.covered(share);
+      return (share ?? 0) >= LEAST_COVERAGE;
+    });
 
     begin('canary, 5 % of the users');
     await ckv.untilDone('bundle', 'canary', idOf(v3), '--share', '5%');

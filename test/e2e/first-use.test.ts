@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runQuickstart } from '@collectivekv/dev-stack';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { copyDemo } from './bundle-copies.js';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, startE2e } from './e2e-stack.js';
 import { readmeSnippet } from './readme-snippet.js';
 
@@ -177,6 +178,24 @@ describe('the quickstart', () => {
     expect((summary.aucWithHistory ?? 0) - (summary.aucWithoutHistory ?? 1)).toBeGreaterThan(0.05);
     const figures = Object.entries(summary).filter(([, value]) => typeof value === 'number');
     expect(figures.filter(([, value]) => !Number.isFinite(value))).toEqual([]);
+  });
+
+  it('lets a bundle that is copied beside the served one follow it, as docs/model-updates.md says', async () => {
+    const { stack } = await runQuickstart(options());
+    copyDemo(join(dir, 'bundles', 'copied'), 'next');
+    const env = { PATH: process.env.PATH ?? '', CKV_POOL_TARGET: stack.targets.pool };
+    const ckv = (...args: string[]) =>
+      spawnSync(process.execPath, [join(root, 'packages/cli/bin/ckv.js'), '--json', 'bundle', ...args], {
+        encoding: 'utf8',
+        env,
+      });
+    try {
+      expect(ckv('activate', 'next').stderr).toBe('');
+      const names = JSON.parse(ckv('list').stdout).map(({ name }: { name: string }) => name);
+      expect(names).toEqual(['next', 'demo']);
+    } finally {
+      await stack.stop();
+    }
   });
 
   it('replays a log, stores a duplicated line once, and counts unknown items', async () => {

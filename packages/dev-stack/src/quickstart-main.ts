@@ -49,7 +49,8 @@ async function main(): Promise<number> {
     rankRequests: 300,
   };
   await ownFolder();
-  for (const part of ['redis', 'logs', 'summary.json']) await rm(join(dir, part), { recursive: true, force: true });
+  for (const part of ['redis', 'logs', 'pool', 'summary.json'])
+    await rm(join(dir, part), { recursive: true, force: true });
 
   const run = await runQuickstart({ ...options, onProgress: createProgress(), signal: stopping });
   const { stack, summary, problems, example } = run;
@@ -78,7 +79,7 @@ function whatNext(targets: { ranking: string; updater: string }, { userId, candi
   npx ckv bundle list
   npx ckv queue
 
-Ctrl-C stops it. Logs are in .ckv/logs.`;
+Bundles that you copy to .ckv/bundles can be activated: docs/model-updates.md. Ctrl-C stops it. Logs are in .ckv/logs.`;
 }
 
 /** Returns an id as a shell reads it. */

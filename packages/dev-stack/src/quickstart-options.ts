@@ -14,7 +14,8 @@ Starts Redis and all services, streams interactions through them, ranks, and pri
                      .parquet, .csv, .tsv or .jsonl; text files also as .gz or .xz
   --columns A=B,…    with --data: column A is called B in the file;
                      A is user_id, item_id, timestamp_ms, action, label, event_id or a feature
-  --bundle DIR       serve the bundle in this folder (default bundles/demo)
+  --bundle DIR       serve the bundle in this folder (default bundles/demo); others
+                     that are copied to .ckv/bundles can follow it
   --users N          number of simulated users, 1 to ${MAX_COUNT} (default 100)
   --positions N      interactions of each simulated user, 1 to ${MAX_COUNT} (default 1000)
   --help             print this text

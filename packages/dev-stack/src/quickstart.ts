@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { mkdir, realpath, rm, symlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openBundle } from '@collectivekv/bundles';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
@@ -63,9 +64,10 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
       ? simulatedFeed({ seed: SEED, users: options.users, positions: options.positions })
       : replayedFeed({ file: options.dataFile, columns: options.columns ?? {}, model });
   await orAborted(feed.check(onProgress), signal);
+  const bundlesDir = await publishBundle(options);
   const stack = await startStack({
     dir: options.dir,
-    bundlesDir: options.bundleDir,
+    bundlesDir,
     redisUrl: options.redisUrl,
     redisTls: options.redisTls ?? {},
     usualPorts: true,
@@ -127,6 +129,16 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     if (firstFailure) problems.push(`${summary.failedRequests} requests failed; the first: ${firstFailure}`);
     return { stack, summary, problems, example: feed.rankCase(0) };
   }
+}
+
+/** Makes a folder with a link to the bundle, to which other bundles can be copied while the stack runs. */
+async function publishBundle({ dir, bundleDir }: Pick<QuickstartOptions, 'dir' | 'bundleDir'>): Promise<string> {
+  const bundlesDir = join(dir, 'bundles');
+  await rm(bundlesDir, { recursive: true, force: true });
+  await mkdir(bundlesDir, { recursive: true });
+  const bundle = await realpath(bundleDir);
+  await symlink(bundle, join(bundlesDir, basename(bundle)), 'dir');
+  return bundlesDir;
 }
 
 async function statsOf(userCache: GrpcClient<'UserCacheService'>): Promise<StatsResponse__Output> {
