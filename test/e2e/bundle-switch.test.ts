@@ -187,5 +187,5 @@ it('fetches a bundle again if its cached copy was changed', async () => {
 
 it('refuses to activate an unknown bundle', async () => {
   const unknown = e2e.pool.call('Activate', { bundleId: '0123456789abcdef' });
-  await expect(unknown).rejects.toMatchObject({ reason: 'bundle_not_loaded', field: 'bundleId' });
+  await expect(unknown).rejects.toMatchObject({ reason: 'bundle_not_loaded', field: 'bundle_id' });
 });
