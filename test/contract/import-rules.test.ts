@@ -16,6 +16,7 @@ const ALLOWED_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   domain: [],
   contracts: [],
   'feed-simulator': [],
+  'fleet-metrics': [],
   'private-ca': [],
   'private-redis': [],
   'redis-memory': [],

@@ -36,6 +36,10 @@ export interface Connections {
   warmings(): Promise<Warmings>;
   /** The claims on encodings, on the same connection as the warmings. */
   claims(): Promise<EncodingClaims>;
+  /** Addresses of the /metrics of all processes of the system that `npm start` runs. */
+  readonly metricsTargets: readonly string[];
+  /** True if answers are to be JSON. */
+  readonly json: boolean;
   /** Prints an answer, either as JSON or as lines for people. */
   print(answer: object, lines: () => string): void;
   close(): Promise<void>;
@@ -50,6 +54,8 @@ interface StackFile {
   readonly redisUrl?: string;
   readonly keyPrefix?: string;
   readonly targets?: Readonly<Record<string, string>>;
+  /** URLs of the metrics, by service. */
+  readonly metrics?: Readonly<Record<string, readonly string[]>>;
 }
 
 /** Creates the connections. `options` is called when a command runs. */
@@ -115,6 +121,12 @@ export function openConnections(options: () => GlobalOptions): Connections {
     async claims() {
       const { client, keyPrefix } = await sharedRedis();
       return openEncodingClaims(client, keyPrefix);
+    },
+    metricsTargets: Object.values(stack.metrics ?? {})
+      .flat()
+      .map((url) => new URL(url).host),
+    get json() {
+      return options().json ?? false;
     },
     print: (answer, lines) => print(options().json ?? false, answer, lines),
     async close() {

@@ -13,6 +13,7 @@ import { rankCommand } from './rank-command.js';
 import { receiptCommand } from './receipt-command.js';
 import { recordCommands } from './record-command.js';
 import { replayCommand } from './replay-command.js';
+import { topCommand } from './top-command.js';
 import { unreachableHints } from './unreachable-hints.js';
 import { userCommands } from './user-command.js';
 
@@ -51,6 +52,7 @@ More environment variables:
                              http_proxy; default false
   CKV_BUNDLE_TRUST           keys that may sign bundles (PEM files), for "ckv bundle verify" and "ckv replay"
   CKV_CAPTURE_KEY_FILE       keys of captures, for "ckv replay"
+  CKV_METRICS_TARGETS        addresses of the /metrics of all processes, for "ckv top"
   CKV_PARTITIONS             partitions of the queue; default ${DEFAULT_PARTITION_COUNT}
 
 "ckv help COMMAND" explains a command.`,
@@ -69,6 +71,7 @@ for (const command of [
   poolCommand(connections),
   queueCommand(connections),
   replayCommand(connections),
+  topCommand(connections),
   planCommand(connections, () => program.opts<{ keyPrefix?: string }>().keyPrefix ?? 'ckv'),
 ]) {
   for (const each of [command, ...command.commands]) {

@@ -1,0 +1,3 @@
+export * from './fleet-figures.js';
+export * from './metrics-text.js';
+export * from './scrape.js';
