@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,13 +18,35 @@ afterEach(() => rm(dir, { recursive: true }));
 it('reads what another process wrote, and leaves no other file behind', async () => {
   const stateDir = join(dir, 'state');
   expect(await createActivationFile(stateDir).read()).toBeUndefined();
-  await createActivationFile(stateDir).write({ active: 'c'.repeat(16), previous: [] });
-  await createActivationFile(stateDir).write(ACTIVATION);
+  const first = { active: 'c'.repeat(16), previous: [] };
+  expect(await createActivationFile(stateDir).write(first, undefined)).toBe(true);
+  expect(await createActivationFile(stateDir).write(ACTIVATION, first)).toBe(true);
   expect(await createActivationFile(stateDir).read()).toEqual(ACTIVATION);
   const withCandidate = { ...ACTIVATION, candidates: [{ bundleId: 'd'.repeat(16), shareBp: 500 }] };
-  await createActivationFile(stateDir).write(withCandidate);
+  expect(await createActivationFile(stateDir).write(withCandidate, ACTIVATION)).toBe(true);
   expect(await createActivationFile(stateDir).read()).toEqual(withCandidate);
   expect(await readdir(stateDir)).toEqual(['activation.json']);
+});
+
+it('writes nothing if another replica has changed the activation since', async () => {
+  const file = createActivationFile(dir);
+  await file.write(ACTIVATION, undefined);
+  expect(await file.write({ active: 'c'.repeat(16), previous: [] }, undefined)).toBe(false);
+  expect(await file.read()).toEqual(ACTIVATION);
+  expect(await readdir(dir)).toEqual(['activation.json']);
+});
+
+it('completes the change of a replica that died as it made it, and refuses its own', async () => {
+  const file = createActivationFile(dir);
+  await file.write(ACTIVATION, undefined);
+  const [mine, dead] = ['c', 'd'].map((digit) => ({ active: digit.repeat(16), previous: [] }));
+  if (!mine || !dead) throw new Error('two are needed');
+  const digest = createHash('sha256').update(JSON.stringify(ACTIVATION)).digest('hex').slice(0, 16);
+  await writeFile(join(dir, `activation.json.after-${digest}`), JSON.stringify(dead));
+  expect(await file.write(mine, ACTIVATION)).toBe(false);
+  expect(await file.read()).toEqual(dead);
+  expect(await file.write(mine, dead)).toBe(true);
+  expect(await readdir(dir)).toEqual(['activation.json']);
 });
 
 it.each([
@@ -50,9 +73,9 @@ it('fails if the file cannot be read', async () => {
 
 it.skipIf(process.platform !== 'linux')('says that the disk is full, and leaves everything as it was', async () => {
   const file = createActivationFile(dir);
-  await file.write(ACTIVATION);
+  await file.write(ACTIVATION, undefined);
   await symlink('/dev/full', join(dir, 'activation.json.known'));
-  await expect(file.write({ active: 'c'.repeat(16), previous: [] })).rejects.toMatchObject({
+  await expect(file.write({ active: 'c'.repeat(16), previous: [] }, ACTIVATION)).rejects.toMatchObject({
     reason: 'overloaded',
     message: expect.stringMatching(/^CKV_STATE_DIR: .*\(ENOSPC\): the disk is full; free some space; the same bundle/),
   });
@@ -63,7 +86,7 @@ it.skipIf(process.platform !== 'linux')('says that the disk is full, and leaves 
 it('names the folder that cannot be written', async () => {
   const notFolder = join(dir, 'file');
   await writeFile(notFolder, '');
-  await expect(createActivationFile(notFolder).write(ACTIVATION)).rejects.toMatchObject({
+  await expect(createActivationFile(notFolder).write(ACTIVATION, undefined)).rejects.toMatchObject({
     reason: 'dependency_unavailable',
     message: expect.stringMatching(/^CKV_STATE_DIR: .*\(EEXIST\); let this user write there/),
   });

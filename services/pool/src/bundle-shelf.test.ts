@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   type Announcement,
@@ -8,9 +9,10 @@ import {
   type LoadedBundle,
   signBundle,
 } from '@collectivekv/bundles';
+import { CkvError } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Activation, ActivationFile } from './activation.js';
+import { type Activation, type ActivationFile, createActivationFile } from './activation.js';
 import { type BundleShelf, type BundleShelfOptions, createBundleShelf } from './bundle-shelf.js';
 import { copyBundles } from './two-bundles.fixture.js';
 
@@ -24,6 +26,7 @@ const activationFile: ActivationFile = {
   read: async () => stored,
   write: async (activation) => {
     stored = activation;
+    return true;
   },
 };
 let shelf: BundleShelf | undefined;
@@ -297,6 +300,74 @@ describe('a shelf', () => {
     await opened.refresh();
     expect(opened.announcement().activeBundleId).toBe(first);
     expect(lacking).toEqual([GONE, GONE]);
+  });
+});
+
+describe('replicas of a pool', () => {
+  it('look again for a bundle that another one named before it was copied, and announce it', async () => {
+    let dirs: readonly string[] = copies.dirs.slice(0, 2);
+    const opened = await open({ findDirs: async () => dirs });
+    stored = { active: first, previous: [], candidates: [{ bundleId: third, shareBp: 0 }] };
+    await opened.refresh();
+    expect(announced(opened)).toEqual([[first, 'active']]);
+    const watching = new AbortController();
+    const announcements = opened.watch(watching.signal)[Symbol.asyncIterator]();
+    await announcements.next();
+    dirs = copies.dirs;
+    for (let looks = 0; looks < 3; looks++) await opened.refresh();
+    const wanted = [
+      [first, 'active'],
+      [third, 'warming'],
+    ];
+    expect(announced(opened)).toEqual(wanted);
+    expect((await announcements.next()).value?.bundles).toHaveLength(2);
+    watching.abort();
+  });
+
+  it('look for a bundle ever more seldom, and say once why it cannot be loaded', async () => {
+    const said: string[] = [];
+    let looks = 0;
+    const findDirs = async () => {
+      looks++;
+      throw new CkvError('bundle_invalid', 'the folder is broken');
+    };
+    const opened = await open({ findDirs, onLeftOut: ({ problem }) => said.push(problem) });
+    stored = { active: GONE, previous: [first] };
+    for (let refreshes = 0; refreshes < 200; refreshes++) await opened.refresh();
+    expect(looks).toBeGreaterThan(5);
+    expect(looks).toBeLessThan(12);
+    expect(said).toEqual(['the folder is broken']);
+  });
+
+  it('change no candidate while the active bundle is lacking, and activate another one', async () => {
+    const opened = await open();
+    stored = { active: GONE, previous: [first] };
+    await expect(opened.setCandidate({ bundleId: second, shareBp: 0 })).rejects.toMatchObject({
+      reason: 'bundle_not_loaded',
+      message: expect.stringContaining(GONE),
+    });
+    expect(stored).toEqual({ active: GONE, previous: [first] });
+    await opened.activate(second);
+    expect(stored.active).toBe(second);
+  });
+
+  it('lose no change if they change at once', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'ckv-replicas-'));
+    const activate = () => open({ dirs: copies.dirs, activationFile: createActivationFile(dir) });
+    const replicas = [await activate(), await activate()] as const;
+    for (let round = 0; round < 20; round++) {
+      await Promise.all([
+        replicas[0].setCandidate({ bundleId: second, shareBp: 0 }),
+        replicas[1].setCandidate({ bundleId: third, shareBp: 0 }),
+      ]);
+      const { candidates = [] } = (await createActivationFile(dir).read()) ?? {};
+      expect(candidates.map(({ bundleId }) => bundleId).sort()).toEqual([second, third].sort());
+      await Promise.all([replicas[0].cancelCandidate(second), replicas[1].cancelCandidate(third)]);
+      expect((await createActivationFile(dir).read())?.candidates).toBeUndefined();
+    }
+    expect(readdirSync(dir)).toEqual(['activation.json']);
+    await replicas[0].close();
+    rmSync(dir, { recursive: true });
   });
 });
 

@@ -61,7 +61,10 @@ export interface BundleShelf {
   list(): Promise<ListedBundle[]>;
   /** Yields the announcement now and after every change, until the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<Announcement>;
-  /** Adopts the activation that another replica wrote to the file, unless its active bundle is lacking here. */
+  /**
+   * Adopts the activation that another replica wrote to the file, unless its active bundle is lacking here. Looks for
+   * lacking bundles again, after ever longer pauses.
+   */
   refresh(): Promise<void>;
   close(): Promise<void>;
 }
@@ -87,6 +90,19 @@ export interface BundleShelfOptions {
   /** Called once for each bundle that another replica activated, or made a candidate, and this one lacks. */
   readonly onLacking?: (bundleId: string) => void;
 }
+
+/** A bundle that another replica has named, and this one lacks. */
+interface Lacking {
+  readonly looks: number;
+  /** Refreshes to let pass before the next look. */
+  readonly pause: number;
+  /** Why it could not be loaded; empty if no folder has it. */
+  readonly problem: string;
+}
+
+/** Most refreshes between two looks for a lacking bundle: a bundle that cannot be loaded is costly to try. */
+const MOST_PAUSE = 64;
+const CHANGE_TRIES = 10;
 
 const COPY_IT = 'or copy its folder to CKV_BUNDLES_DIR of every replica, then make it warm';
 
@@ -114,11 +130,11 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   let activation = await firstActivation(bundles, leftOut, options);
   const changes = new EventEmitter().setMaxListeners(0);
   /** Bundles of the activation file that were not found at the latest look. */
-  const lacking = new Set<string>();
+  const lacking = new Map<string, Lacking>();
   const has = (bundleId: string) => bundles.has(bundleId);
 
   function adopt(next: Activation): void {
-    activation = next;
+    activation = { ...next }; // watchers compare it with what they announced
     changes.emit('change');
   }
 
@@ -153,21 +169,36 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
     }
   }
 
-  /** Adopts the activation of the file. Bundles that another replica has named are looked for. */
-  async function refresh(): Promise<void> {
+  /** Looks for a bundle that another replica has named, after ever longer pauses. Returns true if it is found. */
+  async function lookAgain(bundleId: string): Promise<boolean> {
+    const { looks = 0, pause = 0, problem = '' } = lacking.get(bundleId) ?? {};
+    if (pause > 0) {
+      lacking.set(bundleId, { looks, pause: pause - 1, problem });
+      return false;
+    }
+    let found = '';
+    await lookFor(bundleId).catch((thrown: unknown) => {
+      found = toCkvError(thrown).message;
+    });
+    if (has(bundleId)) return lacking.delete(bundleId) || true;
+    if (found !== '' && found !== problem) options.onLeftOut?.({ dir: bundleId, problem: found });
+    if (looks === 0) options.onLacking?.(bundleId);
+    lacking.set(bundleId, { looks: looks + 1, pause: Math.min(2 ** looks, MOST_PAUSE), problem: found });
+    return false;
+  }
+
+  /**
+   * Adopts the activation of the file. Bundles that another replica has named are looked for. Returns the activation of
+   * the file.
+   */
+  async function refresh(): Promise<Activation | undefined> {
     const stored = await activationFile.read();
     const named = stored ? [stored.active, ...(stored.candidates ?? []).map(({ bundleId }) => bundleId)] : [];
-    for (const id of lacking) if (!named.includes(id)) lacking.delete(id);
-    for (const id of named) {
-      if (has(id) || lacking.has(id)) continue;
-      await lookFor(id).catch((thrown: unknown) =>
-        options.onLeftOut?.({ dir: id, problem: toCkvError(thrown).message }),
-      );
-      if (has(id)) continue;
-      lacking.add(id);
-      options.onLacking?.(id);
-    }
-    if (stored && has(stored.active) && !isDeepStrictEqual(stored, activation)) adopt(stored);
+    for (const id of lacking.keys()) if (!named.includes(id)) lacking.delete(id);
+    let found = false;
+    for (const id of named) if (!has(id) && (await lookAgain(id))) found = true;
+    if (stored && has(stored.active) && (found || !isDeepStrictEqual(stored, activation))) adopt(stored);
+    return stored;
   }
 
   /** The latest change. The next one begins after it. */
@@ -180,18 +211,30 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
 
   let refreshing: Promise<void> | undefined;
 
-  /** Changes the activation, on the newest one of the file. Returns the activation before. */
-  async function change(next: (current: Activation, stale: readonly string[]) => Activation): Promise<Activation> {
-    await refresh();
-    const { stale: noted = [], ...before } = activation;
-    const stale = [...new Set([...noted, ...unwritten(before)])];
-    const after = next(before, stale);
-    if (isDeepStrictEqual(after, before)) return before;
-    const left = stale.filter((id) => after.previous.includes(id));
-    const written = left.length === 0 ? after : { ...after, stale: left };
-    await activationFile.write(written);
-    adopt(written);
-    return before;
+  /**
+   * Changes the activation, on the newest one of the file. Returns the activation before.
+   * @param activates true if another bundle becomes active, whatever the file names
+   * @throws bundle_not_loaded if the active bundle of the file is lacking here, unless `activates`
+   */
+  async function change(
+    next: (current: Activation, stale: readonly string[]) => Activation,
+    { activates = false } = {},
+  ): Promise<Activation> {
+    for (let tries = 0; tries < CHANGE_TRIES; tries++) {
+      const stored = await refresh();
+      // On another base, the change would also undo what another replica activated.
+      if (stored && !activates) require(stored.active);
+      const { stale: noted = [], ...before } = activation;
+      const stale = [...new Set([...noted, ...unwritten(before)])];
+      const after = next(before, stale);
+      if (isDeepStrictEqual(after, before)) return before;
+      const left = stale.filter((id) => after.previous.includes(id));
+      const written = left.length === 0 ? after : { ...after, stale: left };
+      if (!(await activationFile.write(written, stored))) continue;
+      adopt(written);
+      return before;
+    }
+    throw new CkvError('conflict', 'other replicas of the pool kept changing the activation; try again');
   }
 
   /** Returns the previous bundles whose records nobody writes: no announced bundle has their encoding. */
@@ -222,10 +265,11 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
       inTurn(async () => {
         await lookFor(bundleId);
         const bundle = require(bundleId);
-        const before = await change((current) => {
+        const activate = (current: Activation) => {
           check?.(bundle, require(current.active));
           return activated(current, bundleId);
-        });
+        };
+        const before = await change(activate, { activates: true });
         return before.active;
       }),
     rollback: (check) =>
@@ -260,7 +304,7 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
       }
     },
     refresh() {
-      refreshing ??= inTurn(refresh).finally(() => {
+      refreshing ??= inTurn(async () => void (await refresh())).finally(() => {
         refreshing = undefined;
       });
       return refreshing;

@@ -30,7 +30,7 @@ beforeAll(async () => {
     preferred: 'first',
     engine,
     trust: undefined,
-    activationFile: { read: async () => undefined, write: async () => undefined },
+    activationFile: { read: async () => undefined, write: async () => true },
   });
   reports = createFollowerReports();
   handlers = createPoolHandlers({
