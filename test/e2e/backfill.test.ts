@@ -10,9 +10,9 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { openBundle, readServedGolden } from '@collectivekv/bundles';
 import type { InteractionInput } from '@collectivekv/client';
-import { bundleIdOf, encodingIdOf, parseManifest } from '@collectivekv/domain';
+import { bundleIdOf, encodingIdOf, type Interaction, parseManifest } from '@collectivekv/domain';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
-import { openWarmings, type Warming } from '@collectivekv/update-queue';
+import { createInteractionProducer, openWarmings, type Warming, waitingCounts } from '@collectivekv/update-queue';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, keyOf, PARTITIONS, startE2e } from './e2e-stack.js';
 
@@ -23,6 +23,8 @@ const [DELETED = '', FORGETFUL = ''] = USERS;
 /** Interactions of each user before the backfill begins, and between its begin and the export. */
 const BEFORE = 120;
 const EXPORTED = 130;
+/** Interactions of each user that wait in the queue as files that have them are applied. */
+const QUEUED = 250;
 
 describe.each([
   ['a bundle that encodes each interaction alone', DEMO_BUNDLE],
@@ -67,6 +69,10 @@ describe.each([
     const content = known.length > 0 ? known[n % known.length] : {};
     return { ...(one as InteractionInput), ...content, eventId: `${userId}-${n}`, userId };
   };
+
+  /** The event that the first test forgets. */
+  const isForgotten = (userId: string, n: number) =>
+    userId === FORGETFUL && n === EXPORTED - 20 && !e2e.bundle.model.encodesWithHistory;
 
   /** Records the next interactions of each user, in order. */
   async function record(count: number, users: readonly string[] = USERS): Promise<void> {
@@ -121,10 +127,10 @@ describe.each([
     bytes ? Buffer.concat([bytes.subarray(0, 6), bytes.subarray(14)]).toString('hex') : '';
 
   /** Waits until all is applied, and compares the records of both encodings. */
-  async function expectEqualRecords(): Promise<void> {
+  async function expectEqualRecords(users: readonly string[] = USERS): Promise<void> {
     const { encodingId: active, encodesWithHistory } = { ...e2e.bundle.model };
-    for (const userId of USERS.filter((one) => one !== DELETED)) await e2e.untilApplied(userId, sent.get(userId) ?? 0);
-    for (const userId of USERS) {
+    for (const userId of users.filter((one) => one !== DELETED)) await e2e.untilApplied(userId, sent.get(userId) ?? 0);
+    for (const userId of users) {
       // A record that was built after a removal has no trace of the event in its ring.
       const partOf = userId === FORGETFUL && !encodesWithHistory ? rowsOf : contentOf;
       await expect
@@ -189,6 +195,62 @@ describe.each([
     await expectEqualRecords();
   }, 600_000);
 
+  it('counts nothing twice that waits in the queue as it begins, though an updater dies', async () => {
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id))).toBe(0);
+    const updaters = e2e.stack.services.updater;
+    for (const updater of updaters) await updater.kill();
+    const producer = createInteractionProducer({
+      client: redis,
+      keyPrefix: 'ckv',
+      partitionCount: PARTITIONS,
+      maxWaitingJobs: 1_000_000,
+    });
+    const users = USERS.filter((userId) => userId !== DELETED);
+    for (const userId of users) {
+      const from = sent.get(userId) ?? 0;
+      sent.set(userId, from + QUEUED);
+      const events = Array.from({ length: QUEUED }, (_, i) => eventOf(userId, from + i)).map(completed);
+      for (let at = 0; at < QUEUED; at += 5) await producer.enqueue(events.slice(at, at + 5));
+    }
+    const waitingCount = async () => {
+      const counts = await waitingCounts(
+        redis,
+        'ckv',
+        Array.from({ length: PARTITIONS }, (_, i) => i),
+      );
+      return counts.reduce((sum, count) => sum + count, 0);
+    };
+    const queuedJobs = await waitingCount();
+    expect(queuedJobs).toBe((users.length * QUEUED) / 5);
+
+    const most = Math.max(...sent.values());
+    const rows = Array.from({ length: most }, (_, n) =>
+      users
+        .filter((userId) => n < (sent.get(userId) ?? 0) && !isForgotten(userId, n))
+        .map((userId) => eventOf(userId, n)),
+    ).flat();
+    const log = join(dir, 'all.csv');
+    const feature = e2e.bundle.model.manifest.features.interaction.map(({ name }) => name);
+    writeFileSync(log, csvOf(rows, feature));
+    const running = ckv('backfill', '--bundle', candidate.id, '--log', log);
+    let text = '';
+    running.stderr?.on('data', (chunk) => {
+      text += chunk;
+    });
+    const done = codeOf(running);
+    const [first, second] = updaters;
+    await vi.waitUntil(() => text.includes('waiting until'), { timeout: 120_000, interval: 5 });
+    await first?.restart();
+    await vi.waitUntil(async () => (await waitingCount()) < queuedJobs / 2, { timeout: 120_000, interval: 5 });
+    await first?.kill();
+    expect(await appliedCount()).toBe(0); // the files wait for the queue
+    await second?.restart();
+    await first?.restart();
+    expect(await done, text).toBe(0);
+    await producer.close();
+    await expectEqualRecords(users);
+  }, 600_000);
+
   it('shows a backfill, and has no records after it was cancelled', async () => {
     expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id))).toBe(0);
     const status = ckv('backfill', 'status');
@@ -213,7 +275,9 @@ describe.each([
 
     await e2e.pool.call('Activate', { bundleId: candidate.id, force: true }); // as an older command does
     expect(await refusalOf('backfill', 'cancel', '--bundle', candidate.id)).toMatch(/make another bundle active first/);
-    expect(await refusalOf('backfill', '--bundle', candidate.id, '--from-redis-stream')).toMatch(/other files|active/);
+    expect(await refusalOf('backfill', '--bundle', candidate.id, '--from-redis-stream')).toMatch(
+      /from files is under way/,
+    );
     expect(await codeOf(ckv('bundle', 'rollback'))).toBe(0);
     expect(await refusalOf('bundle', 'rollback')).toMatch(unfinished);
     expect(await codeOf(ckv('backfill', 'cancel', '--bundle', candidate.id))).toBe(0);
@@ -225,6 +289,10 @@ describe.each([
     expect(await warming()).toBeUndefined();
   }, 600_000);
 });
+
+function completed(event: InteractionInput): Interaction {
+  return { eventId: '', timestampMs: 1, action: '', features: {}, ...event } as Interaction;
+}
 
 /** Returns the rows of a record, hexadecimal: docs/wire-format.md has the layout. */
 function rowsOf(bytes: Buffer | null): string {

@@ -51,7 +51,7 @@ export function backfillCommand(connections: Connections): Command {
         const { bundleId, features } = await warmCandidate(connections, held.candidate);
         const files = fromRedisStream
           ? undefined
-          : await openBackfillFiles(log, { columns: options.columns, features, onRows });
+          : await openBackfillFiles(log, { columns: options.columns, features, onRows, onWarning: warn });
         const { claim } = held;
         const dropRecords = () => dropUnserved(connections, held);
         const ratePerS = options.rate;
@@ -226,6 +226,12 @@ function columnMap(text: string): ColumnMap {
 function progress(message: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${message}`);
   else console.error(message);
+}
+
+/** Prints a line to stderr that stays. */
+function warn(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  console.error(`warning: ${text}`);
 }
 
 function deadline(): { deadlineMs: number } {

@@ -5,7 +5,9 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { openBackfillFiles } from './backfill-files.js';
 
 let dir: string;
+let warnings: string[];
 beforeEach(() => {
+  warnings = [];
   dir = mkdtempSync(join(tmpdir(), 'ckv-backfill-files-'));
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
@@ -17,7 +19,7 @@ const write = (name: string, ...events: string[]): string => {
   return file;
 };
 const open = (files: string[], features: string[] = ['w'], onRows = (_: number) => {}) =>
-  openBackfillFiles(files, { columns: {}, features, onRows });
+  openBackfillFiles(files, { columns: {}, features, onRows, onWarning: (text) => warnings.push(text) });
 
 it('gives the rows of all files, one file after the other, each time', async () => {
   const files = await open([write('b.csv', 'e2', 'e1'), write('a.csv', 'e3')]);
@@ -49,4 +51,15 @@ it('reads every file before the first row, and names the file that cannot be rea
   const bad = join(dir, 'bad.csv');
   writeFileSync(bad, `${HEADER}e,u,i,soon,\n`);
   await expect(open([write('good.csv', 'e1'), bad])).rejects.toThrow(/bad\.csv, line 2/);
+});
+
+it('warns of rows without event ids: they would not be recognised in the event log', async () => {
+  const [none, some] = [join(dir, 'none.csv'), join(dir, 'some.csv')];
+  writeFileSync(none, 'user_id,item_id,timestamp_ms,w\nu,i,1e12,0.5\n');
+  writeFileSync(some, `${HEADER},u,i,1e12,0.5\ne1,u,i,1e12,0.5\n`);
+  await open([none, some, write('all.csv', 'e1', 'e2')]);
+  expect(warnings).toEqual([
+    expect.stringMatching(/none\.csv has no event ids; .*counts twice/),
+    expect.stringMatching(/some\.csv has 1 rows without event id; .*counts twice/),
+  ]);
 });

@@ -9,6 +9,10 @@ export interface BackfillFiles {
   /** Digest of the content of all files, in order, and of what is read of them. */
   readonly digest: string;
   readonly rowCount: number;
+  /** The files as they were named, in order. */
+  readonly names: readonly string[];
+  /** Digest of the content of each file, in order. */
+  readonly fileDigests: readonly string[];
   /** Yields the rows of all files in order. Reads the files again. */
   rows(): AsyncGenerator<Interaction>;
 }
@@ -17,6 +21,7 @@ export interface BackfillFiles {
  * Reads and checks every file.
  * @param features names of the bundle's interaction features
  * @param onRows receives the number of rows that were checked, from time to time
+ * @param onWarning receives what may be wrong with the files
  * @throws LogError with the problems of the first file that has some; invalid_request if two files have the same rows
  */
 export async function openBackfillFiles(
@@ -25,9 +30,10 @@ export async function openBackfillFiles(
     readonly columns: ColumnMap;
     readonly features: readonly string[];
     readonly onRows: (count: number) => void;
+    readonly onWarning: (text: string) => void;
   },
 ): Promise<BackfillFiles> {
-  const { columns, features, onRows } = options;
+  const { columns, features, onRows, onWarning } = options;
   const hash = createHash('sha256').update(JSON.stringify([features, Object.entries(columns).sort()]));
   const logs: InteractionLog[] = [];
   const fileOf = new Map<string, string>();
@@ -42,16 +48,25 @@ export async function openBackfillFiles(
     }
     fileOf.set(digest, file);
     hash.update(digest);
+    if (log.unnamedCount > 0) onWarning(unnamedText(file, log));
     logs.push(log);
     rowCount += log.rowCount;
   }
   return {
     digest: hash.digest('hex').slice(0, 32),
     rowCount,
+    names: files,
+    fileDigests: [...fileOf.keys()].map((digest) => digest.slice(0, 12)),
     async *rows() {
       for (const log of logs) yield* log.rows();
     },
   };
+}
+
+function unnamedText(file: string, { unnamedCount, rowCount }: InteractionLog): string {
+  const rows =
+    unnamedCount === rowCount ? 'no event ids' : `${unnamedCount.toLocaleString('en')} rows without event id`;
+  return `--log: ${file} has ${rows}; such an interaction counts twice if it was recorded after "ckv backfill start"`;
 }
 
 async function digestOf(file: string): Promise<string> {

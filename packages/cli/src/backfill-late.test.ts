@@ -55,6 +55,8 @@ const rows: Interaction[] = Array.from({ length: 40 }, (_, n) =>
 ).flat();
 const files: BackfillFiles = {
   digest: 'd',
+  names: ['log.csv'],
+  fileDigests: ['d'],
   rowCount: rows.length,
   async *rows() {
     yield* rows;
@@ -106,7 +108,9 @@ async function openProcess(stopBefore = Number.POSITIVE_INFINITY) {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
       if (typeof value !== 'function') return value;
-      const isCommand = ['hgetall', 'hmget', 'xlen', 'xrange', 'xrevrange', 'llen'].includes(String(name));
+      const isCommand = ['hgetall', 'hmget', 'xlen', 'xrange', 'xrevrange', 'llen', 'lpos', 'lrange'].includes(
+        String(name),
+      );
       const isScript = String(name).startsWith('ckv');
       if (!isCommand && !isScript) return value.bind(target);
       return async (...args: unknown[]) => {

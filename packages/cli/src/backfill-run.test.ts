@@ -1,6 +1,16 @@
-import type { Warming, WarmingPhase } from '@collectivekv/update-queue';
-import { expect, it, vi } from 'vitest';
-import { durationText, describe as textOf, untilSettled } from './backfill-run.js';
+import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
+import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import {
+  type EncodingClaim,
+  isClaimed,
+  openEncodingClaims,
+  openWarmings,
+  type Warming,
+  type WarmingPhase,
+} from '@collectivekv/update-queue';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { BackfillFiles } from './backfill-files.js';
+import { durationText, runBackfill, startBackfill, describe as textOf, untilSettled } from './backfill-run.js';
 
 const partition = (phase: WarmingPhase, more = {}) => ({
   partition: 0,
@@ -39,18 +49,105 @@ it('tells how far a backfill is, in one line', () => {
   );
 });
 
-it('waits until every partition was without jobs once', async () => {
-  const counts = [
-    [2, 0, 1],
-    [0, 5, 1],
-    [3, 5, 0],
-  ];
-  const unsettledCounts = vi.fn(async () => counts.shift() ?? []);
+it('waits until the jobs that were there are applied, and then those that were in hand', async () => {
+  const lefts = [[2, 0, 1], [0, 0, 1], [0, 0, 0], [1, 0, 0], [], [], []];
+  const asked: unknown[] = [];
   const messages: string[] = [];
-  await untilSettled({ warmings: { unsettledCounts }, onProgress: (message) => messages.push(message) });
-  expect(unsettledCounts).toHaveBeenCalledTimes(3);
+  await untilSettled({
+    warmings: {
+      newestJobs: async () => [['newest']],
+      jobsInHand: async () => [['in hand']],
+      async leftUpTo(jobs) {
+        asked.push(jobs[0]?.[0]);
+        return lefts.shift() ?? [];
+      },
+    },
+    onProgress: (message) => messages.push(message),
+  });
+  expect(asked).toEqual([...['newest', 'newest', 'newest', 'in hand', 'in hand'], 'newest', 'in hand']);
   expect(messages).toEqual([
-    'waiting for the queue: 2 partitions have 3 jobs',
-    'waiting for the queue: 1 partitions have 1 jobs',
+    'waiting until 3 jobs of the queue are applied, in 2 partitions',
+    'waiting until 1 jobs of the queue are applied, in 1 partitions',
+    'waiting until 1 jobs of the queue are applied, in 1 partitions',
   ]);
+});
+
+describe('a backfill that is under way', () => {
+  const ENCODING = '0123456789abcdef';
+  let redis: PrivateRedis;
+  let client: RedisClient;
+  let claim: EncodingClaim;
+  const warmings = () => openWarmings({ client, keyPrefix: 'ckv', partitionCount: 1 });
+  beforeAll(async () => {
+    redis = await startTemporaryRedis();
+    client = await connectedRedis(redis.url, { field: 'url', name: 'test', whenAway: 'fail' });
+  });
+  beforeEach(async () => {
+    await client.flushall();
+    const taken = await openEncodingClaims(client, 'ckv').take(ENCODING, 'the test');
+    if (!isClaimed(taken)) throw new Error('no claim');
+    claim = taken;
+  });
+  afterEach(() => claim.leave());
+  afterAll(async () => {
+    closeRedis(client);
+    await redis.stop();
+  });
+
+  const filesOf = (names: readonly string[], digest = names.join()): BackfillFiles => ({
+    digest,
+    rowCount: 0,
+    names,
+    fileDigests: names.map((name) => `digest of ${name}`),
+    async *rows() {},
+  });
+  const run = (files: BackfillFiles | undefined) => {
+    const parts = { warmings: warmings(), claim, bundleId: 'b', files, ratePerS: 1 };
+    return runBackfill({ ...parts, dropRecords: async () => undefined, onProgress: () => undefined });
+  };
+  const planOf = ({ digest, fileDigests }: BackfillFiles) =>
+    ({ bundleId: 'b', source: 'files', digest, rowCount: 0, fileDigests }) as const;
+
+  it.each([
+    ['other files', filesOf(['a', 'c']), '--log', /other files.*or files that have changed; name the same files/],
+    ['fewer files', filesOf(['a']), '--log', /other files/],
+    [
+      'another order',
+      filesOf(['b', 'a']),
+      '--log',
+      /in another order; name them in this order: a b; or run "ckv backfill/,
+    ],
+    ['other columns', filesOf(['a', 'b'], 'other'), '--columns', /give the same columns/],
+    ['no files', undefined, '--from-redis-stream', /from files is under way; go on with its --log files/],
+  ])('is not gone on with by %s, and says what is wrong', async (_, files, field, message) => {
+    await warmings().begin(claim, planOf(filesOf(['a', 'b'])));
+    const refused = { reason: 'invalid_request', field, message: expect.stringMatching(message) };
+    await expect(run(files)).rejects.toMatchObject(refused);
+  });
+
+  it('from the event log is not gone on with by files, nor begun again', async () => {
+    await warmings().begin(claim, { bundleId: 'b', source: 'log', digest: '', rowCount: 0 });
+    await expect(run(filesOf(['a']))).rejects.toMatchObject({
+      field: '--log',
+      message: expect.stringMatching(/event log/),
+    });
+    const start = startBackfill({ warmings: warmings(), claim, bundleId: 'b', onProgress: () => undefined });
+    await expect(start).rejects.toMatchObject({
+      field: '--bundle',
+      message: expect.stringMatching(/from the event log/),
+    });
+  });
+
+  it('is behind by the entries of the event log that are not applied, and not at all without one', async () => {
+    await warmings().begin(claim, { bundleId: 'b', source: 'log', digest: '', rowCount: 0 });
+    await client.hset('{ckv}:warming-0', `${ENCODING}:phase`, 'log', `${ENCODING}:cursor`, '0-0');
+    const lagMs = async () => (await warmings().all())[0]?.partitions[0]?.lagMs;
+    expect(await lagMs()).toBe(0);
+    for (const id of ['1000-0', '4000-0', '6000-0']) await client.xadd('{ckv}:event-log-0', id, 'user', 'u');
+    expect(await lagMs()).toBe(5_000);
+    await client.hset('{ckv}:warming-0', `${ENCODING}:cursor`, '1000-0');
+    expect(await lagMs()).toBe(2_000);
+    await client.hset('{ckv}:warming-0', `${ENCODING}:cursor`, '6000-0');
+    expect(await lagMs()).toBe(0);
+  });
 });

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CkvError, type Interaction } from '@collectivekv/domain';
-import type { EncodingClaim, Warming, WarmingPhase, WarmingPlan, Warmings } from '@collectivekv/update-queue';
+import { CkvError, type Interaction, invalidRequest } from '@collectivekv/domain';
+import type { EncodingClaim, JobsOf, Warming, WarmingPhase, WarmingPlan, Warmings } from '@collectivekv/update-queue';
 import type { BackfillFiles } from './backfill-files.js';
 
 /** Parts of {@link runBackfill}. */
@@ -22,8 +22,6 @@ export interface BackfillParts {
 /** Rows of one call. Every run sends the same rows together, so that a partition recognises what it has. */
 const ROWS = 500;
 const POLL_MS = 200;
-/** A partition with much traffic is without jobs for moments only. */
-const SETTLED_POLL_MS = 5;
 
 /**
  * Builds the records of an encoding. A run that was interrupted goes on if it is begun again with the same files.
@@ -37,8 +35,9 @@ export async function runBackfill(parts: BackfillParts): Promise<Warming> {
     source: files ? 'files' : 'log',
     digest: files?.digest ?? '',
     rowCount: files?.rowCount ?? 0,
+    ...(files ? { fileDigests: files.fileDigests } : {}),
   };
-  await begin(warmings, claim, plan);
+  await begin(parts, plan, files);
   if (await untilArmed(parts)) await open(parts);
   if (files) {
     await untilSettled(parts);
@@ -55,14 +54,41 @@ export async function runBackfill(parts: BackfillParts): Promise<Warming> {
   }
 }
 
-/** Begins the warming, or finds the same one under way. */
-async function begin(warmings: Warmings, claim: EncodingClaim, plan: WarmingPlan): Promise<void> {
+/** Begins the warming, or finds the same one under way. Throws invalid_request if another one is. */
+async function begin(
+  { warmings, claim }: Pick<BackfillParts, 'warmings' | 'claim'>,
+  plan: WarmingPlan,
+  files?: BackfillFiles,
+): Promise<void> {
   if (await warmings.begin(claim, plan)) return;
-  const { source, digest } = await warmingOf({ warmings, claim });
-  if (source === plan.source && digest === plan.digest) return;
-  if (source === plan.source && digest === '') return warmings.replan(claim, plan);
-  const text = 'another backfill of this encoding is under way, with other files; run "ckv backfill cancel" first';
-  throw new CkvError('conflict', text);
+  const under = await warmingOf({ warmings, claim });
+  if (under.source === plan.source && under.digest === plan.digest) return;
+  if (under.source === plan.source && under.digest === '') return warmings.replan(claim, plan);
+  throw otherPlan(under, files);
+}
+
+/** Returns the error for files that are not those of the backfill under way. */
+function otherPlan({ source, fileDigests = [] }: WarmingPlan, files: BackfillFiles | undefined): CkvError {
+  const cancel = 'or run "ckv backfill cancel" first';
+  if (source === 'log') {
+    const problem = 'is given, and a backfill from the event log is under way';
+    return invalidRequest('--log', problem, `go on with --from-redis-stream, ${cancel}`);
+  }
+  if (!files) {
+    const problem = 'is given, and a backfill from files is under way';
+    return invalidRequest('--from-redis-stream', problem, `go on with its --log files, ${cancel}`);
+  }
+  const begunWith = fileDigests.map((digest) => files.names[files.fileDigests.indexOf(digest)]);
+  if (begunWith.length !== files.names.length || begunWith.includes(undefined)) {
+    const problem = 'names other files than the backfill that is under way, or files that have changed';
+    return invalidRequest('--log', problem, `name the same files, ${cancel}`);
+  }
+  if (begunWith.join() === files.names.join()) {
+    const problem = 'differ from those of the backfill that is under way, or the features of the bundle do';
+    return invalidRequest('--columns', problem, `give the same columns, ${cancel}`);
+  }
+  const problem = 'names the files of the backfill that is under way in another order';
+  return invalidRequest('--log', problem, `name them in this order: ${begunWith.join(' ')}; ${cancel}`);
 }
 
 /**
@@ -72,7 +98,15 @@ async function begin(warmings: Warmings, claim: EncodingClaim, plan: WarmingPlan
 export async function startBackfill(
   parts: Pick<BackfillParts, 'warmings' | 'claim' | 'bundleId' | 'onProgress'>,
 ): Promise<void> {
-  await begin(parts.warmings, parts.claim, { bundleId: parts.bundleId, source: 'files', digest: '', rowCount: 0 });
+  const { warmings, claim, bundleId } = parts;
+  if (!(await warmings.begin(claim, { bundleId, source: 'files', digest: '', rowCount: 0 }))) {
+    const { source, digest } = await warmingOf(parts);
+    if (source === 'log' || digest !== '') {
+      const origin = source === 'log' ? 'the event log' : 'files that are known';
+      const remedy = 'go on with it by "ckv backfill", or run "ckv backfill cancel" first';
+      throw invalidRequest('--bundle', `has a backfill under way, from ${origin}`, remedy);
+    }
+  }
   await untilArmed(parts);
 }
 
@@ -94,26 +128,33 @@ async function open({ warmings, claim, dropRecords, onProgress }: BackfillParts)
   await warmings.open(claim);
 }
 
+/** Rounds of {@link untilSettled}: a job in a wrong partition is put into the right one, behind the jobs there. */
+const SETTLE_ROUNDS = 2;
+
 /**
- * Waits until every partition was without jobs once. What the files have may wait in the queue. It must be in the event
- * log before the files are applied, or it would count twice.
+ * Waits until every job that is in the queue now has been applied. What the files have may wait in the queue. It must be
+ * in the event log before the files are applied, or it would count twice. Later jobs are not waited for.
  */
 export async function untilSettled({
   warmings,
   onProgress,
 }: {
-  readonly warmings: Pick<Warmings, 'unsettledCounts'>;
+  readonly warmings: Pick<Warmings, 'newestJobs' | 'jobsInHand' | 'leftUpTo'>;
   readonly onProgress: (message: string) => void;
 }): Promise<void> {
-  const settled = new Set<number>();
-  for (;;) {
-    const counts = await warmings.unsettledCounts();
-    for (const [partition, count] of counts.entries()) if (count === 0) settled.add(partition);
-    const left = counts.filter((_, partition) => !settled.has(partition));
-    if (left.length === 0) return;
-    const jobs = left.reduce((sum, count) => sum + count, 0);
-    onProgress(`waiting for the queue: ${left.length} partitions have ${grouped(jobs)} jobs`);
-    await sleep(SETTLED_POLL_MS);
+  async function untilGone(jobs: readonly JobsOf[]): Promise<void> {
+    for (;;) {
+      const left = (await warmings.leftUpTo(jobs)).filter((count) => count > 0);
+      if (left.length === 0) return;
+      const count = left.reduce((sum, one) => sum + one, 0);
+      onProgress(`waiting until ${grouped(count)} jobs of the queue are applied, in ${left.length} partitions`);
+      await sleep(POLL_MS);
+    }
+  }
+  for (let round = 0; round < SETTLE_ROUNDS; round++) {
+    // Jobs are taken in order. Those before the newest one may be applied after it: they are in hand then.
+    await untilGone(await warmings.newestJobs());
+    await untilGone(await warmings.jobsInHand());
   }
 }
 

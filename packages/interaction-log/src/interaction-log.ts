@@ -31,6 +31,8 @@ export interface InteractionLog {
   readonly rowCount: number;
   /** Rows that repeat an earlier event of the same user. They are left out. */
   readonly repeatedCount: number;
+  /** Rows without an event id. They get one that is made of the file's name and their place. */
+  readonly unnamedCount: number;
   /** Yields the interactions in the order of the file, with the same event ids each time. Reads the file again. */
   rows(): AsyncGenerator<Interaction>;
 }
@@ -49,9 +51,11 @@ export async function openInteractionLog(options: LogOptions): Promise<Interacti
   const hashes = createEventHashes();
   const met = new Set<string>(); // events that may be there twice
   let rowCount = 0;
+  let unnamedCount = 0;
   for await (const rows of checkedRows(sourceOf(options, problems.add), kind)) {
     for (const row of rows) {
-      if (row.ownEventId && hashes.add(row.interaction.userId, row.interaction.eventId)) met.add(eventKey(row));
+      if (!row.ownEventId) unnamedCount++;
+      else if (hashes.add(row.interaction.userId, row.interaction.eventId)) met.add(eventKey(row));
     }
     rowCount += rows.length;
     options.onRows?.(rowCount);
@@ -68,6 +72,7 @@ export async function openInteractionLog(options: LogOptions): Promise<Interacti
   return {
     rowCount: rowCount - repeatedCount,
     repeatedCount,
+    unnamedCount,
     async *rows() {
       const fail = (problem: Problem) => {
         const changed = createProblemList(file, unit);

@@ -24,6 +24,8 @@ export interface WarmingPlan {
   readonly digest: string;
   /** Rows of the files; 0 without files. */
   readonly rowCount: number;
+  /** Digest of each file, in order; absent if they are not known. */
+  readonly fileDigests?: readonly string[];
 }
 
 /** An encoding that is being warmed. */
@@ -42,14 +44,19 @@ export interface WarmingPartition {
   readonly appliedCount: number;
   /** Rows of the files that wait. */
   readonly waitingCount: number;
-  /** Time between the applied part of the event log and its end, ms; 0 in other phases than `log`. */
+  /** Time between the next entry of the event log to apply and its newest, ms; 0 in other phases than `log`. */
   readonly lagMs: number;
 }
+
+/** Ids of jobs of one partition. */
+export type JobsOf = readonly string[];
 
 /** Most encodings that are warmed at once. */
 export const MAX_WARMINGS = 4;
 /** Most rows of files that wait in a partition. */
 export const MAX_WAITING_ROWS = 20_000;
+/** More jobs than an updater has in hand of a partition: a batch that is applied, and the next one. */
+const MOST_IN_HAND = 256;
 /** Most rows of one call. */
 const MAX_SENT_ROWS = 500;
 
@@ -92,8 +99,12 @@ export interface Warmings {
   end(claim: EncodingClaim): Promise<boolean>;
   /** Ends the warming if it is live in every partition. Returns false if it is not. */
   finish(claim: EncodingClaim): Promise<boolean>;
-  /** Returns the number of jobs of each partition that wait or are being applied. */
-  unsettledCounts(): Promise<number[]>;
+  /** Returns the newest job that waits in each partition; none if none waits. */
+  newestJobs(): Promise<JobsOf[]>;
+  /** Returns the jobs of each partition that are being applied, and those that would come next after a crash. */
+  jobsInHand(): Promise<JobsOf[]>;
+  /** Returns the number of jobs of each partition that are left up to the given ones; 0 if none of these is left. */
+  leftUpTo(jobs: readonly JobsOf[]): Promise<number[]>;
   /** Returns the number of interactions in the event log of each partition. */
   loggedCounts(): Promise<number[]>;
 }
@@ -140,15 +151,23 @@ export function openWarmings(options: {
   const everywhere = [key, claims, warmingPrefix(keyPrefix), partitionCount];
   const partitions = Array.from({ length: partitionCount }, (_, partition) => partition);
 
+  /** Returns the time between the first entry after a place and the newest entry, ms. */
+  async function lagBehind(log: string, cursor: string): Promise<number> {
+    const [next, newest] = await Promise.all([
+      client.xrange(log, `(${cursor}`, '+', 'COUNT', 1),
+      client.xrevrange(log, '+', '-', 'COUNT', 1),
+    ]);
+    return next[0] ? Math.max(0, msOf(newest[0]?.[0]) - msOf(next[0][0])) : 0;
+  }
+
   async function stateOf(encodingId: string, partition: number): Promise<WarmingPartition> {
     const { states, files } = warmingKeys(keyPrefix, partition);
     const names = ['phase', 'sent', 'applied', 'cursor'].map((name) => `${encodingId}:${name}`);
-    const [[phase, sent, applied, cursor], waitingCount, newest] = await Promise.all([
+    const [[phase, sent, applied, cursor], waitingCount] = await Promise.all([
       client.hmget(states, ...names),
       client.xlen(files(encodingId)),
-      client.xrevrange(eventLogKey(keyPrefix, partition), '+', '-', 'COUNT', 1),
     ]);
-    const lagMs = phase === 'log' ? Math.max(0, msOf(newest[0]?.[0]) - msOf(cursor ?? undefined)) : 0;
+    const lagMs = phase === 'log' ? await lagBehind(eventLogKey(keyPrefix, partition), cursor ?? '0-0') : 0;
     return {
       partition,
       phase: (phase ?? 'begun') as WarmingPhase,
@@ -176,6 +195,27 @@ export function openWarmings(options: {
 
   const endIf = (claim: EncodingClaim, live: 0 | 1) =>
     claimed(claim, () => commands.ckvEndWarming(...everywhere, claim.encodingId, claim.token, live));
+
+  const inEach = <T>(read: (queue: string, partition: number) => Promise<T>): Promise<T[]> =>
+    reachingRedis(() =>
+      Promise.all(partitions.map((one) => read(`${queuePrefix(keyPrefix)}:${partitionQueueName(one)}`, one))),
+    );
+
+  /** Jobs wait newest first. */
+  async function leftOf(queue: string, jobs: JobsOf): Promise<number> {
+    const counts = jobs.map(async (id) => {
+      const place = () => client.lpos(`${queue}:wait`, id, 'RANK', -1);
+      const [before, active, after, length] = await Promise.all([
+        place(),
+        client.lpos(`${queue}:active`, id),
+        place(),
+        client.llen(`${queue}:wait`),
+      ]);
+      const waits = after ?? before;
+      return Math.max(waits === null ? 0 : length - waits, waits === null && active === null ? 0 : 1);
+    });
+    return (await Promise.all(counts)).reduce((most, count) => Math.max(most, count), 0);
+  }
 
   return {
     all: () =>
@@ -218,17 +258,18 @@ export function openWarmings(options: {
     },
     end: async (claim) => (await endIf(claim, 0)) === 1,
     finish: async (claim) => (await endIf(claim, 1)) === 1,
-    unsettledCounts: () =>
-      reachingRedis(() =>
-        Promise.all(
-          partitions.map(async (one) => {
-            const queue = `${queuePrefix(keyPrefix)}:${partitionQueueName(one)}`;
-            // In this order a job is seen, whether it is taken or put back meanwhile.
-            const lists = ['wait', 'active', 'wait'].map((list) => client.llen(`${queue}:${list}`));
-            return (await Promise.all(lists)).reduce((most, count) => Math.max(most, count), 0);
-          }),
-        ),
-      ),
+    newestJobs: () => inEach(async (queue) => (await client.lrange(`${queue}:wait`, 0, 0)) as JobsOf),
+    jobsInHand: () =>
+      inEach(async (queue) => {
+        // In this order a job is seen, whether it is taken or put back meanwhile.
+        const [before = [], active = [], after = []] = await Promise.all([
+          client.lrange(`${queue}:wait`, -MOST_IN_HAND, -1),
+          client.lrange(`${queue}:active`, 0, -1),
+          client.lrange(`${queue}:wait`, -MOST_IN_HAND, -1),
+        ]);
+        return [...new Set([...before, ...active, ...after])];
+      }),
+    leftUpTo: (jobs) => inEach((queue, partition) => leftOf(queue, jobs[partition] ?? [])),
     loggedCounts: () =>
       reachingRedis(() => Promise.all(partitions.map((one) => client.xlen(eventLogKey(keyPrefix, one))))),
   };
