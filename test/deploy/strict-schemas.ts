@@ -7,8 +7,8 @@ import { dirname, join } from 'node:path';
 import { type Manifest, titleOf } from './manifests.js';
 import { ROOT, runProgram } from './tools.js';
 
-/** The version of Kubernetes whose schemas are used. The newest field is the image volume. */
-const KUBERNETES_VERSION = '1.35';
+/** The oldest version of Kubernetes that the manifests need, by deploy/kubernetes/README.md. */
+const KUBERNETES_VERSION = '1.34';
 /** Where the types of a kind are, by apiVersion and kind. */
 const TYPES: Readonly<Record<string, string>> = {
   'cert-manager.io/v1/Certificate': '@kubernetes-models/cert-manager/cert-manager.io/v1/Certificate',
