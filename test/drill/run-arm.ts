@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CollectiveKvClient } from '@collectivekv/client';
 import { servesUser } from '@collectivekv/domain';
 import type { Reference } from '@collectivekv/test-chaos/oracle/reference';
-import { createRandom } from '@collectivekv/test-chaos/random';
+import { createRandom, type Random } from '@collectivekv/test-chaos/random';
 import { type ArmOutcome, CONTROL, HISTORIES, outcomeOf } from './arm-outcome.js';
 import { backfill } from './backfill.js';
 import { writeColdBundle } from './cold-bundle.js';
@@ -61,7 +61,7 @@ export async function runArm(options: ArmOptions): Promise<ArmOutcome> {
   const { users, ranksPerSecond, backfillRate } = size;
   const load = { users, ranksPerSecond, backfillRate, interactionsPerSecond: HISTORY_PER_SECOND };
   const system = await startDrillSystem({ ...load, bundlesFrom, random, firstPhase: HISTORIES });
-  const drill = createDrill(system, options, () => random.fork('kills'));
+  const drill = createDrill(system, options, random);
   let ended = '';
   try {
     await drill.run();
@@ -92,7 +92,7 @@ export async function runArm(options: ArmOptions): Promise<ArmOutcome> {
 }
 
 /** Creates the phases of the drill, as docs/model-updates.md has them. */
-function createDrill(system: DrillSystem, options: ArmOptions, killRandom: () => ReturnType<typeof createRandom>) {
+function createDrill(system: DrillSystem, options: ArmOptions, random: Random) {
   const { ckv, phases, oracle, backends, probes, publish } = system;
   const { size, bundlesFrom, onProgress } = options;
   const { v1, v2, v3 } = system.bundles;
@@ -194,9 +194,9 @@ function createDrill(system: DrillSystem, options: ArmOptions, killRandom: () =>
     await ckv.untilDone('backfill', 'start', '--bundle', bundleId);
     const logs = await exportLogs(system.dir, backends.journals);
     const rowCount = backends.journals.reduce((sum, { events }) => sum + events.length, 0);
-    const random = killRandom().fork('backfill');
-    const { redis } = system;
-    await backfill({ ckv, redis, bundleId, encodingId, logs, rowCount, killer, random, kills: size.backfillKills });
+    const rows = { logs, rowCount };
+    const kills = { killer, kills: size.backfillKills, random: random.fork('backfill') };
+    await backfill({ ckv, redis: system.redis, bundleId, encodingId, ...rows, ...kills });
     await compare('after the backfill', v2, v3);
     await goOn(0);
   }
@@ -221,7 +221,7 @@ function createDrill(system: DrillSystem, options: ArmOptions, killRandom: () =>
       await backends.untilAccepted(size.users * size.historyLength);
       system.setInteractionsPerSecond(size.interactionsPerSecond);
       await compare('the histories', v1);
-      if (options.kills) killer = startKiller(system.stack, killRandom());
+      if (options.kills) killer = startKiller(system.stack, random.fork('kills'));
       try {
         await updateModels(someone);
       } finally {
