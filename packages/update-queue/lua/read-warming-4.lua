@@ -36,10 +36,11 @@ for _, entry in ipairs(entries) do
   local user, event = entry[2][2], entry[2][4]
   local mark = phase == 'files' and redis.call('HGET', KEYS[4], user_mark(user))
   local advice = 'keep'
-  if mark == '*' or redis.call('HEXISTS', KEYS[4], event_mark(user, event)) == 1 then
+  local cut_id = mark and string.match(mark, '^>(.+)$')
+  if mark == event_mark(user, event) or (cut_id and is_before(cut_id, entry[1])) then
+    advice = 'cut' -- also if the event was forgotten: the log has those after it
+  elseif mark == '*' or redis.call('HEXISTS', KEYS[4], event_mark(user, event)) == 1 then
     advice = 'drop'
-  elseif mark == event_mark(user, event) then
-    advice = 'cut'
   end
   reply[#reply + 1] = { entry[1], user, event, entry[2][6], advice }
 end

@@ -55,7 +55,7 @@ interface Commands {
 
 const SCRIPTS = {
   ckvLogEvents: readScript('log-events-4.lua'),
-  ckvScrubLog: readScript('scrub-log-3.lua'),
+  ckvScrubLog: readScript('scrub-log-4.lua'),
   ckvTrimLog: readScript('trim-log-4.lua'),
 } as const satisfies Record<keyof Commands, unknown>;
 
@@ -76,7 +76,8 @@ export function openEventLog(options: {
   const { leases, terms } = leaseKeys(keyPrefix);
   const key = eventLogKey(keyPrefix, term.partition);
   const { states, files, marksPrefix } = warmingKeys(keyPrefix, term.partition);
-  const holder = [leases, terms, term.partition, term.member, term.term, token];
+  const member = [term.partition, term.member, term.term, token];
+  const holder = [leases, terms, ...member];
 
   const kept = [bounds.ageMs, bounds.maxEvents];
 
@@ -98,10 +99,12 @@ export function openEventLog(options: {
       return length;
     },
     async scrub({ userId, eventId = '' }, encodingIds) {
-      for (const stream of [key, ...encodingIds.map(files)]) {
+      const filesOf = encodingIds.map((id) => ({ stream: files(id), marks: marksPrefix + id }));
+      for (const { stream, marks } of [{ stream: key, marks: marksPrefix }, ...filesOf]) {
         let last = '0';
         do {
-          last = await held(commands.ckvScrubLog(stream, ...holder, userId, eventId, last, PAGE));
+          const keys = [stream, leases, terms, marks];
+          last = await held(commands.ckvScrubLog(...keys, ...member, userId, eventId, last, PAGE));
         } while (last !== '');
       }
     },

@@ -296,6 +296,23 @@ describe('the erasure of a user or an event', () => {
     expect(await applyAll(consumer)).toEqual(['u e1', 'u e3', `${w} e2`, 'u e8']);
   });
 
+  it('keeps the cut of a forgotten event: the rows after it are in the log', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 3], ['u', 4], ['u', 5]));
+    await erase(consumer, 'e3');
+    await warmings().send(claim, rowsOf(['u', 1], ['u', 2], ['u', 3], ['u', 4], ['u', 5]), 0, true);
+    expect(await applyAll(consumer)).toEqual(['u e1', 'u e2', 'u e4', 'u e5']);
+  });
+
+  it('keeps the cut of a forgotten event whose row waits', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 3], ['u', 4], ['u', 5]));
+    await warmings().send(claim, rowsOf(['u', 1], ['u', 2], ['u', 3], ['u', 4]), 0, false);
+    await erase(consumer, 'e3');
+    await warmings().send(claim, rowsOf(['u', 5], [w, 5]), 4, true);
+    expect(await applyAll(consumer)).toEqual(['u e1', 'u e2', `${w} e5`, 'u e4', 'u e5']);
+  });
+
   it('counts before the partition is armed, too', async () => {
     const consumer = await queue.consume();
     await warmings().begin(claim, FILES);
