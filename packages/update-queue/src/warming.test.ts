@@ -107,6 +107,17 @@ describe('an encoding that is being warmed', () => {
     await expect(warmings().send(claim, rowsOf(['u', 1]), 0, false)).rejects.toMatchObject({ reason: 'conflict' });
   });
 
+  it('is refused with fewer partitions than the updaters have: the others would be left out', async () => {
+    await begin();
+    const fewer = openWarmings({ client: queue.operator(), keyPrefix: 'ckv', partitionCount: PARTITION_COUNT - 1 });
+    const refused = {
+      reason: 'invalid_request',
+      message: expect.stringMatching(/^CKV_PARTITIONS: .*more partitions.*set it/),
+    };
+    await expect(fewer.begin(claim, FILES)).rejects.toMatchObject(refused);
+    await expect(fewer.open(claim)).rejects.toMatchObject(refused);
+  });
+
   it('tells every updater by its version', async () => {
     const version = () => warmingVersion(queue.service(), 'ckv');
     const versions = [await version()];

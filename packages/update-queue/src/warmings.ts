@@ -1,4 +1,4 @@
-import { allDone, CkvError, type Interaction, partitionOf } from '@collectivekv/domain';
+import { allDone, CkvError, type Interaction, invalidRequest, partitionOf } from '@collectivekv/domain';
 import { type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { claimOver, type EncodingClaim } from './encoding-claims.js';
 import { entryOf } from './event-log.js';
@@ -6,6 +6,7 @@ import { readScript } from './lua-script.js';
 import {
   encodingClaimsKey,
   eventLogKey,
+  leaseKeys,
   partitionQueueName,
   queuePrefix,
   warmingKeys,
@@ -69,7 +70,7 @@ export interface Warmings {
   all(): Promise<Warming[]>;
   /**
    * Begins to warm an encoding; nothing is applied before {@link open}. Returns false if it is being warmed.
-   * @throws overloaded if {@link MAX_WARMINGS} others are
+   * @throws overloaded if {@link MAX_WARMINGS} others are; invalid_request if the updaters have more partitions
    */
   begin(claim: EncodingClaim, plan: WarmingPlan): Promise<boolean>;
   /** Replaces the plan of an encoding that is being warmed, with the same source. */
@@ -151,6 +152,16 @@ export function openWarmings(options: {
   const everywhere = [key, claims, warmingPrefix(keyPrefix), partitionCount];
   const partitions = Array.from({ length: partitionCount }, (_, partition) => partition);
 
+  /** Throws invalid_request if an updater holds a partition beyond this count: its records would get holes. */
+  async function requireAllPartitions(): Promise<void> {
+    const { leases } = leaseKeys(keyPrefix);
+    const [lease, [seconds]] = await Promise.all([client.hget(leases, String(partitionCount)), client.time()]);
+    const endsMs = Number(lease?.split(' ')[1] ?? 0);
+    if (endsMs <= Number(seconds) * 1_000) return;
+    const problem = `is ${partitionCount}, and the updaters have more partitions`;
+    throw invalidRequest('CKV_PARTITIONS', problem, "set it to the updaters' value");
+  }
+
   /** Returns the time between the first entry after a place and the newest entry, ms. */
   async function lagBehind(log: string, cursor: string): Promise<number> {
     const [next, newest] = await Promise.all([
@@ -230,6 +241,7 @@ export function openWarmings(options: {
       }),
     async begin(claim, plan) {
       const args = [claim.encodingId, claim.token, plan.source, JSON.stringify(plan), MAX_WARMINGS];
+      await reachingRedis(requireAllPartitions);
       const begun = await claimed(claim, () => commands.ckvBeginWarming(...everywhere, ...args));
       if (begun === -1) {
         throw new CkvError('overloaded', `${MAX_WARMINGS} encodings are being warmed; end one of them first`);
@@ -240,7 +252,10 @@ export function openWarmings(options: {
       const args = [claim.encodingId, claim.token, JSON.stringify(plan)];
       await claimed(claim, () => commands.ckvReplanWarming(key, claims, ...args));
     },
-    open: (claim) => claimed(claim, () => commands.ckvOpenWarming(...everywhere, claim.encodingId, claim.token)),
+    async open(claim) {
+      await reachingRedis(requireAllPartitions);
+      return claimed(claim, () => commands.ckvOpenWarming(...everywhere, claim.encodingId, claim.token));
+    },
     async send(claim, rows, from, last, digest = '') {
       if (rows.length > MAX_SENT_ROWS) throw new Error(`${rows.length} rows, at most ${MAX_SENT_ROWS}`);
       const rest = [from, from + rows.length, MAX_WAITING_ROWS, last ? 1 : 0, digest];
