@@ -8,7 +8,7 @@ const recent = {
   perplexity: 2.378,
   rankShares: [0.5, 0.25, 0.25],
 };
-const field = { field: 'item', slotCount: 8, recent, trained: null, drift: null };
+const field = { field: 'item', slotCount: 8, recent, trained: null, drift: null, runs: null };
 const health = { bundleId: 'b', encodingId: 'e', windowS: 60 };
 
 it('prints the figures of a field, with a histogram by rank', () => {

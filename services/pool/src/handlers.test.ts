@@ -271,6 +271,22 @@ describe('FetchBundle', () => {
   });
 });
 
+describe('NameItems', () => {
+  it('returns the ids of the catalogue, and none for the unknown item and beyond it', async () => {
+    const { items, manifest } = shelf.get(first).model;
+    const answer = await handlers.NameItems({ bundleId: first, indices: slotsOf(1, 0, 2, manifest.items.count) });
+    expect(answer.itemIds).toEqual([items.idAt(1), '', items.idAt(2), '']);
+    expect(answer.itemIds?.[0]).not.toBe('');
+  });
+
+  it.each([
+    ['a part of an index', Buffer.alloc(3), 'indices: has 3 bytes'],
+    ['too many', Buffer.alloc(40_004), 'indices: has 10001 entries'],
+  ])('refuses %s', async (_, indices, message) => {
+    await expect(handlers.NameItems({ bundleId: first, indices })).rejects.toThrow(message);
+  });
+});
+
 describe('ReportSlotUsage and GetPoolHealth', () => {
   it('return what updaters reported, for every bundle of the encoding', async () => {
     const { encodingId, manifest } = shelf.get(first).model;
@@ -285,6 +301,7 @@ describe('ReportSlotUsage and GetPoolHealth', () => {
       recent: { positionCount: 4, usedCount: 2, rankShares: [0.75, 0.25] },
       trained: null,
       drift: null,
+      runs: { runSlots: Math.ceil(route.slots / 1_024) },
     });
   });
 

@@ -14,6 +14,8 @@ import type {
   GetPoolHealthResponse,
   ListBundlesResponse,
   ListFollowersResponse,
+  NameItemsRequest__Output,
+  NameItemsResponse,
   ReportBundlesRequest__Output,
   ReportBundlesResponse,
   ReportSlotUsageRequest__Output,
@@ -38,6 +40,7 @@ import { streamBundle } from './stream-bundle.js';
 
 const MAX_SERVICE_BYTES = 64;
 const MAX_REPORTED_BUNDLES = 64;
+const MAX_NAMED_ITEMS = 10_000;
 
 /** Parts of the handlers. */
 export interface PoolParts {
@@ -148,6 +151,19 @@ export function createPoolHandlers({ shelf, provider, metrics, reports, health, 
       const bundle = shelf.get(checkedId(bundleId));
       const { id, encodingId } = bundle.model;
       return { bundleId: id, encodingId, windowS: health.windowS, fields: health.of(bundle).map(healthMessage) };
+    },
+
+    async NameItems({ bundleId, indices }: NameItemsRequest__Output): Promise<NameItemsResponse> {
+      const { items } = shelf.get(checkedId(bundleId)).model;
+      const wanted = slotsFrom(indices, 'indices');
+      if (wanted.length > MAX_NAMED_ITEMS) {
+        throw invalidRequest(
+          'indices',
+          `has ${wanted.length} entries, at most ${MAX_NAMED_ITEMS} are allowed`,
+          'send fewer',
+        );
+      }
+      return { itemIds: Array.from(wanted, (index) => items.idAt(index)) };
     },
 
     async Rollback(request: RollbackRequest__Output): Promise<RollbackResponse> {

@@ -2,9 +2,11 @@ import type {
   FieldHealth as FieldHealthMessage,
   ReportSlotUsageRequest__Output,
   SlotFigures,
+  SlotRuns as SlotRunsMessage,
 } from '@collectivekv/contracts';
 import { counted, invalidRequest, type UsageFigures } from '@collectivekv/domain';
 import type { FieldHealth, UsageReport } from './pool-health.js';
+import type { SlotRuns } from './slot-runs.js';
 
 const MAX_FIELDS = 64;
 const MAX_SLOTS = 200_000;
@@ -33,19 +35,33 @@ export function usageReportOf({ encodingId, fields }: ReportSlotUsageRequest__Ou
 
 /** Returns the health of a field as a message. */
 export function healthMessage(health: FieldHealth): FieldHealthMessage {
-  const { field, recent, recentRankShares, trained, drift } = health;
+  const { field, recent, recentRankShares, trained, drift, runs } = health;
   return {
     field,
     slotCount: recent.slotCount,
     recent: figuresMessage(recent, recentRankShares),
     trained: trained ? figuresMessage(trained, trained.rankShares) : null,
     drift: drift ?? null,
+    runs: runsMessage(runs),
   };
 }
 
 function figuresMessage(figures: UsageFigures, rankShares: readonly number[]): SlotFigures {
   const { positionCount, usedCount, entropyBits, perplexity } = figures;
   return { positionCount, usedCount, entropyBits, perplexity, rankShares: [...rankShares] };
+}
+
+function runsMessage({ runSlots, recentPositions, usedSlots, trainedPositions }: SlotRuns): SlotRunsMessage {
+  return {
+    runSlots,
+    recentPositions: bytesOf(recentPositions),
+    usedSlots: bytesOf(usedSlots),
+    trainedPositions: bytesOf(trainedPositions ?? new Uint32Array(0)),
+  };
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 function numbersOf(bytes: Uint8Array, field: string): Uint32Array {

@@ -15,6 +15,7 @@ import {
   usageFigures,
 } from '@collectivekv/domain';
 import type { BundleShelf } from './bundle-shelf.js';
+import { type SlotRuns, slotRuns } from './slot-runs.js';
 
 /** Positions that an updater appended under one encoding: how many use each slot of a route field. */
 export interface UsageReport {
@@ -36,6 +37,8 @@ export interface FieldHealth {
   readonly trained: (UsageFigures & { readonly rankShares: readonly number[] }) | undefined;
   /** Undefined without counts of training, or without recent positions. */
   readonly drift: UsageDrift | undefined;
+  /** The counts by the slots' numbers. */
+  readonly runs: SlotRuns;
 }
 
 /** Counts how recent positions use the pools of the loaded bundles. */
@@ -141,5 +144,6 @@ function healthOf(field: string, recent: Uint32Array, trained: Uint32Array | und
     recentRankShares: rankShares(recent),
     trained: trained && { ...usageFigures(trained), rankShares: rankShares(trained) },
     drift: trained && usageDrift(recent, trained),
+    runs: slotRuns(recent, trained),
   };
 }

@@ -94,6 +94,15 @@ export const POOL_RPCS: Rpcs = {
       ...wrongBundleIds((id) => ({ bundleId: id })),
     ],
   ],
+  'PoolService/NameItems': [
+    { indices: packed(1, 2) },
+    [
+      ['half an index', 'indices', { indices: Buffer.alloc(3) }],
+      ['too many indices', 'indices', { indices: Buffer.alloc(40_004) }],
+      ['an unknown bundle', 'bundle_id', { bundleId }, ['bundle_not_loaded']],
+      ...wrongBundleIds((id) => ({ bundleId: id })),
+    ],
+  ],
   'PoolService/Rollback': [{}, [['a coverage above the whole', 'min_coverage_bp', { minCoverageBp: 10_001 }]]],
   'PoolService/Activate': [
     { bundleId },

@@ -33,6 +33,7 @@ async function startPool(bundleId: string, announced: string[] = []) {
     Activate: unused,
     ReportSlotUsage: unused,
     GetPoolHealth: unused,
+    NameItems: unused,
     Rollback: unused,
   });
   const { address } = await server.start();

@@ -1,4 +1,5 @@
-export { EXPLAINED_RANK, REQUIRED_ROLES, ROLES, type Role } from './access/roles.js';
+export { type CallerAccess, createCallerAccess } from './access/caller-access.js';
+export { CONSOLE_ROLES, EXPLAINED_RANK, REQUIRED_ROLES, ROLES, type Role } from './access/roles.js';
 export {
   type Admission,
   type AdmissionLimits,

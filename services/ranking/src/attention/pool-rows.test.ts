@@ -58,6 +58,7 @@ beforeAll(async () => {
     Activate: unused,
     ReportSlotUsage: unused,
     GetPoolHealth: unused,
+    NameItems: unused,
     Rollback: unused,
   });
   const { address } = await server.start();

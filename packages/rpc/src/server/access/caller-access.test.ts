@@ -46,6 +46,7 @@ async function start(options: Partial<GrpcServerOptions>): Promise<void> {
     Activate: async () => ({}),
     ReportSlotUsage: async () => ({}),
     GetPoolHealth: async () => ({}),
+    NameItems: async () => ({}),
     Rollback: async () => ({}),
   });
   server.add('RankingService', {

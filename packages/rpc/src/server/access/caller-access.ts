@@ -1,6 +1,5 @@
 import { type FileOutcome, followFiles } from '@collectivekv/credentials';
 import { CkvError, invalidRequest } from '@collectivekv/domain';
-import type { Metadata } from '@grpc/grpc-js';
 import type { RpcLog } from '../observers.js';
 import { createRefusalLog } from './refusal-log.js';
 import { rolesOf } from './roles.js';
@@ -23,13 +22,18 @@ export interface AccessOptions {
   readonly onFileOutcome?: (outcome: FileOutcome) => void;
 }
 
+/** What a caller sent beside its request: gRPC metadata, or the headers of an HTTP request. */
+export interface SentHeaders {
+  get(name: string): readonly unknown[];
+}
+
 /** Decides who may call what. */
 export interface CallerAccess {
   /**
    * Returns why a caller may not call a method: unauthenticated, or permission_denied. Undefined if the caller may.
-   * @param rpc `Service/Method`, or `reflection`
+   * @param rpc `Service/Method`, `reflection`, or a key of CONSOLE_ROLES
    */
-  refusal(rpc: string, metadata: Metadata): CkvError | undefined;
+  refusal(rpc: string, headers: SentHeaders): CkvError | undefined;
   close(): void;
 }
 
@@ -41,10 +45,10 @@ export function createCallerAccess(options: AccessOptions, log: Pick<RpcLog, 'wa
   const { tokens, close } = followTokens(options);
   const warn = createRefusalLog(log);
   return {
-    refusal(rpc, metadata) {
+    refusal(rpc, headers) {
       const accepted = tokens();
       if (accepted.length === 0) return undefined;
-      const [, sent = ''] = /^bearer (.*)$/i.exec(String(metadata.get('authorization')[0] ?? '')) ?? [];
+      const [, sent = ''] = /^bearer (.*)$/i.exec(String(headers.get('authorization')[0] ?? '')) ?? [];
       const token = findToken(accepted, sent);
       if (!token) {
         const text =

@@ -6,7 +6,7 @@ export const ROLES = {
   rank: 'a feed backend',
   write: 'a feed backend',
   erase: 'whoever answers privacy requests',
-  read: 'ranking and updater',
+  read: 'ranking, updater, console, and whoever looks at the console',
   append: 'updater',
   admin: 'an operator with `ckv`',
 } as const;
@@ -35,9 +35,10 @@ export const REQUIRED_ROLES: RequiredRoles = {
     WatchBundles: ['read', 'admin'],
     ReportBundles: ['read'],
     ListBundles: ['read', 'admin'],
-    ListFollowers: ['admin'],
+    ListFollowers: ['read', 'admin'],
     ReportSlotUsage: ['read'],
     GetPoolHealth: ['read', 'admin'],
+    NameItems: ['read', 'admin'],
     SetCandidate: ['admin'],
     CancelCandidate: ['admin'],
     Activate: ['admin'],
@@ -57,11 +58,19 @@ export const REQUIRED_ROLES: RequiredRoles = {
 /** A rank request with an explanation, beside the method's own roles: it shows positions of the user's record. */
 export const EXPLAINED_RANK = 'RankingService/Rank with explain';
 
+/** What people do with the console, beside the methods that it calls for them. */
+export const CONSOLE_ROLES = {
+  'Console/View': ['read', 'admin'],
+  'Console/Change': ['admin'],
+} as const satisfies Readonly<Record<string, readonly Role[]>>;
+
 const ROLES_OF_RPC: ReadonlyMap<string, readonly Role[]> = new Map<string, readonly Role[]>(
   Object.entries(REQUIRED_ROLES).flatMap(([service, methods]) =>
     Object.entries<readonly Role[]>(methods).map(([method, roles]) => [`${service}/${method}`, roles] as const),
   ),
 )
+  .set('Console/View', CONSOLE_ROLES['Console/View'])
+  .set('Console/Change', CONSOLE_ROLES['Console/Change'])
   .set('reflection', Object.keys(ROLES) as Role[])
   .set(EXPLAINED_RANK, REQUIRED_ROLES.UserCacheService.GetRecords);
 
