@@ -1,17 +1,23 @@
 import { type CkvError, invalidRequest, parseManifest, steadyNowMs } from '@collectivekv/domain';
 import type { ColumnMap } from '@collectivekv/interaction-log';
+import {
+  backfillOf,
+  type HeldClaim,
+  isComplete,
+  type ListedBundle,
+  listBundles,
+  warmingText,
+  withClaim,
+} from '@collectivekv/operations';
 import type { Warming } from '@collectivekv/update-queue';
 import { Command, InvalidArgumentError } from 'commander';
 import { openBackfillFiles } from './backfill-files.js';
-import { describe, runBackfill, startBackfill } from './backfill-run.js';
+import { runBackfill, startBackfill } from './backfill-run.js';
 import { bundleIdOf } from './bundle-id.js';
-import { type ListedBundle, listBundles } from './bundle-states.js';
 import type { Connections } from './connections.js';
 import { defaultCommand } from './default-command.js';
 import { wholeNumber } from './number-options.js';
 import { table } from './print.js';
-import { backfillOf, isComplete } from './unfinished-backfill.js';
-import { type HeldClaim, withClaim } from './with-claim.js';
 
 interface RunOptions {
   readonly bundle: string;
@@ -57,7 +63,7 @@ export function backfillCommand(connections: Connections): Command {
         const ratePerS = options.rate;
         return runBackfill({ warmings, claim, bundleId, files, ratePerS, dropRecords, onProgress: progress });
       });
-      connections.print(done, () => `the records of encoding ${done.encodingId} are complete; ${describe(done)}`);
+      connections.print(done, () => `the records of encoding ${done.encodingId} are complete; ${warmingText(done)}`);
     });
   backfill
     .command('start')
@@ -87,7 +93,7 @@ export function backfillCommand(connections: Connections): Command {
           ? 'no records are being built'
           : table(
               ['encoding', 'bundle', 'from', 'state'],
-              all.map((one) => [one.encodingId, one.bundleId, one.source, describe(one)]),
+              all.map((one) => [one.encodingId, one.bundleId, one.source, warmingText(one)]),
             ),
       );
     });
@@ -138,7 +144,7 @@ async function claimed<T>(
   const { encodingId } = candidate;
   const claims = await connections.claims();
   const userCache = () => connections.userCache();
-  return withClaim({ claims, userCache, encodingId, command, onProgress: progress }, (held) =>
+  return withClaim({ claims, userCache, encodingId, by: `"ckv ${command}"`, onProgress: progress }, (held) =>
     work({ ...held, candidate }),
   );
 }

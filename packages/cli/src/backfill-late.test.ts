@@ -2,6 +2,7 @@
 // and renews nothing. Another process ends the backfill meanwhile. Then the first one goes on. Redis, the queue and the
 // records are real. A loop stands for the updaters: it appends a row for each interaction.
 import { eventHash, type Interaction } from '@collectivekv/domain';
+import { withClaim } from '@collectivekv/operations';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import {
@@ -16,7 +17,6 @@ import { createRedisUserStore } from '@collectivekv/user-store';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { BackfillFiles } from './backfill-files.js';
 import { runBackfill } from './backfill-run.js';
-import { withClaim } from './with-claim.js';
 
 const ENCODING = '0123456789abcdef';
 const PARTITIONS = 2;
@@ -134,13 +134,13 @@ async function openProcess(stopBefore = Number.POSITIVE_INFINITY) {
     goOn,
     isStopped: () => stopped,
     run: () =>
-      withClaim({ ...parts, command: 'backfill', userCache: () => userCache as never }, ({ claim, dropRecords }) => {
+      withClaim({ ...parts, by: '"ckv backfill"', userCache: () => userCache as never }, ({ claim, dropRecords }) => {
         const options = { warmings, claim, bundleId: 'b', files, ratePerS: 1e7, dropRecords };
         return runBackfill({ ...options, onProgress: () => undefined });
       }),
     cancel: () =>
       withClaim(
-        { ...parts, command: 'cancel', userCache: () => userCache as never },
+        { ...parts, by: '"ckv backfill cancel"', userCache: () => userCache as never },
         async ({ claim, dropRecords }) => {
           await warmings.end(claim);
           await dropRecords();

@@ -1,3 +1,4 @@
+import { durationText, warmingText as textOf } from '@collectivekv/operations';
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import {
@@ -10,7 +11,7 @@ import {
 } from '@collectivekv/update-queue';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { BackfillFiles } from './backfill-files.js';
-import { durationText, runBackfill, startBackfill, describe as textOf, untilSettled } from './backfill-run.js';
+import { runBackfill, startBackfill, untilSettled } from './backfill-run.js';
 
 const partition = (phase: WarmingPhase, more = {}) => ({
   partition: 0,

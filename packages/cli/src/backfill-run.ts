@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError, type Interaction, invalidRequest } from '@collectivekv/domain';
-import type { EncodingClaim, JobsOf, Warming, WarmingPhase, WarmingPlan, Warmings } from '@collectivekv/update-queue';
+import { durationText, inPhase, warmingText } from '@collectivekv/operations';
+import type { EncodingClaim, JobsOf, Warming, WarmingPlan, Warmings } from '@collectivekv/update-queue';
 import type { BackfillFiles } from './backfill-files.js';
 
 /** Parts of {@link runBackfill}. */
@@ -49,7 +50,7 @@ export async function runBackfill(parts: BackfillParts): Promise<Warming> {
     if (overrun.length > 0) throw overrunError(overrun.map(({ partition }) => partition));
     const live = inPhase(warming, ['live']) === warming.partitions.length;
     if (live && (await warmings.finish(claim))) return warming;
-    onProgress(describe(warming));
+    onProgress(warmingText(warming));
     await sleep(POLL_MS);
   }
 }
@@ -198,34 +199,10 @@ function sendingText(sent: number, total: number, sentNow: number, tookMs: numbe
   return `sent ${grouped(sent)} of ${grouped(total)} rows${left}`;
 }
 
-/** Returns a time in words: `40 s`, `12 min`, `3.5 h`. */
-export function durationText(seconds: number): string {
-  if (seconds < 120) return `${seconds} s`;
-  return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3_600).toFixed(1)} h`;
-}
-
-/** Returns one line about a warming. */
-export function describe(warming: Warming): string {
-  const { partitions } = warming;
-  const applied = partitions.reduce((sum, { appliedCount }) => sum + appliedCount, 0);
-  const waiting = partitions.reduce((sum, { waitingCount }) => sum + waitingCount, 0);
-  const lagMs = partitions.reduce((most, one) => Math.max(most, one.lagMs), 0);
-  const phases = [...new Set(partitions.map(({ phase }) => phase))];
-  const counts = phases.map((phase) => `${inPhase(warming, [phase])} ${phase}`);
-  const parts = [`partitions: ${counts.join(', ')}`, `applied ${grouped(applied)}`];
-  if (waiting > 0) parts.push(`${grouped(waiting)} rows wait`);
-  if (lagMs > 0) parts.push(`event log ${durationText(Math.ceil(lagMs / 1_000))} behind`);
-  return parts.join('; ');
-}
-
 async function warmingOf({ warmings, claim }: Pick<BackfillParts, 'warmings' | 'claim'>): Promise<Warming> {
   const found = (await warmings.all()).find((one) => one.encodingId === claim.encodingId);
   if (found) return found;
   throw new CkvError('conflict', 'the backfill was cancelled meanwhile; run it again from the beginning');
-}
-
-function inPhase({ partitions }: Warming, phases: readonly WarmingPhase[]): number {
-  return partitions.filter(({ phase }) => phases.includes(phase)).length;
 }
 
 function overrunError(partitions: readonly number[]): CkvError {

@@ -8,9 +8,9 @@ import {
 } from '@collectivekv/bundles';
 import { GRAPH_NAMES, invalidRequest, type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
+import { listBundles } from '@collectivekv/operations';
 import { Command, Option } from 'commander';
 import { bundleIdOf } from './bundle-id.js';
-import { listBundles } from './bundle-states.js';
 import { addSwitchCommands } from './bundle-switch-commands.js';
 import type { Connections } from './connections.js';
 import { defaultCommand } from './default-command.js';

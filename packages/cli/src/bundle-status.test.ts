@@ -1,5 +1,6 @@
+import type { BundleStatus } from '@collectivekv/operations';
 import { expect, it } from 'vitest';
-import { type BundleStatus, statusTable } from './bundle-status.js';
+import { statusTable } from './bundle-status.js';
 
 const status = (overrides: Partial<BundleStatus>): BundleStatus => ({
   id: 'a'.repeat(16),

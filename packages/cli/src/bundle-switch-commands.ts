@@ -1,10 +1,10 @@
 import { steadyNowMs } from '@collectivekv/domain';
+import { bundleStatus, cancelCandidate, refuseUnfinishedRollback, whenComplete } from '@collectivekv/operations';
 import { type Command, Option } from 'commander';
 import { bundleIdOf } from './bundle-id.js';
-import { bundleStatus, statusTable } from './bundle-status.js';
+import { statusTable } from './bundle-status.js';
 import type { Connections } from './connections.js';
 import { percent, shareBp } from './share-option.js';
-import { cancelCandidate, refuseUnfinishedRollback, whenComplete } from './unfinished-backfill.js';
 
 const ID = 'bundle id of 16 hexadecimal digits, or name';
 const OR_COPIED = `${ID}; a bundle that was copied to the pool's folder is loaded`;
@@ -71,7 +71,7 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .action(async (idOrName: string, options: WarmOptions) => {
       const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
       const request = { bundleId, ...warmFields(options) };
-      const { previousBundleId } = await whenComplete(connections, { bundleId, command: 'bundle activate' }, () =>
+      const { previousBundleId } = await whenComplete(connections, { bundleId, by: '"ckv bundle activate"' }, () =>
         pool().call('Activate', request, deadline(LOAD_DEADLINE_MS)),
       );
       connections.print({ previousBundleId }, () => `active: ${bundleId}; previously active: ${previousBundleId}`);
@@ -97,7 +97,7 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
     const request = { bundleId, shareBp: share, ...warmFields(options) };
     const set = () => pool().call('SetCandidate', request, deadline(LOAD_DEADLINE_MS));
-    await (share === 0 ? set() : whenComplete(connections, { bundleId, command: 'bundle canary' }, set));
+    await (share === 0 ? set() : whenComplete(connections, { bundleId, by: '"ckv bundle canary"' }, set));
     connections.print({ bundleId, shareBp: share }, () =>
       share === 0
         ? `warming: ${bundleId}; "ckv bundle status" shows the states`

@@ -40,6 +40,8 @@ export interface Connections {
   readonly metricsTargets: readonly string[];
   /** True if answers are to be JSON. */
   readonly json: boolean;
+  /** Writes what is waited for to stderr. */
+  note(message: string): void;
   /** Prints an answer, either as JSON or as lines for people. */
   print(answer: object, lines: () => string): void;
   close(): Promise<void>;
@@ -128,6 +130,7 @@ export function openConnections(options: () => GlobalOptions): Connections {
     get json() {
       return options().json ?? false;
     },
+    note: console.error,
     print: (answer, lines) => print(options().json ?? false, answer, lines),
     async close() {
       for (const close of opened.reverse()) await close();

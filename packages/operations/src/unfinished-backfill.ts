@@ -1,12 +1,21 @@
 import { CkvError, toCkvError } from '@collectivekv/domain';
-import type { Warming } from '@collectivekv/update-queue';
-import { describe } from './backfill-run.js';
-import { type ListedBundle, listBundles } from './bundle-states.js';
-import type { Connections } from './connections.js';
+import type { GrpcClient } from '@collectivekv/rpc';
+import type { EncodingClaims, Warming, Warmings } from '@collectivekv/update-queue';
+import { type ListedBundle, listBundles, type ReachesPool } from './bundle-states.js';
+import { warmingText } from './warming-text.js';
 import { withClaim } from './with-claim.js';
 
+/** Reaches what a switch of bundles depends on. */
+export interface ReachesBackfills extends ReachesPool {
+  userCache(): Pick<GrpcClient<'UserCacheService'>, 'call'>;
+  warmings(): Promise<Pick<Warmings, 'all'>>;
+  claims(): Promise<EncodingClaims>;
+  /** Receives what is waited for. */
+  note(message: string): void;
+}
+
 /** Returns the backfill of an encoding; undefined if there is none. */
-export async function backfillOf(connections: Connections, encodingId: string): Promise<Warming | undefined> {
+export async function backfillOf(connections: ReachesBackfills, encodingId: string): Promise<Warming | undefined> {
   return (await (await connections.warmings()).all()).find((one) => one.encodingId === encodingId);
 }
 
@@ -17,13 +26,13 @@ export function isComplete({ partitions }: Warming): boolean {
 
 /**
  * Makes a change by which a bundle may serve users. No backfill of its encoding begins meanwhile.
- * @param command the command that makes the change
+ * @param by who makes the change, for others that wait
  * @throws bundle_cold if a backfill of its encoding is not complete: records that serve can be neither completed nor
  * deleted safely
  */
 export async function whenComplete<T>(
-  connections: Connections,
-  { bundleId, command }: { readonly bundleId: string; readonly command: string },
+  connections: ReachesBackfills,
+  { bundleId, by }: { readonly bundleId: string; readonly by: string },
   change: () => Promise<T>,
 ): Promise<T> {
   const bundles = await listBundles(connections);
@@ -34,7 +43,7 @@ export async function whenComplete<T>(
   }
   if (servesAlready(bundles, bundle)) return change();
   await refuseUnfinished(connections, bundle);
-  return claimed(connections, { encodingId: bundle.encodingId, command }, async () => {
+  return claimed(connections, { encodingId: bundle.encodingId, by }, async () => {
     await refuseUnfinished(connections, bundle);
     return change();
   });
@@ -45,7 +54,7 @@ export async function whenComplete<T>(
  * @throws invalid_request if it is
  */
 export async function cancelCandidate<T>(
-  connections: Connections,
+  connections: ReachesBackfills,
   bundleId: string,
   change: () => Promise<T>,
 ): Promise<T> {
@@ -53,10 +62,10 @@ export async function cancelCandidate<T>(
   const bundle = bundles.find(({ id }) => id === bundleId);
   // The end of a canary must not depend on the queue's Redis.
   if (bundle?.state !== 'warming' || hasTwin(bundles, bundle)) return change();
-  return claimed(connections, { encodingId: bundle.encodingId, command: 'bundle cancel' }, async () => {
+  return claimed(connections, { encodingId: bundle.encodingId, by: '"ckv bundle cancel"' }, async () => {
     const backfill = await backfillOf(connections, bundle.encodingId);
     if (!backfill) return change();
-    const problem = `bundle_id: a backfill of its encoding is under way (${describe(backfill)})`;
+    const problem = `bundle_id: a backfill of its encoding is under way (${warmingText(backfill)})`;
     const text = `${problem}; end it first: "ckv backfill cancel --bundle ${bundleId}"`;
     throw new CkvError('invalid_request', text, { field: 'bundle_id' });
   });
@@ -67,7 +76,7 @@ export async function cancelCandidate<T>(
  * is away, `onUnknown` receives the problem.
  */
 export async function refuseUnfinishedRollback(
-  connections: Connections,
+  connections: ReachesBackfills,
   onUnknown: (problem: string) => void,
 ): Promise<void> {
   const bundles = await listBundles(connections);
@@ -86,16 +95,16 @@ export async function refuseUnfinishedRollback(
   }
 }
 
-async function refuseUnfinished(connections: Connections, { id, encodingId }: ListedBundle): Promise<void> {
+async function refuseUnfinished(connections: ReachesBackfills, { id, encodingId }: ListedBundle): Promise<void> {
   const backfill = await backfillOf(connections, encodingId);
   if (!backfill || isComplete(backfill)) return;
-  const problem = `the backfill of bundle ${id} is not complete (${describe(backfill)})`;
+  const problem = `the backfill of bundle ${id} is not complete (${warmingText(backfill)})`;
   const remedy = `wait for "ckv backfill", or run it again with the same files; "ckv backfill cancel --bundle ${id}" ends it`;
   throw new CkvError('bundle_cold', `bundle_id: ${problem}; ${remedy}`, { field: 'bundle_id' });
 }
 
 /** Refuses a bundle that the pool has not loaded, if it may have the encoding of an unfinished backfill. */
-async function refuseUnknown(connections: Connections, bundleId: string): Promise<void> {
+async function refuseUnknown(connections: ReachesBackfills, bundleId: string): Promise<void> {
   const all = await (await connections.warmings()).all();
   if (all.every(isComplete)) return;
   const problem = 'is not loaded, and a backfill is under way, which may be of its encoding';
@@ -114,11 +123,11 @@ function hasTwin(bundles: readonly ListedBundle[], { id, encodingId }: ListedBun
 }
 
 async function claimed<T>(
-  connections: Connections,
-  { encodingId, command }: { readonly encodingId: string; readonly command: string },
+  connections: ReachesBackfills,
+  { encodingId, by }: { readonly encodingId: string; readonly by: string },
   work: () => Promise<T>,
 ): Promise<T> {
   const claims = await connections.claims();
   const userCache = () => connections.userCache();
-  return withClaim({ claims, userCache, encodingId, command, onProgress: console.error }, work);
+  return withClaim({ claims, userCache, encodingId, by, onProgress: connections.note }, work);
 }

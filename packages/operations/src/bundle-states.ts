@@ -1,6 +1,10 @@
 import { CkvError, type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
-import type { ResponseOf } from '@collectivekv/rpc';
-import type { Connections } from './connections.js';
+import type { GrpcClient, ResponseOf } from '@collectivekv/rpc';
+
+/** Reaches the pool service. */
+export interface ReachesPool {
+  pool(): Pick<GrpcClient<'PoolService'>, 'call' | 'stream'>;
+}
 
 /** A bundle of the pool. */
 export interface ListedBundle {
@@ -24,7 +28,7 @@ const STATES: Readonly<Record<string, string>> = {
 const DEADLINE_MS = 10_000;
 
 /** Returns the bundles that the pool has loaded, the active one first. */
-export async function listBundles(connections: Connections): Promise<ListedBundle[]> {
+export async function listBundles(connections: ReachesPool): Promise<ListedBundle[]> {
   const deadline = () => ({ deadlineMs: steadyNowMs() + DEADLINE_MS });
   const describe = (bundleId: string) => connections.pool().call('Describe', { bundleId }, deadline());
   const [{ loadedBundleIds }, announcement] = await Promise.all([describe(''), announcementOf(connections)]);
@@ -45,7 +49,7 @@ export async function listBundles(connections: Connections): Promise<ListedBundl
 }
 
 /** Returns what the pool announces to the other services. */
-export async function announcementOf(connections: Connections): Promise<ResponseOf<'PoolService', 'WatchBundles'>> {
+export async function announcementOf(connections: ReachesPool): Promise<ResponseOf<'PoolService', 'WatchBundles'>> {
   const announcements = connections.pool().stream('WatchBundles', {}, { deadlineMs: steadyNowMs() + DEADLINE_MS });
   for await (const announcement of announcements) return announcement;
   throw new CkvError('dependency_unavailable', 'the pool service shuts down; try again');

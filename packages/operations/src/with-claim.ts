@@ -16,8 +16,8 @@ export interface ClaimParts {
   readonly claims: EncodingClaims;
   readonly userCache: () => Pick<GrpcClient<'UserCacheService'>, 'call'>;
   readonly encodingId: string;
-  /** The command that takes the claim. */
-  readonly command: string;
+  /** Who takes the claim, for others that want it. */
+  readonly by: string;
   /** Receives what is waited for. */
   readonly onProgress: (message: string) => void;
 }
@@ -26,7 +26,7 @@ const POLL_MS = 200;
 const CALL_TIMEOUT_MS = 60_000;
 
 /**
- * Does work with the claim on an encoding: no other `ckv` changes its backfill or deletes its records meanwhile. Waits
+ * Does work with the claim on an encoding: nobody else changes its backfill or deletes its records meanwhile. Waits
  * for the end of a claim whose process died.
  * @throws conflict if a process holds the claim that lives
  */
@@ -55,8 +55,8 @@ export async function withClaim<T>(parts: ClaimParts, work: (held: HeldClaim) =>
   }
 }
 
-async function take({ claims, encodingId, command, onProgress }: ClaimParts): Promise<EncodingClaim> {
-  const me = `"ckv ${command}", process ${process.pid} on ${hostname()}`;
+async function take({ claims, encodingId, by, onProgress }: ClaimParts): Promise<EncodingClaim> {
+  const me = `${by}, process ${process.pid} on ${hostname()}`;
   let first: ClaimOfOther | undefined;
   for (;;) {
     const taken = await claims.take(encodingId, me);
