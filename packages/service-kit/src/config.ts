@@ -25,7 +25,9 @@ export function commonConfig({ port }: { port: number }) {
     CKV_TOKENS_FILE: optionalText(
       'file of the tokens that callers may send, one a line: ROLE[,ROLE] TOKEN [LABEL]; read again when it changes',
     ),
-    CKV_TLS_CERT_FILE: optionalText('PEM file of the certificate chain of the gRPC server; setting it turns on TLS'),
+    CKV_TLS_CERT_FILE: optionalText(
+      "PEM file of the certificate chain of this service's server; setting it turns on TLS",
+    ),
     CKV_TLS_KEY_FILE: optionalText('PEM file of the private key of CKV_TLS_CERT_FILE'),
     CKV_TLS_CLIENT_CA_FILE: optionalText(
       "PEM file of the authorities that sign callers' certificates; setting it refuses callers without such a certificate",

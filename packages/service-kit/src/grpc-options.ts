@@ -8,7 +8,7 @@ import { GRPC_REMEDY, isLoopback } from './loopback.js';
 import { type Metrics, watchGauge } from './metrics.js';
 
 /** The variable that sets each option of packages/rpc, for its errors. */
-const VARIABLES = {
+export const OPTION_NAMES = {
   token: 'CKV_TOKEN',
   tokenFile: 'CKV_TOKEN_FILE',
   tokensFile: 'CKV_TOKENS_FILE',
@@ -35,13 +35,13 @@ export function clientOptionsOf(config: CommonConfig, onFileOutcome: (outcome: F
     tlsClientKeyFile: config[key],
     tlsServerName: config.CKV_TLS_SERVER_NAME,
     useProxy: config.CKV_USE_PROXY,
-    optionNames: { ...VARIABLES, tlsClientCertFile: certificate, tlsClientKeyFile: key },
+    optionNames: { ...OPTION_NAMES, tlsClientCertFile: certificate, tlsClientKeyFile: key },
     onFileOutcome,
   } satisfies GrpcClientOptions;
 }
 
 /** Returns the file of this service's token, if there is one: its changes are followed. Otherwise the token. */
-function ownToken({ CKV_TOKEN: token, CKV_TOKEN_FILE: tokenFile }: CommonConfig) {
+export function ownToken({ CKV_TOKEN: token, CKV_TOKEN_FILE: tokenFile }: CommonConfig) {
   return tokenFile === '' ? { token } : { tokenFile };
 }
 
@@ -58,31 +58,48 @@ export interface ServerParts {
  * @throws invalid_request if a file of certificates, of a key or of tokens cannot be used
  */
 export function createServiceServer(config: CommonConfig, { log, metrics, onFileOutcome }: ServerParts): GrpcServer {
-  const { CKV_BIND: bind } = config;
-  const tokens = config.CKV_TOKEN !== '' || config.CKV_TOKENS_FILE !== '';
-  const guarded = tokens || config.CKV_TLS_CLIENT_CA_FILE !== '' || config.CKV_ALLOW_INSECURE;
-  requireSafeBind({ variable: 'CKV_BIND', bind, guarded, remedy: GRPC_REMEDY });
-  if (tokens && config.CKV_TLS_CERT_FILE === '' && !isLoopback(bind)) {
-    const problem = `CKV_BIND: ${bind} is beyond loopback without TLS, so tokens come in plain text; set CKV_TLS_CERT_FILE, unless a proxy or the network encrypts`;
-    log.warn({ problem }, 'tokens can be read on the way');
-  }
+  requireGuardedBind(config, log);
   const server = createGrpcServer({
-    bind,
+    bind: config.CKV_BIND,
     ...ownToken(config),
     tokensFile: config.CKV_TOKENS_FILE,
     tlsCertFile: config.CKV_TLS_CERT_FILE,
     tlsKeyFile: config.CKV_TLS_KEY_FILE,
     tlsClientCaFile: config.CKV_TLS_CLIENT_CA_FILE,
     maxConnectionAgeMs: config.CKV_MAX_CONNECTION_AGE_S * 1_000,
-    optionNames: VARIABLES,
+    optionNames: OPTION_NAMES,
     onFileOutcome,
     log,
     metrics,
   });
+  watchCertificateEnd(metrics, server.certificateEndMs);
+  return server;
+}
+
+/** True if callers must send a token. */
+export function asksForTokens({ CKV_TOKEN: token, CKV_TOKENS_FILE: tokensFile }: CommonConfig): boolean {
+  return token !== '' || tokensFile !== '';
+}
+
+/**
+ * Checks that something asks who calls beyond loopback. Warns if tokens come in plain text from there.
+ * @throws ConfigError if neither tokens nor client certificates guard the address
+ */
+export function requireGuardedBind(config: CommonConfig, log: Pick<Logger, 'warn'>): void {
+  const { CKV_BIND: bind } = config;
+  const tokens = asksForTokens(config);
+  const guarded = tokens || config.CKV_TLS_CLIENT_CA_FILE !== '' || config.CKV_ALLOW_INSECURE;
+  requireSafeBind({ variable: 'CKV_BIND', bind, guarded, remedy: GRPC_REMEDY });
+  if (!tokens || config.CKV_TLS_CERT_FILE !== '' || isLoopback(bind)) return;
+  const problem = `CKV_BIND: ${bind} is beyond loopback without TLS, so tokens come in plain text; set CKV_TLS_CERT_FILE, unless a proxy or the network encrypts`;
+  log.warn({ problem }, 'tokens can be read on the way');
+}
+
+/** Registers the gauge of the time at which the server's certificate expires. */
+export function watchCertificateEnd(metrics: Metrics, endMs: () => number): void {
   const end = {
     name: 'ckv_tls_certificate_end_seconds',
-    help: 'When the certificate of the gRPC server expires, Unix time; 0 without TLS',
+    help: "When the certificate of the service's server expires, Unix time; 0 without TLS",
   };
-  watchGauge(metrics, end, () => server.certificateEndMs() / 1000);
-  return server;
+  watchGauge(metrics, end, () => endMs() / 1000);
 }

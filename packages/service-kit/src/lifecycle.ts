@@ -6,7 +6,7 @@ import type { GrpcClientOptions } from '@collectivekv/rpc';
 import type { GrpcServer } from '@collectivekv/rpc/server';
 import { type CommonConfig, ConfigError } from './config.js';
 import { createFileReports } from './file-reports.js';
-import { clientOptionsOf, createServiceServer } from './grpc-options.js';
+import { clientOptionsOf, createServiceServer, type ServerParts } from './grpc-options.js';
 import { relaxHeapGrowth } from './heap-growth.js';
 import { createLogger, type Logger } from './log.js';
 import { createMetrics, type Metrics, serveMetrics } from './metrics.js';
@@ -21,11 +21,21 @@ import { startTracing } from './start-tracing.js';
  */
 export type ServiceState = 'starting' | 'ready' | 'draining' | 'stopped';
 
+/** A server of a service: a gRPC server, or one of pages. */
+export interface ServiceServer {
+  /** Listens, and returns the address with the port that it got. Throws if the address is in use. */
+  start(): Promise<{ address: string }>;
+  /** Says whether the service can do its work. */
+  setServing(serving: boolean): void;
+  /** Refuses new calls, waits at most `graceMs` for the calls in flight, then ends them. */
+  drain(graceMs: number): Promise<void>;
+}
+
 /** The parts that a composition root gets. */
-export interface ServiceContext {
+export interface ServiceContext<S extends ServiceServer = GrpcServer> {
   readonly log: Logger;
   readonly metrics: Metrics;
-  readonly server: GrpcServer;
+  readonly server: S;
   /** Options of the calls to other services. */
   readonly clientOptions: GrpcClientOptions;
   /** Logs what became of changed certificate and token files. */
@@ -37,13 +47,19 @@ export interface ServiceContext {
 }
 
 /** Options of {@link runService}. */
-export interface ServiceOptions<C extends CommonConfig> {
+export interface ServiceOptions<C extends CommonConfig, S extends ServiceServer = GrpcServer> {
   readonly name: string;
   /** Reads the environment. May throw a ConfigError. */
   readonly config: () => Readonly<C>;
   /** Connects the parts of the service and adds its handlers. The server starts afterwards. */
-  readonly start: (config: Readonly<C>, context: ServiceContext) => Promise<void>;
+  readonly start: (config: Readonly<C>, context: ServiceContext<S>) => Promise<void>;
 }
+
+/** Creates a service's server. May throw a ConfigError or an invalid_request. */
+export type CreateServer<C extends CommonConfig, S extends ServiceServer> = (
+  config: Readonly<C>,
+  parts: ServerParts,
+) => S;
 
 /** Longest time for one step of shutdown. */
 const STEP_TIMEOUT_MS = 10_000;
@@ -53,11 +69,15 @@ const STEP_TIMEOUT_MS = 10_000;
  * the drain delay, finishes the calls in flight within the grace time, and closes everything in reverse order. It
  * prints one JSON line on stdout when its servers listen.
  */
-export async function runService<C extends CommonConfig>({
-  name,
-  config: readConfig,
-  start,
-}: ServiceOptions<C>): Promise<void> {
+export async function runService<C extends CommonConfig>(options: ServiceOptions<C>): Promise<void> {
+  return runServer(options, createServiceServer);
+}
+
+/** Runs a service, as {@link runService} does, with a server of another kind. */
+export async function runServer<C extends CommonConfig, S extends ServiceServer>(
+  { name, config: readConfig, start }: ServiceOptions<C, S>,
+  createServer: CreateServer<C, S>,
+): Promise<void> {
   relaxHeapGrowth();
   const config = orExit(readConfig);
   const log = createLogger(name, config.CKV_LOG_LEVEL);
@@ -88,8 +108,8 @@ export async function runService<C extends CommonConfig>({
   if (config.CKV_STOP_WITH_STDIN) process.stdin.on('end', () => void stop('stdin ended')).resume();
 
   const onFileOutcome = createFileReports(log, metrics);
-  const server = orExit(() => createServiceServer(config, { log, metrics, onFileOutcome }));
-  const context: ServiceContext = {
+  const server = orExit(() => createServer(config, { log, metrics, onFileOutcome }));
+  const context: ServiceContext<S> = {
     log,
     metrics,
     server,
