@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { fleetFigures } from './fleet-figures.js';
+import { FIGURED_METRICS, fleetFigures } from './fleet-figures.js';
 import { parseMetrics } from './metrics-text.js';
 import type { Scrape } from './scrape.js';
 
@@ -44,6 +44,39 @@ it('joins the replicas, and counts what happened between two looks', () => {
 it('counts a restarted process from its start', () => {
   const figures = fleetFigures([scrape('a', 0, ranking(1_000, 0, 0))], [scrape('a', 1_000, ranking(20, 0, 0))]);
   expect(figures.rank.perS).toBe(20);
+});
+
+it('leaves streams that stay open out of the calls, and tells what a process is still to load', () => {
+  const text = (calls: number) =>
+    [
+      `${RPC}_count{service="pool",rpc="PoolService/WatchBundles",code="OK"} ${100 * calls}`,
+      `${RPC}_bucket{le="0.01",service="pool",rpc="PoolService/WatchBundles",code="OK"} 0`,
+      `${RPC}_bucket{le="+Inf",service="pool",rpc="PoolService/WatchBundles",code="OK"} ${100 * calls}`,
+      `${RPC}_count{service="pool",rpc="PoolService/Describe",code="OK"} ${calls}`,
+      `${RPC}_bucket{le="0.01",service="pool",rpc="PoolService/Describe",code="OK"} ${calls}`,
+      `${RPC}_bucket{le="+Inf",service="pool",rpc="PoolService/Describe",code="OK"} ${calls}`,
+      'ckv_bundle_loaded{bundle="b1",state="active"} 1',
+      'ckv_bundle_loaded{bundle="b2",state="warming"} 0',
+      'ckv_held_partitions 8',
+      'nodejs_eventloop_lag_p99_seconds 0.02',
+    ].join('\n');
+  const [pool] = fleetFigures([scrape('a', 0, text(0))], [scrape('a', 1_000, text(10))]).processes;
+  expect(pool).toMatchObject({ callsPerS: 10, loadingIds: ['b2'], heldPartitions: 8, loopP99Seconds: 0.02 });
+  expect(pool?.callSeconds.p99).toBeLessThan(0.01);
+  expect(pool?.upSeconds).toBeNaN();
+});
+
+it('is made of the named metrics alone', () => {
+  const before = scrape('a', 0, ranking(1, 0, 0));
+  const now = scrape('a', 1_000, ranking(9, 2, 1));
+  const thin = ({ samples, ...rest }: Scrape) => ({
+    ...rest,
+    samples: samples.filter(({ name }) => FIGURED_METRICS.test(name)),
+  });
+  const noise = parseMetrics('other_total 1\nckv_rank_graph_runs_total 2');
+  expect(fleetFigures([thin(before)], [thin({ ...now, samples: [...now.samples, ...noise] })])).toEqual(
+    fleetFigures([before], [now]),
+  );
 });
 
 it('knows no rate at the first look, and names a process that does not answer', () => {

@@ -21,8 +21,16 @@ export interface ProcessFigures {
   /** Cores in use. */
   readonly cores: number;
   readonly memoryBytes: number;
+  /** Time since its start, s; NaN if it does not tell. */
+  readonly upSeconds: number;
+  /** Delay of its event loop, 99th percentile, s; NaN if it does not tell. */
+  readonly loopP99Seconds: number;
+  /** Partitions that an updater consumes; NaN for other services. */
+  readonly heldPartitions: number;
   /** Bundles that it has loaded, or keeps, by id; with their state where it says so. */
   readonly bundles: readonly { readonly bundleId: string; readonly state: string }[];
+  /** Ids of the announced bundles that it is still to load. */
+  readonly loadingIds: readonly string[];
 }
 
 /** A bundle, as processes tell of it. */
@@ -78,6 +86,12 @@ const NOT_FAILED = new Set([
   ],
 ]);
 const CALLS = 'ckv_rpc_duration_seconds';
+/** Streams that stay open: their times say nothing about calls. */
+const STREAMS = /\/(WatchBundles|FetchBundle)$/;
+
+/** Every metric that figures are made of. Other samples of a scrape may be dropped. */
+export const FIGURED_METRICS: RegExp =
+  /^(ckv_(rpc_duration|rank_stage|queued_to_servable|redis)_seconds|ckv_rank_(answers|candidates)_total|ckv_rank_(record_bytes|positions)|ckv_(interactions|jobs)_total|ckv_(oldest_waiting_job_seconds|waiting_jobs|held_partitions)|ckv_bundle_(info|loaded|active)|process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds)|nodejs_eventloop_lag_p99_seconds)(_bucket|_sum|_count)?$/;
 
 /**
  * Returns the figures of a fleet between two looks at the same processes. A process that was restarted in between counts
@@ -209,16 +223,21 @@ function quantile(q: number, buckets: readonly (readonly [bound: number, count: 
 function processFigures(change: Change): ProcessFigures {
   const scrape = change.scrape as Scrape;
   const own = joined([change]);
+  const isCall = ({ rpc = '' }: Labels) => !STREAMS.test(rpc);
+  const only = (metric: string) => valuesOf([scrape], metric)[0] ?? Number.NaN;
   const service = scrape.samples.find(({ labels }) => labels.service)?.labels.service ?? '';
   return {
     target: scrape.target,
     service,
     problem: scrape.problem,
-    callsPerS: own.rate(`${CALLS}_count`),
-    failedShare: own.failedShare(),
-    callSeconds: own.quantiles(CALLS),
+    callsPerS: own.rate(`${CALLS}_count`, isCall),
+    failedShare: own.failedShare(isCall),
+    callSeconds: own.quantiles(CALLS, isCall),
     cores: own.rate('process_cpu_seconds_total'),
     memoryBytes: sumOf([scrape], 'process_resident_memory_bytes'),
+    upSeconds: Date.now() / 1_000 - only('process_start_time_seconds'),
+    loopP99Seconds: only('nodejs_eventloop_lag_p99_seconds'),
+    heldPartitions: only('ckv_held_partitions'),
     bundles: scrape.samples.flatMap(({ name, labels, value }) => {
       if (name === 'ckv_bundle_active')
         return [{ bundleId: labels.bundle ?? '', state: value === 1 ? 'active' : 'kept' }];
@@ -226,6 +245,9 @@ function processFigures(change: Change): ProcessFigures {
         return [{ bundleId: labels.bundle ?? '', state: labels.state ?? '' }];
       return [];
     }),
+    loadingIds: scrape.samples.flatMap(({ name, labels, value }) =>
+      name === 'ckv_bundle_loaded' && value === 0 ? [labels.bundle ?? ''] : [],
+    ),
   };
 }
 
