@@ -18,6 +18,7 @@ const SERVICES = [
   ['user-cache', 'userCacheConfigSchema'],
   ['ranking', 'rankingConfigSchema'],
   ['updater', 'updaterConfigSchema'],
+  ['console', 'consoleConfigSchema'],
 ];
 /** Longest line of a page. */
 const MAX_LINE = 120;
@@ -150,7 +151,7 @@ function redisUsers() {
     ['ranking', 'reads records', recordReaderAccess],
     ['user-cache', 'keeps records', recordWriterAccess],
     ['updater', 'holds the queue', queueServiceAccess],
-    ['operator', '`ckv queue`', queueOperatorAccess],
+    ['operator', '`ckv queue` and the console', queueOperatorAccess],
     ['backend', 'adds jobs with a BullMQ package of its own', queueProducerAccess],
   ];
   return users

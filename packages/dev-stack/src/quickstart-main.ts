@@ -3,10 +3,12 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { startConsole } from './console.js';
 import { orAborted } from './or-aborted.js';
-import { demoBundleDir, runQuickstart } from './quickstart.js';
+import { demoBundleDir, type QuickstartRun, runQuickstart } from './quickstart.js';
 import type { RankCase } from './quickstart-feed.js';
 import { parseQuickstartArguments, QUICKSTART_USAGE } from './quickstart-options.js';
+import type { ServiceProcess } from './service-process.js';
 import { summaryTable } from './summary.js';
 
 const root = process.cwd();
@@ -53,25 +55,41 @@ async function main(): Promise<number> {
     await rm(join(dir, part), { recursive: true, force: true });
 
   const run = await runQuickstart({ ...options, onProgress: createProgress(), signal: stopping });
-  const { stack, summary, problems, example } = run;
+  const { stack, summary, problems } = run;
   await writeFile(join(dir, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
   console.log(`\n${summaryTable(summary)}\nThese figures are also in .ckv/summary.json.`);
   for (const problem of problems) console.error(`problem: ${problem}`);
   if (!given.once && problems.length === 0) {
-    console.log(whatNext(stack.targets, example));
-    await orAborted(stack.failure, stopping).catch((error) => {
-      if (!(error instanceof Stopped)) throw error;
-    });
+    await untilStopped(run, options.redisTls);
     console.log('stopping');
   }
   await stack.stop();
   return problems.length === 0 ? 0 : 1;
 }
 
-function whatNext(targets: { ranking: string; updater: string }, { userId, candidateIds }: RankCase): string {
+/** Starts the console, says what there is, and waits until this process is told to stop. */
+async function untilStopped({ stack, example }: QuickstartRun, env: Readonly<Record<string, string>>): Promise<void> {
+  let page: ServiceProcess | undefined;
+  try {
+    page = await startConsole(stack, { dir, env, usualPort: true, signal: stopping });
+    console.log(whatNext({ ...stack.targets, console: page.address }, example));
+    await orAborted(stack.failure, stopping);
+  } catch (error) {
+    if (!(error instanceof Stopped)) throw error;
+  } finally {
+    await page?.stop();
+  }
+}
+
+function whatNext(
+  targets: { ranking: string; updater: string; console: string },
+  { userId, candidateIds }: RankCase,
+): string {
   const user = quoted(userId);
   const items = candidateIds.slice(0, 3).map(quoted);
-  return `The system keeps running: ranking on ${targets.ranking}, updater on ${targets.updater}. In another terminal, try
+  return `The system keeps running: ranking on ${targets.ranking}, updater on ${targets.updater}.
+
+The console is on http://${targets.console}: open it, and look ${userId} up. Or in another terminal, try
 
   npx ckv rank ${user} ${items.join(' ')}
   npx ckv record ${user} ${items[0]} --action like

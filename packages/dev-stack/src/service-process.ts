@@ -9,13 +9,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Names of the four services. */
 export const SERVICE_NAMES = ['pool', 'user-cache', 'ranking', 'updater'] as const;
-/** Name of a service. */
+/** Name of one of the four services. */
 export type ServiceProcessName = (typeof SERVICE_NAMES)[number];
+/** Name of a service, or of the console. */
+export type ProcessName = ServiceProcessName | 'console';
 
 /** A service in a child process. It ends with this process. */
 export interface ServiceProcess {
-  readonly name: ServiceProcessName;
-  /** host:port of its gRPC server. A restart keeps it. */
+  readonly name: ProcessName;
+  /** host:port of its server. A restart keeps it. */
   readonly address: string;
   /** host:port of its metrics and probes. A restart changes it. */
   readonly metricsAddress: string;
@@ -34,7 +36,7 @@ export interface ServiceProcess {
 
 /** Options of {@link startServiceProcess}. */
 export interface ServiceProcessOptions {
-  readonly name: ServiceProcessName;
+  readonly name: ProcessName;
   readonly env: Readonly<Record<string, string>>;
   /** File to which the log is appended. */
   readonly logFile: string;

@@ -9,6 +9,8 @@ import { SERVICE_NAMES, type ServiceProcess, type ServiceProcessName, startServi
 /** A complete system on this machine: Redis and all services, each a process. */
 export interface Stack {
   readonly redisUrl: string;
+  /** Prefix of all keys in Redis. */
+  readonly keyPrefix: string;
   /** Undefined if an external Redis is used. */
   readonly redis: PrivateRedis | undefined;
   readonly services: Readonly<Record<ServiceProcessName, readonly ServiceProcess[]>>;
@@ -120,6 +122,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
     return {
       redisUrl,
+      keyPrefix,
       get redis() {
         return redis;
       },
