@@ -25,6 +25,7 @@ interface RunOptions {
   readonly fromRedisStream?: true;
   readonly columns: ColumnMap;
   readonly rate: number;
+  readonly again?: true;
 }
 
 /** Creates `ckv backfill`. */
@@ -39,6 +40,7 @@ export function backfillCommand(connections: Connections): Command {
     .option('--from-redis-stream', "use the updaters' event log alone (CKV_EVENT_LOG)")
     .option('--columns <A=B,...>', 'with --log: column A is called B in the files', columnMap, {})
     .option('--rate <rows>', 'most rows to send a second', wholeNumber(1, 10_000_000), 10_000_000)
+    .option('--again', 'delete records that a backfill has completed before, and build them anew')
     .action(async (options: RunOptions) => {
       const { log = [], fromRedisStream = false } = options;
       if (log.length > 0 === fromRedisStream) {
@@ -61,19 +63,32 @@ export function backfillCommand(connections: Connections): Command {
         const { claim } = held;
         const dropRecords = () => dropUnserved(connections, held);
         const ratePerS = options.rate;
-        return runBackfill({ warmings, claim, bundleId, files, ratePerS, dropRecords, onProgress: progress });
+        const again = options.again ?? false;
+        const parts = { warmings, claim, bundleId, files, again, ratePerS, dropRecords, onProgress: progress };
+        return { encodingId: claim.encodingId, warming: await runBackfill(parts) };
       });
-      connections.print(done, () => `the records of encoding ${done.encodingId} are complete; ${warmingText(done)}`);
+      const { encodingId, warming } = done;
+      connections.print(warming ?? { encodingId, completeBefore: true }, () => {
+        const how = warming ? warmingText(warming) : 'the same backfill had ended before; --again builds them anew';
+        return `the records of encoding ${encodingId} are complete; ${how}`;
+      });
     });
   backfill
     .command('start')
     .description('begin before the logs are exported: what is recorded from now on, the backfill adds to them')
     .requiredOption('--bundle <id>', 'bundle id of 16 hexadecimal digits, or name')
-    .action(async ({ bundle }: { bundle: string }) => {
+    .option('--again', 'begin also if a backfill has completed the records before; they will be built anew')
+    .action(async ({ bundle, again = false }: { bundle: string; again?: boolean }) => {
       const warmings = await connections.warmings();
       const { bundleId, encodingId } = await claimed(connections, bundle, 'backfill start', async (held) => {
         const candidate = await warmCandidate(connections, held.candidate);
-        await startBackfill({ warmings, claim: held.claim, bundleId: candidate.bundleId, onProgress: progress });
+        await startBackfill({
+          warmings,
+          claim: held.claim,
+          bundleId: candidate.bundleId,
+          again,
+          onProgress: progress,
+        });
         return candidate;
       });
       connections.print({ bundleId, encodingId }, () =>
@@ -108,7 +123,7 @@ export function backfillCommand(connections: Connections): Command {
         const served = await servedBy(connections, encodingId);
         const backfill = await backfillOf(connections, encodingId);
         if (served && backfill && isComplete(backfill)) {
-          await warmings.end(held.claim);
+          await warmings.finish(held.claim);
           return { ended: true, encodingId, recordsStay: true };
         }
         if (served && (served.state !== 'previous' || !backfill)) throw servedError(served, backfill);

@@ -135,7 +135,7 @@ async function openProcess(stopBefore = Number.POSITIVE_INFINITY) {
     isStopped: () => stopped,
     run: () =>
       withClaim({ ...parts, by: '"ckv backfill"', userCache: () => userCache as never }, ({ claim, dropRecords }) => {
-        const options = { warmings, claim, bundleId: 'b', files, ratePerS: 1e7, dropRecords };
+        const options = { warmings, claim, bundleId: 'b', files, again: false, ratePerS: 1e7, dropRecords };
         return runBackfill({ ...options, onProgress: () => undefined });
       }),
     cancel: () =>
@@ -190,6 +190,7 @@ async function stateNow() {
  * @returns false if the first process has fewer steps
  */
 async function stopAndGoOn(late: 'run' | 'cancel', stopBefore: number, again = false): Promise<boolean> {
+  if (late === 'run') await client.del('{ckv}:finished-warmings'); // of the round before
   const first = await openProcess(stopBefore);
   const outcome = outcomeOf(first[late]());
   let ended = false;

@@ -8,6 +8,7 @@ import {
   openWarmings,
   type Warming,
   type WarmingPhase,
+  type WarmingPlan,
 } from '@collectivekv/update-queue';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { BackfillFiles } from './backfill-files.js';
@@ -102,9 +103,15 @@ describe('a backfill that is under way', () => {
     fileDigests: names.map((name) => `digest of ${name}`),
     async *rows() {},
   });
-  const run = (files: BackfillFiles | undefined) => {
-    const parts = { warmings: warmings(), claim, bundleId: 'b', files, ratePerS: 1 };
+  const run = (files: BackfillFiles | undefined, again = false) => {
+    const parts = { warmings: warmings(), claim, bundleId: 'b', files, again, ratePerS: 1 };
     return runBackfill({ ...parts, dropRecords: async () => undefined, onProgress: () => undefined });
+  };
+  /** Leaves the encoding as a backfill does that has ended well. */
+  const finish = async (plan: WarmingPlan) => {
+    await warmings().begin(claim, plan);
+    await client.hset('{ckv}:warming-0', `${ENCODING}:phase`, 'live');
+    expect(await warmings().finish(claim)).toBe(true);
   };
   const planOf = ({ digest, fileDigests }: BackfillFiles) =>
     ({ bundleId: 'b', source: 'files', digest, rowCount: 0, fileDigests }) as const;
@@ -126,13 +133,49 @@ describe('a backfill that is under way', () => {
     await expect(run(files)).rejects.toMatchObject(refused);
   });
 
+  it('has nothing to do if it had ended: its command was run again', async () => {
+    await finish(planOf(filesOf(['a', 'b'])));
+    expect(await run(filesOf(['a', 'b']))).toBeUndefined();
+    expect(await warmings().all()).toEqual([]);
+  });
+
+  it.each([
+    ['other files', () => run(filesOf(['c']))],
+    ['the event log', () => run(undefined)],
+    [
+      'a new begin',
+      () => startBackfill({ warmings: warmings(), claim, bundleId: 'b', again: false, onProgress: () => undefined }),
+    ],
+  ])('that has ended is not followed by one from %s unless the command says so', async (_, begin) => {
+    await finish(planOf(filesOf(['a', 'b'])));
+    await expect(begin()).rejects.toMatchObject({
+      field: '--bundle',
+      message: expect.stringMatching(/complete records .* --again deletes them/),
+    });
+    expect(await warmings().all()).toEqual([]);
+    expect(await warmings().begin(claim, planOf(filesOf(['c'])), true)).toBe(true);
+    expect(await warmings().finished(ENCODING)).toBeUndefined();
+  });
+
+  it('that was cancelled may begin anew', async () => {
+    await finish(planOf(filesOf(['a', 'b'])));
+    await warmings().end(claim);
+    expect(await warmings().begin(claim, planOf(filesOf(['a', 'b'])))).toBe(true);
+  });
+
   it('from the event log is not gone on with by files, nor begun again', async () => {
     await warmings().begin(claim, { bundleId: 'b', source: 'log', digest: '', rowCount: 0 });
     await expect(run(filesOf(['a']))).rejects.toMatchObject({
       field: '--log',
       message: expect.stringMatching(/event log/),
     });
-    const start = startBackfill({ warmings: warmings(), claim, bundleId: 'b', onProgress: () => undefined });
+    const start = startBackfill({
+      warmings: warmings(),
+      claim,
+      bundleId: 'b',
+      again: false,
+      onProgress: () => undefined,
+    });
     await expect(start).rejects.toMatchObject({
       field: '--bundle',
       message: expect.stringMatching(/from the event log/),

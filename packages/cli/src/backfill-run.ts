@@ -12,6 +12,8 @@ export interface BackfillParts {
   readonly bundleId: string;
   /** Undefined: the event log alone. */
   readonly files: BackfillFiles | undefined;
+  /** Builds complete records anew. */
+  readonly again: boolean;
   /** Most rows to send a second. */
   readonly ratePerS: number;
   /** Deletes all records of the encoding. */
@@ -27,9 +29,10 @@ const POLL_MS = 200;
 /**
  * Builds the records of an encoding. A run that was interrupted goes on if it is begun again with the same files.
  * Resolves when live interactions are appended to the records in every partition.
- * @throws conflict if another backfill of the encoding is under way; CkvError of Redis
+ * @returns undefined if the same backfill was finished before, and nothing was to be done
+ * @throws invalid_request if another backfill is under way, or was finished; CkvError of Redis
  */
-export async function runBackfill(parts: BackfillParts): Promise<Warming> {
+export async function runBackfill(parts: BackfillParts): Promise<Warming | undefined> {
   const { warmings, claim, bundleId, files, onProgress } = parts;
   const plan: WarmingPlan = {
     bundleId,
@@ -38,6 +41,7 @@ export async function runBackfill(parts: BackfillParts): Promise<Warming> {
     rowCount: files?.rowCount ?? 0,
     ...(files ? { fileDigests: files.fileDigests } : {}),
   };
+  if (!(await isUnderWay(parts)) && (await wasFinished(parts, plan))) return undefined;
   await begin(parts, plan, files);
   if (await untilArmed(parts)) await open(parts);
   if (files) {
@@ -57,15 +61,35 @@ export async function runBackfill(parts: BackfillParts): Promise<Warming> {
 
 /** Begins the warming, or finds the same one under way. Throws invalid_request if another one is. */
 async function begin(
-  { warmings, claim }: Pick<BackfillParts, 'warmings' | 'claim'>,
+  { warmings, claim, again }: Pick<BackfillParts, 'warmings' | 'claim' | 'again'>,
   plan: WarmingPlan,
   files?: BackfillFiles,
 ): Promise<void> {
-  if (await warmings.begin(claim, plan)) return;
+  if (await warmings.begin(claim, plan, again)) return;
   const under = await warmingOf({ warmings, claim });
   if (under.source === plan.source && under.digest === plan.digest) return;
   if (under.source === plan.source && under.digest === '') return warmings.replan(claim, plan);
   throw otherPlan(under, files);
+}
+
+async function isUnderWay({ warmings, claim }: Pick<BackfillParts, 'warmings' | 'claim'>): Promise<boolean> {
+  return (await warmings.all()).some(({ encodingId }) => encodingId === claim.encodingId);
+}
+
+/**
+ * True if the same backfill was finished before: its command may be run again after it ended, and has nothing to do.
+ * @throws invalid_request if another one was finished. Records that are complete are not deleted unless `again` says so
+ */
+async function wasFinished(
+  { warmings, claim, again }: Pick<BackfillParts, 'warmings' | 'claim' | 'again'>,
+  plan: Pick<WarmingPlan, 'source' | 'digest'>,
+): Promise<boolean> {
+  const finished = again ? undefined : await warmings.finished(claim.encodingId);
+  if (!finished) return false;
+  if (plan.source === 'files' && finished.source === 'files' && finished.digest === plan.digest) return true;
+  const time = new Date(finished.finishedAtMs).toISOString();
+  const remedy = 'nothing is to be done; --again deletes them and builds them anew';
+  throw invalidRequest('--bundle', `has complete records since a backfill that ended at ${time}`, remedy);
 }
 
 /** Returns the error for files that are not those of the backfill under way. */
@@ -97,10 +121,12 @@ function otherPlan({ source, fileDigests = [] }: WarmingPlan, files: BackfillFil
  * files are to be exported after that.
  */
 export async function startBackfill(
-  parts: Pick<BackfillParts, 'warmings' | 'claim' | 'bundleId' | 'onProgress'>,
+  parts: Pick<BackfillParts, 'warmings' | 'claim' | 'bundleId' | 'again' | 'onProgress'>,
 ): Promise<void> {
-  const { warmings, claim, bundleId } = parts;
-  if (!(await warmings.begin(claim, { bundleId, source: 'files', digest: '', rowCount: 0 }))) {
+  const { warmings, claim, bundleId, again } = parts;
+  const plan = { bundleId, source: 'files', digest: '', rowCount: 0 } as const;
+  if (!(await isUnderWay(parts))) await wasFinished(parts, plan);
+  if (!(await warmings.begin(claim, plan, again))) {
     const { source, digest } = await warmingOf(parts);
     if (source === 'log' || digest !== '') {
       const origin = source === 'log' ? 'the event log' : 'files that are known';

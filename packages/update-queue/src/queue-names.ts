@@ -68,6 +68,11 @@ export function encodingClaimsKey(keyPrefix: string): string {
   return `${queuePrefix(keyPrefix)}:encoding-claims`;
 }
 
+/** Returns the key of the hash of finished warmings, by encoding. */
+export function finishedWarmingsKey(keyPrefix: string): string {
+  return `${queuePrefix(keyPrefix)}:finished-warmings`;
+}
+
 /** Keys of the warming in a partition. */
 export interface WarmingKeys {
   /** Hash of the states of the encodings that are being warmed. */

@@ -6,6 +6,7 @@ import { readScript } from './lua-script.js';
 import {
   encodingClaimsKey,
   eventLogKey,
+  finishedWarmingsKey,
   leaseKeys,
   partitionQueueName,
   queuePrefix,
@@ -33,6 +34,12 @@ export interface WarmingPlan {
 export interface Warming extends WarmingPlan {
   readonly encodingId: string;
   readonly partitions: readonly WarmingPartition[];
+}
+
+/** A warming that was finished: the encoding's records were complete then. */
+export interface FinishedWarming extends WarmingPlan {
+  /** By the clock of Redis, Unix ms, to a second. */
+  readonly finishedAtMs: number;
 }
 
 /** How far one partition is. */
@@ -70,9 +77,13 @@ export interface Warmings {
   all(): Promise<Warming[]>;
   /**
    * Begins to warm an encoding; nothing is applied before {@link open}. Returns false if it is being warmed.
-   * @throws overloaded if {@link MAX_WARMINGS} others are; invalid_request if the updaters have more partitions
+   * @param again true also if its warming was finished: its records are complete, and {@link open} wants them deleted
+   * @throws overloaded if {@link MAX_WARMINGS} others are; conflict if its warming was finished;
+   * invalid_request if the updaters have more partitions
    */
-  begin(claim: EncodingClaim, plan: WarmingPlan): Promise<boolean>;
+  begin(claim: EncodingClaim, plan: WarmingPlan, again?: boolean): Promise<boolean>;
+  /** Returns the finished warming of an encoding; undefined without one, and while it is warmed again. */
+  finished(encodingId: string): Promise<FinishedWarming | undefined>;
   /** Replaces the plan of an encoding that is being warmed, with the same source. */
   replan(claim: EncodingClaim, plan: WarmingPlan): Promise<void>;
   /**
@@ -96,7 +107,7 @@ export interface Warmings {
     last: boolean,
     digest?: string,
   ): Promise<readonly number[]>;
-  /** Ends the warming, whatever its phase. Returns false if there was none. */
+  /** Ends the warming, whatever its phase, and forgets a finished one. Returns false if there was none. */
   end(claim: EncodingClaim): Promise<boolean>;
   /** Ends the warming if it is live in every partition. Returns false if it is not. */
   finish(claim: EncodingClaim): Promise<boolean>;
@@ -113,7 +124,7 @@ export interface Warmings {
 type Arg = string | number;
 
 interface Commands {
-  ckvBeginWarming(...args: Arg[]): Promise<1 | 0 | -1 | null>;
+  ckvBeginWarming(...args: Arg[]): Promise<1 | 0 | -1 | -2 | null>;
   ckvReplanWarming(...args: Arg[]): Promise<0 | 1 | null>;
   ckvOpenWarming(...args: Arg[]): Promise<number | null>;
   ckvSendFiles(...args: Arg[]): Promise<[code: 1 | 0 | -1 | -2 | -3, count: number] | null>;
@@ -121,11 +132,11 @@ interface Commands {
 }
 
 const SCRIPTS = {
-  ckvBeginWarming: readScript('begin-warming-2.lua'),
+  ckvBeginWarming: readScript('begin-warming-3.lua'),
   ckvReplanWarming: readScript('replan-warming-2.lua'),
   ckvOpenWarming: readScript('open-warming-2.lua'),
   ckvSendFiles: readScript('send-files-3.lua'),
-  ckvEndWarming: readScript('end-warming-2.lua'),
+  ckvEndWarming: readScript('end-warming-3.lua'),
 } as const satisfies Record<keyof Commands, unknown>;
 
 /** Returns the version of what is being warmed: it changes whenever an updater has to look. */
@@ -149,7 +160,8 @@ export function openWarmings(options: {
   const commands = client as unknown as Commands;
   const key = warmingsKey(keyPrefix);
   const claims = encodingClaimsKey(keyPrefix);
-  const everywhere = [key, claims, warmingPrefix(keyPrefix), partitionCount];
+  const finished = finishedWarmingsKey(keyPrefix);
+  const everywhere = [warmingPrefix(keyPrefix), partitionCount];
   const partitions = Array.from({ length: partitionCount }, (_, partition) => partition);
 
   /** Throws invalid_request if an updater holds a partition beyond this count: its records would get holes. */
@@ -205,7 +217,9 @@ export function openWarmings(options: {
   }
 
   const endIf = (claim: EncodingClaim, live: 0 | 1) =>
-    claimed(claim, () => commands.ckvEndWarming(...everywhere, claim.encodingId, claim.token, live));
+    claimed(claim, () =>
+      commands.ckvEndWarming(key, claims, finished, ...everywhere, claim.encodingId, claim.token, live),
+    );
 
   const inEach = <T>(read: (queue: string, partition: number) => Promise<T>): Promise<T[]> =>
     reachingRedis(() =>
@@ -239,23 +253,28 @@ export function openWarmings(options: {
         }));
         return Promise.all(found);
       }),
-    async begin(claim, plan) {
-      const args = [claim.encodingId, claim.token, plan.source, JSON.stringify(plan), MAX_WARMINGS];
+    async begin(claim, plan, again = false) {
+      const args = [claim.encodingId, claim.token, plan.source, JSON.stringify(plan), MAX_WARMINGS, again ? 1 : 0];
       await reachingRedis(requireAllPartitions);
-      const begun = await claimed(claim, () => commands.ckvBeginWarming(...everywhere, ...args));
+      const begun = await claimed(claim, () => commands.ckvBeginWarming(key, claims, finished, ...everywhere, ...args));
+      if (begun === -2) throw new CkvError('conflict', 'the records of the encoding are complete already');
       if (begun === -1) {
         throw new CkvError('overloaded', `${MAX_WARMINGS} encodings are being warmed; end one of them first`);
       }
       return begun === 1;
     },
+    finished: (encodingId) =>
+      reachingRedis(async () => {
+        const [, seconds, json] = /^(\d+) (.*)$/s.exec((await client.hget(finished, encodingId)) ?? '') ?? [];
+        if (json === undefined) return undefined;
+        return { ...(JSON.parse(json) as WarmingPlan), finishedAtMs: Number(seconds) * 1_000 };
+      }),
     async replan(claim, plan) {
       const args = [claim.encodingId, claim.token, JSON.stringify(plan)];
       await claimed(claim, () => commands.ckvReplanWarming(key, claims, ...args));
     },
-    async open(claim) {
-      await reachingRedis(requireAllPartitions);
-      return claimed(claim, () => commands.ckvOpenWarming(...everywhere, claim.encodingId, claim.token));
-    },
+    open: (claim) =>
+      claimed(claim, () => commands.ckvOpenWarming(key, claims, ...everywhere, claim.encodingId, claim.token)),
     async send(claim, rows, from, last, digest = '') {
       if (rows.length > MAX_SENT_ROWS) throw new Error(`${rows.length} rows, at most ${MAX_SENT_ROWS}`);
       const rest = [from, from + rows.length, MAX_WAITING_ROWS, last ? 1 : 0, digest];

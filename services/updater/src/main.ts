@@ -19,6 +19,7 @@ import {
   openPartitionQueue,
   openReceipts,
   openRecordEncodings,
+  openWarmings,
   waitingCounts,
   warmingVersion,
   watchArrivals,
@@ -105,6 +106,7 @@ await runService({
       recordEncodings,
       claims: openEncodingClaims(client, keyPrefix),
       isBeingWarmed: (encodingId: string) => isBeingWarmed(client, keyPrefix, encodingId),
+      forgetFinished: openWarmings({ client, keyPrefix, partitionCount }).end,
     };
     onClose('old records', watchOldRecords({ ...old, userCache, graceMs, log }));
     const slotReports = createSlotReports({ pool, log });

@@ -59,6 +59,7 @@ async function notedBefore(encodingId: string, ms: number): Promise<void> {
   await redis.zadd(KEY, Number(seconds) * 1_000 - ms, encodingId);
 }
 
+const warmings = () => openWarmings({ client: redis, keyPrefix: 'ckv', partitionCount: 1 });
 const claims = () => openEncodingClaims(redis, 'ckv');
 async function claim() {
   const taken = await claims().take(OLD, 'ckv backfill');
@@ -74,6 +75,7 @@ const remove = (signal = new AbortController().signal) =>
     recordEncodings: encodings,
     claims: claims(),
     isBeingWarmed: (encodingId) => isBeingWarmed(redis, 'ckv', encodingId),
+    forgetFinished: warmings().end,
     userCache: bench.userCache,
     graceMs: GRACE_MS,
     pauseMs: 0,
@@ -116,15 +118,22 @@ it('removes nothing while an announced bundle is not loaded, or none is announce
 it('leaves the records of an encoding alone while a backfill of it runs, or waits to go on', async () => {
   const held = await claim();
   expect(await remove()).toBe(0);
-  const warmings = openWarmings({ client: redis, keyPrefix: 'ckv', partitionCount: 1 });
-  await warmings.begin(held, { bundleId: 'b', source: 'files', digest: '', rowCount: 0 });
+  await warmings().begin(held, { bundleId: 'b', source: 'files', digest: '', rowCount: 0 });
   await held.release();
   expect(await remove()).toBe(0);
   expect(await usersWith(OLD)).toBe(2);
   const again = await claim();
-  await warmings.end(again);
+  await warmings().end(again);
   await again.release();
   expect(await remove()).toBe(2);
+});
+
+it('forgets that a backfill had completed the records', async () => {
+  const finished = JSON.stringify({ bundleId: 'b', source: 'log', digest: '', rowCount: 0 });
+  await redis.hset('{ckv}:finished-warmings', OLD, `1700000000 ${finished}`);
+  expect(await warmings().finished(OLD)).toMatchObject({ source: 'log', finishedAtMs: 1_700_000_000_000 });
+  expect(await remove()).toBe(2);
+  expect(await warmings().finished(OLD)).toBeUndefined();
 });
 
 it('fences its calls, and keeps the claim until a call that failed cannot arrive any more', async () => {

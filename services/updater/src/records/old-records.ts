@@ -12,6 +12,8 @@ export interface OldRecordsParts {
   readonly claims: EncodingClaims;
   /** True if a backfill of an encoding is under way. */
   readonly isBeingWarmed: (encodingId: string) => Promise<boolean>;
+  /** Forgets that a backfill of the encoding was finished. */
+  readonly forgetFinished: (claim: EncodingClaim) => Promise<unknown>;
   readonly userCache: Pick<GrpcClient<'UserCacheService'>, 'call'>;
   /** How long no updater must have followed an encoding. */
   readonly graceMs: number;
@@ -31,7 +33,8 @@ const CALL_TIMEOUT_MS = 60_000;
 
 /**
  * Removes the records of encodings that no updater has followed for the grace time, with the claim on the encoding: a
- * call that comes late deletes nothing of a backfill. Encodings that this updater follows are noted first. Does nothing while an announced bundle is not loaded, because its encoding is unknown then.
+ * call that comes late deletes nothing of a backfill. Encodings that this updater follows are noted first. Does nothing
+ * while an announced bundle is not loaded, because its encoding is unknown then.
  * @returns the number of removed records
  */
 export async function removeOldRecords(parts: OldRecordsParts): Promise<number> {
@@ -67,8 +70,10 @@ async function removeRecords(parts: OldRecordsParts, claim: EncodingClaim): Prom
     const { droppedCount, nextCursor } = await parts.userCache.call('DropRecords', request, limits);
     count += droppedCount;
     cursor = nextCursor;
-    if (cursor === '') await recordEncodings.forget(encodingId, graceMs);
-    else await sleep(parts.pauseMs, undefined, { signal }).catch(() => undefined);
+    if (cursor === '') {
+      await parts.forgetFinished(claim);
+      await recordEncodings.forget(encodingId, graceMs);
+    } else await sleep(parts.pauseMs, undefined, { signal }).catch(() => undefined);
   } while (cursor !== '');
   return count;
 }
