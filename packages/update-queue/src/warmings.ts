@@ -273,8 +273,10 @@ export function openWarmings(options: {
       const args = [claim.encodingId, claim.token, JSON.stringify(plan)];
       await claimed(claim, () => commands.ckvReplanWarming(key, claims, ...args));
     },
-    open: (claim) =>
-      claimed(claim, () => commands.ckvOpenWarming(key, claims, ...everywhere, claim.encodingId, claim.token)),
+    async open(claim) {
+      await reachingRedis(requireAllPartitions);
+      return claimed(claim, () => commands.ckvOpenWarming(key, claims, ...everywhere, claim.encodingId, claim.token));
+    },
     async send(claim, rows, from, last, digest = '') {
       if (rows.length > MAX_SENT_ROWS) throw new Error(`${rows.length} rows, at most ${MAX_SENT_ROWS}`);
       const rest = [from, from + rows.length, MAX_WAITING_ROWS, last ? 1 : 0, digest];
