@@ -1,14 +1,17 @@
-// Checks the outside packages: every entry of package-lock.json has a digest, and every package
-// that production needs has an allowed licence. `npm test` runs it; it needs no network. scripts/packages.json has the
+// Checks the outside packages: every entry of both lock files has a digest, and every package that production needs has
+// an allowed licence. `npm test` runs it; it needs no network. scripts/packages.json has the
 // allowed licences, and exceptions by package name with the reason.
 import { isAllowedExpression } from './licence-expression.mjs';
-import { lockedPackages, policy, shippedPackages } from './packages.mjs';
+import { LOCKED_FOLDERS, lockedPackages, policy, shippedPackages } from './packages.mjs';
 
 const problems = [];
-for (const [path, { link, integrity, resolved }] of lockedPackages()) {
-  if (link || !path.includes('node_modules/')) continue;
-  if (!/^sha512-/.test(integrity ?? '')) problems.push(`${path}: has no sha512 digest in package-lock.json`);
-  if (resolved && !/^https:\/\//.test(resolved)) problems.push(`${path}: does not come from a registry over https`);
+for (const folder of LOCKED_FOLDERS) {
+  for (const [path, { link, integrity, resolved }] of lockedPackages(folder)) {
+    if (link || !path.includes('node_modules/')) continue;
+    const named = folder === '.' ? path : `${folder}/${path}`;
+    if (!/^sha512-/.test(integrity ?? '')) problems.push(`${named}: has no sha512 digest in package-lock.json`);
+    if (resolved && !/^https:\/\//.test(resolved)) problems.push(`${named}: does not come from a registry over https`);
+  }
 }
 const shipped = shippedPackages();
 for (const { name, version, license } of shipped) {

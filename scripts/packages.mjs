@@ -1,5 +1,5 @@
-// Shared by the checks of outside packages: what the services, the SDK and the command line install, by
-// package-lock.json.
+// Shared by the checks of outside packages. package-lock.json has what the services, the SDK and the command line
+// install. The lock file of site/ has what builds the pages for a browser.
 import { readFileSync } from 'node:fs';
 import { root } from './workspace.mjs';
 
@@ -9,9 +9,12 @@ const SHIPPED = /^(services\/.+|packages\/(cli|client|dev-stack))$/;
 /** The policy for outside packages: allowed licences, and exceptions with their reasons. */
 export const policy = JSON.parse(readFileSync(`${root}/scripts/packages.json`, 'utf8'));
 
-/** Every entry of package-lock.json by its path, without the root. */
-export function lockedPackages() {
-  const { packages } = JSON.parse(readFileSync(`${root}/package-lock.json`, 'utf8'));
+/** Folders that have a lock file: the workspace, and the site of the documentation, of which nothing is shipped. */
+export const LOCKED_FOLDERS = ['.', 'site'];
+
+/** Every entry of a folder's package-lock.json by its path, without the root. */
+export function lockedPackages(folder = '.') {
+  const { packages } = JSON.parse(readFileSync(`${root}/${folder}/package-lock.json`, 'utf8'));
   return new Map(Object.entries(packages).filter(([path]) => path !== ''));
 }
 

@@ -17,7 +17,9 @@ beforeEach(() => {
   const checks = ['check-packages.mjs', 'licence-expression.mjs', 'audit.mjs', 'sbom.mjs'];
   const scripts = ['packages.mjs', 'packages.json', 'workspace.mjs', ...checks];
   for (const file of scripts) cpSync(join(root, 'scripts', file), join(dir, 'scripts', file));
-  for (const file of ['package.json', 'package-lock.json']) cpSync(join(root, file), join(dir, file));
+  mkdirSync(join(dir, 'site'));
+  for (const file of ['package.json', 'package-lock.json', 'site/package.json', 'site/package-lock.json'])
+    cpSync(join(root, file), join(dir, file));
 });
 afterEach(() => {
   registry?.close();
@@ -79,6 +81,14 @@ describe('the check of licences and digests', () => {
     expect(await run('check-packages.mjs')).toMatchObject({ code: 1, text: expect.stringContaining(message) });
   });
 
+  it("fails for a weak digest in the site's lock file", async () => {
+    change<Lock>('site/package-lock.json', (lock) =>
+      Object.assign(entryOf(lock, 'vitepress'), { integrity: 'sha1-a' }),
+    );
+    const text = expect.stringContaining('site/node_modules/vitepress: has no sha512 digest');
+    expect(await run('check-packages.mjs')).toMatchObject({ code: 1, text });
+  });
+
   it('passes a choice of licences, a package with an exception, and packages of tests alone', async () => {
     change<Lock>('package-lock.json', (lock) => {
       entryOf(lock, 'ioredis').license = '(GPL-3.0-only OR MIT)';
@@ -100,14 +110,14 @@ describe('the look for known weaknesses', () => {
     severity: 'high',
   };
 
-  /** Starts a registry that knows of a weakness of ioredis, or does not know such questions. */
-  async function start(answers: boolean): Promise<Record<string, string>> {
+  /** Starts a registry that knows of a weakness of a package, or does not know such questions. */
+  async function start(answers: boolean, weak = 'ioredis'): Promise<Record<string, string>> {
     registry = createServer((request, response) => {
       if (!answers) response.statusCode = 405;
       const path = request.url ?? '';
       const isQuestion = path.endsWith('/advisories/bulk');
       const found = isQuestion
-        ? { ioredis: [{ ...advisory, vulnerable_versions: '<999' }] }
+        ? { [weak]: [{ ...advisory, vulnerable_versions: '<999' }] }
         : { name: path.slice(1), versions: {} };
       request.resume().on('end', () => response.end(JSON.stringify(answers ? found : {})));
     }).listen(0, '127.0.0.1');
@@ -121,6 +131,11 @@ describe('the look for known weaknesses', () => {
       code: 1,
       text: expect.stringMatching(/ioredis <999: high, a hole \(GHSA-aaaa-bbbb-cccc\)/),
     });
+  });
+
+  it('fails for a weakness of what the site is built with', async () => {
+    const text = expect.stringContaining('vitepress <999: high, a hole');
+    expect(await run('audit.mjs', await start(true, 'vitepress'))).toMatchObject({ code: 1, text });
   });
 
   it('passes a weakness with an exception', async () => {
