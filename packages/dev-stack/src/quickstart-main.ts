@@ -51,7 +51,7 @@ async function main(): Promise<number> {
     rankRequests: 300,
   };
   await ownFolder();
-  for (const part of ['redis', 'logs', 'pool', 'summary.json'])
+  for (const part of ['redis', 'logs', 'pool-state', 'summary.json'])
     await rm(join(dir, part), { recursive: true, force: true });
 
   const run = await runQuickstart({ ...options, onProgress: createProgress(), signal: stopping });

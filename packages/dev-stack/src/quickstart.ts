@@ -1,4 +1,4 @@
-import { mkdir, realpath, rm, symlink } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openBundle } from '@collectivekv/bundles';
@@ -68,6 +68,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   const stack = await startStack({
     dir: options.dir,
     bundlesDir,
+    env: { pool: { CKV_ACTIVE_BUNDLE: model.id } }, // of all bundles in the folder
     redisUrl: options.redisUrl,
     redisTls: options.redisTls ?? {},
     usualPorts: true,
@@ -131,13 +132,22 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   }
 }
 
-/** Makes a folder with a link to the bundle, to which other bundles can be copied while the stack runs. */
+/**
+ * Makes a folder with a link to the bundle, to which other bundles can be copied while the stack runs. Those that were
+ * copied before stay.
+ */
 async function publishBundle({ dir, bundleDir }: Pick<QuickstartOptions, 'dir' | 'bundleDir'>): Promise<string> {
   const bundlesDir = join(dir, 'bundles');
-  await rm(bundlesDir, { recursive: true, force: true });
   await mkdir(bundlesDir, { recursive: true });
+  for (const entry of await readdir(bundlesDir, { withFileTypes: true })) {
+    if (entry.isSymbolicLink()) await rm(join(bundlesDir, entry.name)); // of an earlier run
+  }
   const bundle = await realpath(bundleDir);
-  await symlink(bundle, join(bundlesDir, basename(bundle)), 'dir');
+  const name = basename(bundle);
+  await symlink(bundle, join(bundlesDir, name), 'dir').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+    throw new Error(`${join(bundlesDir, name)} is in the way of the bundle to serve; move it, or give it another name`);
+  });
   return bundlesDir;
 }
 

@@ -85,7 +85,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const redisAccess = { ...options.redisTls, CKV_KEY_PREFIX: keyPrefix };
     const records = { CKV_REDIS_URL: redisUrl, ...redisAccess };
     const [pool, userCache] = await Promise.all([
-      startReplicas('pool', { CKV_BUNDLES_DIR: options.bundlesDir, CKV_STATE_DIR: join(dir, 'pool') }),
+      startReplicas('pool', { CKV_BUNDLES_DIR: options.bundlesDir, CKV_STATE_DIR: join(dir, 'pool-state') }),
       startReplicas('user-cache', records),
     ]);
     const upstream = { CKV_POOL_TARGET: targetOf(pool), CKV_USER_CACHE_TARGET: targetOf(userCache) };

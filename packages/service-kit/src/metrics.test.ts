@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createMetrics, serveMetrics } from './metrics.js';
+import { askGauge, createMetrics, serveMetrics } from './metrics.js';
 
 const serve = (bind: string, allowInsecure: boolean) =>
   serveMetrics(createMetrics('test'), { bind, allowInsecure, isReady: () => true });
@@ -11,4 +11,15 @@ it('serves metrics beyond loopback only if the operator allows it', async () => 
   const { address, close } = await serve('0.0.0.0:0', true);
   expect(await fetch(`http://${address}/readyz`).then(({ ok }) => ok)).toBe(true);
   await close();
+});
+
+it('is not held up by a system that does not answer, nor fails with one that refuses', async () => {
+  const metrics = createMetrics('test');
+  askGauge(metrics, { name: 'ckv_hangs', help: 'never' }, () => new Promise(() => undefined));
+  askGauge(metrics, { name: 'ckv_fails', help: 'no' }, () => Promise.reject(new Error('away')));
+  askGauge(metrics, { name: 'ckv_answers', help: 'yes' }, async () => 7);
+  const text = await metrics.registry.metrics();
+  expect(text).toMatch(/^ckv_hangs\{.*\} (?:Nan|NaN)$/m);
+  expect(text).toMatch(/^ckv_fails\{.*\} (?:Nan|NaN)$/m);
+  expect(text).toMatch(/^ckv_answers\{.*\} 7$/m);
 });

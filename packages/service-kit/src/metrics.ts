@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { requireSafeBind } from './bind.js';
 import { METRICS_REMEDY, splitBind } from './loopback.js';
@@ -29,6 +30,9 @@ export function createMetrics(service: string): Metrics {
   return { registry, rpcSeconds };
 }
 
+/** Longest time for the answer of another system: a scrape must not miss its own deadline. */
+const ASK_MS = 1_000;
+
 /** Registers a gauge that calls `read` for every scrape. */
 export function watchGauge({ registry }: Metrics, gauge: { name: string; help: string }, read: () => number): void {
   new Gauge({
@@ -41,8 +45,8 @@ export function watchGauge({ registry }: Metrics, gauge: { name: string; help: s
 }
 
 /**
- * Registers a gauge that asks another system for every scrape. While it cannot be asked, the gauge is not a number and
- * the other metrics are there.
+ * Registers a gauge that asks another system for every scrape. While the system does not answer within a second, the
+ * gauge is not a number, and the other metrics are there.
  */
 export function askGauge(
   { registry }: Metrics,
@@ -53,7 +57,8 @@ export function askGauge(
     ...gauge,
     registers: [registry],
     async collect() {
-      this.set(await ask().catch(() => Number.NaN));
+      const late = sleep(ASK_MS, Number.NaN, { ref: false });
+      this.set(await Promise.race([ask().catch(() => Number.NaN), late]));
     },
   });
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startSpansOfCalls } from '@collectivekv/tracing';
 import { type DiagLogger, diag } from '@opentelemetry/api';
 import { ConfigError } from './config.js';
@@ -40,7 +41,11 @@ export async function startTracing(service: string, env: NodeJS.ProcessEnv, log:
   provider.register();
   startSpansOfCalls();
   log.info('tracing');
-  return { close: () => provider.shutdown() };
+  return {
+    async close() {
+      await Promise.race([provider.shutdown(), sleep(LAST_SPANS_MS, undefined, { ref: false })]);
+    },
+  };
 }
 
 function isWanted(env: NodeJS.ProcessEnv): boolean {
@@ -61,9 +66,14 @@ function requireOneOf(variable: string, value: string, allowed: readonly string[
   throw new ConfigError([`${variable}: "${value}" is not one of ${allowed.join(', ')}; set such a value, or unset it`]);
 }
 
+/** Longest text of a problem: a collector's answer may be in it. */
+const MAX_PROBLEM = 300;
+/** Longest time for the last spans at shutdown, ms. */
+const LAST_SPANS_MS = 2_000;
+
 /** What the exporter reports, such as a collector that cannot be reached, as log lines. */
 function reportsTo(log: Logger): DiagLogger {
-  const warn = (problem: string) => log.warn({ problem }, 'tracing');
+  const warn = (problem: string) => log.warn({ problem: problem.slice(0, MAX_PROBLEM) }, 'tracing');
   const quiet = () => undefined;
   return { error: warn, warn, info: quiet, debug: quiet, verbose: quiet };
 }

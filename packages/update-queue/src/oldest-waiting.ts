@@ -10,7 +10,8 @@ export function oldestWaitingMs(client: RedisClient, keyPrefix: string, partitio
     const queue = `${queuePrefix(keyPrefix)}:${partitionQueueName(partition)}`;
     const id = await client.lindex(`${queue}:wait`, -1);
     const timestamp = id ? await client.hget(`${queue}:${id}`, 'timestamp') : null;
-    return timestamp ? Number(timestamp) : Number.POSITIVE_INFINITY; // taken meanwhile
+    // Taken meanwhile, or of a sender that sets no time.
+    return Number(timestamp) > 0 ? Number(timestamp) : Number.POSITIVE_INFINITY;
   };
   return reachingRedis(async () => {
     const queued = await Promise.all(Array.from({ length: partitionCount }, (_, partition) => queuedMs(partition)));
