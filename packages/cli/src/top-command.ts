@@ -47,7 +47,11 @@ export function topCommand(connections: Connections): Command {
 export function metricsTargets(given: string | undefined, running: readonly string[]): readonly string[] {
   const targets = given ? given.split(',').map((target) => target.trim()) : running;
   if (targets.length === 0) {
-    throw invalidRequest('--metrics', 'is not given', 'name the CKV_METRICS_BIND addresses of all processes');
+    throw invalidRequest(
+      '--metrics',
+      'is not given',
+      'name the CKV_METRICS_BIND addresses of all processes; a service prints its own as metricsAddress when it starts',
+    );
   }
   for (const target of targets) {
     if (/^[^\s/]+:\d{1,5}$/.test(target)) continue;
