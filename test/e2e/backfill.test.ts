@@ -279,7 +279,8 @@ describe.each([
       /from files is under way/,
     );
     expect(await codeOf(ckv('bundle', 'rollback'))).toBe(0);
-    expect(await refusalOf('bundle', 'rollback')).toMatch(unfinished);
+    expect(await refusalOf('bundle', 'rollback')).toMatch(/no rollback is left/);
+    expect(await refusalOf('bundle', 'activate', candidate.id, '--force')).toMatch(unfinished);
     expect(await codeOf(ckv('backfill', 'cancel', '--bundle', candidate.id))).toBe(0);
     expect(await warming()).toBeUndefined();
   }, 600_000);

@@ -8,6 +8,7 @@ const status = (overrides: Partial<BundleStatus>): BundleStatus => ({
   encodingId: 'e'.repeat(16),
   state: 'active',
   shareBp: 0,
+  rollbackTarget: false,
   coverage: null,
   followers: [],
   ...overrides,
@@ -34,4 +35,16 @@ it('shows the coverage, the share, and how many replicas of each service have lo
   expect(canary).toContain('62.5% of 800 requests');
   expect(canary).toContain('ranking 1 of 2, updater 1 of 1');
   expect(lines.find((line) => line.includes('warming'))).toContain('unknown');
+});
+
+it('says where a rollback leads: to a bundle, to the end of canaries, or to none', () => {
+  const previous = { id: 'b'.repeat(16), name: 'before', state: 'previous' };
+  const lastLine = (...bundles: BundleStatus[]) => statusTable(bundles).split('\n').at(-1);
+  expect(lastLine(status({}), status({ ...previous, rollbackTarget: true }))).toBe(
+    'a rollback leads to: bbbbbbbbbbbbbbbb (before)',
+  );
+  expect(lastLine(status({ rollbackTarget: true }), status({ ...previous, state: 'canary' }))).toBe(
+    'a rollback leads to: aaaaaaaaaaaaaaaa (demo); it is active already, and bbbbbbbbbbbbbbbb would serve nobody',
+  );
+  expect(lastLine(status({}), status(previous))).toBe('a rollback leads to: none');
 });

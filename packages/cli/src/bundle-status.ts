@@ -5,7 +5,7 @@ import { percent } from './share-option.js';
 
 /** Returns the status of bundles as a table. */
 export function statusTable(bundles: readonly BundleStatus[]): string {
-  return table(
+  const states = table(
     ['id', 'name', 'encoding', 'state', 'share', 'coverage', 'loaded by'],
     bundles.map((one) => [
       one.id,
@@ -17,6 +17,15 @@ export function statusTable(bundles: readonly BundleStatus[]): string {
       loadedText(one),
     ]),
   );
+  return `${states}\n\n${rollbackText(bundles)}`;
+}
+
+/** Returns what a rollback would do: `a rollback leads to: ID (NAME)`. */
+function rollbackText(bundles: readonly BundleStatus[]): string {
+  const target = bundles.find(({ rollbackTarget }) => rollbackTarget);
+  const canaries = bundles.filter(({ state }) => state === 'canary').map(({ id }) => id);
+  const ends = canaries.length > 0 ? `; it is active already, and ${canaries.join(', ')} would serve nobody` : '';
+  return `a rollback leads to: ${target ? `${target.id} (${target.name})${ends}` : 'none'}`;
 }
 
 function coverageText({ coverage, encodingId }: BundleStatus, activeEncodingId: string | undefined): string {

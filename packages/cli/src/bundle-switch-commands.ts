@@ -19,8 +19,9 @@ interface WarmOptions {
 }
 
 const ROLLBACK_HELP = `
-The latest previous bundle is warm. An older one may lack the interactions since it was active. It is refused below
---min-coverage, unless --force is given.`;
+No rollback leads to a bundle that a rollback has left: "ckv bundle activate" returns to it. "ckv bundle status" says
+where a rollback leads. The latest previous bundle is warm. An older one may lack the interactions since it was active.
+It is refused below --min-coverage, unless --force is given.`;
 
 const minCoverageOption = () =>
   new Option(
@@ -85,11 +86,11 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .action(async (options: WarmOptions) => {
       await refuseUnfinishedRollback(connections, (problem) => console.error(`warning: ${problem}`));
       const rolledBack = await pool().call('Rollback', warmFields(options), deadline());
-      const { activeBundleId, endedCanaryIds } = rolledBack;
+      const { activeBundleId, previousBundleId, endedCanaryIds } = rolledBack;
       connections.print(rolledBack, () =>
         endedCanaryIds.length > 0
           ? `canary ended, still warming: ${endedCanaryIds.join(', ')}; active as before: ${activeBundleId}`
-          : `active: ${activeBundleId}`,
+          : `active: ${activeBundleId}; previously active: ${previousBundleId}`,
       );
     });
 

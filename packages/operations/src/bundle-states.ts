@@ -16,6 +16,8 @@ export interface ListedBundle {
   readonly shareBp: number;
   /** True if the other services keep the bundle loaded. */
   readonly announced: boolean;
+  /** True if the bundle is active after a rollback. While there are canaries, this is the active one itself. */
+  readonly rollbackTarget: boolean;
   readonly manifest: Manifest;
 }
 
@@ -31,7 +33,10 @@ const DEADLINE_MS = 10_000;
 export async function listBundles(connections: ReachesPool): Promise<ListedBundle[]> {
   const deadline = () => ({ deadlineMs: steadyNowMs() + DEADLINE_MS });
   const describe = (bundleId: string) => connections.pool().call('Describe', { bundleId }, deadline());
-  const [{ loadedBundleIds }, announcement] = await Promise.all([describe(''), announcementOf(connections)]);
+  const [{ loadedBundleIds, rollbackBundleId }, announcement] = await Promise.all([
+    describe(''),
+    announcementOf(connections),
+  ]);
   const announced = new Map(announcement.bundles.map((one) => [one.bundleId, one]));
   const listing = loadedBundleIds.map(async (id) => {
     const one = announced.get(id);
@@ -42,6 +47,7 @@ export async function listBundles(connections: ReachesPool): Promise<ListedBundl
       state: STATES[one?.state ?? ''] ?? 'loaded',
       shareBp: one?.shareBp ?? 0,
       announced: one !== undefined,
+      rollbackTarget: id === rollbackBundleId,
       manifest: parseManifest(manifest),
     };
   });

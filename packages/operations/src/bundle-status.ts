@@ -10,6 +10,8 @@ export interface BundleStatus {
   readonly state: string;
   /** Share of the users that a canary serves, in parts per 10,000; 0 in every other state. */
   readonly shareBp: number;
+  /** True if the bundle is active after a rollback. While there are canaries, this is the active one itself. */
+  readonly rollbackTarget: boolean;
   /**
    * Rank requests that were looked at, and those whose users have a warm record under the bundle. Null if the bundle has
    * the encoding of the active one, which is warm by definition, or if other services do not keep it loaded.
@@ -37,7 +39,7 @@ export async function bundleStatus(
 }
 
 function statusOf(
-  { id, encodingId, state, shareBp, announced, manifest }: ListedBundle,
+  { id, encodingId, state, shareBp, announced, rollbackTarget, manifest }: ListedBundle,
   activeEncodingId: string | undefined,
   followers: ResponseOf<'PoolService', 'ListFollowers'>['followers'],
 ): BundleStatus {
@@ -52,6 +54,7 @@ function statusOf(
     encodingId,
     state,
     shareBp,
+    rollbackTarget,
     coverage: measured ? { sampledCount: sum('sampledCount'), warmCount: sum('warmCount') } : null,
     followers: reports.map(({ service, replicaId, loaded }) => ({ service, replicaId, loaded })),
   };

@@ -80,18 +80,14 @@ export async function refuseUnfinishedRollback(
   onUnknown: (problem: string) => void,
 ): Promise<void> {
   const bundles = await listBundles(connections);
-  if (bundles.some(({ state }) => state === 'canary')) return; // ends the canaries alone
-  const previous = bundles.filter(({ state }) => state === 'previous');
-  // A previous bundle that is warmed again is announced as a candidate.
-  const targets = previous.length > 0 ? previous : bundles.filter(({ state }) => state === 'warming');
-  for (const target of targets.filter((one) => !servesAlready(bundles, one))) {
-    try {
-      await refuseUnfinished(connections, target);
-    } catch (thrown) {
-      const error = toCkvError(thrown);
-      if (error.reason !== 'dependency_unavailable') throw error;
-      return onUnknown(`it is unknown whether bundle ${target.id} has an unfinished backfill: ${error.message}`);
-    }
+  const target = bundles.find(({ rollbackTarget }) => rollbackTarget);
+  if (!target || servesAlready(bundles, target)) return;
+  try {
+    await refuseUnfinished(connections, target);
+  } catch (thrown) {
+    const error = toCkvError(thrown);
+    if (error.reason !== 'dependency_unavailable') throw error;
+    onUnknown(`it is unknown whether bundle ${target.id} has an unfinished backfill: ${error.message}`);
   }
 }
 

@@ -50,17 +50,17 @@ export function createChanges(parts: {
       upstream.as(token, async (services) => {
         const connections = reach(services);
         await refuseUnfinishedRollback(connections, connections.note);
-        const { activeBundleId, endedCanaryIds } = await services.pool.call(
+        const { activeBundleId, previousBundleId, endedCanaryIds } = await services.pool.call(
           'Rollback',
           { force },
           { deadlineMs: steadyNowMs() + SWITCH_MS },
         );
-        log.info({ activeBundleId, endedCanaryIds, force }, 'rolled back');
+        log.info({ activeBundleId, previousBundleId, endedCanaryIds, force }, 'rolled back');
         return {
           done:
             endedCanaryIds.length > 0
               ? `ended the canary ${endedCanaryIds.join(', ')}, which still warms; active as before: ${activeBundleId}`
-              : `${activeBundleId} is active again`,
+              : `${activeBundleId} is active again; before it was ${previousBundleId}`,
         };
       }),
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { activated, rolledBack } from './activation-changes.js';
+import { activated, rolledBack, withCandidate, withoutCandidate } from './activation-changes.js';
 import { announcementOf } from './announcement.js';
 
 const [first, second, third] = ['1', '2', '3'].map((digit) => digit.repeat(16)) as [string, string, string];
@@ -18,17 +18,35 @@ it('keeps a bundle announced that was rolled back, so that its records have no h
   expect(activated(after, third)).toEqual(before);
 });
 
-it('returns to the bundles before by more rollbacks, and to the first one again at the end of the row', () => {
+it('returns to the bundles before by more rollbacks, and at the end of the row to none that a rollback has left', () => {
   const before = activated(activated({ active: first, previous: [] }, second), third);
-  const actives = [1, 2, 3].map(
-    (count) =>
-      Array.from({ length: count }).reduce((activation: typeof before) => rolledBack(activation), before).active,
+  const once = rolledBack(before);
+  const twice = rolledBack(once);
+  expect([once.active, twice.active]).toEqual([second, first]);
+  expect(() => rolledBack(twice)).toThrow(
+    `a rollback has left it; to return to it, run "ckv bundle activate ${third}"`,
   );
-  expect(actives).toEqual([second, first, third]);
+});
+
+it('leads to no bundle that a rollback has left, also after a canary of it and after other changes', () => {
+  const fled = rolledBack(activated({ active: first, previous: [] }, second));
+  const tried = rolledBack(withCandidate(fled, { bundleId: second, shareBp: 500 }));
+  expect(() => rolledBack(tried)).toThrow('no rollback is left');
+  expect(() => rolledBack(withoutCandidate(tried, second))).toThrow('no rollback is left');
+  const back = rolledBack(activated(fled, third));
+  expect(back.active).toBe(first);
+  expect(() => rolledBack(back)).toThrow('no rollback is left');
+});
+
+it('leads to a bundle again that became active after a rollback had left it', () => {
+  const fled = rolledBack(activated({ active: first, previous: [] }, second));
+  const again = activated(fled, second);
+  expect(again).toEqual({ active: second, previous: [first] });
+  expect(rolledBack(activated(again, third)).active).toBe(second);
 });
 
 it('makes no bundle warm beyond the most candidates', () => {
   const candidates = [candidateOf('4'.repeat(16)), candidateOf('5'.repeat(16))];
   const after = rolledBack({ active: third, previous: [second, first], candidates });
-  expect(after).toEqual({ active: second, previous: [first, third], candidates });
+  expect(after).toEqual({ active: second, previous: [first, third], candidates, left: [third] });
 });

@@ -9,41 +9,65 @@ export const MAX_PREVIOUS = 8;
 /** A candidate and its share of the users. */
 export type Candidate = NonNullable<Activation['candidates']>[number];
 
+/** An activation whose lists may be empty. */
+interface Lists {
+  readonly active: string;
+  readonly previous: readonly string[];
+  readonly candidates: readonly Candidate[];
+  /** Bundles that a rollback has left. */
+  readonly left: readonly string[];
+}
+
 /** Returns the activation with another active bundle. The one that was active becomes the first previous bundle. */
 export function activated(activation: Activation, bundleId: string): Activation {
-  const { active, previous, candidates = [] } = activation;
+  const { active, previous, candidates, left } = listsOf(activation);
   if (active === bundleId) return activation;
   const others = previous.filter((id) => id !== bundleId && id !== active);
-  const left = candidates.filter((one) => one.bundleId !== bundleId);
-  return { active: bundleId, previous: [active, ...others].slice(0, MAX_PREVIOUS), ...listing(left) };
+  return activationOf({
+    active: bundleId,
+    previous: [active, ...others].slice(0, MAX_PREVIOUS),
+    candidates: candidates.filter((one) => one.bundleId !== bundleId),
+    left,
+  });
 }
 
 /**
  * Returns the activation without its latest change: canaries become warming. Without canaries, the previous bundle
- * becomes active, and the one that was active becomes the last previous bundle. It also stays warm, if there are fewer
- * than {@link MAX_CANDIDATES}: its records go on, so it can become active again.
- * @throws bundle_not_loaded if there is neither
+ * becomes active, and the one that was active becomes the last previous bundle. No later rollback leads to it. It also
+ * stays warm, if there are fewer than {@link MAX_CANDIDATES}: its records go on, so it can be activated again.
+ * @throws bundle_not_loaded if there is neither, or if a rollback has left the previous bundle
  */
-export function rolledBack({ active, previous, candidates = [] }: Activation): Activation {
+export function rolledBack(activation: Activation): Activation {
+  const { active, previous, candidates, left } = listsOf(activation);
   if (candidates.some(({ shareBp }) => shareBp > 0)) {
-    return { active, previous, ...listing(candidates.map(({ bundleId }) => ({ bundleId, shareBp: 0 }))) };
+    const ended = candidates.map(({ bundleId }) => ({ bundleId, shareBp: 0 }));
+    return activationOf({ active, previous, candidates: ended, left });
   }
   const [target, ...rest] = previous;
   if (target === undefined) {
     throw new CkvError('bundle_not_loaded', 'no bundle was active before this one; activate one by its id');
   }
-  const left = candidates.filter(({ bundleId }) => bundleId !== target);
+  if (left.includes(target)) {
+    const problem = `no rollback is left: bundle ${target} was active before this one, and a rollback has left it`;
+    throw new CkvError('bundle_not_loaded', `${problem}; to return to it, run "ckv bundle activate ${target}"`);
+  }
+  const others = candidates.filter(({ bundleId }) => bundleId !== target);
   // The first previous bundle is announced. Behind it, this one would not be, and its records would get a hole.
-  const staysWarm = rest.length > 0 && left.length < MAX_CANDIDATES;
-  const next = staysWarm ? [...left, { bundleId: active, shareBp: 0 }] : left;
-  return { active: target, previous: [...rest, active], ...listing(next) };
+  const staysWarm = rest.length > 0 && others.length < MAX_CANDIDATES;
+  return activationOf({
+    active: target,
+    previous: [...rest, active],
+    candidates: staysWarm ? [...others, { bundleId: active, shareBp: 0 }] : others,
+    left: [...left, active],
+  });
 }
 
 /**
  * Returns the activation with a candidate, or with another share of it.
  * @throws invalid_request if the bundle is active, or if there are {@link MAX_CANDIDATES} others
  */
-export function withCandidate({ active, previous, candidates = [] }: Activation, candidate: Candidate): Activation {
+export function withCandidate(activation: Activation, candidate: Candidate): Activation {
+  const { active, candidates, ...others } = listsOf(activation);
   const { bundleId } = candidate;
   if (bundleId === active) {
     throw invalidRequest('bundle_id', 'is the active bundle', 'name another one; the active bundle serves already');
@@ -57,22 +81,33 @@ export function withCandidate({ active, previous, candidates = [] }: Activation,
   const next = known
     ? candidates.map((one) => (one.bundleId === bundleId ? candidate : one))
     : [...candidates, candidate];
-  return { active, previous, ...listing(next) };
+  return activationOf({ active, ...others, candidates: next });
 }
 
 /**
  * Returns the activation without a candidate.
  * @throws invalid_request if the bundle is no candidate
  */
-export function withoutCandidate({ active, previous, candidates = [] }: Activation, bundleId: string): Activation {
-  const left = candidates.filter((one) => one.bundleId !== bundleId);
-  if (left.length === candidates.length) {
+export function withoutCandidate(activation: Activation, bundleId: string): Activation {
+  const { candidates, ...others } = listsOf(activation);
+  const next = candidates.filter((one) => one.bundleId !== bundleId);
+  if (next.length === candidates.length) {
     const ids = candidates.map((one) => one.bundleId).join(', ');
     throw invalidRequest('bundle_id', 'is no candidate', ids === '' ? 'there is none' : `use one of: ${ids}`);
   }
-  return { active, previous, ...listing(left) };
+  return activationOf({ ...others, candidates: next });
 }
 
-function listing(candidates: readonly Candidate[]): Pick<Activation, 'candidates'> {
-  return candidates.length === 0 ? {} : { candidates: [...candidates] };
+function listsOf({ active, previous, candidates = [], left = [] }: Activation): Lists {
+  return { active, previous, candidates, left };
+}
+
+function activationOf({ active, previous, candidates, left }: Lists): Activation {
+  const stillLeft = left.filter((id) => previous.includes(id));
+  return {
+    active,
+    previous: [...previous],
+    ...(candidates.length > 0 ? { candidates: [...candidates] } : {}),
+    ...(stillLeft.length > 0 ? { left: stillLeft } : {}),
+  };
 }

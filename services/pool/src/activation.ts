@@ -20,6 +20,8 @@ const activationSchema = z.strictObject({
    * are none, as above.
    */
   stale: z.array(bundleId).optional(),
+  /** Previous bundles that a rollback has left: no rollback leads to them. Absent if there are none, as above. */
+  left: z.array(bundleId).optional(),
 });
 
 /** The active bundle, the previously active bundles, and the candidates. */

@@ -197,12 +197,16 @@ describe('a shelf', () => {
     const opened = await open();
     await expect(opened.rollback()).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
     await opened.activate(second);
-    expect(await opened.rollback()).toEqual({ activeBundleId: first, endedCanaryIds: [] });
+    expect(opened.rollbackTarget()).toBe(first);
+    expect(await opened.rollback()).toEqual({ activeBundleId: first, previousBundleId: second, endedCanaryIds: [] });
     expect(announced(opened)).toEqual([
       [first, 'active'],
       [second, 'previous'],
     ]);
-    expect(stored).toEqual({ active: first, previous: [second] });
+    expect(stored).toEqual({ active: first, previous: [second], left: [second] });
+    expect(opened.rollbackTarget()).toBe('');
+    await expect(opened.rollback()).rejects.toThrow(`"ckv bundle activate ${second}"`);
+    expect(opened.announcement().activeBundleId).toBe(first);
   });
 
   describe('with previous bundles of several encodings', () => {
@@ -411,13 +415,14 @@ describe('candidates', () => {
     const opened = await openAll();
     await opened.activate(second);
     await opened.setCandidate({ bundleId: third, shareBp: 10_000 });
-    expect(await opened.rollback()).toEqual({ activeBundleId: second, endedCanaryIds: [third] });
+    expect(opened.rollbackTarget()).toBe(second);
+    expect(await opened.rollback()).toEqual({ activeBundleId: second, previousBundleId: '', endedCanaryIds: [third] });
     expect(announced(opened)).toEqual([
       [second, 'active'],
       [third, 'warming'],
       [first, 'previous'],
     ]);
-    expect(await opened.rollback()).toEqual({ activeBundleId: first, endedCanaryIds: [] });
+    expect(await opened.rollback()).toMatchObject({ activeBundleId: first, endedCanaryIds: [] });
     expect(announced(opened)).toEqual([
       [first, 'active'],
       [third, 'warming'],

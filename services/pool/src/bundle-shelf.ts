@@ -16,6 +16,8 @@ import { announcementOf } from './announcement.js';
 /** What a rollback did. */
 export interface RolledBack {
   readonly activeBundleId: string;
+  /** The bundle that was active before; empty if only canaries have ended. */
+  readonly previousBundleId: string;
   /** Canaries that serve nobody now. If there are any, the active bundle has not changed. */
   readonly endedCanaryIds: readonly string[];
 }
@@ -54,9 +56,11 @@ export interface BundleShelf {
   /**
    * Ends the shares of all canaries. Without canaries, makes the previously active bundle active again. It is checked if
    * its records lack interactions.
-   * @throws bundle_not_loaded if there was none
+   * @throws bundle_not_loaded if there was none, or if a rollback has left it
    */
   rollback(check?: ServingCheck): Promise<RolledBack>;
+  /** Returns the id of the bundle that is active after a rollback; empty if there is none to roll back to. */
+  rollbackTarget(): string;
   /** Lists the loaded bundles, the active one first, and those of the bundle folders that are not loaded. */
   list(): Promise<ListedBundle[]>;
   /** Yields the announcement now and after every change, until the signal aborts. */
@@ -228,8 +232,8 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
       const stale = [...new Set([...noted, ...unwritten(before)])];
       const after = next(before, stale);
       if (isDeepStrictEqual(after, before)) return before;
-      const left = stale.filter((id) => after.previous.includes(id));
-      const written = left.length === 0 ? after : { ...after, stale: left };
+      const stillStale = stale.filter((id) => after.previous.includes(id));
+      const written = stillStale.length === 0 ? after : { ...after, stale: stillStale };
       if (!(await activationFile.write(written, stored))) continue;
       adopt(written);
       return before;
@@ -274,15 +278,23 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
       }),
     rollback: (check) =>
       inTurn(async () => {
-        const { candidates = [] } = await change((current, stale) => {
+        const { active, candidates = [] } = await change((current, stale) => {
           const next = rolledBack(current);
           const target = require(next.active);
           if (next.active !== current.active && stale.includes(next.active)) check?.(target, require(current.active));
           return next;
         });
         const ended = candidates.filter(({ shareBp }) => shareBp > 0).map(({ bundleId }) => bundleId);
-        return { activeBundleId: activation.active, endedCanaryIds: ended };
+        const previousBundleId = active === activation.active ? '' : active;
+        return { activeBundleId: activation.active, previousBundleId, endedCanaryIds: ended };
       }),
+    rollbackTarget() {
+      try {
+        return require(rolledBack(activation).active).model.id;
+      } catch {
+        return '';
+      }
+    },
     async list() {
       const loaded = [activation.active, ...bundles.keys()].map((bundleId) => {
         return { bundleId, name: require(bundleId).model.manifest.name, loaded: true };

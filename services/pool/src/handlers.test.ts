@@ -78,6 +78,7 @@ describe('Describe', () => {
       manifest: manifests[0],
       active: true,
       provider: 'cpu',
+      rollbackBundleId: '',
       loadedBundleIds: [first, second, other],
       encodingId: encodingIdOf(parseManifest(manifests[0] ?? Buffer.of())),
     });
@@ -131,7 +132,12 @@ describe('Gather', () => {
 describe('Activate and Rollback', () => {
   it('switch the active bundle, and answer what was and what is active', async () => {
     expect(await handlers.Activate({ bundleId: second, ...USUAL })).toEqual({ previousBundleId: first });
-    expect(await handlers.Rollback(USUAL)).toEqual({ activeBundleId: first, endedCanaryIds: [] });
+    expect(await handlers.Describe({ bundleId: '' })).toMatchObject({ rollbackBundleId: first });
+    expect(await handlers.Rollback(USUAL)).toEqual({
+      activeBundleId: first,
+      previousBundleId: second,
+      endedCanaryIds: [],
+    });
     await expect(handlers.Activate({ bundleId: '', ...USUAL })).rejects.toThrow('bundle_id: is missing');
   });
 

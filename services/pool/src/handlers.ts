@@ -78,6 +78,7 @@ export function createPoolHandlers({ shelf, provider, metrics, reports, health, 
         provider,
         loadedBundleIds: [...shelf.ids()],
         encodingId: bundle.model.encodingId,
+        rollbackBundleId: shelf.rollbackTarget(),
       };
     },
 
@@ -167,8 +168,8 @@ export function createPoolHandlers({ shelf, provider, metrics, reports, health, 
     },
 
     async Rollback(request: RollbackRequest__Output): Promise<RollbackResponse> {
-      const { activeBundleId, endedCanaryIds } = await shelf.rollback(warmCheck(request));
-      return { activeBundleId, endedCanaryIds: [...endedCanaryIds] };
+      const { endedCanaryIds, ...rolledBack } = await shelf.rollback(warmCheck(request));
+      return { ...rolledBack, endedCanaryIds: [...endedCanaryIds] };
     },
   };
 }
