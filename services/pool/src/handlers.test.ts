@@ -170,7 +170,8 @@ describe('a bundle with another encoding', () => {
     await expect(activate({})).rejects.toMatchObject({ reason: 'bundle_cold', field: 'bundle_id' });
     await expect(activate({})).rejects.toThrow('has looked at 0 rank requests, 100 are required; wait until users');
     await report(949);
-    await expect(canary({})).rejects.toThrow('94.9% of 1000 rank requests have a warm record, 95% are required');
+    await expect(canary({})).rejects.toThrow('94.9% of 1000 rank requests have a warm record, 95% are required; build');
+    await expect(canary({})).rejects.toThrow('requests from before its end still count');
     await expect(activate({})).rejects.toMatchObject({ reason: 'bundle_cold' });
     await report(950);
     await canary({});
@@ -183,7 +184,7 @@ describe('a bundle with another encoding', () => {
     reports.keepOnly([first, second]);
     const activating = activate({});
     reports.keepOnly([first, second, other]);
-    const advice = `make it warm first: "ckv bundle warm ${other}"; or serve it anyway by --force`;
+    const advice = `begin its records first: "ckv backfill start --bundle ${other}"; if it has records from before,`;
     await expect(activating).rejects.toThrow(advice);
   });
 

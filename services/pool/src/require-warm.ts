@@ -25,13 +25,15 @@ export function requireWarm(reports: Pick<FollowerReports, 'coverageOf'>, wish: 
     const looked = `ranking has looked at ${counted(sampledCount, 'rank request')}, ${FEWEST_SAMPLES} are required`;
     const remedy = announced
       ? 'wait until users with a record have sent more; "ckv bundle status" shows the number'
-      : `make it warm first: "ckv bundle warm ${bundleId}"`;
+      : `begin its records first: "ckv backfill start --bundle ${bundleId}"; if it has records from before, "ckv bundle warm ${bundleId}" goes on with them`;
     throw cold(`its coverage is unknown: ${looked}; ${remedy}; or serve it anyway by --force`);
   }
   if (warmCount * WHOLE_SHARE_BP >= minCoverageBp * sampledCount) return;
   const found = `${((warmCount / sampledCount) * 100).toFixed(1)}% of ${sampledCount} rank requests have a warm record`;
-  const remedy = `build its records by "ckv backfill --bundle ${bundleId}", or serve it anyway by --force`;
-  throw cold(`${found}, ${minCoverageBp / 100}% are required; ${remedy}`);
+  const build = `build its records by "ckv backfill --bundle ${bundleId}"`;
+  const wait =
+    'after a backfill, wait: requests from before its end still count, until ranking has looked at 1,000 newer ones of each replica (100 s by the default of CKV_COVERAGE_RATE)';
+  throw cold(`${found}, ${minCoverageBp / 100}% are required; ${build}; ${wait}; or serve it anyway by --force`);
 }
 
 function cold(text: string): CkvError {
