@@ -198,6 +198,9 @@ async function servedBy(connections: Connections, encodingId: string): Promise<L
   return served.find(({ state }) => state !== 'previous') ?? served[0];
 }
 
+const LOST =
+  'if they are lost, new interactions build them again; older ones come back by a bundle of another encoding: train it without --keep-encoding, backfill it, and activate it';
+
 /** Returns the error for records that are not to be deleted, or built anew. */
 function servedError({ id, state }: ListedBundle, backfill: Warming | undefined): CkvError {
   const problem = `has the encoding of bundle ${id}, which is ${state}`;
@@ -206,8 +209,9 @@ function servedError({ id, state }: ListedBundle, backfill: Warming | undefined)
     canary: `end the canary first ("ckv bundle cancel ${id}")`,
   };
   if (!backfill) {
-    const remedy = `its records exist already, and nothing is to be done; to delete them, ${release[state] ?? 'activate two other bundles first'}`;
-    return invalidRequest('--bundle', problem, remedy);
+    const again = `to build them anew, ${release[state] ?? `run "ckv bundle warm ${id}" first`}`;
+    const remedy = state === 'active' ? LOST : again;
+    return invalidRequest('--bundle', problem, `its records exist already, and nothing is to be done; ${remedy}`);
   }
   const remedy = `its records would be deleted while they serve users; ${release[state]}, then cancel the backfill`;
   return invalidRequest('--bundle', problem, remedy);
