@@ -6,6 +6,7 @@ import { bundleCommand } from './bundle-command.js';
 import { openConnections } from './connections.js';
 import { unsetEmpty } from './environment.js';
 import { explainCommand } from './explain-command.js';
+import { helpCommand } from './help-command.js';
 import { planCommand } from './plan/plan-command.js';
 import { poolCommand } from './pool-command.js';
 import { queueCommand } from './queue-command.js';
@@ -80,6 +81,7 @@ for (const command of [
   }
   program.addCommand(command);
 }
+program.addCommand(helpCommand(program).copyInheritedSettings(program));
 
 try {
   await program.parseAsync();
