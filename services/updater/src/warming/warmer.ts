@@ -49,6 +49,8 @@ const STEP_MS = 100;
 const FAILED_MS = 2_000;
 /** Pause after a step that found nothing. */
 const IDLE_MS = 250;
+/** An encoding without a bundle is worth a warning after this time: the bundle may be on its way. */
+const UNKNOWN_MS = 60_000;
 /**
  * While live jobs wait, a step is followed by a pause of this many times its length: the second number while the event
  * log grows in spite of the steps.
@@ -91,15 +93,19 @@ export function createWarmer(parts: WarmerParts): Warmer {
   let busyPause: number = BUSY_PAUSE[0];
   /** How far the event log was behind as the latest step began, ms. */
   let logLagMs = Number.POSITIVE_INFINITY;
-  const unknown = new Set<string>();
+  /** Since when no loaded bundle has an encoding, ms; infinite after the warning. */
+  const unknownSinceMs = new Map<string, number>();
 
-  /** Returns the encodings that this process can build records of. Warns of the others once. */
+  /** Returns the encodings that this process can build records of. Warns of one that stays unknown, once. */
   function buildable(held: readonly HeldPartition[]): string[] {
     const pending = [...new Set(held.flatMap(({ queue }) => [...queue.warming.pending()]))].sort();
     return pending.filter((encodingId) => {
-      if (writer.knows(encodingId)) return unknown.delete(encodingId) || true;
-      if (!unknown.has(encodingId)) log.warn({ encodingId }, 'no loaded bundle has the encoding that is being warmed');
-      unknown.add(encodingId);
+      if (writer.knows(encodingId)) return unknownSinceMs.delete(encodingId) || true;
+      const nowMs = performance.now();
+      const sinceMs = unknownSinceMs.get(encodingId) ?? nowMs;
+      const isLong = nowMs - sinceMs >= UNKNOWN_MS;
+      if (isLong) log.warn({ encodingId }, 'no loaded bundle has the encoding that is being warmed');
+      unknownSinceMs.set(encodingId, isLong ? Number.POSITIVE_INFINITY : sinceMs);
       return false;
     });
   }
