@@ -190,13 +190,13 @@ describe.each([
   }, 600_000);
 
   it('has them again from the event log alone', async () => {
-    expect(await codeOf(ckv('backfill', '--bundle', candidate.id, '--from-redis-stream'))).toBe(0);
+    expect(await codeOf(ckv('backfill', '--bundle', candidate.id, '--from-redis-stream', '--again'))).toBe(0);
     await record(20);
     await expectEqualRecords();
   }, 600_000);
 
   it('counts nothing twice that waits in the queue as it begins, though an updater dies', async () => {
-    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id))).toBe(0);
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id, '--again'))).toBe(0);
     const updaters = e2e.stack.services.updater;
     for (const updater of updaters) await updater.kill();
     const producer = createInteractionProducer({
@@ -252,7 +252,7 @@ describe.each([
   }, 600_000);
 
   it('shows a backfill, and has no records after it was cancelled', async () => {
-    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id))).toBe(0);
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id, '--again'))).toBe(0);
     const status = ckv('backfill', 'status');
     let text = '';
     status.stdout?.on('data', (chunk) => {
@@ -267,7 +267,7 @@ describe.each([
   }, 600_000);
 
   it('lets no unfinished records serve, and can be cancelled after they did', async () => {
-    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id))).toBe(0);
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id, '--again'))).toBe(0);
     const unfinished = /the backfill of bundle \w+ is not complete \(partitions: 16 armed.*ckv backfill cancel/s;
     expect(await refusalOf('bundle', 'activate', candidate.id, '--force')).toMatch(unfinished);
     expect(await refusalOf('bundle', 'canary', candidate.id, '--share', '5%', '--force')).toMatch(unfinished);

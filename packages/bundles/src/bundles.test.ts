@@ -218,7 +218,9 @@ it.each([
   });
   const golden = { graph: 'rank' as const, name: 'x', inputs: {}, outputs: { scores: tensorOf([0.5, 0.5]) } };
   const outputs = values ? { scores: tensorOf(values) } : {};
-  expect(goldenDifference(golden, outputs, 1e-4)).toBe(`scores has ${values?.length ?? 0} elements, not 2`);
+  expect(goldenDifference(golden, outputs, 1e-4)).toBe(
+    `scores has ${values?.length ?? 0} ${values?.length === 1 ? 'element' : 'elements'}, not 2`,
+  );
 });
 
 describe('installBundle', () => {

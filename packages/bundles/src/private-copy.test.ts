@@ -77,7 +77,7 @@ it('names the folder of the bundle, not the copy, if files are damaged, and remo
   await truncate(join(copy, 'pool.bin'));
   await expect(openPrivateCopy(copy, privateDir)).rejects.toMatchObject({
     reason: 'bundle_invalid',
-    message: expect.stringMatching(`^${copy} has 2 problem\\(s\\): pool\\.bin: has 0 bytes.*rank\\.onnx: is missing`),
+    message: expect.stringMatching(`^${copy} has 2 problems: pool\\.bin: has 0 bytes.*rank\\.onnx: is missing`),
   });
   expect(await readdir(privateDir)).toEqual([]);
 });
