@@ -65,6 +65,12 @@ function table(head, rows) {
   return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
 }
 
+/** Returns the services that register the metrics of a file of packages/. */
+function servicesOf(path) {
+  if (path.includes('graph-run-metrics')) return 'pool, ranking, updater';
+  return path.includes('bundle-metrics') ? 'ranking, updater' : 'all';
+}
+
 /** Returns a table of the services' metrics, from the code that registers them. */
 function serviceMetricsTable() {
   const registered =
@@ -72,8 +78,7 @@ function serviceMetricsTable() {
   const rows = sourceFiles().flatMap((path) => {
     if (/^packages\/(cli|fleet-metrics|operations)\//.test(path)) return []; // they read metrics
     const text = readFileSync(`${root}/${path}`, 'utf8');
-    const service =
-      /^services\/([^/]+)/.exec(path)?.[1] ?? (path.includes('bundle-metrics') ? 'ranking, updater' : 'all');
+    const service = /^services\/([^/]+)/.exec(path)?.[1] ?? servicesOf(path);
     return [...text.matchAll(registered)].map((found) => {
       const [whole, name, single, double, ownLabels] = found;
       const kind = /new (Counter|Gauge|Histogram)[^(]*\(\{\s*$/.exec(text.slice(0, found.index))?.[1] ?? 'Gauge';

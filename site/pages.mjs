@@ -21,6 +21,7 @@ export const GROUPS = [
     pages: [
       'docs/console.md',
       'docs/operations.md',
+      'docs/gpu.md',
       'docs/configuration.md',
       'docs/model-updates.md',
       'docs/backfill.md',

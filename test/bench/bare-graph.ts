@@ -42,7 +42,7 @@ export interface BareAnswer {
 const LEAST_RUNS = 3;
 
 // The options of ranking's workers.
-const options = sessionOptions({ provider: 'cpu', threadsPerWorker: 1 });
+const options = sessionOptions({ provider: 'cpu', deviceIndex: 0, threadsPerWorker: 1 });
 const [, , dir = ''] = process.argv;
 const { model } = await openBundle(dir);
 const { graphs, groups } = model.manifest;

@@ -48,11 +48,11 @@ export function bundleCommand(connections: Connections): Command {
     .description('show the structure and the training metrics of a bundle')
     .argument('[id]', 'bundle id of 16 hexadecimal digits, or name; default: the active bundle')
     .action(async (id: string | undefined) => {
-      const { bundleId, encodingId, manifest, active, provider } = await describe(
+      const { bundleId, encodingId, manifest, active, provider, device, precision } = await describe(
         id === undefined ? '' : await bundleIdOf(connections, id),
       );
       const parsed = parseManifest(manifest);
-      connections.print({ bundleId, encodingId, active, provider, manifest: parsed }, () =>
+      connections.print({ bundleId, encodingId, active, provider, device, precision, manifest: parsed }, () =>
         describeBundle(parsed, { bundleId, encodingId, active }),
       );
     });

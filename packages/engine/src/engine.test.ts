@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
 import { CkvError, type Tensors } from '@collectivekv/domain';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createEngine, type Engine, type EngineOptions } from './engine.js';
+import { createEngine } from './engine.js';
+import type { Engine, EngineOptions } from './engine-options.js';
 
 const gatherOf = (bundle: string) => ({
   gather: { path: fileURLToPath(new URL(`../../../${bundle}/gather.onnx`, import.meta.url)) },
@@ -50,6 +51,16 @@ describe('engine', () => {
     expect(hungry).toEqual([true, true, true, true, false, false]);
     await Promise.all(runs);
     expect(engine?.hungry).toBe(true);
+  });
+
+  it('tells the time of each run by the name of its graph', async () => {
+    const runs: { graph: string; seconds: number }[] = [];
+    const graphs = await (await start({ onRun: (graph, seconds) => runs.push({ graph, seconds }) })).load(GATHER);
+    expect(runs).toEqual([]); // loading is no run
+    await graphs.run('gather', slots(1));
+    await expect(graphs.run('gather', {})).rejects.toMatchObject({ reason: 'bug' });
+    expect(runs).toEqual([{ graph: 'gather', seconds: expect.any(Number) }]);
+    expect(engine).toMatchObject({ device: 'cpu', precision: 'float32' });
   });
 
   it('carries every element type; half precision travels as its bits', async () => {
@@ -258,7 +269,7 @@ describe('engine', () => {
     const loading = start({ provider: 'cuda' }).then((started) => started.load(GATHER));
     await expect(loading).rejects.toMatchObject({
       reason: 'provider_missing',
-      message: expect.stringMatching(/install CUDA/),
+      message: expect.stringMatching(/copy libonnxruntime_providers_cuda\.so/),
     });
   });
 

@@ -58,7 +58,7 @@ afterEach(async () => {
 
 function createPool(hasSpare: boolean): void {
   pool = createWorkerPool({
-    settings: { provider: 'cpu', threadsPerWorker: 1 },
+    settings: { provider: 'cpu', deviceIndex: 0, threadsPerWorker: 1 },
     hasSpare,
     onReady: () => {
       readyCount++;

@@ -1,7 +1,7 @@
 import { allDone, backoffMs } from '@collectivekv/domain';
 import type { WorkerSettings } from './protocol.js';
 import type { GraphRun } from './run-queue.js';
-import { startWorkerThread, type WorkerThread } from './worker-thread.js';
+import { type OnRun, startWorkerThread, type WorkerThread } from './worker-thread.js';
 
 /** The states of a worker. Every worker passes through them in this order. */
 export type WorkerState =
@@ -81,6 +81,7 @@ export interface WorkerPoolOptions {
   readonly onReady: () => void;
   /** Called when a thread ends while the pool is open, with the error that ended it. */
   readonly onDeath: (error: unknown) => void;
+  readonly onRun?: OnRun;
   /** Starts a thread. Default: {@link startWorkerThread}. */
   readonly startThread?: () => WorkerThread;
 }
@@ -104,7 +105,8 @@ export function createWorkerPool({
   hasSpare,
   onReady,
   onDeath,
-  startThread = () => startWorkerThread(settings),
+  onRun,
+  startThread = () => startWorkerThread(settings, onRun),
 }: WorkerPoolOptions): WorkerPool {
   const graphs = new Map<string, GraphFile>(); // those that every ready worker has
   const workers = new Set<Worker>();

@@ -19,7 +19,11 @@ export interface WorkerThread {
   terminate(): Promise<void>;
 }
 
+/** Called after each run, with the graph's key and the time that the run took in the thread, seconds. */
+export type OnRun = (graph: string, seconds: number) => void;
+
 interface Pending {
+  readonly command: Command;
   resolve(outputs: Tensors): void;
   reject(error: CkvError): void;
 }
@@ -28,7 +32,7 @@ interface Pending {
 const WORKER_PATH = createRequire(import.meta.url).resolve('@collectivekv/engine/worker');
 
 /** Starts a thread. */
-export function startWorkerThread(settings: WorkerSettings): WorkerThread {
+export function startWorkerThread(settings: WorkerSettings, onRun: OnRun = () => undefined): WorkerThread {
   const worker = new Worker(WORKER_PATH, { workerData: settings });
   const pending = new Map<number, Pending>();
   let nextId = 1;
@@ -37,8 +41,10 @@ export function startWorkerThread(settings: WorkerSettings): WorkerThread {
   worker.on('message', (message: FromWorker) => {
     const waiter = pending.get(message.id);
     pending.delete(message.id);
-    if (message.ok) waiter?.resolve(message.outputs);
-    else waiter?.reject(new CkvError('bug', message.message, { cause: new Error(message.message) }));
+    if (message.ok) {
+      if (waiter?.command.kind === 'run') onRun(waiter.command.graph, message.seconds);
+      waiter?.resolve(message.outputs);
+    } else waiter?.reject(new CkvError('bug', message.message, { cause: new Error(message.message) }));
   });
   let cause: unknown;
   worker.on('error', (error) => {
@@ -60,7 +66,7 @@ export function startWorkerThread(settings: WorkerSettings): WorkerThread {
       return new Promise((resolve, reject) => {
         if (dead) return reject(new CkvError('dependency_unavailable', 'the graph worker died; it is being replaced'));
         const id = nextId++;
-        pending.set(id, { resolve, reject });
+        pending.set(id, { command, resolve, reject });
         worker.postMessage({ ...command, id }, transfer);
       });
     },

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Tensor, Tensors } from '@collectivekv/domain';
 import * as ort from 'onnxruntime-node';
+import { PROBE_GRAPH } from './probe-graph.js';
 import type { FromWorker, ToWorker, WorkerSettings } from './protocol.js';
 import { sessionOptions } from './session-options.js';
 import { transferable } from './transferable.js';
@@ -12,8 +13,10 @@ if (!port) throw new Error('worker.js must be started as a worker thread');
 
 port.on('message', async (message: ToWorker) => {
   try {
+    const begunMs = performance.now();
     const outputs = await perform(message);
-    port.postMessage({ id: message.id, ok: true, outputs } satisfies FromWorker, transferable(outputs));
+    const seconds = (performance.now() - begunMs) / 1_000;
+    port.postMessage({ id: message.id, ok: true, outputs, seconds } satisfies FromWorker, transferable(outputs));
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     port.postMessage({ id: message.id, ok: false, message: text } satisfies FromWorker);
@@ -22,6 +25,10 @@ port.on('message', async (message: ToWorker) => {
 
 async function perform(message: ToWorker): Promise<Tensors> {
   switch (message.kind) {
+    case 'probe': {
+      await (await ort.InferenceSession.create(PROBE_GRAPH, options)).release();
+      return {};
+    }
     case 'load': {
       sessions.set(message.graph, await ort.InferenceSession.create(message.path, options));
       return {};

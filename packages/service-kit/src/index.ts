@@ -2,6 +2,8 @@ export * from './bind.js';
 export * from './bundle-metrics.js';
 export * from './bundle-trust.js';
 export * from './config.js';
+export * from './device-config.js';
+export * from './graph-run-metrics.js';
 export * from './grpc-options.js';
 export * from './lifecycle.js';
 export * from './log.js';

@@ -1,4 +1,4 @@
-import { bundleTrustConfig, commonConfig, parseConfig, shareConfig } from '@collectivekv/service-kit';
+import { bundleTrustConfig, commonConfig, deviceConfig, parseConfig, shareConfig } from '@collectivekv/service-kit';
 import { z } from 'zod';
 
 /** Configuration of the pool service. docs/configuration.md is written from it. */
@@ -31,7 +31,7 @@ export const poolConfigSchema = z.object({
     .max(604_800)
     .default(3_600)
     .describe('the health of a pool counts the positions of one to two windows of this length, seconds'),
-  CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
+  ...deviceConfig(),
   CKV_WORKERS: z.coerce.number().int().min(1).max(64).default(1).describe('worker threads that gather'),
   CKV_QUEUE_LIMIT: z.coerce
     .number()

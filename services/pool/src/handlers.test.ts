@@ -35,7 +35,9 @@ beforeAll(async () => {
   reports = createFollowerReports();
   handlers = createPoolHandlers({
     shelf,
-    provider: 'cpu',
+    provider: 'cuda',
+    device: 'cuda:1',
+    precision: 'tf32',
     metrics: createPoolMetrics(metrics, engine, shelf),
     reports,
     health: createPoolHealth(shelf, 60_000),
@@ -77,8 +79,10 @@ describe('Describe', () => {
       bundleId: first,
       manifest: manifests[0],
       active: true,
-      provider: 'cpu',
       rollbackBundleId: '',
+      provider: 'cuda',
+      device: 'cuda:1',
+      precision: 'tf32',
       loadedBundleIds: [first, second, other],
       encodingId: encodingIdOf(parseManifest(manifests[0] ?? Buffer.of())),
     });

@@ -46,6 +46,9 @@ const MAX_NAMED_ITEMS = 10_000;
 export interface PoolParts {
   readonly shelf: BundleShelf;
   readonly provider: string;
+  /** Where the provider gathers, and the precision of its matrix products. */
+  readonly device: string;
+  readonly precision: string;
   readonly metrics: PoolMetrics;
   readonly reports: FollowerReports;
   readonly health: PoolHealth;
@@ -54,7 +57,8 @@ export interface PoolParts {
 }
 
 /** Creates the handlers of PoolService: requests to the shelf, results to responses. */
-export function createPoolHandlers({ shelf, provider, metrics, reports, health, minCoverageBp }: PoolParts) {
+export function createPoolHandlers(parts: PoolParts) {
+  const { shelf, provider, device, precision, metrics, reports, health, minCoverageBp } = parts;
   const { gatheredRows } = metrics;
 
   /** Returns the check that a bundle of another encoding is warm. */
@@ -76,6 +80,8 @@ export function createPoolHandlers({ shelf, provider, metrics, reports, health, 
         manifest: bundle.manifestBytes,
         active: shelf.announcement().activeBundleId === bundle.model.id,
         provider,
+        device,
+        precision,
         loadedBundleIds: [...shelf.ids()],
         encodingId: bundle.model.encodingId,
         rollbackBundleId: shelf.rollbackTarget(),

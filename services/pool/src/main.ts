@@ -1,7 +1,7 @@
 import { bundleTrustFrom } from '@collectivekv/bundles';
 import { WHOLE_SHARE_BP } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
-import { runService } from '@collectivekv/service-kit';
+import { runService, watchGraphRuns } from '@collectivekv/service-kit';
 import { createActivationFile } from './activation.js';
 import { findBundleDirs } from './bundle-dirs.js';
 import { createBundleShelf } from './bundle-shelf.js';
@@ -21,11 +21,14 @@ await runService({
   async start(config, { log, metrics, server, onFileOutcome, onClose, setReady }) {
     const engine = await createEngine({
       provider: config.CKV_PROVIDER,
+      deviceIndex: config.CKV_DEVICE_INDEX,
+      precision: config.CKV_PRECISION,
       workerCount: config.CKV_WORKERS,
       threadsPerWorker: 1,
       spare: true,
       queueLimit: config.CKV_QUEUE_LIMIT,
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
+      onRun: watchGraphRuns(metrics),
     });
     onClose('engine', engine.close);
     const trust = bundleTrustFrom(config, onFileOutcome);
@@ -63,6 +66,8 @@ await runService({
       createPoolHandlers({
         shelf,
         provider: config.CKV_PROVIDER,
+        device: engine.device,
+        precision: engine.precision,
         metrics: createPoolMetrics(metrics, engine, shelf),
         reports,
         health,

@@ -1,6 +1,7 @@
 import {
   bundleTrustConfig,
   commonConfig,
+  deviceConfig,
   optionalText,
   parseConfig,
   redisTlsConfig,
@@ -39,7 +40,7 @@ export const rankingConfigSchema = z.object({
     .enum(['replica', 'remote'])
     .default('replica')
     .describe('replica: the rank graph contains the pool; remote: pool rows are gathered from the pool service'),
-  CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
+  ...deviceConfig(),
   CKV_WORKERS: z.coerce.number().int().min(1).max(64).default(1).describe('worker threads that run graphs'),
   CKV_THREADS_PER_WORKER: z.coerce.number().int().min(1).max(64).default(1).describe('threads that one graph run uses'),
   CKV_PART_CANDIDATES: z.coerce

@@ -63,8 +63,10 @@ const ranker: Ranker = {
     };
   },
 };
+const engine = { device: 'cuda:1', precision: 'tf32' } as const;
 const handlers = createRankingHandlers({
   ranker,
+  engine,
   metrics: { observe },
   admission: createAdmission({ load: () => 'spare', started: { least: 64, most: 64 }, mostWaiting: 1 }),
   log: { error: logError } as unknown as Logger,
@@ -180,7 +182,7 @@ describe('RankMany behind an admission', () => {
     const admission = createAdmission({ load: () => 'full', started: { least: 1, most: 1 }, mostWaiting });
     const rank = vi.fn(() => new Promise<RankAnswer>(() => undefined));
     const log = { error: logError } as unknown as Logger;
-    const { RankMany } = createRankingHandlers({ ranker: { rank }, metrics: { observe }, admission, log });
+    const { RankMany } = createRankingHandlers({ ranker: { rank }, metrics: { observe }, admission, engine, log });
     return { RankMany, rank, admission };
   }
 
@@ -195,7 +197,7 @@ describe('RankMany behind an admission', () => {
     await handlers.RankMany(many(1), call);
     const admission = createAdmission({ load: () => 'full', started: { least: 1, most: 1 }, mostWaiting: 3 });
     const log = { error: logError } as unknown as Logger;
-    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, log });
+    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, engine, log });
     const { outcomes = [] } = await behind.RankMany(many(16), call);
     const failures = outcomes.flatMap(({ failure }) => (failure ? [failure.reason] : []));
     expect(failures).toEqual(Array(16 - 4).fill('overloaded'));
@@ -207,7 +209,7 @@ describe('RankMany behind an admission', () => {
     const bounds = { started: { least: 1, most: 1 }, mostWaiting: 12, nowMs: () => nowMs };
     const admission = createAdmission({ load: () => 'full', ...bounds });
     const log = { error: logError } as unknown as Logger;
-    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, log });
+    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, engine, log });
     expect(admission.full).toBe(false);
     const { outcomes = [] } = await behind.RankMany(many(64), call);
     expect(outcomes.map(({ failure }) => failure?.reason)).toEqual([
@@ -413,6 +415,8 @@ describe('an answer', () => {
       canaryShareBp: 500,
       timings: { fetchUs: 1, encodeUs: 2, gatherUs: 3, assembleUs: 4, attendUs: 5, totalUs: 6 },
       capture: 'CAPTURE_OUTCOME_ID_USED',
+      device: 'cuda:1',
+      precision: 'tf32',
     });
     const counted = [expect.objectContaining(overrides), 2];
     expect(observe.mock.calls).not.toContainEqual(counted);

@@ -16,6 +16,7 @@ import {
   parseInteraction,
   toCkvError,
 } from '@collectivekv/domain';
+import type { Engine } from '@collectivekv/engine';
 import { type PackedIds, packIds, readIds } from '@collectivekv/rpc';
 import type { Admission, CallContext } from '@collectivekv/rpc/server';
 import type { Logger } from '@collectivekv/service-kit';
@@ -38,11 +39,13 @@ export interface RankingParts {
   readonly metrics: RankingMetrics;
   /** Lets in each request of RankMany. */
   readonly admission: Pick<Admission, 'run' | 'full' | 'refuse'>;
+  /** Where scores are computed. */
+  readonly engine: Pick<Engine, 'device' | 'precision'>;
   readonly log: Logger;
 }
 
 /** Creates the handlers of RankingService: requests to queries, answers to responses. */
-export function createRankingHandlers({ ranker, metrics, admission, log }: RankingParts) {
+export function createRankingHandlers({ ranker, metrics, admission, engine, log }: RankingParts) {
   async function answer(request: RankRequest__Output, at: string, call: CallContext): Promise<RankResponse> {
     const query = queryOf(request, at);
     if (query.explain) checkExplained(query, at, call);
@@ -55,7 +58,7 @@ export function createRankingHandlers({ ranker, metrics, admission, log }: Ranki
       'ckv.candidate_count': query.candidateIds.length,
     }));
     setImmediate(() => metrics.observe(answered, query.candidateIds.length)); // after the response is on its way
-    return responseOf(answered);
+    return responseOf(answered, engine);
   }
 
   /** Returns the answers and failures of a call's requests. After an overload, the rest fails without a try. */
@@ -208,7 +211,7 @@ const CAPTURES = {
   erased: 'CAPTURE_OUTCOME_ERASED',
 } as const satisfies Record<CaptureOutcome, string>;
 
-function responseOf(answer: RankAnswer): RankResponse {
+function responseOf(answer: RankAnswer, { device, precision }: RankingParts['engine']): RankResponse {
   const { timings } = answer;
   const info: RankInfo = {
     bundleId: answer.bundleId,
@@ -231,6 +234,8 @@ function responseOf(answer: RankAnswer): RankResponse {
       totalUs: timings.total,
     },
     capture: CAPTURES[answer.capture],
+    device,
+    precision,
   };
   const explanation = answer.explanation && explanationMessage(answer.explanation);
   return { scores: bytesOf(answer.scores), order: bytesOf(answer.order), info, ...(explanation && { explanation }) };

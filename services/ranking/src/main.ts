@@ -2,7 +2,7 @@ import { bundleTrustFrom, followBundles, reportBundles } from '@collectivekv/bun
 import { createEngine } from '@collectivekv/engine';
 import { observeRedis } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
-import { runService, watchFollowedBundles, watchRedisTimes } from '@collectivekv/service-kit';
+import { runService, watchFollowedBundles, watchGraphRuns, watchRedisTimes } from '@collectivekv/service-kit';
 import { createPoolRows } from './attention/pool-rows.js';
 import { openAuditor } from './audit/open-auditor.js';
 import { openCaptures } from './capture/open-captures.js';
@@ -23,11 +23,14 @@ await runService({
   async start(config, { log, metrics, server, clientOptions, onFileOutcome, onClose, setReady }) {
     const engine = await createEngine({
       provider: config.CKV_PROVIDER,
+      deviceIndex: config.CKV_DEVICE_INDEX,
+      precision: config.CKV_PRECISION,
       workerCount: config.CKV_WORKERS,
       threadsPerWorker: config.CKV_THREADS_PER_WORKER,
       spare: true,
       queueLimit: config.CKV_QUEUE_LIMIT,
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
+      onRun: watchGraphRuns(metrics),
     });
     onClose('engine', engine.close);
     watchRedisTimes(metrics, observeRedis);
@@ -100,6 +103,7 @@ await runService({
       ranker: watchRanks(ranker, { captures, auditor }),
       metrics: createRankingMetrics(metrics, engine, admission),
       admission,
+      engine,
       log,
     });
     server.add('RankingService', handlers, { admission, admitsParts: ['RankMany'] });

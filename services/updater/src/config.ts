@@ -1,4 +1,11 @@
-import { bundleTrustConfig, commonConfig, parseConfig, redisTlsConfig, targetConfig } from '@collectivekv/service-kit';
+import {
+  bundleTrustConfig,
+  commonConfig,
+  deviceConfig,
+  parseConfig,
+  redisTlsConfig,
+  targetConfig,
+} from '@collectivekv/service-kit';
 import { DEFAULT_PARTITION_COUNT, MAX_PARTITION_COUNT } from '@collectivekv/update-queue';
 import { z } from 'zod';
 
@@ -82,7 +89,7 @@ export const updaterConfigSchema = z.object({
     .max(10 * 365 * 86_400)
     .default(90 * 86_400)
     .describe('a receipt of an erasure expires after this time without a change, seconds'),
-  CKV_PROVIDER: z.enum(['cpu', 'cuda', 'webgpu']).default('cpu').describe('execution provider of the graphs'),
+  ...deviceConfig(),
   CKV_WORKERS: z.coerce
     .number()
     .int()

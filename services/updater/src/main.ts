@@ -9,7 +9,7 @@ import {
   redisTlsFrom,
 } from '@collectivekv/redis-connection';
 import { createGrpcClient } from '@collectivekv/rpc';
-import { askGauge, runService, watchFollowedBundles, watchRedisTimes } from '@collectivekv/service-kit';
+import { askGauge, runService, watchFollowedBundles, watchGraphRuns, watchRedisTimes } from '@collectivekv/service-kit';
 import {
   createInteractionProducer,
   isBeingWarmed,
@@ -81,10 +81,13 @@ await runService({
 
     const engine = await createEngine({
       provider: config.CKV_PROVIDER,
+      deviceIndex: config.CKV_DEVICE_INDEX,
+      precision: config.CKV_PRECISION,
       workerCount: config.CKV_WORKERS,
       threadsPerWorker: config.CKV_THREADS_PER_WORKER,
       queueLimit: 256,
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
+      onRun: watchGraphRuns(metrics),
     });
     onClose('engine', engine.close);
     const pool = createGrpcClient('PoolService', config.CKV_POOL_TARGET, clientOptions);

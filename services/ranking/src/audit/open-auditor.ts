@@ -38,7 +38,7 @@ export async function openAuditor(config: RankingConfig, parts: AuditParts): Pro
   }
   const { admission, pool, records, trust, metrics, log } = parts;
   const engine = await createEngine({
-    provider: config.CKV_PROVIDER,
+    provider: 'cpu', // also beside a device: it checks the device then, and takes none of its memory
     workerCount: 1,
     threadsPerWorker: 1,
     queueLimit: config.CKV_QUEUE_LIMIT,
