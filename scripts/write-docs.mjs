@@ -341,7 +341,7 @@ function drillTables() {
   });
   const legend = `*lowest* is the AUC of the worst 100 requests in a row, *cold* that of the same bundle without a history. The control
 is no part of a runbook: v3 in a copy with an encoding of its own is activated by force, and nothing was backfilled.
-Seed ${seed}, ${date}.`;
+The load, all services and other programs shared two cores, so the times say little. Seed ${seed}, ${date}.`;
   return `${parts.join('\n\n')}\n\n${legend}`;
 }
 

@@ -79,7 +79,11 @@ export async function startDrillSystem(options: DrillSystemOptions): Promise<Dri
       expectDeaths: true,
       fsync: 'always',
       replicas: { pool: 2, 'user-cache': 2, ranking: 2, updater: 2 },
-      env: { ranking: { CKV_COVERAGE_RATE: '1000' }, updater: { CKV_BACKFILL_RATE: String(backfillRate) } },
+      env: {
+        // On a busy machine a record may take longer than the default, and the answer would leave it out.
+        ranking: { CKV_COVERAGE_RATE: '1000', CKV_FETCH_TIMEOUT_MS: '2000' },
+        updater: { CKV_BACKFILL_RATE: String(backfillRate) },
+      },
     });
     closing.push(() => stack.stop());
     const redis = await connectedRedis(stack.redisUrl, { field: 'url', name: 'drill-oracle', whenAway: 'wait' });

@@ -5,7 +5,7 @@ import type { RankRequest } from '@collectivekv/test-chaos/load/ranks';
 import type { UserJournal } from '@collectivekv/test-chaos/load/user-journal';
 import type { Random } from '@collectivekv/test-chaos/random';
 import type { DrillFeed } from './feed.js';
-import type { PhaseLog } from './phase-log.js';
+import type { PhaseLog, Sample } from './phase-log.js';
 import type { SeenSteps } from './seen-steps.js';
 
 /** Rank requests at a rate, all the time. */
@@ -28,6 +28,8 @@ export interface RankLoadParts {
   readonly onAnswer: (request: RankRequest, answer: Ranking, mostSteps: number) => void;
 }
 
+/** Most requests at once. When this process was held up, those that are due wait here, and do not flood the services. */
+const MAX_IN_FLIGHT = 24;
 /** Every request of so many is also made without a history, for the cold level. */
 const COLD_EVERY = 3;
 
@@ -35,10 +37,21 @@ const COLD_EVERY = 3;
 export function startRankLoad(parts: RankLoadParts): RankLoad {
   const { client, feed, users, random, ratePerS, phases, seen, onAnswer } = parts;
   const failures: string[] = [];
+  const waiting: (() => void)[] = [];
+  let free = MAX_IN_FLIGHT;
   let running = true;
 
-  async function send(i: number, dueMs: number): Promise<void> {
-    const note = phases.current();
+  /** Runs `work` when a place is free. */
+  async function inTurn(work: () => Promise<void>): Promise<void> {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    await work();
+    const next = waiting.shift();
+    if (next) next();
+    else free++;
+  }
+
+  async function send(i: number, dueMs: number, note: (sample: Sample) => void): Promise<void> {
     const journal = random.pick(users());
     const { labels, ...input } = feed.rankCase(journal.userId);
     const scored = ({ scores }: Ranking): Scored[] => labels.map((label, at) => ({ score: scores[at] ?? 0, label }));
@@ -72,7 +85,10 @@ export function startRankLoad(parts: RankLoadParts): RankLoad {
     durationMs: Number.POSITIVE_INFINITY,
     seed: random.whole(1, 1e9),
     ended: () => !running,
-    send,
+    send: (i, dueMs) => {
+      const note = phases.current();
+      return inTurn(() => send(i, dueMs, note));
+    },
   });
   return {
     failures,
