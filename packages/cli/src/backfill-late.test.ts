@@ -78,12 +78,14 @@ async function updateOnce(): Promise<void> {
       await warming.nextPhase(batch);
       continue;
     }
-    for (const { interaction } of batch.events) {
-      const { userId, eventId, timestampMs } = interaction;
-      const append = { userId, eventHashes: eventHash(eventId), rows: Uint8Array.of(1), lastEventMs: timestampMs };
-      await store().appendPositions(SHAPE, [append]);
+    for (const wave of batch.waves) {
+      for (const { interaction } of wave.events) {
+        const { userId, eventId, timestampMs } = interaction;
+        const append = { userId, eventHashes: eventHash(eventId), rows: Uint8Array.of(1), lastEventMs: timestampMs };
+        await store().appendPositions(SHAPE, [append]);
+      }
+      await warming.complete(batch, wave);
     }
-    await warming.complete(batch);
   }
 }
 

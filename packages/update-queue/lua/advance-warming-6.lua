@@ -1,5 +1,5 @@
 --[[
-Notes what was applied to the records of an encoding: a wave of a batch, the whole batch, or a phase.
+Notes what was applied to the records of an encoding: a wave, or a phase.
 
 KEYS[1]  hash of the encodings that are being warmed in the partition
 KEYS[2]  event log, a stream
@@ -13,17 +13,17 @@ ARGV[2]  member
 ARGV[3]  term
 ARGV[4]  token of the opening
 ARGV[5]  encoding
-ARGV[6]  phase in which the batch was read
-ARGV[7]  step: wave, batch or phase
-ARGV[8]  with wave and batch: id of the batch's last entry
-ARGV[9]  with wave: waves that are done; with batch: interactions that were applied
-ARGV[10..]  with batch: users who have reached their cut
+ARGV[6]  phase in which the wave was read
+ARGV[7]  step: wave or phase
+ARGV[8]  with wave: id of its last entry
+ARGV[9]  with wave: interactions that were applied
+ARGV[10..]  with wave: users who have reached their cut
 
 Without a row or an entry left, the step `phase` leads from files to log, if no further row follows, and from log to
 live.
 
 Returns nil if the term is over or the partition was opened again; nothing is changed then. Otherwise returns the phase
-now; an empty text if the encoding is no longer being warmed. In another phase than that of the batch, nothing is
+now; an empty text if the encoding is no longer being warmed. In another phase than that of the wave, nothing is
 changed
 ]]
 -- include lease
@@ -37,8 +37,6 @@ local now = redis.call('HGET', KEYS[1], field('phase')) or ''
 if now ~= phase then return now end
 
 if step == 'wave' then
-  redis.call('HSET', KEYS[1], field('until'), ARGV[8], field('waves'), ARGV[9])
-elseif step == 'batch' then
   for i = 10, #ARGV do redis.call('HSET', KEYS[4], user_mark(ARGV[i]), '*') end
   if phase == 'files' then
     local ms, number = string.match(ARGV[8], '^(%d+)-(%d+)$')
@@ -46,20 +44,18 @@ elseif step == 'batch' then
   else
     redis.call('HSET', KEYS[1], field('cursor'), ARGV[8])
   end
-  redis.call('HDEL', KEYS[1], field('until'), field('waves'))
   redis.call('HINCRBY', KEYS[1], field('applied'), ARGV[9])
 elseif phase == 'files' then
   if redis.call('XLEN', KEYS[3]) > 0 or redis.call('HEXISTS', KEYS[1], field('ended')) == 0 then return phase end
   redis.call('UNLINK', KEYS[3])
   now = 'log'
   redis.call('HSET', KEYS[1], field('phase'), now)
-  redis.call('HDEL', KEYS[1], field('until'), field('waves'))
 else
   local after = '(' .. redis.call('HGET', KEYS[1], field('cursor'))
   if #redis.call('XRANGE', KEYS[2], after, '+', 'COUNT', 1) > 0 then return phase end
   redis.call('UNLINK', KEYS[4])
   now = 'live'
   redis.call('HSET', KEYS[1], field('phase'), now)
-  redis.call('HDEL', KEYS[1], field('until'), field('waves'), field('cursor'))
+  redis.call('HDEL', KEYS[1], field('cursor'))
 end
 return now

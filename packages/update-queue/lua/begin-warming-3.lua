@@ -27,7 +27,7 @@ if redis.call('HLEN', KEYS[1]) - redis.call('HEXISTS', KEYS[1], 'version') >= to
 
 for partition = 0, tonumber(ARGV[2]) - 1 do
   local state_key = ARGV[1] .. partition
-  for _, name in ipairs({ 'cursor', 'until', 'waves', 'sent', 'ended', 'digest', 'applied' }) do
+  for _, name in ipairs({ 'cursor', 'sent', 'ended', 'digest', 'applied' }) do
     redis.call('HDEL', state_key, encoding .. ':' .. name)
   end
   redis.call('HSET', state_key, encoding .. ':phase', 'begun', encoding .. ':source', ARGV[5])

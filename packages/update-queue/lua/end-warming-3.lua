@@ -28,7 +28,7 @@ end
 
 for partition = 0, count - 1 do
   local state_key = ARGV[1] .. partition
-  for _, name in ipairs({ 'phase', 'source', 'cursor', 'until', 'waves', 'sent', 'ended', 'digest', 'applied' }) do
+  for _, name in ipairs({ 'phase', 'source', 'cursor', 'sent', 'ended', 'digest', 'applied' }) do
     redis.call('HDEL', state_key, encoding .. ':' .. name)
   end
   redis.call('UNLINK', state_key .. ':files:' .. encoding, state_key .. ':marks:' .. encoding)

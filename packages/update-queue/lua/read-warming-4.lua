@@ -1,6 +1,5 @@
 --[[
-Reads the next interactions for an encoding: rows of its files that wait, then entries of the event log. A batch that
-was begun is read again as it was.
+Reads the next interactions for an encoding: rows of its files that wait, then entries of the event log.
 
 KEYS[1]  hash of the encodings that are being warmed in the partition
 KEYS[2]  event log, a stream
@@ -10,28 +9,22 @@ KEYS[4]  marks of the encoding in the partition
 ARGV[1]  encoding
 ARGV[2]  most entries
 
-Returns { phase, waves of the batch that are done, newest ms of the stream, entry, … }. An entry is { id, user id, event
-id, rest as JSON, what to do with it }: keep, drop, or cut. After a cut, no row of the user's files is kept.
+Returns { phase, newest ms of the stream, entry, … }. An entry is { id, user id, event id, rest as JSON, what to do with
+it }: keep, drop, or cut. After a cut, no row of the user's files is kept.
 ]]
 -- include warming
 
 local encoding = ARGV[1]
 local phase = redis.call('HGET', KEYS[1], encoding .. ':phase')
-if phase ~= 'files' and phase ~= 'log' then return { phase or '', 0, 0 } end
+if phase ~= 'files' and phase ~= 'log' then return { phase or '', 0 } end
 
 local stream = phase == 'files' and KEYS[3] or KEYS[2]
-local last, waves = unpack(redis.call('HMGET', KEYS[1], encoding .. ':until', encoding .. ':waves'))
 local after = phase == 'files' and '-' or '(' .. redis.call('HGET', KEYS[1], encoding .. ':cursor')
-local entries
-if last then
-  entries = redis.call('XRANGE', stream, after, last)
-else
-  entries = redis.call('XRANGE', stream, after, '+', 'COUNT', ARGV[2])
-end
+local entries = redis.call('XRANGE', stream, after, '+', 'COUNT', ARGV[2])
 
 local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
 local newest_ms = newest[1] and tonumber(string.match(newest[1][1], '^%d+')) or 0
-local reply = { phase, tonumber(waves or 0), newest_ms }
+local reply = { phase, newest_ms }
 for _, entry in ipairs(entries) do
   local user, event = entry[2][2], entry[2][4]
   local mark = phase == 'files' and redis.call('HGET', KEYS[4], user_mark(user))

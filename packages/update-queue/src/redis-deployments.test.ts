@@ -55,9 +55,9 @@ it('works on a cluster: queues, leases and terms are in one slot', async () => {
   await warmings.send(claim, [row], 0, true);
   const applied: string[] = [];
   for (let batch = await queue.warming.read(encodingId, 9); batch; batch = await queue.warming.read(encodingId, 9)) {
-    applied.push(...batch.events.map(({ interaction }) => interaction.eventId));
+    applied.push(...batch.waves.flatMap(({ events }) => events.map(({ interaction }) => interaction.eventId)));
     if (batch.entryCount === 0) await queue.warming.nextPhase(batch);
-    else await queue.warming.complete(batch);
+    for (const wave of batch.waves) await queue.warming.complete(batch, wave);
   }
   expect(applied).toEqual(['d', 'e']);
   await queue.erase({ userId: 'u' }, 1, async () => undefined);

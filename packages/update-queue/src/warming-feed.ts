@@ -1,3 +1,4 @@
+import { RECENT_EVENT_RING } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import { reachingRedis } from '@collectivekv/redis-connection';
 import { type LoggedEvent, readEntry } from './event-log.js';
@@ -20,22 +21,29 @@ import type { ErasureSubject } from './strip-job.js';
  */
 export type WarmingPhase = 'begun' | 'armed' | 'files' | 'log' | 'live' | 'overrun';
 
+/**
+ * A stretch of a stream with at most 14 interactions of any user, the size of a record's ring. A record recognises all
+ * of them if the stretch is applied again, as a whole or cut elsewhere.
+ */
+export interface WarmingWave {
+  /** Id of its last entry. */
+  readonly lastId: string;
+  /** The interactions to apply, in order. */
+  readonly events: readonly LoggedEvent[];
+  /** Users whose interactions in the files end here: the event log has the others. */
+  readonly cutUsers: readonly string[];
+}
+
 /** The next interactions to apply to the records of an encoding. */
 export interface WarmingBatch {
   readonly encodingId: string;
   readonly phase: 'files' | 'log';
-  /** Id of the last entry that was read; undefined if nothing is left. */
-  readonly lastId: string | undefined;
-  /** Waves of this batch that are done. */
-  readonly waves: number;
-  /** The interactions to apply, in order. */
-  readonly events: readonly LoggedEvent[];
+  /** What was read, in order; empty if nothing is left. */
+  readonly waves: readonly WarmingWave[];
   /** Entries that were read: some may be left out. */
   readonly entryCount: number;
   /** Entries that are no interactions; they are left out. */
   readonly unreadableCount: number;
-  /** Users whose interactions in the files end in this batch: the event log has the others. */
-  readonly cutUsers: readonly string[];
   /** Time between the first entry of the batch and the newest entry of its stream, ms. */
   readonly lagMs: number;
 }
@@ -57,10 +65,8 @@ export interface WarmingFeed {
   pending(): ReadonlySet<string>;
   /** Reads the next batch of an encoding; undefined if there is nothing to apply in its phase. */
   read(encodingId: string, maxCount: number): Promise<WarmingBatch | undefined>;
-  /** Notes waves of a batch that are done. */
-  remember(batch: WarmingBatch, waves: number): Promise<void>;
-  /** Notes that a batch is done. */
-  complete(batch: WarmingBatch): Promise<void>;
+  /** Notes that a wave of a batch is done, and those before it. What comes next is read behind it. */
+  complete(batch: WarmingBatch, wave: WarmingWave): Promise<void>;
   /** Begins the next phase if a batch was empty. Does nothing if something has come since. */
   nextPhase(batch: WarmingBatch): Promise<void>;
   /** Leaves the subject out of everything that is applied later. Returns the encodings that are being warmed. */
@@ -72,7 +78,7 @@ type ReadEntry = [id: string, userId: string, eventId: string, rest: string, adv
 
 interface Commands {
   ckvArmPartition(...args: Arg[]): Promise<[version: number, ...encodingsAndPhases: string[]] | null>;
-  ckvReadWarming(...args: Arg[]): Promise<[phase: string, waves: number, newestMs: number, ...entries: ReadEntry[]]>;
+  ckvReadWarming(...args: Arg[]): Promise<[phase: string, newestMs: number, ...entries: ReadEntry[]]>;
   ckvAdvanceWarming(...args: Arg[]): Promise<string | null>;
   ckvMarkErasure(...args: Arg[]): Promise<string[] | null>;
 }
@@ -127,29 +133,45 @@ export function openWarmingFeed(options: {
     pending: () => pending,
     async read(encodingId, maxCount) {
       const keys = [states, log, files(encodingId), marksPrefix + encodingId];
-      const [phase, waves, newestMs, ...entries] = await reachingRedis(() =>
+      const [phase, newestMs, ...entries] = await reachingRedis(() =>
         commands.ckvReadWarming(...keys, encodingId, maxCount),
       );
       if (phase !== 'files' && phase !== 'log') return undefined;
-      const cut = new Set<string>();
-      const events: LoggedEvent[] = [];
-      let unreadableCount = 0;
-      for (const [id, userId, eventId, rest, advice] of entries) {
-        if (advice === 'cut') cut.add(userId);
-        if (advice !== 'keep' || cut.has(userId)) continue;
-        const interaction = readEntry(userId, eventId, rest);
-        if (interaction) events.push({ id, interaction });
-        else unreadableCount++;
-      }
+      const { waves, unreadableCount } = wavesOf(entries);
       const lagMs = entries[0] ? Math.max(0, newestMs - Number(entries[0][0].split('-')[0])) : 0;
-      const lastId = entries.at(-1)?.[0];
-      const entryCount = entries.length;
-      return { encodingId, phase, lastId, waves, events, entryCount, unreadableCount, cutUsers: [...cut], lagMs };
+      return { encodingId, phase, waves, entryCount: entries.length, unreadableCount, lagMs };
     },
-    remember: (batch, waves) => advance(batch, 'wave', batch.lastId ?? '', waves),
-    complete: (batch) => advance(batch, 'batch', batch.lastId ?? '', batch.events.length, ...batch.cutUsers),
+    complete: (batch, { lastId, events, cutUsers }) => advance(batch, 'wave', lastId, events.length, ...cutUsers),
     nextPhase: (batch) => advance(batch, 'phase'),
     erase: ({ userId, eventId = '' }) =>
       held(() => commands.ckvMarkErasure(states, leases, terms, ...holder, marksPrefix, userId, eventId)),
   };
+}
+
+/** Cuts entries into waves. */
+function wavesOf(entries: readonly ReadEntry[]): { waves: WarmingWave[]; unreadableCount: number } {
+  const waves: { lastId: string; events: LoggedEvent[]; cutUsers: string[] }[] = [];
+  const cut = new Set<string>();
+  let counts = new Map<string, number>();
+  let unreadableCount = 0;
+  for (const [id, userId, eventId, rest, advice] of entries) {
+    const isKept = advice === 'keep' && !cut.has(userId);
+    const interaction = isKept ? readEntry(userId, eventId, rest) : undefined;
+    if (isKept && !interaction) unreadableCount++;
+    let wave = waves.at(-1);
+    if (!wave || (interaction && counts.get(userId) === RECENT_EVENT_RING)) {
+      wave = { lastId: id, events: [], cutUsers: [] };
+      waves.push(wave);
+      counts = new Map();
+    }
+    wave.lastId = id;
+    if (advice === 'cut' && !cut.has(userId)) {
+      cut.add(userId);
+      wave.cutUsers.push(userId);
+    }
+    if (!interaction) continue;
+    counts.set(userId, (counts.get(userId) ?? 0) + 1);
+    wave.events.push({ id, interaction });
+  }
+  return { waves, unreadableCount };
 }

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type EncodingClaim, isClaimed, openEncodingClaims } from './encoding-claims.js';
 import type { PartitionQueue } from './partition-queue.js';
 import { interactionOf, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
-import type { WarmingBatch } from './warming-feed.js';
+import type { WarmingBatch, WarmingWave } from './warming-feed.js';
 import { MAX_WARMINGS, openWarmings, type WarmingPlan, warmingVersion } from './warmings.js';
 
 const queue = useQueue();
@@ -33,8 +33,12 @@ beforeEach(async () => {
 afterEach(() => claim.leave());
 const rowsOf = (...events: (readonly [string, number])[]): Interaction[] =>
   events.map(([userId, n]) => interactionOf(n, userId));
-const namesOf = ({ events }: WarmingBatch) =>
+const namesIn = ({ events }: WarmingWave) =>
   events.map(({ interaction: { userId, eventId } }) => `${userId} ${eventId}`);
+const namesOf = ({ waves }: WarmingBatch) => waves.flatMap(namesIn);
+async function complete(consumer: PartitionQueue, batch: WarmingBatch): Promise<void> {
+  for (const wave of batch.waves) await consumer.warming.complete(batch, wave);
+}
 const phases = async () => (await warmings().all()).map(({ partitions }) => partitions[PARTITION]?.phase);
 
 /** Arms the partition of `u`, and pretends that the updaters of the other partitions did the same. */
@@ -67,7 +71,7 @@ async function applyAll(consumer: PartitionQueue): Promise<string[]> {
     const batch = await consumer.warming.read(ENCODING, 2);
     if (!batch) return applied;
     applied.push(...namesOf(batch));
-    if (batch.entryCount > 0) await consumer.warming.complete(batch);
+    if (batch.entryCount > 0) await complete(consumer, batch);
     else {
       await consumer.warming.nextPhase(batch);
       if ((await consumer.warming.read(ENCODING, 2))?.phase === batch.phase) return applied;
@@ -150,19 +154,50 @@ describe('an encoding that is being warmed', () => {
     expect(await applyAll(consumer)).toEqual(['u e1', 'u e2', 'u e3', 'u e2', 'u e4']);
   });
 
-  it('reads a batch again as it was until it is done, also if more has come', async () => {
+  it('is cut into waves of at most 14 interactions of a user, and reads on behind the last one that is done', async () => {
     const consumer = await begin();
-    await warmings().send(claim, rowsOf(['u', 1], ['u', 2], ['u', 3]), 0, false);
-    const batch = await read(consumer, 2);
-    await consumer.warming.remember(batch, 1);
+    const events = Array.from({ length: 20 }, (_, i): [string, number] => ['u', i]);
+    await warmings().send(claim, rowsOf([w, 1], ...events, [w, 2]), 0, false);
+    const batch = await read(consumer);
+    const names = events.map(([, n]) => `u e${n}`);
+    const expected = [
+      [`${w} e1`, ...names.slice(0, 14)],
+      [...names.slice(14), `${w} e2`],
+    ];
+    expect(batch.waves.map(namesIn)).toEqual(expected);
+    const [first] = batch.waves;
+    if (first) await consumer.warming.complete(batch, first);
+    await warmings().send(claim, rowsOf(['u', 99]), 22, false);
     const next = await queue.consume('two');
     await next.warming.arm(true, [ENCODING]);
-    const again = await read(next, 100);
-    expect(namesOf(again)).toEqual(['u e1', 'u e2']);
-    expect(again.waves).toBe(1);
-    await next.warming.complete(again);
-    expect(namesOf(await read(next))).toEqual(['u e3']);
-    expect((await read(next)).waves).toBe(0);
+    expect(namesOf(await read(next))).toEqual([...(expected[1] ?? []), 'u e99']);
+  });
+
+  it('has at most 14 interactions of a user that may come again, also if one was forgotten meanwhile', async () => {
+    const consumer = await begin();
+    const events = Array.from({ length: 30 }, (_, i): [string, number] => ['u', i]);
+    await warmings().send(claim, rowsOf(...events), 0, false);
+    const batch = await read(consumer);
+    const [first] = batch.waves;
+    if (first) await consumer.warming.complete(batch, first);
+    await consumer.erase({ userId: 'u', eventId: 'e3' }, PARTITION_COUNT, async () => undefined);
+    await consumer.erase({ userId: 'u', eventId: 'e15' }, PARTITION_COUNT, async () => undefined);
+    const [again] = (await read(consumer)).waves;
+    expect(again && namesIn(again)).toEqual(['u e14', ...events.slice(16, 29).map(([, n]) => `u e${n}`)]);
+  });
+
+  it('ends the files of a user with the wave that has the cut', async () => {
+    const consumer = await begin();
+    await consumer.log(rowsOf(['u', 20]));
+    const events = Array.from({ length: 22 }, (_, i): [string, number] => ['u', i]);
+    await warmings().send(claim, rowsOf(...events), 0, true);
+    const batch = await read(consumer);
+    expect(batch.waves.map(({ cutUsers }) => cutUsers)).toEqual([[], ['u']]);
+    const [first] = batch.waves;
+    if (first) await consumer.warming.complete(batch, first);
+    expect(namesOf(await read(consumer))).toEqual(events.slice(14, 20).map(([, n]) => `u e${n}`));
+    await complete(consumer, await read(consumer));
+    expect(await applyAll(consumer)).toEqual(['u e20']);
   });
 
   it('keeps the rows before a cut of a batch that comes again', async () => {
@@ -170,7 +205,7 @@ describe('an encoding that is being warmed', () => {
     await consumer.log(rowsOf(['u', 3]));
     await warmings().send(claim, rowsOf(['u', 1], ['u', 2], ['u', 3], ['u', 4]), 0, true);
     for (let tries = 0; tries < 2; tries++) expect(namesOf(await read(consumer))).toEqual(['u e1', 'u e2']);
-    await consumer.warming.complete(await read(consumer));
+    await complete(consumer, await read(consumer));
     expect(await applyAll(consumer)).toEqual(['u e3']);
   });
 
@@ -253,8 +288,7 @@ describe('an encoding that is being warmed', () => {
     await holder.warming.arm(true, [ENCODING]);
     for (const call of [
       () => late.warming.arm(true, [ENCODING]),
-      () => late.warming.remember(batch, 1),
-      () => late.warming.complete(batch),
+      () => complete(late, batch),
       () => late.warming.nextPhase(batch),
       () => late.warming.erase({ userId: 'u' }),
     ]) {
@@ -268,7 +302,7 @@ describe('an encoding that is being warmed', () => {
     await warmings().send(claim, rowsOf(['u', 1]), 0, true);
     const batch = await read(consumer);
     await warmings().end(claim);
-    await consumer.warming.complete(batch);
+    await complete(consumer, batch);
     expect(await queue.client().hgetall(`{ckv}:warming-${PARTITION}`)).toEqual({});
   });
 });

@@ -83,7 +83,7 @@ export function createUpdaterMetrics({ registry }: Metrics): UpdaterMetrics {
     }),
     warmingBatches: new Counter({
       name: 'ckv_warming_batches_total',
-      help: "Batches of a partition for records that are being built: done, or failed (without a refused user's part)",
+      help: "Waves of a partition for records that are being built: done, or failed (without a refused user's part)",
       labelNames: ['outcome'] as const,
       registers,
     }),

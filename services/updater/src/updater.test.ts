@@ -68,7 +68,6 @@ const queue: PartitionQueue = {
     },
     pending: () => new Set(),
     read: unused,
-    remember: unused,
     complete: unused,
     nextPhase: unused,
     erase: unused,

@@ -4,7 +4,6 @@ Reads the states of the encodings that are being warmed in a partition. The hash
 - "<encoding>:phase": begun, armed, files, log, live, overrun or cancelled
 - "<encoding>:source": files or log
 - "<encoding>:cursor": id of the last entry of the event log that needs no more work
-- "<encoding>:until" and "<encoding>:waves": the last entry of the batch under way, and its waves that are done
 - "<encoding>:sent", "<encoding>:ended": the rows of the files that were sent or left out, and 1 after the last one
 - "<encoding>:digest": digest of the files whose rows were sent
 - "<encoding>:applied": the interactions that were applied

@@ -1,7 +1,7 @@
-import { allDone, CkvError, toCkvError } from '@collectivekv/domain';
+import { allDone, CkvError, type Interaction, toCkvError } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
-import type { WarmingBatch } from '@collectivekv/update-queue';
-import { planWaves } from '../batches/append-plan.js';
+import type { WarmingBatch, WarmingWave } from '@collectivekv/update-queue';
+import { planWaves, type ReadJob } from '../batches/append-plan.js';
 import { createApplyBatch, type PartitionWork } from '../batches/apply-waves.js';
 import type { LateCalls } from '../batches/late-calls.js';
 import { isTransient, type RetryWhileHeld } from '../batches/retry-while-held.js';
@@ -72,7 +72,7 @@ export function createWarmer(parts: WarmerParts): Warmer {
     writer,
     erase: async () => undefined, // no erasure is in a stream
     retryWhileHeld,
-    // The user's record cannot be written. What is left of the batch is done.
+    // The user's record cannot be written. The rest of the wave is done.
     setAside: async (queue, taken, { reason }) => {
       log.warn({ partition: queue.partition, reason }, 'interactions for a record that is being built are refused');
       metrics.warmingBatches.inc({ outcome: 'failed' });
@@ -137,7 +137,7 @@ export function createWarmer(parts: WarmerParts): Warmer {
 
   async function applyBatches(found: readonly Found[]): Promise<void> {
     const encodingId = found[0]?.batch.encodingId ?? '';
-    const interactions = found.flatMap(({ batch }) => batch.events.map((event) => event.interaction));
+    const interactions = found.flatMap(({ batch }) => batch.waves.flatMap(interactionsOf));
     const unreadableCount = found.reduce((sum, { batch }) => sum + batch.unreadableCount, 0);
     if (unreadableCount > 0) log.warn({ encodingId, unreadableCount }, 'entries of a stream cannot be read; left out');
     const fences = found.map(({ partition }) => partition.fence);
@@ -178,34 +178,30 @@ export function createWarmer(parts: WarmerParts): Warmer {
   }
 
   /**
-   * Returns a batch as work of its partition. It is one job, whose progress is the number of its waves that are done.
-   * Waves shift if one of their interactions was forgotten meanwhile. So the last wave that is done comes again: the
-   * records recognise it.
+   * Returns a batch as work of its partition. Each of its waves is a job, and each job is a wave: two of them have more
+   * than 14 interactions of a user. So a wave that was applied and not noted comes again before any later one.
    */
   function workOf({ partition: { queue, fence }, batch }: Found): PartitionWork {
-    const taken = {
-      id: batch.lastId ?? '',
-      name: 'record',
-      payload: {},
-      queuedAtMs: Number(batch.lastId?.split('-')[0] ?? 0),
-      progress: Math.max(0, batch.waves - 1),
-    };
-    const interactions = batch.events.map(({ interaction }) => interaction);
+    const waves = new Map(batch.waves.map((wave) => [wave.lastId, wave]));
+    const jobs = batch.waves.map((wave): ReadJob => {
+      const queuedAtMs = Number(wave.lastId.split('-')[0]);
+      const taken = { id: wave.lastId, name: 'record', payload: {}, queuedAtMs, progress: 0 };
+      return { taken, job: { kind: 'record', interactions: interactionsOf(wave) } };
+    });
     return {
       fence,
-      waves: planWaves([{ taken, job: { kind: 'record', interactions } }]),
+      waves: planWaves(jobs),
       queue: {
         ...queue,
         // Its interactions are in the event log, or come from files. They are appended though the encoding is not live.
         log: async () => undefined,
         warming: { ...queue.warming, pending: () => new Set() },
-        async remember(_, waves) {
+        async complete(done) {
           requireKnown(batch);
-          await queue.warming.remember(batch, waves);
-        },
-        async complete() {
-          requireKnown(batch);
-          await queue.warming.complete(batch);
+          for (const { id } of done) {
+            const wave = waves.get(id);
+            if (wave) await queue.warming.complete(batch, wave);
+          }
         },
       },
     };
@@ -245,4 +241,8 @@ export function createWarmer(parts: WarmerParts): Warmer {
       size = Math.min(STEP_INTERACTIONS[1], Math.max(STEP_INTERACTIONS[0], wished));
     },
   };
+}
+
+function interactionsOf({ events }: WarmingWave): Interaction[] {
+  return events.map(({ interaction }) => interaction);
 }
