@@ -13,6 +13,8 @@ export interface DoorParts {
   readonly queueUrl: string;
   /** Copies that a job waits for, as the updaters wait for them. */
   readonly confirmReplicas: number;
+  /** Default 5 s. */
+  readonly rankTimeoutMs?: number;
 }
 
 const RECORD_TIMEOUT_MS = 3_000;
@@ -24,12 +26,12 @@ const RANK_TIMEOUT_MS = 5_000;
 
 /** Opens the doors of a system: the SDK, and BullMQ's queues. */
 export async function openDoors(parts: DoorParts): Promise<Doors & { close(): Promise<void> }> {
-  const { ranking, updater, queueUrl, confirmReplicas } = parts;
+  const { ranking, updater, queueUrl, confirmReplicas, rankTimeoutMs = RANK_TIMEOUT_MS } = parts;
   const client = createCollectiveKvClient({
     rankingTarget: ranking,
     interactionTarget: updater,
     recordTimeoutMs: RECORD_TIMEOUT_MS,
-    rankTimeoutMs: RANK_TIMEOUT_MS,
+    rankTimeoutMs,
   });
   const named = { field: 'url', name: 'chaos-bullmq', whenAway: 'wait', confirmReplicas } as const;
   const connection = await connectedRedis(queueUrl, named);
