@@ -127,6 +127,7 @@ export function backfillCommand(connections: Connections): Command {
           return { ended: true, encodingId, recordsStay: true };
         }
         if (served && (served.state !== 'previous' || !backfill)) throw servedError(served, backfill);
+        await connections.pool().call('MarkStale', { encodingId }, deadline());
         const was = await warmings.end(held.claim);
         await held.dropRecords();
         return { ended: was, encodingId, recordsStay: false };

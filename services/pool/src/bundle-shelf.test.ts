@@ -232,6 +232,17 @@ describe('a shelf', () => {
       expect(check).not.toHaveBeenCalled();
     });
 
+    it('checks one whose records were deleted', async () => {
+      const opened = await openMixed();
+      await opened.activate(middle);
+      await opened.activate(newest);
+      await opened.markStale(opened.get(middle).model.encodingId);
+      expect(stored).toMatchObject({ active: newest, stale: [middle] });
+      await expect(opened.rollback(check)).rejects.toBe(cold);
+      expect(checkedIds()).toEqual([middle]);
+      expect(opened.announcement().activeBundleId).toBe(newest);
+    });
+
     it('checks one whose records missed interactions, also after a restart', async () => {
       stored = { active: newest, previous: [old, middle] };
       const opened = await openMixed();

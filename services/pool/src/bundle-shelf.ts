@@ -59,6 +59,8 @@ export interface BundleShelf {
    * @throws bundle_not_loaded if there was none, or if a rollback has left it
    */
   rollback(check?: ServingCheck): Promise<RolledBack>;
+  /** Notes that the records of an encoding are deleted: a rollback to a bundle that has it is checked. */
+  markStale(encodingId: string): Promise<void>;
   /** Returns the id of the bundle that is active after a rollback; empty if there is none to roll back to. */
   rollbackTarget(): string;
   /** Lists the loaded bundles, the active one first, and those of the bundle folders that are not loaded. */
@@ -218,20 +220,25 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   /**
    * Changes the activation, on the newest one of the file. Returns the activation before.
    * @param activates true if another bundle becomes active, whatever the file names
+   * @param deleted the encoding whose records are deleted
    * @throws bundle_not_loaded if the active bundle of the file is lacking here, unless `activates`
    */
   async function change(
     next: (current: Activation, stale: readonly string[]) => Activation,
-    { activates = false } = {},
+    { activates = false, deleted }: { readonly activates?: boolean; readonly deleted?: string } = {},
   ): Promise<Activation> {
     for (let tries = 0; tries < CHANGE_TRIES; tries++) {
       const stored = await refresh();
       // On another base, the change would also undo what another replica activated.
       if (stored && !activates) require(stored.active);
       const { stale: noted = [], ...before } = activation;
-      const stale = [...new Set([...noted, ...unwritten(before)])];
+      const emptied = before.previous.filter(
+        (id) => deleted !== undefined && bundles.get(id)?.model.encodingId === deleted,
+      );
+      const stale = [...new Set([...noted, ...unwritten(before), ...emptied])];
       const after = next(before, stale);
-      if (isDeepStrictEqual(after, before)) return before;
+      const isNoted = emptied.every((id) => noted.includes(id));
+      if (isNoted && isDeepStrictEqual(after, before)) return before;
       const stillStale = stale.filter((id) => after.previous.includes(id));
       const written = stillStale.length === 0 ? after : { ...after, stale: stillStale };
       if (!(await activationFile.write(written, stored))) continue;
@@ -288,6 +295,7 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
         const previousBundleId = active === activation.active ? '' : active;
         return { activeBundleId: activation.active, previousBundleId, endedCanaryIds: ended };
       }),
+    markStale: (encodingId) => inTurn(async () => void (await change((current) => current, { deleted: encodingId }))),
     rollbackTarget() {
       try {
         return require(rolledBack(activation).active).model.id;

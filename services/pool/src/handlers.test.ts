@@ -150,6 +150,16 @@ describe('Activate and Rollback', () => {
     expect(await handlers.Describe({ bundleId: '' })).toMatchObject({ loadedBundleIds: [second, first, other] });
   });
 
+  it('check a rollback to a bundle whose records were deleted', async () => {
+    await handlers.Activate({ bundleId: other, ...USUAL, force: true });
+    await handlers.Activate({ bundleId: second, ...USUAL, force: true });
+    const { encodingId } = await handlers.Describe({ bundleId: other });
+    await handlers.MarkStale({ encodingId: encodingId ?? '' });
+    await expect(handlers.Rollback(USUAL)).rejects.toMatchObject({ reason: 'bundle_cold' });
+    expect(await handlers.Rollback({ ...USUAL, force: true })).toMatchObject({ activeBundleId: other });
+    await expect(handlers.MarkStale({ encodingId: 'x' })).rejects.toThrow('encoding_id: is not 16 hexadecimal');
+  });
+
   it('show in the metrics which bundle is active', async () => {
     await handlers.Activate({ bundleId: second, ...USUAL });
     const text = await metrics.registry.metrics();

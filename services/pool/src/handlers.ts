@@ -14,6 +14,8 @@ import type {
   GetPoolHealthResponse,
   ListBundlesResponse,
   ListFollowersResponse,
+  MarkStaleRequest__Output,
+  MarkStaleResponse,
   NameItemsRequest__Output,
   NameItemsResponse,
   ReportBundlesRequest__Output,
@@ -171,6 +173,14 @@ export function createPoolHandlers(parts: PoolParts) {
         );
       }
       return { itemIds: Array.from(wanted, (index) => items.idAt(index)) };
+    },
+
+    async MarkStale({ encodingId }: MarkStaleRequest__Output): Promise<MarkStaleResponse> {
+      if (!/^[0-9a-f]{16}$/.test(encodingId)) {
+        throw invalidRequest('encoding_id', 'is not 16 hexadecimal characters', 'send the id of an encoding');
+      }
+      await shelf.markStale(encodingId);
+      return {};
     },
 
     async Rollback(request: RollbackRequest__Output): Promise<RollbackResponse> {

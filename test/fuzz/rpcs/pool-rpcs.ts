@@ -53,6 +53,10 @@ export const POOL_RPCS: Rpcs = {
       ...wrongBundleIds((id) => ({ bundleId: id })),
     ],
   ],
+  'PoolService/MarkStale': [
+    { encodingId: demoEncoding },
+    [['no encoding', 'encoding_id', {}], ...wrongEncodingIds((id) => ({ encodingId: id }))],
+  ],
   'PoolService/CancelCandidate': [
     { bundleId },
     [

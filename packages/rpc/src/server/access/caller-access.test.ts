@@ -48,6 +48,7 @@ async function start(options: Partial<GrpcServerOptions>): Promise<void> {
     GetPoolHealth: async () => ({}),
     NameItems: async () => ({}),
     Rollback: async () => ({}),
+    MarkStale: async () => ({}),
   });
   server.add('RankingService', {
     Rank: async ({ explain }, { refusal }) => {

@@ -43,6 +43,7 @@ export const REQUIRED_ROLES: RequiredRoles = {
     CancelCandidate: ['admin'],
     Activate: ['admin'],
     Rollback: ['admin'],
+    MarkStale: ['admin'],
   },
   UserCacheService: {
     GetRecords: ['read', 'admin'],
