@@ -57,14 +57,14 @@ export async function startConsoleStack({
   };
 }
 
-/** Returns `count` interactions of a user with items of the demo's catalogue; some items come often. */
-export function interactionsOf(userId: string, count: number): InteractionInput[] {
+/** Returns `count` interactions of a user with items of a catalogue: the demo's by default. Some items come often. */
+export function interactionsOf(userId: string, count: number, itemCount = 2_000): InteractionInput[] {
   const actions = ['skip', 'click', 'like'];
   const nowMs = Date.now();
   return Array.from({ length: count }, (_, i) => ({
     eventId: `${userId}-${i}`,
     userId,
-    itemId: `i${String(i % 3 === 0 ? 7 * (i % 5) + 1 : (i * 37) % 2_000).padStart(4, '0')}`,
+    itemId: `i${String(i % 3 === 0 ? 7 * (i % 5) + 1 : (i * 37) % itemCount).padStart(4, '0')}`,
     timestampMs: nowMs - (count - i) * 60_000,
     action: actions[i % 3] ?? '',
     features: { watch_ratio: (i % 11) / 10 },

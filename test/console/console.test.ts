@@ -3,12 +3,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServiceProcess, startConsole } from '@collectivekv/dev-stack';
-import { encodeRecord, encodingIdOf, parseManifest } from '@collectivekv/domain';
-import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { parseManifest } from '@collectivekv/domain';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { accessibilityFaults, launchBrowser, openPage, type PageOptions } from './browser.js';
 import { type ConsoleStack, DEMO_BUNDLE, interactionsOf, startConsoleStack } from './console-stack.js';
+import { failJobsOf } from './failing-user.js';
 import { type TwoBundles, writeTwoBundles } from './two-bundles.js';
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 240_000 });
@@ -26,9 +26,7 @@ describe.skipIf(!browser)('the console in a browser', () => {
   let dir: string;
   let bundles: TwoBundles;
   let running: ConsoleStack;
-  let redis: RedisClient;
-  const encodingId = encodingIdOf(parseManifest(readFileSync(join(DEMO_BUNDLE, 'bundle.json'))));
-  const foreignKey = `ckv:{${UNLUCKY}}:${encodingId.slice(0, 8)}`;
+  let letJobsPass: () => Promise<void>;
 
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'ckv-pages-'));
@@ -38,10 +36,8 @@ describe.skipIf(!browser)('the console in a browser', () => {
       env: { pool: { CKV_ACTIVE_BUNDLE: bundles.demoId } },
       consoleEnv: { CKV_CONSOLE_WRITES: 'true', CKV_LOG_LEVEL: 'debug' },
     });
-    redis = await connectedRedis(running.stack.redisUrl, { field: 'url', name: 'test', whenAway: 'wait' });
     await running.client.recordInteractions(interactionsOf(USER, POSITIONS));
-    await redis.set(foreignKey, foreignRecord());
-    await running.client.recordInteractions(interactionsOf(UNLUCKY, 1));
+    letJobsPass = await failJobsOf(running, UNLUCKY);
     await vi.waitUntil(async () => {
       const { info } = await running.client.rank({ userId: USER, candidateIds: ['i0001'] });
       return info.positionCount === POSITIONS;
@@ -49,7 +45,6 @@ describe.skipIf(!browser)('the console in a browser', () => {
   });
   afterAll(async () => {
     await browser?.close();
-    closeRedis(redis);
     await running.close();
     rmSync(dir, { recursive: true, force: true });
   });
@@ -195,7 +190,7 @@ describe.skipIf(!browser)('the console in a browser', () => {
     const jobs = page.getByRole('table', { name: /jobs that were set aside/ }).locator('tbody tr');
     await expect.poll(() => jobs.count(), { timeout: 60_000 }).toBe(1);
     expect(await jobs.first().textContent()).toContain('encoding');
-    await redis.del(foreignKey);
+    await letJobsPass();
     await page.getByRole('button', { name: /^Retry job/ }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Retry', exact: true }).click();
     await page.getByRole('dialog').getByText('put back into the queue: 1 job').waitFor();
@@ -277,11 +272,4 @@ describe.skipIf(!browser)('the console in a browser', () => {
 function routeFields() {
   const { record } = parseManifest(readFileSync(join(DEMO_BUNDLE, 'bundle.json')));
   return record.fields.flatMap((field) => (field.kind === 'route' ? [field] : []));
-}
-
-/** A record of another encoding: no interaction can be appended to it. */
-function foreignRecord(): Buffer {
-  const nothing = new Uint8Array(0);
-  const shape = { encodingId: 'f'.repeat(16), strideBytes: 3, lifetimeCount: 0, lastEventMs: 0 };
-  return Buffer.from(encodeRecord({ ...shape, recentEvents: nothing, rows: nothing }));
 }

@@ -125,7 +125,7 @@ export function Badge({ kind, children }: { kind: 'good' | 'warn' | 'bad' | 'pla
   const marks = { good: '●', warn: '▲', bad: '■', plain: '' };
   return (
     <span class={`badge ${kind}`}>
-      {marks[kind] ? <span aria-hidden="true">{marks[kind]} </span> : null}
+      {marks[kind] ? <span aria-hidden="true">{`${marks[kind]}\u00a0`}</span> : null}
       {children}
     </span>
   );
