@@ -1,8 +1,7 @@
 import { execFile } from 'node:child_process';
-import { access, constants, mkdir, readdir, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-
 import { promisify } from 'node:util';
+import { fetchPackages, firstExecutable, libraryVariables } from '@collectivekv/debian-packages';
 import { ROOT } from './root.js';
 
 const run = promisify(execFile);
@@ -21,22 +20,15 @@ export interface Chromium {
  * @returns undefined where there is neither
  */
 export async function findChromium(): Promise<Chromium | undefined> {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    for (const name of NAMES) if (await isExecutable(join(folder, name))) return { path: join(folder, name), env: {} };
-  }
+  const folders = (process.env.PATH ?? '').split(delimiter);
+  const installed = await firstExecutable(folders.flatMap((folder) => NAMES.map((name) => join(folder, name))));
+  if (installed) return { path: installed, env: {} };
   return (await unpacked()) ?? (await fetched());
 }
 
 async function fetched(): Promise<Chromium | undefined> {
-  const packages = join(DIR, 'packages');
   try {
-    await rm(DIR, { recursive: true, force: true });
-    await mkdir(packages, { recursive: true });
-    const { stdout } = await run('apt-get', ['install', '-s', '--no-install-recommends', 'chromium']);
-    const missing = [...stdout.matchAll(/^Inst (\S+)/gm)].map((match) => match[1] ?? '');
-    await run('apt-get', ['download', ...new Set(['chromium', 'chromium-common', ...missing])], { cwd: packages });
-    for (const file of await readdir(packages)) await run('dpkg', ['-x', join(packages, file), join(DIR, 'root')]);
-    await rm(packages, { recursive: true });
+    await fetchPackages({ dir: DIR, packages: ['chromium', 'chromium-common'] });
     const found = await unpacked();
     if (found) await run(found.path, ['--version'], { env: { ...process.env, ...found.env } });
     return found;
@@ -46,23 +38,8 @@ async function fetched(): Promise<Chromium | undefined> {
 }
 
 async function unpacked(): Promise<Chromium | undefined> {
-  const root = join(DIR, 'root', 'usr', 'lib');
-  const path = join(root, 'chromium', 'chromium'); // the program itself: Debian's script looks for its files in /usr
-  if (!(await isExecutable(path))) return undefined;
-  const entries = await readdir(root, { withFileTypes: true });
-  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(root, name));
-  const deeper = await Promise.all(
-    folders.map(async (folder) => {
-      const inside = await readdir(folder, { withFileTypes: true });
-      return inside.filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
-    }),
-  );
-  return { path, env: { LD_LIBRARY_PATH: [...folders, ...deeper.flat()].join(delimiter) } };
-}
-
-async function isExecutable(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
+  const root = join(DIR, 'root');
+  // The program itself: Debian's script looks for its files in /usr.
+  const path = await firstExecutable([join(root, 'usr', 'lib', 'chromium', 'chromium')]);
+  return path ? { path, env: await libraryVariables(root) } : undefined;
 }

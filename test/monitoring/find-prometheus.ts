@@ -1,10 +1,7 @@
-import { execFile } from 'node:child_process';
-import { access, mkdir, readdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { fetchPackages, firstExecutable } from '@collectivekv/debian-packages';
 
-const run = promisify(execFile);
 const DIR = fileURLToPath(new URL('../../.ckv/prometheus', import.meta.url));
 
 /** Paths of Prometheus's programs. */
@@ -18,29 +15,20 @@ export interface Prometheus {
  * where there is neither.
  */
 export async function findPrometheus(): Promise<Prometheus | undefined> {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), join(DIR, 'usr', 'bin')];
+  const folders = [...(process.env.PATH ?? '').split(delimiter), join(DIR, 'root', 'usr', 'bin')];
   return (await inFolders(folders)) ?? (await fetched());
 }
 
 async function inFolders(folders: readonly string[]): Promise<Prometheus | undefined> {
-  for (const folder of folders) {
-    const found = { prometheus: join(folder, 'prometheus'), promtool: join(folder, 'promtool') };
-    const there = await Promise.all(Object.values(found).map((path) => access(path))).then(
-      () => true,
-      () => false,
-    );
-    if (there) return found;
-  }
-  return undefined;
+  const at = (program: string) => firstExecutable(folders.map((folder) => join(folder, program)));
+  const [prometheus, promtool] = await Promise.all([at('prometheus'), at('promtool')]);
+  return prometheus && promtool ? { prometheus, promtool } : undefined;
 }
 
 async function fetched(): Promise<Prometheus | undefined> {
   try {
-    await mkdir(DIR, { recursive: true });
-    await run('apt-get', ['download', 'prometheus'], { cwd: DIR });
-    const [file] = (await readdir(DIR)).filter((name) => name.endsWith('.deb'));
-    await run('dpkg', ['-x', join(DIR, String(file)), DIR]);
-    return await inFolders([join(DIR, 'usr', 'bin')]);
+    const root = await fetchPackages({ dir: DIR, packages: ['prometheus'], dependencies: false }); // they are static
+    return await inFolders([join(root, 'usr', 'bin')]);
   } catch {
     return undefined;
   }

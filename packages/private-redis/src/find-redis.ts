@@ -1,23 +1,9 @@
-import { type ExecFileOptions, execFile } from 'node:child_process';
-import { access, constants, mkdir, readdir, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import { fetchPackages, firstExecutable, libraryVariables } from '@collectivekv/debian-packages';
 
-/** Runs a command and returns its output. */
-type Run = (
-  command: string,
-  args: readonly string[],
-  options?: ExecFileOptions,
-) => Promise<{ readonly stdout: string }>;
-
-/** Returns a function that runs commands, and ends them when the signal aborts. */
-function runUntil(signal: AbortSignal | undefined): Run {
-  const execute = promisify(execFile);
-  return async (command, args, options = {}) => {
-    const { stdout } = await execute(command, args, { ...options, ...(signal ? { signal } : {}) });
-    return { stdout: String(stdout) };
-  };
-}
+const run = promisify(execFile);
 
 /** A redis-server that can be started. */
 export interface RedisServer {
@@ -58,82 +44,31 @@ export async function findRedis({
   if (fetched) return fetched;
   onProgress?.('no redis-server on the PATH: fetching one');
   try {
-    const run = runUntil(signal);
-    if (process.platform === 'darwin') return await installByHomebrew(run);
-    return await unpackDebianPackages(dir, run);
+    if (process.platform === 'darwin') return await installByHomebrew(signal);
+    return await unpackDebianPackages(dir, signal);
   } catch (cause) {
     signal?.throwIfAborted();
     throw new Error(`there is no redis-server, and none could be fetched; ${REMEDY}`, { cause });
   }
 }
 
-async function installByHomebrew(run: Run): Promise<RedisServer> {
-  await run('brew', ['install', 'redis']);
-  const { stdout } = await run('brew', ['--prefix', 'redis']);
+async function installByHomebrew(signal: AbortSignal | undefined): Promise<RedisServer> {
+  const options = signal ? { signal } : {};
+  await run('brew', ['install', 'redis'], options);
+  const { stdout } = await run('brew', ['--prefix', 'redis'], options);
   return { path: join(stdout.trim(), 'bin', 'redis-server'), env: {} };
 }
 
-async function unpackDebianPackages(dir: string, run: Run): Promise<RedisServer> {
-  const packagesDir = join(dir, 'packages');
-  await rm(dir, { recursive: true, force: true });
-  await mkdir(packagesDir, { recursive: true });
-  await downloadPackages(packagesDir, [], run).catch(async () => {
-    // The system's package lists may be missing or stale. Keep separate lists.
-    const own = await ownLists(dir);
-    await run('apt-get', ['update', ...own]);
-    await downloadPackages(packagesDir, own, run);
-  });
-  const root = join(dir, 'root');
-  for (const file of await readdir(packagesDir)) await run('dpkg', ['-x', join(packagesDir, file), root]);
-  await rm(packagesDir, { recursive: true });
+async function unpackDebianPackages(dir: string, signal: AbortSignal | undefined): Promise<RedisServer> {
+  await fetchPackages({ dir, packages: ['redis-server', 'redis-tools'], signal });
   const server = await unpackedServer(dir);
   if (!server) throw new Error('the packages hold no redis-server');
-  await run(server.path, ['--version'], { env: { ...process.env, ...server.env } });
+  await run(server.path, ['--version'], { env: { ...process.env, ...server.env }, ...(signal ? { signal } : {}) });
   return server;
-}
-
-/** Downloads redis-server and those of its dependencies that are not installed. */
-async function downloadPackages(dir: string, options: readonly string[], run: Run): Promise<void> {
-  const wanted = ['redis-server', 'redis-tools'];
-  const { stdout } = await run('apt-get', ['install', '-s', '--no-install-recommends', ...options, ...wanted]);
-  const missing = [...stdout.matchAll(/^Inst (\S+)/gm)].map((match) => match[1] ?? '');
-  await run('apt-get', ['download', ...options, ...new Set([...wanted, ...missing])], { cwd: dir });
-}
-
-async function ownLists(dir: string): Promise<string[]> {
-  const lists = join(dir, 'apt', 'lists');
-  const cache = join(dir, 'apt', 'cache');
-  await mkdir(join(lists, 'partial'), { recursive: true });
-  await mkdir(join(cache, 'archives', 'partial'), { recursive: true });
-  return [
-    ...['-o', `Dir::State::lists=${lists}`],
-    ...['-o', `Dir::Cache=${cache}`],
-    ...['-o', 'Debug::NoLocking=1'],
-    ...['-o', 'APT::Sandbox::User='],
-  ];
 }
 
 async function unpackedServer(dir: string): Promise<RedisServer | undefined> {
   const root = join(dir, 'root');
   const path = await firstExecutable([join(root, 'usr', 'bin', 'redis-server')]);
-  if (!path) return undefined;
-  const folders = [join(root, 'usr', 'lib'), join(root, 'lib')];
-  const libraries = (await Promise.all(folders.map(subfolders))).flat();
-  return { path, env: { LD_LIBRARY_PATH: [...libraries, ...folders].join(delimiter) } };
-}
-
-async function subfolders(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => join(folder, entry.name));
-}
-
-async function firstExecutable(paths: readonly string[]): Promise<string | undefined> {
-  for (const path of paths) {
-    const usable = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (usable) return path;
-  }
-  return undefined;
+  return path ? { path, env: await libraryVariables(root) } : undefined;
 }

@@ -14,6 +14,10 @@ export interface Tracing {
 const EXPORTERS = ['otlp', 'none'];
 /** Protocols of OTEL_EXPORTER_OTLP_PROTOCOL, the default first. */
 const PROTOCOLS = ['http/protobuf', 'http/json'];
+/** Longest text of a problem: a collector's answer may be in it. */
+const MAX_PROBLEM = 300;
+/** Longest time for the last spans at shutdown, ms. */
+const LAST_SPANS_MS = 2_000;
 
 /**
  * Starts to record spans if OpenTelemetry's own variables name a collector: OTEL_EXPORTER_OTLP_ENDPOINT or
@@ -65,11 +69,6 @@ function requireOneOf(variable: string, value: string, allowed: readonly string[
   if (allowed.includes(value)) return;
   throw new ConfigError([`${variable}: "${value}" is not one of ${allowed.join(', ')}; set such a value, or unset it`]);
 }
-
-/** Longest text of a problem: a collector's answer may be in it. */
-const MAX_PROBLEM = 300;
-/** Longest time for the last spans at shutdown, ms. */
-const LAST_SPANS_MS = 2_000;
 
 /** What the exporter reports, such as a collector that cannot be reached, as log lines. */
 function reportsTo(log: Logger): DiagLogger {

@@ -1,0 +1,2 @@
+export * from './fetch-packages.js';
+export * from './unpacked-programs.js';
