@@ -1,5 +1,6 @@
 import { type Interaction, partitionOf } from '@collectivekv/domain';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { traceparentOf } from './interaction-jobs.js';
 import { waitingCounts } from './open-queues.js';
 import { interactionOf, otherUserIn, PARTITION, PARTITION_COUNT, useQueue } from './queue.fixture.js';
 
@@ -248,6 +249,13 @@ describe('forget', () => {
 });
 
 describe('forward', () => {
+  it('keeps the span that queued the job', async () => {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    await queue.produce().forward({ kind: 'record', interactions: [interactionOf(1)] }, 'job 1', traceparent);
+    const [job] = await (await queue.consume()).take(1);
+    expect(traceparentOf(job?.payload)).toBe(traceparent);
+  });
+
   it('queues interactions and removals beyond the bound', async () => {
     const producer = queue.produce(1);
     await producer.enqueue([interactionOf(1)]);

@@ -47,8 +47,9 @@ export interface InteractionProducer {
    * Queues a job that another partition accepted before. The bound does not apply to it. If an updater stalls and
    * another forwards the same job again, it is queued once within an hour.
    * @param origin names the job among all that were ever queued
+   * @param traceparent the span that queued the job at first; empty without one
    */
-  forward(job: InteractionJob, origin: string): Promise<void>;
+  forward(job: InteractionJob, origin: string, traceparent?: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -101,8 +102,11 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
       await work();
     });
 
-  function addInteractions(interactions: readonly Interaction[], remembered: string | undefined, bounded: boolean) {
-    const traceparent = recordedTraceparent();
+  function addInteractions(
+    interactions: readonly Interaction[],
+    remembered: string | undefined,
+    { bounded, traceparent }: { readonly bounded: boolean; readonly traceparent: string },
+  ) {
     return ifConnected(async () => {
       const adds = [...groupByPartition(interactions, partitionCount)].map(([partition, group]) => {
         const jobs: QueuedJob[] = [];
@@ -128,13 +132,15 @@ export function createInteractionProducer(options: ProducerOptions): Interaction
     enqueue: (interactions, idempotencyKey = '') => {
       const remembered = idempotencyKey !== '' || exceedsRing(interactions) ? idempotencyKey : undefined;
       return inSpan({ name: 'queue interactions', kind: 'producer' }, () =>
-        addInteractions(interactions, remembered, true),
+        addInteractions(interactions, remembered, { bounded: true, traceparent: recordedTraceparent() }),
       );
     },
     forget: (interaction, receiptId) => addErasure({ kind: 'forget', interaction, receiptId }, undefined, true),
     deleteUser: (userId, receiptId) => addErasure({ kind: 'delete', userId, receiptId }, undefined, true),
-    forward: (job, origin) =>
-      job.kind === 'record' ? addInteractions(job.interactions, origin, false) : addErasure(job, origin, false),
+    forward: (job, origin, traceparent = '') =>
+      job.kind === 'record'
+        ? addInteractions(job.interactions, origin, { bounded: false, traceparent })
+        : addErasure(job, origin, false),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()));
     },

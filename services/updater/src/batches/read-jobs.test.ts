@@ -44,6 +44,15 @@ describe('with a job of another partition', () => {
     expect(bench.calls.at(-1)).toBe(`append ${v}:astray`);
   });
 
+  it('forwards the job in the trace that queued it', async () => {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    await addJob('record', recordJobData([interactionOf(v, 'traced')], traceparent));
+    const forwarded: (string | undefined)[] = [];
+    bench.batches = createBatches({ forward: async (...[, , of]) => void forwarded.push(of) });
+    await bench.batches.prepare(await take());
+    expect(forwarded).toEqual(['', traceparent]);
+  });
+
   it('forwards the job once, though the former consumer forwarded it and stalled', async () => {
     const stalled = createBatches({
       async forward(...forwarded) {

@@ -4,6 +4,7 @@ import {
   type PartitionQueue,
   parseInteractionJob,
   type TakenJob,
+  traceparentOf,
   usersOf,
 } from '@collectivekv/update-queue';
 import type { UpdaterMetrics } from '../metrics.js';
@@ -34,7 +35,8 @@ export function createReadJobs(parts: {
       return { taken, job };
     }
     // Before it is completed: a failure in between repeats the job, and loses nothing. The queue skips the repetition.
-    await producer.forward(job, `${queue.partition} ${taken.id} ${taken.queuedAtMs}`);
+    const origin = `${queue.partition} ${taken.id} ${taken.queuedAtMs}`;
+    await producer.forward(job, origin, traceparentOf(taken.payload));
     await queue.complete([taken]);
     metrics.jobs.inc({ outcome: 'forwarded' });
     return undefined;
