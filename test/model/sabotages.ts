@@ -193,10 +193,10 @@ export const SABOTAGES: readonly Sabotage[] = [
     name: 'completion after forwarding',
     noticed: 'if an updater dies as it forwards a job',
     file: `${UPDATER}/batches/read-jobs.ts`,
-    from: `await producer.forward(job, \`\${queue.partition} \${taken.id} \${taken.queuedAtMs}\`);
+    from: `await producer.forward(job, origin, traceparentOf(taken.payload));
     await queue.complete([taken]);`,
     to: `await queue.complete([taken]);
-    await producer.forward(job, \`\${queue.partition} \${taken.id} \${taken.queuedAtMs}\`);`,
+    await producer.forward(job, origin, traceparentOf(taken.payload));`,
   },
   {
     name: 'the work that remains of a job that is set aside',
