@@ -1,6 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CkvError, counted, elementAt, type GraphName, type Tensor, type Tensors } from '@collectivekv/domain';
+import {
+  CkvError,
+  counted,
+  elementAt,
+  type GraphName,
+  TENSOR_ARRAYS,
+  type Tensor,
+  type Tensors,
+} from '@collectivekv/domain';
 import { z } from 'zod';
 import type { OpenBundle } from './open-bundle.js';
 
@@ -99,22 +107,14 @@ export function goldenDifference(golden: Pick<GoldenCase, 'outputs'>, outputs: T
   return '';
 }
 
-const ARRAYS = {
-  float32: Float32Array,
-  float16: Uint16Array,
-  int64: BigInt64Array,
-  int32: Int32Array,
-  uint8: Uint8Array,
-} as const;
-
 function tensorFrom(content: Buffer, name: string, spec: z.infer<typeof tensorSchema>): Tensor {
   const { type, shape, offset, bytes } = spec;
   const elementCount = shape.reduce((product, length) => product * length, 1);
-  if (offset + bytes > content.length || bytes !== elementCount * ARRAYS[type].BYTES_PER_ELEMENT) {
+  if (offset + bytes > content.length || bytes !== elementCount * TENSOR_ARRAYS[type].BYTES_PER_ELEMENT) {
     throw new CkvError('bundle_invalid', `golden: ${name} does not fit its file or its shape; export the bundle again`);
   }
   const copy = Uint8Array.from(content.subarray(offset, offset + bytes)).buffer;
-  return { type, shape, data: new ARRAYS[type](copy) } as Tensor;
+  return { type, shape, data: new TENSOR_ARRAYS[type](copy) } as Tensor;
 }
 
 function parse<T>(schema: z.ZodType<T>, text: string): T {

@@ -15,6 +15,21 @@ export type TensorType = Tensor['type'];
 /** Tensors by the name that the graph gives them. */
 export type Tensors = Record<string, Tensor>;
 
+/** The arrays of the elements of each type. */
+export const TENSOR_ARRAYS = {
+  float32: Float32Array,
+  float16: Uint16Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+} as const satisfies Record<TensorType, unknown>;
+
+/** Returns a tensor of zeros. */
+export function zeros(type: TensorType, shape: readonly number[]): Tensor {
+  const length = shape.reduce((product, count) => product * count, 1);
+  return { type, data: new TENSOR_ARRAYS[type](length), shape } as Tensor;
+}
+
 /** Returns a float32 tensor over `data`, without a copy. */
 export function float32(data: Float32Array, shape: readonly number[]): Tensor {
   return { type: 'float32', data, shape };

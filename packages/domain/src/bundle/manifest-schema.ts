@@ -97,6 +97,7 @@ const inputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('key'), group: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('value'), group: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('slots'), ...group, ...tensorSpec }),
+  z.strictObject({ role: z.literal('row_count'), axis: name, ...tensorSpec }),
 ]);
 const outputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('field'), field: name, ...tensorSpec }),

@@ -36,7 +36,8 @@ export function joinScores(parts: readonly Tensors[], output: string): Float32Ar
   return joined;
 }
 
-function isPerCandidate({ role }: GraphInput): boolean {
+/** True if the input has one entry per candidate. */
+export function isPerCandidate({ role }: GraphInput): boolean {
   return role === 'candidate_item' || role === 'candidate_feature';
 }
 
