@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  ALL_GRAPH_NAMES,
   CkvError,
   counted,
   elementAt,
@@ -30,7 +31,7 @@ const tensorsSchema = z.strictObject({
   file: z.string(),
   cases: z.array(
     z.strictObject({
-      graph: z.enum(['encode', 'rank', 'rankKv', 'gather', 'explain']),
+      graph: z.enum(ALL_GRAPH_NAMES),
       name: z.string(),
       inputs: z.record(z.string(), tensorSchema),
       outputs: z.record(z.string(), tensorSchema),

@@ -27,7 +27,7 @@ const BACKGROUND = { background: true };
 
 /** Options of {@link loadBundle}. */
 export interface LoadOptions {
-  /** The graphs to load. The graph `explain` is left out if the bundle has none. */
+  /** The graphs to load. Those that the bundle does not have are left out: `explain`, `rankBatch`. */
   readonly graphs: readonly GraphName[];
   /**
    * True runs the golden vectors of these graphs and refuses the bundle if one differs. With pool tables and the graphs
@@ -201,7 +201,7 @@ async function verify(
 
 /** True if a golden vector gives the same scores in two parts. Undefined if it has no candidates to divide. */
 async function splitsCandidates(golden: GoldenCase, set: GraphSet, manifest: Manifest) {
-  if (golden.graph === 'explain') return undefined; // its runs are never split
+  if (golden.graph === 'explain' || golden.graph === 'rankBatch') return undefined; // their runs are never split
   const { tolerance } = manifest.golden;
   const { inputs } = graphOf(manifest, golden.graph);
   const parts = splitCandidates(inputs, structuredClone(golden.inputs), 2);

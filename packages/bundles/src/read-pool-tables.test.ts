@@ -40,6 +40,7 @@ async function clusteredTarget(name: string, change: (manifest: Manifest) => voi
       terms: [{ ...part('key'), scale: part('value') }, part('key')],
     },
   ];
+  delete manifest.graphs.rankBatch; // it would need the new input, too
   manifest.graphs.rank.inputs.push({
     name: 'means',
     role: 'cluster_means',

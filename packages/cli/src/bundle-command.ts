@@ -6,7 +6,7 @@ import {
   requireTrust,
   signBundle,
 } from '@collectivekv/bundles';
-import { GRAPH_NAMES, invalidRequest, type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
+import { ALL_GRAPH_NAMES, invalidRequest, type Manifest, parseManifest, steadyNowMs } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
 import { listBundles } from '@collectivekv/operations';
 import { Command, Option } from 'commander';
@@ -73,7 +73,7 @@ export function bundleCommand(connections: Connections): Command {
       const engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
       try {
         const loaded = await loadBundle(folder, engine, {
-          graphs: [...GRAPH_NAMES, 'explain'],
+          graphs: ALL_GRAPH_NAMES,
           verifyGolden: true,
           poolTables: true,
           trust,

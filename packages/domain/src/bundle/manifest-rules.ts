@@ -2,6 +2,7 @@ import { counted } from '../counted.js';
 import { repeated } from '../repeated.js';
 import { clusteringProblems } from './clustering-rules.js';
 import { type GraphInput, type GraphName, type GraphSpec, graphNamesOf, type Manifest } from './manifest-schema.js';
+import { rankBatchProblems } from './rank-batch-rules.js';
 import { slotUsageProblems } from './slot-usage-rules.js';
 
 interface GraphRoles {
@@ -53,6 +54,7 @@ const GRAPH_ROLES: Record<GraphName, GraphRoles> = {
     outputs: ['scores', 'base_scores', 'contributions', 'own_contributions', 'attention'],
     several: ['attention'],
   },
+  rankBatch: { inputs: new Set([...RANK_INPUTS, 'row_count']), outputs: ['scores'] },
 };
 
 /**
@@ -66,6 +68,7 @@ export function manifestRuleProblems(manifest: Manifest): string[] {
     ...groupProblems(manifest),
     ...clusteringProblems(manifest),
     ...graphProblems(manifest),
+    ...rankBatchProblems(manifest),
     ...fileProblems(manifest),
     ...slotUsageProblems(manifest),
   ];

@@ -97,6 +97,7 @@ const inputSchema = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('key'), group: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('value'), group: name, ...tensorSpec }),
   z.strictObject({ role: z.literal('slots'), ...group, ...tensorSpec }),
+  // Of each user, the rows of the inputs whose second axis has this name. What follows is padding.
   z.strictObject({ role: z.literal('row_count'), axis: name, ...tensorSpec }),
 ]);
 const outputSchema = z.discriminatedUnion('role', [
@@ -140,6 +141,13 @@ export const manifestSchema = z.strictObject({
     rankKv: graphSchema,
     gather: graphSchema,
     explain: graphSchema.optional(),
+    /**
+     * The rank graph for a batch of users. It has the inputs of `rank`, each with one more axis in front: `users`.
+     * Shorter inputs of a user end with zeros. A slot or cluster of count 0 weighs nothing. The rows of other history
+     * axes have no counts, so for each such axis there is one input more, `row_count`: int64 [users]. Its output is
+     * `scores`, float32 [users, candidates].
+     */
+    rankBatch: graphSchema.optional(),
   }),
   golden: z.strictObject({ tensors: path, served: path, tolerance: z.number().positive().max(0.01) }),
   files: z.array(
@@ -161,7 +169,9 @@ export type Manifest = z.infer<typeof manifestSchema>;
 /** Name of one of a bundle's graphs. */
 export type GraphName = keyof Manifest['graphs'];
 /** Name of a graph that every bundle has. */
-export type RequiredGraphName = Exclude<GraphName, 'explain'>;
+export type RequiredGraphName = Exclude<GraphName, OptionalGraphName>;
+/** Name of a graph that some bundles have. */
+export type OptionalGraphName = (typeof OPTIONAL_GRAPH_NAMES)[number];
 /** The file, inputs and outputs of a graph. */
 export type GraphSpec = z.infer<typeof graphSchema>;
 /** A graph's input. Its role says how it is filled. */
@@ -182,9 +192,15 @@ export type PoolPart = z.infer<typeof poolPart>;
 /** The names of the graphs that every bundle has. */
 export const GRAPH_NAMES = ['encode', 'rank', 'rankKv', 'gather'] as const satisfies readonly RequiredGraphName[];
 
-/** Returns the names of the graphs that a bundle has: those of {@link GRAPH_NAMES}, and `explain` in some bundles. */
+/** The names of the graphs that some bundles have. */
+export const OPTIONAL_GRAPH_NAMES = ['explain', 'rankBatch'] as const satisfies readonly GraphName[];
+
+/** The names of all graphs that a bundle can have. */
+export const ALL_GRAPH_NAMES = [...GRAPH_NAMES, ...OPTIONAL_GRAPH_NAMES] as const;
+
+/** Returns the names of the graphs that a bundle has: those of {@link GRAPH_NAMES}, and some of the optional ones. */
 export function graphNamesOf({ graphs }: Pick<Manifest, 'graphs'>): GraphName[] {
-  return graphs.explain ? [...GRAPH_NAMES, 'explain'] : [...GRAPH_NAMES];
+  return ALL_GRAPH_NAMES.filter((name) => graphs[name] !== undefined);
 }
 
 /** An input over a history's positions, oldest first. */

@@ -129,6 +129,18 @@ export function addExplainGraph(manifest: Manifest): GraphSpec {
   return explain;
 }
 
+/** Adds a graph for batches of users to a manifest, and returns it. */
+export function addRankBatchGraph(manifest: Manifest): GraphSpec {
+  const { rank } = manifest.graphs;
+  const inputs = rank.inputs.map((input) => ({ ...input, shape: ['users', ...input.shape] }));
+  const rows: GraphInput = { name: 'rows', role: 'row_count', axis: 'positions', type: 'int64', shape: ['users'] };
+  const outputs = rank.outputs.map((output) => ({ ...output, shape: ['users', ...output.shape] }));
+  const rankBatch = { file: 'rank_batch.onnx', inputs: [...inputs, rows], outputs };
+  manifest.graphs.rankBatch = rankBatch;
+  manifest.files.push({ path: 'rank_batch.onnx', bytes: 0, sha256 });
+  return rankBatch;
+}
+
 /** Returns the fixture with an encode graph that takes the history: routes, user keys and times. */
 export function historyManifest(): Manifest {
   const manifest = fixtureManifest();
