@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bundle.golden_batches import BATCHES, batch_scores, draw_batch, join_feeds
 from bundle.golden_drawer import Drawer, as_double, plural, score
 from bundle.golden_explanation import explanation
 from bundle.golden_requests import served_cases
@@ -173,12 +174,25 @@ def add_explain(golden: TensorCases, graphs: dict, draw: Drawer) -> None:
         golden.add("explain", name, inputs, found)
 
 
+def add_batches(golden: TensorCases, graphs: dict, draw: Drawer) -> None:
+    """Adds cases of rank_batch.onnx, if the bundle has it."""
+    if "rankBatch" not in graphs:
+        return
+    for count, positions in BATCHES:
+        users = draw_batch(draw, count, positions)
+        feeds = [fill(draw.model, graphs["rank"], encode(draw.model, user.history), user.candidates) for user in users]
+        scores = batch_scores(draw.model, users)
+        inputs = join_feeds(graphs["rankBatch"]["inputs"], feeds)
+        golden.add("rankBatch", plural(count, "user"), inputs, {"scores": scores})
+
+
 def write_golden(model: Ranker, log: Log, graphs: dict[str, dict], folder: Path, seed: int, longest: int) -> None:
     """Writes golden/ into the bundle's folder. `longest`: positions of the longest history."""
     draw = Drawer(model, np.random.default_rng(seed))
     (folder / "golden").mkdir()
     golden = golden_tensors(model, graphs, draw, longest)
     add_explain(golden, graphs, Drawer(model, np.random.default_rng(seed + 1)))
+    add_batches(golden, graphs, Drawer(model, np.random.default_rng(seed + 2)))
     (folder / "golden" / "tensors.bin").write_bytes(golden.content)
     written = {"file": "golden/tensors.bin", "cases": golden.cases}
     (folder / "golden" / "tensors.json").write_text(json.dumps(written, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""The ONNX graphs of a bundle: encode, rank, rank_kv and gather, and for most models explain.
+"""The ONNX graphs of a bundle: encode, rank, rank_kv and gather, and for most models explain and rank_batch.
 
 Families and caches write their own parts.
 
@@ -8,6 +8,8 @@ D = d_model, H heads, U user width.
 If positions with equal routes are alike to a model's attention, rank.onnx works on the distinct slots of a history.
 Equal keys share one softmax term, whose logit adds the logarithm of their count. Distinct codes of user dims likewise.
 Otherwise every position is a row.
+
+rank_batch.onnx is rank.onnx for a batch of users, with the padding of their histories, see models/graphs/users.py.
 """
 
 from pathlib import Path
@@ -19,12 +21,14 @@ from bundle.record import kv_groups, pool_tables, record_layers
 from bundle.scorer_graph import declare_features, score_candidates
 from models.families.registry import family_of
 from models.graphs.builder import ExternalFiles, Graph
+from models.graphs.users import of_users
 from models.ranker import Ranker
 
 # role -> file. The encode graph comes first and has a folder of its own, because it may read no file beside it: the
 # encoding id has all files of this folder. Then gather: an item table that is the pool as well is then in pool.bin.
 GRAPHS = {"encode": "encode/encode.onnx", "gather": "gather.onnx", "rank": "rank.onnx", "rankKv": "rank_kv.onnx"}
 EXPLAIN = {"explain": "explain.onnx"}  # of models that can explain a score
+BATCH = {"rankBatch": "rank_batch.onnx"}  # of models whose positions do not attend to each other
 
 
 def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
@@ -34,9 +38,9 @@ def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
     """
     files = ExternalFiles()
     described = {}
-    graphs = GRAPHS | (EXPLAIN if explains(model) else {})
+    graphs = GRAPHS | (EXPLAIN if explains(model) else {}) | (BATCH if batches(model) else {})
     for role, path in graphs.items():
-        graph = Graph(path, files)
+        graph = Graph(path, files, padded=role in BATCH)
         if role == "encode":
             family_of(model).write_encode(graph, model, record_layers(model))
         elif role == "gather":
@@ -45,6 +49,8 @@ def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
             write_explain(graph, model)
         else:
             write_scores(graph, model, assembled=role == "rankKv")
+        if role in BATCH:
+            graph = of_users(graph)
         graph.write(folder)
         described[role] = graph.describe()
     for name, content in files.contents.items():
@@ -52,6 +58,11 @@ def write_graphs(model: Ranker, folder: Path) -> dict[str, dict]:
     for path in graphs.values():
         check_graph(folder / path)
     return described
+
+
+def batches(model: Ranker) -> bool:
+    """True if the model's bundle has a graph that ranks for a batch of users."""
+    return not family_of(model).stacked and all(layer.batches for layer in record_layers(model))
 
 
 def check_graph(path: Path) -> None:

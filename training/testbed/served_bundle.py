@@ -79,6 +79,22 @@ class ServedBundle:
     def rank(self, fields: Fields, candidates: list[str], own: dict[str, list[float]], context: dict) -> np.ndarray:
         return self.answers("rank", self.record_input(fields), candidates, own, context)["scores"]
 
+    def rank_batch(self, requests: list[tuple[Fields, list[str], dict, dict]]) -> np.ndarray:
+        """Returns the scores of all users, [B, C], from what `rank` takes for each. Zeros fill the ends."""
+        axes = {x["shape"][0]: x["name"] for x in self.manifest["graphs"]["rank"]["inputs"]}  # an input of each axis
+        feeds = [self.feeds("rank", self.record_input(fields), *request) for fields, *request in requests]
+        inputs = {}
+        for x in self.manifest["graphs"]["rankBatch"]["inputs"]:
+            if x["role"] == "row_count":
+                inputs[x["name"]] = np.array([len(feed[axes[x["axis"]]]) for feed in feeds])
+                continue
+            values = [feed[x["name"]] for feed in feeds]
+            shape = (len(values), max(map(len, values)), *values[0].shape[1:])
+            inputs[x["name"]] = np.zeros(shape, x["type"])
+            for row, value in zip(inputs[x["name"]], values):
+                row[: len(value)] = value
+        return self.run("rankBatch", inputs)["scores"]
+
     def explain(self, fields: Fields, candidates: list[str], own: dict, context: dict) -> dict[str, np.ndarray]:
         """Returns the outputs of the explain graph, by role; the attention of all heads is one array [C, H, N]."""
         answers = self.answers("explain", self.record_input(fields), candidates, own, context)
@@ -161,6 +177,10 @@ class ServedBundle:
         self, graph: str, position_input, candidates: list[str], own: dict, context: dict
     ) -> dict[str, np.ndarray]:
         """Returns the outputs of a graph over candidates."""
+        return self.run(graph, self.feeds(graph, position_input, candidates, own, context))
+
+    def feeds(self, graph: str, position_input, candidates: list[str], own: dict, context: dict) -> dict:
+        """Returns the inputs of a graph over candidates."""
         features = self.manifest["features"]
         inputs = {}
         for x in self.manifest["graphs"][graph]["inputs"]:
@@ -175,7 +195,7 @@ class ServedBundle:
             else:
                 value = position_input(x)
             inputs[x["name"]] = np.array(value, x["type"])
-        return self.run(graph, inputs)
+        return inputs
 
 
 def joined(*parts: Fields) -> Fields:

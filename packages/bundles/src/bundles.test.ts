@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FetchBundleResponse__Output } from '@collectivekv/contracts';
-import { GRAPH_NAMES } from '@collectivekv/domain';
+import { ALL_GRAPH_NAMES, GRAPH_NAMES } from '@collectivekv/domain';
 import { createEngine, type Engine } from '@collectivekv/engine';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PIECE_BYTES, piecesOf, TARGET } from './bundle-pieces.fixture.js';
@@ -57,7 +57,7 @@ function replaced(bytes: Buffer, from: string, to: string): Buffer {
 
 describe('a bundle folder', () => {
   it('opens, loads and reproduces every golden vector of the demo', async () => {
-    const graphs = [...GRAPH_NAMES, 'explain'] as const;
+    const graphs = ALL_GRAPH_NAMES;
     const bundle = await loadBundle(DEMO, engine, { graphs, verifyGolden: true });
     expect(bundle.model.manifest.name).toBe('demo');
     const golden = await readGolden(await openBundle(DEMO));

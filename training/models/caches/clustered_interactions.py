@@ -44,6 +44,7 @@ class ClusteredInteractionsRecord(FullRecord):
     """The interactions, and the graph from them to cluster means."""
 
     explains = False  # a cluster is known inside the graph alone
+    batches = False  # and so is the number of clusters
 
     def __init__(self, model: Embeddings, cache: ClusteredInteractions):
         super().__init__(model, cache.key, cache.value, "interactions")

@@ -10,7 +10,7 @@ from models.caches.record_layer import Encoded, RecordLayer
 from models.embeddings import Embeddings
 from models.graphs.builder import Graph
 from models.graphs.explained import ExplainedRows
-from models.graphs.rows import EmbeddedRows, HistoryRows, Rows
+from models.graphs.rows import EmbeddedRows, HistoryRows, Rows, present
 
 CLUSTERING = "history"
 
@@ -68,7 +68,7 @@ class ClusteredRecord(RecordLayer):
         shape = ["recent_positions", self.model.config.embedding]
         where = {"clustering": CLUSTERING, "last": count}
         s = g.input("recent_embeddings", "float32", shape, "position_embeddings", **where)
-        return EmbeddedRows(g, s, (self.key, self.value))
+        return EmbeddedRows(g, s, (self.key, self.value), present(g, s))
 
     def cluster_inputs(self, g: Graph) -> Rows:
         """Returns the mean keys and values of visited clusters, [G, D] each, and their counts."""

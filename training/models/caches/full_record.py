@@ -14,7 +14,7 @@ from models.embeddings import Embeddings
 from models.graphs.builder import Graph
 from models.graphs.embed import embed_interactions, interaction_inputs, turned, with_features
 from models.graphs.explained import ExplainedRows
-from models.graphs.rows import HistoryRows, Rows
+from models.graphs.rows import HistoryRows, Rows, present
 
 HISTORY, ITEM, ACTION = "history", "item", "action"  # KV groups; the latter two are record fields as well
 
@@ -116,7 +116,7 @@ class FullRecord(RecordLayer):
         for part in ("key", "value"):
             x = g.input(part, self.kept, shape, "user", field=part)
             rows.append(g.add("Cast", x, to=1) if self.kept == "float16" else x)
-        return HistoryRows(Rows(*rows))
+        return HistoryRows(Rows(*rows, present(g, "key")))
 
     def rows_assembled(self, g: Graph, recent: int = 0) -> HistoryRows:
         if self.interactions:
@@ -133,7 +133,8 @@ class FullRecord(RecordLayer):
 
         A row is a position, so the `recent` newest ones need no rows of their own.
         """
-        return HistoryRows(Rows(*self.project(g, turned(g, self.model, *self.item_and_event(g, assembled)))))
+        s = turned(g, self.model, *self.item_and_event(g, assembled))
+        return HistoryRows(Rows(*self.project(g, s), present(g, f"history_{ITEM}s")))
 
     def item_and_event(self, g: Graph, assembled: bool) -> tuple[str, str]:
         """Returns the item's row [N, E] and the event [turn, shift] [N, 2E] of every position."""

@@ -45,6 +45,7 @@ class RecordLayer(ABC):
     note: str = ""  # ends the manifest's description
     collapses: bool = False  # True if positions with equal routes are alike to attention
     explains: bool = False  # True if explain graphs can read the layer, see rows_explained
+    batches: bool = True  # True if rows_from_record can write a padded graph
 
     @abstractmethod
     def fields(self) -> list[dict]:

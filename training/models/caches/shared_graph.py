@@ -5,12 +5,13 @@ U user width, M slots.
 """
 
 import math
+from dataclasses import replace
 
 from models.caches.record_layer import Table, WrittenFields
 from models.caches.shared_layer import SharedLayer
 from models.graphs.builder import Graph
 from models.graphs.explained import USER, WeighedRows
-from models.graphs.rows import HistoryRows, Rows, log_counts
+from models.graphs.rows import HistoryRows, Rows, log_counts, present
 
 
 def write_routes(g: Graph, layer: SharedLayer, x: str) -> list[str]:
@@ -71,6 +72,11 @@ def gathered(g: Graph, layer: SharedLayer, group: str, key_route: str, value_rou
     return Rows(g.add("Gather", g.tensor(*key), key_route), g.add("Gather", g.tensor(*value), value_route))
 
 
+def of_positions(g: Graph, layer: SharedLayer, group: str, key_route: str, value_route: str) -> Rows:
+    """Returns the same for inputs that have a route for each position."""
+    return replace(gathered(g, layer, group, key_route, value_route), count=present(g, key_route))
+
+
 def rows_from_record(g: Graph, layer: SharedLayer, collapse: bool, recent: int, count_codes: bool) -> HistoryRows:
     """See RecordLayer.rows_from_record."""
 
@@ -78,7 +84,7 @@ def rows_from_record(g: Graph, layer: SharedLayer, collapse: bool, recent: int, 
         slots = g.input(names[0], "int64", [names[0]], "distinct_slots", field=field)
         count = g.input(names[1], "float32", [names[0]], "slot_counts", field=field)
         rows = gathered(g, layer, group, slots, slots)
-        return Rows(rows.key, rows.value, count)
+        return replace(rows, count=count)
 
     def each(field: str, last: int = 0) -> str:
         prefix, axis = ("recent_", {"last": last}) if last else ("", {})
@@ -87,18 +93,19 @@ def rows_from_record(g: Graph, layer: SharedLayer, collapse: bool, recent: int, 
     if collapse:
         rows = counted(layer.key_route, layer.group, ("slots", "slot_counts"))
     else:
-        rows = gathered(g, layer, layer.group, each(layer.key_route), each(layer.value_route))
+        rows = of_positions(g, layer, layer.group, each(layer.key_route), each(layer.value_route))
     user = None
     if layer.user_code and layer.own_head and count_codes:
         user = counted(layer.user_code, layer.user_group, (f"{layer.user_code}_slots", f"{layer.user_code}_counts"))
     elif layer.user_code:
-        user = gathered(g, layer, layer.user_group, each(layer.user_code), each(layer.user_code))
+        user = of_positions(g, layer, layer.user_group, each(layer.user_code), each(layer.user_code))
     elif layer.user_key:
         names, shape = (layer.user_key, layer.user_value), ["positions", layer.user_width]
-        user = Rows(*(g.input(f"{name}s", "float32", shape, "user", field=name) for name in names))
+        key, value = (g.input(f"{name}s", "float32", shape, "user", field=name) for name in names)
+        user = Rows(key, value, present(g, key))
     newest = None
     if recent and collapse:
-        newest = gathered(g, layer, layer.group, each(layer.key_route, recent), each(layer.value_route, recent))
+        newest = of_positions(g, layer, layer.group, each(layer.key_route, recent), each(layer.value_route, recent))
     return with_last_head(g, layer, HistoryRows(rows, user, newest))
 
 
@@ -147,7 +154,8 @@ def with_last_head(g: Graph, layer: SharedLayer, history: HistoryRows) -> Histor
     if history.user is None or layer.own_head:
         return history
     key = g.add("Concat", history.rows.key, history.user.key, axis=1)
-    return HistoryRows(Rows(key, g.add("Concat", history.rows.value, history.user.value, axis=1)))
+    value = g.add("Concat", history.rows.value, history.user.value, axis=1)
+    return HistoryRows(Rows(key, value, history.rows.count))
 
 
 def write_user_part(g: Graph, layer: SharedLayer, rows: Rows, x: str, seen: str | None = None) -> str:

@@ -11,7 +11,7 @@ from models.config import ModelConfig
 from models.families.target import TargetAttention, TargetOracle, attend_by_head
 from models.graphs.builder import Graph
 from models.graphs.explained import RECENT, WeighedRows
-from models.graphs.rows import HistoryRows, Rows
+from models.graphs.rows import HistoryRows, log_counts, newest
 from models.oracle_math import Vector
 
 LEAST_HEADS = 2  # ModelConfig.recent_heads: the short part reads the columns of that many heads
@@ -57,12 +57,8 @@ class RecentAttention(nn.Module):
         c = self.config
         heads, width, columns = c.recent_heads, c.head_width, c.recent_width
         rows = history.recent
-        if rows is None:  # every position is a row: the newest are the last
-            key, value = (
-                g.add("Slice", x, g.constant(-c.recent), g.constant(2**31), g.constant(0))
-                for x in (history.rows.key, history.rows.value)
-            )
-            rows = Rows(key, value)
+        if rows is None:  # every position is a row
+            rows = newest(g, history.rows, c.recent)
         split = []
         for name, x, null, order in (
             ("recent_null_key", rows.key, self.null_key, [1, 2, 0]),
@@ -73,7 +69,10 @@ class RecentAttention(nn.Module):
             split.append(g.add("Transpose", g.add("Reshape", x, g.constant(-1, heads, width)), perm=order))
         query = g.add("Mul", g.linear(item, "recent_query", self.query), g.number(1 / math.sqrt(width)))
         query = g.add("Transpose", g.add("Reshape", query, g.constant(-1, heads, width)), perm=[1, 0, 2])
-        return g.add("Softmax", g.add("MatMul", query, split[0]), axis=-1), split[1]
+        logits = g.add("MatMul", query, split[0])  # [h, C, R + 1]
+        if rows.count:
+            logits = g.add("Add", logits, log_counts(g, rows))
+        return g.add("Softmax", logits, axis=-1), split[1]
 
 
 class LongAndRecent(TargetAttention):

@@ -34,6 +34,8 @@ def write_cut(g: Graph, score: str, rows: Rows, item: str, top_k: int) -> Cut:
     cut of histories of at most `top_k` positions.
     """
     k, lowest = g.number(float(top_k)), g.tensor("lowest", np.array([[-1e30]], np.float32))
+    if g.padded:  # its rows count 0, and come after all others
+        score = g.add("Where", g.add("Greater", rows.count, g.number(0.0)), score, lowest)
     count = g.add("Concat", counts_of(g, rows), g.add("Reshape", k, g.constant(1)), axis=0)  # [S + 1]
     below = g.add("Expand", lowest, g.add("Concat", g.add("Shape", item, start=0, end=1), g.constant(1), axis=0))
     padded = g.add("Concat", score, below, axis=1)  # [C, S + 1]

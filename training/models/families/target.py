@@ -117,7 +117,7 @@ class TargetAttention(Attention):
             logits, value = write_logits(g, item, self.query, rows, self.null, c.heads)
             return write_pooled(g, logits, value, c.d_model)
         cut = write_cut(g, self.write_search_scores(g, rows, item), rows, item, c.top_k)
-        if rows.embedding:
+        if rows.embedding and not g.padded:
             return write_kept(g, item, self.query, rows, cut, self.null, c.heads)
         logits, value = write_logits(g, item, self.query, rows, self.null, c.heads)
         return write_pooled(g, g.add("Add", logits, write_mask(g, cut)), value, c.d_model)

@@ -41,11 +41,12 @@ class Graph:
     """Collects nodes. A method that adds a node returns the name of its output.
 
     Inputs and outputs are declared with their roles. The manifest's description of a graph comes from these.
-    `path` is the graph's file in the bundle. A graph of a folder has its big parameters in this folder.
+    `path` is the graph's file in the bundle. A graph of a folder has its big parameters in this folder. A `padded`
+    graph reads histories with rows of padding at their ends, see rows.present.
     """
 
-    def __init__(self, path: str, files: ExternalFiles):
-        self.path, self.files = Path(path), files
+    def __init__(self, path: str, files: ExternalFiles, padded: bool = False):
+        self.path, self.files, self.padded = Path(path), files, padded
         self.nodes: list[onnx.NodeProto] = []
         self.node_count = 0  # of all nodes, those of branches included
         self.node_outputs: set[str] = set()
@@ -137,6 +138,11 @@ class Graph:
 
     def write(self, folder: Path) -> None:
         """Writes the graph into the bundle's folder. The caller writes the external files."""
+        (folder / self.path).parent.mkdir(exist_ok=True)
+        (folder / self.path).write_bytes(self.proto().SerializeToString(deterministic=True))
+
+    def proto(self) -> onnx.ModelProto:
+        """Returns the graph as a model."""
         inputs, outputs = (
             [helper.make_tensor_value_info(x["name"], TYPES[x["type"]], x["shape"]) for x in part]
             for part in (self.inputs, self.outputs)
@@ -147,5 +153,4 @@ class Graph:
             opsets.append(helper.make_opsetid(ORT_DOMAIN, 1))
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         model.producer_name = "collectivekv"
-        (folder / self.path).parent.mkdir(exist_ok=True)
-        (folder / self.path).write_bytes(model.SerializeToString(deterministic=True))
+        return model

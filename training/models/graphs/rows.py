@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from models.graphs.builder import Graph
 
+PADDING_LOGIT = -1e9
+
 
 @dataclass
 class Rows:
@@ -15,7 +17,7 @@ class Rows:
 
     key: str  # [S, width]
     value: str  # [S, width]
-    count: str | None = None  # [S]
+    count: str | None = None  # [S]; padding counts 0, and all rows of a padded graph have counts
     embedding: str | None = None  # [S, E], if keys and values are linear in embeddings: see EmbeddedRows
 
     def products(self, g: Graph, x: str, name: str, query: nn.Linear) -> str:
@@ -74,13 +76,42 @@ class HistoryRows:
     recent: Rows | None = None  # the newest positions; None: they are the last of `rows`
 
 
+def present(g: Graph, x: str) -> str | None:
+    """Returns 1 for each row of the input `x` [N, ...], and 0 for each row of padding: [N].
+
+    None if the graph has no padding. One input tells the rows of all inputs with the same axis.
+    """
+    if not g.padded:
+        return None
+    axis = next(known["shape"][0] for known in g.inputs if known["name"] == x)
+    count = g.input(f"{axis}_count", "int64", [], "row_count", axis=axis)
+    zero, one = g.tensor("row_0", np.array(0)), g.tensor("row_1", np.array(1))
+    place = g.add("Range", zero, g.add("Squeeze", g.add("Shape", x, start=0, end=1), g.constant(0)), one)  # [N]
+    return g.add("Cast", g.add("Less", place, count), to=1)
+
+
+def newest(g: Graph, rows: Rows, most: int) -> Rows:
+    """Returns the newest positions, at most `most`, of rows that are positions."""
+    if rows.count is None:
+        cut = g.constant(-most), g.constant(2**31), g.constant(0)
+        return Rows(*(g.add("Slice", x, *cut) for x in (rows.key, rows.value)))
+    from_here = g.add("CumSum", rows.count, g.tensor("axis_0", np.array(0)), reverse=1)  # [N]: the last is 1
+    new = g.add("Cast", g.add("LessOrEqual", from_here, g.number(float(most))), to=1)
+    return Rows(rows.key, rows.value, g.add("Mul", rows.count, new))
+
+
 def counts_of(g: Graph, rows: Rows) -> str:
     """Returns the number of positions of each row, [S]."""
     return rows.count or g.add("Expand", g.number(1.0), g.add("Shape", rows.key, start=0, end=1))
 
 
 def log_counts(g: Graph, rows: Rows) -> str:
-    """Returns the logarithms of the counts, and a 0 for the null position at the end: [1, 1, S + 1]."""
+    """Returns the logarithms of the counts, and a 0 for the null position at the end: [1, 1, S + 1].
+
+    That of padding is low enough to weigh nothing, and finite: products of matrices may be computed in parts.
+    """
     zero = g.tensor("zero", np.zeros(1, np.float32))
     logs = g.add("Log", counts_of(g, rows))
+    if g.padded:
+        logs = g.add("Max", logs, g.number(PADDING_LOGIT))
     return g.add("Reshape", g.add("Concat", logs, zero, axis=0), g.constant(1, 1, -1))
