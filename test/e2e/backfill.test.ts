@@ -12,7 +12,14 @@ import { openBundle, readServedGolden } from '@collectivekv/bundles';
 import type { InteractionInput } from '@collectivekv/client';
 import { bundleIdOf, encodingIdOf, type Interaction, parseManifest } from '@collectivekv/domain';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
-import { createInteractionProducer, openWarmings, type Warming, waitingCounts } from '@collectivekv/update-queue';
+import {
+  createInteractionProducer,
+  isClaimed,
+  openEncodingClaims,
+  openWarmings,
+  type Warming,
+  waitingCounts,
+} from '@collectivekv/update-queue';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DEMO_BUNDLE, type E2eStack, interactionsOf, keyOf, PARTITIONS, startE2e } from './e2e-stack.js';
 
@@ -283,6 +290,29 @@ describe.each([
     expect(await refusalOf('bundle', 'activate', candidate.id, '--force')).toMatch(unfinished);
     expect(await codeOf(ckv('backfill', 'cancel', '--bundle', candidate.id))).toBe(0);
     expect(await warming()).toBeUndefined();
+  }, 600_000);
+
+  it('refuses a command that was stopped after its check, if the records have changed meanwhile', async () => {
+    await e2e.pool.call('SetCandidate', { bundleId: candidate.id });
+    for (const change of [['activate'], ['canary', '--share', '5%'], ['cancel']]) {
+      // The command has looked at the pool, and waits behind a process that died with the claim.
+      const dead = await openEncodingClaims(redis, 'ckv').take(candidate.encodingId, 'a process that died');
+      if (!isClaimed(dead)) throw new Error('somebody else has the claim');
+      dead.leave();
+      const [name = '', ...options] = change;
+      const force = name === 'cancel' ? [] : ['--force'];
+      const stopped = ckv('bundle', name, candidate.id, ...options, ...force);
+      let text = '';
+      stopped.stderr?.on('data', (chunk) => {
+        text += chunk;
+      });
+      const code = codeOf(stopped);
+      await vi.waitUntil(() => text.includes('waiting until the claim'), { timeout: 60_000, interval: 5 });
+      await e2e.pool.call('NoteRecordsChange', { encodingId: candidate.encodingId });
+      expect(await code, text).toBe(1);
+      expect(text).toMatch(/a backfill of it may have begun since/);
+    }
+    expect(await codeOf(ckv('bundle', 'cancel', candidate.id))).toBe(0);
   }, 600_000);
 
   it('refuses the encoding of the active bundle', async () => {

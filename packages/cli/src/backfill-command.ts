@@ -1,11 +1,12 @@
 import { type CkvError, invalidRequest, parseManifest, steadyNowMs } from '@collectivekv/domain';
 import type { ColumnMap } from '@collectivekv/interaction-log';
 import {
+  type BundleState,
   backfillOf,
   type HeldClaim,
   isComplete,
-  type ListedBundle,
   listBundles,
+  noteRecordsChange,
   warmingText,
   withClaim,
 } from '@collectivekv/operations';
@@ -56,7 +57,7 @@ export function backfillCommand(connections: Connections): Command {
       }
       const onRows = (count: number) => progress(`checked ${count.toLocaleString('en')} rows`);
       const done = await claimed(connections, options.bundle, 'backfill', async (held) => {
-        const { bundleId, features } = await warmCandidate(connections, held.candidate);
+        const { bundleId, features } = await warmCandidate(connections, held);
         const files = fromRedisStream
           ? undefined
           : await openBackfillFiles(log, { columns: options.columns, features, onRows, onWarning: warn });
@@ -81,7 +82,7 @@ export function backfillCommand(connections: Connections): Command {
     .action(async ({ bundle, again = false }: { bundle: string; again?: boolean }) => {
       const warmings = await connections.warmings();
       const { bundleId, encodingId } = await claimed(connections, bundle, 'backfill start', async (held) => {
-        const candidate = await warmCandidate(connections, held.candidate);
+        const candidate = await warmCandidate(connections, held);
         await startBackfill({
           warmings,
           claim: held.claim,
@@ -119,15 +120,15 @@ export function backfillCommand(connections: Connections): Command {
     .action(async ({ bundle }: { bundle: string }) => {
       const warmings = await connections.warmings();
       const ended = await claimed(connections, bundle, 'backfill cancel', async (held) => {
+        const { served } = held;
         const { encodingId } = held.candidate;
-        const served = await servedBy(connections, encodingId);
         const backfill = await backfillOf(connections, encodingId);
         if (served && backfill && isComplete(backfill)) {
           await warmings.finish(held.claim);
           return { ended: true, encodingId, recordsStay: true };
         }
         if (served && (served.state !== 'previous' || !backfill)) throw servedError(served, backfill);
-        await connections.pool().call('MarkStale', { encodingId }, deadline());
+        await noteRecordsChange(connections, { encodingId, deleted: true });
         const was = await warmings.end(held.claim);
         await held.dropRecords();
         return { ended: was, encodingId, recordsStay: false };
@@ -145,12 +146,19 @@ interface Candidate {
   readonly features: readonly string[];
 }
 
+/** A bundle whose encoding this process has the claim on. */
+interface HeldCandidate extends HeldClaim {
+  readonly candidate: Candidate;
+  /** A bundle with the encoding that serves users, or may serve them after a rollback. No other one begins to. */
+  readonly served: BundleState | undefined;
+}
+
 /** Does work on a bundle with the claim on its encoding. */
 async function claimed<T>(
   connections: Connections,
   idOrName: string,
   command: string,
-  work: (held: HeldClaim & { readonly candidate: Candidate }) => Promise<T>,
+  work: (held: HeldCandidate) => Promise<T>,
 ): Promise<T> {
   const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
   // A bundle that the pool has not loaded yet has no encoding that is known, and serves nobody.
@@ -160,9 +168,11 @@ async function claimed<T>(
   const { encodingId } = candidate;
   const claims = await connections.claims();
   const userCache = () => connections.userCache();
-  return withClaim({ claims, userCache, encodingId, by: `"ckv ${command}"`, onProgress: progress }, (held) =>
-    work({ ...held, candidate }),
-  );
+  const parts = { claims, userCache, encodingId, by: `"ckv ${command}"`, onProgress: progress };
+  return withClaim(parts, async (held) => {
+    const served = servedOf(await noteRecordsChange(connections, { encodingId }));
+    return work({ ...held, candidate, served });
+  });
 }
 
 /**
@@ -170,9 +180,8 @@ async function claimed<T>(
  * @throws invalid_request if its records serve users already, or are kept for a rollback, and no backfill of them is
  * under way
  */
-async function warmCandidate(connections: Connections, candidate: Candidate): Promise<Candidate> {
+async function warmCandidate(connections: Connections, { candidate, served }: HeldCandidate): Promise<Candidate> {
   const { bundleId, encodingId } = candidate;
-  const served = await servedBy(connections, encodingId);
   if (served) {
     if (await backfillOf(connections, encodingId)) return candidate;
     throw servedError(served, undefined);
@@ -183,19 +192,16 @@ async function warmCandidate(connections: Connections, candidate: Candidate): Pr
 }
 
 /** Deletes the records of a backfill that begins, unless they serve users by now. */
-async function dropUnserved(connections: Connections, held: HeldClaim & { readonly candidate: Candidate }) {
-  const served = await servedBy(connections, held.candidate.encodingId);
-  if (served && served.state !== 'previous') {
-    throw servedError(served, await backfillOf(connections, held.candidate.encodingId));
-  }
-  await held.dropRecords();
+async function dropUnserved(connections: Connections, { candidate, dropRecords }: HeldCandidate): Promise<void> {
+  const { encodingId } = candidate;
+  const served = servedOf(await noteRecordsChange(connections, { encodingId, deleted: true }));
+  if (served && served.state !== 'previous') throw servedError(served, await backfillOf(connections, encodingId));
+  await dropRecords();
 }
 
-/** Returns a bundle with this encoding that serves users, or may serve them after a rollback. */
-async function servedBy(connections: Connections, encodingId: string): Promise<ListedBundle | undefined> {
-  const served = (await listBundles(connections)).filter(
-    (one) => one.encodingId === encodingId && !['warming', 'loaded'].includes(one.state),
-  );
+/** Returns a bundle that serves users, or may serve them after a rollback. */
+function servedOf(bundles: readonly BundleState[]): BundleState | undefined {
+  const served = bundles.filter(({ state }) => state !== 'warming');
   return served.find(({ state }) => state !== 'previous') ?? served[0];
 }
 
@@ -203,7 +209,7 @@ const LOST =
   'if they are lost, new interactions build them again; older ones come back by a bundle of another encoding: train it without --keep-encoding, backfill it, and activate it';
 
 /** Returns the error for records that are not to be deleted, or built anew. */
-function servedError({ id, state }: ListedBundle, backfill: Warming | undefined): CkvError {
+function servedError({ id, state }: BundleState, backfill: Warming | undefined): CkvError {
   const problem = `has the encoding of bundle ${id}, which is ${state}`;
   const release: Readonly<Record<string, string>> = {
     active: 'make another bundle active first ("ckv bundle activate" or "ckv bundle rollback")',

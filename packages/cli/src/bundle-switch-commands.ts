@@ -60,7 +60,9 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .argument('<id>', ID)
     .action(async (idOrName: string) => {
       const bundleId = await bundleIdOf(connections, idOrName);
-      await cancelCandidate(connections, bundleId, () => pool().call('CancelCandidate', { bundleId }, deadline()));
+      await cancelCandidate(connections, bundleId, (knownChange) =>
+        pool().call('CancelCandidate', { bundleId, knownChange }, deadline()),
+      );
       connections.print({ bundleId }, () => `cancelled: ${bundleId}`);
     });
   bundle
@@ -72,8 +74,10 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .action(async (idOrName: string, options: WarmOptions) => {
       const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
       const request = { bundleId, ...warmFields(options) };
-      const { previousBundleId } = await whenComplete(connections, { bundleId, by: '"ckv bundle activate"' }, () =>
-        pool().call('Activate', request, deadline(LOAD_DEADLINE_MS)),
+      const { previousBundleId } = await whenComplete(
+        connections,
+        { bundleId, by: '"ckv bundle activate"' },
+        (knownChange) => pool().call('Activate', { ...request, knownChange }, deadline(LOAD_DEADLINE_MS)),
       );
       connections.print({ previousBundleId }, () => `active: ${bundleId}; previously active: ${previousBundleId}`);
     });
@@ -84,8 +88,9 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .addOption(forceOption())
     .addHelpText('after', ROLLBACK_HELP)
     .action(async (options: WarmOptions) => {
-      await refuseUnfinishedRollback(connections, (problem) => console.error(`warning: ${problem}`));
-      const rolledBack = await pool().call('Rollback', warmFields(options), deadline());
+      const warn = (problem: string) => console.error(`warning: ${problem}`);
+      const knownChange = await refuseUnfinishedRollback(connections, warn);
+      const rolledBack = await pool().call('Rollback', { ...warmFields(options), knownChange }, deadline());
       const { activeBundleId, previousBundleId, endedCanaryIds } = rolledBack;
       connections.print(rolledBack, () =>
         endedCanaryIds.length > 0
@@ -97,7 +102,8 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
   async function setCandidate(idOrName: string, { share, ...options }: { share: number } & WarmOptions): Promise<void> {
     const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
     const request = { bundleId, shareBp: share, ...warmFields(options) };
-    const set = () => pool().call('SetCandidate', request, deadline(LOAD_DEADLINE_MS));
+    const set = (knownChange = 0) =>
+      pool().call('SetCandidate', { ...request, knownChange }, deadline(LOAD_DEADLINE_MS));
     await (share === 0 ? set() : whenComplete(connections, { bundleId, by: '"ckv bundle canary"' }, set));
     connections.print({ bundleId, shareBp: share }, () =>
       share === 0

@@ -54,6 +54,33 @@ export async function listBundles(connections: ReachesPool): Promise<ListedBundl
   return Promise.all(listing);
 }
 
+/** What a bundle is for: `active`, `canary`, `warming`, `previous`. */
+export interface BundleState {
+  readonly id: string;
+  readonly state: string;
+}
+
+/**
+ * Notes in the pool that a command begins or ends to build or delete the records of an encoding. The pool refuses
+ * switches to bundles of the encoding that were prepared before.
+ * @param deleted true before the records are deleted
+ * @returns the announced bundles that have the encoding
+ */
+export async function noteRecordsChange(
+  connections: ReachesPool,
+  { encodingId, deleted = false }: { readonly encodingId: string; readonly deleted?: boolean },
+): Promise<BundleState[]> {
+  const limits = { deadlineMs: steadyNowMs() + DEADLINE_MS };
+  const { bundles } = await connections.pool().call('NoteRecordsChange', { encodingId, deleted }, limits);
+  return bundles.map(({ bundleId, state }) => ({ id: bundleId, state: STATES[state] ?? '' }));
+}
+
+/** Returns the number of the latest records change that the pool knows. */
+export async function latestChange(connections: ReachesPool): Promise<number> {
+  const limits = { deadlineMs: steadyNowMs() + DEADLINE_MS };
+  return (await connections.pool().call('Describe', {}, limits)).latestChange;
+}
+
 /** Returns what the pool announces to the other services. */
 export async function announcementOf(connections: ReachesPool): Promise<ResponseOf<'PoolService', 'WatchBundles'>> {
   const announcements = connections.pool().stream('WatchBundles', {}, { deadlineMs: steadyNowMs() + DEADLINE_MS });

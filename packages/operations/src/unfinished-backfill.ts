@@ -1,7 +1,7 @@
 import { CkvError, toCkvError } from '@collectivekv/domain';
 import type { GrpcClient } from '@collectivekv/rpc';
 import type { EncodingClaims, Warming, Warmings } from '@collectivekv/update-queue';
-import { type ListedBundle, listBundles, type ReachesPool } from './bundle-states.js';
+import { type ListedBundle, latestChange, listBundles, type ReachesPool } from './bundle-states.js';
 import { warmingText } from './warming-text.js';
 import { withClaim } from './with-claim.js';
 
@@ -25,46 +25,51 @@ export function isComplete({ partitions }: Warming): boolean {
 }
 
 /**
- * Makes a change by which a bundle may serve users. No backfill of its encoding begins meanwhile.
+ * Makes a change by which a bundle may serve users. No backfill of its encoding begins meanwhile. If this process is
+ * stopped and one begins nevertheless, the pool refuses the change.
  * @param by who makes the change, for others that wait
+ * @param change receives the latest records change from before the check, for the pool
  * @throws bundle_cold if a backfill of its encoding is not complete: records that serve can be neither completed nor
  * deleted safely
  */
 export async function whenComplete<T>(
   connections: ReachesBackfills,
   { bundleId, by }: { readonly bundleId: string; readonly by: string },
-  change: () => Promise<T>,
+  change: (knownChange: number) => Promise<T>,
 ): Promise<T> {
+  const knownChange = await latestChange(connections);
   const bundles = await listBundles(connections);
   const bundle = bundles.find(({ id }) => id === bundleId);
   if (!bundle) {
     await refuseUnknown(connections, bundleId);
-    return change();
+    return change(knownChange);
   }
-  if (servesAlready(bundles, bundle)) return change();
+  if (servesAlready(bundles, bundle)) return change(knownChange);
   await refuseUnfinished(connections, bundle);
   return claimed(connections, { encodingId: bundle.encodingId, by }, async () => {
     await refuseUnfinished(connections, bundle);
-    return change();
+    return change(knownChange);
   });
 }
 
 /**
  * Ends a candidate, unless it is the last bundle of an encoding that has a backfill: no updater could go on with it.
+ * @param change receives the latest records change from before the check, for the pool
  * @throws invalid_request if it is
  */
 export async function cancelCandidate<T>(
   connections: ReachesBackfills,
   bundleId: string,
-  change: () => Promise<T>,
+  change: (knownChange: number) => Promise<T>,
 ): Promise<T> {
+  const knownChange = await latestChange(connections);
   const bundles = await listBundles(connections);
   const bundle = bundles.find(({ id }) => id === bundleId);
   // The end of a canary must not depend on the queue's Redis.
-  if (bundle?.state !== 'warming' || hasTwin(bundles, bundle)) return change();
+  if (bundle?.state !== 'warming' || hasTwin(bundles, bundle)) return change(knownChange);
   return claimed(connections, { encodingId: bundle.encodingId, by: '"ckv bundle cancel"' }, async () => {
     const backfill = await backfillOf(connections, bundle.encodingId);
-    if (!backfill) return change();
+    if (!backfill) return change(knownChange);
     const problem = `bundle_id: a backfill of its encoding is under way (${warmingText(backfill)})`;
     const text = `${problem}; end it first: "ckv backfill cancel --bundle ${bundleId}"`;
     throw new CkvError('invalid_request', text, { field: 'bundle_id' });
@@ -74,14 +79,16 @@ export async function cancelCandidate<T>(
 /**
  * Refuses a rollback to a bundle whose backfill is not complete. A rollback must not depend on the queue's Redis: if it
  * is away, `onUnknown` receives the problem.
+ * @returns the latest records change from before the check, for the pool
  */
 export async function refuseUnfinishedRollback(
   connections: ReachesBackfills,
   onUnknown: (problem: string) => void,
-): Promise<void> {
+): Promise<number> {
+  const knownChange = await latestChange(connections);
   const bundles = await listBundles(connections);
   const target = bundles.find(({ rollbackTarget }) => rollbackTarget);
-  if (!target || servesAlready(bundles, target)) return;
+  if (!target || servesAlready(bundles, target)) return knownChange;
   try {
     await refuseUnfinished(connections, target);
   } catch (thrown) {
@@ -89,6 +96,7 @@ export async function refuseUnfinishedRollback(
     if (error.reason !== 'dependency_unavailable') throw error;
     onUnknown(`it is unknown whether bundle ${target.id} has an unfinished backfill: ${error.message}`);
   }
+  return knownChange;
 }
 
 async function refuseUnfinished(connections: ReachesBackfills, { id, encodingId }: ListedBundle): Promise<void> {

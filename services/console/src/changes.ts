@@ -39,8 +39,8 @@ export function createChanges(parts: {
   return {
     activate: ({ bundleId, force }, token) =>
       upstream.as(token, async (services) => {
-        const { previousBundleId } = await whenComplete(reach(services), { bundleId, by: BY }, () =>
-          services.pool.call('Activate', { bundleId, force }, { deadlineMs: steadyNowMs() + SWITCH_MS }),
+        const { previousBundleId } = await whenComplete(reach(services), { bundleId, by: BY }, (knownChange) =>
+          services.pool.call('Activate', { bundleId, force, knownChange }, { deadlineMs: steadyNowMs() + SWITCH_MS }),
         );
         log.info({ bundleId, previousBundleId, force }, 'activated a bundle');
         return { done: `${bundleId} is active; before it was ${previousBundleId}` };
@@ -49,10 +49,10 @@ export function createChanges(parts: {
     rollback: ({ force }, token) =>
       upstream.as(token, async (services) => {
         const connections = reach(services);
-        await refuseUnfinishedRollback(connections, connections.note);
+        const knownChange = await refuseUnfinishedRollback(connections, connections.note);
         const { activeBundleId, previousBundleId, endedCanaryIds } = await services.pool.call(
           'Rollback',
-          { force },
+          { force, knownChange },
           { deadlineMs: steadyNowMs() + SWITCH_MS },
         );
         log.info({ activeBundleId, previousBundleId, endedCanaryIds, force }, 'rolled back');

@@ -1,5 +1,15 @@
 import { expect, it } from 'vitest';
-import { activated, rolledBack, withCandidate, withoutCandidate } from './activation-changes.js';
+import {
+  activated,
+  latestChange,
+  MAX_CHANGED_ENCODINGS,
+  type RecordsChange,
+  requireUnchanged,
+  rolledBack,
+  withCandidate,
+  withChange,
+  withoutCandidate,
+} from './activation-changes.js';
 import { announcementOf } from './announcement.js';
 
 const [first, second, third] = ['1', '2', '3'].map((digit) => digit.repeat(16)) as [string, string, string];
@@ -49,4 +59,21 @@ it('makes no bundle warm beyond the most candidates', () => {
   const candidates = [candidateOf('4'.repeat(16)), candidateOf('5'.repeat(16))];
   const after = rolledBack({ active: third, previous: [second, first], candidates });
   expect(after).toEqual({ active: second, previous: [first, third], candidates, left: [third] });
+});
+
+it('numbers records changes, keeps the latest of each encoding, and never uses a number twice', () => {
+  let changes: RecordsChange[] = [];
+  expect(latestChange(changes)).toBe(1);
+  for (const encodingId of [first, second, first]) changes = withChange(changes, encodingId);
+  expect(changes).toEqual([
+    { encodingId: second, number: 3 },
+    { encodingId: first, number: 4 },
+  ]);
+  expect(() => requireUnchanged(changes, second, 2)).toThrow('known_change: is 2, and records change 3 concerns');
+  requireUnchanged(changes, second, 3);
+  requireUnchanged(changes, third, 1);
+  requireUnchanged(changes, first, 0);
+  for (let i = 0; i < MAX_CHANGED_ENCODINGS; i++) changes = withChange(changes, `encoding ${i}`);
+  expect(changes).toHaveLength(MAX_CHANGED_ENCODINGS);
+  expect(latestChange(withChange(changes, first))).toBe(MAX_CHANGED_ENCODINGS + 5);
 });

@@ -6,6 +6,12 @@ export const MAX_CANDIDATES = 2;
 /** Most bundles that a row of rollbacks can return to. */
 export const MAX_PREVIOUS = 8;
 
+/** Most encodings whose latest records change is kept. The one that changed longest ago is forgotten. */
+export const MAX_CHANGED_ENCODINGS = 64;
+
+/** The latest records change of an encoding. */
+export type RecordsChange = NonNullable<Activation['changes']>[number];
+
 /** A candidate and its share of the users. */
 export type Candidate = NonNullable<Activation['candidates']>[number];
 
@@ -96,6 +102,30 @@ export function withoutCandidate(activation: Activation, bundleId: string): Acti
     throw invalidRequest('bundle_id', 'is no candidate', ids === '' ? 'there is none' : `use one of: ${ids}`);
   }
   return activationOf({ ...others, candidates: next });
+}
+
+/** Returns the number of the latest records change; 1 before the first. */
+export function latestChange(changes: readonly RecordsChange[]): number {
+  return changes.at(-1)?.number ?? 1;
+}
+
+/** Returns the records changes with another one. */
+export function withChange(changes: readonly RecordsChange[], encodingId: string): RecordsChange[] {
+  const others = changes.filter((one) => one.encodingId !== encodingId);
+  return [...others, { encodingId, number: latestChange(changes) + 1 }].slice(-MAX_CHANGED_ENCODINGS);
+}
+
+/**
+ * Checks that the records of an encoding have not changed since a change that the caller knows; 0 checks nothing. A
+ * caller that was stopped after its look at a backfill is refused.
+ * @throws conflict
+ */
+export function requireUnchanged(changes: readonly RecordsChange[], encodingId: string, knownChange: number): void {
+  const { number } = changes.find((one) => one.encodingId === encodingId) ?? { number: 0 };
+  if (knownChange === 0 || number <= knownChange) return;
+  const problem = `is ${knownChange}, and records change ${number} concerns the encoding of the bundle, ${encodingId}`;
+  const remedy = 'a backfill of it may have begun since; look at "ckv backfill status", and try again';
+  throw new CkvError('conflict', `known_change: ${problem}; ${remedy}`, { field: 'known_change' });
 }
 
 function listsOf({ active, previous, candidates = [], left = [] }: Activation): Lists {

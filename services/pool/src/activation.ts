@@ -6,6 +6,7 @@ import { CkvError, WHOLE_SHARE_BP } from '@collectivekv/domain';
 import { z } from 'zod';
 
 const bundleId = z.string().regex(/^[0-9a-f]{16}$/);
+const encodingId = bundleId;
 const activationSchema = z.strictObject({
   active: bundleId,
   /** Bundles that were active before, the latest first. */
@@ -22,6 +23,8 @@ const activationSchema = z.strictObject({
   stale: z.array(bundleId).optional(),
   /** Previous bundles that a rollback has left: no rollback leads to them. Absent if there are none, as above. */
   left: z.array(bundleId).optional(),
+  /** Records changes, the latest of each encoding, in order. Absent if there are none, as above. */
+  changes: z.array(z.strictObject({ encodingId, number: z.int().min(2) })).optional(),
 });
 
 /** The active bundle, the previously active bundles, and the candidates. */

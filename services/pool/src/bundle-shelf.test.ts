@@ -236,8 +236,10 @@ describe('a shelf', () => {
       const opened = await openMixed();
       await opened.activate(middle);
       await opened.activate(newest);
-      await opened.markStale(opened.get(middle).model.encodingId);
-      expect(stored).toMatchObject({ active: newest, stale: [middle] });
+      const { encodingId } = opened.get(middle).model;
+      const noted = await opened.noteChange({ encodingId, deleted: true });
+      expect(noted).toEqual([{ bundleId: middle, state: 'previous', shareBp: 0 }]);
+      expect(stored).toMatchObject({ active: newest, stale: [middle], changes: [{ encodingId, number: 2 }] });
       await expect(opened.rollback(check)).rejects.toBe(cold);
       expect(checkedIds()).toEqual([middle]);
       expect(opened.announcement().activeBundleId).toBe(newest);
@@ -319,6 +321,17 @@ describe('a shelf', () => {
 });
 
 describe('replicas of a pool', () => {
+  it('refuse a switch after a records change that another one noted, also without its active bundle', async () => {
+    const opened = await openAll();
+    const { encodingId } = opened.get(third).model;
+    const knownChange = opened.latestChange();
+    const changes = [{ encodingId, number: 2 }];
+    stored = { active: GONE, previous: [], changes };
+    await expect(opened.activate(third, undefined, knownChange)).rejects.toMatchObject({ reason: 'conflict' });
+    expect(await opened.activate(third)).toBe(first);
+    expect(stored).toMatchObject({ active: third, changes });
+  });
+
   it('look again for a bundle that another one named before it was copied, and announce it', async () => {
     let dirs: readonly string[] = copies.dirs.slice(0, 2);
     const opened = await open({ findDirs: async () => dirs });

@@ -1,6 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
 import {
+  type AnnouncedBundle,
   type Announcement,
   type BundleTrust,
   type LoadedBundle,
@@ -10,7 +11,17 @@ import {
 import { bundleIdOf, CkvError, GRAPH_NAMES, parseManifest, toCkvError } from '@collectivekv/domain';
 import type { Engine } from '@collectivekv/engine';
 import type { Activation, ActivationFile } from './activation.js';
-import { activated, type Candidate, rolledBack, withCandidate, withoutCandidate } from './activation-changes.js';
+import {
+  activated,
+  type Candidate,
+  latestChange,
+  type RecordsChange,
+  requireUnchanged,
+  rolledBack,
+  withCandidate,
+  withChange,
+  withoutCandidate,
+} from './activation-changes.js';
 import { announcementOf } from './announcement.js';
 
 /** What a rollback did. */
@@ -32,7 +43,10 @@ export interface ListedBundle {
 /** Throws if a bundle must not serve users in place of the active one. */
 export type ServingCheck = (bundle: LoadedBundle, active: LoadedBundle) => void;
 
-/** The verified bundles of a pool, one of them active. */
+/**
+ * The verified bundles of a pool, one of them active. A `knownChange` is the latest records change that the caller
+ * knows; the switch throws conflict if a later one concerns the bundle's encoding. 0 compares nothing.
+ */
 export interface BundleShelf {
   /** Returns a bundle by its id; an empty id means the active bundle. Throws bundle_not_loaded. */
   get(bundleId: string): LoadedBundle;
@@ -44,23 +58,28 @@ export interface BundleShelf {
    * share is checked first.
    * @throws bundle_not_loaded, bundle_invalid, bundle_untrusted; invalid_request if it is active, or there are too many
    */
-  setCandidate(candidate: Candidate, check?: ServingCheck): Promise<void>;
+  setCandidate(candidate: Candidate, check?: ServingCheck, knownChange?: number): Promise<void>;
   /** Ends a candidate. Throws invalid_request if it is none. */
-  cancelCandidate(bundleId: string): Promise<void>;
+  cancelCandidate(bundleId: string, knownChange?: number): Promise<void>;
   /**
    * Makes a bundle active. Looks for it in the bundle folders if it is not loaded. Returns the id of the bundle that was
    * active before.
    * @throws bundle_not_loaded, bundle_invalid, bundle_untrusted
    */
-  activate(bundleId: string, check?: ServingCheck): Promise<string>;
+  activate(bundleId: string, check?: ServingCheck, knownChange?: number): Promise<string>;
   /**
    * Ends the shares of all canaries. Without canaries, makes the previously active bundle active again. It is checked if
    * its records lack interactions.
    * @throws bundle_not_loaded if there was none, or if a rollback has left it
    */
-  rollback(check?: ServingCheck): Promise<RolledBack>;
-  /** Notes that the records of an encoding are deleted: a rollback to a bundle that has it is checked. */
-  markStale(encodingId: string): Promise<void>;
+  rollback(check?: ServingCheck, knownChange?: number): Promise<RolledBack>;
+  /**
+   * Notes a records change. If the records are `deleted`, a rollback to a bundle that has the encoding is checked.
+   * Returns the announced bundles that have the encoding.
+   */
+  noteChange(change: { readonly encodingId: string; readonly deleted: boolean }): Promise<readonly AnnouncedBundle[]>;
+  /** Returns the number of the latest records change; 1 before the first. */
+  latestChange(): number;
   /** Returns the id of the bundle that is active after a rollback; empty if there is none to roll back to. */
   rollbackTarget(): string;
   /** Lists the loaded bundles, the active one first, and those of the bundle folders that are not loaded. */
@@ -138,6 +157,7 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   /** Bundles of the activation file that were not found at the latest look. */
   const lacking = new Map<string, Lacking>();
   const has = (bundleId: string) => bundles.has(bundleId);
+  const encodingOf = (bundleId: string) => bundles.get(bundleId)?.model.encodingId;
 
   function adopt(next: Activation): void {
     activation = { ...next }; // watchers compare it with what they announced
@@ -220,27 +240,38 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
   /**
    * Changes the activation, on the newest one of the file. Returns the activation before.
    * @param activates true if another bundle becomes active, whatever the file names
-   * @param deleted the encoding whose records are deleted
+   * @param noted a records change to note
    * @throws bundle_not_loaded if the active bundle of the file is lacking here, unless `activates`
    */
   async function change(
-    next: (current: Activation, stale: readonly string[]) => Activation,
-    { activates = false, deleted }: { readonly activates?: boolean; readonly deleted?: string } = {},
+    next: (
+      current: Activation,
+      records: { readonly stale: readonly string[]; readonly changes: readonly RecordsChange[] },
+    ) => Activation,
+    options: {
+      readonly activates?: boolean;
+      readonly noted?: { readonly encodingId: string; readonly deleted: boolean };
+    } = {},
   ): Promise<Activation> {
+    const { activates = false, noted } = options;
+    const deleted = noted?.deleted ? noted.encodingId : undefined;
     for (let tries = 0; tries < CHANGE_TRIES; tries++) {
       const stored = await refresh();
       // On another base, the change would also undo what another replica activated.
       if (stored && !activates) require(stored.active);
-      const { stale: noted = [], ...before } = activation;
-      const emptied = before.previous.filter(
-        (id) => deleted !== undefined && bundles.get(id)?.model.encodingId === deleted,
-      );
-      const stale = [...new Set([...noted, ...unwritten(before), ...emptied])];
-      const after = next(before, stale);
-      const isNoted = emptied.every((id) => noted.includes(id));
-      if (isNoted && isDeepStrictEqual(after, before)) return before;
+      const { stale: known = [], changes: _, ...before } = activation;
+      const { changes = [] } = stored ?? activation;
+      const emptied = before.previous.filter((id) => deleted !== undefined && encodingOf(id) === deleted);
+      const stale = [...new Set([...known, ...unwritten(before), ...emptied])];
+      const after = next(before, { stale, changes });
+      if (!noted && isDeepStrictEqual(after, before)) return before;
       const stillStale = stale.filter((id) => after.previous.includes(id));
-      const written = stillStale.length === 0 ? after : { ...after, stale: stillStale };
+      const changed = noted ? withChange(changes, noted.encodingId) : changes;
+      const written = {
+        ...after,
+        ...(stillStale.length > 0 ? { stale: stillStale } : {}),
+        ...(changed.length > 0 ? { changes: [...changed] } : {}),
+      };
       if (!(await activationFile.write(written, stored))) continue;
       adopt(written);
       return before;
@@ -250,7 +281,6 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
 
   /** Returns the previous bundles whose records nobody writes: no announced bundle has their encoding. */
   function unwritten(current: Activation): string[] {
-    const encodingOf = (id: string) => bundles.get(id)?.model.encodingId;
     const encodings = announcementOf(current, has).bundles.map(({ bundleId }) => encodingOf(bundleId));
     return current.previous.filter((id) => !has(id) || !encodings.includes(encodingOf(id)));
   }
@@ -259,43 +289,61 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
     get: (bundleId) => require(bundleId === '' ? activation.active : bundleId),
     ids: () => [activation.active, ...[...bundles.keys()].filter((id) => id !== activation.active)],
     announcement: () => announcementOf(activation, has),
-    setCandidate: (candidate, check) =>
+    setCandidate: (candidate, check, knownChange = 0) =>
       inTurn(async () => {
         await lookFor(candidate.bundleId);
         const bundle = require(candidate.bundleId);
-        await change((current) => {
+        await change((current, { changes }) => {
           const next = withCandidate(current, candidate);
           const before = current.candidates?.find(({ bundleId }) => bundleId === candidate.bundleId)?.shareBp ?? 0;
-          if (candidate.shareBp > before) check?.(bundle, require(current.active));
+          if (candidate.shareBp <= before) return next;
+          requireUnchanged(changes, bundle.model.encodingId, knownChange);
+          check?.(bundle, require(current.active));
           return next;
         });
       }),
-    cancelCandidate: (bundleId) =>
-      inTurn(async () => void (await change((current) => withoutCandidate(current, bundleId)))),
-    activate: (bundleId, check) =>
+    cancelCandidate: (bundleId, knownChange = 0) =>
+      inTurn(async () => {
+        await change((current, { changes }) => {
+          const next = withoutCandidate(current, bundleId);
+          requireUnchanged(changes, encodingOf(bundleId) ?? '', knownChange);
+          return next;
+        });
+      }),
+    activate: (bundleId, check, knownChange = 0) =>
       inTurn(async () => {
         await lookFor(bundleId);
         const bundle = require(bundleId);
-        const activate = (current: Activation) => {
-          check?.(bundle, require(current.active));
-          return activated(current, bundleId);
-        };
-        const before = await change(activate, { activates: true });
+        const before = await change(
+          (current, { changes }) => {
+            requireUnchanged(changes, bundle.model.encodingId, knownChange);
+            check?.(bundle, require(current.active));
+            return activated(current, bundleId);
+          },
+          { activates: true },
+        );
         return before.active;
       }),
-    rollback: (check) =>
+    rollback: (check, knownChange = 0) =>
       inTurn(async () => {
-        const { active, candidates = [] } = await change((current, stale) => {
+        const { active, candidates = [] } = await change((current, { stale, changes }) => {
           const next = rolledBack(current);
           const target = require(next.active);
-          if (next.active !== current.active && stale.includes(next.active)) check?.(target, require(current.active));
+          if (next.active === current.active) return next;
+          requireUnchanged(changes, target.model.encodingId, knownChange);
+          if (stale.includes(next.active)) check?.(target, require(current.active));
           return next;
         });
         const ended = candidates.filter(({ shareBp }) => shareBp > 0).map(({ bundleId }) => bundleId);
         const previousBundleId = active === activation.active ? '' : active;
         return { activeBundleId: activation.active, previousBundleId, endedCanaryIds: ended };
       }),
-    markStale: (encodingId) => inTurn(async () => void (await change((current) => current, { deleted: encodingId }))),
+    noteChange: (noted) =>
+      inTurn(async () => {
+        await change((current) => current, { noted });
+        return announcementOf(activation, has).bundles.filter((one) => encodingOf(one.bundleId) === noted.encodingId);
+      }),
+    latestChange: () => latestChange(activation.changes ?? []),
     rollbackTarget() {
       try {
         return require(rolledBack(activation).active).model.id;

@@ -20,8 +20,8 @@ let engine: Engine;
 let shelf: BundleShelf;
 let handlers: ReturnType<typeof createPoolHandlers>;
 let reports: FollowerReports;
-/** The parts of requests that check no coverage. */
-const USUAL = { minCoverageBp: 0, force: false };
+/** The parts of requests that check nothing. */
+const USUAL = { minCoverageBp: 0, force: false, knownChange: 0 };
 
 beforeAll(async () => {
   engine = await createEngine({ provider: 'cpu', workerCount: 1, threadsPerWorker: 1, queueLimit: 16 });
@@ -85,6 +85,7 @@ describe('Describe', () => {
       precision: 'tf32',
       loadedBundleIds: [first, second, other],
       encodingId: encodingIdOf(parseManifest(manifests[0] ?? Buffer.of())),
+      latestChange: 1,
     });
     expect(await handlers.Describe({ bundleId: second })).toMatchObject({ manifest: manifests[1], active: false });
     await expect(handlers.Describe({ bundleId: 'no id' })).rejects.toMatchObject({ field: 'bundle_id' });
@@ -154,10 +155,13 @@ describe('Activate and Rollback', () => {
     await handlers.Activate({ bundleId: other, ...USUAL, force: true });
     await handlers.Activate({ bundleId: second, ...USUAL, force: true });
     const { encodingId } = await handlers.Describe({ bundleId: other });
-    await handlers.MarkStale({ encodingId: encodingId ?? '' });
+    const change = { encodingId: encodingId ?? '', deleted: true };
+    const previous = { bundleId: other, state: 'BUNDLE_STATE_PREVIOUS', shareBp: 0 };
+    expect(await handlers.NoteRecordsChange(change)).toEqual({ bundles: [previous] });
     await expect(handlers.Rollback(USUAL)).rejects.toMatchObject({ reason: 'bundle_cold' });
     expect(await handlers.Rollback({ ...USUAL, force: true })).toMatchObject({ activeBundleId: other });
-    await expect(handlers.MarkStale({ encodingId: 'x' })).rejects.toThrow('encoding_id: is not 16 hexadecimal');
+    const wrong = handlers.NoteRecordsChange({ encodingId: 'x', deleted: false });
+    await expect(wrong).rejects.toThrow('encoding_id: is not 16 hexadecimal');
   });
 
   it('show in the metrics which bundle is active', async () => {
@@ -165,6 +169,45 @@ describe('Activate and Rollback', () => {
     const text = await metrics.registry.metrics();
     expect(text).toMatch(new RegExp(`ckv_bundle_active\\{.*bundle="${second}".*\\} 1`));
     expect(text).toMatch(new RegExp(`ckv_bundle_active\\{.*bundle="${first}".*\\} 0`));
+  });
+});
+
+describe('a switch whose caller was stopped before it', () => {
+  const note = async () => {
+    const { encodingId = '' } = await handlers.Describe({ bundleId: other });
+    return handlers.NoteRecordsChange({ encodingId, deleted: false });
+  };
+  const knownChange = async () => (await handlers.Describe({ bundleId: '' })).latestChange ?? 0;
+
+  it.each([
+    ['activate', (known: object) => handlers.Activate({ bundleId: other, ...USUAL, force: true, ...known })],
+    [
+      'begin a canary',
+      (known: object) => handlers.SetCandidate({ bundleId: other, shareBp: 500, ...USUAL, force: true, ...known }),
+    ],
+    ['roll back', (known: object) => handlers.Rollback({ ...USUAL, ...known })],
+    ['cancel', (known: object) => handlers.CancelCandidate({ bundleId: other, knownChange: 0, ...known })],
+  ])('does not %s after a records change of the encoding', async (what, call) => {
+    if (what === 'roll back') {
+      await handlers.Activate({ bundleId: other, ...USUAL, force: true });
+      await handlers.Activate({ bundleId: second, ...USUAL, force: true });
+    }
+    if (what === 'cancel') await handlers.SetCandidate({ bundleId: other, shareBp: 0, ...USUAL });
+    const known = { knownChange: await knownChange() };
+    await note();
+    const before = shelf.announcement();
+    const refused = { reason: 'conflict', field: 'known_change' };
+    await expect(call(known)).rejects.toMatchObject(refused);
+    expect(shelf.announcement()).toEqual(before);
+    await call({ knownChange: await knownChange() });
+    expect(shelf.announcement()).not.toEqual(before);
+    await handlers.CancelCandidate({ bundleId: other, knownChange: 0 }).catch(() => undefined);
+  });
+
+  it('goes on after a records change of another encoding', async () => {
+    const known = { knownChange: await knownChange() };
+    await note();
+    expect(await handlers.Activate({ bundleId: second, ...USUAL, ...known })).toEqual({ previousBundleId: first });
   });
 });
 
@@ -177,7 +220,7 @@ describe('a bundle with another encoding', () => {
     });
   const canary = (request: object) => handlers.SetCandidate({ bundleId: other, shareBp: 500, ...USUAL, ...request });
   const activate = (request: object) => handlers.Activate({ bundleId: other, ...USUAL, ...request });
-  afterEach(() => handlers.CancelCandidate({ bundleId: other }).catch(() => undefined));
+  afterEach(() => handlers.CancelCandidate({ bundleId: other, knownChange: 0 }).catch(() => undefined));
 
   it('becomes warm without a check, and serves when ranking has found it warm', async () => {
     await canary({ shareBp: 0 });
@@ -246,7 +289,7 @@ describe('SetCandidate and CancelCandidate', () => {
     await handlers.SetCandidate({ bundleId: second, shareBp: 250, ...USUAL });
     const shares = async () => (await metrics.registry.getSingleMetricAsString('ckv_bundle_canary_share')).split('\n');
     expect((await shares()).slice(2)).toEqual([expect.stringMatching(new RegExp(`bundle="${second}".* 0.025$`))]);
-    await handlers.CancelCandidate({ bundleId: second });
+    await handlers.CancelCandidate({ bundleId: second, knownChange: 0 });
     expect((await shares()).slice(2)).toEqual([]);
   });
 
@@ -254,7 +297,7 @@ describe('SetCandidate and CancelCandidate', () => {
     await expect(handlers.SetCandidate({ bundleId: '', shareBp: 1, ...USUAL })).rejects.toThrow(
       'bundle_id: is missing',
     );
-    await expect(handlers.CancelCandidate({ bundleId: '' })).rejects.toThrow('bundle_id: is missing');
+    await expect(handlers.CancelCandidate({ bundleId: '', knownChange: 0 })).rejects.toThrow('bundle_id: is missing');
     await expect(handlers.SetCandidate({ bundleId: second, shareBp: 10_001, ...USUAL })).rejects.toThrow(
       'share_bp: is 10001, at most 10000 is allowed',
     );

@@ -1,4 +1,4 @@
-import type { Announcement, BundleState } from '@collectivekv/bundles';
+import type { AnnouncedBundle, Announcement, BundleState } from '@collectivekv/bundles';
 import type {
   ActivateRequest__Output,
   ActivateResponse,
@@ -14,10 +14,10 @@ import type {
   GetPoolHealthResponse,
   ListBundlesResponse,
   ListFollowersResponse,
-  MarkStaleRequest__Output,
-  MarkStaleResponse,
   NameItemsRequest__Output,
   NameItemsResponse,
+  NoteRecordsChangeRequest__Output,
+  NoteRecordsChangeResponse,
   ReportBundlesRequest__Output,
   ReportBundlesResponse,
   ReportSlotUsageRequest__Output,
@@ -87,6 +87,7 @@ export function createPoolHandlers(parts: PoolParts) {
         loadedBundleIds: [...shelf.ids()],
         encodingId: bundle.model.encodingId,
         rollbackBundleId: shelf.rollbackTarget(),
+        latestChange: shelf.latestChange(),
       };
     },
 
@@ -116,19 +117,20 @@ export function createPoolHandlers(parts: PoolParts) {
     },
 
     async SetCandidate(request: SetCandidateRequest__Output): Promise<SetCandidateResponse> {
-      const { bundleId, shareBp } = request;
+      const { bundleId, shareBp, knownChange } = request;
       checkShare('share_bp', shareBp);
-      await shelf.setCandidate({ bundleId: requiredId(bundleId), shareBp }, warmCheck(request));
+      await shelf.setCandidate({ bundleId: requiredId(bundleId), shareBp }, warmCheck(request), knownChange);
       return {};
     },
 
-    async CancelCandidate({ bundleId }: CancelCandidateRequest__Output): Promise<CancelCandidateResponse> {
-      await shelf.cancelCandidate(requiredId(bundleId));
+    async CancelCandidate(request: CancelCandidateRequest__Output): Promise<CancelCandidateResponse> {
+      await shelf.cancelCandidate(requiredId(request.bundleId), request.knownChange);
       return {};
     },
 
     async Activate(request: ActivateRequest__Output): Promise<ActivateResponse> {
-      return { previousBundleId: await shelf.activate(requiredId(request.bundleId), warmCheck(request)) };
+      const { bundleId, knownChange } = request;
+      return { previousBundleId: await shelf.activate(requiredId(bundleId), warmCheck(request), knownChange) };
     },
 
     async ReportBundles({ service, replicaId, bundles }: ReportBundlesRequest__Output): Promise<ReportBundlesResponse> {
@@ -175,16 +177,15 @@ export function createPoolHandlers(parts: PoolParts) {
       return { itemIds: Array.from(wanted, (index) => items.idAt(index)) };
     },
 
-    async MarkStale({ encodingId }: MarkStaleRequest__Output): Promise<MarkStaleResponse> {
-      if (!/^[0-9a-f]{16}$/.test(encodingId)) {
+    async NoteRecordsChange(request: NoteRecordsChangeRequest__Output): Promise<NoteRecordsChangeResponse> {
+      if (!/^[0-9a-f]{16}$/.test(request.encodingId)) {
         throw invalidRequest('encoding_id', 'is not 16 hexadecimal characters', 'send the id of an encoding');
       }
-      await shelf.markStale(encodingId);
-      return {};
+      return { bundles: (await shelf.noteChange(request)).map(stateMessage) };
     },
 
     async Rollback(request: RollbackRequest__Output): Promise<RollbackResponse> {
-      const { endedCanaryIds, ...rolledBack } = await shelf.rollback(warmCheck(request));
+      const { endedCanaryIds, ...rolledBack } = await shelf.rollback(warmCheck(request), request.knownChange);
       return { ...rolledBack, endedCanaryIds: [...endedCanaryIds] };
     },
   };
@@ -201,8 +202,12 @@ function messageOf({ activeBundleId, bundles }: Announcement): WatchBundlesRespo
   return {
     activeBundleId,
     bundleIds: bundles.map(({ bundleId }) => bundleId),
-    bundles: bundles.map(({ bundleId, state, shareBp }) => ({ bundleId, state: STATES[state], shareBp })),
+    bundles: bundles.map(stateMessage),
   };
+}
+
+function stateMessage({ bundleId, state, shareBp }: AnnouncedBundle) {
+  return { bundleId, state: STATES[state], shareBp };
 }
 
 function checkShare(field: string, bp: number): void {

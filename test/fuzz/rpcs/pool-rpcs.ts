@@ -53,7 +53,7 @@ export const POOL_RPCS: Rpcs = {
       ...wrongBundleIds((id) => ({ bundleId: id })),
     ],
   ],
-  'PoolService/MarkStale': [
+  'PoolService/NoteRecordsChange': [
     { encodingId: demoEncoding },
     [['no encoding', 'encoding_id', {}], ...wrongEncodingIds((id) => ({ encodingId: id }))],
   ],

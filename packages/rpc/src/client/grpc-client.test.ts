@@ -35,7 +35,7 @@ async function startPool(bundleId: string, announced: string[] = []) {
     GetPoolHealth: unused,
     NameItems: unused,
     Rollback: unused,
-    MarkStale: unused,
+    NoteRecordsChange: unused,
   });
   const { address } = await server.start();
   closing.push(() => server.drain(0));

@@ -60,7 +60,7 @@ beforeAll(async () => {
     GetPoolHealth: unused,
     NameItems: unused,
     Rollback: unused,
-    MarkStale: unused,
+    NoteRecordsChange: unused,
   });
   const { address } = await server.start();
   pool = createGrpcClient('PoolService', address);

@@ -48,7 +48,7 @@ async function start(options: Partial<GrpcServerOptions>): Promise<void> {
     GetPoolHealth: async () => ({}),
     NameItems: async () => ({}),
     Rollback: async () => ({}),
-    MarkStale: async () => ({}),
+    NoteRecordsChange: async () => ({}),
   });
   server.add('RankingService', {
     Rank: async ({ explain }, { refusal }) => {

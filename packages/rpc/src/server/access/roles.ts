@@ -43,7 +43,7 @@ export const REQUIRED_ROLES: RequiredRoles = {
     CancelCandidate: ['admin'],
     Activate: ['admin'],
     Rollback: ['admin'],
-    MarkStale: ['admin'],
+    NoteRecordsChange: ['admin'],
   },
   UserCacheService: {
     GetRecords: ['read', 'admin'],
