@@ -4,6 +4,7 @@ import type { Tensors } from '@collectivekv/domain';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createDeviceEngine } from './device-engine.js';
 import type { Engine } from './engine-options.js';
+import type { GraphSet } from './graph-set.js';
 
 /** The graph runs on the CPU here. What is tested is which thread holds it. */
 const GATHER = {
@@ -81,6 +82,31 @@ it('is hungry while nothing waits and a thread has room; takes background runs l
   expect([engine.hungry, engine.queuedCount]).toEqual([false, 1]);
   await Promise.all(runs);
   expect([engine.hungry, engine.queuedCount]).toEqual([true, 0]);
+});
+
+it('joins runs of one bundle alone', async () => {
+  const [joined, other] = [await engine.load({ ...GATHER, batch: GATHER.gather }), await engine.load(GATHER)];
+  joined.joinRuns('gather', {
+    graph: 'batch',
+    mostUsers: 8,
+    extentOf: () => [],
+    open: () => ({ add: () => true }),
+    join: () => slots(1, 2),
+    split: (outputs, feeds) => feeds.map(() => outputs),
+  });
+  expect([engine.mostUsers, joined.mostUsers, other.mostUsers]).toEqual([8, 8, 1]);
+  const shapes = (set: GraphSet) => Promise.all([1, 2, 3, 4].map((slot) => shapeOf(set.run('gather', slots(slot)))));
+  expect(await shapes(joined)).toEqual([
+    [1, 32],
+    [1, 32],
+    [2, 32],
+    [2, 32],
+  ]);
+  expect(await shapes(other)).toEqual(Array(4).fill([1, 32]));
+  await joined.drop('batch');
+  await expect(joined.run('batch', slots(1))).rejects.toMatchObject({ message: 'graph batch was not loaded' });
+  await joined.close();
+  expect(engine.mostUsers).toBe(1);
 });
 
 it('replaces the thread that died, and no other', async () => {

@@ -1,6 +1,6 @@
 import { CkvError } from '@collectivekv/domain';
 import type { Engine, EngineOptions, LoadGraphsOptions } from './engine-options.js';
-import type { GraphSet } from './graph-set.js';
+import { type GraphSet, greatestOf } from './graph-set.js';
 import { deviceName } from './provider.js';
 import { createWorkerEngine } from './worker-engine.js';
 import type { GraphFile } from './worker-pool.js';
@@ -42,6 +42,9 @@ export function createDeviceEngine(options: EngineOptions): Engine {
     get hungry() {
       return queuedCount() === 0 && [...holders].some(({ hungry }) => hungry);
     },
+    get mostUsers() {
+      return greatestOf(holders);
+    },
     load(graphs, loadOptions = {}) {
       const loading = latestLoad.then(() => load(graphs, loadOptions));
       latestLoad = loading.catch(() => undefined);
@@ -59,6 +62,11 @@ function endingWith(set: GraphSet, end: () => Promise<void>): GraphSet {
   return {
     run: set.run,
     runEach: set.runEach,
+    joinRuns: set.joinRuns,
+    drop: set.drop,
+    get mostUsers() {
+      return set.mostUsers;
+    },
     get idleWorkerCount() {
       return set.idleWorkerCount;
     },

@@ -1,6 +1,7 @@
 import type { Tensors } from '@collectivekv/domain';
 import type { GraphSet } from './graph-set.js';
 import type { Precision, Provider } from './protocol.js';
+import type { OnBatch } from './run-dispatcher.js';
 import type { GraphFile } from './worker-pool.js';
 
 /** Options of an engine. */
@@ -23,12 +24,13 @@ export interface EngineOptions {
    * nothing loads while it serves anyway.
    */
   readonly spare?: boolean;
-  /** Runs that may wait, besides the two that each worker is given. */
+  /** Runs that may wait, besides the two that each worker is given. Runs of a batch that failed may be more. */
   readonly queueLimit: number;
   /** Called when a worker died and is to be replaced, with the error that ended it. */
   readonly onWorkerDeath?: (error: unknown) => void;
   /** Called after each run, with the graph's name and the time that the run took in its worker, seconds. */
   readonly onRun?: (graph: string, seconds: number) => void;
+  readonly onBatch?: OnBatch;
 }
 
 /** Options of {@link Engine.load}. */
@@ -46,6 +48,8 @@ export interface Engine {
   readonly queuedCount: number;
   /** True if a worker could take another run now. */
   readonly hungry: boolean;
+  /** Most users of a run of the loaded graphs. It is 1 unless runs are joined. */
+  readonly mostUsers: number;
   /**
    * Loads graphs, after the loads that were begun before.
    * @throws bundle_invalid, provider_missing; dependency_unavailable if a worker died

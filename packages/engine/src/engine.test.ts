@@ -8,6 +8,7 @@ import { CkvError, type Tensors } from '@collectivekv/domain';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createEngine } from './engine.js';
 import type { Engine, EngineOptions } from './engine-options.js';
+import type { Batching } from './run-queue.js';
 
 const gatherOf = (bundle: string) => ({
   gather: { path: fileURLToPath(new URL(`../../../${bundle}/gather.onnx`, import.meta.url)) },
@@ -19,6 +20,26 @@ const slotsOf = (names: readonly string[], values: readonly number[]): Tensors =
 };
 const slots = (...values: number[]) =>
   slotsOf(['history_key_slots', 'history_value_slots', 'user_key_slots', 'user_value_slots'], values);
+
+/** Joins runs of the gather graph: one run gathers the slots of all. */
+const JOINED_SLOTS: Batching = {
+  graph: 'gather',
+  mostUsers: 32,
+  extentOf: () => [],
+  open() {
+    let left = 32;
+    return { add: () => left-- > 0 };
+  },
+  join: (feeds) => slots(...feeds.flatMap(({ user_key_slots: tensor }) => Array.from(tensor?.data ?? [], Number))),
+  split: (outputs, feeds) =>
+    feeds.map((_, i) => {
+      const rows = Object.entries(outputs).map(([name, { type, data, shape }]) => {
+        const width = data.length / feeds.length;
+        return [name, { type, data: data.slice(i * width, (i + 1) * width), shape: [1, ...shape.slice(1)] }] as const;
+      });
+      return Object.fromEntries(rows) as Tensors;
+    }),
+};
 
 let engine: Engine | undefined;
 afterEach(async () => {
@@ -224,6 +245,40 @@ describe('engine', () => {
     expect(deaths).toHaveLength(1);
     await started.close();
     expect(deaths).toHaveLength(1);
+  });
+
+  it('joins runs that wait into one, but no parts of a run', async () => {
+    const users: number[] = [];
+    const onBatch = (userCount: number) => users.push(userCount);
+    const graphs = await (await start({ queueLimit: 100, onBatch })).load(GATHER);
+    graphs.joinRuns('gather', JOINED_SLOTS);
+    const wanted = Array.from({ length: 40 }, (_, i) => i);
+    const rows = await Promise.all(wanted.map((slot) => graphs.run('gather', slots(slot))));
+    expect(users).toEqual([32, 6]); // the worker has two runs before others wait
+    const alone = await graphs.runEach(
+      'gather',
+      wanted.map((slot) => slots(slot)),
+    );
+    expect(users).toEqual([32, 6]);
+    expect(rows).toEqual(alone);
+  });
+
+  it('knows the most users of a run until the graphs are closed', async () => {
+    const started = await start();
+    const sets = [await started.load(GATHER), await started.load(GATHER)];
+    expect([started.mostUsers, sets[0]?.mostUsers]).toEqual([1, 1]);
+    sets[0]?.joinRuns('gather', JOINED_SLOTS);
+    expect([started.mostUsers, sets[0]?.mostUsers, sets[1]?.mostUsers]).toEqual([32, 32, 1]);
+    await sets[0]?.close();
+    expect(started.mostUsers).toBe(1);
+  });
+
+  it('drops one graph and keeps the others', async () => {
+    const started = await start();
+    const graphs = await started.load({ ...GATHER, other: GATHER.gather });
+    await graphs.drop('other');
+    await expect(graphs.run('other', slots(1))).rejects.toMatchObject({ message: 'graph other was not loaded' });
+    expect((await graphs.run('gather', slots(1))).history_key_rows?.shape).toEqual([1, 32]);
   });
 
   it('takes background runs on the spare worker, although the queue of requests is full', async () => {

@@ -1,5 +1,5 @@
 import { CkvError, type Tensors, toCkvError } from '@collectivekv/domain';
-import type { RunLimits } from './run-queue.js';
+import type { Batching, GraphRun, RunLimits } from './run-queue.js';
 
 /** Graphs that were loaded together. */
 export interface GraphSet {
@@ -12,10 +12,16 @@ export interface GraphSet {
    * @throws bug if onnxruntime refuses the feeds
    */
   run(graph: string, feeds: Tensors, limits?: RunLimits): Promise<Tensors>;
-  /** Runs a graph over several feeds at once. The feeds may share tensors. Throws as `run` does. */
+  /** Runs a graph over several feeds at once, which may share tensors. Several are not joined. Throws as `run` does. */
   runEach(graph: string, parts: readonly Tensors[], limits?: RunLimits): Promise<Tensors[]>;
+  /** From now on, joins runs of a graph that wait for a worker. Those of the spare worker are not joined. */
+  joinRuns(graph: string, batching: Batching): void;
+  /** Most users of a run. It is 1 unless runs are joined. */
+  readonly mostUsers: number;
   /** Workers that would start a run at once. */
   readonly idleWorkerCount: number;
+  /** Frees the sessions of a graph that has no run. */
+  drop(graph: string): Promise<void>;
   /** Waits for the runs in flight, then frees the sessions. */
   close(): Promise<void>;
 }
@@ -32,23 +38,27 @@ type GraphSetState =
 /** Options of {@link createGraphSet}. */
 export interface GraphSetOptions {
   readonly graphs: readonly string[];
-  /** Runs a graph of the set; `keepFeeds` copies the feeds instead of transferring large ones. */
-  run(graph: string, feeds: Tensors, limits: RunLimits, keepFeeds: boolean): Promise<Tensors>;
+  /** Returns the key of a graph of the set. */
+  keyOf(graph: string): string;
+  run(run: GraphRun, limits: RunLimits): Promise<Tensors>;
   idleWorkerCount(): number;
-  /** Frees the sessions. */
-  release(): Promise<void>;
+  /** Frees the sessions of a graph. */
+  release(key: string): Promise<void>;
+  /** Called when the set is closed. */
+  onClosed(): void;
 }
 
 /** Creates the set of graphs that the workers have loaded. */
 export function createGraphSet(options: GraphSetOptions): GraphSet {
   const graphs = new Set(options.graphs);
+  const batchings = new Map<string, Batching>();
   const inFlight = new Set<Promise<unknown>>();
   let state: GraphSetState = 'open';
 
-  async function run(graph: string, feeds: Tensors, limits: RunLimits, keepFeeds: boolean): Promise<Tensors> {
+  async function run(graph: string, run: Omit<GraphRun, 'graph'>, limits: RunLimits): Promise<Tensors> {
     if (state !== 'open') throw new CkvError('draining', 'the graphs are closed');
     if (!graphs.has(graph)) throw new CkvError('bug', `graph ${graph} was not loaded`);
-    const answer = options.run(graph, feeds, limits, keepFeeds);
+    const answer = options.run({ ...run, graph: options.keyOf(graph) }, limits);
     inFlight.add(answer);
     try {
       return await answer;
@@ -60,21 +70,42 @@ export function createGraphSet(options: GraphSetOptions): GraphSet {
   }
 
   return {
-    run: (graph, feeds, limits = {}) => run(graph, feeds, limits, false),
+    run: (graph, feeds, limits = {}) => run(graph, { feeds, keepFeeds: false, batching: batchings.get(graph) }, limits),
     // Runs start in order. The last part may transfer its tensors, because the other parts have copied theirs by then.
-    runEach: (graph, parts, limits = {}) =>
-      Promise.all(parts.map((feeds, i) => run(graph, feeds, limits, i < parts.length - 1))),
+    // In batches they would start in any order.
+    runEach(graph, parts, limits = {}) {
+      const batching = parts.length === 1 ? batchings.get(graph) : undefined;
+      const runs = parts.map((feeds, i) => run(graph, { feeds, keepFeeds: i < parts.length - 1, batching }, limits));
+      return Promise.all(runs);
+    },
+    joinRuns(graph, batching) {
+      batchings.set(graph, { ...batching, graph: options.keyOf(batching.graph) });
+    },
+    get mostUsers() {
+      return greatestOf(batchings.values());
+    },
     get idleWorkerCount() {
       return options.idleWorkerCount();
+    },
+    async drop(graph) {
+      if (graphs.delete(graph)) await options.release(options.keyOf(graph));
     },
     async close() {
       if (state !== 'open') return;
       state = 'closing';
       await Promise.allSettled(inFlight);
-      await options.release();
+      for (const graph of graphs) await options.release(options.keyOf(graph));
       state = 'closed';
+      options.onClosed();
     },
   };
+}
+
+/** Returns the most users of a run of one of these; 1 if there are none. */
+export function greatestOf(all: Iterable<{ readonly mostUsers: number }>): number {
+  let greatest = 1;
+  for (const { mostUsers } of all) greatest = Math.max(greatest, mostUsers);
+  return greatest;
 }
 
 /** Returns the error, with the graph's name if onnxruntime gave the error. */

@@ -1,5 +1,5 @@
 import { CkvError, type Tensors, toCkvError } from '@collectivekv/domain';
-import { createRunQueue, type GraphRun, type RunLimits, unwanted } from './run-queue.js';
+import { type Batching, createRunQueue, type GraphRun, type QueuedRun, type RunLimits, unwanted } from './run-queue.js';
 import { transferable } from './transferable.js';
 import type { PoolWorker, WorkerPool } from './worker-pool.js';
 
@@ -9,7 +9,10 @@ const RUNS_PER_WORKER = 2;
 /** Background runs that may wait. */
 const BACKGROUND_LIMIT = 256;
 
-/** Gives runs to workers. While every worker has its share, runs wait in a queue. */
+/**
+ * Gives runs to workers. While every worker has its share, runs wait in a queue. Those with one batching leave it
+ * together, as one run.
+ */
 export interface RunDispatcher {
   readonly queuedCount: number;
   /** True if a worker could take another run now. */
@@ -28,19 +31,54 @@ export interface RunDispatcher {
   rejectAll(): void;
 }
 
-/** Creates a dispatcher. `queueLimit` bounds the waiting runs. */
-export function createRunDispatcher(pool: WorkerPool, queueLimit: number, hasSpare: boolean): RunDispatcher {
+/** Called after each batch, with its users, and whether it failed. Then each of its runs is repeated alone. */
+export type OnBatch = (userCount: number, failed: boolean) => void;
+
+/** Options of {@link createRunDispatcher}. */
+export interface RunDispatcherOptions {
+  readonly pool: WorkerPool;
+  /** Most runs that wait. */
+  readonly queueLimit: number;
+  /** True if the pool has a spare worker, which takes background runs. */
+  readonly hasSpare: boolean;
+  readonly onBatch?: OnBatch | undefined;
+}
+
+/** Creates a dispatcher. */
+export function createRunDispatcher({ pool, queueLimit, hasSpare, onBatch }: RunDispatcherOptions): RunDispatcher {
   const queue = createRunQueue(queueLimit);
   const background = createRunQueue(BACKGROUND_LIMIT);
 
-  async function perform(worker: PoolWorker, { graph, feeds, keepFeeds }: GraphRun): Promise<Tensors> {
+  async function perform(worker: PoolWorker, { graph, feeds, keepFeeds }: GraphRun, userCount = 1): Promise<Tensors> {
     worker.runCount++;
+    worker.userCount += userCount;
     try {
       return await worker.thread.perform({ kind: 'run', graph, feeds }, keepFeeds ? [] : transferable(feeds));
     } catch (error) {
       throw pool.closed ? closedError() : toCkvError(error);
     } finally {
       worker.runCount--;
+      worker.userCount -= userCount;
+      dispatch();
+    }
+  }
+
+  /** Runs a batch. If it fails, each of its runs is repeated alone, so that one user cannot fail the others. */
+  async function performBatch(worker: PoolWorker, runs: readonly QueuedRun[], batching: Batching): Promise<void> {
+    try {
+      const all = runs.map(({ run }) => run.feeds);
+      const feeds = batching.join(all);
+      const outputs = await perform(worker, { graph: batching.graph, feeds, keepFeeds: false }, runs.length);
+      const parts = batching.split(outputs, all);
+      onBatch?.(runs.length, false);
+      for (const [i, { resolve }] of runs.entries()) resolve(parts[i] ?? {});
+    } catch (error) {
+      if (pool.closed) {
+        for (const { reject } of runs) reject(error);
+        return;
+      }
+      onBatch?.(runs.length, true);
+      queue.putBack(runs);
       dispatch();
     }
   }
@@ -48,9 +86,13 @@ export function createRunDispatcher(pool: WorkerPool, queueLimit: number, hasSpa
   function dispatch(): void {
     dispatchBackground();
     for (let worker = pool.leastBusy(RUNS_PER_WORKER); worker; worker = pool.leastBusy(RUNS_PER_WORKER)) {
-      const run = queue.shift();
-      if (!run) return;
-      perform(worker, run).then(run.resolve, run.reject);
+      // A small batch behind a large one would leave others to wait for both: it grows until the large one is done.
+      const runs = queue.take(Math.max(1, worker.userCount));
+      const [first] = runs;
+      if (!first) return;
+      const { batching } = first.run;
+      if (batching && runs.length > 1) void performBatch(worker, runs, batching);
+      else perform(worker, first.run).then(first.resolve, first.reject);
     }
   }
 
@@ -58,8 +100,8 @@ export function createRunDispatcher(pool: WorkerPool, queueLimit: number, hasSpa
   function dispatchBackground(): void {
     const spare = pool.spare();
     if (!spare || spare.runCount > 0) return;
-    const run = background.shift();
-    if (run) perform(spare, run).then(run.resolve, run.reject);
+    const [next] = background.take(1);
+    if (next) perform(spare, next.run).then(next.resolve, next.reject);
   }
 
   return {
@@ -67,12 +109,12 @@ export function createRunDispatcher(pool: WorkerPool, queueLimit: number, hasSpa
       return queue.length;
     },
     get hungry() {
-      return pool.leastBusy(RUNS_PER_WORKER) !== undefined;
+      return queue.length === 0 && pool.leastBusy(RUNS_PER_WORKER) !== undefined;
     },
     run(run, limits) {
       if (pool.closed) return Promise.reject(closedError());
       if (limits.background && hasSpare) {
-        const answer = background.push(run, limits);
+        const answer = background.push({ ...run, batching: undefined }, limits);
         dispatchBackground();
         return answer;
       }

@@ -1,4 +1,4 @@
-import { CkvError, steadyNowMs, type Tensors } from '@collectivekv/domain';
+import { CkvError, type RunExtent, steadyNowMs, type Tensors, type UserBatches } from '@collectivekv/domain';
 
 /** Limits of a run, read when its turn comes. */
 export interface RunLimits {
@@ -13,6 +13,12 @@ export interface RunLimits {
   readonly background?: boolean | undefined;
 }
 
+/** How waiting runs of one graph become one run of another. */
+export interface Batching extends UserBatches {
+  /** The graph that runs a batch: its name, or its key in a queue. */
+  readonly graph: string;
+}
+
 /** A graph and its inputs. */
 export interface GraphRun {
   /** The graph's key. */
@@ -20,10 +26,14 @@ export interface GraphRun {
   readonly feeds: Tensors;
   /** True copies large feeds instead of transferring them: another run needs them as well. */
   readonly keepFeeds: boolean;
+  /** Joins this run with waiting runs that have the same batching. Undefined runs it alone. */
+  readonly batching?: Batching | undefined;
 }
 
 /** A run that waits for a worker. */
-export interface QueuedRun extends GraphRun {
+export interface QueuedRun {
+  readonly run: GraphRun;
+  readonly limits: RunLimits;
   resolve(outputs: Tensors): void;
   reject(error: unknown): void;
 }
@@ -36,27 +46,32 @@ export interface RunQueue {
    * @throws overloaded if the queue is full; deadline or `limits.ended` if the run is skipped
    */
   push(run: GraphRun, limits: RunLimits): Promise<Tensors>;
-  /** Removes and returns the first run that is still wanted. */
-  shift(): QueuedRun | undefined;
+  /**
+   * Removes and returns the first run that is still wanted, with all that fit its batch. Returns none while a batch has
+   * fewer than `least`.
+   */
+  take(least: number): QueuedRun[];
+  /** Puts runs that were taken back to the front, each to run alone. */
+  putBack(runs: readonly QueuedRun[]): void;
   rejectAll(error: CkvError): void;
 }
 
 const RETRY_AFTER_MS = 20;
 
-interface Entry {
-  readonly run: QueuedRun;
-  readonly limits: RunLimits;
+interface Entry extends QueuedRun {
+  /** Undefined for a run without batching. */
+  readonly extent: RunExtent | undefined;
 }
 
 /** Creates a queue for at most `limit` runs. */
 export function createRunQueue(limit: number): RunQueue {
   let entries: Entry[] = [];
 
-  /** True if the run is still wanted. Rejects the run otherwise. */
-  function isWanted({ run, limits }: Entry): boolean {
-    const refusal = unwanted(limits);
-    if (refusal) run.reject(refusal);
-    return !refusal;
+  /** Returns the first run and those that fit its batch, in order. */
+  function batchOf(first: Entry): QueuedRun[] {
+    const { batching } = first.run;
+    const batch = batching?.open();
+    return entries.filter(({ run, extent }) => run.batching === batching && extent && batch?.add(extent));
   }
 
   return {
@@ -70,18 +85,40 @@ export function createRunQueue(limit: number): RunQueue {
           const text = `${limit} graph runs wait already, which is the limit; send less, or add replicas`;
           return reject(new CkvError('overloaded', text, { retryAfterMs: RETRY_AFTER_MS }));
         }
-        entries.push({ run: { ...run, resolve, reject }, limits });
+        entries.push({ run, limits, extent: run.batching?.extentOf(run.feeds), resolve, reject });
       });
     },
-    shift() {
-      for (let entry = entries.shift(); entry; entry = entries.shift()) if (isWanted(entry)) return entry.run;
-      return undefined;
+    take(least) {
+      while (entries[0] && !isWanted(entries[0])) entries.shift();
+      const first = entries[0];
+      if (!first) return [];
+      if (!first.run.batching) {
+        entries.shift();
+        return [first];
+      }
+      if (entries.length < least) return [];
+      entries = entries.filter(isWanted);
+      const batch = batchOf(first);
+      if (batch.length < least) return [];
+      const taken = new Set<QueuedRun>(batch);
+      entries = entries.filter((entry) => !taken.has(entry));
+      return batch;
+    },
+    putBack(runs) {
+      entries.unshift(...runs.map((one) => ({ ...one, run: { ...one.run, batching: undefined }, extent: undefined })));
     },
     rejectAll(error) {
-      for (const { run } of entries) run.reject(error);
+      for (const { reject } of entries) reject(error);
       entries = [];
     },
   };
+}
+
+/** True if the run is still wanted. Rejects the run otherwise. */
+function isWanted({ limits, reject }: QueuedRun): boolean {
+  const refusal = unwanted(limits);
+  if (refusal) reject(refusal);
+  return !refusal;
 }
 
 /** Returns the error of a run that need not start: its caller left, or its deadline passed. Undefined otherwise. */

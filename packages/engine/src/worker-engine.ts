@@ -1,6 +1,6 @@
 import { toCkvError } from '@collectivekv/domain';
 import type { Engine, EngineOptions, LoadGraphsOptions } from './engine-options.js';
-import { createGraphSet, type GraphSet } from './graph-set.js';
+import { createGraphSet, type GraphSet, greatestOf } from './graph-set.js';
 import { deviceName, loadError } from './provider.js';
 import { createRunDispatcher } from './run-dispatcher.js';
 import { createWorkerPool, type GraphFile } from './worker-pool.js';
@@ -15,8 +15,10 @@ export function createWorkerEngine(options: EngineOptions): Engine {
     onDeath: (error) => options.onWorkerDeath?.(error),
     onRun: (key, seconds) => options.onRun?.(nameOf(key), seconds),
   });
-  const dispatcher = createRunDispatcher(pool, options.queueLimit, hasSpare);
+  const { queueLimit, onBatch } = options;
+  const dispatcher = createRunDispatcher({ pool, queueLimit, hasSpare, onBatch });
   pool.start(options.workerCount);
+  const sets = new Set<GraphSet>(); // those that are not closed
   let setCount = 0;
   let latestLoad: Promise<unknown> = Promise.resolve();
 
@@ -27,9 +29,6 @@ export function createWorkerEngine(options: EngineOptions): Engine {
     const set = ++setCount;
     const names = Object.keys(graphs);
     const keyOf = (graph: string) => `${set}:${graph}`;
-    const release = async () => {
-      for (const graph of names) await pool.release(keyOf(graph));
-    };
     try {
       await pool.load({
         files: new Map(Object.entries(graphs).map(([graph, file]) => [keyOf(graph), file])),
@@ -37,17 +36,22 @@ export function createWorkerEngine(options: EngineOptions): Engine {
         failed: (key, thrown) => loadError(provider, nameOf(key), toCkvError(thrown)),
       });
     } catch (error) {
-      await release(); // or a later worker would load the graphs of this set, whose files may be gone by then
+      // Or a later worker would load the graphs of this set, whose files may be gone by then.
+      for (const graph of names) await pool.release(keyOf(graph));
       throw error;
     } finally {
       dispatcher.dispatch(); // background runs have waited for the load
     }
-    return createGraphSet({
+    const loaded: GraphSet = createGraphSet({
       graphs: names,
-      run: (graph, feeds, limits, keepFeeds) => dispatcher.run({ graph: keyOf(graph), feeds, keepFeeds }, limits),
+      keyOf,
+      run: dispatcher.run,
       idleWorkerCount: pool.idleCount,
-      release,
+      release: pool.release,
+      onClosed: () => sets.delete(loaded),
     });
+    sets.add(loaded);
+    return loaded;
   }
 
   return {
@@ -58,6 +62,9 @@ export function createWorkerEngine(options: EngineOptions): Engine {
     },
     get hungry() {
       return dispatcher.hungry;
+    },
+    get mostUsers() {
+      return greatestOf(sets);
     },
 
     load(graphs, loadOptions = {}) {

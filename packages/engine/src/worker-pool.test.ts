@@ -35,6 +35,9 @@ async function answer(threadIndex: number, command: string): Promise<void> {
   waiting.delete(command);
 }
 
+/** Gives a worker as many runs, each of one user. */
+const giveRuns = (worker: PoolWorker, count: number) => Object.assign(worker, { runCount: count, userCount: count });
+
 /** Loads a graph. */
 const load = (graph: string) => pool.load({ files: new Map([[graph, { path: `${graph}.onnx` }]]) });
 
@@ -68,19 +71,23 @@ function createPool(hasSpare: boolean): void {
   });
 }
 
-it('gives a run to the ready worker with the fewest runs, and to none at the limit', () => {
+it('gives a run to the ready worker with the fewest users, and to none at the limit', () => {
   pool.start(2);
   const one = pool.leastBusy(1) as PoolWorker;
   expect(pool.idleCount()).toBe(2);
-  one.runCount = 1;
+  giveRuns(one, 1);
   const other = pool.leastBusy(2) as PoolWorker;
   expect(other).not.toBe(one);
   expect(pool.idleCount()).toBe(1);
-  [one.runCount, other.runCount] = [1, 2];
+  giveRuns(other, 2);
   expect(pool.leastBusy(3)).toBe(one);
-  [one.runCount, other.runCount] = [2, 1];
+  giveRuns(one, 2);
+  giveRuns(other, 1);
   expect(pool.leastBusy(3)).toBe(other);
   expect(pool.leastBusy(1)).toBeUndefined();
+  other.userCount = 64; // a batch
+  expect(pool.leastBusy(3)).toBe(one);
+  expect(pool.leastBusy(2)).toBe(other);
 });
 
 it('replaces a ready worker at once, and makes the new one ready when it has every graph', async () => {
@@ -194,9 +201,9 @@ describe('with a spare worker', () => {
     for (let one = pool.leastBusy(1); one; one = pool.leastBusy(1)) {
       found.push(threads.indexOf(one.thread as TestThread));
       workers.push(one);
-      one.runCount = 1;
+      giveRuns(one, 1);
     }
-    for (const one of workers) one.runCount = 0;
+    for (const one of workers) giveRuns(one, 0);
     return found.sort();
   };
   const spare = () => threads.indexOf(pool.spare()?.thread as TestThread);

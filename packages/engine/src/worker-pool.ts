@@ -26,6 +26,8 @@ export interface PoolWorker {
   readonly role: WorkerRole;
   /** Runs that the thread was given and has not answered. */
   runCount: number;
+  /** Users of these runs: one of each run, or those of a batch. */
+  userCount: number;
 }
 
 /** Where workers load a graph from. */
@@ -53,7 +55,7 @@ export interface WorkerPool {
   readonly closed: boolean;
   /** Starts the workers, and the spare one if the pool has one. */
   start(workerCount: number): void;
-  /** Returns the ready worker that serves with the fewest runs; undefined if each has `limit` runs or more. */
+  /** Returns the ready worker that serves with the fewest users; undefined if each has `limit` runs or more. */
   leastBusy(limit: number): PoolWorker | undefined;
   /** Returns the spare worker if it is ready and loads nothing. */
   spare(): PoolWorker | undefined;
@@ -125,6 +127,7 @@ export function createWorkerPool({
       role: countServing() < servingCount ? 'serving' : 'spare',
       busyLoading: false,
       runCount: 0,
+      userCount: 0,
       loaded: new Set(),
     };
     workers.add(worker);
@@ -222,11 +225,9 @@ export function createWorkerPool({
 
     leastBusy(limit) {
       let found: Worker | undefined;
-      let fewest = limit;
       for (const worker of workers) {
-        if (worker.role !== 'serving' || worker.state !== 'ready' || worker.runCount >= fewest) continue;
-        found = worker;
-        fewest = worker.runCount;
+        if (worker.role !== 'serving' || worker.state !== 'ready' || worker.runCount >= limit) continue;
+        if (!found || worker.userCount < found.userCount) found = worker;
       }
       return found;
     },

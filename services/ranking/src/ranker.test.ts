@@ -39,6 +39,9 @@ function testBundle(encodesWithHistory: boolean, name = 'test'): LoadedBundle {
   const keyInput = model.manifest.graphs.rankKv.inputs.find(({ role }) => role === 'key');
   const graphs: LoadedBundle['graphs'] = {
     idleWorkerCount: 1,
+    mostUsers: 1,
+    joinRuns: () => undefined,
+    drop: async () => undefined,
     runEach: (graph, parts) => Promise.all(parts.map((feeds) => graphs.run(graph, feeds))),
     async run(graph, feeds) {
       if (graph === 'rankKv') {

@@ -8,6 +8,7 @@ export type RunExtent = readonly number[];
 
 /** Joins rank runs of several users to one run of the graph `rankBatch`. */
 export interface UserBatches {
+  readonly mostUsers: number;
   extentOf(feeds: Tensors): RunExtent;
   /** Begins to choose the runs of a batch. */
   open(): OpenBatch;
@@ -43,11 +44,12 @@ export function createUserBatches(
   { inputs, outputs }: Pick<GraphSpec, 'inputs' | 'outputs'>,
   limits: BatchLimits,
 ): UserBatches {
-  const { bucket } = limits;
+  const { mostUsers, bucket } = limits;
   const scores = outputs[0]?.name ?? '';
   const axes = axesOf(inputs);
   const lengthOf = (feeds: Tensors, name: string | undefined) => feeds[name ?? '']?.shape[0] ?? 0;
   return {
+    mostUsers,
     extentOf: (feeds) => axes.map((name) => bucket(lengthOf(feeds, name))),
     open: () => openBatch(limits),
     join: (feeds) => joinFeeds(inputs, feeds, bucket),

@@ -164,6 +164,9 @@ export function bundleOf(
     },
     runEach: (graph, parts) => Promise.all(parts.map((feeds) => graphs.run(graph, feeds))),
     idleWorkerCount: 1,
+    mostUsers: 1,
+    joinRuns: () => undefined,
+    drop: async () => undefined,
     close: async () => undefined,
   };
   const manifestBytes = Buffer.alloc(0);
