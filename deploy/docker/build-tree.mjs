@@ -2,8 +2,8 @@
 //
 //    node deploy/docker/build-tree.mjs SERVICE FOLDER
 //
-// SERVICE is pool, user-cache, ranking, updater or cli. Run it in a checkout after `npm ci` and `npm run build`; FOLDER
-// must not exist. The Dockerfile makes its images with this script, and test/deploy starts services from such folders.
+// SERVICE is pool, user-cache, ranking, updater, console or cli. Run it in a checkout after `npm ci` and `npm run build`;
+// FOLDER must not exist. The Dockerfile makes its images with this script, and test/deploy starts services from such folders.
 // CKV_NPM_ARCH and CKV_NPM_PLATFORM name another machine's processor and system than this one's, as Node does.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, symlinkSync } from 'node:fs';

@@ -18,7 +18,7 @@ describe('the Dockerfile', () => {
 
   it('runs services as a user without rights, by its number, which the manifests have', () => {
     expect(dockerfile.match(/^USER .*$/gm)).toEqual(['USER 10001:10001']);
-    const manifest = readFileSync(join(ROOT, 'deploy/kubernetes/base/every-service.yaml'), 'utf8');
+    const manifest = readFileSync(join(ROOT, 'deploy/kubernetes/every-service/every-service.yaml'), 'utf8');
     expect(manifest).toMatch(/runAsUser: 10001\n/);
   });
 

@@ -2,8 +2,10 @@
 // what no schema can see is checked. The tools are those of requirements.txt; without them the tests are skipped.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { loadConfig as consoleConfig } from '@collectivekv/console/config';
 import { loadConfig as poolConfig } from '@collectivekv/pool/config';
 import { loadConfig as rankingConfig } from '@collectivekv/ranking/config';
+import { type CommonConfig, requireGuardedBind } from '@collectivekv/service-kit';
 import { loadConfig as updaterConfig } from '@collectivekv/updater/config';
 import { loadConfig as userCacheConfig } from '@collectivekv/user-cache/config';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -16,11 +18,12 @@ import { COMPONENTS, combinations, foldersIn, renderCombination, renderOverlay }
 import { schemaProblems } from './strict-schemas.js';
 import { pythonThatHas, ROOT, toolOf } from './tools.js';
 
-const LOAD: Readonly<Record<string, (env: NodeJS.ProcessEnv) => object>> = {
+const LOAD: Readonly<Record<string, (env: NodeJS.ProcessEnv) => CommonConfig>> = {
   pool: poolConfig,
   'user-cache': userCacheConfig,
   ranking: rankingConfig,
   updater: updaterConfig,
+  console: consoleConfig,
 };
 const kubectl = toolOf('kubectl');
 const python = pythonThatHas('kubernetes_validate');
@@ -120,6 +123,34 @@ describe.runIf(kubectl && python)('deploy/kubernetes', () => {
         [...taken].filter(([, known]) => !known),
         title,
       ).toEqual([]);
+    }
+  });
+
+  it('opens no door beyond loopback without a guard, and none of production without tokens and TLS', () => {
+    for (const { title, components, manifests } of renderings) {
+      const warnings: object[] = [];
+      for (const { metadata, spec } of servicesOf(manifests)) {
+        const [container] = spec.template.spec.containers;
+        const config = LOAD[metadata.name]?.(withoutFiles(container ? environmentOf(manifests, container) : {}));
+        if (!config) throw new Error(`${title}: nobody reads the variables of ${metadata.name}`);
+        if (components.includes('open')) continue; // it says so in as many words
+        expect(config.CKV_ALLOW_INSECURE, `${title}: ${metadata.name}`).toBe(false);
+        requireGuardedBind(config, { warn: (problem: object) => warnings.push(problem) });
+        if (title === 'overlay production') expect(config.CKV_TOKENS_FILE).not.toBe('');
+      }
+      if (title === 'overlay production') expect(warnings).toEqual([]);
+    }
+  });
+
+  it('lets only kubectl port-forward reach a console that asks nobody for a token or a certificate', () => {
+    const open = renderings.filter(({ components, manifests }) => {
+      return components.includes('open') && servicesOf(manifests).some(({ metadata }) => metadata.name === 'console');
+    });
+    expect(open.length).toBeGreaterThan(2);
+    for (const { title, manifests } of open) {
+      const console = servicesOf(manifests).find(({ metadata }) => metadata.name === 'console');
+      const [container] = console?.spec.template.spec.containers ?? [];
+      expect(container && environmentOf(manifests, container).CKV_BIND, title).toBe('127.0.0.1:50055');
     }
   });
 });

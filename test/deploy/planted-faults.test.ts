@@ -8,6 +8,7 @@ import { schemaProblems } from './strict-schemas.js';
 import { pythonThatHas, toolOf } from './tools.js';
 
 const COMPONENTS = [
+  'console',
   'redis-evaluation',
   'tokens',
   'tls-cert-manager',
@@ -118,6 +119,37 @@ const FAULTS: readonly Fault[] = [
   ],
   ['a flow too few', 'NetworkPolicy bundles-pool', 'spec.ingress.0.ports.0.port', 1, /refuse ranking > pool:50051/],
   ['a flow too many', 'NetworkPolicy default-deny', 'spec', OPEN, /the policies allow ranking > user-cache:50052/],
+  [
+    'metrics of nobody',
+    'Deployment console',
+    `${CONTAINER}.env.CKV_CONSOLE_METRICS.value`,
+    'pool:1',
+    /which no headless/,
+  ],
+  [
+    'a page that is not bound',
+    'Deployment console',
+    `${CONTAINER}.env.CKV_BIND.value`,
+    '0.0.0.0:1',
+    /port page is 50055/,
+  ],
+  ['no certificate', 'Certificate console', 'spec.secretName', 'a', /Deployment console names the Secret console-tls/],
+  ['no token', 'Deployment console', `${POD}.volumes.own-token.secret.items.0.key`, 'a', /console names tokens\/a/],
+  [
+    'a console that may not look',
+    'NetworkPolicy console-reads',
+    'spec.podSelector.matchExpressions.0.values',
+    ['pool'],
+    /the policies refuse console > ranking:50053/,
+  ],
+  [
+    'a policy of no pods',
+    'NetworkPolicy console',
+    'spec.podSelector.matchLabels',
+    { a: 'b' },
+    /console selects no pod/,
+  ],
+  ['two consoles without a budget', 'Deployment console', 'spec.replicas', 2, /console has no PodDisruptionBudget/],
   ['a root user', 'Deployment pool', `${POD}.securityContext.runAsNonRoot`, false, /may run as root/],
   ['privileges', 'Deployment pool', `${CONTAINER}.securityContext.allowPrivilegeEscalation`, true, /gain privileges/],
   ['a writable root', 'Deployment pool', `${CONTAINER}.securityContext.readOnlyRootFilesystem`, false, /may write its/],

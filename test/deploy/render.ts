@@ -18,6 +18,9 @@ const CALLERS = [
 /** Each of these may be there or not. */
 const FREE = ['autoscaling', 'autoscaling-updater', 'bundles-image', 'gpu', 'monitoring', 'network-policies'];
 
+/** A resource beside base, which may be there or not. */
+const CONSOLE = 'console';
+
 /** Names of the components that combinations have. */
 export const COMPONENTS = [...new Set([...REDIS, ...CALLERS.flat(), ...FREE])].sort();
 
@@ -27,15 +30,20 @@ export function foldersIn(folder: 'components' | 'overlays'): string[] {
 }
 
 /**
- * Returns the combinations of components: every Redis with every kind of callers, alone and with all of the others; and
- * every set of the others.
+ * Returns the combinations: every Redis with every kind of callers, alone, with the console, and with all of the others;
+ * and every set of the others.
  */
 export function combinations(): string[][] {
   const kinds = REDIS.flatMap((redis) => CALLERS.map((callers) => [redis, ...callers]));
   const [first = []] = kinds;
   const sets = Array.from({ length: 2 ** FREE.length }, (_, set) => FREE.filter((_, i) => set & (1 << i)));
   const all = [
-    ...kinds.flatMap((kind) => [kind, [...kind, ...FREE], [...FREE, ...kind].reverse()]),
+    ...kinds.flatMap((kind) => [
+      kind,
+      [...kind, CONSOLE],
+      [...kind, CONSOLE, ...FREE],
+      [...FREE, CONSOLE, ...kind].reverse(),
+    ]),
     ...sets.map((set) => [...first, ...set]),
   ];
   return [...new Map(all.map((one) => [one.join(), one])).values()];
@@ -46,16 +54,16 @@ export async function renderOverlay(kubectl: string, name: string): Promise<stri
   return renderFolder(kubectl, join(KUBERNETES, 'overlays', name));
 }
 
-/** Renders the base with components, in their order. */
-export async function renderCombination(kubectl: string, components: readonly string[]): Promise<string> {
+/** Renders the base with components, in their order. The name `console` stands for the resource. */
+export async function renderCombination(kubectl: string, names: readonly string[]): Promise<string> {
   const dir = realpathSync(mkdtempSync(join(tmpdir(), 'ckv-deploy-')));
   const from = relative(dir, KUBERNETES);
   const kustomization = {
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
     namespace: 'collectivekv',
-    resources: [join(from, 'base')],
-    components: components.map((name) => join(from, 'components', name)),
+    resources: ['base', ...names.filter((name) => name === CONSOLE)].map((name) => join(from, name)),
+    components: names.filter((name) => name !== CONSOLE).map((name) => join(from, 'components', name)),
   };
   try {
     writeFileSync(join(dir, 'kustomization.yaml'), stringify(kustomization));

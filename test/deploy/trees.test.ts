@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ROOT, runProgram } from './tools.js';
 import { STRANGER, startTreeService, type TreeService } from './tree-service.js';
 
-const SERVICES = ['pool', 'user-cache', 'ranking', 'updater'] as const;
+const SERVICES = ['pool', 'user-cache', 'ranking', 'updater', 'console'] as const;
 const dir = mkdtempSync(join(tmpdir(), 'ckv-trees-'));
 const treeOf = (service: string) => join(dir, 'trees', service);
 const wait = { timeout: 60_000 };
@@ -34,6 +34,13 @@ beforeAll(async () => {
   const ranking = { ...records, ...targets, CKV_CACHE_DIR: join(dir, 'state/ranking'), CKV_DRAIN_DELAY_MS: '3000' };
   const updater = { CKV_QUEUE_REDIS_URL: redis.url, ...targets, CKV_CACHE_DIR: join(dir, 'state/updater') };
   const [rankingTarget, interactionTarget] = await Promise.all([start('ranking', ranking), start('updater', updater)]);
+  const services = [pool, userCache, rankingTarget, interactionTarget];
+  await start('console', {
+    ...targets,
+    CKV_RANKING_TARGET: rankingTarget.address,
+    CKV_QUEUE_REDIS_URL: redis.url,
+    CKV_CONSOLE_METRICS: services.map(({ metricsAddress }) => metricsAddress).join(),
+  });
   client = createCollectiveKvClient({
     rankingTarget: rankingTarget.address,
     interactionTarget: interactionTarget.address,
@@ -90,6 +97,23 @@ it('brings an interaction into a record and ranks by it, through services that s
   await expect.poll(positions, wait).toBe(1);
 });
 
+it('serves the page of the console, which reads every service and the queue', async () => {
+  const url = `http://${of('console').address}`;
+  const page = await (await fetch(url)).text();
+  const [, script = 'none'] = /src="\.(\/assets\/[\w-]+\.js)"/.exec(page) ?? [];
+  expect((await fetch(`${url}${script}`)).headers.get('content-type')).toContain('javascript');
+  const ask = async (name: string, request: object) => {
+    const options = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request) };
+    return (await (await fetch(`${url}/api/${name}`, options)).json()) as Record<string, unknown>;
+  };
+  const seen = async () => ((await ask('fleet', {})).replicas as { service: string }[]).map(({ service }) => service);
+  await expect.poll(seen, wait).toEqual(['ranking', 'updater', 'user-cache', 'pool']);
+  expect(await ask('user', { userId: 'u' })).toMatchObject({ record: { positionCount: 1 } });
+  expect(await ask('score', { userId: 'u', itemIds: ['i0002'] })).toMatchObject({ ranked: [{ itemId: 'i0002' }] });
+  expect(await ask('bundles', {})).toMatchObject({ bundles: [{ state: 'active' }] });
+  expect(await ask('queue', {})).toMatchObject({ waiting: 0, setAside: 0 });
+});
+
 it('leaves out tests, types, other machines, and packages of development', () => {
   const files = made.map((file) => file.split(' ')[0] ?? '');
   expect(files.filter((file) => /\.(test\.js|fixture\.js|d\.ts|map)$/.test(file))).toEqual([]);
@@ -127,6 +151,7 @@ it('is alive but not ready while Redis is away, and ready again when it is back'
     expect(await of(service).checkHealth()).toBe(1);
   }
   expect(await of('ranking').probe('/readyz')).toBe(200); // it answers without history
+  expect(await of('console').probe('/readyz')).toBe(200); // it shows what is away
   expect((await client.rank({ userId: 'u', candidateIds: ['i0002'] })).info.rung).not.toBe('full');
   redis = await startRedis(port);
   for (const service of ['user-cache', 'updater'] as const) {
@@ -141,7 +166,7 @@ it('after SIGTERM is first not ready while it still answers, and then ends with 
   await expect.poll(() => ranking.probe('/readyz'), { ...wait, interval: 20 }).toBe(503);
   expect((await client.rank({ userId: 'u', candidateIds: ['i0002'] })).ranked).toHaveLength(1);
   expect(await ranking.exited).toBe(0);
-  for (const service of ['updater', 'user-cache', 'pool'] as const) {
+  for (const service of ['console', 'updater', 'user-cache', 'pool'] as const) {
     of(service).child.kill('SIGTERM');
     expect(await of(service).exited).toBe(0);
   }

@@ -3,7 +3,7 @@ import { type Manifest, matches, ofKind, type Pairs, type PolicyRule, workloadsO
 /** A connection that a policy allows. */
 type Side = 'ingress' | 'egress';
 
-/** The connections of the two flows between pods: caller, callee, port. */
+/** The connections of the two flows and of the console between pods: caller, callee, port. */
 const FLOWS = [
   'updater > user-cache:50052',
   'updater > pool:50051',
@@ -11,11 +11,19 @@ const FLOWS = [
   'updater > redis-queue:6379',
   'user-cache > redis-records:6379',
   'ranking > redis-records:6379',
+  'console > pool:50051',
+  'console > user-cache:50052',
+  'console > ranking:50053',
+  'console > redis-queue:6379',
+  'console > pool:9464',
+  'console > user-cache:9464',
+  'console > ranking:9464',
+  'console > updater:9464',
 ].sort();
 
 /**
- * Between pods, the policies allow the connections of the two flows and no others. Returns nothing if callers and
- * callees are not closed by default.
+ * Between pods, the policies allow the connections of {@link FLOWS} and no others. Returns nothing if callers and callees
+ * are not closed by default.
  */
 export function flowProblems(manifests: readonly Manifest[]): string[] {
   if (!ofKind(manifests, 'NetworkPolicy').some(({ metadata }) => metadata.name === 'default-deny')) return [];
@@ -32,7 +40,7 @@ export function flowProblems(manifests: readonly Manifest[]): string[] {
     ),
   );
   const here = new Set(pods.map(({ metadata }) => name(metadata.labels)));
-  const wanted = FLOWS.filter((flow) => here.has(/> ([\w-]+)/.exec(flow)?.[1] ?? ''));
+  const wanted = FLOWS.filter((flow) => flow.split(/ > |:/, 2).every((one) => here.has(one)));
   return [
     ...wanted.filter((flow) => !allowed.includes(flow)).map((flow) => `the policies refuse ${flow}`),
     ...allowed.filter((flow) => !wanted.includes(flow)).map((flow) => `the policies allow ${flow}`),

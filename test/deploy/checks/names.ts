@@ -10,6 +10,9 @@ import {
   workloadsOf,
 } from '../manifests.js';
 
+/** Labels of the pod that need not be there. The policies know it all the same. */
+const ABSENT_CONSOLE = { 'app.kubernetes.io/name': 'console' };
+
 /** Secrets that an operator makes, with their keys: the READMEs of the components list them. */
 export type OwnSecrets = ReadonlyMap<string, readonly string[]>;
 
@@ -59,7 +62,7 @@ function files(manifests: readonly Manifest[], workload: Workload, ownSecrets: O
   const { containers, volumes = [] } = workload.spec.template.spec;
   return containers.flatMap((container) =>
     Object.entries(environmentOf(manifests, container))
-      .filter(([name]) => /_(FILE|DIR)$/.test(name))
+      .filter(([name, path]) => /_(FILE|DIR)$/.test(name) && path !== '')
       .flatMap(([name, path]) => {
         const mount = container.volumeMounts?.find(({ mountPath }) => `${path}/`.startsWith(`${mountPath}/`));
         if (!mount) return [`${titleOf(workload)}: ${name} is ${path}, which is in no volume`];
@@ -72,13 +75,14 @@ function files(manifests: readonly Manifest[], workload: Workload, ownSecrets: O
   );
 }
 
-/** A target is a headless Service with this port, so that it leads to every replica. */
+/** A target is a headless Service with this port, so that it leads to every replica. So are addresses of metrics. */
 function targets(manifests: readonly Manifest[], workload: Workload): string[] {
   return workload.spec.template.spec.containers.flatMap((container) =>
     Object.entries(environmentOf(manifests, container))
-      .filter(([name]) => /_TARGET$/.test(name))
+      .filter(([name]) => /_TARGET$|^CKV_CONSOLE_METRICS$/.test(name))
+      .flatMap(([name, value]) => value.split(',').map((target) => [name, target] as const))
       .flatMap(([name, target]) => {
-        const [, host = '', port] = /^dns:\/\/\/([\w-]+):(\d+)$/.exec(target) ?? [];
+        const [, host = '', port] = /^(?:dns:\/\/\/)?([\w-]+):(\d+)$/.exec(target) ?? [];
         const spec = named(manifests, 'Service', host)?.spec;
         const known = spec?.clusterIP === 'None' && spec.ports?.some((one) => one.port === Number(port));
         return known ? [] : [`${titleOf(workload)}: ${name} is ${target}, which no headless Service has`];
@@ -98,7 +102,7 @@ function selectors(manifests: readonly Manifest[]): string[] {
   const others = manifests.flatMap((manifest) => {
     const { kind, spec } = manifest;
     const selector = kind === 'NetworkPolicy' ? spec?.podSelector : kind === 'PodDisruptionBudget' && spec?.selector;
-    if (!selector || labels.some((one) => matches(selector, one))) return [];
+    if (!selector || labels.some((one) => matches(selector, one)) || matches(selector, ABSENT_CONSOLE)) return [];
     return [`${titleOf(manifest)} selects no pod`];
   });
   const monitors = ofKind(manifests, 'ServiceMonitor').flatMap((monitor) => {
@@ -129,9 +133,12 @@ function scaled(manifests: readonly Manifest[]): string[] {
   });
 }
 
+/** A service of one pod needs no budget: it would let the pod go, or keep its node from being drained. */
 function budgets(manifests: readonly Manifest[]): string[] {
   const all = ofKind(manifests, 'PodDisruptionBudget').map(({ spec }) => spec?.selector ?? {});
   return servicesOf(manifests)
-    .filter(({ spec }) => !all.some((selector) => matches(selector, spec.template.metadata.labels)))
+    .filter(
+      ({ spec }) => spec.replicas !== 1 && !all.some((selector) => matches(selector, spec.template.metadata.labels)),
+    )
     .map((workload) => `${titleOf(workload)} has no PodDisruptionBudget`);
 }

@@ -42,10 +42,10 @@ function boundPorts(manifests: readonly Manifest[]): string[] {
   return servicesOf(manifests).flatMap((workload) =>
     workload.spec.template.spec.containers.flatMap((container) => {
       const env = environmentOf(manifests, container);
-      const wanted = { grpc: env.CKV_BIND, metrics: env.CKV_METRICS_BIND };
-      return Object.entries(wanted).flatMap(([name, bind = '']) => {
-        const port = container.ports?.find((one) => one.name === name)?.containerPort;
-        return bind === `0.0.0.0:${port}` ? [] : [`${titleOf(workload)}: port ${name} is ${port}, bound is ${bind}`];
+      return (container.ports ?? []).flatMap(({ name, containerPort: port }) => {
+        const { [name === 'metrics' ? 'CKV_METRICS_BIND' : 'CKV_BIND']: bind = '' } = env;
+        const isBound = bind === `0.0.0.0:${port}` || (name === 'page' && bind === `127.0.0.1:${port}`);
+        return isBound ? [] : [`${titleOf(workload)}: port ${name} is ${port}, bound is ${bind}`];
       });
     }),
   );
