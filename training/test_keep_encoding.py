@@ -171,6 +171,19 @@ def test_a_bundle_whose_encoding_cannot_be_kept_is_refused_with_the_reason(
         read_kept_bundle(config.out)
 
 
+def test_the_generation_of_a_renewed_bundle_is_kept(
+    root: Path, old_bundles: dict, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    config = trained("factored", root, old_bundles, tmp_path_factory)
+    first = encoding_id(ServedBundle(config.out).manifest)
+    edited(config.out, lambda manifest: manifest["record"].update(generation=2))  # as ckv bundle renew does
+    after = later(config, tune_epochs=0.01)
+    main(after)
+    old, new = (ServedBundle(folder).manifest for folder in (config.out, after.out))
+    assert new["record"]["generation"] == 2
+    assert encoding_id(new) == encoding_id(old) != first
+
+
 def edited(folder: Path, edit) -> None:
     manifest = json.loads((folder / "bundle.json").read_text())
     edit(manifest)

@@ -141,10 +141,9 @@ def train_arms(config: TrainConfig, arms: Arms, kept: KeptBundle | None) -> dict
             report(metrics, "full", arms.full_again(full), arms)
     metrics["testQueries"] = int(arms.split.test.sum())
     given = " ".join(["python training/train.py", *(sys.argv[1:] or [config.source])])
-    encoding = kept.encoding_id if kept else None
-    about = Export(
-        config.name, given, metrics, config.max_positions, encoding_id=encoding, sample=newest_positions(config, arms)
-    )
+    about = Export(config.name, given, metrics, config.max_positions, sample=newest_positions(config, arms))
+    if kept:
+        about.encoding_id, about.generation = kept.encoding_id, kept.generation
     bundle_id = export_bundle(arm.model, arms.log, config.out, about)
     shutil.rmtree(arms.folder)
     print(f"bundle {bundle_id} in {config.out}", flush=True)

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { openBundle, readServedGolden } from '@collectivekv/bundles';
 import type { InteractionInput } from '@collectivekv/client';
-import { bundleIdOf, encodingIdOf, type Interaction, parseManifest } from '@collectivekv/domain';
+import { bundleIdOf, decodeRecord, encodingIdOf, type Interaction, parseManifest } from '@collectivekv/domain';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
 import {
   createInteractionProducer,
@@ -316,8 +316,42 @@ describe.each([
   }, 600_000);
 
   it('refuses the encoding of the active bundle', async () => {
-    expect(await codeOf(ckv('backfill', 'start', '--bundle', 'first'))).toBe(1);
+    expect(await refusalOf('backfill', 'start', '--bundle', 'first')).toMatch(/if they are lost, "ckv bundle renew"/);
     expect(await warming()).toBeUndefined();
+  }, 600_000);
+
+  it('builds lost records of the active bundle anew, under a copy of it', async () => {
+    const users = USERS.slice(3, 7);
+    for (const userId of users) await redis.del(keyOf(e2e.bundle.model, userId));
+    await record(5, users); // begins a new record without the others
+    const [from, copy] = ['first', 'again'].map((name) => join(dir, 'bundles', name));
+    expect(await codeOf(ckv('bundle', 'renew', from ?? '', copy ?? ''))).toBe(0);
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', 'again'))).toBe(0);
+    await record(20, users); // beyond the ring
+    const rows = users.flatMap((userId) => Array.from({ length: sent.get(userId) ?? 0 }, (_, n) => eventOf(userId, n)));
+    const log = join(dir, 'lost.jsonl');
+    writeFileSync(log, jsonLinesOf(rows));
+    const done = codeOf(ckv('backfill', '--bundle', 'again', '--log', log));
+    await record(20, users);
+    expect(await done).toBe(0);
+    await record(20, users);
+    expect(await codeOf(ckv('bundle', 'activate', 'again', '--force'))).toBe(0);
+    const { strideBytes } = e2e.bundle.model.layout;
+    const { encodingId } = idsOf(copy ?? '');
+    for (const userId of users) {
+      const count = sent.get(userId) ?? 0;
+      const read = async () => {
+        const bytes = await bytesOf(encodingId, userId);
+        return bytes ? decodeRecord(bytes, { encodingId, strideBytes }) : undefined;
+      };
+      await expect.poll(async () => (await read())?.lifetimeCount, { timeout: 60_000, message: userId }).toBe(count);
+      const found = await read();
+      if (!found) throw new Error(`${userId} has no record`);
+      await e2e.expectRows(
+        found,
+        Array.from({ length: count }, (_, n) => eventOf(userId, n)),
+      );
+    }
   }, 600_000);
 });
 
@@ -331,13 +365,18 @@ function rowsOf(bytes: Buffer | null): string {
   return bytes.subarray(30 + 6 * bytes.readUInt8(4)).toString('hex');
 }
 
+function idsOf(dir: string): { id: string; encodingId: string } {
+  const bytes = readFileSync(join(dir, 'bundle.json'));
+  return { id: bundleIdOf(bytes), encodingId: encodingIdOf(parseManifest(bytes)) };
+}
+
 function copyBundle(from: string, to: string, changes: object): { id: string; encodingId: string } {
   cpSync(from, to, { recursive: true });
   const path = join(to, 'bundle.json');
   const name = to.split('/').at(-1);
   const bytes = Buffer.from(JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...changes, name }));
   writeFileSync(path, bytes);
-  return { id: bundleIdOf(bytes), encodingId: encodingIdOf(parseManifest(bytes)) };
+  return idsOf(to);
 }
 
 function csvOf(rows: readonly InteractionInput[], features: readonly string[]): string {

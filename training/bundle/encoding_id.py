@@ -30,6 +30,7 @@ def encoding_of(manifest: dict) -> dict:
         "actions": manifest["actions"],
         "features": manifest["features"]["interaction"],
         "fields": manifest["record"]["fields"],
+        **{key: value for key, value in manifest["record"].items() if key == "generation"},  # absent: the first
         # A graph can read any file of its folder, and no other: onnxruntime refuses paths that leave it.
         "graph": {"file": graph["file"][len(folder) :], "inputs": graph["inputs"], "outputs": graph["outputs"]},
         "files": {path[len(folder) :]: digest for path, digest in digests.items() if path.startswith(folder)},

@@ -39,6 +39,7 @@ class Export:
     max_positions: int = 1000
     golden_positions: int | None = None  # length of the longest golden history; None: max_positions
     encoding_id: str | None = None  # that the bundle must have; None: any
+    generation: int = 1  # of the bundle's records
     sample: History | None = None  # histories whose slots are counted; None: the bundle has no counts
 
 
@@ -71,7 +72,7 @@ def write_draft(model: Ranker, log: Log, draft: Path, about: Export) -> str:
         longest = about.max_positions if about.golden_positions is None else about.golden_positions
         write_golden(model, log, graphs, draft, seed=1, longest=longest)
         usage = write_slot_usage(model, about.sample, draft) if about.sample is not None else []
-        encoding = write_encoding(model, log, graphs, draft, about.max_positions)
+        encoding = write_encoding(model, log, graphs, draft, about.max_positions, about.generation)
     family, c = family_of(model), model.config
     layers = family.layers_in_a_cache(c.layers)
     notes = "".join(dict.fromkeys(layer.note for layer in record_layers(model)))
@@ -97,7 +98,9 @@ def write_draft(model: Ranker, log: Log, draft: Path, about: Export) -> str:
     return written
 
 
-def write_encoding(model: Ranker, log: Log, graphs: dict[str, dict], draft: Path, max_positions: int) -> dict:
+def write_encoding(
+    model: Ranker, log: Log, graphs: dict[str, dict], draft: Path, max_positions: int, generation: int = 1
+) -> dict:
     """Writes the catalogue beside the graphs. Returns the parts of the manifest that the encoding id depends on."""
     (draft / "items.json").write_text(json.dumps({"ids": log.items}) + "\n")
     c = model.config
@@ -111,7 +114,7 @@ def write_encoding(model: Ranker, log: Log, graphs: dict[str, dict], draft: Path
             "candidate": [describe_feature(f) for f in c.candidate_features],
             "context": [describe_feature(f) for f in c.context_features],
         },
-        "record": {"fields": record_fields(model)},
+        "record": {"fields": record_fields(model)} | ({"generation": generation} if generation > 1 else {}),
         "graphs": graphs,
         "files": [describe_file(draft, path) for path in sorted(draft.rglob("*")) if path.is_file()],
     }

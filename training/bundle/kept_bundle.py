@@ -40,6 +40,10 @@ class KeptBundle:
     def encoding_id(self) -> str:
         return encoding_id(self.manifest)
 
+    @property
+    def generation(self) -> int:
+        return self.manifest["record"].get("generation", 1)
+
     def adopt(self, log: Log) -> Log:
         """Returns the log with the bundle's items and actions. Items that the bundle does not know become unknown.
 
@@ -65,7 +69,7 @@ class KeptBundle:
         with tempfile.TemporaryDirectory() as name, torch.no_grad():
             folder = Path(name)
             graphs = write_graphs(model, folder)
-            manifest = write_encoding(model, log, graphs, folder, max_positions)
+            manifest = write_encoding(model, log, graphs, folder, max_positions, self.generation)
         had, found = encoding_of(self.manifest), encoding_of(manifest)
         for part in had:
             if had[part] == found[part]:

@@ -11,6 +11,7 @@ export * from './loaded-bundle.js';
 export * from './open-bundle.js';
 export * from './rank-scores.js';
 export * from './read-pool-tables.js';
+export * from './renew-bundle.js';
 export * from './report-bundles.js';
 export * from './sign-bundle.js';
 export * from './signature-file.js';

@@ -206,7 +206,7 @@ function servedOf(bundles: readonly BundleState[]): BundleState | undefined {
 }
 
 const LOST =
-  'if they are lost, new interactions build them again; older ones come back by a bundle of another encoding: train it without --keep-encoding, backfill it, and activate it';
+  'if they are lost, "ckv bundle renew" writes a copy of the bundle with an encoding of its own: backfill the copy, and activate it';
 
 /** Returns the error for records that are not to be deleted, or built anew. */
 function servedError({ id, state }: BundleState, backfill: Warming | undefined): CkvError {

@@ -3,6 +3,7 @@ import {
   loadBundle,
   readManifestBytes,
   readPrivateKey,
+  renewBundle,
   requireTrust,
   signBundle,
 } from '@collectivekv/bundles';
@@ -19,7 +20,7 @@ import { pairs, table } from './print.js';
 /** Creates `ckv bundle`. */
 export function bundleCommand(connections: Connections): Command {
   const bundle = new Command('bundle').description(
-    'list, show and switch the bundles of the pool service; sign and verify bundle folders',
+    'list, show and switch the bundles of the pool service; sign, verify and renew bundle folders',
   );
   const describe = (bundleId: string) => connections.pool().call('Describe', { bundleId }, deadline());
   defaultCommand(bundle, 'list')
@@ -99,6 +100,16 @@ export function bundleCommand(connections: Connections): Command {
       const signed = await signBundle(folder, readPrivateKey({ field: '--key', path }));
       const { bundleId, name, keyId, keyIds } = signed;
       connections.print(signed, () => `${bundleId} (${name}): signed by ${keyId}; signatures: ${keyIds.join(', ')}`);
+    });
+  bundle
+    .command('renew')
+    .description('write a copy of a bundle folder with an encoding of its own, to build lost records anew')
+    .argument('<folder>', 'folder that holds bundle.json')
+    .argument('<copy>', 'folder to write, which is not there yet; its name is the name of the copy')
+    .action(async (folder: string, copy: string) => {
+      const renewed = await renewBundle(folder, copy);
+      const { bundleId, encodingId, name } = renewed;
+      connections.print(renewed, () => `${bundleId} (${name}), encoding ${encodingId}: in ${copy}; it is not signed`);
     });
   addSwitchCommands(bundle, connections);
   return bundle;

@@ -29,6 +29,7 @@ function encodingOf({ schemaVersion, maxPositions, items, actions, features, rec
     actions,
     features: features.interaction,
     fields: record.fields,
+    generation: record.generation, // left out if absent
     // A graph can read any file of its folder, and no other: onnxruntime refuses paths that leave it.
     graph: { file: file.slice(folder.length), inputs, outputs },
     files: Object.fromEntries(inFolder.map(({ path, sha256 }) => [path.slice(folder.length), sha256])),

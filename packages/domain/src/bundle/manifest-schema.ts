@@ -132,7 +132,11 @@ export const manifestSchema = z.strictObject({
     candidate: z.array(featureSchema).max(64),
     context: z.array(featureSchema).max(64),
   }),
-  record: z.strictObject({ fields: z.array(fieldSchema).min(1).max(64) }),
+  record: z.strictObject({
+    fields: z.array(fieldSchema).min(1).max(64),
+    /** Distinguishes encodings that are alike otherwise: records of another generation are built anew. Absent: 1. */
+    generation: z.int().min(2).max(1_000_000).optional(),
+  }),
   groups: z.array(groupSchema).min(1).max(32),
   clusterings: z.array(clusteringSchema).max(16).optional(),
   graphs: z.strictObject({
