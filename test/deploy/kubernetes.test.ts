@@ -12,7 +12,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { problemsOf } from './checks/index.js';
 import { adapterQueries, unknownIn } from './checks/metrics.js';
-import { environmentOf, type Manifest, readManifests, servicesOf } from './manifests.js';
+import { environmentOf, type Manifest, named, readManifests, servicesOf } from './manifests.js';
 import { ownSecretsOf } from './own-secrets.js';
 import { COMPONENTS, combinations, foldersIn, renderCombination, renderOverlay } from './render.js';
 import { schemaProblems } from './strict-schemas.js';
@@ -123,6 +123,18 @@ describe.runIf(kubectl && python)('deploy/kubernetes', () => {
         [...taken].filter(([, known]) => !known),
         title,
       ).toEqual([]);
+    }
+  });
+
+  it('brings the rules and the dashboard of deploy/monitoring to where the operator and the sidecar look', () => {
+    const read = (file: string) => readFileSync(join(ROOT, 'deploy/monitoring', file), 'utf8');
+    const watched = renderings.filter(({ components }) => components.includes('monitoring'));
+    expect(watched.length).toBeGreaterThan(10);
+    for (const { title, manifests } of watched) {
+      expect(named(manifests, 'PrometheusRule', 'collectivekv')?.spec, title).toEqual(parse(read('rules.yaml')));
+      const dashboard = named(manifests, 'ConfigMap', 'collectivekv-dashboard');
+      expect(dashboard?.metadata.labels, title).toMatchObject({ grafana_dashboard: '1' });
+      expect(dashboard?.data, title).toEqual({ 'collectivekv.json': read('dashboards/collectivekv.json') });
     }
   });
 

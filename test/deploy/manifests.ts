@@ -99,6 +99,8 @@ export interface Manifest {
     readonly maxReplicaCount?: number;
     readonly secretName?: string;
     readonly endpoints?: readonly { readonly port: string }[];
+    readonly jobLabel?: string;
+    readonly groups?: readonly { readonly rules: readonly { readonly expr: string }[] }[];
     readonly triggers?: readonly { readonly type: string; readonly metadata: Pairs }[];
     readonly metrics?: readonly { readonly pods?: { readonly metric: { readonly name: string } } }[];
   };

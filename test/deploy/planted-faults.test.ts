@@ -40,6 +40,7 @@ const SCHEMA_FAULTS: readonly Fault[] = [
   ['an unknown field of KEDA', 'ScaledObject updater', 'spec.minReplicas', 2, /minReplicas/],
   ['a missing field of KEDA', 'ScaledObject updater', 'spec.triggers', undefined, /triggers/],
   ['an unknown usage of a key', 'Certificate pool', 'spec.usages.0', 'serving', /serving/],
+  ['an unknown field of a rule', 'PrometheusRule collectivekv', 'spec.groups.0.rules.0.expression', '1', /expression/],
   ['an unknown field of a monitor', 'ServiceMonitor collectivekv', 'spec.ports', [], /ports/],
 ];
 
@@ -105,6 +106,7 @@ const FAULTS: readonly Fault[] = [
   ['a budget of no pods', 'PodDisruptionBudget pool', 'spec.selector.matchLabels', { a: 'b' }, /pool selects no pod/],
   ['no budget', 'PodDisruptionBudget pool', 'kind', 'ConfigMap', /Deployment pool has no PodDisruptionBudget/],
   ['a monitor of no port', 'ServiceMonitor collectivekv', 'spec.endpoints.0.port', 'http', /finds no port/],
+  ['jobs of no rule', 'ServiceMonitor collectivekv', 'spec.jobLabel', undefined, /no rule looks for the job pool/],
   ['a count beside an autoscaler', 'Deployment ranking', 'spec.replicas', 2, /ranking has a count of its own/],
   ['an autoscaler of nothing', 'HorizontalPodAutoscaler ranking', 'spec.scaleTargetRef.name', 'a', /scales a, which/],
   ['too many updaters', 'ScaledObject updater', 'spec.maxReplicaCount', 17, /more updaters than partitions/],

@@ -73,8 +73,8 @@ describe('every alert', () => {
   });
 });
 
-it('has a dashboard that is as its list of panels says', () => {
-  execFileSync(process.execPath, [join(MONITORING, 'write-dashboards.mjs'), '--check']);
+it.each(['write-dashboards.mjs', 'write-rule.mjs'])('has files that are as %s writes them', (script) => {
+  execFileSync(process.execPath, [join(MONITORING, script), '--check']);
 });
 
 const found = await findPrometheus();

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { type Manifest, ofKind, titleOf } from '../manifests.js';
+import { type Manifest, matches, ofKind, titleOf } from '../manifests.js';
 import { ROOT } from '../tools.js';
 
 /** Fields of KEDA's trigger for Prometheus that are used. Its schema takes any field. */
@@ -13,7 +13,7 @@ const REGISTERED = new Set(['packages', 'services'].flatMap((role) => sourcesIn(
 /** Metrics that the rules of the Prometheus adapter make. */
 const ADAPTED = adapterRules();
 
-/** Autoscalers ask for metrics that exist. */
+/** Autoscalers ask for metrics that exist, and rules for jobs that a monitor makes. */
 export function metricProblems(manifests: readonly Manifest[]): string[] {
   const pods = ofKind(manifests, 'HorizontalPodAutoscaler').flatMap((scaler) =>
     (scaler.spec?.metrics ?? [])
@@ -29,7 +29,21 @@ export function metricProblems(manifests: readonly Manifest[]): string[] {
       ...unknownIn(metadata.query ?? '').map((name) => `${titleOf(scaler)}: no service has the metric ${name}`),
     ]),
   );
-  return [...pods, ...triggers];
+  return [...pods, ...triggers, ...jobProblems(manifests)];
+}
+
+/** A monitor names its jobs by a label of the Services. The rules look for such names. */
+function jobProblems(manifests: readonly Manifest[]): string[] {
+  const wanted = ofKind(manifests, 'PrometheusRule').flatMap(({ spec }) =>
+    (spec?.groups ?? []).flatMap(({ rules }) => rules.flatMap(({ expr }) => [...expr.matchAll(/\bjob=~"([^"]*)"/g)])),
+  );
+  return ofKind(manifests, 'ServiceMonitor').flatMap((monitor) =>
+    ofKind(manifests, 'Service')
+      .filter(({ metadata }) => matches(monitor.spec?.selector ?? {}, metadata.labels))
+      .map(({ metadata }) => metadata.labels?.[monitor.spec?.jobLabel ?? ''] ?? metadata.name)
+      .filter((job) => wanted.some(([, jobs]) => !new RegExp(`^(?:${jobs})$`).test(job)))
+      .map((job) => `${titleOf(monitor)}: no rule looks for the job ${job}`),
+  );
 }
 
 /** Returns the names in a query that no service registers. */
