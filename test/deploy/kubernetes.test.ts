@@ -12,9 +12,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { problemsOf } from './checks/index.js';
 import { adapterQueries, unknownIn } from './checks/metrics.js';
-import { environmentOf, type Manifest, named, readManifests, servicesOf } from './manifests.js';
+import { environmentOf, type Manifest, named, readManifests, servicesOf, titleOf } from './manifests.js';
 import { ownSecretsOf } from './own-secrets.js';
-import { COMPONENTS, combinations, foldersIn, renderCombination, renderOverlay } from './render.js';
+import { COMPONENTS, combinations, foldersIn, renderCombination, renderCopy, renderOverlay } from './render.js';
 import { schemaProblems } from './strict-schemas.js';
 import { pythonThatHas, ROOT, toolOf } from './tools.js';
 
@@ -136,6 +136,29 @@ describe.runIf(kubectl && python)('deploy/kubernetes', () => {
       expect(dashboard?.metadata.labels, title).toMatchObject({ grafana_dashboard: '1' });
       expect(dashboard?.data, title).toEqual({ 'collectivekv.json': read('dashboards/collectivekv.json') });
     }
+  });
+
+  it('takes each value of a copy of production to every place that it belongs to', async () => {
+    const places = {
+      storageClass: ['PersistentVolumeClaim bundles', 'PersistentVolumeClaim pool-state'],
+      redisNetwork: ['NetworkPolicy redis-egress'],
+      prometheusAddress: ['ScaledObject updater'],
+      prometheusRelease: ['PrometheusRule collectivekv', 'ServiceMonitor collectivekv'],
+    };
+    const path = join(ROOT, 'deploy/kubernetes/overlays/production/yours.yaml');
+    const { data } = parse(readFileSync(path, 'utf8')) as { data: Record<string, string> };
+    const text = await renderCopy(
+      kubectl ?? '',
+      'production',
+      Object.fromEntries(Object.keys(data).map((key) => [key, `mine-${key}`])),
+    );
+    const having = (value: string) =>
+      readManifests(text)
+        .filter((one) => JSON.stringify(one).includes(`"${value}"`))
+        .map(titleOf)
+        .sort();
+    expect(Object.fromEntries(Object.keys(data).map((key) => [key, having(`mine-${key}`)]))).toEqual(places);
+    expect(having(data.prometheusAddress ?? '')).toEqual([]); // the component's own, in two triggers
   });
 
   it('opens no door beyond loopback without a guard, and none of production without tokens and TLS', () => {

@@ -1,7 +1,7 @@
-import { mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { ROOT, runProgram } from './tools.js';
 
 const KUBERNETES = join(ROOT, 'deploy/kubernetes');
@@ -67,6 +67,22 @@ export async function renderCombination(kubectl: string, names: readonly string[
   };
   try {
     writeFileSync(join(dir, 'kustomization.yaml'), stringify(kustomization));
+    return await renderFolder(kubectl, dir);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+/** Renders a copy of an overlay, with the values of its `yours.yaml` replaced. */
+export async function renderCopy(kubectl: string, overlay: string, yours: Readonly<Record<string, string>>) {
+  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'ckv-deploy-')));
+  const source = join(KUBERNETES, 'overlays', overlay);
+  try {
+    for (const name of readdirSync(source)) {
+      const text = readFileSync(join(source, name), 'utf8').replaceAll('../../', `${relative(dir, KUBERNETES)}/`);
+      const own = name === 'yours.yaml' ? stringify({ ...parse(text), data: yours }) : text;
+      writeFileSync(join(dir, name), own);
+    }
     return await renderFolder(kubectl, dir);
   } finally {
     rmSync(dir, { recursive: true });
