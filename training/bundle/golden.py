@@ -183,7 +183,8 @@ def add_batches(golden: TensorCases, graphs: dict, draw: Drawer) -> None:
         feeds = [fill(draw.model, graphs["rank"], encode(draw.model, user.history), user.candidates) for user in users]
         scores = batch_scores(draw.model, users)
         inputs = join_feeds(graphs["rankBatch"]["inputs"], feeds)
-        golden.add("rankBatch", plural(count, "user"), inputs, {"scores": scores})
+        name = f"{plural(count, 'user')}, at most {plural(max(positions), 'position')}"
+        golden.add("rankBatch", name, inputs, {"scores": scores})
 
 
 def write_golden(model: Ranker, log: Log, graphs: dict[str, dict], folder: Path, seed: int, longest: int) -> None:

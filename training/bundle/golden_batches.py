@@ -12,7 +12,7 @@ from data.history import Candidates, History
 from models.ranker import Ranker
 
 # Users of a batch, and the positions of the users that are drawn for it. They repeat until the batch is full.
-BATCHES = ((1, (37,)), (3, (0, 1, 37)), (64, (0, 1, 2, 2, 0)))
+BATCHES = ((1, (37,)), (2, (0,)), (3, (0, 1, 37)), (64, (0, 1, 2, 2, 0)))
 # A search may turn on a rounding error at any candidate, and padding is a candidate too. Users without positions search
 # nothing, so only their candidates are fewer than those of others.
 CANDIDATES, OF_EMPTY = 4, 1
