@@ -1,13 +1,9 @@
 """The rank_batch graph of every family scores a batch of users as the rank graph scores them one by one."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from bundle.golden_drawer import Drawer, score
-from models.graphs.builder import ExternalFiles, Graph
-from models.graphs.users import of_users
 from testbed.built_bundles import ROUNDED, TOLERANCE, Built, K, interactions_of, request_of
 from testbed.random_models import catalogue_log
 
@@ -84,11 +80,3 @@ def test_the_graph_adds_few_bytes_to_a_bundle_because_it_shares_the_parameters(b
     folder, graphs = batched.bundle.folder, batched.bundle.manifest["graphs"]
     batch, single = ((folder / graphs[name]["file"]).stat().st_size for name in ("rankBatch", "rank"))
     assert batch < 2.5 * single
-
-
-def test_a_node_without_a_form_for_users_is_refused_by_its_name(tmp_path: Path) -> None:
-    graph = Graph("rank_batch.onnx", ExternalFiles(), padded=True)
-    rows = graph.input("rows", "float32", ["rows"], "raw", field="rows")
-    graph.output(graph.add("NonZero", rows), "scores", "int64", [1, "rows"], "scores")
-    with pytest.raises(ValueError, match="rank_batch.onnx: NonZero has no form for a batch of users"):
-        of_users(graph)

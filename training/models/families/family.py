@@ -9,6 +9,7 @@ To add a family:
    and describe the family as a `OneCacheFamily` (one_cache.py). sim.py is an example. Else subclass `Ranker` and
    `Family`, as hstu/ does.
 2. Name it in `FAMILIES` of registry.py. The tests then train it, convert it, export it and compare it with its oracle.
+3. It writes graphs of one user. If models/graphs/users.py has no rule for one of its nodes, add the rule there.
 
 Shapes: B users, N positions of a history, C candidates, P positions of a sample. Widths: E embedding, D = d_model, U
 user width. S rows of a graph are distinct slots or positions.

@@ -86,10 +86,9 @@ def test_a_new_entry_of_the_registry_is_trained_converted_exported_and_served(me
     one = draw.history(12)
     wanted = draw.candidates(one, 5)
     fields = bundle.encode(interactions_of(log, model, one))
-    for found in (
-        bundle.rank(fields, *request_of(log, model, wanted)),
-        bundle.rank_kv(fields, *request_of(log, model, wanted)),
-    ):
+    request = fields, *request_of(log, model, wanted)
+    padded = bundle.rank_batch([(bundle.empty(), *request[1:]), request])
+    for found in (bundle.rank(*request), bundle.rank_kv(*request), padded[1]):
         np.testing.assert_allclose(found, score(model, one, wanted).numpy(), atol=1e-5)
 
 

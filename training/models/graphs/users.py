@@ -134,13 +134,14 @@ def along_axis(lift: Lifted, node: NodeProto, given: dict) -> str | list[str]:
 
 def over_axes(lift: Lifted, node: NodeProto, given: dict) -> str:
     place = AXES[node.op_type]
-    if len(node.input) <= place:
-        raise ValueError(f"{lift.single.path}: {node.name} names no axes")
-    axes = [behind(axis) for axis in lift.numbers(node.input[place])]
-    scalar = lift.ranks[node.input[place]] == 0
-    inputs = [lift.of(name) for name in node.input]
-    inputs[place] = lift.g.tensor(f"axis_{axes[0]}", np.array(axes[0])) if scalar else lift.g.constant(*axes)
-    return lift.g.add(node.op_type, *inputs, **given)
+    inputs = [lift.of(name) for name in node.input[:place]]
+    if len(node.input) == place:  # over all axes of one user
+        axes = lift.g.constant(*range(1, lift.ranks[node.input[0]] + 1))
+    else:
+        numbers = [behind(axis) for axis in lift.numbers(node.input[place])]
+        scalar = lift.ranks[node.input[place]] == 0
+        axes = lift.g.tensor(f"axis_{numbers[0]}", np.array(numbers[0])) if scalar else lift.g.constant(*numbers)
+    return lift.g.add(node.op_type, *inputs, axes, *map(lift.of, node.input[place + 1 :]), **given)
 
 
 def concat(lift: Lifted, node: NodeProto, given: dict) -> str:
