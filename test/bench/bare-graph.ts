@@ -2,17 +2,10 @@
 // the bundle's folder. It answers each BareRequest with a BareAnswer.
 import { join } from 'node:path';
 import { openBundle, readPoolTables } from '@collectivekv/bundles';
-import {
-  assembleRank,
-  assembleRankKv,
-  type GatheredRows,
-  type RequiredGraphName,
-  slotHistogram,
-  type Tensor,
-  type Tensors,
-} from '@collectivekv/domain';
+import { assembleRank, assembleRankKv, type RequiredGraphName, type Tensor, type Tensors } from '@collectivekv/domain';
 import { sessionOptions } from '@collectivekv/engine';
 import * as ort from 'onnxruntime-node';
+import { gatheredRows } from './gathered-rows.js';
 import { candidatesOf } from './workload.js';
 
 /** Which graph to run, and on what. The histories take turns. */
@@ -45,11 +38,12 @@ const LEAST_RUNS = 3;
 const options = sessionOptions({ provider: 'cpu', deviceIndex: 0, threadsPerWorker: 1 });
 const [, , dir = ''] = process.argv;
 const { model } = await openBundle(dir);
-const { graphs, groups } = model.manifest;
+const { graphs } = model.manifest;
 const open = (graph: RequiredGraphName) => ort.InferenceSession.create(join(dir, graphs[graph].file), options);
 const sessions = { rank: await open('rank'), rankKv: await open('rankKv'), gather: await open('gather') };
 
-const tables = await readPoolTables(model, async (feeds) => fromOrt(await sessions.gather.run(ortFeeds(feeds))));
+const gather = async (feeds: Tensors) => fromOrt(await sessions.gather.run(ortFeeds(feeds)));
+const tables = await readPoolTables(model, gather);
 
 process.on('message', async (request: BareRequest) => {
   const session = sessions[request.graph];
@@ -78,38 +72,7 @@ process.send?.('ready');
 async function feedsOf({ graph, candidates: count }: BareRequest, rows: Uint8Array): Promise<Tensors> {
   const { candidates } = candidatesOf(model, count);
   if (graph === 'rank') return assembleRank(model, rows, candidates, tables);
-  return assembleRankKv(model, rows, await gather(rows), candidates);
-}
-
-/** Gathers the pool rows of the slots that a history visits, by group. */
-async function gather(rows: Uint8Array): Promise<Map<string, GatheredRows>> {
-  const slotsOf = (group: string, part: 'key' | 'value') => {
-    const route = groups.find(({ name }) => name === group)?.[part]?.route;
-    return route === undefined ? new Int32Array(0) : slotHistogram(model, rows, route).slots;
-  };
-  const feeds = graphs.gather.inputs.flatMap((input) => {
-    if (input.role !== 'slots') return [];
-    const slots = slotsOf(input.group, input.part);
-    return [[input.name, new ort.Tensor('int64', BigInt64Array.from(slots, BigInt), [slots.length])] as const];
-  });
-  const outputs = await sessions.gather.run(Object.fromEntries(feeds));
-  const rowsOf = (group: string, part: 'key' | 'value') => {
-    const name = graphs.gather.outputs.find(
-      (output) => output.role === 'rows' && output.group === group && output.part === part,
-    )?.name;
-    return (name === undefined ? new Float32Array(0) : outputs[name]?.data) as Float32Array;
-  };
-  return new Map(
-    groups.map(({ name }) => [
-      name,
-      {
-        keySlots: slotsOf(name, 'key'),
-        keyRows: rowsOf(name, 'key'),
-        valueSlots: slotsOf(name, 'value'),
-        valueRows: rowsOf(name, 'value'),
-      },
-    ]),
-  );
+  return assembleRankKv(model, rows, await gatheredRows(model, rows, gather), candidates);
 }
 
 function ortFeeds(feeds: Tensors): Record<string, ort.Tensor> {
