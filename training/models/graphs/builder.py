@@ -16,7 +16,12 @@ INLINE_BYTES = 1024  # smaller parameters stay in the graph
 ALIGNMENT = 64
 WEIGHTS, POOL = "weights.bin", "pool.bin"
 Branch = Callable[[], list[str]]
-TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": TensorProto.INT64}
+TYPES = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "int64": TensorProto.INT64,
+    "uint8": TensorProto.UINT8,
+}
 
 
 @dataclass
