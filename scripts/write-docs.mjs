@@ -8,6 +8,7 @@ import { REQUIRED_ROLES, ROLES } from '@collectivekv/rpc/server';
 import { queueOperatorAccess, queueProducerAccess, queueServiceAccess } from '@collectivekv/update-queue';
 import { recordReaderAccess, recordWriterAccess } from '@collectivekv/user-store';
 import { z } from 'zod';
+import { gpuTables } from '../test/bench/dist/gpu/gpu-tables.js';
 import { SABOTAGES } from '../test/chaos/dist/sabotages.js';
 import { SCENARIOS } from '../test/chaos/dist/scenarios.js';
 import { root } from './workspace.mjs';
@@ -31,6 +32,11 @@ replacePart('docs/configuration.md', 'redis-users', redisUsers());
 replacePart('docs/observability.md', 'metrics', serviceMetricsTable());
 replacePart('docs/security.md', 'roles', rolesTables());
 replacePart('training/README.md', 'metrics', metricsTable());
+replacePart(
+  'docs/benchmarks.md',
+  'gpu',
+  gpuTables(JSON.parse(readFileSync(`${root}/test/bench/results/gpu.json`, 'utf8')).runs),
+);
 replacePart('docs/reliability.md', 'chaos', chaosTables());
 replacePart('docs/reliability.md', 'durability', durabilityTable());
 replacePart('docs/reliability.md', 'sabotage', sabotageTable());
