@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ROOT, runProgram, toolOf } from './tools.js';
@@ -14,6 +15,24 @@ describe('the Dockerfile', () => {
     const bases = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, base]) => base);
     expect(args.length).toBeGreaterThan(0);
     expect(bases.filter((base) => !args.includes(base ?? '') && !stages.includes(base))).toEqual([]);
+  });
+
+  it('gets the newest digests from pin-base, and so does Redis', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'ckv-pin-'));
+    const pinned = ['docker/Dockerfile', 'kubernetes/components/redis-evaluation/redis.yaml'];
+    try {
+      for (const file of ['docker/pin-base', ...pinned]) cpSync(join(ROOT, 'deploy', file), join(dir, file));
+      const digest = `sha256:${'0'.repeat(64)}`;
+      writeFileSync(join(dir, 'docker/docker'), `#!/bin/sh\necho ${digest}\n`, { mode: 0o755 });
+      const env = { ...process.env, PATH: `${join(dir, 'docker')}:${process.env.PATH}` };
+      const { stdout } = await runProgram(join(dir, 'docker/pin-base'), { env });
+      expect(stdout.match(/^\w+(?=:)/gm)).toEqual(['node', 'python', 'redis']);
+      const found = pinned.flatMap((file) => readFileSync(join(dir, file), 'utf8').match(/sha256:[0-9a-f]{64}/g) ?? []);
+      expect(found).toEqual([digest, digest, digest, digest]);
+      expect(readdirSync(dir, { recursive: true }).filter((name) => String(name).endsWith('.before'))).toEqual([]);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 
   it('runs services as a user without rights, by its number, which the manifests have', () => {

@@ -152,6 +152,13 @@ const FAULTS: readonly Fault[] = [
     /console selects no pod/,
   ],
   ['two consoles without a budget', 'Deployment console', 'spec.replicas', 2, /console has no PodDisruptionBudget/],
+  [
+    'an image without digest',
+    'StatefulSet redis-queue',
+    `${POD}.containers.redis.image`,
+    'redis:7',
+    /no digest of redis:7/,
+  ],
   ['a root user', 'Deployment pool', `${POD}.securityContext.runAsNonRoot`, false, /may run as root/],
   ['privileges', 'Deployment pool', `${CONTAINER}.securityContext.allowPrivilegeEscalation`, true, /gain privileges/],
   ['a writable root', 'Deployment pool', `${CONTAINER}.securityContext.readOnlyRootFilesystem`, false, /may write its/],

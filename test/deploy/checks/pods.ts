@@ -52,6 +52,7 @@ function security({ spec }: Workload): string[] {
     if (!own.readOnlyRootFilesystem) problems.push(`${name} may write its root file system`);
     if (!own.capabilities?.drop?.includes('ALL')) problems.push(`${name} keeps capabilities`);
     if (/:latest$/.test(image)) problems.push(`${name} runs whatever image is the latest`);
+    if (!/(^|\/)collectivekv\/|@sha256:[0-9a-f]{64}$/.test(image)) problems.push(`${name} names no digest of ${image}`);
   }
   return problems;
 }
