@@ -46,6 +46,9 @@ export interface ServiceProcessOptions {
 
 const START_TIMEOUT_MS = 60_000;
 
+/** As in the images: glibc raises these limits by itself, and then keeps the freed memory of old bundles. */
+const MALLOC_LIMITS = { MALLOC_MMAP_THRESHOLD_: '1048576', MALLOC_TRIM_THRESHOLD_: '1048576' };
+
 interface Running {
   readonly child: ChildProcess;
   readonly address: string;
@@ -71,7 +74,7 @@ export async function startServiceProcess({
   async function launch(variables: Readonly<Record<string, string>>): Promise<Running> {
     const child = spawn(process.execPath, [main], {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...inheritedEnv(), CKV_STOP_WITH_STDIN: 'true', ...variables },
+      env: { ...MALLOC_LIMITS, ...inheritedEnv(), CKV_STOP_WITH_STDIN: 'true', ...variables },
       detached: true, // a terminal signals only this process, which decides when the service ends
     });
     const abort = () => child.kill('SIGKILL');
