@@ -21,6 +21,8 @@ const LOAD = { positions: 1_000, candidates: CANDIDATES };
 /** Three bundles take turns: the one to activate is never the one that is kept for a rollback. */
 const NAMES = ['one', 'two', 'three'] as const;
 const BEFORE_SLICES = 6;
+/** Ranking reports every 2 s what it has loaded. Polling often would take processor time from the requests. */
+const REPORTS_POLLED_MS = 100;
 
 /**
  * Switches between bundles under steady load: each is loaded beside the active one, and becomes active when ranking has
@@ -71,7 +73,7 @@ async function switchOften(bench: Bench, arm: Arm, pool: GrpcClient<'PoolService
     const bundleId = ids[i % ids.length] ?? '';
     const startedMs = performance.now();
     await pool.call('SetCandidate', { bundleId });
-    await until(async () => (await loadedBy(pool, bundleId)).includes('ranking'));
+    await until(async () => (await loadedBy(pool, bundleId)).includes('ranking'), REPORTS_POLLED_MS);
     const loadedMs = performance.now();
     await pool.call('Activate', { bundleId });
     await until(async () => (await arm.rank(LOAD.positions, LOAD.candidates)).info.bundleId === bundleId);
@@ -137,6 +139,6 @@ async function residentBytesOf({ services }: Arm): Promise<number> {
   return median(samples);
 }
 
-async function until(reached: () => Promise<boolean>): Promise<void> {
-  while (!(await reached())) await sleep(20);
+async function until(reached: () => Promise<boolean>, pauseMs = 20): Promise<void> {
+  while (!(await reached())) await sleep(pauseMs);
 }
