@@ -30,6 +30,7 @@ replacePart('docs/errors.md', 'errors', errorsTable());
 replacePart('docs/configuration.md', 'configuration', await configurationTables());
 replacePart('docs/configuration.md', 'redis-users', redisUsers());
 replacePart('docs/observability.md', 'metrics', serviceMetricsTable());
+replacePart('docs/observability.md', 'tracing-off', tracingOff());
 replacePart('docs/security.md', 'roles', rolesTables());
 replacePart('training/README.md', 'metrics', metricsTable());
 replacePart(
@@ -98,6 +99,19 @@ function serviceMetricsTable() {
     ['metric', 'service', 'kind', 'labels', 'means'],
     rows.sort(([a], [b]) => (a < b ? -1 : 1)),
   );
+}
+
+/** Returns what tracing costs a Rank while it is off, beside the processor time of a Rank. */
+function tracingOff() {
+  const { helpers, nsPerRank, node } = readJson('test/bench/results/tracing-off.json');
+  const { rows } = readJson('test/bench/results/latest.json');
+  const rank = rows.find(({ name, params: { arm, positions } }) => {
+    return name === 'rank_cpu' && arm === 'factored' && positions === 1_000;
+  });
+  const share = ((100 * nsPerRank) / (rank.value * 1e6)).toPrecision(1);
+  return `Then a Rank passes at most ${helpers} calls of tracing that do nothing. Together they cost ${nsPerRank.toLocaleString('en')} ns of ranking's processor
+time. That is ${share} % of the ${rank.value.toFixed(1)} ms of a Rank with ${rank.params.candidates} candidates over 1,000 positions, see [benchmarks](benchmarks.md).
+Measured with Node ${node} by \`test/bench/tracing-off.ts\`.`;
 }
 
 /** Returns the paths of the packages' and services' source files, without tests. */
