@@ -249,6 +249,24 @@ describe('with a spare worker', () => {
     expect(serving()).toEqual([1, 2]);
   });
 
+  it('rests three times as long as each step of a later load took, but not for long', async () => {
+    const one: Tensors = {};
+    const files = new Map(['b', 'c'].map((graph) => [graph, { path: `${graph}.onnx` }]));
+    void pool.load({ files, warmUps: [{ graph: 'b', feeds: one, keepFeeds: true }] });
+    for (const [command, stepMs, restMs, next] of [
+      ['load b', 20, 60, 'load c'],
+      ['load c', 2_000, 250, 'run b'],
+    ] as const) {
+      await vi.advanceTimersByTimeAsync(stepMs);
+      await answer(2, command);
+      await vi.advanceTimersByTimeAsync(restMs - 1);
+      expect([...(threads[2]?.waiting.keys() ?? [])]).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1);
+      expect([...(threads[2]?.waiting.keys() ?? [])]).toEqual([next]);
+    }
+    await answer(2, 'run b');
+  });
+
   it('lets the spare worker serve when another one dies, and gets a new spare one', async () => {
     await settled(() => threads[0]?.die());
     expect(serving()).toEqual([1, 2]);

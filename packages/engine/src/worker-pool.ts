@@ -101,6 +101,10 @@ interface Worker extends PoolWorker {
 
 const RESTART_PAUSE = { firstMs: 100, longestMs: 30_000 };
 
+/** Rest after a step of a load while other workers serve: this many times as long as the step took. */
+const REST_FACTOR = 3;
+const LONGEST_REST_MS = 250;
+
 /** Creates a pool without workers. */
 export function createWorkerPool({
   settings,
@@ -173,18 +177,22 @@ export function createWorkerPool({
     worker.loaded.add(key);
   }
 
-  async function loadAll(worker: Worker, { files, warmUps = [], failed = (_, error) => error }: GraphLoad) {
+  async function loadAll(
+    worker: Worker,
+    { files, warmUps = [], failed = (_, error) => error }: GraphLoad,
+    afterStep: (stepMs: number) => Promise<void> = async () => undefined,
+  ): Promise<void> {
     let current = '';
+    const step = async (graph: string, work: Promise<unknown>) => {
+      current = graph;
+      const begunMs = performance.now();
+      await work;
+      await afterStep(performance.now() - begunMs);
+    };
     worker.busyLoading = true;
     try {
-      for (const [key, { path }] of files) {
-        current = key;
-        await loadInto(worker, key, path);
-      }
-      for (const { graph, feeds } of warmUps) {
-        current = graph;
-        await worker.thread.perform({ kind: 'run', graph, feeds });
-      }
+      for (const [key, { path }] of files) await step(key, loadInto(worker, key, path));
+      for (const { graph, feeds } of warmUps) await step(graph, worker.thread.perform({ kind: 'run', graph, feeds }));
     } catch (error) {
       throw failed(current, error);
     } finally {
@@ -194,7 +202,8 @@ export function createWorkerPool({
 
   /**
    * Loads graphs into one of the workers that lack them, while it does not serve. Requests go to the spare worker, which
-   * has the graphs by then: the worker that serves is the last one to lack them.
+   * has the graphs by then: the worker that serves is the last one to lack them. Rests after each step: requests of the
+   * other workers need the processors, and nobody waits for the load.
    */
   async function loadOffPath(lacking: readonly Worker[], load: GraphLoad): Promise<void> {
     const next = lacking.find(({ role, state }) => role === 'spare' || state === 'loading') ?? lacking[0];
@@ -203,7 +212,7 @@ export function createWorkerPool({
       if (spare) [spare.role, next.role] = ['serving', 'spare'];
       onReady(); // there are places for runs again
     }
-    if (next) await loadAll(next, load);
+    if (next) await loadAll(next, load, rest);
   }
 
   async function releaseFrom({ thread, loaded }: Worker, key: string): Promise<void> {
@@ -265,4 +274,8 @@ export function createWorkerPool({
       await Promise.all([...workers].map(({ thread }) => thread.terminate()));
     },
   };
+}
+
+function rest(stepMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.min(LONGEST_REST_MS, REST_FACTOR * stepMs)));
 }
