@@ -149,6 +149,23 @@ async function serve({ graphs, model }: LoadedBundle): Promise<number | undefine
 }
 
 describe('a follower', () => {
+  it('logs how many users of a bundle share a graph run, if it was asked to join them', async () => {
+    const joined = () => log.info.mock.calls.filter(([, message]) => message === 'most users that share a graph run');
+    const pool = createPool();
+    const options = { pool: pool.client, cacheDir, engine, graphs: ['rank'] as const, trust: undefined, log };
+    follower = followBundles(options);
+    pool.announce(first);
+    await follower.ready;
+    expect(joined()).toEqual([]);
+    await follower.close();
+    follower = followBundles({ ...options, batchUsers: 16 });
+    pool.announce(first);
+    await follower.ready;
+    const fields = { bundleId: first, mostUsers: 16, because: 'configured' };
+    expect(joined()).toEqual([[fields, 'most users that share a graph run']]);
+    expect(follower.active().joinedUsers?.mostUsers).toBe(16);
+  });
+
   it('serves the announced bundle, and keeps the others that were announced', async () => {
     const pool = createPool();
     const following = follow(pool);

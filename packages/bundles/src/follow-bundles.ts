@@ -6,6 +6,7 @@ import type { GrpcClient } from '@collectivekv/rpc';
 import { type AnnouncedBundle, type Announcement, createAnnouncementFile, parseAnnouncement } from './announcement.js';
 import type { BundleTrust } from './bundle-trust.js';
 import { installBundle } from './install-bundle.js';
+import type { BatchUsers } from './join-users.js';
 import { createKeptBundles } from './kept-bundles.js';
 import { loadBundle } from './load-bundle.js';
 import { startLoadLoop } from './load-loop.js';
@@ -46,6 +47,8 @@ export interface FollowOptions {
   readonly engine: Engine;
   /** The graphs to load of each bundle. */
   readonly graphs: readonly GraphName[];
+  /** Most users of a run of the graph `rank`; see LoadOptions. Default: 1. */
+  readonly batchUsers?: BatchUsers;
   /** Checks the signatures of each bundle. Undefined trusts every bundle. */
   readonly trust: BundleTrust | undefined;
   readonly log: FollowLog;
@@ -87,7 +90,8 @@ const RECONNECT_PAUSE = { firstMs: 200, longestMs: 2_000 };
  * between loaded bundles waits for no load. If the pool cannot be reached, starts with the last announcement of the
  * cache folder.
  */
-export function followBundles({ pool, cacheDir, engine, graphs, trust, log }: FollowOptions): BundleFollower {
+export function followBundles(options: FollowOptions): BundleFollower {
+  const { pool, cacheDir, engine, graphs, batchUsers = 1, trust, log } = options;
   const bundles = createKeptBundles();
   const announcementFile = createAnnouncementFile(cacheDir);
   const stop = new AbortController();
@@ -174,6 +178,7 @@ export function followBundles({ pool, cacheDir, engine, graphs, trust, log }: Fo
     if (ranks && !bundle.splitsCandidates) {
       log.info({ bundleId: id }, 'workers cannot share a request: scores of this bundle depend on other candidates');
     }
+    if (bundle.joinedUsers) log.info({ bundleId: id, ...bundle.joinedUsers }, 'most users that share a graph run');
   }
 
   async function fetchAndVerify(id: string, origin: Origin): Promise<LoadedBundle> {
@@ -187,6 +192,7 @@ export function followBundles({ pool, cacheDir, engine, graphs, trust, log }: Fo
     try {
       const bundle = await loadBundle(dir, engine, {
         graphs,
+        batchUsers,
         verifyGolden: true,
         poolTables: graphs.includes('rank'),
         privateDir: cacheDir,

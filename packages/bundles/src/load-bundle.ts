@@ -16,6 +16,7 @@ import {
 import type { Engine, GraphFile, GraphSet } from '@collectivekv/engine';
 import type { BundleTrust } from './bundle-trust.js';
 import { type GoldenCase, goldenDifference, readGolden } from './golden.js';
+import { type BatchUsers, joinUsers } from './join-users.js';
 import type { LoadedBundle } from './loaded-bundle.js';
 import type { OpenBundle } from './open-bundle.js';
 import { openPrivateCopy, type PrivateCopy } from './private-copy.js';
@@ -43,6 +44,8 @@ export interface LoadOptions {
   readonly poolTables?: boolean;
   /** Checks the signatures of the bundle. Default: every bundle is trusted. */
   readonly trust?: BundleTrust | undefined;
+  /** Most users of a run of the graph `rank`. Above 1, loads `rankBatch` beside it. Default: 1. */
+  readonly batchUsers?: BatchUsers;
 }
 
 /**
@@ -89,16 +92,25 @@ async function copyAgain(dir: string, privateDir: string, { manifestBytes, model
 async function loadCopy(
   bundle: OpenBundle,
   engine: Engine,
-  { graphs: wanted, verifyGolden, poolTables = false }: LoadOptions,
+  { graphs: named, verifyGolden, poolTables = false, batchUsers = 1 }: LoadOptions,
   again: CopyAgain,
 ): Promise<Omit<LoadedBundle, 'dir'>> {
-  const graphs = wanted.filter((graph) => graphNamesOf(bundle.model.manifest).includes(graph));
+  const joins = batchUsers !== 1 && named.includes('rank');
+  const wanted = new Set<GraphName>([...named, ...(joins ? (['rankBatch'] as const) : [])]);
+  const graphs = [...wanted].filter((graph) => graphNamesOf(bundle.model.manifest).includes(graph));
   const tables = poolTables ? await loadPoolTables(bundle, engine, verifyGolden, again) : undefined;
   const { set, splitsCandidates } = await loadGraphs(bundle, engine, { graphs, verifyGolden, again });
-  const servesRequests = graphs.includes('encode') && graphs.includes('rank');
-  if (verifyGolden && tables && servesRequests) await verifyServed(bundle, set, tables);
-  const { model, manifestBytes } = bundle;
-  return { model, manifestBytes, graphs: set, splitsCandidates, poolTables: tables, close: () => set.close() };
+  try {
+    const servesRequests = graphs.includes('encode') && graphs.includes('rank');
+    if (verifyGolden && tables && servesRequests) refuse(bundle, await servedProblems(bundle, set, tables));
+    const joinedUsers = joins ? await joinUsers(bundle, set, { batchUsers, device: engine.device }) : undefined;
+    const { model, manifestBytes } = bundle;
+    const close = () => set.close();
+    return { model, manifestBytes, graphs: set, splitsCandidates, joinedUsers, poolTables: tables, close };
+  } catch (error) {
+    await set.close();
+    throw error;
+  }
 }
 
 /** Loads graphs and runs their golden vectors. */
@@ -154,16 +166,6 @@ async function loadPoolTables(
     return await readPoolTables(bundle.model, (feeds) => set.run('gather', feeds, BACKGROUND));
   } finally {
     await set.close();
-  }
-}
-
-/** Answers the golden requests. If scores differ, frees the graphs and throws bundle_invalid. */
-async function verifyServed(bundle: OpenBundle, set: GraphSet, tables: PoolTables): Promise<void> {
-  try {
-    refuse(bundle, await servedProblems(bundle, set, tables));
-  } catch (error) {
-    await set.close();
-    throw error;
   }
 }
 
