@@ -241,7 +241,9 @@ async function configurationTables() {
 }
 
 /** Returns the values that a variable takes, if its schema limits them. */
-function valuesOf({ type, enum: words, minimum, maximum, minLength = 0 }) {
+function valuesOf({ type, anyOf, const: word, enum: words, minimum, maximum, minLength = 0 }) {
+  if (anyOf) return anyOf.map(valuesOf).join(', ');
+  if (word) return `\`${word}\``;
   if (words) return words.map((word) => `\`${word}\``).join(', ');
   if (type === 'boolean') return '`true`, `false`';
   if (minimum !== undefined) {

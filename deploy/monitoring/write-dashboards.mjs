@@ -56,6 +56,11 @@ const ROWS = {
         ['graph runs that wait, {{service}}', 'sum by (service) (ckv_engine_queued_runs)'],
       ],
     ],
+    [
+      'Users of a shared graph run',
+      'short',
+      [0.5, 0.99].map((q) => [`p${q * 100}`, quantile(q, 'ckv_rank_batch_users')]),
+    ],
     ['Answers by bundle role', 'reqps', [['{{served_as}}', rate('ckv_rank_served_total', 'served_as')]]],
   ],
   'Queue and updater': [

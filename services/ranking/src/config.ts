@@ -50,6 +50,14 @@ export const rankingConfigSchema = z.object({
     .max(10_000)
     .default(100)
     .describe('fewest candidates of a part if idle workers share a request; 0 never splits a request'),
+  CKV_BATCH_USERS: z
+    .union([z.literal('auto'), z.coerce.number().int().min(1).max(64)], {
+      error: 'must be auto, or a whole number from 1 to 64',
+    })
+    .default('auto')
+    .describe(
+      'most users that share a graph run while workers are busy, with bundles that have a graph for it; 1 gives each user a run of its own; auto is 64 on a GPU, and on the CPU 8 if that proves faster when the bundle is loaded, otherwise 1',
+    ),
   CKV_QUEUE_LIMIT: z.coerce
     .number()
     .int()

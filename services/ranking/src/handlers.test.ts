@@ -63,7 +63,7 @@ const ranker: Ranker = {
     };
   },
 };
-const engine = { device: 'cuda:1', precision: 'tf32' } as const;
+const engine = { device: 'cuda:1', precision: 'tf32', mostUsers: 1 } as const;
 const handlers = createRankingHandlers({
   ranker,
   engine,
@@ -178,12 +178,12 @@ describe('RankMany behind an admission', () => {
       }),
     );
   /** Handlers behind an admission of their own. `began` counts the requests in the ranker, which never ends. */
-  function handlersBehind(mostWaiting: number) {
+  function handlersBehind(mostWaiting: number, mostUsers = 1) {
     const admission = createAdmission({ load: () => 'full', started: { least: 1, most: 1 }, mostWaiting });
     const rank = vi.fn(() => new Promise<RankAnswer>(() => undefined));
     const log = { error: logError } as unknown as Logger;
-    const { RankMany } = createRankingHandlers({ ranker: { rank }, metrics: { observe }, admission, engine, log });
-    return { RankMany, rank, admission };
+    const parts = { ranker: { rank }, metrics: { observe }, admission, engine: { ...engine, mostUsers }, log };
+    return { RankMany: createRankingHandlers(parts).RankMany, rank, admission };
   }
 
   it('takes 16 places at most, however many requests it has', async () => {
@@ -191,6 +191,17 @@ describe('RankMany behind an admission', () => {
     void RankMany(many(64), call);
     await vi.waitUntil(() => rank.mock.calls.length === 1);
     expect([admission.startedCount, admission.waitingCount]).toEqual([1, 15]);
+  });
+
+  it.each([
+    [8, 15],
+    [40, 39],
+    [64, 49],
+  ])('takes as many places as users share a run, if %i are more than 16', async (mostUsers, waitingCount) => {
+    const { RankMany, rank, admission } = handlersBehind(100, mostUsers);
+    void RankMany(many(50), call);
+    await vi.waitUntil(() => rank.mock.calls.length === 1);
+    expect([admission.startedCount, admission.waitingCount]).toEqual([1, waitingCount]);
   });
 
   it('fails for the requests that overload refuses, and for no others', async () => {

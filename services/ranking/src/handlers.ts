@@ -30,7 +30,10 @@ import { bytesOf, floatsFrom } from './packed.js';
 import type { FeatureColumn, HistoryPolicy, RankQuery } from './rank-query.js';
 import type { RankAnswer, Ranker } from './ranker.js';
 
-/** Requests of a RankMany that wait or are worked on at once: one caller must not fill the places for all. */
+/**
+ * Requests of a RankMany that wait or are worked on at once: one caller must not fill the places for all. If users share
+ * graph runs, they are as many as one run takes.
+ */
 const MANY_AT_ONCE = 16;
 
 /** Parts of the handlers. */
@@ -40,7 +43,7 @@ export interface RankingParts {
   /** Lets in each request of RankMany. */
   readonly admission: Pick<Admission, 'run' | 'full' | 'refuse'>;
   /** Where scores are computed. */
-  readonly engine: Pick<Engine, 'device' | 'precision'>;
+  readonly engine: Pick<Engine, 'device' | 'precision' | 'mostUsers'>;
   readonly log: Logger;
 }
 
@@ -80,7 +83,7 @@ export function createRankingHandlers({ ranker, metrics, admission, engine, log 
         });
       }
     };
-    await Promise.all(Array.from({ length: MANY_AT_ONCE }, lane));
+    await Promise.all(Array.from({ length: Math.max(MANY_AT_ONCE, engine.mostUsers) }, lane));
     return outcomes;
   }
 

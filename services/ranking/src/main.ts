@@ -5,6 +5,7 @@ import { createGrpcClient } from '@collectivekv/rpc';
 import { runService, watchFollowedBundles, watchGraphRuns, watchRedisTimes } from '@collectivekv/service-kit';
 import { createPoolRows } from './attention/pool-rows.js';
 import { openAuditor } from './audit/open-auditor.js';
+import { watchBatches, watchJoinedUsers } from './batch-metrics.js';
 import { openCaptures } from './capture/open-captures.js';
 import { loadConfig } from './config.js';
 import { createCoverageSampler } from './coverage.js';
@@ -31,6 +32,7 @@ await runService({
       queueLimit: config.CKV_QUEUE_LIMIT,
       onWorkerDeath: (err) => log.error({ err }, 'a graph worker died and is replaced'),
       onRun: watchGraphRuns(metrics),
+      onBatch: watchBatches(metrics),
     });
     onClose('engine', engine.close);
     watchRedisTimes(metrics, observeRedis);
@@ -47,11 +49,13 @@ await runService({
       cacheDir: config.CKV_CACHE_DIR,
       engine,
       graphs: ['encode', remote ? 'rankKv' : 'rank', ...(explains ? (['explain'] as const) : [])],
+      batchUsers: config.CKV_BATCH_USERS,
       trust,
       log,
     });
     onClose('bundles', bundles.close);
     watchFollowedBundles(metrics, bundles);
+    watchJoinedUsers(metrics, bundles);
     void bundles.ready.then(() => setReady(true));
     const recordSource = createRecordSource({
       read: records.read,

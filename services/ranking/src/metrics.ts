@@ -45,7 +45,7 @@ export function createRankingMetrics(
   });
   const runs = new Counter({
     name: 'ckv_rank_graph_runs_total',
-    help: 'Runs of the rank graph; more than one for an answer if idle workers share its candidates',
+    help: 'Runs of the rank graph, a run that users share counted for each; more than one for an answer if idle workers share its candidates',
     registers: [registry],
   });
   const candidates = new Counter({

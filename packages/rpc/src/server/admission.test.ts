@@ -63,6 +63,27 @@ describe('an admission', () => {
     expect([admission.startedCount, admission.waitingCount]).toEqual([0, 0]);
   });
 
+  it('begins as many as the least is when they come', async () => {
+    let least = 2;
+    const started = {
+      get least() {
+        return least;
+      },
+      most: 4,
+    };
+    admission = createAdmission({ load: () => load, started, mostWaiting: 50, nowMs: () => now });
+    flood(2);
+    least = 3;
+    flood(2);
+    await turn();
+    expect([admission.startedCount, admission.waitingCount]).toEqual([3, 1]);
+    load = 'full';
+    least = 1;
+    await endOne();
+    expect([admission.startedCount, admission.waitingCount]).toEqual([2, 1]);
+    while (admission.startedCount > 0) await endOne();
+  });
+
   it('goes on after work that fails', async () => {
     const failing = Array.from({ length: 3 }, (_, i) =>
       admission.run({ deadlineMs: Number.POSITIVE_INFINITY }, async () => {
@@ -218,6 +239,31 @@ describe('under overload', () => {
     expect(admission.full).toBe(true);
     while (admission.waitingCount >= 32) await endOne(0);
     expect(admission.full).toBe(false);
+  });
+
+  it.each([
+    [40, 40],
+    [3, 32],
+  ])('%i may wait instead, if as many is given and not less than 32', async (mostStanding, most) => {
+    admission = createAdmission({
+      load: () => load,
+      started: { least: 2, most: 4 },
+      mostWaiting: 50,
+      mostStanding,
+      nowMs: () => now,
+    });
+    judge();
+    flood(2 + 45);
+    for (let i = 0; i < 2; i++) {
+      now += 100;
+      judge();
+    }
+    expect(admission.full).toBe(true);
+    while (admission.waitingCount >= most) {
+      expect(admission.full).toBe(true);
+      await endOne(0);
+    }
+    expect([admission.waitingCount, admission.full]).toEqual([most - 1, false]);
   });
 
   it('a burst that fits the places is not refused later', async () => {

@@ -40,17 +40,21 @@ export interface Admission {
 export interface AdmissionOptions {
   /** Returns the load of the service. Called when a request has to wait, and when one ends. */
   readonly load: () => Load;
-  /** How many requests are worked on at once under high load: at least, and at most. */
+  /** How many requests are worked on at once under high load: at least, and at most. Read whenever it matters. */
   readonly started: { readonly least: number; readonly most: number };
   /** Most requests that wait. */
   readonly mostWaiting: number;
+  /**
+   * Most requests that wait after a time in which some waited without a break: more come than the service can answer.
+   * Read whenever it matters. Default, and least: 32.
+   */
+  readonly mostStanding?: number | undefined;
   /** The clock, ms. Default: `steadyNowMs`. */
   readonly nowMs?: () => number;
 }
 
 /** Every so often it is judged from the time before how many requests may wait. Counts twice as old are not used. */
 const JUDGE_MS = 100;
-/** Most requests that wait after a time in which some waited without a break: more come than the service can answer. */
 const MOST_STANDING = 32;
 /** Most requests that wait after a time in which half or more were refused, and many: others are there at once. */
 const MOST_FLOODED = 8;
@@ -92,7 +96,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const fresh = sinceMs < 2 * JUDGE_MS;
     const flooded = fresh && refusedCount >= Math.max(begunCount, MOST_STANDING);
     if (flooded) most = MOST_FLOODED;
-    else most = emptied ? mostWaiting : MOST_STANDING;
+    else most = emptied ? mostWaiting : Math.max(MOST_STANDING, options.mostStanding ?? 0);
     most = Math.min(most, mostWaiting);
     // A flood fills all places before it is known as one. Those at the end would wait for long.
     if (flooded) for (const { refuse } of waiting.splice(most)) refuse(OVERLOADED);
@@ -114,9 +118,14 @@ export function createAdmission(options: AdmissionOptions): Admission {
     return OVERLOADED;
   }
 
+  function hasPlace(): boolean {
+    limit = Math.max(limit, started.least);
+    return startedCount < limit;
+  }
+
   /** Begins the waiting requests whose turn it is. */
   function beginWaiting(): void {
-    while (waiting.length > 0 && (startedCount < limit || grow())) {
+    while (waiting.length > 0 && (hasPlace() || grow())) {
       const waiter = waiting.shift();
       if (waiter && isWanted(waiter)) waiter.start();
     }
@@ -176,7 +185,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     async run(limits, work) {
       const unwanted = unwantedBecause(limits);
       if (unwanted) throw unwanted;
-      if (waiting.length === 0 && startedCount < limit) return perform(work);
+      if (waiting.length === 0 && hasPlace()) return perform(work);
       if (isFull()) throw refuse();
       return new Promise((resolve, reject) => {
         const start = () => void perform(work).then(resolve, reject);
