@@ -16,7 +16,12 @@ function entry(status: number, statusName: string, retry: RetryAdvice, meaning: 
 
 /** Every reason for a failed call, with its gRPC status and what the caller may do. Source of docs/errors.md. */
 export const REASONS = {
-  invalid_request: entry(3, 'INVALID_ARGUMENT', 'no', 'A field breaks its bounds. The message names the field.'),
+  invalid_request: entry(
+    3,
+    'INVALID_ARGUMENT',
+    'no',
+    'A field breaks its bounds, or asks for what is not possible now. The message names the field and the remedy.',
+  ),
   user_not_found: entry(5, 'NOT_FOUND', 'no', 'The user has no record. Ranking treats the user as a cold start.'),
   receipt_not_found: entry(5, 'NOT_FOUND', 'no', 'No receipt has this id, or the receipt has expired.'),
   encoding_mismatch: entry(

@@ -41,7 +41,7 @@ export function activated(activation: Activation, bundleId: string): Activation 
  * Returns the activation without its latest change: canaries become warming. Without canaries, the previous bundle
  * becomes active, and the one that was active becomes the last previous bundle. No later rollback leads to it. It also
  * stays warm, if there are fewer than {@link MAX_CANDIDATES}: its records go on, so it can be activated again.
- * @throws bundle_not_loaded if there is neither, or if a rollback has left the previous bundle
+ * @throws invalid_request if there is neither, or if a rollback has left the previous bundle
  */
 export function rolledBack(activation: Activation): Activation {
   const { active, previous, candidates, left } = listsOf(activation);
@@ -51,11 +51,12 @@ export function rolledBack(activation: Activation): Activation {
   }
   const [target, ...rest] = previous;
   if (target === undefined) {
-    throw new CkvError('bundle_not_loaded', 'no bundle was active before this one; activate one by its id');
+    const problem = 'no rollback is left: no bundle was active before this one';
+    throw new CkvError('invalid_request', `${problem}; "ckv bundle activate" makes another one active`);
   }
   if (left.includes(target)) {
     const problem = `no rollback is left: bundle ${target} was active before this one, and a rollback has left it`;
-    throw new CkvError('bundle_not_loaded', `${problem}; to return to it, run "ckv bundle activate ${target}"`);
+    throw new CkvError('invalid_request', `${problem}; to return to it, run "ckv bundle activate ${target}"`);
   }
   const others = candidates.filter(({ bundleId }) => bundleId !== target);
   // The first previous bundle is announced. Behind it, this one would not be, and its records would get a hole.

@@ -97,9 +97,9 @@ describe('with a damaged bundle', () => {
   beforeEach(() => onLeftOut.mockClear());
 
   it.each([
-    ['named', undefined, 'sound'],
-    ['activated before', { active: sound, previous: [damaged] }, ''],
-  ])('leaves it out and reports it if another bundle is %s', async (_, inFile, preferred) => {
+    ['named', undefined, 'sound', 'invalid_request'],
+    ['activated before', { active: sound, previous: [damaged] }, '', 'bundle_not_loaded'],
+  ])('leaves it out and reports it if another bundle is %s', async (_, inFile, preferred, reason) => {
     stored = inFile;
     const opened = await openDamaged({ preferred });
     expect(announced(opened)).toEqual([[sound, 'active']]);
@@ -107,7 +107,7 @@ describe('with a damaged bundle', () => {
     expect(onLeftOut.mock.calls).toEqual([
       [{ dir: dirs[1], problem: expect.stringContaining('pool.bin: has 10 bytes') }],
     ]);
-    await expect(opened.rollback()).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
+    await expect(opened.rollback()).rejects.toMatchObject({ reason });
   });
 
   it.each([
@@ -195,7 +195,10 @@ describe('a shelf', () => {
 
   it('rolls back to the bundle before, and refuses if there was none', async () => {
     const opened = await open();
-    await expect(opened.rollback()).rejects.toMatchObject({ reason: 'bundle_not_loaded' });
+    await expect(opened.rollback()).rejects.toMatchObject({
+      reason: 'invalid_request',
+      message: expect.stringContaining('no bundle was active before this one; "ckv bundle activate"'),
+    });
     await opened.activate(second);
     expect(opened.rollbackTarget()).toBe(first);
     expect(await opened.rollback()).toEqual({ activeBundleId: first, previousBundleId: second, endedCanaryIds: [] });
@@ -205,7 +208,10 @@ describe('a shelf', () => {
     ]);
     expect(stored).toEqual({ active: first, previous: [second], left: [second] });
     expect(opened.rollbackTarget()).toBe('');
-    await expect(opened.rollback()).rejects.toThrow(`"ckv bundle activate ${second}"`);
+    await expect(opened.rollback()).rejects.toMatchObject({
+      reason: 'invalid_request',
+      message: expect.stringContaining(`"ckv bundle activate ${second}"`),
+    });
     expect(opened.announcement().activeBundleId).toBe(first);
   });
 

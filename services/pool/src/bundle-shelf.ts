@@ -70,7 +70,7 @@ export interface BundleShelf {
   /**
    * Ends the shares of all canaries. Without canaries, makes the previously active bundle active again. It is checked if
    * its records lack interactions.
-   * @throws bundle_not_loaded if there was none, or if a rollback has left it
+   * @throws invalid_request if there was none, or if a rollback has left it
    */
   rollback(check?: ServingCheck, knownChange?: number): Promise<RolledBack>;
   /**
