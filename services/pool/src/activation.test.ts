@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { createActivationFile } from './activation.js';
+import { createActivationFile, removeLeftFiles } from './activation.js';
 
 // A known name for the temporary file, so that a test can lead it to a full disk.
 vi.mock('node:crypto', async (original) => ({ ...(await original<object>()), randomUUID: () => 'known' }));
@@ -34,6 +34,19 @@ it('writes nothing if another replica has changed the activation since', async (
   expect(await file.write({ active: 'c'.repeat(16), previous: [] }, undefined)).toBe(false);
   expect(await file.read()).toEqual(ACTIVATION);
   expect(await readdir(dir)).toEqual(['activation.json']);
+});
+
+it('removes files of processes that died long ago, and none that another replica may be writing', async () => {
+  await createActivationFile(dir).write(ACTIVATION, undefined);
+  const [dead, young] = ['a', 'b'].map((digit) => `activation.json.${digit.repeat(8)}-1111-4222-8333-444444444444`);
+  const others = ['activation.json.after-0123456789abcdef', 'activation.json.known', 'tmp-a1b2c3'];
+  for (const name of [dead, young, ...others]) await writeFile(join(dir, name ?? ''), '{}');
+  const nowMs = Date.now();
+  const hoursAgo = new Date(nowMs - 2 * 3_600_000);
+  for (const name of [dead, ...others, 'activation.json']) await utimes(join(dir, name ?? ''), hoursAgo, hoursAgo);
+  await removeLeftFiles(dir, nowMs);
+  expect((await readdir(dir)).sort()).toEqual(['activation.json', young, ...others].sort());
+  await removeLeftFiles(join(dir, 'no folder'));
 });
 
 it('completes the change of a replica that died as it made it, and refuses its own', async () => {
