@@ -308,6 +308,25 @@ describe.each([
     expect(await codeOf(ckv('bundle', 'cancel', candidate.id))).toBe(0);
   }, 600_000);
 
+  it('leaves no bundle warm for a backfill that it refuses', async () => {
+    const { actions } = parseManifest(readFileSync(join(source, 'bundle.json')));
+    const third = copyBundle(source, join(dir, 'bundles', 'third'), { actions: [...actions, 'nor sent'] });
+    const wrong = join(dir, 'wrong.csv');
+    writeFileSync(wrong, 'user_id,item_id\nu,i\n');
+    const isWarm = async () => {
+      for await (const { bundleIds } of e2e.pool.stream('WatchBundles', {})) return bundleIds.includes(third.id);
+    };
+    for (const _ of ['unknown to the pool', 'loaded']) {
+      expect(await refusalOf('backfill', '--bundle', 'third', '--log', wrong)).toContain('timestamp_ms');
+      expect(await isWarm()).toBe(false);
+    }
+    expect(await codeOf(ckv('backfill', 'start', '--bundle', 'third'))).toBe(0);
+    expect(await refusalOf('backfill', '--bundle', 'third', '--log', wrong)).toContain('timestamp_ms');
+    expect(await isWarm()).toBe(true); // the backfill that is under way needs it
+    expect(await codeOf(ckv('backfill', 'cancel', '--bundle', 'third'))).toBe(0);
+    expect(await codeOf(ckv('bundle', 'cancel', 'third'))).toBe(0);
+  }, 600_000);
+
   it('refuses the encoding of the active bundle', async () => {
     expect(await refusalOf('backfill', 'start', '--bundle', 'first')).toMatch(/if they are lost, "ckv bundle renew"/);
     expect(await warming()).toBeUndefined();

@@ -1,24 +1,15 @@
-import { type CkvError, invalidRequest, parseManifest, steadyNowMs } from '@collectivekv/domain';
+import { invalidRequest } from '@collectivekv/domain';
 import type { ColumnMap } from '@collectivekv/interaction-log';
-import {
-  type BundleState,
-  backfillOf,
-  type HeldClaim,
-  isComplete,
-  listBundles,
-  noteRecordsChange,
-  warmingText,
-  withClaim,
-} from '@collectivekv/operations';
-import type { Warming } from '@collectivekv/update-queue';
+import { backfillOf, isComplete, noteRecordsChange, warmingText } from '@collectivekv/operations';
 import { Command, InvalidArgumentError } from 'commander';
 import { openBackfillFiles } from './backfill-files.js';
 import { runBackfill, startBackfill } from './backfill-run.js';
-import { bundleIdOf } from './bundle-id.js';
 import type { Connections } from './connections.js';
 import { defaultCommand } from './default-command.js';
+import { claimed, dropUnserved, servedError, warmCandidate } from './held-candidate.js';
 import { wholeNumber } from './number-options.js';
 import { table } from './print.js';
+import { progress, warn } from './progress.js';
 
 interface RunOptions {
   readonly bundle: string;
@@ -138,92 +129,6 @@ export function backfillCommand(connections: Connections): Command {
   return backfill;
 }
 
-/** A bundle whose records nobody reads yet. */
-interface Candidate {
-  readonly bundleId: string;
-  readonly encodingId: string;
-  /** Names of its interaction features. */
-  readonly features: readonly string[];
-}
-
-/** A bundle whose encoding this process has the claim on. */
-interface HeldCandidate extends HeldClaim {
-  readonly candidate: Candidate;
-  /** A bundle with the encoding that serves users, or may serve them after a rollback. No other one begins to. */
-  readonly served: BundleState | undefined;
-}
-
-/** Does work on a bundle with the claim on its encoding. */
-async function claimed<T>(
-  connections: Connections,
-  idOrName: string,
-  command: string,
-  work: (held: HeldCandidate) => Promise<T>,
-): Promise<T> {
-  const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });
-  // A bundle that the pool has not loaded yet has no encoding that is known, and serves nobody.
-  const known = (await listBundles(connections)).some(({ id }) => id === bundleId);
-  if (!known) await connections.pool().call('SetCandidate', { bundleId }, deadline());
-  const candidate = await candidateOf(connections, bundleId);
-  const { encodingId } = candidate;
-  const claims = await connections.claims();
-  const userCache = () => connections.userCache();
-  const parts = { claims, userCache, encodingId, by: `"ckv ${command}"`, onProgress: progress };
-  return withClaim(parts, async (held) => {
-    const served = servedOf(await noteRecordsChange(connections, { encodingId }));
-    return work({ ...held, candidate, served });
-  });
-}
-
-/**
- * Makes a bundle warm, unless it is, and returns it. Call it with the claim on its encoding.
- * @throws invalid_request if its records serve users already, or are kept for a rollback, and no backfill of them is
- * under way
- */
-async function warmCandidate(connections: Connections, { candidate, served }: HeldCandidate): Promise<Candidate> {
-  const { bundleId, encodingId } = candidate;
-  if (served) {
-    if (await backfillOf(connections, encodingId)) return candidate;
-    throw servedError(served, undefined);
-  }
-  const known = (await listBundles(connections)).find(({ id }) => id === bundleId);
-  if (known?.state !== 'warming') await connections.pool().call('SetCandidate', { bundleId }, deadline());
-  return candidate;
-}
-
-/** Deletes the records of a backfill that begins, unless they serve users by now. */
-async function dropUnserved(connections: Connections, { candidate, dropRecords }: HeldCandidate): Promise<void> {
-  const { encodingId } = candidate;
-  const served = servedOf(await noteRecordsChange(connections, { encodingId, deleted: true }));
-  if (served && served.state !== 'previous') throw servedError(served, await backfillOf(connections, encodingId));
-  await dropRecords();
-}
-
-/** Returns a bundle that serves users, or may serve them after a rollback. */
-function servedOf(bundles: readonly BundleState[]): BundleState | undefined {
-  const served = bundles.filter(({ state }) => state !== 'warming');
-  return served.find(({ state }) => state !== 'previous') ?? served[0];
-}
-
-const LOST =
-  'if they are lost, "ckv bundle renew" writes a copy of the bundle with an encoding of its own: backfill the copy, and activate it';
-
-/** Returns the error for records that are not to be deleted, or built anew. */
-function servedError({ id, state }: BundleState, backfill: Warming | undefined): CkvError {
-  const problem = `has the encoding of bundle ${id}, which is ${state}`;
-  const release: Readonly<Record<string, string>> = {
-    active: 'make another bundle active first ("ckv bundle activate" or "ckv bundle rollback")',
-    canary: `end the canary first ("ckv bundle cancel ${id}")`,
-  };
-  if (!backfill) {
-    const again = `to build them anew, ${release[state] ?? `run "ckv bundle warm ${id}" first`}`;
-    const remedy = state === 'active' ? LOST : again;
-    return invalidRequest('--bundle', problem, `its records exist already, and nothing is to be done; ${remedy}`);
-  }
-  const remedy = `its records would be deleted while they serve users; ${release[state]}, then cancel the backfill`;
-  return invalidRequest('--bundle', problem, remedy);
-}
-
 /** What a cancellation did. */
 interface Cancelled {
   readonly ended: boolean;
@@ -237,11 +142,6 @@ function cancelledText({ ended, encodingId, recordsStay }: Cancelled): string {
   return `the backfill of encoding ${encodingId} ${records}`;
 }
 
-async function candidateOf(connections: Connections, bundleId: string): Promise<Candidate> {
-  const { encodingId, manifest } = await connections.pool().call('Describe', { bundleId }, deadline());
-  return { bundleId, encodingId, features: parseManifest(manifest).features.interaction.map(({ name }) => name) };
-}
-
 /** Reads `A=B,A=B`. */
 function columnMap(text: string): ColumnMap {
   const columns: Record<string, string> = {};
@@ -252,20 +152,4 @@ function columnMap(text: string): ColumnMap {
     columns[ours] = name;
   }
   return columns;
-}
-
-/** Prints a line to stderr, in the place of the one before on a terminal. */
-function progress(message: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${message}`);
-  else console.error(message);
-}
-
-/** Prints a line to stderr that stays. */
-function warn(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-  console.error(`warning: ${text}`);
-}
-
-function deadline(): { deadlineMs: number } {
-  return { deadlineMs: steadyNowMs() + 60_000 };
 }
