@@ -84,3 +84,19 @@ it('gets the records of new interactions beside the active bundle, and serves wh
   await e2e.pool.call('Rollback', {});
   await expect.poll(served, SLOW).toEqual(new Set([`${e2e.bundle.model.id} 3`]));
 });
+
+it('is measured anew when its records were deleted', async () => {
+  const coverage = async () => {
+    await rankAll(after);
+    const { followers } = await e2e.pool.call('ListFollowers', {});
+    const reports = followers.flatMap(({ bundles }) => bundles.filter(({ bundleId }) => bundleId === other.id));
+    const sum = (count: 'sampledCount' | 'warmCount') => reports.reduce((total, report) => total + report[count], 0);
+    return { sampledCount: sum('sampledCount'), warmCount: sum('warmCount') };
+  };
+  await expect.poll(async () => (await coverage()).warmCount, SLOW).toBeGreaterThan(100);
+  await e2e.userCache.call('DropRecords', { encodingId: other.encodingId, validUntilMs: Date.now() + 60_000 });
+  await e2e.pool.call('NoteRecordsChange', { encodingId: other.encodingId });
+  const first = { sampledCount: 0, warmCount: 0 };
+  await expect.poll(async () => Object.assign(first, await coverage()).sampledCount, SLOW).toBeGreaterThan(0);
+  expect(first.warmCount).toBe(0);
+});

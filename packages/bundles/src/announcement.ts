@@ -20,6 +20,8 @@ export interface AnnouncedBundle {
   readonly state: BundleState;
   /** Share of the users that a canary serves, in parts per 10,000; 0 in every other state. */
   readonly shareBp: number;
+  /** Number of the latest records change of the bundle's encoding; 0 before the first. */
+  readonly recordsChange: number;
 }
 
 /** The bundle to serve, and all bundles to keep loaded. */
@@ -41,7 +43,9 @@ const bundleId = z.string().regex(/^[0-9a-f]{16}$/);
 const messageSchema = z.object({
   activeBundleId: bundleId,
   bundleIds: z.array(bundleId),
-  bundles: z.array(z.object({ bundleId, state: z.string(), shareBp: z.int().min(0) })).default([]),
+  bundles: z
+    .array(z.object({ bundleId, state: z.string(), shareBp: z.int().min(0), recordsChange: z.int().min(0).default(0) }))
+    .default([]),
 });
 
 /** A message of `WatchBundles`. */
@@ -58,9 +62,12 @@ export function parseAnnouncement(message: unknown): Announcement {
   const announced = others.map((id): AnnouncedBundle => {
     const one = sent.get(id);
     const state = STATES[one?.state as keyof typeof STATES] ?? 'previous';
-    return { bundleId: id, state, shareBp: state === 'canary' ? (one?.shareBp ?? 0) : 0 };
+    const shareBp = state === 'canary' ? (one?.shareBp ?? 0) : 0;
+    return { bundleId: id, state, shareBp, recordsChange: one?.recordsChange ?? 0 };
   });
-  return { activeBundleId, bundles: [{ bundleId: activeBundleId, state: 'active', shareBp: 0 }, ...announced] };
+  const { recordsChange = 0 } = sent.get(activeBundleId) ?? {};
+  const active: AnnouncedBundle = { bundleId: activeBundleId, state: 'active', shareBp: 0, recordsChange };
+  return { activeBundleId, bundles: [active, ...announced] };
 }
 
 /** Keeps the last message, so that a service can start while the pool is down. */

@@ -7,6 +7,8 @@ import type { BundleFollower } from './follow-bundles.js';
 export interface CoverageCounts {
   readonly sampledCount: number;
   readonly warmCount: number;
+  /** The records change of the encoding after which they were looked at; 0 before the first. */
+  readonly recordsChange: number;
 }
 
 /** Options of {@link reportBundles}. */
@@ -20,7 +22,7 @@ export interface ReportOptions {
 }
 
 const REPORT_EVERY_MS = 2_000;
-const NO_COUNTS: CoverageCounts = { sampledCount: 0, warmCount: 0 };
+const NO_COUNTS: CoverageCounts = { sampledCount: 0, warmCount: 0, recordsChange: 0 };
 
 /**
  * Tells the pool again and again which announced bundles are loaded, and the coverage. A report that fails is dropped:

@@ -31,8 +31,8 @@ export interface HeldCandidate extends HeldClaim {
 }
 
 /**
- * Does work on a bundle with the claim on its encoding. Work that fails leaves no bundle warm for a backfill that did not
- * begin.
+ * Does work on a bundle with the claim on its encoding. Its coverage is measured anew when the work is done. Work that
+ * fails leaves no bundle warm for a backfill that did not begin.
  */
 export async function claimed<T>(
   connections: Connections,
@@ -59,7 +59,9 @@ export async function claimed<T>(
       await setWarm(connections, bundleId);
     }
     try {
-      return await work({ ...held, candidate, served, makeWarm });
+      const done = await work({ ...held, candidate, served, makeWarm });
+      await noteRecordsChange(connections, { encodingId });
+      return done;
     } catch (thrown) {
       if (made) await dropUnused(connections, candidate);
       throw thrown;

@@ -15,7 +15,7 @@ import { announcementOf } from './announcement.js';
 const [first, second, third] = ['1', '2', '3'].map((digit) => digit.repeat(16)) as [string, string, string];
 const candidateOf = (bundleId: string) => ({ bundleId, shareBp: 0 });
 const announced = (activation: Parameters<typeof announcementOf>[0]) =>
-  announcementOf(activation, () => true).bundles.map(({ bundleId, state }) => [bundleId, state]);
+  announcementOf(activation, () => 'an encoding').bundles.map(({ bundleId, state }) => [bundleId, state]);
 
 it('keeps a bundle announced that was rolled back, so that its records have no hole when it becomes active again', () => {
   const before = activated(activated({ active: first, previous: [] }, second), third);

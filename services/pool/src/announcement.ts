@@ -4,22 +4,31 @@ import type { Activation } from './activation.js';
 /** Bundles that are announced for a rollback. */
 const WARM_PREVIOUS = 1;
 
-/** Returns the announcement of an activation. Names only bundles that the pool `has`. */
+/**
+ * Returns the announcement of an activation. Names only bundles that the pool has.
+ * @param encodingOf returns the encoding of a bundle; undefined for one that the pool lacks
+ */
 export function announcementOf(
-  { active, previous, candidates = [] }: Activation,
-  has: (bundleId: string) => boolean,
+  { active, previous, candidates = [], changes = [] }: Activation,
+  encodingOf: (bundleId: string) => string | undefined,
 ): Announcement {
+  const has = (bundleId: string) => encodingOf(bundleId) !== undefined;
   const candidateIds = new Set(candidates.map(({ bundleId }) => bundleId));
-  const bundles: AnnouncedBundle[] = [
+  const bundles: Omit<AnnouncedBundle, 'recordsChange'>[] = [
     { bundleId: active, state: 'active', shareBp: 0 },
     ...candidates
       .filter(({ bundleId }) => has(bundleId))
-      .map((one): AnnouncedBundle => ({ ...one, state: one.shareBp > 0 ? 'canary' : 'warming' })),
+      .map((one) => ({ ...one, state: one.shareBp > 0 ? ('canary' as const) : ('warming' as const) })),
     ...previous
       .filter(has)
       .slice(0, WARM_PREVIOUS)
       .filter((bundleId) => !candidateIds.has(bundleId))
-      .map((bundleId): AnnouncedBundle => ({ bundleId, state: 'previous', shareBp: 0 })),
+      .map((bundleId) => ({ bundleId, state: 'previous' as const, shareBp: 0 })),
   ];
-  return { activeBundleId: active, bundles };
+  const numbers = new Map(changes.map(({ encodingId, number }) => [encodingId, number]));
+  const recordsChangeOf = (bundleId: string) => numbers.get(encodingOf(bundleId) ?? '') ?? 0;
+  return {
+    activeBundleId: active,
+    bundles: bundles.map((one) => ({ ...one, recordsChange: recordsChangeOf(one.bundleId) })),
+  };
 }

@@ -244,7 +244,7 @@ describe('a shelf', () => {
       await opened.activate(newest);
       const { encodingId } = opened.get(middle).model;
       const noted = await opened.noteChange({ encodingId, deleted: true });
-      expect(noted).toEqual([{ bundleId: middle, state: 'previous', shareBp: 0 }]);
+      expect(noted).toEqual([{ bundleId: middle, state: 'previous', shareBp: 0, recordsChange: 2 }]);
       expect(stored).toMatchObject({ active: newest, stale: [middle], changes: [{ encodingId, number: 2 }] });
       await expect(opened.rollback(check)).rejects.toBe(cold);
       expect(checkedIds()).toEqual([middle]);

@@ -281,14 +281,14 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
 
   /** Returns the previous bundles whose records nobody writes: no announced bundle has their encoding. */
   function unwritten(current: Activation): string[] {
-    const encodings = announcementOf(current, has).bundles.map(({ bundleId }) => encodingOf(bundleId));
+    const encodings = announcementOf(current, encodingOf).bundles.map(({ bundleId }) => encodingOf(bundleId));
     return current.previous.filter((id) => !has(id) || !encodings.includes(encodingOf(id)));
   }
 
   return {
     get: (bundleId) => require(bundleId === '' ? activation.active : bundleId),
     ids: () => [activation.active, ...[...bundles.keys()].filter((id) => id !== activation.active)],
-    announcement: () => announcementOf(activation, has),
+    announcement: () => announcementOf(activation, encodingOf),
     setCandidate: (candidate, check, knownChange = 0) =>
       inTurn(async () => {
         await lookFor(candidate.bundleId);
@@ -341,7 +341,9 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
     noteChange: (noted) =>
       inTurn(async () => {
         await change((current) => current, { noted });
-        return announcementOf(activation, has).bundles.filter((one) => encodingOf(one.bundleId) === noted.encodingId);
+        return announcementOf(activation, encodingOf).bundles.filter(
+          (one) => encodingOf(one.bundleId) === noted.encodingId,
+        );
       }),
     latestChange: () => latestChange(activation.changes ?? []),
     rollbackTarget() {
@@ -368,7 +370,7 @@ export async function createBundleShelf(options: BundleShelfOptions): Promise<Bu
         if (announced === activation) await once(changes, 'change', { signal }).catch(() => undefined);
         if (signal.aborted) return;
         announced = activation;
-        yield announcementOf(activation, has);
+        yield announcementOf(activation, encodingOf);
       }
     },
     refresh() {

@@ -5,11 +5,12 @@ import { FEWEST_SAMPLES, requireWarm } from './require-warm.js';
 const BUNDLE = 'a'.repeat(16);
 let nowMs = 0;
 const open = () => createFollowerReports(() => nowMs);
-const report = (replicaId: string, sampledCount: number, warmCount: number) => ({
+const report = (replicaId: string, sampledCount: number, warmCount: number, recordsChange = 0) => ({
   service: 'ranking',
   replicaId,
-  bundles: [{ bundleId: BUNDLE, loaded: true, sampledCount, warmCount }],
+  bundles: [{ bundleId: BUNDLE, loaded: true, sampledCount, warmCount, recordsChange }],
 });
+const announced = (recordsChange = 0) => [{ bundleId: BUNDLE, recordsChange }];
 
 it('keeps the latest report of each replica, and adds their requests up', () => {
   const reports = open();
@@ -24,14 +25,27 @@ it('keeps the latest report of each replica, and adds their requests up', () => 
 it('forgets what was reported of a bundle that is announced no more', () => {
   const reports = open();
   reports.add(report('one', 100, 100));
-  reports.keepOnly([BUNDLE]);
+  reports.keepOnly(announced());
   expect(reports.coverageOf(BUNDLE).sampledCount).toBe(100);
   reports.keepOnly([]);
   reports.add(report('late', 100, 100));
-  reports.keepOnly([BUNDLE]);
+  reports.keepOnly(announced());
   expect(reports.coverageOf(BUNDLE).sampledCount).toBe(0);
   expect(reports.all().map(({ replicaId }) => replicaId)).toEqual(['one', 'late']);
   reports.add(report('one', 10, 5));
+  expect(reports.coverageOf(BUNDLE)).toEqual({ sampledCount: 10, warmCount: 5 });
+});
+
+it('counts no request from before the records change that is announced', () => {
+  const reports = open();
+  reports.keepOnly(announced());
+  reports.add(report('one', 100, 100));
+  reports.keepOnly(announced(2));
+  expect(reports.coverageOf(BUNDLE)).toEqual({ sampledCount: 0, warmCount: 0 });
+  expect(reports.all()[0]?.bundles[0]).toMatchObject({ loaded: true });
+  reports.add(report('late', 100, 100));
+  expect(reports.coverageOf(BUNDLE).sampledCount).toBe(0);
+  reports.add(report('one', 10, 5, 2));
   expect(reports.coverageOf(BUNDLE)).toEqual({ sampledCount: 10, warmCount: 5 });
 });
 

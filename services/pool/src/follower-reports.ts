@@ -8,6 +8,8 @@ export interface BundleReport {
   readonly sampledCount: number;
   /** How many of them would find a warm record under the bundle. */
   readonly warmCount: number;
+  /** The records change after which they were looked at. */
+  readonly recordsChange: number;
 }
 
 /** The latest report of one follower. */
@@ -22,9 +24,10 @@ export interface FollowerReports {
   add(report: FollowerReport): void;
   /**
    * Forgets what followers reported of other bundles, now and from now on: a bundle that is announced again later is to
-   * be loaded and measured anew. Before the first call all bundles are kept.
+   * be loaded and measured anew. So is the coverage of a bundle from before the records change that is announced. Before
+   * the first call all is kept.
    */
-  keepOnly(bundleIds: readonly string[]): void;
+  keepOnly(announced: readonly Pick<BundleReport, 'bundleId' | 'recordsChange'>[]): void;
   all(): readonly FollowerReport[];
   /** Returns the requests that all replicas have looked at for a bundle. */
   coverageOf(bundleId: string): Pick<BundleReport, 'sampledCount' | 'warmCount'>;
@@ -34,16 +37,19 @@ export interface FollowerReports {
 export const MAX_FOLLOWERS = 1_000;
 /** A follower reports every two seconds. */
 const FORGOTTEN_AFTER_MS = 15_000;
+const NO_COUNTS = { sampledCount: 0, warmCount: 0 };
 
 /** Creates an empty collection. */
 export function createFollowerReports(nowMs: () => number = steadyNowMs): FollowerReports {
   /** By service and replica, the latest report last. */
   const reports = new Map<string, { readonly report: FollowerReport; readonly atMs: number }>();
 
-  let isKept = (_: string) => true;
+  let kept: ReadonlyMap<string, number> | undefined;
   const keptOf = (report: FollowerReport) => ({
     ...report,
-    bundles: report.bundles.filter(({ bundleId }) => isKept(bundleId)),
+    bundles: report.bundles
+      .filter(({ bundleId }) => kept?.has(bundleId) ?? true)
+      .map((one) => (kept && kept.get(one.bundleId) !== one.recordsChange ? { ...one, ...NO_COUNTS } : one)),
   });
 
   function forgetOld(): void {
@@ -65,9 +71,8 @@ export function createFollowerReports(nowMs: () => number = steadyNowMs): Follow
       reports.set(key, { report: keptOf(report), atMs: nowMs() });
       forgetOld();
     },
-    keepOnly(bundleIds) {
-      const kept = new Set(bundleIds);
-      isKept = (bundleId) => kept.has(bundleId);
+    keepOnly(announced) {
+      kept = new Map(announced.map(({ bundleId, recordsChange }) => [bundleId, recordsChange]));
       for (const [key, { report, atMs }] of reports) reports.set(key, { report: keptOf(report), atMs });
     },
     all,

@@ -206,8 +206,8 @@ function messageOf({ activeBundleId, bundles }: Announcement): WatchBundlesRespo
   };
 }
 
-function stateMessage({ bundleId, state, shareBp }: AnnouncedBundle) {
-  return { bundleId, state: STATES[state], shareBp };
+function stateMessage({ state, ...one }: AnnouncedBundle) {
+  return { ...one, state: STATES[state] };
 }
 
 function checkShare(field: string, bp: number): void {

@@ -59,7 +59,7 @@ await runService({
     onClose('watching', () => watching.abort());
     void (async () => {
       for await (const { bundles } of shelf.watch(watching.signal)) {
-        reports.keepOnly(bundles.map(({ bundleId }) => bundleId));
+        reports.keepOnly(bundles);
       }
     })();
     server.add(

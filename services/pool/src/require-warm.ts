@@ -31,9 +31,7 @@ export function requireWarm(reports: Pick<FollowerReports, 'coverageOf'>, wish: 
   if (warmCount * WHOLE_SHARE_BP >= minCoverageBp * sampledCount) return;
   const found = `${((warmCount / sampledCount) * 100).toFixed(1)}% of ${sampledCount} rank requests have a warm record`;
   const build = `build its records by "ckv backfill --bundle ${bundleId}"`;
-  const wait =
-    'after a backfill, wait: requests from before its end still count, until ranking has looked at 1,000 newer ones of each replica (100 s by the default of CKV_COVERAGE_RATE)';
-  throw cold(`${found}, ${minCoverageBp / 100}% are required; ${build}; ${wait}; or serve it anyway by --force`);
+  throw cold(`${found}, ${minCoverageBp / 100}% are required; ${build}; or serve it anyway by --force`);
 }
 
 function cold(text: string): CkvError {

@@ -15,6 +15,7 @@ export interface AnsweredRequest {
  * Measures the coverage of the encodings that the pool announces beside that of the active bundle: the share of the
  * requests whose users have a warm record under an encoding. A record is warm if it has nine tenths of the positions
  * that the active bundle's record has, as far as the encoding keeps so many. Users without a record do not count.
+ * After a records change of an encoding, its coverage is measured anew.
  */
 export interface CoverageSampler {
   /** Looks at a request if its turn has come. Returns at once; the records are read later. */
@@ -44,10 +45,17 @@ interface Look {
   readonly atMs: number;
 }
 
+/** What was looked at since a records change of an encoding. */
+interface Measured {
+  readonly recordsChange: number;
+  /** The oldest first. */
+  readonly looks: readonly Look[];
+}
+
 /** Creates a sampler that has looked at nothing. */
 export function createCoverageSampler({ bundles, read, ratePerS }: CoverageOptions): CoverageSampler {
-  /** By encoding, the oldest first. */
-  const looks = new Map<string, Look[]>();
+  /** By encoding. */
+  const measured = new Map<string, Measured>();
   let nextMs = Number.NEGATIVE_INFINITY;
   let reading = false;
 
@@ -56,9 +64,14 @@ export function createCoverageSampler({ bundles, read, ratePerS }: CoverageOptio
     const found = new Map<string, LoadedBundle>();
     for (const announced of bundles.announced()) {
       const bundle = loaded(announced);
-      if (bundle && bundle.model.encodingId !== active.model.encodingId) found.set(bundle.model.encodingId, bundle);
+      if (!bundle || bundle.model.encodingId === active.model.encodingId) continue;
+      const { encodingId } = bundle.model;
+      found.set(encodingId, bundle);
+      const { recordsChange } = announced;
+      if (measured.get(encodingId)?.recordsChange !== recordsChange)
+        measured.set(encodingId, { recordsChange, looks: [] });
     }
-    for (const encodingId of looks.keys()) if (!found.has(encodingId)) looks.delete(encodingId);
+    for (const encodingId of measured.keys()) if (!found.has(encodingId)) measured.delete(encodingId);
     return [...found.values()];
   }
 
@@ -72,11 +85,13 @@ export function createCoverageSampler({ bundles, read, ratePerS }: CoverageOptio
 
   async function look({ model }: LoadedBundle, { userId, recordPositionCount }: AnsweredRequest): Promise<void> {
     const { encodingId, layout, manifest } = model;
+    const before = measured.get(encodingId);
     const bytes = await read(encodingId, userId, steadyNowMs() + READ_TIMEOUT_MS);
     const positionCount = bytes ? positionsOf(bytes, { encodingId, strideBytes: layout.strideBytes }) : 0;
     const wanted = WARM_SHARE * Math.min(recordPositionCount, manifest.maxPositions);
-    const known = looks.get(encodingId) ?? [];
-    looks.set(encodingId, [...known, { warm: positionCount >= wanted, atMs: steadyNowMs() }].slice(-WINDOW));
+    if (!before || measured.get(encodingId) !== before) return; // the records have changed meanwhile
+    const looks = [...before.looks, { warm: positionCount >= wanted, atMs: steadyNowMs() }].slice(-WINDOW);
+    measured.set(encodingId, { ...before, looks });
   }
 
   async function lookAt(request: AnsweredRequest, candidates: readonly LoadedBundle[]): Promise<void> {
@@ -103,12 +118,10 @@ export function createCoverageSampler({ bundles, read, ratePerS }: CoverageOptio
     },
     counts() {
       const oldestMs = steadyNowMs() - WINDOW_MS;
-      const counted = [...looks].map(([encodingId, all]) => {
-        const latest = all.filter(({ atMs }) => atMs >= oldestMs);
-        return [
-          encodingId,
-          { sampledCount: latest.length, warmCount: latest.filter(({ warm }) => warm).length },
-        ] as const;
+      const counted = [...measured].map(([encodingId, { recordsChange, looks }]) => {
+        const latest = looks.filter(({ atMs }) => atMs >= oldestMs);
+        const warmCount = latest.filter(({ warm }) => warm).length;
+        return [encodingId, { sampledCount: latest.length, warmCount, recordsChange }] as const;
       });
       return new Map(counted);
     },

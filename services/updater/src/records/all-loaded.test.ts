@@ -6,7 +6,12 @@ import { bundleOf } from './record-writer.fixture.js';
 const [active, warming] = [bundleOf('active', {}), bundleOf('warming', {})];
 type Announced = ReturnType<BundleFollower['announced']>[number];
 const announced = [active, warming].map(
-  ({ model }, i): Announced => ({ bundleId: model.id, state: i === 0 ? 'active' : 'warming', shareBp: 0 }),
+  ({ model: { id } }, i): Announced => ({
+    bundleId: id,
+    state: i === 0 ? 'active' : 'warming',
+    shareBp: 0,
+    recordsChange: 0,
+  }),
 );
 
 /** Waits for bundles of which the first are loaded. Says whether the wait is over, and what was logged. */

@@ -70,7 +70,7 @@ const remove = (signal = new AbortController().signal) =>
   removeOldRecords({
     bundles: {
       all: () => followed,
-      announced: () => announcedIds.map((bundleId) => ({ bundleId, state: 'previous', shareBp: 0 })),
+      announced: () => announcedIds.map((bundleId) => ({ bundleId, state: 'previous', shareBp: 0, recordsChange: 0 })),
     },
     recordEncodings: encodings,
     claims: claims(),
