@@ -15,6 +15,7 @@ import { receiptCommand } from './receipt-command.js';
 import { recordCommands } from './record-command.js';
 import { replayCommand } from './replay-command.js';
 import { topCommand } from './top-command.js';
+import { typedMessage } from './typed-names.js';
 import { unreachableHints } from './unreachable-hints.js';
 import { userCommands } from './user-command.js';
 
@@ -83,6 +84,12 @@ for (const command of [
 }
 program.addCommand(helpCommand(program).copyInheritedSettings(program));
 
+/** The command that runs. */
+let running: Command = program;
+program.hook('preAction', (_, command) => {
+  running = command;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -90,7 +97,9 @@ try {
   if (error instanceof CkvError) {
     const { statusName, retry } = REASONS[error.reason];
     const hints = unreachableHints(error, process.env).map((hint) => `\n  ${hint}`);
-    console.error(`error: ${error.message}\n  ${error.reason} (${statusName}); retry: ${retry}${hints.join('')}`);
+    console.error(
+      `error: ${typedMessage(error, running)}\n  ${error.reason} (${statusName}); retry: ${retry}${hints.join('')}`,
+    );
   } else {
     console.error(`error: ${error instanceof Error ? error.message : error}`);
   }

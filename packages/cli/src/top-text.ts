@@ -1,3 +1,4 @@
+import { counted } from '@collectivekv/domain';
 import type { FleetFigures, ProcessFigures, Quantiles } from '@collectivekv/fleet-metrics';
 import { pairs, table } from './print.js';
 
@@ -34,7 +35,8 @@ export function topText(figures: FleetFigures, records: RecordFigures | undefine
     ['records', recordText(records)],
     [
       'bundles',
-      bundles.map(({ bundleId, name, loadedCount }) => `${name} ${bundleId} (${loadedCount} loaded)`).join(', ') || '-',
+      bundles.map(({ loadedCount, ...one }) => `${one.name} ${one.bundleId}, ${loadedText(loadedCount)}`).join('; ') ||
+        '-',
     ],
   ]);
   return `${facts}\n\n${table(HEAD, figures.processes.map(rowOf))}`;
@@ -55,6 +57,10 @@ function rowOf({ service, target, problem, ...figures }: ProcessFigures): string
     bytes(figures.memoryBytes),
     figures.bundles.find(({ state }) => state === 'active')?.bundleId ?? '-',
   ];
+}
+
+function loadedText(count: number): string {
+  return `loaded by ${counted(count, 'process', 'processes')}`;
 }
 
 function recordText(records: RecordFigures | undefined): string {

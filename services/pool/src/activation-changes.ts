@@ -124,7 +124,7 @@ export function withChange(changes: readonly RecordsChange[], encodingId: string
 export function requireUnchanged(changes: readonly RecordsChange[], encodingId: string, knownChange: number): void {
   const { number } = changes.find((one) => one.encodingId === encodingId) ?? { number: 0 };
   if (knownChange === 0 || number <= knownChange) return;
-  const problem = `is ${knownChange}, and records change ${number} concerns the encoding of the bundle, ${encodingId}`;
+  const problem = `records change ${number} concerns the bundle's encoding, ${encodingId}, and the caller knew ${knownChange}`;
   const remedy = 'a backfill of it may have begun since; look at "ckv backfill status", and try again';
   throw new CkvError('conflict', `known_change: ${problem}; ${remedy}`, { field: 'known_change' });
 }
