@@ -13,6 +13,8 @@ export interface RankScores {
 export interface RankOptions {
   /** Fewest candidates of a part; 0 never splits a request. */
   readonly partCandidates: number;
+  /** True shares no run with other users, so that the same run can be repeated. Default: false. */
+  readonly alone?: boolean;
   readonly limits?: RunLimits;
 }
 
@@ -25,14 +27,14 @@ export async function rankScores(
   { model, graphs, splitsCandidates }: Pick<LoadedBundle, 'model' | 'graphs' | 'splitsCandidates'>,
   graph: 'rank' | 'rankKv',
   feeds: Tensors,
-  { partCandidates, limits }: RankOptions,
+  { partCandidates, alone = false, limits }: RankOptions,
 ): Promise<RankScores> {
   const { inputs, outputs } = model.manifest.graphs[graph];
   const count = candidateCount(inputs, feeds);
   const most = splitsCandidates && partCandidates > 0 ? Math.floor(count / partCandidates) : 1;
   const parts = splitCandidates(inputs, feeds, Math.min(most, graphs.idleWorkerCount));
   const name = outputs[0]?.name ?? '';
-  const scores = joinScores(await graphs.runEach(graph, parts, limits), name);
+  const scores = joinScores(await graphs.runEach(graph, parts, limits, alone), name);
   if (scores.length !== count) {
     throw new CkvError('bug', `the rank graph answered ${scores.length} scores for ${count} candidates`);
   }

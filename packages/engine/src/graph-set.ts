@@ -12,8 +12,11 @@ export interface GraphSet {
    * @throws bug if onnxruntime refuses the feeds
    */
   run(graph: string, feeds: Tensors, limits?: RunLimits): Promise<Tensors>;
-  /** Runs a graph over several feeds at once, which may share tensors. Several are not joined. Throws as `run` does. */
-  runEach(graph: string, parts: readonly Tensors[], limits?: RunLimits): Promise<Tensors[]>;
+  /**
+   * Runs a graph over several feeds at once, which may share tensors. Several are not joined with other runs, and one is
+   * not if `alone` is true. Throws as `run` does.
+   */
+  runEach(graph: string, parts: readonly Tensors[], limits?: RunLimits, alone?: boolean): Promise<Tensors[]>;
   /** From now on, joins runs of a graph that wait for a worker. Those of the spare worker are not joined. */
   joinRuns(graph: string, batching: Batching): void;
   /** Most users of a run. It is 1 unless runs are joined. */
@@ -73,8 +76,8 @@ export function createGraphSet(options: GraphSetOptions): GraphSet {
     run: (graph, feeds, limits = {}) => run(graph, { feeds, keepFeeds: false, batching: batchings.get(graph) }, limits),
     // Runs start in order. The last part may transfer its tensors, because the other parts have copied theirs by then.
     // In batches they would start in any order.
-    runEach(graph, parts, limits = {}) {
-      const batching = parts.length === 1 ? batchings.get(graph) : undefined;
+    runEach(graph, parts, limits = {}, alone = false) {
+      const batching = alone || parts.length > 1 ? undefined : batchings.get(graph);
       const runs = parts.map((feeds, i) => run(graph, { feeds, keepFeeds: i < parts.length - 1, batching }, limits));
       return Promise.all(runs);
     },

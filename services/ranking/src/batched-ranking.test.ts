@@ -55,6 +55,14 @@ describe.each(['target', 'sim', 'twin', 'factored', 'factored_stca'])('the bundl
     });
     expect(new Set(answers.map(({ scores }) => scores[0])).size).toBeGreaterThan(USERS / 2);
   });
+
+  it('answers users whose requests are captured by runs of their own, which a replay repeats bit for bit', async () => {
+    const before = batches.length;
+    const users = Array.from({ length: 8 }, (_, i) => i);
+    const answers = await Promise.all(users.map((user) => rank(joined, user, `capture-${user}`)));
+    expect(batches.length).toBe(before);
+    for (const user of users) expect(answers[user]?.scores).toEqual((await rank(alone, user)).scores);
+  });
 });
 
 /** Returns a record of as many interactions of the golden history as a user has. */
@@ -73,7 +81,7 @@ async function recordOf(user: number): Promise<Uint8Array> {
 }
 
 /** Ranks the golden candidates of a user, the fewer the longer the history. */
-function rank(bundle: LoadedBundle, user: number): Promise<RankAnswer> {
+function rank(bundle: LoadedBundle, user: number, captureId = ''): Promise<RankAnswer> {
   const count = Math.max(1, golden.candidateIds.length - user);
   const ranker = createRanker({
     bundles: oneBundle(bundle),
@@ -91,7 +99,7 @@ function rank(bundle: LoadedBundle, user: number): Promise<RankAnswer> {
     topK: 0,
     bundleId: '',
     historyPolicy: 'preferred',
-    captureId: '',
+    captureId,
     explain: false,
   } as const;
   return ranker.rank(query, { deadlineMs: Number.POSITIVE_INFINITY, signal: new AbortController().signal });

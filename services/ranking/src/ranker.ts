@@ -122,6 +122,7 @@ async function rankBy(
     historyPolicy,
     poolRows,
     partCandidates: othersWait() ? 0 : partCandidates,
+    alone: query.captureId !== '', // a replay repeats this run
     limits,
     stopwatch,
   });

@@ -23,6 +23,8 @@ export interface Attention {
   readonly poolRows: PoolRows | undefined;
   /** Fewest candidates of a part if idle workers share the request; 0 never splits it. */
   readonly partCandidates: number;
+  /** True shares no run with other users. */
+  readonly alone: boolean;
   readonly limits: RankLimits;
   readonly stopwatch: Stopwatch;
 }
@@ -34,9 +36,9 @@ export interface Attention {
  * @throws as rankScores does; the failure to gather or to assemble, if `degradedBy` does not excuse it
  */
 export async function attend(attention: Attention): Promise<Attended> {
-  const { bundle, rows, candidates, poolRows, partCandidates, limits, stopwatch } = attention;
+  const { bundle, rows, candidates, poolRows, partCandidates, alone, limits, stopwatch } = attention;
   const run = (graph: 'rank' | 'rankKv', feeds: Tensors) =>
-    stopwatch.time('attend', () => rankScores(bundle, graph, feeds, { partCandidates, limits }));
+    stopwatch.time('attend', () => rankScores(bundle, graph, feeds, { partCandidates, alone, limits }));
   const positionCount = rows.length / bundle.model.layout.strideBytes;
   if (!poolRows) {
     const feedsOf = (positions: Uint8Array) => assembleRank(bundle.model, positions, candidates, bundle.poolTables);

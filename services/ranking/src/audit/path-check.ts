@@ -23,6 +23,7 @@ export function createPathCheck(bundles: AuditBundles, isRemote: boolean): Audit
         historyPolicy: 'required', // a failure is not to be hidden
         poolRows: isRemote ? undefined : createLocalPoolRows(bundle),
         partCandidates: 0,
+        alone: true,
         limits: auditLimits(),
         stopwatch: createStopwatch(),
       });
