@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { loadBundle } from '@collectivekv/bundles';
 import { createBundleModel, type Tensors } from '@collectivekv/domain';
+import { createEngine } from '@collectivekv/engine';
 import { expect, it } from 'vitest';
 import { gatherRows } from './gather-rows.js';
 
@@ -51,4 +53,29 @@ it.each([
   const limits = { deadlineMs: Date.now() + 1_000 };
   const { keyRows, valueRows } = await gatherRows(twoGroups(), query, limits);
   expect([[...keyRows], [...valueRows]]).toEqual([keySlots, valueSlots]);
+});
+
+it('gathers the slots of many users in one run of the graph', async () => {
+  const runs: string[] = [];
+  const engine = await createEngine({
+    provider: 'cpu',
+    workerCount: 1,
+    threadsPerWorker: 1,
+    queueLimit: 100,
+    onRun: (graph) => runs.push(graph),
+  });
+  try {
+    const bundle = await loadBundle(TARGET, engine, { graphs: ['gather'], verifyGolden: false });
+    const limits = { deadlineMs: Number.POSITIVE_INFINITY };
+    const gather = (slots: readonly number[]) =>
+      gatherRows(bundle, { group: '', keySlots: Uint32Array.from(slots), valueSlots: Uint32Array.from(slots) }, limits);
+    const users = Array.from({ length: 64 }, (_, user) => [user, (7 * user) % 256, 255 - user]);
+    const together = await gather(users.flat());
+    expect(runs).toEqual(['gather']);
+    const apart = await Promise.all(users.map(gather));
+    expect([...together.keyRows]).toEqual(apart.flatMap(({ keyRows }) => [...keyRows]));
+    expect([...together.valueRows]).toEqual(apart.flatMap(({ valueRows }) => [...valueRows]));
+  } finally {
+    await engine.close();
+  }
 });
