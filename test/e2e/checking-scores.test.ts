@@ -100,6 +100,7 @@ describe.each(['replica', 'remote'])('captured requests in %s mode', (mode) => {
     }
     await vi.waitUntil(() => capturesIn(mode).length === inputs.length, BUSY);
     const { status, stdout, stderr } = replay(mode, 'right', '--exact', '--verbose');
+    expect(stdout).toContain('computed by cpu, float32');
     expect(stdout + stderr).toContain('4 captures: 4 identical, 0 within the limit, 0 beyond it, 0 failed');
     expect(status).toBe(0);
   });

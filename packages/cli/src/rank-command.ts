@@ -47,6 +47,7 @@ export function rankCommand(connections: Connections): Command {
           ['history', history],
           ['rung', `${info.rung}${why}`],
           ['unknown items', info.unknownCandidateCount],
+          ['computed by', `${info.device}, ${info.precision}`],
           ...(info.capture === 'none' ? [] : ([['capture', info.capture]] as const)),
           ['time in the service', `${((info.timings?.totalUs ?? 0) / 1000).toFixed(1)} ms`],
         ])}`;

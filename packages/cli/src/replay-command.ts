@@ -43,6 +43,9 @@ interface Options {
 interface Result {
   readonly file: string;
   readonly captureId?: string;
+  /** Where the scores were computed when the request was captured, and again. */
+  readonly provider?: string;
+  readonly precision?: string;
   readonly outcome: 'identical' | 'within_limit' | 'differs' | 'failed';
   readonly largestDifference?: number;
   readonly text: string;
@@ -141,6 +144,7 @@ async function openReplayBundles(
   const engines = new Map<string, Promise<Engine>>();
   const loaded = new Map<string, Promise<LoadedBundle>>();
   let cacheDir: string | undefined;
+  let cudaPrecision: Capture['environment']['precision'] | undefined;
 
   async function folderOf(bundleId: string): Promise<string> {
     const folder = given.get(bundleId);
@@ -151,9 +155,15 @@ async function openReplayBundles(
     return installBundle({ bundleId, cacheDir, fetch, trust });
   }
 
-  function engineOf({ provider, threadsPerWorker }: Capture['environment']): Promise<Engine> {
-    const key = `${provider} ${threadsPerWorker}`;
-    const engine = engines.get(key) ?? createEngine({ provider, workerCount: 1, threadsPerWorker, queueLimit: 10_000 });
+  function engineOf({ provider, precision, threadsPerWorker }: Capture['environment']): Promise<Engine> {
+    if (provider === 'cuda') cudaPrecision ??= precision;
+    if (provider === 'cuda' && precision !== cudaPrecision) {
+      const problem = `is ${precision}, that of an earlier file is ${cudaPrecision}, and a process has one for cuda`;
+      throw invalidRequest('precision', problem, 'replay the files of each precision by a command of their own');
+    }
+    const key = `${provider} ${precision} ${threadsPerWorker}`;
+    const options = { provider, precision, workerCount: 1, threadsPerWorker, queueLimit: 10_000 };
+    const engine = engines.get(key) ?? createEngine(options);
     engines.set(key, engine);
     return engine;
   }
@@ -161,7 +171,8 @@ async function openReplayBundles(
   return {
     load(capture) {
       const { bundleId, environment } = capture;
-      const key = [bundleId, environment.provider, environment.threadsPerWorker, environment.poolMode].join(' ');
+      const { provider, precision, threadsPerWorker, poolMode } = environment;
+      const key = [bundleId, provider, precision, threadsPerWorker, poolMode].join(' ');
       const load = async () => {
         const [dir, engine] = [await folderOf(bundleId), await engineOf(environment)];
         return loadBundle(dir, engine, { ...replayNeeds(capture), verifyGolden: false, trust });
@@ -179,7 +190,9 @@ async function openReplayBundles(
 }
 
 function resultOf(file: string, capture: Capture, replayed: Replayed): Result {
-  const { captureId, answer: captured } = capture;
+  const { captureId, environment, answer: captured } = capture;
+  const { provider, precision } = environment;
+  const about = { file, captureId, provider, precision };
   const { identical, largestDifference, largestAt, differingCount, answer } = replayed;
   const count = captured.scores.length;
   const details = environmentDetails(capture);
@@ -189,8 +202,7 @@ function resultOf(file: string, capture: Capture, replayed: Replayed): Result {
   if (answer.rung !== captured.rung) details.push(`rung: ${captured.rung} then, ${answer.rung} now`);
   if (identical) {
     return {
-      file,
-      captureId,
+      ...about,
       outcome: 'identical',
       largestDifference,
       text: `identical, ${counted(count, 'score')}`,
@@ -201,20 +213,22 @@ function resultOf(file: string, capture: Capture, replayed: Replayed): Result {
   details.push(`candidate ${capture.query.candidateIds.at(largestAt)}: score ${then} then, ${now} now`);
   const outcome = largestDifference <= LIMIT ? 'within_limit' : 'differs';
   const text = `different scores: ${differingCount} of ${count}, by ${largestDifference.toExponential(2)} at most (limit ${LIMIT})`;
-  return { file, captureId, outcome, largestDifference, text, details };
+  return { ...about, outcome, largestDifference, text, details };
 }
 
-/** Returns what is not as it was when the request was captured. */
+/** Returns where the scores are computed, then and now, and what is not as it was when the request was captured. */
 function environmentDetails({ environment }: Capture): string[] {
-  const { provider, threadsPerWorker, poolMode } = environment;
+  const { provider, precision, threadsPerWorker, poolMode } = environment;
   const now = environmentOf({
     CKV_PROVIDER: provider,
+    CKV_PRECISION: precision,
     CKV_THREADS_PER_WORKER: threadsPerWorker,
     CKV_POOL_MODE: poolMode,
   });
-  return (['service', 'onnxruntime', 'processor'] as const).flatMap((name) =>
+  const differing = (['service', 'onnxruntime', 'processor'] as const).flatMap((name) =>
     environment[name] === now[name] ? [] : [`${name}: ${environment[name]} then, ${now[name]} now`],
   );
+  return [`computed by ${provider}, ${precision}`, ...differing];
 }
 
 function linesOf(results: readonly Result[], verbose: boolean): string[] {

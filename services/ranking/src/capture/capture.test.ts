@@ -23,6 +23,7 @@ const capture: fc.Arbitrary<Capture> = fc.record({
     onnxruntime: text,
     processor: text,
     provider: fc.constantFrom('cpu', 'cuda', 'webgpu'),
+    precision: fc.constantFrom('float32', 'tf32'),
     threadsPerWorker: fc.integer({ min: 1, max: 64 }),
     poolMode: fc.constantFrom('replica', 'remote'),
   }),

@@ -13,6 +13,8 @@ export interface CaptureEnvironment {
   /** Architecture and model of the processor. */
   readonly processor: string;
   readonly provider: 'cpu' | 'cuda' | 'webgpu';
+  /** Precision of matrix products. */
+  readonly precision: 'float32' | 'tf32';
   readonly threadsPerWorker: number;
   readonly poolMode: 'replica' | 'remote';
 }
@@ -69,6 +71,7 @@ const captureSchema = z.object({
     onnxruntime: z.string(),
     processor: z.string(),
     provider: z.enum(['cpu', 'cuda', 'webgpu']),
+    precision: z.enum(['float32', 'tf32']).default('float32'), // absent in captures of earlier versions
     threadsPerWorker: z.number().int().min(1).max(64),
     poolMode: z.enum(['replica', 'remote']),
   }),

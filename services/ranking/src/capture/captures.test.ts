@@ -51,7 +51,12 @@ function capturesWith(options: Partial<CapturesOptions>): Captures {
     keys: () => KEYS,
     maxCount: 3,
     maxBytes: 1_000_000,
-    environment: environmentOf({ CKV_PROVIDER: 'cpu', CKV_THREADS_PER_WORKER: 1, CKV_POOL_MODE: 'replica' }),
+    environment: environmentOf({
+      CKV_PROVIDER: 'cpu',
+      CKV_PRECISION: 'float32',
+      CKV_THREADS_PER_WORKER: 1,
+      CKV_POOL_MODE: 'replica',
+    }),
     metrics: { count: (outcome) => counted.push(outcome) },
     log: { warn },
     sweepEveryMs: 60_000,

@@ -67,7 +67,7 @@ export async function openCaptures(
 
 /** Returns the software and hardware of this process, as far as scores may depend on them. */
 export function environmentOf(
-  config: Pick<RankingConfig, 'CKV_PROVIDER' | 'CKV_THREADS_PER_WORKER' | 'CKV_POOL_MODE'>,
+  config: Pick<RankingConfig, 'CKV_PROVIDER' | 'CKV_PRECISION' | 'CKV_THREADS_PER_WORKER' | 'CKV_POOL_MODE'>,
 ): CaptureEnvironment {
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   return {
@@ -75,6 +75,7 @@ export function environmentOf(
     onnxruntime: runtimeVersion(),
     processor: `${process.arch} ${cpus()[0]?.model ?? 'unknown'}`,
     provider: config.CKV_PROVIDER,
+    precision: config.CKV_PRECISION,
     threadsPerWorker: config.CKV_THREADS_PER_WORKER,
     poolMode: config.CKV_POOL_MODE,
   };

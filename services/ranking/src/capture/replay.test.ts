@@ -40,7 +40,12 @@ function captureOf(answer: RankAnswer, kind: RequestKind): Capture {
   const json = writeCapture({
     captureId: 'c',
     takenAtMs: 0,
-    environment: environmentOf({ CKV_PROVIDER: 'cpu', CKV_THREADS_PER_WORKER: 1, CKV_POOL_MODE: poolMode }),
+    environment: environmentOf({
+      CKV_PROVIDER: 'cpu',
+      CKV_PRECISION: 'float32',
+      CKV_THREADS_PER_WORKER: 1,
+      CKV_POOL_MODE: poolMode,
+    }),
     bundleId: bundle.model.id,
     encodingId: bundle.model.encodingId,
     query,
