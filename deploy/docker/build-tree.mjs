@@ -2,8 +2,9 @@
 //
 //    node deploy/docker/build-tree.mjs SERVICE FOLDER
 //
-// SERVICE is pool, user-cache, ranking, updater, console or cli. Run it in a checkout after `npm ci` and `npm run build`;
-// FOLDER must not exist. The Dockerfile makes its images with this script, and test/deploy starts services from such folders.
+// SERVICE is pool, user-cache, ranking, updater, console, cli or bench. Run it in a checkout after `npm ci` and
+// `npm run build`; FOLDER must not exist. The Dockerfile makes its images with this script, and test/deploy starts
+// services from such folders.
 // CKV_NPM_ARCH and CKV_NPM_PLATFORM name another machine's processor and system than this one's, as Node does.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, symlinkSync } from 'node:fs';
@@ -21,8 +22,8 @@ const NOT_RUN = /(\.d\.ts|\.map|\.tsbuildinfo|\.(test|fixture|contract)\.js)$/;
 const [service, folder] = process.argv.slice(2);
 if (!service || !folder) fail('usage: node deploy/docker/build-tree.mjs SERVICE FOLDER');
 if (existsSync(folder)) fail(`${folder} exists; name a new folder`);
-const workspace = service === 'cli' ? 'packages/cli' : `services/${service}`;
-if (!existsSync(join(ROOT, workspace, 'package.json'))) fail(`there is no ${workspace}; name a service, or cli`);
+const workspace = { cli: 'packages/cli', bench: 'test/bench' }[service] ?? `services/${service}`;
+if (!existsSync(join(ROOT, workspace, 'package.json'))) fail(`there is no ${workspace}; name a service, cli or bench`);
 if (!existsSync(join(ROOT, workspace, 'dist'))) fail(`${workspace} is not built; run npm ci and npm run build`);
 
 const listing = ['ls', '--workspace', workspace, '--omit=dev', '--all', '--parseable'];
