@@ -98,6 +98,8 @@ export interface Manifest {
     readonly maxReplicas?: number;
     readonly maxReplicaCount?: number;
     readonly secretName?: string;
+    readonly isCA?: boolean;
+    readonly dnsNames?: readonly string[];
     readonly endpoints?: readonly { readonly port: string }[];
     readonly jobLabel?: string;
     readonly groups?: readonly { readonly rules: readonly { readonly expr: string }[] }[];

@@ -63,6 +63,7 @@ const FAULTS: readonly Fault[] = [
   ['a short end', 'Deployment updater', `${POD}.terminationGracePeriodSeconds`, 30, /is 30, less than the 37 s/],
   ['no pause before the end', 'Deployment updater', `${CONTAINER}.lifecycle`, undefined, /preStop waits 0 s/],
   ['an unknown Secret', 'Deployment ranking', `${POD}.volumes.redis.secret.secretName`, 'a', /names the Secret a/],
+  ['a URL of another', 'Deployment ranking', `${POD}.volumes.redis.secret.items.0.key`, 'a', /names redis-\w+\/a/],
   ['an unknown key', 'Deployment ranking', `${POD}.volumes.own-token.secret.items.0.key`, 'a', /names tokens\/a/],
   ['an unknown ConfigMap', 'Deployment pool', `${CONTAINER}.envFrom.0.configMapRef.name`, 'a', /names the ConfigMap a/],
   ['an unknown claim', 'Deployment pool', `${POD}.volumes.state.persistentVolumeClaim.claimName`, 'a', /VolumeClaim a/],

@@ -16,6 +16,8 @@ export interface TreeService {
   readonly child: ChildProcess;
   /** Resolves with the exit code. */
   readonly exited: Promise<number | null>;
+  /** Returns the end of what it wrote to stderr. */
+  log(): string;
   /** Returns the status of /readyz or /livez; 0 if nobody answers. */
   probe(path: '/readyz' | '/livez'): Promise<number>;
   /** Runs the container's health check. Returns its exit code. */
@@ -27,16 +29,17 @@ export async function startTreeService(
   tree: string,
   service: string,
   env: Readonly<Record<string, string>>,
+  user: { uid?: number; gid?: number } = STRANGER,
 ): Promise<TreeService> {
   const variables = { NODE_ENV: 'production', CKV_BIND: '127.0.0.1:0', CKV_METRICS_BIND: '127.0.0.1:0', ...env };
-  const options = { cwd: tree, env: variables, ...STRANGER };
+  const options = { cwd: tree, env: variables, ...user };
   const child = spawn(process.execPath, [join('services', service, 'dist/main.js')], {
     ...options,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let log = '';
   child.stderr.on('data', (chunk) => {
-    log = `${log}${chunk}`.slice(-4_000);
+    log = `${log}${chunk}`.slice(-64_000);
   });
   const exited = once(child, 'exit').then(([code]) => code as number | null);
   const line = await Promise.race([once(createInterface({ input: child.stdout }), 'line'), exited]);
@@ -47,6 +50,7 @@ export async function startTreeService(
     metricsAddress,
     child,
     exited,
+    log: () => log,
     probe: (path) =>
       fetch(`http://${metricsAddress}${path}`).then(
         ({ status }) => status,
