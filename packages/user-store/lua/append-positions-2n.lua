@@ -12,9 +12,10 @@ ARGV[4]  events that the ring remembers
 ARGV[5]  TTL of a record, s
 ARGV[6]  TTL of an unreadable record, s
 ARGV[7]  the end of the fence: last Unix ms, by Redis's own clock, at which the call is applied; 0 means no fence
-ARGV[3i + 5]  Unix ms of the i-th user's newest interaction
-ARGV[3i + 6]  event hashes, 6 bytes a row
-ARGV[3i + 7]  rows, oldest first
+ARGV[8]  most entries of a ring, tombstones of deletions since the last append included
+ARGV[3i + 6]  Unix ms of the i-th user's newest interaction
+ARGV[3i + 7]  event hashes, 6 bytes a row
+ARGV[3i + 8]  rows, oldest first
 
 Returns nil if the fence has ended; nothing is appended then. Otherwise returns one entry a user, in order.
 - { rows appended, rows skipped as duplicates, positions now, 1 if an unreadable record was moved to its other key,
@@ -25,6 +26,7 @@ Returns nil if the fence has ended; nothing is appended then. Otherwise returns 
 local FIXED, HASH = 30, 6
 local encoding, stride, max_positions, ring_limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local record_ttl_s, aside_ttl_s, valid_until_ms = ARGV[5], ARGV[6], tonumber(ARGV[7])
+local longest_ring = tonumber(ARGV[8])
 
 if valid_until_ms ~= 0 then
   local time = redis.call('TIME')
@@ -46,7 +48,7 @@ local function append(key, aside_key, newest_ms, hashes, new_rows)
       local stride_low, ring_count, stride_high = string.byte(record, 4, 6)
       local positions = struct.unpack('<I4', record, 27)
       local rows_at = FIXED + ring_count * HASH
-      if stride_low + 256 * stride_high == stride and ring_count <= ring_limit
+      if stride_low + 256 * stride_high == stride and ring_count <= longest_ring
           and #record == rows_at + positions * stride then
         readable = true
         lifetime, last_event_ms = struct.unpack('<I6I6', record, 15)
@@ -100,7 +102,7 @@ end
 
 local outcomes = {}
 for i = 1, #KEYS / 2 do
-  local newest_ms, hashes, new_rows = tonumber(ARGV[3 * i + 5]), ARGV[3 * i + 6], ARGV[3 * i + 7]
+  local newest_ms, hashes, new_rows = tonumber(ARGV[3 * i + 6]), ARGV[3 * i + 7], ARGV[3 * i + 8]
   outcomes[i] = append(KEYS[2 * i - 1], KEYS[2 * i], newest_ms, hashes, new_rows)
 end
 return outcomes

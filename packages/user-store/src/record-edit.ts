@@ -2,6 +2,7 @@ import {
   decodeRecord,
   EVENT_HASH_BYTES,
   encodeRecord,
+  LONGEST_RING,
   RECENT_EVENT_RING,
   RING_TOMBSTONE,
   strideOf,
@@ -67,7 +68,8 @@ export function deleteFromBytes(bytes: Uint8Array, encodingId: string, match: Po
 
 /**
  * Returns a record without one position. The event stays in the ring, or enters it, as a tombstone: it still counts as
- * seen, and a repeated deletion finds it. Each live entry still belongs to one of the last rows, in order.
+ * seen, and a repeated deletion finds it. The ring grows by a new tombstone until the next append, so that it forgets no
+ * event for it. Each live entry still belongs to one of the last rows, in order.
  */
 export function deleteFromRecord(record: UserRecord, { eventHash, row, tolerance }: PositionMatch): EditedRecord {
   const { rows, strideBytes, positionCount, recentEvents } = record;
@@ -90,7 +92,7 @@ export function deleteFromRecord(record: UserRecord, { eventHash, row, tolerance
   bury(events, known ?? recentEvents.length);
   const bytes = encodeRecord({
     ...record,
-    recentEvents: lastBytes(events, RECENT_EVENT_RING * EVENT_HASH_BYTES),
+    recentEvents: lastBytes(events, LONGEST_RING * EVENT_HASH_BYTES),
     rows: Buffer.concat([rows.subarray(0, index * strideBytes), rows.subarray((index + 1) * strideBytes)]),
   });
   const outcome = {

@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { allDone, CkvError, invalidRequest, RECENT_EVENT_RING, RECORD_FIXED_BYTES } from '@collectivekv/domain';
+import {
+  allDone,
+  CkvError,
+  invalidRequest,
+  LONGEST_RING,
+  RECENT_EVENT_RING,
+  RECORD_FIXED_BYTES,
+} from '@collectivekv/domain';
 import { primariesOf, type RedisClient, reachingRedis } from '@collectivekv/redis-connection';
 import { announceErasure } from './erasures.js';
 import { RecordCount } from './record-count.js';
@@ -99,6 +106,7 @@ export function createRedisUserStore({ client, keyPrefix, recordTtlS }: RedisUse
       recordTtlS,
       UNREADABLE_TTL_S,
       validUntilMs,
+      LONGEST_RING,
       ...appends.flatMap(({ lastEventMs, eventHashes, rows }) => [lastEventMs, asBuffer(eventHashes), asBuffer(rows)]),
     );
     if (!replies) throw fenceEnded();

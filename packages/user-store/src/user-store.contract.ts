@@ -1,4 +1,4 @@
-import { decodeRecord, encodeRecord, eventHash, RECENT_EVENT_RING } from '@collectivekv/domain';
+import { decodeRecord, EVENT_HASH_BYTES, encodeRecord, eventHash, RECENT_EVENT_RING } from '@collectivekv/domain';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Append, RecordShape, UserStore } from './user-store.js';
@@ -333,6 +333,28 @@ export function describeUserStore(name: string, { store, plant, nowMs }: StoreUn
       await store().appendPositions(shape, [append('u', [22])]); // now the ring has 14 newer events
       expect(await store().deletePosition(shape.encodingId, 'u', removed)).toMatchObject({ deleted: true });
       expect(await numbersOf('u')).toEqual([2, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22]);
+    });
+
+    it('forgets no event of a wave, and no deletion, for up to 50 deletions by content before they are repeated', async () => {
+      const old = Array.from({ length: 52 }, (_, i) => 100 + i);
+      const rows = Uint8Array.from([...old, 100].flatMap((n) => [n, n])); // the first row is there twice
+      await store().replaceRecord(shape.encodingId, 'u', encodeRecord({ ...emptyRecord(), rows }));
+      const remove = (n: number) => {
+        const match = { eventHash: eventHash(String(n)), row: Uint8Array.of(n, n), tolerance: new Uint8Array(0) };
+        return store().deletePosition(shape.encodingId, 'u', match);
+      };
+      const long = { ...shape, maxPositions: 1_000 };
+      const wave = Array.from({ length: RECENT_EVENT_RING }, (_, i) => i + 1);
+      await store().appendPositions(long, [append('u', wave)]);
+      for (const n of old.slice(0, 50)) {
+        expect(await remove(n)).toMatchObject({ deleted: true });
+      }
+      const [again] = await store().appendPositions(long, [append('u', wave)]);
+      expect(again).toMatchObject({ appliedCount: 0, duplicateCount: RECENT_EVENT_RING });
+      expect(await remove(100)).toMatchObject({ deleted: false, eventKnown: true });
+      await store().appendPositions(long, [append('u', [15])]);
+      expect(await numbersOf('u')).toEqual([100, 150, 151, ...wave, 15]);
+      expect((await read('u'))?.recentEvents).toHaveLength(RECENT_EVENT_RING * EVENT_HASH_BYTES);
     });
 
     it('deletes by content once, however often the deletion is repeated', async () => {

@@ -1,9 +1,15 @@
-// The ring of a record: the hashes of its last 14 events. It finds repeated events.
+// The ring of a record: the hashes of its last 14 events, and of older ones that were deleted since the last append. It
+// finds repeated events.
 import { createHash } from 'node:crypto';
 import type { Interaction } from '../interaction.js';
 
 /** Events in a full ring. With 14, a record of 1,000 rows of 5 bytes fits the 5,120-byte class of jemalloc. */
 export const RECENT_EVENT_RING = 14;
+/**
+ * Entries of the longest ring: a full one, and tombstones of older events that were deleted since the last append. So a
+ * deletion pushes none of the 14 events out, and the repeated wave of an updater that died is recognised.
+ */
+export const LONGEST_RING = 64;
 /** Bytes of an event's hash. */
 export const EVENT_HASH_BYTES = 6;
 /** Bit of a ring entry's last byte: set if the event's row was deleted. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CkvError } from '../errors.js';
-import { EVENT_HASH_BYTES, eventHash, RECENT_EVENT_RING } from './recent-events.js';
+import { EVENT_HASH_BYTES, eventHash, LONGEST_RING } from './recent-events.js';
 import { decodeRecord, encodeRecord, strideOf } from './record.js';
 
 const encodingId = '0123456789abcdef';
@@ -20,7 +20,7 @@ const record = fc
   .record({
     stride: fc.oneof(fc.integer({ min: 1, max: 255 }), fc.integer({ min: 256, max: 65_535 })),
     positions: fc.nat(4),
-    ring: fc.nat(RECENT_EVENT_RING),
+    ring: fc.nat(LONGEST_RING),
   })
   .chain(({ stride, positions, ring }) =>
     fc.record({
@@ -84,7 +84,7 @@ describe('record', () => {
     ['another stride', (b: Buffer) => b.fill(6, 3, 4), /rows of 6 bytes/],
     ['a stride above 255', (b: Buffer) => b.fill(1, 5, 6), /rows of 261 bytes/],
     ['no stride', (b: Buffer) => b.fill(0, 3, 4), /rows of 0 bytes/],
-    ['an oversized ring', (b: Buffer) => b.fill(15, 4, 5), /record is malformed: ring of 15/],
+    ['an oversized ring', (b: Buffer) => b.fill(65, 4, 5), /record is malformed: ring of 65, at most 64/],
   ])('refuses %s and says why', (_, spoil, message) => {
     const bytes = spoil(Buffer.from(encodeRecord(golden)));
     expect(() => decodeRecord(bytes, golden)).toThrow(message);
@@ -117,7 +117,7 @@ describe('encodeRecord', () => {
 
   it.each([
     ['part of a ring entry', { recentEvents: new Uint8Array(7) }],
-    ['a ring of 15 events', { recentEvents: new Uint8Array(15 * EVENT_HASH_BYTES) }],
+    ['a ring of 65 events', { recentEvents: new Uint8Array(65 * EVENT_HASH_BYTES) }],
     ['part of a row', { rows: new Uint8Array(6) }],
   ])('throws a bug for %s', (_, change) => {
     const bug = expect.objectContaining({ reason: 'bug', message: 'record parts are not whole entries' });

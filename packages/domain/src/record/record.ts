@@ -1,6 +1,6 @@
 import { counted } from '../counted.js';
 import { CkvError } from '../errors.js';
-import { EVENT_HASH_BYTES, RECENT_EVENT_RING, type RecentEvents } from './recent-events.js';
+import { EVENT_HASH_BYTES, LONGEST_RING, type RecentEvents } from './recent-events.js';
 
 /** Bytes of the header, which comes before the ring. */
 export const RECORD_FIXED_BYTES = 30;
@@ -26,12 +26,12 @@ export interface UserRecord extends RecentEvents {
 
 /**
  * Encodes a record to the bytes that docs/wire-format.md describes.
- * @throws bug if the ring or the rows are not a whole number of entries, or the ring has more than 14
+ * @throws bug if the ring or the rows are not a whole number of entries, or the ring has more than 64
  */
 export function encodeRecord(record: Omit<UserRecord, 'positionCount'>): Uint8Array {
   const ringCount = record.recentEvents.length / EVENT_HASH_BYTES;
   const positionCount = record.rows.length / record.strideBytes;
-  if (!Number.isInteger(ringCount) || ringCount > RECENT_EVENT_RING || !Number.isInteger(positionCount)) {
+  if (!Number.isInteger(ringCount) || ringCount > LONGEST_RING || !Number.isInteger(positionCount)) {
     throw new CkvError('bug', 'record parts are not whole entries');
   }
   const bytes = Buffer.alloc(RECORD_FIXED_BYTES + record.recentEvents.length + record.rows.length);
@@ -71,7 +71,7 @@ export function decodeRecord(bytes: Uint8Array, expected: { encodingId: string; 
     throw corrupt(`foreign: rows of ${strideBytes} bytes, the encoding has ${expected.strideBytes}`);
   }
   const ringCount = view.readUInt8(4);
-  if (ringCount > RECENT_EVENT_RING) throw corrupt(`malformed: ring of ${ringCount}, at most ${RECENT_EVENT_RING}`);
+  if (ringCount > LONGEST_RING) throw corrupt(`malformed: ring of ${ringCount}, at most ${LONGEST_RING}`);
   const positionCount = view.readUInt32LE(26);
   const rowsOffset = RECORD_FIXED_BYTES + ringCount * EVENT_HASH_BYTES;
   const expectedBytes = rowsOffset + positionCount * strideBytes;
