@@ -21,6 +21,8 @@ export interface GpuBench {
   add(name: string, params: Params, value: number, unit?: string): void;
   note(text: string): void;
   progress(text: string): void;
+  /** Writes the figures so far, in case that the run is ended. */
+  save(): void;
 }
 
 /** Returns the parameters of a batch, as the tables print them. */

@@ -18,9 +18,20 @@ export interface GpuResults {
   readonly runs: readonly GpuRun[];
 }
 
-/** Adds runs to results. A run replaces an earlier one of the same card and origin. */
+/** Adds runs to results. A run adds its figures to those of the same card and origin, and replaces equal ones. */
 export function addRuns({ runs }: GpuResults, added: GpuResults): GpuResults {
   const key = ({ card, origin }: GpuRun) => `${card}\n${origin}`;
-  const replaced = new Set(added.runs.map(key));
-  return { runs: [...runs.filter((run) => !replaced.has(key(run))), ...added.runs] };
+  const all = new Map(runs.map((run) => [key(run), run]));
+  for (const run of added.runs) {
+    const { rows = [], notes = [] } = all.get(key(run)) ?? {};
+    const measured = new Set(run.rows.map(figure));
+    all.set(key(run), {
+      ...run,
+      notes: [...new Set([...notes, ...run.notes])],
+      rows: [...rows.filter((row) => !measured.has(figure(row))), ...run.rows],
+    });
+  }
+  return { runs: [...all.values()] };
 }
+
+const figure = ({ name, params }: Row) => JSON.stringify([name, params]);

@@ -46,8 +46,12 @@ it('names the card, the origin and the date, and has a line for each batch', () 
   );
 });
 
-it('a run replaces an earlier one of the same card and origin', () => {
+it('a run adds to one of the same card and origin, and replaces figures that it measured again', () => {
   const other = { ...run, card: 'another card' };
-  const again = { ...run, finished: '2026-12-01T00:00:00Z' };
-  expect(addRuns({ runs: [run, other] }, { runs: [again] }).runs).toEqual([other, again]);
+  const [first, second] = [row('collapsed', 0.09), row('clusters', 0.3)];
+  const again = { ...run, finished: '2026-12-01T00:00:00Z', notes: ['in two calls'], rows: [first, second] };
+  const { runs } = addRuns({ runs: [run, other] }, { runs: [again] });
+  const kept = run.rows.filter((one) => one !== run.rows[2]);
+  const notes = ['without RankMany', 'in two calls'];
+  expect(runs).toEqual([{ ...again, notes, rows: [...kept, first, second] }, other]);
 });

@@ -1,5 +1,6 @@
 import { closeSync, copyFileSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { CkvError } from '@collectivekv/domain';
 import type { GraphSet } from '@collectivekv/engine';
 import { type Batch, type BatchShape, drawBatch } from './batch.js';
 import { copyOf } from './device.js';
@@ -35,7 +36,11 @@ export async function measureArms(bench: GpuBench): Promise<void> {
     bench.progress('all arms score as the CPU does');
     const all: Scored[] = [];
     for (const shape of options.shapes) all.push(await scored(shape));
-    for (const arm of arms) await measureArm(bench, arm, all, options.repeats);
+    for (const arm of arms) {
+      bench.progress(arm.name);
+      await measureArm(bench, arm, all, options.repeats);
+      bench.save();
+    }
   } finally {
     await reference.close();
   }
@@ -48,13 +53,18 @@ async function measureArm(bench: GpuBench, arm: GpuArm, all: readonly Scored[], 
     bench.note(`${arm.name}: histories above ${MAX_HISTORY_BYTES / 1e9} GB are left out`);
   let loaded: GraphSet | undefined;
   for (const one of fitting) {
-    if (arm.resident || !loaded) {
-      await loaded?.close();
-      loaded = await bench.device.load({
-        [arm.name]: arm.resident ? withRows(bench, arm, one.batch) : arm.graph(one.batch),
-      });
+    try {
+      if (arm.resident || !loaded) {
+        await loaded?.close();
+        const path = arm.resident ? withRows(bench, arm, one.batch) : arm.graph(one.batch);
+        loaded = await bench.device.load({ [arm.name]: path });
+      }
+      await measureBatch(bench, arm, loaded, one, repeats);
+    } catch (error) {
+      if (!(error instanceof CkvError) || repeats === ONCE) throw error; // the scores differ
+      const { users, positions, candidates } = one.batch;
+      bench.note(`${arm.name} ${users} ${positions} ${candidates} does not run: ${error.message.split('\n')[0]}`);
     }
-    await measureBatch(bench, arm, loaded, one, repeats);
   }
   await loaded?.close();
 }
@@ -67,13 +77,13 @@ async function measureBatch(
   repeats: Repeats,
 ): Promise<void> {
   const feeds = arm.feeds(batch);
+  const params = batchParams('onnxruntime-node', arm.name, batch);
   const runs = await timeRuns(
     bench.device,
     repeats,
     () => copyOf(feeds),
     (input) => graphs.run(arm.name, input),
   );
-  const params = batchParams('onnxruntime-node', arm.name, batch);
   const difference = largestDifference(runs.answer.scores?.data as Float32Array, scores);
   if (!(difference <= TOLERANCE[arm.type])) {
     const where = Object.values(params).join(' ');

@@ -56,6 +56,19 @@ it('ends if an arm scores otherwise', async () => {
   await expect(dryRun('arms', model)).rejects.toThrow(/full_float32 3 20 5: scores differ by .*, the limit is 0\.0001/);
 });
 
+it('goes on without a batch that an arm cannot run, and says so', async () => {
+  const model = join(dir, 'model');
+  cpSync(FIXTURE, model, { recursive: true });
+  const graphOf = (shape: string) => join(model, 'arms', `resident_float32_${shape}.onnx`);
+  cpSync(graphOf('3x20'), graphOf('1x20')); // keys of three users do not fit the candidates of one
+  const { figures, tables } = await dryRun('arms', model);
+  const users = figures('batch_p50')
+    .filter(({ params }) => params.arm === 'resident_float32')
+    .map(({ params }) => params.users);
+  expect(users).toEqual([3, 3]);
+  expect(tables).toMatch(/resident_float32 1 20 5 does not run: /);
+});
+
 it('times HSTU and the demo, and compares them with the CPU and with golden vectors', async () => {
   const { figures } = await dryRun('hstu,demo');
   expect(figures('batch_p50').map(({ params }) => params.arm)).toEqual(['demo', 'hstu_gathered', 'hstu_full_float32']);

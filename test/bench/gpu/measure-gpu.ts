@@ -46,29 +46,29 @@ export async function measureGpu(options: GpuOptions, { dir, progress }: GpuOutp
     notes.push(text);
     progress(text);
   };
+  const { provider, precision, out } = options;
+  const card = provider === 'cpu' ? (cpus()[0]?.model ?? 'unknown') : cardName();
+  const origin = `test/bench/gpu, onnxruntime-node ${runtimeVersion()}, provider ${provider}, precision ${precision}`;
+  const tables = () => gpuTables([runSoFar()]);
+  const runSoFar = (): GpuRun => {
+    return { card, origin, finished: new Date().toISOString(), notes: [...new Set(notes)], rows };
+  };
+  const save = () => {
+    if (out === undefined) return;
+    mkdirSync(out, { recursive: true });
+    writeFileSync(join(out, 'gpu.json'), `${JSON.stringify({ runs: [runSoFar()] }, null, 1)}\n`);
+    writeFileSync(join(out, 'gpu.md'), `${tables()}\n`);
+  };
   try {
     for (const part of options.parts) {
       progress(part);
-      await MEASURE[part]({ options, model, device, dir, rows, notes, add, note, progress });
+      await MEASURE[part]({ options, model, device, dir, rows, notes, add, note, progress, save });
+      save();
     }
   } finally {
     await device.close();
   }
-  const { provider, precision } = options;
-  const run: GpuRun = {
-    card: provider === 'cpu' ? (cpus()[0]?.model ?? 'unknown') : cardName(),
-    origin: `test/bench/gpu, onnxruntime-node ${runtimeVersion()}, provider ${provider}, precision ${precision}`,
-    finished: new Date().toISOString(),
-    notes: [...new Set(notes)],
-    rows,
-  };
-  const tables = gpuTables([run]);
-  if (options.out !== undefined) {
-    mkdirSync(options.out, { recursive: true });
-    writeFileSync(join(options.out, 'gpu.json'), `${JSON.stringify({ runs: [run] }, null, 1)}\n`);
-    writeFileSync(join(options.out, 'gpu.md'), `${tables}\n`);
-  }
-  return tables;
+  return tables();
 }
 
 /** Makes the graphs by training/bench_gpu.py, unless they were made before. Returns their folder. */

@@ -12,6 +12,8 @@ const HAS_TORCH = 'import sys, torch; sys.exit(0 if sys.argv[1] == "cpu" or torc
 /** What torch_arms.py prints. */
 interface TorchAnswer {
   readonly torch: string;
+  /** Arms that a batch does not fit, in words. */
+  readonly failed: readonly string[];
   readonly rows: readonly (BatchShape & {
     readonly arm: string;
     readonly p50Ms: number;
@@ -43,6 +45,7 @@ export async function measureTorch(bench: GpuBench): Promise<void> {
   if (status !== 0) throw new Error(`torch_arms.py failed:\n${stderr.trim().slice(-2_000)}`);
   const answer = JSON.parse(stdout) as TorchAnswer;
   bench.note(`PyTorch ${answer.torch}`);
+  for (const text of answer.failed) bench.note(text);
   for (const { arm, p50Ms, longestMs, difference, ...shape } of answer.rows) {
     const params = batchParams('PyTorch', arm, shape);
     bench.add('batch_p50', params, p50Ms, 'ms');

@@ -223,19 +223,24 @@ def main() -> None:
     batch = Batch(*(torch.tensor(shared[part]) for part in ("routes", "items")))
     for name, (type_, make) in arms(model).items():
         checked(name, type_, make(batch)(), torch.tensor(shared["scores"]))
-    rows = []
+    rows, failed = [], []
     for shape in asked["shapes"]:
         batch = draw(model, shape["users"], shape["positions"], shape["candidates"])
         wanted = wanted_scores(on_cpu, batch)
         for name, (type_, make) in arms(model).items():
             if history_bytes(model, name, type_, batch) > MAX_HISTORY_BYTES:
                 continue
-            times, scores = timed(make(batch), asked["repeats"])
+            try:
+                times, scores = timed(make(batch), asked["repeats"])
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                failed.append(f"PyTorch {name} {' '.join(map(str, shape.values()))} does not run: out of memory")
+                continue
             difference = checked(name, type_, scores, wanted)
             rows.append(
                 {"arm": name, **shape, "p50Ms": median(times), "longestMs": max(times), "difference": difference}
             )
-    print(json.dumps({"torch": torch.__version__, "rows": rows}))
+    print(json.dumps({"torch": torch.__version__, "rows": rows, "failed": failed}))
 
 
 if __name__ == "__main__":
