@@ -5,6 +5,7 @@ import { mergeRun, type Results, type Row, type Run, type UsedBundle } from './r
 import { bundleOf, rowsOf, SECTIONS, type Section } from './sections.js';
 import { SUMMARY_ONLY, summaryTable } from './summary.js';
 import { gridTable, listTable, table } from './tables.js';
+import { busyText } from './usage.js';
 
 /** Files of a report. */
 export interface ReportPaths {
@@ -14,9 +15,6 @@ export interface ReportPaths {
   /** Folder of the plots. */
   readonly plots: string;
 }
-
-/** A load average per core above this is told. */
-const BUSY_LOAD = 0.25;
 
 /** A page, its plots and its results. */
 export interface Report {
@@ -120,7 +118,7 @@ function runText({ mode, finished, minutes, rounds, node, cores, cpu, leftOut, l
   const extent = `${minutes.toFixed(1)} minutes, ${rounds} ${rounds === 1 ? 'round' : 'rounds'} of each figure`;
   const without = leftOut.length === 0 ? '' : `, without ${leftOut.join(', ')}`;
   const machine = `one machine with ${cores} cores (${cpu}), Node ${node}`;
-  const busy = `Other programs used the machine, too: the load average of the five minutes before was ${loadBefore.toFixed(1)}.`;
+  const busy = busyText(loadBefore, cores);
   const about = `- ${mode === 'overload' ? 'An' : 'A'} ${mode} run on ${finished.slice(0, 10)}: ${extent}${without}. All processes ran on ${machine}.`;
-  return loadBefore > cores * BUSY_LOAD ? `${about} ${busy}` : about;
+  return busy === '' ? about : `${about} ${busy}.`;
 }

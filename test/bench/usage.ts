@@ -1,6 +1,15 @@
 import type { ServiceProcess } from '@collectivekv/dev-stack';
 import type { RedisClient } from '@collectivekv/redis-connection';
 
+/** A load average per core above this is told. */
+const BUSY_LOAD = 0.25;
+
+/** Returns the sentence for a machine that other programs used, by its load average; empty for an idle one. */
+export function busyText(loadAverage: number, cores: number): string {
+  if (loadAverage <= cores * BUSY_LOAD) return '';
+  return `Other programs used the machine, too: the load average of the five minutes before was ${loadAverage.toFixed(1)}`;
+}
+
 /**
  * Reads a service's metrics. Returns a function from a name to the value; of several values, the first. Every reading
  * begins the figures of the event loop's delay anew.

@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { runtimeVersion } from '@collectivekv/engine';
 import { makeOnce } from '../bench-bundles.js';
 import type { Row } from '../results.js';
+import { busyText } from '../usage.js';
 import { openDevice } from './device.js';
 import type { GpuBench } from './gpu-bench.js';
 import { readGpuModel } from './gpu-model.js';
@@ -41,13 +42,15 @@ export async function measureGpu(options: GpuOptions, { dir, progress }: GpuOutp
   const model = readGpuModel(options.model ?? makeModel(options));
   const device = await openDevice({ ...options, threads: availableParallelism() });
   const [rows, notes]: [Row[], string[]] = [[], []];
+  const busy = busyText(loadavg()[1] ?? 0, availableParallelism());
+  if (busy !== '') notes.push(busy);
   const add: GpuBench['add'] = (name, params, value, unit = '') => rows.push({ name, params, value, unit, target: '' });
   const note = (text: string) => {
     notes.push(text);
     progress(text);
   };
   const { provider, precision, out } = options;
-  const card = provider === 'cpu' ? (cpus()[0]?.model ?? 'unknown') : cardName();
+  const card = provider === 'cpu' ? `${cpus().length} cores (${cpus()[0]?.model})` : cardName();
   const origin = `test/bench/gpu, onnxruntime-node ${runtimeVersion()}, provider ${provider}, precision ${precision}`;
   const tables = () => gpuTables([runSoFar()]);
   const runSoFar = (): GpuRun => {
