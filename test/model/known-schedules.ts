@@ -109,6 +109,13 @@ const SCHEDULES: readonly (readonly [title: string, steps: Step[], setting?: Par
     ],
   ],
   [
+    "if the holder's own recovery comes late, while a user is being deleted",
+    [
+      ...[step.trap(TAKE, 'break', 'lost'), step.trap('ckvRecoverJobs', 'break', 'late'), record(1), step.pass(1_000)],
+      ...[step.stall(0), step.stall(1), step.deleteUser(a), step.pass(400), record(2), step.pass(100), ...late],
+    ],
+  ],
+  [
     'if a removal comes late, behind newer events',
     [
       ...[record(14), step.pass(400), step.trap('DeletePosition', 'break', 'late'), step.forget(a, 2), step.pass(400)],

@@ -1,6 +1,6 @@
 import { type Interaction, parseInteraction } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
-import { openingOver } from './job-scripts.js';
+import { OpeningOver } from './job-scripts.js';
 import type { PartitionTerm } from './lease-table.js';
 import { readScript } from './lua-script.js';
 import { eventLogKey, leaseKeys, warmingKeys } from './queue-names.js';
@@ -83,7 +83,7 @@ export function openEventLog(options: {
 
   async function held<T>(answer: Promise<T | null>): Promise<T> {
     const given = await answer;
-    if (given === null) throw openingOver(term);
+    if (given === null) throw new OpeningOver(term);
     return given;
   }
 

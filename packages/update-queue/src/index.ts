@@ -10,6 +10,7 @@ export {
 export { type EventLogBounds, type LoggedEvent, NO_EVENT_LOG } from './event-log.js';
 export * from './inspection.js';
 export * from './interaction-jobs.js';
+export { OpeningOver } from './job-scripts.js';
 export type { ErasedJobs, FinishErasures } from './job-sweep.js';
 export {
   CLOCK_MARGIN_MS,

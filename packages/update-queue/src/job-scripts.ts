@@ -91,7 +91,7 @@ export function createJobScripts(
   /** Returns a script's answer, or throws conflict if the script refused the term or the opening. */
   async function inTerm<T>(answer: Promise<T | null>): Promise<T> {
     const given = await answer;
-    if (given === null) throw openingOver(term);
+    if (given === null) throw new OpeningOver(term);
     return given;
   }
 
@@ -131,9 +131,14 @@ export function createJobScripts(
   };
 }
 
-/** Returns the error for a late write. It is transient: the partition's jobs are not at fault. */
-export function openingOver({ partition, term }: PartitionTerm): CkvError {
-  return new CkvError('conflict', `partition ${partition}: term ${term} is over, or the partition was opened again`);
+/**
+ * Redis refused a write of a former opening of the partition. The partition's jobs are not at fault. But no write of
+ * this opening is taken any more, so only opening the partition once more helps.
+ */
+export class OpeningOver extends CkvError {
+  constructor({ partition, term }: PartitionTerm) {
+    super('conflict', `partition ${partition}: term ${term} is over, or the partition was opened again`);
+  }
 }
 
 function fieldsOf(flat: readonly string[]): Record<string, string> {

@@ -3,7 +3,7 @@ import { CkvError } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import { parseInteractionJob } from './interaction-jobs.js';
 import { ASIDE, isOrdered } from './job-options.js';
-import { openingOver } from './job-scripts.js';
+import { OpeningOver } from './job-scripts.js';
 import type { PartitionTerm } from './lease-table.js';
 import { readScript } from './lua-script.js';
 import { leaseKeys, partitionQueueName, queuePrefix } from './queue-names.js';
@@ -151,7 +151,7 @@ export function createJobSweep({ client, keyPrefix, term, token }: JobSweepOptio
     const job = [queueKeys, id, sha1, left];
     const holder = [term.partition, term.member, term.term, token];
     const done = await commands.ckvStripJob(queueKeys + container.name, leases, terms, ...job, ...holder);
-    if (done === null) throw openingOver(term);
+    if (done === null) throw new OpeningOver(term);
     return done === 1;
   }
 

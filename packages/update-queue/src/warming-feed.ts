@@ -2,7 +2,7 @@ import { RECENT_EVENT_RING } from '@collectivekv/domain';
 import type { RedisClient } from '@collectivekv/redis-connection';
 import { reachingRedis } from '@collectivekv/redis-connection';
 import { type LoggedEvent, readEntry } from './event-log.js';
-import { openingOver } from './job-scripts.js';
+import { OpeningOver } from './job-scripts.js';
 import type { PartitionTerm } from './lease-table.js';
 import { readScript } from './lua-script.js';
 import { eventLogKey, leaseKeys, warmingKeys, warmingsKey } from './queue-names.js';
@@ -109,7 +109,7 @@ export function openWarmingFeed(options: {
   const held = <T>(call: () => Promise<T | null>): Promise<T> =>
     reachingRedis(async () => {
       const answer = await call();
-      if (answer === null) throw openingOver(term);
+      if (answer === null) throw new OpeningOver(term);
       return answer;
     });
 

@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs, type CkvError, type Reason, toCkvError } from '@collectivekv/domain';
 import type { Logger } from '@collectivekv/service-kit';
-import { termOver } from '@collectivekv/update-queue';
+import { OpeningOver, termOver } from '@collectivekv/update-queue';
 import type { UpdaterMetrics } from '../metrics.js';
 import type { Fence } from '../partitions/fence.js';
 
 /**
  * Repeats work after transient errors, with growing pauses, while all the fences are held.
- * @throws the first error that is not transient; conflict if a fence is lost; the last error after a shutdown began
+ * @throws the first error that is not transient; conflict if a fence is lost, or its partition was opened again; the
+ * last error after a shutdown began
  */
 export type RetryWhileHeld = <T>(fences: readonly Fence[], work: () => Promise<T>) => Promise<T>;
 
@@ -49,7 +50,7 @@ export function createRetryWhileHeld(parts: {
         return await work();
       } catch (thrown) {
         const error = toCkvError(thrown);
-        if (!isTransient(error)) throw error;
+        if (!isTransient(error) || error instanceof OpeningOver) throw error;
         metrics.retries.inc({ reason: error.reason });
         log.warn({ reason: error.reason, problem: error.message, failureCount }, 'retrying a batch');
         if (signal.aborted) throw error;
