@@ -67,6 +67,7 @@ const engine = { device: 'cuda:1', precision: 'tf32', mostUsers: 1 } as const;
 const handlers = createRankingHandlers({
   ranker,
   engine,
+  mostWaiting: 256,
   metrics: { observe },
   admission: createAdmission({ load: () => 'spare', started: { least: 64, most: 64 }, mostWaiting: 1 }),
   log: { error: logError } as unknown as Logger,
@@ -182,7 +183,14 @@ describe('RankMany behind an admission', () => {
     const admission = createAdmission({ load: () => 'full', started: { least: 1, most: 1 }, mostWaiting });
     const rank = vi.fn(() => new Promise<RankAnswer>(() => undefined));
     const log = { error: logError } as unknown as Logger;
-    const parts = { ranker: { rank }, metrics: { observe }, admission, engine: { ...engine, mostUsers }, log };
+    const parts = {
+      ranker: { rank },
+      metrics: { observe },
+      admission,
+      mostWaiting,
+      engine: { ...engine, mostUsers },
+      log,
+    };
     return { RankMany: createRankingHandlers(parts).RankMany, rank, admission };
   }
 
@@ -198,17 +206,24 @@ describe('RankMany behind an admission', () => {
     [40, 39],
     [64, 49],
   ])('takes as many places as users share a run, if %i are more than 16', async (mostUsers, waitingCount) => {
-    const { RankMany, rank, admission } = handlersBehind(100, mostUsers);
+    const { RankMany, rank, admission } = handlersBehind(256, mostUsers);
     void RankMany(many(50), call);
     await vi.waitUntil(() => rank.mock.calls.length === 1);
     expect([admission.startedCount, admission.waitingCount]).toEqual([1, waitingCount]);
+  });
+
+  it('leaves most places to others, however many users share a run', async () => {
+    const { RankMany, rank, admission } = handlersBehind(80, 64);
+    void RankMany(many(50), call);
+    await vi.waitUntil(() => rank.mock.calls.length === 1);
+    expect([admission.startedCount, admission.waitingCount]).toEqual([1, 19]);
   });
 
   it('fails for the requests that overload refuses, and for no others', async () => {
     await handlers.RankMany(many(1), call);
     const admission = createAdmission({ load: () => 'full', started: { least: 1, most: 1 }, mostWaiting: 3 });
     const log = { error: logError } as unknown as Logger;
-    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, engine, log });
+    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, mostWaiting: 256, engine, log });
     const { outcomes = [] } = await behind.RankMany(many(16), call);
     const failures = outcomes.flatMap(({ failure }) => (failure ? [failure.reason] : []));
     expect(failures).toEqual(Array(16 - 4).fill('overloaded'));
@@ -220,7 +235,7 @@ describe('RankMany behind an admission', () => {
     const bounds = { started: { least: 1, most: 1 }, mostWaiting: 12, nowMs: () => nowMs };
     const admission = createAdmission({ load: () => 'full', ...bounds });
     const log = { error: logError } as unknown as Logger;
-    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, engine, log });
+    const behind = createRankingHandlers({ ranker, metrics: { observe }, admission, mostWaiting: 256, engine, log });
     expect(admission.full).toBe(false);
     const { outcomes = [] } = await behind.RankMany(many(64), call);
     expect(outcomes.map(({ failure }) => failure?.reason)).toEqual([

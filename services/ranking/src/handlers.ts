@@ -32,7 +32,7 @@ import type { RankAnswer, Ranker } from './ranker.js';
 
 /**
  * Requests of a RankMany that wait or are worked on at once: one caller must not fill the places for all. If users share
- * graph runs, they are as many as one run takes.
+ * graph runs, they are as many as one run takes, up to a quarter of the places.
  */
 const MANY_AT_ONCE = 16;
 
@@ -42,13 +42,15 @@ export interface RankingParts {
   readonly metrics: RankingMetrics;
   /** Lets in each request of RankMany. */
   readonly admission: Pick<Admission, 'run' | 'full' | 'refuse'>;
+  /** Requests that may wait to be begun. */
+  readonly mostWaiting: number;
   /** Where scores are computed. */
   readonly engine: Pick<Engine, 'device' | 'precision' | 'mostUsers'>;
   readonly log: Logger;
 }
 
 /** Creates the handlers of RankingService: requests to queries, answers to responses. */
-export function createRankingHandlers({ ranker, metrics, admission, engine, log }: RankingParts) {
+export function createRankingHandlers({ ranker, metrics, admission, mostWaiting, engine, log }: RankingParts) {
   async function answer(request: RankRequest__Output, at: string, call: CallContext): Promise<RankResponse> {
     const query = queryOf(request, at);
     if (query.explain) checkExplained(query, at, call);
@@ -83,7 +85,8 @@ export function createRankingHandlers({ ranker, metrics, admission, engine, log 
         });
       }
     };
-    await Promise.all(Array.from({ length: Math.max(MANY_AT_ONCE, engine.mostUsers) }, lane));
+    const ofARun = Math.min(engine.mostUsers, Math.floor(mostWaiting / 4));
+    await Promise.all(Array.from({ length: Math.max(MANY_AT_ONCE, ofARun) }, lane));
     return outcomes;
   }
 

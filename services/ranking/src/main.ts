@@ -107,6 +107,7 @@ await runService({
       ranker: watchRanks(ranker, { captures, auditor }),
       metrics: createRankingMetrics(metrics, engine, admission),
       admission,
+      mostWaiting: config.CKV_QUEUE_LIMIT,
       engine,
       log,
     });

@@ -85,7 +85,7 @@ describe('a batch', () => {
   });
 
   it('holds at most so many cells, padding included, but always one run', () => {
-    const most = { mostCells: 4 * 128 * (1 + 128 + 8) };
+    const most = { mostCells: 4 * 128 * (32 + 128 + 8) };
     expect(fitting(Array(6).fill([128, 128, 8]), most)).toEqual([true, true, true, true, false, false]);
     expect(fitting(Array(4).fill([128, 128, 8]), { mostCells: most.mostCells - 1 })).toEqual([
       true,
@@ -102,6 +102,10 @@ describe('a batch', () => {
         { mostCells: 1 },
       ),
     ).toEqual([true, false]);
+  });
+
+  it('bounds the memory of users without a history, too', () => {
+    expect(fitting(Array(3).fill([128, 0, 0]), { mostCells: 3 * 128 * 32 })).toEqual([true, true, false]);
   });
 
   it('gives each user the scores of its candidates', () => {

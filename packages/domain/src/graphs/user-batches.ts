@@ -82,7 +82,7 @@ function openBatch({ mostUsers, bucket, mostPadding, mostCells }: BatchLimits): 
       const fits =
         users <= mostUsers &&
         users * cellsOf(padded) <= mostPadding * own &&
-        bucket(users) * cellsOf(padded) <= mostCells;
+        bucket(users) * heldCellsOf(padded) <= mostCells;
       if (userCount > 0 && !fits) return false;
       [longest, userCount, ownCells] = [padded, users, own];
       return true;
@@ -93,4 +93,10 @@ function openBatch({ mostUsers, bucket, mostPadding, mostCells }: BatchLimits): 
 /** The cells of a user. The row beyond those of the history stands for the work that is done for each candidate. */
 function cellsOf([candidates = 0, ...rows]: RunExtent): number {
   return candidates * rows.reduce((sum, count) => sum + count, 1);
+}
+
+/** The memory of a user's part, in cells: what the scorer holds for a candidate is about as much as 32 rows. */
+function heldCellsOf(extent: RunExtent): number {
+  const [candidates = 0] = extent;
+  return cellsOf(extent) + 31 * candidates;
 }
