@@ -65,6 +65,8 @@ export interface UserJournal {
 }
 
 const RING = 14;
+/** Entries of a ring with tombstones of older events that were forgotten since the last append. */
+const LONGEST_RING = 64;
 
 /** Returns the event hash of docs/wire-format.md, hexadecimal. */
 export function eventHashOf(eventId: string): string {
@@ -128,7 +130,7 @@ export function createUserJournal(userId: string, rules: RecordRules): UserJourn
         const entry = ring.find(({ hash }) => hash === event.hash);
         if (entry) entry.tombstone = true;
         else if (rules.forgetsByEventOnly || !rows.includes(event)) continue;
-        else ring = [...ring, { hash: event.hash, tombstone: true }].slice(-RING); // a deleted row enters the ring
+        else ring = [...ring, { hash: event.hash, tombstone: true }].slice(-LONGEST_RING); // until the next append
         rows = rows.filter((row) => row !== event);
       }
       return { events: rows, ring, lifetimeCount, newestMs };
