@@ -32,11 +32,11 @@ const DEVICE_USERS = 64;
  * Bounds of a batch on the CPU. Its time grows with its padding. So `auto` joins users only if a batch without padding
  * takes at most 1 / 1.25 of the time of its users alone. Then it takes no longer with all padding.
  */
-const CPU = { bucket: exactLength, mostPadding: 1.25, logitBytes: 2 ** 28 };
+const CPU = { bucket: exactLength, mostPadding: 1.25, memoryBytes: 2 ** 28 };
 /** Bounds of a batch on a device. Much of its time is a fixed cost. Shapes come again, because they are buckets. */
-const DEVICE = { bucket: powerOfTwo, mostPadding: 2, logitBytes: 2 ** 31 };
+const DEVICE = { bucket: powerOfTwo, mostPadding: 2, memoryBytes: 2 ** 31 };
 /** Memory for each cell and head: two float32 tensors of logits. */
-const BYTES_PER_LOGIT = 8;
+const BYTES_PER_CELL = 8;
 
 /**
  * Decides how many users may share a run of a bundle whose graphs are loaded, `rankBatch` among them, and lets the
@@ -48,7 +48,7 @@ export async function joinUsers(bundle: OpenBundle, graphs: GraphSet, options: J
   const { rankBatch } = manifest.graphs;
   if (!rankBatch) return { mostUsers: 1, because: 'no_graph' };
   const bounds = device === 'cpu' ? CPU : DEVICE;
-  const mostCells = bounds.logitBytes / BYTES_PER_LOGIT / manifest.heads;
+  const mostCells = bounds.memoryBytes / BYTES_PER_CELL / manifest.heads;
   const batchesOf = (mostUsers: number) => createUserBatches(rankBatch, { ...bounds, mostUsers, mostCells });
   const join = (joined: JoinedUsers) => {
     graphs.joinRuns('rank', { graph: 'rankBatch', ...batchesOf(joined.mostUsers) });
