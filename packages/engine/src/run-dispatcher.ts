@@ -1,4 +1,5 @@
 import { CkvError, type Tensors, toCkvError } from '@collectivekv/domain';
+import { rest } from './rest.js';
 import { type Batching, createRunQueue, type GraphRun, type QueuedRun, type RunLimits, unwanted } from './run-queue.js';
 import { transferable } from './transferable.js';
 import type { PoolWorker, WorkerPool } from './worker-pool.js';
@@ -48,8 +49,13 @@ export interface RunDispatcherOptions {
 export function createRunDispatcher({ pool, queueLimit, hasSpare, onBatch }: RunDispatcherOptions): RunDispatcher {
   const queue = createRunQueue(queueLimit);
   const background = createRunQueue(BACKGROUND_LIMIT);
+  /** True from the start of a background run until the rest after it is over. */
+  let backgroundBusy = false;
+  /** Runs for requests that were started. */
+  let startedCount = 0;
 
   async function perform(worker: PoolWorker, { graph, feeds, keepFeeds }: GraphRun, userCount = 1): Promise<Tensors> {
+    if (worker.role === 'serving') startedCount++;
     worker.runCount++;
     worker.userCount += userCount;
     try {
@@ -96,12 +102,22 @@ export function createRunDispatcher({ pool, queueLimit, hasSpare, onBatch }: Run
     }
   }
 
-  /** Gives the next background run to the spare worker, unless it has one, or loads graphs. */
+  /** Gives the next background run to the spare worker, unless it has one, loads graphs, or rests. */
   function dispatchBackground(): void {
     const spare = pool.spare();
-    if (!spare || spare.runCount > 0) return;
+    if (!spare || backgroundBusy) return;
     const [next] = background.take(1);
-    if (next) perform(spare, next.run).then(next.resolve, next.reject);
+    if (next) void performInBackground(spare, next);
+  }
+
+  /** Rests after the run if a request had a run meanwhile. */
+  async function performInBackground(spare: PoolWorker, { run, resolve, reject }: QueuedRun): Promise<void> {
+    backgroundBusy = true;
+    const [begunMs, startedBefore] = [performance.now(), startedCount];
+    await perform(spare, run).then(resolve, reject);
+    if (startedCount > startedBefore) await rest(performance.now() - begunMs);
+    backgroundBusy = false;
+    dispatchBackground();
   }
 
   return {

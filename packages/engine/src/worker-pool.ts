@@ -1,5 +1,6 @@
 import { allDone, backoffMs } from '@collectivekv/domain';
 import type { WorkerSettings } from './protocol.js';
+import { rest } from './rest.js';
 import type { GraphRun } from './run-queue.js';
 import { type OnRun, startWorkerThread, type WorkerThread } from './worker-thread.js';
 
@@ -101,10 +102,6 @@ interface Worker extends PoolWorker {
 
 const RESTART_PAUSE = { firstMs: 100, longestMs: 30_000 };
 
-/** Rest after a step of a load while other workers serve: this many times as long as the step took. */
-const REST_FACTOR = 3;
-const LONGEST_REST_MS = 250;
-
 /** Creates a pool without workers. */
 export function createWorkerPool({
   settings,
@@ -202,8 +199,7 @@ export function createWorkerPool({
 
   /**
    * Loads graphs into one of the workers that lack them, while it does not serve. Requests go to the spare worker, which
-   * has the graphs by then: the worker that serves is the last one to lack them. Rests after each step: requests of the
-   * other workers need the processors, and nobody waits for the load.
+   * has the graphs by then: the worker that serves is the last one to lack them. Rests after each step.
    */
   async function loadOffPath(lacking: readonly Worker[], load: GraphLoad): Promise<void> {
     const next = lacking.find(({ role, state }) => role === 'spare' || state === 'loading') ?? lacking[0];
@@ -274,8 +270,4 @@ export function createWorkerPool({
       await Promise.all([...workers].map(({ thread }) => thread.terminate()));
     },
   };
-}
-
-function rest(stepMs: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, Math.min(LONGEST_REST_MS, REST_FACTOR * stepMs)));
 }
