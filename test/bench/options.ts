@@ -111,7 +111,7 @@ const DEFAULTS = {
     rounds: 1,
     runs: 1,
     settleRuns: 0,
-    sliceMs: 5_000,
+    sliceMs: 10_000,
     lengths: [1_000],
   },
 } as const satisfies Record<Mode, object>;
