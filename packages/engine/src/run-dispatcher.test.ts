@@ -1,5 +1,5 @@
 import { CkvError, createUserBatches, exactLength, float32, integers, type Tensors } from '@collectivekv/domain';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRunDispatcher, type RunDispatcher } from './run-dispatcher.js';
 import type { Batching, RunLimits } from './run-queue.js';
 import { createWorkerPool, type WorkerPool } from './worker-pool.js';
@@ -236,11 +236,16 @@ describe('runs that wait', () => {
       [other, 'rank 10'],
     ]);
   });
+});
 
-  it('run alone on the spare worker', async () => {
+describe('background runs', () => {
+  beforeEach(async () => {
     await pool.close();
     given.length = 0;
     await open(1, true);
+  });
+
+  it('run one by one on the spare worker, without a batch', async () => {
     const answers = [1, 2, 3].map((item) => sendOne(feedsOf(item), { background: true }));
     for (const text of ['rank 1', 'rank 2', 'rank 3']) {
       expect(texts()).toEqual([text]);
@@ -251,6 +256,27 @@ describe('runs that wait', () => {
       [2, 2],
       [3, 3],
     ]);
+  });
+
+  it('rest three times as long as one took if a request had a run meanwhile, but not for long', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'performance'] });
+    try {
+      for (const item of [1, 2, 3]) void sendOne(feedsOf(item), { background: true });
+      for (const [item, runMs, restMs] of [
+        [1, 20, 60],
+        [2, 2_000, 250],
+      ] as const) {
+        send(9);
+        await vi.advanceTimersByTimeAsync(runMs);
+        given.find(({ text }) => text === `rank ${item}`)?.answer();
+        await vi.advanceTimersByTimeAsync(restMs - 1);
+        expect(texts()).not.toContain(`rank ${item + 1}`);
+        await vi.advanceTimersByTimeAsync(1);
+        expect(texts()).toContain(`rank ${item + 1}`);
+      }
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
