@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { removeLeftFiles } from './left-files.js';
 
 /** What a follower does with a bundle besides keeping it loaded, and writing records of its encoding. */
 export type BundleState =
@@ -74,17 +75,20 @@ export function parseAnnouncement(message: unknown): Announcement {
 export interface AnnouncementFile {
   /** Returns the last message written; throws if the file is missing or damaged. */
   read(): Promise<unknown>;
+  /** Replaces the message. Removes what killed processes left as they wrote theirs. */
   write(message: unknown): Promise<void>;
 }
 
 /** Returns the announcement file of a cache folder. */
 export function createAnnouncementFile(cacheDir: string): AnnouncementFile {
-  const path = join(cacheDir, 'announcement.json');
+  const name = 'announcement.json';
+  const path = join(cacheDir, name);
   return {
     async read() {
       return JSON.parse(await readFile(path, 'utf8'));
     },
     async write(message) {
+      await removeLeftFiles(cacheDir, name);
       const temporary = `${path}.${randomUUID()}`;
       await writeFile(temporary, JSON.stringify(message));
       await rename(temporary, path);

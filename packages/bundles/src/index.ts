@@ -7,6 +7,7 @@ export * from './follow-bundles.js';
 export * from './golden.js';
 export * from './install-bundle.js';
 export type { BatchUsers, JoinedUsers } from './join-users.js';
+export * from './left-files.js';
 export * from './load-bundle.js';
 export * from './loaded-bundle.js';
 export * from './open-bundle.js';

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, symlink, utimes, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { createActivationFile, removeLeftFiles } from './activation.js';
+import { createActivationFile, removeLeftActivations } from './activation.js';
 
 // A known name for the temporary file, so that a test can lead it to a full disk.
 vi.mock('node:crypto', async (original) => ({ ...(await original<object>()), randomUUID: () => 'known' }));
@@ -36,17 +36,17 @@ it('writes nothing if another replica has changed the activation since', async (
   expect(await readdir(dir)).toEqual(['activation.json']);
 });
 
-it('removes files of processes that died long ago, and none that another replica may be writing', async () => {
+it('removes files of processes that died long ago, and no change that another replica has yet to complete', async () => {
   await createActivationFile(dir).write(ACTIVATION, undefined);
-  const [dead, young] = ['a', 'b'].map((digit) => `activation.json.${digit.repeat(8)}-1111-4222-8333-444444444444`);
-  const others = ['activation.json.after-0123456789abcdef', 'activation.json.known', 'tmp-a1b2c3'];
-  for (const name of [dead, young, ...others]) await writeFile(join(dir, name ?? ''), '{}');
-  const nowMs = Date.now();
-  const hoursAgo = new Date(nowMs - 2 * 3_600_000);
-  for (const name of [dead, ...others, 'activation.json']) await utimes(join(dir, name ?? ''), hoursAgo, hoursAgo);
-  await removeLeftFiles(dir, nowMs);
-  expect((await readdir(dir)).sort()).toEqual(['activation.json', young, ...others].sort());
-  await removeLeftFiles(join(dir, 'no folder'));
+  const dead = 'activation.json.aaaaaaaa-1111-4222-8333-444444444444';
+  const kept = ['activation.json', 'activation.json.after-0123456789abcdef'];
+  const hoursAgo = new Date(Date.now() - 2 * 3_600_000);
+  for (const name of [dead, ...kept]) {
+    await writeFile(join(dir, name), '{}');
+    await utimes(join(dir, name), hoursAgo, hoursAgo);
+  }
+  await removeLeftActivations(dir);
+  expect((await readdir(dir)).sort()).toEqual(kept);
 });
 
 it('completes the change of a replica that died as it made it, and refuses its own', async () => {

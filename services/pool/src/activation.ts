@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileError } from '@collectivekv/bundles';
+import { fileError, removeLeftFiles } from '@collectivekv/bundles';
 import { CkvError, WHOLE_SHARE_BP } from '@collectivekv/domain';
 import { z } from 'zod';
 
@@ -42,27 +42,19 @@ export interface ActivationFile {
   write(activation: Activation, before: Activation | undefined): Promise<boolean>;
 }
 
-/** What a process leaves that dies as it writes the activation: the file has no other name yet, or its change has. */
-const LEFT_FILE = /^activation\.json\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** No write takes so long. If one does, it fails, and its caller is told. */
-const LEFT_AFTER_MS = 3_600_000;
+const NAME = 'activation.json';
 
 /**
- * Removes files that processes left in a state folder as they died. Other replicas may write there: their files are
- * young, and stay.
+ * Removes files that processes left in a state folder as they died while they wrote the activation: the file has no
+ * other name yet, or its change has.
  */
-export async function removeLeftFiles(stateDir: string, nowMs = Date.now()): Promise<void> {
-  const names = await readdir(stateDir).catch(() => []); // the first write creates the folder
-  for (const name of names.filter((one) => LEFT_FILE.test(one))) {
-    const path = join(stateDir, name);
-    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: nowMs })); // another replica has removed it
-    if (nowMs - mtimeMs > LEFT_AFTER_MS) await rm(path, { force: true }).catch(() => undefined); // as if nobody had looked
-  }
+export function removeLeftActivations(stateDir: string): Promise<void> {
+  return removeLeftFiles(stateDir, NAME);
 }
 
 /** Returns the activation file of a state folder. The first write creates the folder. */
 export function createActivationFile(stateDir: string): ActivationFile {
-  const path = join(stateDir, 'activation.json');
+  const path = join(stateDir, NAME);
 
   async function read(): Promise<Activation | undefined> {
     const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {

@@ -2,7 +2,7 @@ import { bundleTrustFrom } from '@collectivekv/bundles';
 import { WHOLE_SHARE_BP } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
 import { runService, watchGraphRuns } from '@collectivekv/service-kit';
-import { createActivationFile, removeLeftFiles } from './activation.js';
+import { createActivationFile, removeLeftActivations } from './activation.js';
 import { findBundleDirs } from './bundle-dirs.js';
 import { createBundleShelf } from './bundle-shelf.js';
 import { loadConfig } from './config.js';
@@ -33,7 +33,7 @@ await runService({
     onClose('engine', engine.close);
     const trust = bundleTrustFrom(config, onFileOutcome);
     onClose('bundle trust', () => trust?.close());
-    await removeLeftFiles(config.CKV_STATE_DIR);
+    await removeLeftActivations(config.CKV_STATE_DIR);
     const shelf = await createBundleShelf({
       dirs: await findBundleDirs(config.CKV_BUNDLES_DIR),
       findDirs: () => findBundleDirs(config.CKV_BUNDLES_DIR),
