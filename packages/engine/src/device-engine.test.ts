@@ -90,6 +90,7 @@ it('joins runs of one bundle alone', async () => {
     graph: 'batch',
     mostUsers: 8,
     extentOf: () => [],
+    cellCountOf: (extents) => extents.length,
     open: () => ({ add: () => true }),
     join: () => slots(1, 2),
     split: (outputs, feeds) => feeds.map(() => outputs),

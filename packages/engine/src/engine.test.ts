@@ -26,6 +26,7 @@ const JOINED_SLOTS: Batching = {
   graph: 'gather',
   mostUsers: 32,
   extentOf: () => [],
+  cellCountOf: (extents) => extents.length,
   open() {
     let left = 32;
     return { add: () => left-- > 0 };

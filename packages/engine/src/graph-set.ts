@@ -1,5 +1,6 @@
 import { CkvError, type Tensors, toCkvError } from '@collectivekv/domain';
-import type { Batching, GraphRun, RunLimits } from './run-queue.js';
+import type { Batching, GraphRun, RunLimits, TimedBatching } from './run-queue.js';
+import { createRunTimes } from './run-times.js';
 
 /** Graphs that were loaded together. */
 export interface GraphSet {
@@ -54,7 +55,7 @@ export interface GraphSetOptions {
 /** Creates the set of graphs that the workers have loaded. */
 export function createGraphSet(options: GraphSetOptions): GraphSet {
   const graphs = new Set(options.graphs);
-  const batchings = new Map<string, Batching>();
+  const batchings = new Map<string, TimedBatching>();
   const inFlight = new Set<Promise<unknown>>();
   let state: GraphSetState = 'open';
 
@@ -82,7 +83,7 @@ export function createGraphSet(options: GraphSetOptions): GraphSet {
       return Promise.all(runs);
     },
     joinRuns(graph, batching) {
-      batchings.set(graph, { ...batching, graph: options.keyOf(batching.graph) });
+      batchings.set(graph, { ...batching, graph: options.keyOf(batching.graph), times: createRunTimes() });
     },
     get mostUsers() {
       return greatestOf(batchings.values());

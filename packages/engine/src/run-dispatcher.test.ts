@@ -1,7 +1,16 @@
-import { CkvError, createUserBatches, exactLength, float32, integers, type Tensors } from '@collectivekv/domain';
+import {
+  CkvError,
+  createUserBatches,
+  exactLength,
+  float32,
+  integers,
+  steadyNowMs,
+  type Tensors,
+} from '@collectivekv/domain';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRunDispatcher, type RunDispatcher } from './run-dispatcher.js';
-import type { Batching, RunLimits } from './run-queue.js';
+import type { RunLimits, TimedBatching } from './run-queue.js';
+import { createRunTimes } from './run-times.js';
 import { createWorkerPool, type WorkerPool } from './worker-pool.js';
 import type { Command, WorkerThread } from './worker-thread.js';
 
@@ -31,11 +40,12 @@ const GRAPH = {
   inputs: [{ name: 'item', role: 'candidate_item' as const, type: 'int64' as const, shape }],
   outputs: [{ name: 'scores', role: 'scores' as const, type: 'float32' as const, shape }],
 };
-const batchingOf = (graph: string): Batching => ({
+const batchingOf = (graph: string): TimedBatching => ({
   graph,
+  times: createRunTimes(),
   ...createUserBatches(GRAPH, { mostUsers: 4, bucket: exactLength, mostPadding: 1, mostCells: 1e6 }),
 });
-let batching: Batching;
+let batching: TimedBatching;
 
 /** Feeds of a user whose candidates are all this item. */
 const feedsOf = (item: number, count = 2): Tensors => ({ item: integers('int64', Array(count).fill(item), [count]) });
@@ -109,7 +119,7 @@ afterEach(() => pool.close());
 
 /** Sends runs of users. Returns a promise of each user's scores, or of the reason of its failure. */
 const send = (...items: number[]) => items.map((item) => sendOne(feedsOf(item)));
-const sendOne = (feeds: Tensors, limits: RunLimits = {}, other: Batching | 'alone' = batching) =>
+const sendOne = (feeds: Tensors, limits: RunLimits = {}, other: TimedBatching | 'alone' = batching) =>
   dispatcher
     .run({ graph: 'rank', feeds, keepFeeds: false, batching: other === 'alone' ? undefined : other }, limits)
     .then(
@@ -235,6 +245,79 @@ describe('runs that wait', () => {
       [other, 'rank 9'],
       [other, 'rank 10'],
     ]);
+  });
+});
+
+describe('runs with deadlines', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** Answers the oldest run so much later. */
+  async function answerAfter(ms: number): Promise<void> {
+    vi.advanceTimersByTime(ms);
+    await answer();
+  }
+
+  /** Gives the worker two runs of 10 ms, by now as all before them, so that it has time for others in 20 ms. */
+  async function occupy(other = batching): Promise<void> {
+    for (const item of [1, 2]) void sendOne(feedsOf(item), {}, other);
+    await answerAfter(10);
+    await answerAfter(10);
+    for (const item of [3, 4]) void sendOne(feedsOf(item), {}, other);
+  }
+
+  /** Sends runs 5 to 8. Some have a deadline, so many ms after the worker has time for them. */
+  const sendWith = (leftMs: Record<number, number>) =>
+    [5, 6, 7, 8].map((item) => {
+      const left = leftMs[item];
+      return sendOne(feedsOf(item), { deadlineMs: left && steadyNowMs() + 20 + left });
+    });
+
+  it('leave together if all will be in time', async () => {
+    await occupy();
+    sendWith({ 6: 40, 8: 41 });
+    await answerAfter(10);
+    expect(texts()).toEqual(['rank 4', 'batch 5+6+7+8']);
+  });
+
+  it('leave first, the earliest deadline first, with those for which they have time', async () => {
+    await occupy();
+    sendWith({ 6: 39, 8: 31 });
+    await answerAfter(10);
+    expect(texts()).toEqual(['rank 4', 'batch 8+6+5']);
+    await answerAfter(10);
+    await answerAfter(30);
+    expect(texts()).toEqual(['rank 7']);
+  });
+
+  it('leave alone if they have no time for others', async () => {
+    await occupy();
+    sendWith({ 6: 19 });
+    await answerAfter(10);
+    expect(texts()).toEqual(['rank 4', 'rank 6']);
+    await answerAfter(10);
+    expect(texts()).toEqual(['rank 6', 'batch 5+7+8']);
+  });
+
+  it('leave with all others if they would be late alone as well, and are not refused', async () => {
+    await occupy();
+    const answers = sendWith({ 6: 9 });
+    await answerAfter(10);
+    expect(texts()).toEqual(['rank 4', 'batch 5+6+7+8']);
+    await answerAfter(10);
+    await answerAfter(40);
+    expect(await Promise.all(answers)).toEqual([5, 6, 7, 8].map((item) => [item, item]));
+  });
+
+  it('leave with all others while no run of their batching has ended', async () => {
+    await occupy(batchingOf('other'));
+    sendWith({ 6: 19 });
+    await answerAfter(10);
+    expect(texts()).toEqual(['rank 4', 'batch 5+6+7+8']);
   });
 });
 

@@ -1,6 +1,13 @@
-import { CkvError, type Tensors, toCkvError } from '@collectivekv/domain';
+import { CkvError, type RunExtent, steadyNowMs, type Tensors, toCkvError } from '@collectivekv/domain';
 import { rest } from './rest.js';
-import { type Batching, createRunQueue, type GraphRun, type QueuedRun, type RunLimits, unwanted } from './run-queue.js';
+import {
+  createRunQueue,
+  type GraphRun,
+  type QueuedRun,
+  type RunLimits,
+  type TimedBatching,
+  unwanted,
+} from './run-queue.js';
 import { transferable } from './transferable.js';
 import type { PoolWorker, WorkerPool } from './worker-pool.js';
 
@@ -54,15 +61,24 @@ export function createRunDispatcher({ pool, queueLimit, hasSpare, onBatch }: Run
   /** Runs for requests that were started. */
   let startedCount = 0;
 
-  async function perform(worker: PoolWorker, { graph, feeds, keepFeeds }: GraphRun, userCount = 1): Promise<Tensors> {
+  /** Runs a graph. A run with batching has an extent for each of its users, and adds its time to those of the batching. */
+  async function perform(worker: PoolWorker, run: GraphRun, extents = extentsOf(run)): Promise<Tensors> {
+    const { graph, feeds, keepFeeds, batching } = run;
+    const userCount = Math.max(1, extents.length);
+    const cellCount = batching?.cellCountOf(extents) ?? 0;
     if (worker.role === 'serving') startedCount++;
+    if (worker.runCount === 0) worker.begunMs = steadyNowMs();
+    worker.expectedMs = batching?.times.expectedMs(cellCount) ?? 0;
     worker.runCount++;
     worker.userCount += userCount;
     try {
-      return await worker.thread.perform({ kind: 'run', graph, feeds }, keepFeeds ? [] : transferable(feeds));
+      const outputs = await worker.thread.perform({ kind: 'run', graph, feeds }, keepFeeds ? [] : transferable(feeds));
+      batching?.times.add(cellCount, steadyNowMs() - worker.begunMs);
+      return outputs;
     } catch (error) {
       throw pool.closed ? closedError() : toCkvError(error);
     } finally {
+      worker.begunMs = steadyNowMs();
       worker.runCount--;
       worker.userCount -= userCount;
       dispatch();
@@ -70,11 +86,11 @@ export function createRunDispatcher({ pool, queueLimit, hasSpare, onBatch }: Run
   }
 
   /** Runs a batch. If it fails, each of its runs is repeated alone, so that one user cannot fail the others. */
-  async function performBatch(worker: PoolWorker, runs: readonly QueuedRun[], batching: Batching): Promise<void> {
+  async function performBatch(worker: PoolWorker, runs: readonly QueuedRun[], batching: TimedBatching): Promise<void> {
     try {
       const all = runs.map(({ run }) => run.feeds);
-      const feeds = batching.join(all);
-      const outputs = await perform(worker, { graph: batching.graph, feeds, keepFeeds: false }, runs.length);
+      const run = { graph: batching.graph, feeds: batching.join(all), keepFeeds: false, batching };
+      const outputs = await perform(worker, run, all.map(batching.extentOf));
       const parts = batching.split(outputs, all);
       onBatch?.(runs.length, false);
       for (const [i, { resolve }] of runs.entries()) resolve(parts[i] ?? {});
@@ -93,7 +109,7 @@ export function createRunDispatcher({ pool, queueLimit, hasSpare, onBatch }: Run
     dispatchBackground();
     for (let worker = pool.leastBusy(RUNS_PER_WORKER); worker; worker = pool.leastBusy(RUNS_PER_WORKER)) {
       // A small batch behind a large one would leave others to wait for both: it grows until the large one is done.
-      const runs = queue.take(Math.max(1, worker.userCount));
+      const runs = queue.take(Math.max(1, worker.userCount), freeMs(worker));
       const [first] = runs;
       if (!first) return;
       const { batching } = first.run;
@@ -149,6 +165,15 @@ export function createRunDispatcher({ pool, queueLimit, hasSpare, onBatch }: Run
       background.rejectAll(closedError());
     },
   };
+}
+
+function extentsOf({ feeds, batching }: GraphRun): RunExtent[] {
+  return batching ? [batching.extentOf(feeds)] : [];
+}
+
+/** Returns when the worker is expected to start its next run, by the steady clock. */
+function freeMs({ runCount, begunMs, expectedMs }: PoolWorker): number {
+  return Math.max(steadyNowMs(), runCount > 0 ? begunMs + expectedMs : 0);
 }
 
 function closedError(): CkvError {

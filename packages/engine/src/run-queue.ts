@@ -1,4 +1,5 @@
 import { CkvError, type RunExtent, steadyNowMs, type Tensors, type UserBatches } from '@collectivekv/domain';
+import type { RunTimes } from './run-times.js';
 
 /** Limits of a run, read when its turn comes. */
 export interface RunLimits {
@@ -19,6 +20,11 @@ export interface Batching extends UserBatches {
   readonly graph: string;
 }
 
+/** A batching, and what its runs have taken: batches, and those that ran alone. */
+export interface TimedBatching extends Batching {
+  readonly times: RunTimes;
+}
+
 /** A graph and its inputs. */
 export interface GraphRun {
   /** The graph's key. */
@@ -27,7 +33,7 @@ export interface GraphRun {
   /** True copies large feeds instead of transferring them: another run needs them as well. */
   readonly keepFeeds: boolean;
   /** Joins this run with waiting runs that have the same batching. Undefined runs it alone. */
-  readonly batching?: Batching | undefined;
+  readonly batching?: TimedBatching | undefined;
 }
 
 /** A run that waits for a worker. */
@@ -47,10 +53,12 @@ export interface RunQueue {
    */
   push(run: GraphRun, limits: RunLimits): Promise<Tensors>;
   /**
-   * Removes and returns the first run that is still wanted, with all that fit its batch. Returns none while a batch has
-   * fewer than `least`.
+   * Removes and returns the first run that is still wanted, with all that fit its batch. If some of them would be late
+   * by the whole batch, but not alone, the earliest deadline among theirs bounds the batch, and they are its first runs.
+   * Returns none while a batch has fewer than `least`.
+   * @param startMs when the runs would start, by the steady clock. Default: now
    */
-  take(least: number): QueuedRun[];
+  take(least: number, startMs?: number): QueuedRun[];
   /** Puts runs that were taken back to the front, each to run alone. */
   putBack(runs: readonly QueuedRun[]): void;
   rejectAll(error: CkvError): void;
@@ -59,20 +67,13 @@ export interface RunQueue {
 const RETRY_AFTER_MS = 20;
 
 interface Entry extends QueuedRun {
-  /** Undefined for a run without batching. */
-  readonly extent: RunExtent | undefined;
+  /** Empty for a run without batching. */
+  readonly extent: RunExtent;
 }
 
 /** Creates a queue for at most `limit` runs. */
 export function createRunQueue(limit: number): RunQueue {
   let entries: Entry[] = [];
-
-  /** Returns the first run and those that fit its batch, in order. */
-  function batchOf(first: Entry): QueuedRun[] {
-    const { batching } = first.run;
-    const batch = batching?.open();
-    return entries.filter(({ run, extent }) => run.batching === batching && extent && batch?.add(extent));
-  }
 
   return {
     get length() {
@@ -85,33 +86,54 @@ export function createRunQueue(limit: number): RunQueue {
           const text = `${limit} graph runs wait already, which is the limit; send less, or add replicas`;
           return reject(new CkvError('overloaded', text, { retryAfterMs: RETRY_AFTER_MS }));
         }
-        entries.push({ run, limits, extent: run.batching?.extentOf(run.feeds), resolve, reject });
+        entries.push({ run, limits, extent: run.batching?.extentOf(run.feeds) ?? [], resolve, reject });
       });
     },
-    take(least) {
+    take(least, startMs = steadyNowMs()) {
       while (entries[0] && !isWanted(entries[0])) entries.shift();
       const first = entries[0];
       if (!first) return [];
-      if (!first.run.batching) {
+      const { batching } = first.run;
+      if (!batching) {
         entries.shift();
         return [first];
       }
       if (entries.length < least) return [];
       entries = entries.filter(isWanted);
-      const batch = batchOf(first);
+      const batch = batchOf(entries, batching, startMs);
       if (batch.length < least) return [];
       const taken = new Set<QueuedRun>(batch);
       entries = entries.filter((entry) => !taken.has(entry));
       return batch;
     },
     putBack(runs) {
-      entries.unshift(...runs.map((one) => ({ ...one, run: { ...one.run, batching: undefined }, extent: undefined })));
+      entries.unshift(...runs.map((one) => ({ ...one, run: { ...one.run, batching: undefined }, extent: [] })));
     },
     rejectAll(error) {
       for (const { reject } of entries) reject(error);
       entries = [];
     },
   };
+}
+
+/** Returns the first run with this batching and those that fit its batch, in order; see take for those with deadlines. */
+function batchOf(entries: readonly Entry[], batching: TimedBatching, startMs: number): Entry[] {
+  const open = batching.open();
+  const batch = entries.filter(({ run, extent }) => run.batching === batching && open.add(extent));
+  const isInTime = ({ limits }: QueuedRun, cellCount: number) =>
+    startMs + batching.times.expectedMs(cellCount) <= deadlineOf(limits);
+  const cellCount = batching.cellCountOf(batch.map(({ extent }) => extent));
+  const urgent = batch
+    .filter((one) => !isInTime(one, cellCount) && isInTime(one, batching.cellCountOf([one.extent])))
+    .sort((a, b) => deadlineOf(a.limits) - deadlineOf(b.limits));
+  const [earliest] = urgent;
+  if (!earliest) return batch;
+  const smaller = batching.open((count) => isInTime(earliest, count));
+  return [...urgent, ...batch.filter((one) => !urgent.includes(one))].filter(({ extent }) => smaller.add(extent));
+}
+
+function deadlineOf({ deadlineMs = Number.POSITIVE_INFINITY }: RunLimits): number {
+  return deadlineMs;
 }
 
 /** True if the run is still wanted. Rejects the run otherwise. */
@@ -122,7 +144,9 @@ function isWanted({ limits, reject }: QueuedRun): boolean {
 }
 
 /** Returns the error of a run that need not start: its caller left, or its deadline passed. Undefined otherwise. */
-export function unwanted({ deadlineMs = Number.POSITIVE_INFINITY, ended }: RunLimits): CkvError | undefined {
-  if (ended) return ended;
-  return steadyNowMs() >= deadlineMs ? new CkvError('deadline', 'the deadline passed before the graph ran') : undefined;
+export function unwanted(limits: RunLimits): CkvError | undefined {
+  if (limits.ended) return limits.ended;
+  return steadyNowMs() >= deadlineOf(limits)
+    ? new CkvError('deadline', 'the deadline passed before the graph ran')
+    : undefined;
 }

@@ -29,6 +29,10 @@ export interface PoolWorker {
   runCount: number;
   /** Users of these runs: one of each run, or those of a batch. */
   userCount: number;
+  /** When the thread began the first of these runs, by the steady clock. */
+  begunMs: number;
+  /** How long the last of these runs is expected to take, ms; 0 if that is not known. */
+  expectedMs: number;
 }
 
 /** Where workers load a graph from. */
@@ -129,6 +133,8 @@ export function createWorkerPool({
       busyLoading: false,
       runCount: 0,
       userCount: 0,
+      begunMs: 0,
+      expectedMs: 0,
       loaded: new Set(),
     };
     workers.add(worker);

@@ -56,7 +56,7 @@ export const rankingConfigSchema = z.object({
     })
     .default('auto')
     .describe(
-      'most users that share a graph run while workers are busy, with bundles that have a graph for it; 1 gives each user a run of its own; auto is 64 on a GPU, and on the CPU 8 if that proves faster when the bundle is loaded, otherwise 1. On the CPU a high number makes requests late together',
+      'most users that share a graph run while workers are busy, with bundles that have a graph for it; 1 gives each user a run of its own; auto is 64 on a GPU, and on the CPU 8 if that proves faster when the bundle is loaded, otherwise 1. On the CPU a high number makes requests slow',
     ),
   CKV_QUEUE_LIMIT: z.coerce
     .number()

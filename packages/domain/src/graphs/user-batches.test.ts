@@ -104,6 +104,31 @@ describe('a batch', () => {
     ).toEqual([true, false]);
   });
 
+  it('counts the cells of a batch with those of its padding', () => {
+    const batches = createUserBatches(graph, LIMITS);
+    expect(batches.cellCountOf([[128, 64, 8]])).toBe(128 * (32 + 64 + 8));
+    expect(
+      batches.cellCountOf([
+        [128, 64, 8],
+        [64, 128, 8],
+        [8, 8, 8],
+      ]),
+    ).toBe(4 * 128 * (32 + 128 + 8));
+  });
+
+  it('has only as many cells as it is allowed to have when it is begun, but always one run', () => {
+    const batches = createUserBatches(graph, LIMITS);
+    const extent = batches.extentOf(feedsOf(128, 128, 8));
+    for (const [most, users] of [
+      [4, 4],
+      [3, 2], // three would be padded to four
+      [0, 1],
+    ] as const) {
+      const batch = batches.open((cellCount) => cellCount <= most * batches.cellCountOf([extent]));
+      expect([1, 2, 3, 4, 5].filter(() => batch.add(extent))).toHaveLength(users);
+    }
+  });
+
   it('bounds the memory of users without a history, too', () => {
     expect(fitting(Array(3).fill([128, 0, 0]), { mostCells: 3 * 128 * 32 })).toEqual([true, true, false]);
   });

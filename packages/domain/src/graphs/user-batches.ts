@@ -10,8 +10,13 @@ export type RunExtent = readonly number[];
 export interface UserBatches {
   readonly mostUsers: number;
   extentOf(feeds: Tensors): RunExtent;
-  /** Begins to choose the runs of a batch. */
-  open(): OpenBatch;
+  /** Returns the cells of a batch of these runs, with those of its padding. */
+  cellCountOf(extents: readonly RunExtent[]): number;
+  /**
+   * Begins to choose the runs of a batch.
+   * @param allows whether a batch may have so many cells. Default: as many as its limits allow
+   */
+  open(allows?: (cellCount: number) => boolean): OpenBatch;
   /** Returns the feeds of the graph `rankBatch`, which are copies. Throws as {@link joinFeeds} does. */
   join(feeds: readonly Tensors[]): Tensors;
   /**
@@ -51,7 +56,8 @@ export function createUserBatches(
   return {
     mostUsers,
     extentOf: (feeds) => axes.map((name) => bucket(lengthOf(feeds, name))),
-    open: () => openBatch(limits),
+    cellCountOf: (extents) => bucket(extents.length) * heldCellsOf(extents.reduce(longestOf, [])),
+    open: (allows = () => true) => openBatch(limits, allows),
     join: (feeds) => joinFeeds(inputs, feeds, bucket),
     split(answer, feeds) {
       const counts = feeds.map((one) => lengthOf(one, axes[0]));
@@ -70,24 +76,34 @@ function axesOf(inputs: readonly GraphInput[]): string[] {
   return [candidate, ...[...byAxis.values()].filter((name) => name !== candidate)];
 }
 
-function openBatch({ mostUsers, bucket, mostPadding, mostCells }: BatchLimits): OpenBatch {
+function openBatch(
+  { mostUsers, bucket, mostPadding, mostCells }: BatchLimits,
+  allows: (cellCount: number) => boolean,
+): OpenBatch {
   let longest: RunExtent = [];
   let userCount = 0;
   let ownCells = 0; // of the users without those of the others
   return {
     add(extent) {
-      const padded = extent.map((length, axis) => Math.max(length, longest[axis] ?? 0));
+      const padded = longestOf(longest, extent);
       const own = ownCells + cellsOf(extent);
       const users = userCount + 1;
+      const cellCount = bucket(users) * heldCellsOf(padded);
       const fits =
         users <= mostUsers &&
         users * cellsOf(padded) <= mostPadding * own &&
-        bucket(users) * heldCellsOf(padded) <= mostCells;
+        cellCount <= mostCells &&
+        allows(cellCount);
       if (userCount > 0 && !fits) return false;
       [longest, userCount, ownCells] = [padded, users, own];
       return true;
     },
   };
+}
+
+/** Returns the length to which two runs pad each other along each axis. */
+function longestOf(one: RunExtent, other: RunExtent): RunExtent {
+  return other.map((length, axis) => Math.max(length, one[axis] ?? 0));
 }
 
 /** The cells of a user. The row beyond those of the history stands for the work that is done for each candidate. */
