@@ -3,15 +3,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stack } from '@collectivekv/dev-stack';
+import type { BundleStatus } from '@collectivekv/operations';
 import { ROOT } from './paths.js';
-
-/** The status of a bundle, as `ckv --json bundle status` prints it. */
-export interface BundleStatus {
-  readonly id: string;
-  readonly state: string;
-  readonly coverage: { readonly sampledCount: number; readonly warmCount: number } | null;
-  readonly followers: readonly { readonly loaded: boolean }[];
-}
 
 /** A command that runs. */
 export interface RunningCommand {

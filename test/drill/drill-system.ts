@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CollectiveKvClient, createCollectiveKvClient } from '@collectivekv/client';
 import { type Stack, startStack } from '@collectivekv/dev-stack';
+import { type BundleStatus, bundleStatus } from '@collectivekv/operations';
 import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { createGrpcClient } from '@collectivekv/rpc';
 import { type Backends, DEFAULT_WRITES, startBackends } from '@collectivekv/test-chaos/load/backends';
 import { openDoors } from '@collectivekv/test-chaos/load/doors';
 import { createReference, type Reference } from '@collectivekv/test-chaos/oracle/reference';
@@ -23,6 +25,8 @@ export interface DrillSystem {
   readonly stack: Stack;
   readonly redis: RedisClient;
   readonly ckv: Ckv;
+  /** Returns what `ckv bundle status` prints, for a look many times a second: commands would take a whole core. */
+  status(): Promise<BundleStatus[]>;
   /** A client of each ranking replica alone. */
   readonly probes: readonly CollectiveKvClient[];
   readonly bundles: { readonly v1: Reference; readonly v2: Reference; readonly v3: Reference };
@@ -102,6 +106,8 @@ export async function startDrillSystem(options: DrillSystemOptions): Promise<Dri
       createCollectiveKvClient({ rankingTarget: address, rankTimeoutMs: 5_000, maxAttempts: 10 }),
     );
     closing.push(() => probes.map((probe) => probe.close()));
+    const pool = createGrpcClient('PoolService', stack.targets.pool);
+    closing.push(() => pool.close());
 
     const feed = createDrillFeed();
     const phases = createPhaseLog();
@@ -140,6 +146,7 @@ export async function startDrillSystem(options: DrillSystemOptions): Promise<Dri
       stack,
       redis,
       ckv: ckvOf(stack),
+      status: () => bundleStatus({ pool: () => pool }),
       probes,
       bundles: { v1, v2, v3 },
       phases,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CollectiveKvClient } from '@collectivekv/client';
 import { servesUser } from '@collectivekv/domain';
+import type { BundleStatus } from '@collectivekv/operations';
 import type { Reference } from '@collectivekv/test-chaos/oracle/reference';
 import { createRandom, type Random } from '@collectivekv/test-chaos/random';
 import { type ArmOutcome, CONTROL, HISTORIES, outcomeOf } from './arm-outcome.js';
@@ -105,8 +106,8 @@ function createDrill(system: DrillSystem, options: ArmOptions, random: Random) {
     phases.begin(phase);
   }
 
-  async function coverage(): Promise<number | null> {
-    const status = (await ckv.status()).find(({ id }) => id === idOf(v3));
+  function coverageIn(bundles: readonly BundleStatus[]): number | null {
+    const status = bundles.find(({ id }) => id === idOf(v3));
     if (!status?.coverage || status.coverage.sampledCount < LEAST_SAMPLES) return null;
     return status.coverage.warmCount / status.coverage.sampledCount;
   }
@@ -114,13 +115,13 @@ function createDrill(system: DrillSystem, options: ArmOptions, random: Random) {
   /** Lets a phase go on for a time, and notes the coverage at its end. */
   async function goOn(ms: number): Promise<void> {
     await sleep(ms);
-    phases.covered(await coverage());
+    phases.covered(coverageIn(await ckv.status()));
   }
 
-  /** Waits until the replicas have loaded a bundle, as an operator reads it from the status. */
+  /** Waits until the replicas have loaded a bundle. */
   async function untilLoaded(bundleId: string): Promise<void> {
     await until(`bundle ${bundleId} is loaded`, async () => {
-      const followers = (await ckv.status()).find(({ id }) => id === bundleId)?.followers ?? [];
+      const followers = (await system.status()).find(({ id }) => id === bundleId)?.followers ?? [];
       return followers.length >= FOLLOWERS && followers.every(({ loaded }) => loaded);
     });
   }
@@ -157,7 +158,7 @@ function createDrill(system: DrillSystem, options: ArmOptions, random: Random) {
     await backfillV3();
     begin('coverage of v3 rises');
     await until('the coverage is high enough', async () => {
-      const share = await coverage();
+      const share = coverageIn(await system.status());
       phases.covered(share);
       return (share ?? 0) >= LEAST_COVERAGE;
     });
