@@ -288,9 +288,8 @@ describe.each([
   it('refuses a command that was stopped after its check, if the records have changed meanwhile', async () => {
     await e2e.pool.call('SetCandidate', { bundleId: candidate.id });
     for (const change of [['activate'], ['canary', '--share', '5%'], ['cancel']]) {
-      // The command has looked at the pool, and waits behind a process that died with the claim.
-      // Its claim ends 10 s after the command first finds it, however long the command takes to start.
-      const claim = `token ${Date.now() + 3_600_000} a process that died`;
+      // The command has looked at the pool, and waits behind a process with the claim.
+      const claim = `token ${Date.now() + 3_600_000} another process`;
       await redis.hset('{ckv}:encoding-claims', candidate.encodingId, claim);
       const [name = '', ...options] = change;
       const force = name === 'cancel' ? [] : ['--force'];
@@ -302,6 +301,8 @@ describe.each([
       const code = codeOf(stopped);
       await vi.waitUntil(() => text.includes('waiting until the claim'), { timeout: 60_000, interval: 5 });
       await e2e.pool.call('NoteRecordsChange', { encodingId: candidate.encodingId });
+      // The first process has died: its claim ends 10 s after the command first finds it. The others give theirs back.
+      if (name !== 'activate') await redis.hdel('{ckv}:encoding-claims', candidate.encodingId);
       expect(await code, text).toBe(1);
       expect(text).toMatch(/a backfill of it may have begun since/);
     }
