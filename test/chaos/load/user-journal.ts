@@ -121,8 +121,8 @@ export function createUserJournal(userId: string, rules: RecordRules): UserJourn
         if (kind === 'record') {
           rows.push(event);
           ring.push({ hash: event.hash, tombstone: false });
-          ring = ring.slice(-RING);
-          rows = rows.slice(-rules.maxPositions);
+          if (ring.length > RING) ring = ring.slice(-RING);
+          if (rows.length > rules.maxPositions) rows.shift();
           lifetimeCount++;
           newestMs = Math.max(newestMs, event.input.timestampMs);
           continue;
