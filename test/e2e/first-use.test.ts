@@ -186,13 +186,14 @@ describe('the quickstart', () => {
     copyDemo(join(dir, 'bundles', 'copied'), 'next');
     const env = { PATH: process.env.PATH ?? '', CKV_POOL_TARGET: stack.targets.pool };
     const ckv = (...args: string[]) =>
-      spawnSync(process.execPath, [join(root, 'packages/cli/bin/ckv.js'), '--json', 'bundle', ...args], {
+      spawnSync(process.execPath, [join(root, 'packages/cli/bin/ckv.js'), '--json', ...args], {
         encoding: 'utf8',
         env,
       });
     try {
-      expect(ckv('activate', 'next').stderr).toBe('');
-      const names = JSON.parse(ckv('list').stdout).map(({ name }: { name: string }) => name);
+      expect(ckv('bundle', 'activate', 'next', '--force').stderr).toMatch(/^error: --queue-redis: is required/);
+      expect(ckv('--queue-redis', stack.redisUrl, 'bundle', 'activate', 'next').stderr).toBe('');
+      const names = JSON.parse(ckv('bundle', 'list').stdout).map(({ name }: { name: string }) => name);
       expect(names).toEqual(['next', 'demo']);
     } finally {
       await stack.stop();

@@ -1,5 +1,6 @@
-import { steadyNowMs } from '@collectivekv/domain';
+import { CkvError, steadyNowMs } from '@collectivekv/domain';
 import { bundleStatus, cancelCandidate, refuseUnfinishedRollback, whenComplete } from '@collectivekv/operations';
+import type { Warmings } from '@collectivekv/update-queue';
 import { type Command, Option } from 'commander';
 import { bundleIdOf } from './bundle-id.js';
 import { statusTable } from './bundle-status.js';
@@ -89,7 +90,7 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .addHelpText('after', ROLLBACK_HELP)
     .action(async (options: WarmOptions) => {
       const warn = (problem: string) => console.error(`warning: ${problem}`);
-      const knownChange = await refuseUnfinishedRollback(connections, warn);
+      const knownChange = await refuseUnfinishedRollback({ ...connections, warmings: warmingsIfNamed }, warn);
       const rolledBack = await pool().call('Rollback', { ...warmFields(options), knownChange }, deadline());
       const { activeBundleId, previousBundleId, endedCanaryIds } = rolledBack;
       connections.print(rolledBack, () =>
@@ -98,6 +99,16 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
           : `active: ${activeBundleId}; previously active: ${previousBundleId}`,
       );
     });
+
+  /** A rollback must not depend on the queue's Redis: one that is not named counts as away. */
+  async function warmingsIfNamed(): Promise<Warmings> {
+    try {
+      return await connections.warmings();
+    } catch (thrown) {
+      const message = thrown instanceof Error ? thrown.message : String(thrown);
+      throw new CkvError('dependency_unavailable', message, { cause: thrown });
+    }
+  }
 
   async function setCandidate(idOrName: string, { share, ...options }: { share: number } & WarmOptions): Promise<void> {
     const bundleId = await bundleIdOf(connections, idOrName, { orCopied: true });

@@ -15,6 +15,7 @@ import {
 import { readAccess } from './environment.js';
 import { readPartitionCount } from './partition-count.js';
 import { print } from './print.js';
+import { queueRedisOf } from './queue-redis.js';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -80,9 +81,8 @@ export function openConnections(options: () => GlobalOptions): Connections {
   }
 
   async function queueRedis() {
+    const { url, keyPrefix } = queueRedisOf(options(), stack);
     const partitionCount = readPartitionCount(process.env);
-    const { queueRedis: given, keyPrefix = stack.keyPrefix ?? 'ckv' } = options();
-    const url = given ?? process.env.CKV_REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379';
     const tls = redisTlsFrom(process.env);
     const client = await connectedRedis(url, { field: '--queue-redis', name: 'ckv', whenAway: 'wait', tls });
     opened.push(() => closeRedis(client));

@@ -29,7 +29,7 @@ const program = new Command('ckv')
   .addOption(target('--pool <host:port>', 'POOL', 'pool service; default 127.0.0.1:50051'))
   .addOption(target('--user-cache <host:port>', 'USER_CACHE', 'user-cache service; default 127.0.0.1:50052'))
   .addOption(
-    new Option('--queue-redis <url>', "the queue's Redis; default redis://127.0.0.1:6379").env('CKV_QUEUE_REDIS_URL'),
+    new Option('--queue-redis <url>', "the queue's Redis; required unless npm start runs").env('CKV_QUEUE_REDIS_URL'),
   )
   .addOption(new Option('--key-prefix <text>', 'prefix of all keys in Redis; default ckv').env('CKV_KEY_PREFIX'))
   .addHelpText(
@@ -45,7 +45,6 @@ More environment variables:
   CKV_TLS_CLIENT_CERT_FILE   own certificate (PEM file), if the services require one
   CKV_TLS_CLIENT_KEY_FILE    private key of this certificate
   CKV_TLS_SERVER_NAME        name in the services' certificates, if it is not the host of the target
-  CKV_REDIS_URL              the queue's Redis, if CKV_QUEUE_REDIS_URL is not set
   CKV_REDIS_TLS_CA_FILE      certificate authorities (PEM file) of Redis, for rediss:// URLs
   CKV_REDIS_TLS_CERT_FILE    own certificate (PEM file), if Redis requires one
   CKV_REDIS_TLS_KEY_FILE     private key of this certificate
