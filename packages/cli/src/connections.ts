@@ -81,7 +81,7 @@ export function openConnections(options: () => GlobalOptions): Connections {
   }
 
   async function queueRedis() {
-    const { url, keyPrefix } = queueRedisOf(options(), stack);
+    const { url, keyPrefix } = queueRedisOf(options(), process.env, stack);
     const partitionCount = readPartitionCount(process.env);
     const tls = redisTlsFrom(process.env);
     const client = await connectedRedis(url, { field: '--queue-redis', name: 'ckv', whenAway: 'wait', tls });

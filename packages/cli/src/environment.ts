@@ -1,8 +1,24 @@
+import { readNamedFile } from '@collectivekv/credentials';
+import { invalidRequest } from '@collectivekv/domain';
 import type { GrpcClientOptions } from '@collectivekv/rpc';
 
 /** Deletes the variables of this system that are empty: they count as unset, as they do for the services. */
 export function unsetEmpty(env: NodeJS.ProcessEnv): void {
   for (const [name, value] of Object.entries(env)) if (name.startsWith('CKV_') && value === '') delete env[name];
+}
+
+/**
+ * Returns a variable as services read it: its value, else the content of the file that `NAME_FILE` names. Undefined if
+ * neither is set.
+ * @throws invalid_request if the file cannot be read, or is empty
+ */
+export function readVariable(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  if (env[name]) return env[name];
+  const [field, path] = [`${name}_FILE`, env[`${name}_FILE`]];
+  if (!path) return undefined;
+  const text = readNamedFile({ field, path }).toString().trim();
+  if (text === '') throw invalidRequest(field, `${path} is empty`, `write the value of ${name} into it, or unset it`);
+  return text;
 }
 
 /**

@@ -45,6 +45,8 @@ More environment variables:
   CKV_TLS_CLIENT_CERT_FILE   own certificate (PEM file), if the services require one
   CKV_TLS_CLIENT_KEY_FILE    private key of this certificate
   CKV_TLS_SERVER_NAME        name in the services' certificates, if it is not the host of the target
+  CKV_QUEUE_REDIS_URL_FILE   file that holds the URL of the queue's Redis; CKV_KEY_PREFIX_FILE and CKV_PARTITIONS_FILE
+                             work alike
   CKV_REDIS_TLS_CA_FILE      certificate authorities (PEM file) of Redis, for rediss:// URLs
   CKV_REDIS_TLS_CERT_FILE    own certificate (PEM file), if Redis requires one
   CKV_REDIS_TLS_KEY_FILE     private key of this certificate

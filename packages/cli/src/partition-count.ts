@@ -1,10 +1,12 @@
 import { DEFAULT_PARTITION_COUNT, MAX_PARTITION_COUNT } from '@collectivekv/update-queue';
+import { readVariable } from './environment.js';
 
 /**
- * Reads CKV_PARTITIONS. If it is empty, the default counts.
+ * Reads CKV_PARTITIONS, or its file. If it is empty, the default counts.
  * @throws Error if it is not a whole number that an updater takes
  */
-export function readPartitionCount({ CKV_PARTITIONS: text = '' }: NodeJS.ProcessEnv): number {
+export function readPartitionCount(env: NodeJS.ProcessEnv): number {
+  const text = readVariable(env, 'CKV_PARTITIONS') ?? '';
   if (text === '') return DEFAULT_PARTITION_COUNT;
   const count = Number(text);
   if (/^\d+$/.test(text) && count >= 1 && count <= MAX_PARTITION_COUNT) return count;

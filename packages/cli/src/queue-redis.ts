@@ -1,4 +1,5 @@
 import { invalidRequest } from '@collectivekv/domain';
+import { readVariable } from './environment.js';
 
 /** Where the queue of a system is. */
 export interface QueueRedis {
@@ -24,7 +25,7 @@ interface StartedSystem {
 }
 
 const DEFAULT_KEY_PREFIX = 'ckv';
-const REMEDY = 'name the Redis of the queue, or set CKV_QUEUE_REDIS_URL';
+const REMEDY = 'name the Redis of the queue, or set CKV_QUEUE_REDIS_URL or CKV_QUEUE_REDIS_URL_FILE';
 
 /**
  * Returns the Redis that was named, else that of `npm start`. There is no default: in a wrong Redis, an unfinished
@@ -32,8 +33,9 @@ const REMEDY = 'name the Redis of the queue, or set CKV_QUEUE_REDIS_URL';
  * CKV_REDIS_URL, which may name the Redis of the records.
  * @throws invalid_request if no Redis is named
  */
-export function queueRedisOf(given: Given, started: StartedSystem): QueueRedis {
-  const { queueRedis: url, keyPrefix } = given;
+export function queueRedisOf(given: Given, env: NodeJS.ProcessEnv, started: StartedSystem): QueueRedis {
+  const keyPrefix = given.keyPrefix ?? readVariable(env, 'CKV_KEY_PREFIX');
+  const url = given.queueRedis ?? readVariable(env, 'CKV_QUEUE_REDIS_URL');
   if (url !== undefined) {
     const known = url === started.redisUrl ? started.keyPrefix : undefined;
     return { url, keyPrefix: keyPrefix ?? known ?? DEFAULT_KEY_PREFIX };
