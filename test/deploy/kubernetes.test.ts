@@ -90,8 +90,10 @@ describe.runIf(kubectl && python)('deploy/kubernetes', () => {
   }, 180_000);
 
   it('has no field that Kubernetes, cert-manager, KEDA or the Prometheus operator does not know', async () => {
-    const pod = readManifests(readFileSync(join(ROOT, 'deploy/kubernetes/bundle-copy.yaml'), 'utf8'));
-    const manifests = new Set([...renderings.flatMap((one) => one.manifests), ...pod]);
+    const pods = ['bundle-copy.yaml', 'ckv-pod.yaml'].flatMap((file) =>
+      readManifests(readFileSync(join(ROOT, 'deploy/kubernetes', file), 'utf8')),
+    );
+    const manifests = new Set([...renderings.flatMap((one) => one.manifests), ...pods]);
     expect(manifests.size).toBeGreaterThan(100);
     expect(await schemaProblems(python ?? '', [...manifests])).toEqual([]);
   });
@@ -142,22 +144,22 @@ describe.runIf(kubectl && python)('deploy/kubernetes', () => {
     const places = {
       storageClass: ['PersistentVolumeClaim bundles', 'PersistentVolumeClaim pool-state'],
       redisNetwork: ['NetworkPolicy redis-egress'],
+      redisPort: ['NetworkPolicy redis-egress'],
+      partitions: ['ConfigMap settings', 'ScaledObject updater'],
       prometheusAddress: ['ScaledObject updater'],
       prometheusRelease: ['PrometheusRule collectivekv', 'ServiceMonitor collectivekv'],
     };
     const path = join(ROOT, 'deploy/kubernetes/overlays/production/yours.yaml');
     const { data } = parse(readFileSync(path, 'utf8')) as { data: Record<string, string> };
-    const text = await renderCopy(
-      kubectl ?? '',
-      'production',
-      Object.fromEntries(Object.keys(data).map((key) => [key, `mine-${key}`])),
-    );
+    const numbers: Readonly<Record<string, string>> = { redisPort: '4711', partitions: '4712' };
+    const mine = Object.fromEntries(Object.keys(data).map((key) => [key, numbers[key] ?? `mine-${key}`]));
+    const text = await renderCopy(kubectl ?? '', 'production', mine);
     const having = (value: string) =>
       readManifests(text)
-        .filter((one) => JSON.stringify(one).includes(`"${value}"`))
-        .map(titleOf)
+        .filter((one) => [`"${value}"`, `:${value}`].some((part) => JSON.stringify(one).includes(part)))
+        .map((one) => titleOf(one).replace(/(?<=settings)-\w{10}$/, '')) // a ConfigMap's name ends with a hash of it
         .sort();
-    expect(Object.fromEntries(Object.keys(data).map((key) => [key, having(`mine-${key}`)]))).toEqual(places);
+    expect(Object.fromEntries(Object.entries(mine).map(([key, value]) => [key, having(value)]))).toEqual(places);
     expect(having(data.prometheusAddress ?? '')).toEqual([]); // the component's own, in two triggers
   });
 

@@ -1,5 +1,8 @@
 // The parts of Kubernetes objects that the checks read.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parse } from 'yaml';
+import { ROOT } from './tools.js';
 
 /** Labels, or the pairs of a ConfigMap. */
 export type Pairs = Readonly<Record<string, string>>;
@@ -140,6 +143,12 @@ export function named(manifests: readonly Manifest[], kind: string, name: string
 /** Returns the objects that make pods. */
 export function workloadsOf(manifests: readonly Manifest[]): Workload[] {
   return manifests.filter((one): one is Workload => one.spec?.template !== undefined);
+}
+
+/** Returns the pod in which deploy/kubernetes/ckv runs. No overlay has it. */
+export function ckvPod(): Workload['spec']['template'] {
+  const [pod] = readManifests(readFileSync(join(ROOT, 'deploy/kubernetes/ckv-pod.yaml'), 'utf8'));
+  return { metadata: { labels: pod?.metadata.labels ?? {} }, spec: pod?.spec as unknown as PodSpec };
 }
 
 /** Returns the workloads that run a service of this repository. */

@@ -1,9 +1,9 @@
-import { type Manifest, matches, ofKind, type Pairs, type PolicyRule, workloadsOf } from '../manifests.js';
+import { ckvPod, type Manifest, matches, ofKind, type Pairs, type PolicyRule, workloadsOf } from '../manifests.js';
 
 /** A connection that a policy allows. */
 type Side = 'ingress' | 'egress';
 
-/** The connections of the two flows and of the console between pods: caller, callee, port. */
+/** The connections of the two flows, of the console and of `ckv` between pods: caller, callee, port. */
 const FLOWS = [
   'updater > user-cache:50052',
   'updater > pool:50051',
@@ -19,6 +19,15 @@ const FLOWS = [
   'console > user-cache:9464',
   'console > ranking:9464',
   'console > updater:9464',
+  'ckv > pool:50051',
+  'ckv > user-cache:50052',
+  'ckv > ranking:50053',
+  'ckv > updater:50054',
+  'ckv > redis-queue:6379',
+  'ckv > pool:9464',
+  'ckv > user-cache:9464',
+  'ckv > ranking:9464',
+  'ckv > updater:9464',
 ].sort();
 
 /**
@@ -27,7 +36,7 @@ const FLOWS = [
  */
 export function flowProblems(manifests: readonly Manifest[]): string[] {
   if (!ofKind(manifests, 'NetworkPolicy').some(({ metadata }) => metadata.name === 'default-deny')) return [];
-  const pods = workloadsOf(manifests).map(({ spec }) => spec.template);
+  const pods = [...workloadsOf(manifests).map(({ spec }) => spec.template), ckvPod()];
   const name = (labels: Pairs) => labels['app.kubernetes.io/name'];
   const allowed = pods.flatMap((caller) =>
     pods.flatMap((callee) =>

@@ -10,8 +10,8 @@ import {
   workloadsOf,
 } from '../manifests.js';
 
-/** Labels of the pod that need not be there. The policies know it all the same. */
-const ABSENT_CONSOLE = { 'app.kubernetes.io/name': 'console' };
+/** Labels of pods that need not be there. The policies know them all the same. */
+const MAYBE_ABSENT = ['console', 'ckv'].map((name) => ({ 'app.kubernetes.io/name': name }));
 
 /** Secrets that an operator makes, with their keys: the READMEs of the components list them. */
 export type OwnSecrets = ReadonlyMap<string, readonly string[]>;
@@ -102,7 +102,7 @@ function selectors(manifests: readonly Manifest[]): string[] {
   const others = manifests.flatMap((manifest) => {
     const { kind, spec } = manifest;
     const selector = kind === 'NetworkPolicy' ? spec?.podSelector : kind === 'PodDisruptionBudget' && spec?.selector;
-    if (!selector || labels.some((one) => matches(selector, one)) || matches(selector, ABSENT_CONSOLE)) return [];
+    if (!selector || [...labels, ...MAYBE_ABSENT].some((one) => matches(selector, one))) return [];
     return [`${titleOf(manifest)} selects no pod`];
   });
   const monitors = ofKind(manifests, 'ServiceMonitor').flatMap((monitor) => {
