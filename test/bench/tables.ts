@@ -14,7 +14,7 @@ export function listTable(rows: readonly Row[]): string {
 
 /**
  * Returns figures as a grid: a line for each value of parameter `down`, and a column for each value of parameter
- * `across`. The parameter `name` is the figure's name.
+ * `across`. The parameter `name` is the figure's name. If the columns are numbers, the head says of what.
  */
 export function gridTable(rows: readonly Row[], down: string, across: string): string {
   const of = (row: Row, parameter: string) => String(parameter === 'name' ? row.name : (row.params[parameter] ?? ''));
@@ -25,7 +25,8 @@ export function gridTable(rows: readonly Row[], down: string, across: string): s
     const cells = columns.map((column) => own.find((row) => of(row, across) === column));
     return [line, ...cells.map((row) => (row ? withUnit(row) : ''))];
   });
-  return table([down, ...columns], lines);
+  const numbers = columns.every((column) => Number.isFinite(Number(column)));
+  return table([numbers ? `${down}, by ${across}` : down, ...columns], lines);
 }
 
 /** Returns a table of text cells. */
