@@ -22,6 +22,13 @@ export interface UpdaterMetrics {
 /** Registers the updater's metrics. */
 export function createUpdaterMetrics({ registry }: Metrics): UpdaterMetrics {
   const registers = [registry];
+  const jobs = new Counter({
+    name: 'ckv_jobs_total',
+    help: 'Jobs settled: done, failed (set aside), or forwarded to their own partition',
+    labelNames: ['outcome'] as const,
+    registers,
+  });
+  jobs.inc({ outcome: 'failed' }, 0); // or the alert would not see the first one: a rate needs a first value
   return {
     interactions: new Counter({
       name: 'ckv_interactions_total',
@@ -35,12 +42,7 @@ export function createUpdaterMetrics({ registry }: Metrics): UpdaterMetrics {
       labelNames: ['kind'] as const,
       registers,
     }),
-    jobs: new Counter({
-      name: 'ckv_jobs_total',
-      help: 'Jobs settled: done, failed (set aside), or forwarded to their own partition',
-      labelNames: ['outcome'] as const,
-      registers,
-    }),
+    jobs,
     retries: new Counter({
       name: 'ckv_batch_retries_total',
       help: 'Retries of a batch in place, by reason',

@@ -30,7 +30,7 @@ describe('apply', () => {
     await work();
     expect(bench.calls.slice(1)).toEqual([`append ${u}:a,c ${w}:b`]);
     expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
-    expect(await samples('ckv_jobs_total')).toEqual({ done: 2 });
+    expect(await samples('ckv_jobs_total')).toEqual({ done: 2, failed: 0 });
     expect(await samples('ckv_interactions_total')).toEqual({ appended: 3, duplicate: 1 });
   });
 
@@ -116,7 +116,7 @@ describe('apply', () => {
     expect(bench.calls.slice(1)).toEqual([1, 2, 3].map(() => `append ${u}:a`));
     expect(await counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
     expect(await samples('ckv_batch_retries_total')).toEqual({ [reason]: 2 });
-    expect(await samples('ckv_jobs_total')).toEqual({ done: 1 });
+    expect(await samples('ckv_jobs_total')).toEqual({ done: 1, failed: 0 });
   });
 
   it('ends its retries when the updater stops', async () => {

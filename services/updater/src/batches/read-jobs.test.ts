@@ -39,7 +39,7 @@ describe('with a job of another partition', () => {
     expect(active).toEqual([2]); // not completed yet
     expect(bench.calls).toEqual(['encode a']);
     expect(await counts()).toMatchObject({ active: 1, waiting: 1 });
-    expect(await samples('ckv_jobs_total')).toEqual({ forwarded: 1 });
+    expect(await samples('ckv_jobs_total')).toEqual({ forwarded: 1, failed: 0 });
     await work();
     expect(bench.calls.at(-1)).toBe(`append ${v}:astray`);
   });
