@@ -1,12 +1,12 @@
 // The rules and the dashboard name metrics that there are, and every alert has its page. Where Prometheus can be had, its
 // own tools check the rules, provoke each alert, and every expression returns data about a running stack.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createCollectiveKvClient } from '@collectivekv/client';
-import { type Stack, startStack } from '@collectivekv/dev-stack';
+import { type Stack, startConsole, startStack } from '@collectivekv/dev-stack';
 import { parser } from '@prometheus-io/lezer-promql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MONITORING, readPanels, readRules } from './expressions.js';
@@ -32,6 +32,9 @@ const NEEDS_COUNTS = /ckv_pool_usage_drift/;
  * failed, and no answer is on a lower rung.
  */
 const LATER = /ckv_audit_|ckv_credential_|ckv_pool_usage_drift|rung!="full"|known="false"|RESOURCE_EXHAUSTED/;
+
+/** Metrics that the client library of Prometheus gives every process, under names of its own. */
+const LIBRARY = /^nodejs_active_(handles|requests|resources)_total /;
 
 /** Returns the selectors of an expression, such as `ckv_jobs_total{outcome="failed"}`. Throws if it is not PromQL. */
 function selectorsOf(expr: string): string[] {
@@ -174,6 +177,17 @@ describe.skipIf(!found)('in Prometheus', () => {
       };
       await expect.poll(empty, { timeout: 120_000, interval: 300 }).toEqual([]);
       client.close();
+    });
+
+    it('the metrics of every process have names and helps as they should be', async () => {
+      const page = await startConsole(stack, { dir });
+      for (const { name, metricsAddress } of [...Object.values(stack.services).flat(), page]) {
+        const input = await (await fetch(`http://${metricsAddress}/metrics`)).text();
+        const { stderr } = spawnSync(found?.promtool ?? '', ['check', 'metrics'], { input, encoding: 'utf8' });
+        const problems = stderr.split('\n').filter((line) => line !== '' && !LIBRARY.test(line));
+        expect({ name, problems }).toEqual({ name, problems: [] });
+      }
+      await page.stop();
     });
 
     it('no alert is wrong about its metrics', async () => {

@@ -13,7 +13,7 @@ const GAUGES: readonly (readonly [string, string, (health: FieldHealth) => numbe
     'Slots that would be unused if recent positions were those of training',
     ({ drift }) => drift?.expectedUnusedCount,
   ],
-  ['ckv_pool_entropy_bits', "Entropy of a recent position's slot, bits", ({ recent }) => recent.entropyBits],
+  ['ckv_pool_entropy', "Entropy of a recent position's slot, bits", ({ recent }) => recent.entropyBits],
   ['ckv_pool_perplexity', 'Number of evenly used slots with the same entropy', ({ recent }) => recent.perplexity],
   [
     'ckv_pool_usage_drift',
