@@ -162,6 +162,7 @@ function createDrill(system: DrillSystem, options: ArmOptions, random: Random) {
       phases.covered(share);
       return (share ?? 0) >= LEAST_COVERAGE;
     });
+    await goOn(size.steadyMs); // the coverage may be high at once, and scores of a few requests tell nothing
 
     begin('canary, 5 % of the users');
     await ckv.untilDone('bundle', 'canary', idOf(v3), '--share', '5%');
