@@ -79,9 +79,18 @@ async function waitForReplicas(
   });
   if (node.stream !== stream) throw unconfirmed('the connection closed before replicas confirmed a write');
   if (count >= replicaCount) return;
-  throw unconfirmed(
+  const error = unconfirmed(
     `${count} of ${replicaCount} replicas confirmed a write within ${timeoutMs} ms; add replicas, or lower CKV_CONFIRM_REPLICAS`,
   );
+  replicasLacked.add(error);
+  throw error;
+}
+
+const replicasLacked = new WeakSet<Error>();
+
+/** True for the error of a write that too few replicas confirmed, while Redis answered. */
+export function lacksReplicas(error: Error): boolean {
+  return replicasLacked.has(error);
 }
 
 function unconfirmed(message: string, cause?: Error): CkvError {

@@ -1,3 +1,4 @@
+import { lacksReplicas } from './confirm-writes.js';
 import { isConnected, type RedisClient } from './connect-redis.js';
 
 /** How often a trial runs. */
@@ -9,8 +10,13 @@ export interface TrialReports {
    * Called with the error of every trial, with undefined if it passed, and with an error when the connection closes.
    */
   readonly onTried: (problem: Error | undefined) => void;
-  /** Called with the reply by which Redis refuses a trial, once until it gives another reply or a trial passes. */
-  readonly onRefused: (reply: Error) => void;
+  /**
+   * Called with the reply by which Redis refuses a trial, or with the error that too few replicas confirmed it. Once
+   * until there is another one, or a trial passes.
+   */
+  readonly onRefused: (problem: Error) => void;
+  /** Called when a trial passes after Redis refused one. */
+  readonly onRefusedNoMore: () => void;
 }
 
 /**
@@ -21,14 +27,15 @@ export interface TrialReports {
 export function repeatTrial(
   client: RedisClient,
   trial: () => Promise<void>,
-  { onTried, onRefused }: TrialReports,
+  { onTried, onRefused, onRefusedNoMore }: TrialReports,
 ): () => void {
   let ended = false;
   let refusal = '';
   const report = (problem: Error | undefined) => {
     if (ended) return;
-    const refused = problem?.name === 'ReplyError';
+    const refused = problem?.name === 'ReplyError' || (problem !== undefined && lacksReplicas(problem));
     if (problem && refused && problem.message !== refusal) onRefused(problem);
+    if (!problem && refusal !== '') onRefusedNoMore();
     if (!problem || refused) refusal = problem?.message ?? '';
     onTried(problem);
   };

@@ -67,3 +67,29 @@ it('trusts a Redis whose access rules hide the policy, and warns', async () => {
   expect(onTried).toHaveBeenCalledWith(true);
   expect(log.warn.mock.calls).toMatchObject([[{ problem: expect.stringContaining('+info') }, expect.anything()]]);
 });
+
+it('warns once that Redis has too few replicas, and once that it has enough again', async () => {
+  const primary = await startTemporaryRedis({ args: ['--repl-diskless-sync-delay', '0'] });
+  let replica: PrivateRedis | undefined;
+  const confirmed = connectRedis(primary.url, {
+    field: 'url',
+    name: 'test',
+    whenAway: 'fail',
+    onError: () => undefined,
+    confirmReplicas: 1,
+  });
+  const watched = watchQueueRedis({ client: confirmed, keyPrefix: 'ckv', onTried, log });
+  try {
+    await vi.waitUntil(() => onTried.mock.calls.filter(([able]) => !able).length > 2, { timeout: 30_000 });
+    const problem = '0 of 1 replicas confirmed a write within 1000 ms; add replicas, or lower CKV_CONFIRM_REPLICAS';
+    expect(log.warn.mock.calls).toEqual([[{ problem }, 'Redis takes no writes']]);
+    replica = await startTemporaryRedis({ args: ['--replicaof', '127.0.0.1', String(primary.port)] });
+    await vi.waitUntil(() => onTried.mock.calls.filter(([able]) => able).length > 2, { timeout: 30_000 });
+    expect(log.warn.mock.calls.slice(1)).toEqual([['Redis takes writes again']]);
+  } finally {
+    watched.close();
+    closeRedis(confirmed);
+    await replica?.stop();
+    await primary.stop();
+  }
+}, 90_000);

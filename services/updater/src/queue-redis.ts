@@ -57,6 +57,7 @@ export function watchQueueRedis({
       settleTried();
     },
     onRefused: ({ message }) => log.warn({ problem: message }, 'Redis takes no writes'),
+    onRefusedNoMore: () => log.warn('Redis takes writes again'),
   });
   client.once('error', settleTried);
 

@@ -1,5 +1,5 @@
 import { type PrivateRedis, startTemporaryRedis } from '@collectivekv/private-redis';
-import { closeRedis, connectedRedis, type RedisClient } from '@collectivekv/redis-connection';
+import { closeRedis, connectedRedis, connectRedis, type RedisClient } from '@collectivekv/redis-connection';
 import { createMetrics } from '@collectivekv/service-kit';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { createUserCacheMetrics } from './metrics.js';
@@ -60,3 +60,31 @@ it('warns of a policy that evicts, stays ready, and counts evicted keys', async 
   await vi.waitUntil(() => log.warn.mock.calls.length === 2, { timeout: 5_000 });
   expect(onTried).not.toHaveBeenCalledWith(false);
 });
+
+it('warns once that Redis has too few replicas, and once that it has enough again', async () => {
+  const primary = await startTemporaryRedis({ args: ['--repl-diskless-sync-delay', '0'] });
+  let replica: PrivateRedis | undefined;
+  const confirmed = connectRedis(primary.url, {
+    field: 'url',
+    name: 'test',
+    whenAway: 'fail',
+    onError: () => undefined,
+    confirmReplicas: 1,
+  });
+  const onTried = vi.fn();
+  const metrics = { observeEvictions: vi.fn() };
+  const close = watchRecordsRedis({ client: confirmed, keyPrefix: 'ckv', onTried, metrics, log });
+  try {
+    await vi.waitUntil(() => onTried.mock.calls.filter(([able]) => !able).length > 2, { timeout: 30_000 });
+    const problem = '0 of 1 replicas confirmed a write within 1000 ms; add replicas, or lower CKV_CONFIRM_REPLICAS';
+    expect(log.warn.mock.calls).toEqual([[{ problem }, 'Redis takes no writes']]);
+    replica = await startTemporaryRedis({ args: ['--replicaof', '127.0.0.1', String(primary.port)] });
+    await vi.waitUntil(() => onTried.mock.calls.filter(([able]) => able).length > 2, { timeout: 30_000 });
+    expect(log.warn.mock.calls.slice(1)).toEqual([['Redis takes writes again']]);
+  } finally {
+    close();
+    closeRedis(confirmed);
+    await replica?.stop();
+    await primary.stop();
+  }
+}, 90_000);

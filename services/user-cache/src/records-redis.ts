@@ -41,6 +41,7 @@ export function watchRecordsRedis({
   return repeatTrial(client, trial, {
     onTried: (problem) => onTried(problem === undefined),
     onRefused: ({ message }) => log.warn({ problem: message }, 'Redis takes no writes'),
+    onRefusedNoMore: () => log.warn('Redis takes writes again'),
   });
 }
 
