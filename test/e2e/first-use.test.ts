@@ -132,8 +132,8 @@ describe('the README', () => {
           /no bundle of the pool has the id or the name "x"; it has \S+ \([0-9a-f]{16}\)/,
         ],
         [['bundle', 'show', 'x'], /no bundle of the pool has the id or the name "x"/],
-        [['bundle', 'activate', '0123456789abcdef'], /error: <id>: 0123456789abcdef.*\n.*bundle_not_loaded/],
-        [['bundle', 'cancel', 'demo'], /error: <id>: is no candidate/],
+        [['bundle', 'activate', '0123456789abcdef'], /error: 0123456789abcdef .*\n.*bundle_not_loaded/],
+        [['bundle', 'cancel', 'demo'], /error: demo: is no candidate/],
         [['rank', 'u', 'i', '--feature', 'freshness=0,5'], /--feature freshness: has 2 numbers for 1 item/],
         [
           ['record', 'u', 'i', '--feature', 'watch_ratio=0,5'],

@@ -9,11 +9,13 @@ const rank = new Command('rank')
   .option('--feature <n=v>')
   .option('--bundle <id>');
 const activate = new Command('activate').argument('<id>').option('--min-coverage <share>');
+activate.parse(['next'], { from: 'user' });
 
 it.each([
   [rank, 'bundle_id', '--bundle: is wrong; do this'],
   [rank, 'bundleId', '--bundle: is wrong; do this'],
-  [activate, 'bundle_id', '<id>: is wrong; do this'],
+  [activate, 'bundle_id', 'next: is wrong; do this'],
+  [activate, 'receipt_id', 'next: is wrong; do this'],
   [activate, 'min_coverage_bp', '--min-coverage: is wrong; do this'],
   [rank, 'user_id', '<user>: is wrong; do this'],
   [rank, 'candidateIds[2]', '<items> number 3: is wrong; do this'],
@@ -25,6 +27,11 @@ it.each([
   [rank, '--log', '--log: is wrong; do this'],
 ])('says what was typed: %#', (command, field, message) => {
   expect(typedMessage(invalidRequest(field, 'is wrong', 'do this'), command)).toBe(message);
+});
+
+it('says a bundle once if the message begins with it', () => {
+  const error = invalidRequest('bundle_id', 'next is not loaded', 'load it');
+  expect(typedMessage(error, activate)).toBe('next is not loaded; load it');
 });
 
 it('leaves a message alone that does not begin with its field', () => {

@@ -24,12 +24,13 @@ const UNTYPED = ['known_change'];
 
 /**
  * Returns the message of an error for whoever typed the command: it begins with the option or the argument at fault, in
- * the place of the request's field. A feature's name follows its option, and an item's number its argument.
+ * the place of the request's field. A feature's name follows its option, and an item's number its argument. A bundle or
+ * a receipt is named as it was typed.
  * @param command the command that ran
  */
 export function typedMessage(
   { message, field }: Pick<CkvError, 'message' | 'field'>,
-  command: Pick<Command, 'options' | 'registeredArguments'>,
+  command: Pick<Command, 'options' | 'registeredArguments' | 'args'>,
 ): string {
   if (field === undefined || !message.startsWith(`${field}: `)) return message;
   const text = message.slice(field.length + 2);
@@ -41,6 +42,10 @@ export function typedMessage(
     command.registeredArguments.some((argument) => `<${argument.name()}>` === name);
   const name = TYPED[snakeCase(parts[at] ?? '')]?.find(has);
   if (name === undefined) return message;
+  if (name === '<id>') {
+    const typed = command.args[command.registeredArguments.findIndex((argument) => argument.name() === 'id')] ?? 'id';
+    return text.startsWith(`${typed} `) ? text : `${typed}: ${text}`;
+  }
   const number = parts.find((part) => /^\d+$/.test(part));
   const detail = name === '<items>' && number !== undefined ? [`number ${Number(number) + 1}`] : parts.slice(at + 1);
   return `${[name, ...detail].join(' ')}: ${text}`;
