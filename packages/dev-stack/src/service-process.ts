@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '@collectivekv/private-redis';
 
 /** Names of the four services. */
 export const SERVICE_NAMES = ['pool', 'user-cache', 'ranking', 'updater'] as const;
@@ -45,6 +46,7 @@ export interface ServiceProcessOptions {
 }
 
 const START_TIMEOUT_MS = 60_000;
+const TRIES = 3;
 
 /** As in the images: glibc raises these limits by itself, and then keeps the freed memory of old bundles. */
 const MALLOC_LIMITS = { MALLOC_MMAP_THRESHOLD_: '1048576', MALLOC_TRIM_THRESHOLD_: '1048576' };
@@ -57,7 +59,7 @@ interface Running {
 }
 
 /**
- * Starts a service. Resolves when its servers listen.
+ * Starts a service. Resolves when its servers listen. Port 0 of `CKV_BIND` stands for a {@link freePort}.
  * @throws Error with the end of its log if the service ends first or takes longer than 60 s; the reason of `signal`
  */
 export async function startServiceProcess({
@@ -69,7 +71,19 @@ export async function startServiceProcess({
   await mkdir(dirname(logFile), { recursive: true });
   const main = createRequire(import.meta.url).resolve(`@collectivekv/${name}/main`);
   signal?.throwIfAborted();
-  let running = await launch(env);
+  let running = await start(env.CKV_BIND);
+
+  async function start(bind = ''): Promise<Running> {
+    if (!bind.endsWith(':0')) return launch(env);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await launch({ ...env, CKV_BIND: bind.replace(/0$/, String(await freePort())) });
+      } catch (error) {
+        // Another process may have taken the free port: try again with another one.
+        if (attempt === TRIES || !String(error).includes('EADDRINUSE')) throw error;
+      }
+    }
+  }
 
   async function launch(variables: Readonly<Record<string, string>>): Promise<Running> {
     const child = spawn(process.execPath, [main], {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askRedis } from './ask-redis.js';
-import { freePort } from './free-port.js';
+import { freeNodePort } from './free-port.js';
 import { type PrivateRedis, type StartOptions, startPrivateRedis } from './start-redis.js';
 
 /** A private Redis cluster on loopback ports. */
@@ -30,8 +30,6 @@ export interface ClusterOptions extends StartOptions {
 
 const SLOTS = 16_384;
 const AGREE_TIMEOUT_MS = 60_000;
-/** A node's bus port is its own port plus 10,000, and must be at most 65,535. */
-const MAX_NODE_PORT = 55_535;
 
 /**
  * Starts primaries, and a replica of each if wished, and joins them to a cluster, for tests.
@@ -40,7 +38,8 @@ const MAX_NODE_PORT = 55_535;
 export async function startPrivateCluster(options: ClusterOptions): Promise<PrivateCluster> {
   const { nodeCount, replicas = false } = options;
   const nodes: PrivateRedis[] = [];
-  for (let i = 0; i < (replicas ? 2 : 1) * nodeCount; i++) nodes.push(await startNode(options, i, await nodePort()));
+  for (let i = 0; i < (replicas ? 2 : 1) * nodeCount; i++)
+    nodes.push(await startNode(options, i, await freeNodePort()));
   const ports = nodes.map(({ port }) => port);
   const primaryPorts = ports.slice(0, nodeCount);
   for (const [i, port] of primaryPorts.entries()) {
@@ -100,12 +99,6 @@ async function viewOf(port: number): Promise<string[]> {
       [id, flags?.replace('myself,', ''), primaryId, epoch, ...slots].join(' '),
     )
     .sort();
-}
-
-async function nodePort(): Promise<number> {
-  let port = await freePort();
-  while (port > MAX_NODE_PORT) port = await freePort();
-  return port;
 }
 
 function startNode(options: StartOptions, i: number, port: number): Promise<PrivateRedis> {

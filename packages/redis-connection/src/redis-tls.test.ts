@@ -7,6 +7,7 @@ import { type CertificateAuthority, createCertificateAuthority } from '@collecti
 import {
   askRedis,
   findRedis,
+  freeNodePort,
   freePort,
   launchServer,
   type PrivateRedis,
@@ -20,8 +21,6 @@ import type { RedisTlsOptions } from './redis-tls.js';
 
 vi.setConfig({ testTimeout: 180_000 }); // a busy machine
 
-/** The bus of a cluster's node is at its port plus 10,000. */
-const MAX_NODE_PORT = 55_535;
 const shared = mkdtempSync(join(tmpdir(), 'ckv-tls-server-'));
 const available = supportsTls(await findRedis({ dir: shared }));
 let authority: CertificateAuthority;
@@ -64,8 +63,7 @@ const tlsArgs = (tlsPort: number) => [
 
 /** Starts a Redis that asks for client certificates, as it does by default. */
 async function startTls(...args: string[]): Promise<{ redis: PrivateRedis; tlsPort: number }> {
-  let tlsPort = await freePort();
-  while (tlsPort > MAX_NODE_PORT) tlsPort = await freePort();
+  const tlsPort = await freeNodePort();
   const dataDir = join(dir, `redis-${tlsPort}`);
   const redis = await startPrivateRedis({ dir: shared, dataDir, args: [...tlsArgs(tlsPort), ...args] });
   servers.push(redis);
