@@ -48,6 +48,9 @@ beforeAll(async () => {
   writeFileSync(join(unsigned, 'bundle.json'), JSON.stringify({ ...manifest, name: 'unsigned' }));
   demoId = bundleIdOf(readFileSync(join(demo, 'bundle.json')));
   await signBundle(demo, old.privateKey);
+  for (const name of ['bundle.json', 'weights.bin']) cpSync(demo, flippedIn(name), { recursive: true });
+  flipManifest(flippedIn('bundle.json'));
+  flipBit(join(flippedIn('weights.bin'), 'weights.bin'), 1_000);
   trust(trustFile, old);
   const trusted = { CKV_BUNDLE_TRUST: trustFile };
   e2e = await startE2e({
@@ -61,11 +64,29 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** Starts a service beside those of the stack, which trusts the stranger alone. */
-async function startApart(name: 'pool' | 'ranking' | 'updater') {
-  const own = join(dir, `${name}.pem`);
-  const logFile = join(dir, `${name}.log`);
-  trust(own, stranger);
+/** Folder of the demo bundle with a flipped bit in one of its files. */
+const flippedIn = (name: string) => join(dir, 'flipped', name);
+
+function flipBit(path: string, at: number): void {
+  const bytes = readFileSync(path);
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
+  writeFileSync(path, bytes);
+}
+
+/** Flips a bit of the name in a signed manifest. The signature file then names the new id, as an attacker would. */
+function flipManifest(folder: string): void {
+  const path = join(folder, 'bundle.json');
+  flipBit(path, readFileSync(path).indexOf('"demo"') + 1);
+  const signatures = JSON.parse(readFileSync(`${path}.sig`, 'utf8'));
+  writeFileSync(`${path}.sig`, JSON.stringify({ ...signatures, bundleId: bundleIdOf(readFileSync(path)) }));
+}
+
+/** Starts a service beside those of the stack, which trusts one key alone. */
+async function startApart(name: 'pool' | 'ranking' | 'updater', trusted: Key, env: Record<string, string> = {}) {
+  const folder = mkdtempSync(join(dir, `${name}-`));
+  const own = join(folder, 'trusted.pem');
+  const logFile = join(folder, 'log');
+  trust(own, trusted);
   const { redisUrl, targets } = e2e.stack;
   const service = await startServiceProcess({
     name,
@@ -74,17 +95,19 @@ async function startApart(name: 'pool' | 'ranking' | 'updater') {
       CKV_BIND: '127.0.0.1:0',
       CKV_BUNDLE_TRUST: own,
       CKV_BUNDLES_DIR: demo,
-      CKV_STATE_DIR: join(dir, 'apart', name),
-      CKV_CACHE_DIR: join(dir, 'apart', name),
+      CKV_STATE_DIR: folder,
+      CKV_CACHE_DIR: folder,
       CKV_POOL_TARGET: targets.pool,
       CKV_USER_CACHE_TARGET: targets['user-cache'],
       CKV_REDIS_URL: redisUrl,
+      ...env,
     },
   });
   started.push(service);
   return { service, own, log: () => readFileSync(logFile, 'utf8') };
 }
 
+const contentRefusal = `does not have the content that ${old.id} signed`;
 const refusalOf = ({ id }: Key) => `is signed by ${old.id}, but CKV_BUNDLE_TRUST has ${id}; sign it with`;
 
 it('serves the bundle that a trusted key signed, and the pool leaves the unsigned one out', async () => {
@@ -97,7 +120,7 @@ it('serves the bundle that a trusted key signed, and the pool leaves the unsigne
 });
 
 it('no pool starts with a bundle that a stranger signed', async () => {
-  await expect(startApart('pool')).rejects.toThrow(
+  await expect(startApart('pool', stranger)).rejects.toThrow(
     new RegExp(`pool cannot start: bundle ${demoId} in ${demo} ${refusalOf(stranger)}`),
   );
 });
@@ -105,7 +128,7 @@ it('no pool starts with a bundle that a stranger signed', async () => {
 it.each(['ranking', 'updater'] as const)(
   '%s takes no such bundle from the pool, until its key is trusted',
   async (name) => {
-    const { service, own, log } = await startApart(name);
+    const { service, own, log } = await startApart(name, stranger);
     // It tries again, and has not fetched the bundle in between.
     await expect
       .poll(() => countIn(log(), `bundle ${demoId} of the pool ${refusalOf(stranger)}`), BUSY)
@@ -114,6 +137,24 @@ it.each(['ranking', 'updater'] as const)(
     if (name === 'ranking') expect((await fetch(`http://${service.metricsAddress}/readyz`)).status).toBe(503);
     trust(own, stranger, old);
     await expect.poll(log, BUSY).toContain('bundle active');
+  },
+);
+
+it('no pool starts with a bundle with a bit flipped since it was signed', async () => {
+  const startWith = (name: string) => startApart('pool', old, { CKV_BUNDLES_DIR: flippedIn(name) });
+  await expect(startWith('bundle.json')).rejects.toThrow(contentRefusal);
+  await expect(startWith('weights.bin')).rejects.toThrow('weights.bin: its sha256 differs from the one in bundle.json');
+});
+
+it.each(['ranking', 'updater'] as const)(
+  '%s takes no bundle with a flipped bit from a pool that trusts all',
+  async (name) => {
+    const trustingAll = { CKV_BUNDLE_TRUST: '', CKV_BUNDLES_DIR: flippedIn('bundle.json') };
+    const { service: pool } = await startApart('pool', old, trustingAll);
+    const { service, log } = await startApart(name, old, { CKV_POOL_TARGET: pool.address });
+    await expect.poll(() => countIn(log(), contentRefusal), BUSY).toBeGreaterThan(1);
+    expect(log()).not.toContain('bundle loaded');
+    if (name === 'ranking') expect((await fetch(`http://${service.metricsAddress}/readyz`)).status).toBe(503);
   },
 );
 
