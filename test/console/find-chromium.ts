@@ -23,23 +23,25 @@ export async function findChromium(): Promise<Chromium | undefined> {
   const folders = (process.env.PATH ?? '').split(delimiter);
   const installed = await firstExecutable(folders.flatMap((folder) => NAMES.map((name) => join(folder, name))));
   if (installed) return { path: installed, env: {} };
-  return (await unpacked()) ?? (await fetched());
+  return (await unpacked().catch(() => undefined)) ?? (await fetched()); // one that does not run is fetched again
 }
 
 async function fetched(): Promise<Chromium | undefined> {
   try {
     await fetchPackages({ dir: DIR, packages: ['chromium', 'chromium-common'] });
-    const found = await unpacked();
-    if (found) await run(found.path, ['--version'], { env: { ...process.env, ...found.env } });
-    return found;
+    return await unpacked();
   } catch {
     return undefined;
   }
 }
 
+/** Returns the browser that was unpacked. Throws if it does not run. */
 async function unpacked(): Promise<Chromium | undefined> {
   const root = join(DIR, 'root');
   // The program itself: Debian's script looks for its files in /usr.
   const path = await firstExecutable([join(root, 'usr', 'lib', 'chromium', 'chromium')]);
-  return path ? { path, env: await libraryVariables(root) } : undefined;
+  if (!path) return undefined;
+  const env = await libraryVariables(root);
+  await run(path, ['--version'], { env: { ...process.env, ...env } });
+  return { path, env };
 }

@@ -1,11 +1,11 @@
 import { type ExecFileOptions, execFile } from 'node:child_process';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 /** Packages to fetch. */
 export interface PackageFetch {
-  /** Folder for what is fetched. It is emptied first. */
+  /** Folder for what is fetched. Its folder `root` changes only when everything is unpacked. */
   readonly dir: string;
   readonly packages: readonly string[];
   /** False leaves out the packages that these depend on. Default: those that are not installed are fetched as well. */
@@ -16,8 +16,13 @@ export interface PackageFetch {
 
 type Run = (command: string, args: readonly string[], options?: ExecFileOptions) => Promise<string>;
 
+const PARTIAL = '.partial.';
+/** A partial folder this old was left by a process that was killed: a fetch takes minutes. */
+const LEFT_BEHIND_MS = 3_600_000;
+
 /**
- * Fetches packages of Debian or Ubuntu, and unpacks them without root.
+ * Fetches packages of Debian or Ubuntu, and unpacks them without root. Several processes may fetch into one folder:
+ * the first to finish is kept.
  * @returns the folder that stands for the root of the file system
  * @throws Error if there is no apt-get or dpkg, or a package cannot be fetched
  */
@@ -36,19 +41,44 @@ export async function fetchPackages({ dir, packages, dependencies = true, signal
     await run('apt-get', ['download', ...lists, ...wanted], { cwd: to });
   }
 
-  const downloads = join(dir, 'packages');
-  await rm(dir, { recursive: true, force: true });
-  await mkdir(downloads, { recursive: true });
-  await download(downloads, []).catch(async () => {
-    // The system's package lists may be missing or stale. Keep separate lists.
-    const own = await ownLists(dir);
-    await run('apt-get', ['update', ...own]);
-    await download(downloads, own);
-  });
   const root = join(dir, 'root');
-  for (const file of await readdir(downloads)) await run('dpkg', ['-x', join(downloads, file), root]);
-  await rm(downloads, { recursive: true });
-  return root;
+  const before = await inodeOf(root);
+  await mkdir(dir, { recursive: true });
+  await removeLeftBehind(dir);
+  const partial = await mkdtemp(join(dir, PARTIAL));
+  try {
+    const [downloads, unpacked] = [join(partial, 'packages'), join(partial, 'root')];
+    for (const folder of [downloads, unpacked]) await mkdir(folder);
+    await download(downloads, []).catch(async () => {
+      // The system's package lists may be missing or stale. Keep separate lists.
+      const own = await ownLists(partial);
+      await run('apt-get', ['update', ...own]);
+      await download(downloads, own);
+    });
+    for (const file of await readdir(downloads)) await run('dpkg', ['-x', join(downloads, file), unpacked]);
+    // The caller could not use a root that was there before. A new one is another process's, and complete.
+    if (before !== undefined && (await inodeOf(root)) === before) {
+      await rename(root, join(partial, 'before')).catch(() => undefined); // another process may have moved it
+    }
+    await rename(unpacked, root).catch(async (error) => {
+      if ((await inodeOf(root)) === undefined) throw error;
+    });
+    return root;
+  } finally {
+    await rm(partial, { recursive: true, force: true });
+  }
+}
+
+async function inodeOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.ino;
+}
+
+async function removeLeftBehind(dir: string): Promise<void> {
+  for (const name of (await readdir(dir)).filter((one) => one.startsWith(PARTIAL))) {
+    const changed = await stat(join(dir, name)).catch(() => undefined); // another process may remove it
+    if (!changed || Date.now() - changed.mtimeMs < LEFT_BEHIND_MS) continue;
+    await rm(join(dir, name), { recursive: true, force: true });
+  }
 }
 
 async function ownLists(dir: string): Promise<string[]> {

@@ -40,7 +40,8 @@ export async function findRedis({
 }: FindOptions): Promise<RedisServer> {
   const installed = await firstExecutable(searchPath.split(delimiter).map((folder) => join(folder, 'redis-server')));
   if (installed) return { path: installed, env: {} };
-  const fetched = await unpackedServer(dir);
+  const fetched = await unpackedServer(dir, signal).catch(() => undefined); // one that does not run is fetched again
+  signal?.throwIfAborted();
   if (fetched) return fetched;
   onProgress?.('no redis-server on the PATH: fetching one');
   try {
@@ -61,14 +62,17 @@ async function installByHomebrew(signal: AbortSignal | undefined): Promise<Redis
 
 async function unpackDebianPackages(dir: string, signal: AbortSignal | undefined): Promise<RedisServer> {
   await fetchPackages({ dir, packages: ['redis-server', 'redis-tools'], signal });
-  const server = await unpackedServer(dir);
+  const server = await unpackedServer(dir, signal);
   if (!server) throw new Error('the packages hold no redis-server');
-  await run(server.path, ['--version'], { env: { ...process.env, ...server.env }, ...(signal ? { signal } : {}) });
   return server;
 }
 
-async function unpackedServer(dir: string): Promise<RedisServer | undefined> {
+/** Returns the server that was unpacked. Throws if it does not run, because libraries are missing for example. */
+async function unpackedServer(dir: string, signal: AbortSignal | undefined): Promise<RedisServer | undefined> {
   const root = join(dir, 'root');
   const path = await firstExecutable([join(root, 'usr', 'bin', 'redis-server')]);
-  return path ? { path, env: await libraryVariables(root) } : undefined;
+  if (!path) return undefined;
+  const env = await libraryVariables(root);
+  await run(path, ['--version'], { env: { ...process.env, ...env }, ...(signal ? { signal } : {}) });
+  return { path, env };
 }

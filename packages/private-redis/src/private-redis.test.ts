@@ -114,7 +114,7 @@ describe('findRedis', () => {
     const root = join(dir, 'root');
     await mkdir(join(root, 'usr', 'bin'), { recursive: true });
     await mkdir(join(root, 'usr', 'lib', 'x86_64-linux-gnu'), { recursive: true });
-    await writeFile(join(root, 'usr', 'bin', 'redis-server'), '');
+    await writeFile(join(root, 'usr', 'bin', 'redis-server'), '#!/bin/sh\n');
     await chmod(join(root, 'usr', 'bin', 'redis-server'), 0o755);
     expect(await findRedis({ dir, searchPath: join(dir, 'empty') })).toEqual({
       path: join(root, 'usr', 'bin', 'redis-server'),
@@ -126,6 +126,20 @@ describe('findRedis', () => {
         ].join(':'),
       },
     });
+  });
+
+  it('does not take a half-made folder, whose server does not run', async () => {
+    const bin = join(dir, 'root', 'usr', 'bin');
+    await mkdir(bin, { recursive: true });
+    await writeFile(join(bin, 'redis-server'), '#!/bin/sh\nexit 127\n');
+    await chmod(join(bin, 'redis-server'), 0o755);
+    const path = process.env.PATH;
+    process.env.PATH = join(dir, 'empty'); // nothing fetches another one
+    try {
+      await expect(findRedis({ dir })).rejects.toThrow(/^there is no redis-server/);
+    } finally {
+      process.env.PATH = path;
+    }
   });
 
   it('says in one line what to install if there is no server and no package manager', async () => {
