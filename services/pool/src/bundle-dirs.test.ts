@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { findBundleDirs } from './bundle-dirs.js';
+import { findBundleDirs, findIgnoredDirs } from './bundle-dirs.js';
 
 let dir: string;
 beforeEach(async () => {
@@ -24,10 +24,17 @@ it('finds every bundle of a folder in the order of their names, and skips other 
   expect(await findBundleDirs(dir)).toEqual([a, b]);
 });
 
-it('takes a folder with a bundle.json as one bundle', async () => {
+it('takes a folder with a bundle.json as one bundle, and names the bundles inside it as ignored', async () => {
   await addBundle('.');
-  await addBundle('inside');
+  const inside = await addBundle('inside');
+  await mkdir(join(dir, 'golden'));
   expect(await findBundleDirs(dir)).toEqual([dir]);
+  expect(await findIgnoredDirs(dir)).toEqual([inside]);
+});
+
+it('ignores no bundle of a folder of bundles', async () => {
+  await addBundle('a');
+  expect(await findIgnoredDirs(dir)).toEqual([]);
 });
 
 it.each(['', 'missing'])('refuses a folder without a bundle: "%s"', async (name) => {

@@ -3,7 +3,7 @@ import { WHOLE_SHARE_BP } from '@collectivekv/domain';
 import { createEngine } from '@collectivekv/engine';
 import { runService, watchGraphRuns } from '@collectivekv/service-kit';
 import { createActivationFile, removeLeftActivations } from './activation.js';
-import { findBundleDirs } from './bundle-dirs.js';
+import { findBundleDirs, findIgnoredDirs } from './bundle-dirs.js';
 import { createBundleShelf } from './bundle-shelf.js';
 import { loadConfig } from './config.js';
 import { createFollowerReports } from './follower-reports.js';
@@ -34,6 +34,12 @@ await runService({
     const trust = bundleTrustFrom(config, onFileOutcome);
     onClose('bundle trust', () => trust?.close());
     await removeLeftActivations(config.CKV_STATE_DIR);
+    const ignored = await findIgnoredDirs(config.CKV_BUNDLES_DIR);
+    if (ignored.length > 0)
+      log.warn(
+        { dirs: ignored },
+        "CKV_BUNDLES_DIR is a bundle's own folder, and the bundles inside it are ignored; name a folder of bundles",
+      );
     const shelf = await createBundleShelf({
       dirs: await findBundleDirs(config.CKV_BUNDLES_DIR),
       findDirs: () => findBundleDirs(config.CKV_BUNDLES_DIR),
