@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { startConsole } from './console.js';
@@ -72,6 +72,7 @@ async function untilStopped({ stack, example }: QuickstartRun, env: Readonly<Rec
   let page: ServiceProcess | undefined;
   try {
     page = await startConsole(stack, { dir, env, usualPort: true, signal: stopping });
+    await addToStackFile(page.address);
     console.log(whatNext({ ...stack.targets, console: page.address }, example));
     await orAborted(stack.failure, stopping);
   } catch (error) {
@@ -79,6 +80,15 @@ async function untilStopped({ stack, example }: QuickstartRun, env: Readonly<Rec
   } finally {
     await page?.stop();
   }
+}
+
+/** Adds the console's address to the file that describes the stack. */
+async function addToStackFile(consoleAddress: string): Promise<void> {
+  const file = join(dir, 'stack.json');
+  const written = `${file}.new`; // a reader never sees a part of the file
+  const stack = { ...JSON.parse(await readFile(file, 'utf8')), console: consoleAddress };
+  await writeFile(written, `${JSON.stringify(stack, null, 2)}\n`, { mode: 0o600 }); // the URL may hold a password
+  await rename(written, file);
 }
 
 function whatNext(
