@@ -81,10 +81,12 @@ it('has types that a strict compiler takes, those of its libraries included', ({
   if (away) skip(away);
   writeFileSync(
     join(dir, 'typed.ts'),
-    `import { CkvError, type CollectiveKvClient, createCollectiveKvClient, type Ranking } from '@collectivekv/client';
+    `import { CkvError, type CollectiveKvClient, createCollectiveKvClient, type Interaction, type Ranking, type RankRequest } from '@collectivekv/client';
 export const kv: CollectiveKvClient = createCollectiveKvClient({ rankTimeoutMs: 5, useProxy: false });
 export async function best(userId: string): Promise<string | undefined> {
-  const { ranked, info }: Ranking = await kv.rank({ userId, candidateIds: ['a'] }, { timeoutMs: 1 });
+  const seen: Interaction = { userId, itemId: 'a' };
+  const request: RankRequest = { userId, candidateIds: ['a'], recentInteractions: [seen] };
+  const { ranked, info }: Ranking = await kv.rank(request, { timeoutMs: 1 });
   return info.rung === 'full' ? ranked[0]?.itemId : undefined;
 }
 export const reasonOf = (error: unknown) => (error instanceof CkvError ? error.reason : undefined);

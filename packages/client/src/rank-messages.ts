@@ -37,6 +37,12 @@ export interface RankInput {
   readonly explain?: boolean;
 }
 
+/** {@link InteractionInput} by the name that the proto has. */
+export type Interaction = InteractionInput;
+
+/** {@link RankInput} by the name that the proto has. */
+export type RankRequest = RankInput;
+
 /** How an answer was made: RankInfo in ranking.proto. */
 export type RankDetails = Omit<RankInfo__Output, 'rung' | 'capture'> & {
   readonly rung: 'full' | 'recent_only' | 'no_history';
