@@ -13,13 +13,28 @@ import { parseArgs } from 'node:util';
 import { createFeedSimulator, type FeedSimulatorOptions } from './feed-simulator.js';
 import { formatExposure, LOG_HEADER, type LogPlan, simulateLog } from './log-csv.js';
 
+const USAGE = `node write-log.js [options]
+
+Writes a simulated interaction log as CSV. The same options give the same bytes.
+
+  --users N          number of users (default 100)
+  --first-user N     number of the first user (default 0)
+  --positions N      interactions of each user (default 200)
+  --seed N           seed of the simulation (default 1)
+  --items N          number of items (default 2000)
+  --topics N         number of topics, 2 or more (default one for 50 items)
+  --repeats SHARE    share of repeated items, below 1 (default 0)
+  --out FILE         file to write (default: standard output)
+  --help             print this text`;
+
 interface Options {
   readonly plan: LogPlan;
   readonly world: FeedSimulatorOptions;
   readonly out: string | undefined;
 }
 
-function readOptions(): Options {
+/** Returns undefined if the caller asks for the usage. */
+function readOptions(): Options | undefined {
   const { values } = parseArgs({
     options: {
       users: { type: 'string', default: '100' },
@@ -30,8 +45,10 @@ function readOptions(): Options {
       topics: { type: 'string' },
       repeats: { type: 'string', default: '0' },
       out: { type: 'string' },
+      help: { type: 'boolean', default: false },
     },
   });
+  if (values.help) return undefined;
   const number = (name: keyof typeof values, isValid: (value: number) => boolean, valid: string): number => {
     const value = Number(values[name]);
     if (isValid(value)) return value;
@@ -61,8 +78,10 @@ function* lines({ plan, world }: Options): Generator<string> {
 
 try {
   const options = readOptions();
-  const { out } = options;
-  await pipeline(Readable.from(lines(options)), out === undefined ? process.stdout : createWriteStream(out));
+  if (options) {
+    const { out } = options;
+    await pipeline(Readable.from(lines(options)), out === undefined ? process.stdout : createWriteStream(out));
+  } else console.log(USAGE);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;
