@@ -195,6 +195,13 @@ describe.each([
     await expectEqualRecords();
   }, 600_000);
 
+  it('keeps complete records that a cancellation finds', async () => {
+    expect(await refusalOf('backfill', 'cancel', '--bundle', candidate.id)).toMatch(
+      /complete records since a backfill that ended at .*--force deletes/,
+    );
+    await expectEqualRecords();
+  }, 600_000);
+
   it('counts nothing twice that waits in the queue as it begins, though an updater dies', async () => {
     expect(await codeOf(ckv('backfill', 'start', '--bundle', candidate.id, '--again'))).toBe(0);
     const updaters = e2e.stack.services.updater;
@@ -326,6 +333,18 @@ describe.each([
     expect(await isWarm()).toBe(true); // the backfill that is under way needs it
     expect(await codeOf(ckv('backfill', 'cancel', '--bundle', 'third'))).toBe(0);
     expect(await codeOf(ckv('bundle', 'cancel', 'third'))).toBe(0);
+  }, 600_000);
+
+  it('deletes records without a backfill by force alone', async () => {
+    expect(await codeOf(ckv('bundle', 'warm', candidate.id))).toBe(0);
+    await record(1);
+    const userId = FORGETFUL;
+    await expect.poll(() => bytesOf(candidate.encodingId, userId), { timeout: 60_000 }).not.toBeNull();
+    expect(await refusalOf('backfill', 'cancel', '--bundle', candidate.id)).toMatch(/no backfill under way/);
+    expect(await bytesOf(candidate.encodingId, userId)).not.toBeNull();
+    expect(await codeOf(ckv('backfill', 'cancel', '--bundle', candidate.id, '--force'))).toBe(0);
+    expect(await bytesOf(candidate.encodingId, userId)).toBeNull();
+    expect(await codeOf(ckv('bundle', 'cancel', candidate.id))).toBe(0);
   }, 600_000);
 
   it('refuses the encoding of the active bundle', async () => {

@@ -3,7 +3,7 @@ import type { ColumnMap } from '@collectivekv/interaction-log';
 import { backfillOf, isComplete, noteRecordsChange, warmingText } from '@collectivekv/operations';
 import { Command, InvalidArgumentError } from 'commander';
 import { openBackfillFiles } from './backfill-files.js';
-import { runBackfill, startBackfill } from './backfill-run.js';
+import { requireIncomplete, runBackfill, startBackfill } from './backfill-run.js';
 import type { Connections } from './connections.js';
 import { defaultCommand } from './default-command.js';
 import { claimed, dropUnserved, servedError, warmCandidate } from './held-candidate.js';
@@ -108,9 +108,13 @@ export function backfillCommand(connections: Connections): Command {
     .command('cancel')
     .description('end a backfill, and delete the records that it built')
     .requiredOption('--bundle <id>', 'bundle id of 16 hexadecimal digits, or name')
-    .action(async ({ bundle }: { bundle: string }) => {
+    .option(
+      '--force',
+      'delete the records also if no backfill is under way that has to build them: they may be complete',
+    )
+    .action(async ({ bundle, force = false }: { bundle: string; force?: boolean }) => {
       const warmings = await connections.warmings();
-      const ended = await claimed(connections, bundle, 'backfill cancel', async (held) => {
+      const cancelled = await claimed(connections, bundle, 'backfill cancel', async (held): Promise<Cancelled> => {
         const { served } = held;
         const { encodingId } = held.candidate;
         const backfill = await backfillOf(connections, encodingId);
@@ -119,27 +123,29 @@ export function backfillCommand(connections: Connections): Command {
           return { ended: true, encodingId, recordsStay: true };
         }
         if (served && (served.state !== 'previous' || !backfill)) throw servedError(served, backfill);
+        if (!force) await requireIncomplete({ warmings, encodingId, backfill });
         await noteRecordsChange(connections, { encodingId, deleted: true });
-        const was = await warmings.end(held.claim);
+        const ended = await warmings.end(held.claim);
         await held.dropRecords();
-        return { ended: was, encodingId, recordsStay: false };
+        return { ended, encodingId, recordsStay: false };
       });
-      connections.print(ended, () => cancelledText(ended));
+      connections.print(cancelled, () => cancelledText(cancelled));
     });
   return backfill;
 }
 
 /** What a cancellation did. */
 interface Cancelled {
+  /** True if a backfill was under way. */
   readonly ended: boolean;
   readonly encodingId: string;
   readonly recordsStay: boolean;
 }
 
 function cancelledText({ ended, encodingId, recordsStay }: Cancelled): string {
-  if (!ended) return 'there was no backfill; the records are deleted';
-  const records = recordsStay ? 'was complete; its records serve users, and stay' : 'has ended';
-  return `the backfill of encoding ${encodingId} ${records}`;
+  if (!ended) return `no backfill was under way; the records of encoding ${encodingId} are deleted`;
+  if (recordsStay) return `the backfill of encoding ${encodingId} was complete; its records serve users, and stay`;
+  return `the backfill of encoding ${encodingId} has ended; its records are deleted`;
 }
 
 /** Reads `A=B,A=B`. */

@@ -12,7 +12,7 @@ import {
 } from '@collectivekv/update-queue';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { BackfillFiles } from './backfill-files.js';
-import { runBackfill, startBackfill, untilSettled } from './backfill-run.js';
+import { requireIncomplete, runBackfill, startBackfill, untilSettled } from './backfill-run.js';
 
 const partition = (phase: WarmingPhase, more = {}) => ({
   partition: 0,
@@ -155,6 +155,29 @@ describe('a backfill that is under way', () => {
     expect(await warmings().all()).toEqual([]);
     expect(await warmings().begin(claim, planOf(filesOf(['c'])), true)).toBe(true);
     expect(await warmings().finished(ENCODING)).toBeUndefined();
+  });
+
+  it.each([
+    ['has ended', /complete records since a backfill that ended at 20.*--force deletes/, true, undefined],
+    [
+      'is live in all partitions',
+      /complete records.*run "ckv backfill" again.*--force deletes/,
+      false,
+      [partition('live'), partition('live')],
+    ],
+    ['never was', /no backfill under way.*--force deletes/, false, undefined],
+  ])('that %s is not cancelled unless the command says so', async (_, message, ended, partitions) => {
+    if (ended) await finish(planOf(filesOf(['a'])));
+    const backfill = partitions && warming(...partitions);
+    const refused = { reason: 'invalid_request', field: '--bundle', message: expect.stringMatching(message) };
+    await expect(requireIncomplete({ warmings: warmings(), encodingId: ENCODING, backfill })).rejects.toMatchObject(
+      refused,
+    );
+  });
+
+  it('that has to build records in a partition is cancelled', async () => {
+    const backfill = warming(partition('live'), partition('log'));
+    await requireIncomplete({ warmings: warmings(), encodingId: ENCODING, backfill });
   });
 
   it('that was cancelled may begin anew', async () => {

@@ -1,7 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError, type Interaction, invalidRequest } from '@collectivekv/domain';
-import { durationText, inPhase, warmingText } from '@collectivekv/operations';
-import type { EncodingClaim, JobsOf, Warming, WarmingPlan, Warmings } from '@collectivekv/update-queue';
+import { durationText, inPhase, isComplete, warmingText } from '@collectivekv/operations';
+import type {
+  EncodingClaim,
+  FinishedWarming,
+  JobsOf,
+  Warming,
+  WarmingPlan,
+  Warmings,
+} from '@collectivekv/update-queue';
 import type { BackfillFiles } from './backfill-files.js';
 
 /** Parts of {@link runBackfill}. */
@@ -87,9 +94,38 @@ async function wasFinished(
   const finished = again ? undefined : await warmings.finished(claim.encodingId);
   if (!finished) return false;
   if (plan.source === 'files' && finished.source === 'files' && finished.digest === plan.digest) return true;
-  const time = new Date(finished.finishedAtMs).toISOString();
   const remedy = 'nothing is to be done; --again deletes them and builds them anew';
-  throw invalidRequest('--bundle', `has complete records since a backfill that ended at ${time}`, remedy);
+  throw invalidRequest('--bundle', `has complete records since a backfill that ended at ${timeOf(finished)}`, remedy);
+}
+
+/**
+ * Checks that a backfill is under way whose records are not complete yet: a cancellation deletes them.
+ * @throws invalid_request if there is none. Its records may be complete, and serve again after a return to the bundle
+ */
+export async function requireIncomplete({
+  warmings,
+  encodingId,
+  backfill,
+}: {
+  readonly warmings: Pick<Warmings, 'finished'>;
+  readonly encodingId: string;
+  readonly backfill: Warming | undefined;
+}): Promise<void> {
+  const remedy = 'nothing is to be cancelled; --force deletes all records of the encoding';
+  if (backfill) {
+    if (!isComplete(backfill)) return;
+    const goOn = 'run "ckv backfill" again with the same files to end it; --force deletes them';
+    throw invalidRequest('--bundle', 'has complete records, of a backfill that is live in all partitions', goOn);
+  }
+  const finished = await warmings.finished(encodingId);
+  const problem = finished
+    ? `has complete records since a backfill that ended at ${timeOf(finished)}`
+    : 'has no backfill under way, and its records may be complete';
+  throw invalidRequest('--bundle', problem, remedy);
+}
+
+function timeOf({ finishedAtMs }: FinishedWarming): string {
+  return new Date(finishedAtMs).toISOString();
 }
 
 /** Returns the error for files that are not those of the backfill under way. */
