@@ -136,18 +136,16 @@ it('serves the old records at once after a switch to a bundle of the same encodi
   expect((await rank()).positionCount).toBe(25);
 });
 
+function ckvBundle(...args: string[]): unknown {
+  const command = [fileURLToPath(new URL('../../packages/cli/bin/ckv.js', import.meta.url)), '--json', 'bundle'];
+  const { pool } = e2e.stack.targets;
+  const env = { ...process.env, CKV_POOL_TARGET: pool, CKV_QUEUE_REDIS_URL: e2e.stack.redisUrl };
+  return JSON.parse(spawnSync(process.execPath, [...command, ...args], { encoding: 'utf8', env }).stdout);
+}
+
 it('lists every bundle that can be activated, with its state', async () => {
-  const command = [
-    fileURLToPath(new URL('../../packages/cli/bin/ckv.js', import.meta.url)),
-    '--json',
-    'bundle',
-    'list',
-  ];
   const list = () => {
-    const env = { ...process.env, CKV_POOL_TARGET: e2e.stack.targets.pool };
-    const bundles: { id: string; encodingId: string; state: string }[] = JSON.parse(
-      spawnSync(process.execPath, command, { encoding: 'utf8', env }).stdout,
-    );
+    const bundles = ckvBundle('list') as { id: string; encodingId: string; state: string }[];
     return bundles.map(({ id, encodingId, state }) => [id, encodingId, state]);
   };
   // The command may ask the other pool, which follows the rollback within about a second.
@@ -172,7 +170,12 @@ it('serves the users of a canary by it, and all users by the active bundle after
   expect(pinned.info).toMatchObject({ bundleId: first, canaryShareBp: 0 });
   expect(await e2e.pool.call('Rollback', {})).toMatchObject({ activeBundleId: first, endedCanaryIds: [third] });
   await expect.poll(() => servedBy(first), { timeout: 60_000 }).toEqual(users);
-  await e2e.pool.call('CancelCandidate', { bundleId: third });
+});
+
+it('says of a cancelled bundle that it stays as the previous one, or is dropped', async () => {
+  await e2e.pool.call('SetCandidate', { bundleId: second });
+  expect(ckvBundle('cancel', second)).toEqual({ bundleId: second, state: 'loaded' });
+  expect(ckvBundle('cancel', third)).toEqual({ bundleId: third, state: 'previous' });
 });
 
 it('fetches a bundle again if its cached copy was changed', async () => {

@@ -1,5 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CkvError, steadyNowMs } from '@collectivekv/domain';
-import { bundleStatus, cancelCandidate, refuseUnfinishedRollback, whenComplete } from '@collectivekv/operations';
+import {
+  bundleStatus,
+  cancelCandidate,
+  listBundles,
+  refuseUnfinishedRollback,
+  whenComplete,
+} from '@collectivekv/operations';
 import type { Warmings } from '@collectivekv/update-queue';
 import { type Command, Option } from 'commander';
 import { bundleIdOf } from './bundle-id.js';
@@ -11,6 +18,10 @@ const ID = 'bundle id of 16 hexadecimal digits, or name';
 const OR_COPIED = `${ID}; a bundle that was copied to the pool's folder is loaded`;
 /** The pool may load a bundle and run its golden vectors before it answers. */
 const LOAD_DEADLINE_MS = 300_000;
+
+/** A replica of the pool follows another one within about a second. */
+const FOLLOW_TRIES = 50;
+const FOLLOW_PAUSE_MS = 100;
 
 /** Which bundles may serve. */
 interface WarmOptions {
@@ -57,14 +68,15 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
     .action((idOrName: string, options: { share: number } & WarmOptions) => setCandidate(idOrName, options));
   bundle
     .command('cancel')
-    .description('end a canary, or the warming of a bundle: services drop it')
+    .description('end a canary, or the warming of a bundle: services drop it, unless it is the previous bundle')
     .argument('<id>', ID)
     .action(async (idOrName: string) => {
       const bundleId = await bundleIdOf(connections, idOrName);
       await cancelCandidate(connections, bundleId, (knownChange) =>
         pool().call('CancelCandidate', { bundleId, knownChange }, deadline()),
       );
-      connections.print({ bundleId }, () => `cancelled: ${bundleId}`);
+      const state = await stateAfterCancel(connections, bundleId);
+      connections.print({ bundleId, state }, () => `cancelled: ${bundleId}; ${leftText(state)}`);
     });
   bundle
     .command('activate')
@@ -122,6 +134,22 @@ export function addSwitchCommands(bundle: Command, connections: Connections): vo
         : `canary: ${bundleId} serves ${percent(share)} of the users`,
     );
   }
+}
+
+/** Looks at a bundle that was cancelled until the replica of the pool that is asked has followed. */
+async function stateAfterCancel(connections: Connections, bundleId: string): Promise<string> {
+  for (let tries = 1; ; tries++) {
+    const state = (await listBundles(connections)).find(({ id }) => id === bundleId)?.state ?? 'loaded';
+    if ((state !== 'warming' && state !== 'canary') || tries === FOLLOW_TRIES) return state;
+    await sleep(FOLLOW_PAUSE_MS);
+  }
+}
+
+function leftText(state: string): string {
+  if (state === 'previous')
+    return 'it stays loaded as the previous bundle, for a rollback, and its records are written';
+  if (state === 'loaded') return 'services drop it; records that it has stay for now';
+  return `it is ${state} again`;
 }
 
 function warmFields({ minCoverage = 0, force = false }: WarmOptions): { minCoverageBp: number; force: boolean } {
