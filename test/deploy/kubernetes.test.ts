@@ -87,7 +87,7 @@ describe.runIf(kubectl && python)('deploy/kubernetes', () => {
       }
     };
     await Promise.all([work(), work()]);
-  }, 180_000);
+  }, 600_000); // a busy machine
 
   it('has no field that Kubernetes, cert-manager, KEDA or the Prometheus operator does not know', async () => {
     const pods = ['bundle-copy.yaml', 'ckv-pod.yaml'].flatMap((file) =>

@@ -113,7 +113,8 @@ describe.skipIf(!found)('in Prometheus', () => {
       stack = await startStack({ dir, bundlesDir: `${root}/bundles/demo` });
       const services = Object.values(stack.services).flat();
       const config = {
-        global: { scrape_interval: '500ms', evaluation_interval: '500ms' },
+        // A scrape may take as long as the interval: a busy machine needs more than a moment.
+        global: { scrape_interval: '2s', evaluation_interval: '2s' },
         rule_files: [join(MONITORING, 'rules.yaml')],
         scrape_configs: [
           {
