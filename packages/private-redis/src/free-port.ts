@@ -13,20 +13,21 @@ const USUAL_END = 32_768;
  * which could take it while its server restarts.
  */
 export function freePort(): Promise<number> {
-  return chooseFree();
+  return chooseFree([0]);
 }
 
 /** Returns a {@link freePort} for a node of a Redis cluster. The port of the node's bus is free as well. */
 export function freeNodePort(): Promise<number> {
-  return chooseFree(BUS_DISTANCE);
+  return chooseFree([0, BUS_DISTANCE]);
 }
 
-/** Chooses at random, so that two processes seldom choose the same. */
-async function chooseFree(distance = 0): Promise<number> {
-  const count = endOfPorts() - distance - FIRST;
+/** Chooses a port that is free, and so are those at the distances from it. At random: processes seldom choose the same. */
+async function chooseFree(distances: readonly number[]): Promise<number> {
+  const count = endOfPorts() - Math.max(...distances) - FIRST;
   for (;;) {
     const port = FIRST + Math.floor(Math.random() * count);
-    if ((await isFree(port)) && (await isFree(port + distance))) return port;
+    const free = await Promise.all(distances.map((distance) => isFree(port + distance)));
+    if (!free.includes(false)) return port;
   }
 }
 
