@@ -177,7 +177,7 @@ function redisUsers() {
     ['ranking', 'reads records', recordReaderAccess],
     ['user-cache', 'keeps records', recordWriterAccess],
     ['updater', 'holds the queue', queueServiceAccess],
-    ['operator', '`ckv queue` and the console', queueOperatorAccess],
+    ['operator', '`ckv` and the console', queueOperatorAccess],
     ['backend', 'adds jobs with a BullMQ package of its own', queueProducerAccess],
   ];
   return users
